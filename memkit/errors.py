@@ -1,0 +1,150 @@
+"""The tree of errors that memkit raises.
+
+    MemkitError
+    ├ InvalidInputError (ValueError)
+    │ ├ DimensionMismatchError
+    │ └ NonFiniteError
+    ├ NotFoundError (LookupError)
+    │ ├ RecordNotFoundError
+    │ └ ModuleNotFoundInMemoryError
+    ├ IncompatibleModelError            an adapter or index was made for another model
+    ├ NotFittedError                    asked for something that consolidate() has yet to make
+    ├ StorageError (OSError)
+    │ ├ NotAMemoryError                 the directory holds something else
+    │ ├ CorruptFileError                a file fails its checksum or cannot be parsed
+    │ ├ FormatVersionError              written by a newer memkit
+    │ ├ ReadOnlyError                   the directory cannot be written to
+    │ ├ DiskFullError
+    │ └ BusyError (TimeoutError)        another process holds the lock for too long
+    ├ UnsupportedOperationError (NotImplementedError)
+    ├ MissingDependencyError (ImportError)
+    ├ ModelUnavailableError             no source has the model
+    ├ TrainingError                     a training run diverged or was handed nothing to learn
+    └ BackendError                      wraps an error of faiss, torch or SQLite
+
+Every message says what was expected and what came; ``hint`` says what to do about it.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BackendError",
+    "BusyError",
+    "CorruptFileError",
+    "DimensionMismatchError",
+    "DiskFullError",
+    "FormatVersionError",
+    "IncompatibleModelError",
+    "InvalidInputError",
+    "MemkitError",
+    "MissingDependencyError",
+    "ModelUnavailableError",
+    "ModuleNotFoundInMemoryError",
+    "NonFiniteError",
+    "NotAMemoryError",
+    "NotFittedError",
+    "NotFoundError",
+    "ReadOnlyError",
+    "RecordNotFoundError",
+    "StorageError",
+    "TrainingError",
+    "UnsupportedOperationError",
+]
+
+
+class MemkitError(Exception):
+    """Base class of every error that memkit raises on purpose.
+
+    Args:
+        message: What was expected and what came.
+        hint: What the caller can do about it; empty if there is nothing to add.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        # Both go to `args`, so that the error survives pickling between processes.
+        super().__init__(message, hint)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\nHint: {self.hint}" if self.hint else self.message
+
+
+class InvalidInputError(MemkitError, ValueError):
+    """An argument is of the wrong type, empty, out of range or malformed."""
+
+
+class DimensionMismatchError(InvalidInputError):
+    """Vectors have another dimension than the index they meet."""
+
+
+class NonFiniteError(InvalidInputError):
+    """An array holds NaN or infinity."""
+
+
+class NotFoundError(MemkitError, LookupError):
+    """Something was asked for by a name that the memory does not hold."""
+
+
+class RecordNotFoundError(NotFoundError):
+    """No record has this id, or none that this scope may see."""
+
+
+class ModuleNotFoundInMemoryError(NotFoundError):
+    """No adapter module has this name or version."""
+
+
+class IncompatibleModelError(MemkitError):
+    """An adapter or an index was made for another base model or embedder."""
+
+
+class NotFittedError(MemkitError):
+    """The operation needs something that ``consolidate()`` has yet to make."""
+
+
+class StorageError(MemkitError, OSError):
+    """The memory's directory could not be read or written."""
+
+
+class NotAMemoryError(StorageError):
+    """The path exists and is not a memkit memory."""
+
+
+class CorruptFileError(StorageError):
+    """A file fails its checksum or cannot be parsed."""
+
+
+class FormatVersionError(StorageError):
+    """A file was written by a newer version of memkit."""
+
+
+class ReadOnlyError(StorageError):
+    """The memory's directory does not allow writing."""
+
+
+class DiskFullError(StorageError):
+    """The disk had no room for a write; what was there before is intact."""
+
+
+class BusyError(StorageError, TimeoutError):
+    """Another process or thread held a lock for longer than the bounded wait."""
+
+
+class UnsupportedOperationError(MemkitError, NotImplementedError):
+    """The configured backends cannot serve this verb."""
+
+
+class MissingDependencyError(MemkitError, ImportError):
+    """An optional dependency is not installed."""
+
+
+class ModelUnavailableError(MemkitError):
+    """No source has the model that was asked for."""
+
+
+class TrainingError(MemkitError):
+    """A training run diverged, or was handed nothing to learn."""
+
+
+class BackendError(MemkitError):
+    """Wraps an error of faiss, torch or SQLite that has no closer name here."""

@@ -1,0 +1,223 @@
+"""The contracts between memkit's parts; each has at least two implementations.
+
+Shapes: ``n`` texts, ``dim`` embedding dimension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from memkit.types import Evidence, Metadata, Record, Route, Scope
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats2d = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Query:
+    """One query as the backends see it.
+
+    Attributes:
+        text: The user's words.
+        k: At most this many hits.
+        scope: Only what this scope may see takes part.
+        where: Metadata filter, or None.
+    """
+
+    text: str
+    k: int = 5
+    scope: Scope = field(default_factory=dict)
+    where: Metadata | None = None
+
+
+class Embedder(Protocol):
+    """Turns texts into unit vectors."""
+
+    @property
+    def name(self) -> str:
+        """Identifies the model; vectors of different names are never compared."""
+        ...
+
+    @property
+    def dim(self) -> int:
+        """Length of a vector."""
+        ...
+
+    def encode_query(self, texts: Sequence[str], /) -> Floats2d:
+        """Embed queries: shape ``(n, dim)``, float32, unit rows."""
+        ...
+
+    def encode_document(self, texts: Sequence[str], /) -> Floats2d:
+        """Embed passages: shape ``(n, dim)``, float32, unit rows."""
+        ...
+
+
+class Backend(Protocol):
+    """One of the places where knowledge can live."""
+
+    def write(self, records: Sequence[Record]) -> None:
+        """Take records in, so that `recall` can find them. Repeating it changes nothing."""
+        ...
+
+    def recall(self, query: Query) -> Evidence:
+        """Contribute evidence for a query; empty evidence if there is none."""
+        ...
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """Let go of records; returns how many were here. Unknown ids are no error."""
+        ...
+
+    def stats(self) -> Mapping[str, int]:
+        """Count what is here."""
+        ...
+
+    def close(self) -> None:
+        """Release what is held open. Repeating it changes nothing."""
+        ...
+
+
+class Router(Protocol):
+    """Chooses adapter modules for queries."""
+
+    def route(self, queries: Sequence[Query]) -> list[Route]:
+        """One route per query, in order."""
+        ...
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt in two parts.
+
+    Attributes:
+        prefix: Token ids that the untouched base model encodes: system prompt, passages,
+            history.
+        question: Token ids from the user's question up to where the answer starts; adapters
+            act from the first of these on.
+    """
+
+    prefix: tuple[int, ...]
+    question: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.prefix) + len(self.question)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is chosen.
+
+    Attributes:
+        max_new_tokens: Upper bound on the answer's length.
+        temperature: 0 is greedy.
+        top_p: Nucleus size in (0, 1]; 1 keeps every token.
+        stop: Texts that end the answer; they are not part of it.
+        seed: Seeds the draw when temperature > 0.
+    """
+
+    max_new_tokens: int = 128
+    temperature: float = 0.0
+    top_p: float = 1.0
+    stop: tuple[str, ...] = ()
+    seed: int = 0
+
+
+GREEDY = Sampling()
+
+
+@dataclass(frozen=True)
+class Completion:
+    """Text that a generator produced for one prompt."""
+
+    text: str
+    tokens: int
+
+
+@dataclass(frozen=True)
+class Example:
+    """One training example.
+
+    Attributes:
+        question: What the user says.
+        answer: What the model is to say.
+        record_id: The record it teaches, or None for an example that guards the base model's
+            behaviour.
+        held_out: Not trained on; asked when recall is verified.
+    """
+
+    question: str
+    answer: str
+    record_id: str | None = None
+    held_out: bool = False
+
+
+class Synthesizer(Protocol):
+    """Turns records into training examples."""
+
+    def examples(self, records: Sequence[Record]) -> list[Example]:
+        """Examples for the records, in order; deterministic."""
+        ...
+
+
+class Tokens(Protocol):
+    """Counts tokens; any tokenizer, or an estimate for hosted models."""
+
+    def count(self, text: str) -> int:
+        """Number of tokens in ``text``."""
+        ...
+
+
+class Generator(Protocol):
+    """A language model that continues prompts, each row with its own adapter mixture."""
+
+    def count(self, text: str) -> int:
+        """Number of tokens in ``text``."""
+        ...
+
+    def prompt(
+        self,
+        question: str,
+        *,
+        system: str | None = None,
+        history: Sequence[tuple[str, str]] = (),
+    ) -> Prompt:
+        """Render and tokenize a conversation that ends with ``question``.
+
+        Args:
+            question: The user's last message.
+            system: System message, evidence included; None for the model's default.
+            history: Earlier messages as ``(role, content)``, oldest first.
+        """
+        ...
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling = GREEDY,
+        *,
+        adapters: AbstractContextManager[object] | None = None,
+    ) -> list[Completion]:
+        """One completion per prompt, in order, computed as one batch.
+
+        Args:
+            prompts: May differ in length.
+            sampling: How tokens are chosen.
+            adapters: Entered once the prefixes are encoded and left when the batch is done,
+                so that it acts on questions and answers only.
+        """
+        ...
+
+    def stream(
+        self,
+        prompt: Prompt,
+        sampling: Sampling = GREEDY,
+        *,
+        adapters: AbstractContextManager[object] | None = None,
+    ) -> Iterator[str]:
+        """Pieces of text as they come; joined they are `generate`'s text."""
+        ...

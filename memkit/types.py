@@ -1,0 +1,391 @@
+"""The nouns of memkit: frozen values that travel between the floors.
+
+Nothing here computes more than a property of its own fields, and nothing here imports a
+heavy library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+Metadata = Mapping[str, Any]  # JSON values only
+Scope = Mapping[str, str]  # e.g. {"user": "u1", "session": "s7"}
+Role = Literal["system", "user", "assistant", "tool"]
+BackendName = Literal["buffer", "rag", "lora"]
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A record that is about to be stored.
+
+    Attributes:
+        text: The knowledge, verbatim.
+        question: A question that the text answers, if the caller has one.
+        answer: The answer to that question, exactly as it should be recalled.
+        scope: Who the record is for; see `Record.scope`.
+        metadata: JSON values to filter by.
+        id: A caller-chosen id; None lets the ledger make one.
+    """
+
+    text: str
+    question: str | None = None
+    answer: str | None = None
+    scope: Scope = field(default_factory=dict)
+    metadata: Metadata = field(default_factory=dict)
+    id: str | None = None
+
+
+@dataclass(frozen=True)
+class Record:
+    """One piece of knowledge, verbatim, as the ledger holds it now.
+
+    Attributes:
+        id: Unique within the memory.
+        text: The knowledge, verbatim.
+        question: A question that the text answers, or None.
+        answer: The answer to that question, or None.
+        scope: Who may see it: a query sees a record if the query's scope has every key of
+            the record's scope with the same value. A record without scope is shared.
+        metadata: JSON values to filter by.
+        created_at: When version 1 was added (UTC).
+        updated_at: When this version was written (UTC).
+        version: 1 for a new record; each update adds one.
+        content_hash: SHA-256 over text, question and answer.
+    """
+
+    id: str
+    text: str
+    question: str | None
+    answer: str | None
+    scope: Scope
+    metadata: Metadata
+    created_at: datetime
+    updated_at: datetime
+    version: int
+    content_hash: str
+
+
+@dataclass(frozen=True)
+class Version:
+    """A record as it was at one version."""
+
+    record_id: str
+    version: int
+    text: str
+    question: str | None
+    answer: str | None
+    metadata: Metadata
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One message of a conversation."""
+
+    id: str
+    role: Role
+    content: str
+    scope: Scope
+    created_at: datetime
+    record_id: str | None
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of a listing; pass ``next`` as ``after`` to get the following one."""
+
+    records: tuple[Record, ...]
+    next: str | None
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A record found by a search, with the passage of it that matched.
+
+    Attributes:
+        record: The whole record.
+        text: The matching passage, a slice of ``record.text``.
+        start: Offset of the passage in ``record.text``, in characters.
+        end: Offset behind its last character.
+        score: Fused score, higher is better; comparable within one search only.
+        similarity: Cosine similarity of query and best passage, in [-1, 1]; None where only
+            the words matched.
+    """
+
+    record: Record
+    text: str
+    start: int
+    end: int
+    score: float
+    similarity: float | None
+
+    @property
+    def id(self) -> str:
+        """The record's id."""
+        return self.record.id
+
+
+@dataclass(frozen=True)
+class Support:
+    """A fact that took part in a routing decision.
+
+    Attributes:
+        record_id: The fact.
+        similarity: Cosine similarity of the query with it.
+        module: The module that holds it, or None if no module does.
+    """
+
+    record_id: str
+    similarity: float
+    module: str | None
+
+
+@dataclass(frozen=True)
+class Route:
+    """Which adapter modules answer a query, and why.
+
+    Attributes:
+        weights: Module name to weight; sums to 1, or is empty for "none".
+        support: The nearest facts, nearest first.
+        threshold: The similarity below which the router says "none".
+        reason: One sentence.
+    """
+
+    weights: Mapping[str, float]
+    support: tuple[Support, ...] = ()
+    threshold: float = 0.0
+    reason: str = ""
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The modules in use, heaviest first."""
+        return tuple(sorted(self.weights, key=lambda name: (-self.weights[name], name)))
+
+    def __bool__(self) -> bool:
+        return bool(self.weights)
+
+    def explain(self) -> str:
+        """Say in a few lines which facts led to which modules."""
+        mixture = ", ".join(f"{name} x {self.weights[name]:.2f}" for name in self.modules)
+        lines = [f"route: {mixture or 'none (the base model answers untouched)'}"]
+        lines.append(f"  because {self.reason}")
+        lines += [
+            f"  {fact.similarity:+.3f}  {fact.record_id}  in {fact.module or 'no module'}"
+            for fact in self.support
+        ]
+        return "\n".join(lines)
+
+
+NO_ROUTE = Route(weights={}, reason="routing was not asked for")
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What one backend contributes to a query: passages, turns or adapter weights."""
+
+    hits: tuple[Hit, ...] = ()
+    turns: tuple[Turn, ...] = ()
+    route: Route | None = None
+
+
+@dataclass(frozen=True)
+class Recall:
+    """Evidence for any language model, within a token budget.
+
+    Attributes:
+        query: The query, verbatim.
+        text: The evidence as text, ready to be put into a prompt; may be empty.
+        hits: The passages in ``text``, best first.
+        turns: The conversation turns in ``text``, oldest first.
+        route: The adapters that hold the answer, for models whose weights can be adapted.
+        tokens: How many tokens ``text`` takes.
+        budget: How many it might have taken.
+        omitted: How many passages and turns were found but did not fit.
+    """
+
+    query: str
+    text: str
+    hits: tuple[Hit, ...]
+    turns: tuple[Turn, ...]
+    route: Route
+    tokens: int
+    budget: int
+    omitted: int
+
+    @property
+    def citations(self) -> tuple[str, ...]:
+        """Ids of the records that the evidence comes from."""
+        supporting = [s.record_id for s in self.route.support if s.module in self.route.weights]
+        return tuple(dict.fromkeys([hit.id for hit in self.hits] + supporting))
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the base model said, and where it took it from.
+
+    Attributes:
+        text: The answer.
+        recall: The evidence that went in.
+        prompt_tokens: Length of the whole prompt, in tokens.
+        completion_tokens: Length of the answer, in tokens.
+        seconds: Wall-clock time.
+    """
+
+    text: str
+    recall: Recall
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+
+    @property
+    def route(self) -> Route:
+        """The adapters that were in place."""
+        return self.recall.route
+
+    @property
+    def citations(self) -> tuple[str, ...]:
+        """Ids of the records that the answer rests on."""
+        return self.recall.citations
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
+class Module:
+    """One version of one adapter module.
+
+    Attributes:
+        name: Stable over retraining.
+        version: 1 for the first training; each retraining adds one.
+        scope: The scope whose records it holds.
+        records: Ids of the records whose recall from it was verified.
+        manifest: How it was made: base fingerprint, data hash, seed, spec, recall.
+        created_at: When it was committed (UTC).
+    """
+
+    name: str
+    version: int
+    scope: Scope
+    records: tuple[str, ...]
+    manifest: Metadata
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class ModuleReport:
+    """What training one module achieved."""
+
+    name: str
+    version: int
+    held: tuple[str, ...]
+    missed: tuple[str, ...]
+    recall: float
+    paraphrase_recall: float
+    steps: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ConsolidationReport:
+    """What ``consolidate()`` did; print it.
+
+    Attributes:
+        modules: One report per trained module.
+        seconds: Wall-clock time.
+    """
+
+    modules: tuple[ModuleReport, ...]
+    seconds: float
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """Ids of the records that are now answered from weights."""
+        return tuple(id for module in self.modules for id in module.held)
+
+    @property
+    def missed(self) -> tuple[str, ...]:
+        """Ids of the records whose recall failed; rag keeps answering them."""
+        return tuple(id for module in self.modules for id in module.missed)
+
+    def __str__(self) -> str:
+        if not self.modules:
+            return "nothing to consolidate"
+        lines = [f"{'module':<12} {'held':>9} {'recall':>7} {'reworded':>9} {'steps':>6} {'s':>7}"]
+        lines += [
+            f"{f'{m.name} v{m.version}':<12} {f'{len(m.held)}/{len(m.held) + len(m.missed)}':>9} "
+            f"{m.recall:>7.2f} {m.paraphrase_recall:>9.2f} {m.steps:>6} {m.seconds:>7.1f}"
+            for m in self.modules
+        ]
+        lines.append(f"{len(self.held)} records held in weights, {len(self.missed)} stay with rag")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What ``forget()`` did; print it.
+
+    Attributes:
+        records: Ids of the erased records.
+        versions: How many stored versions went with them.
+        turns: How many conversation turns went with them.
+        retrained: Modules that were retrained without the records.
+        dropped: Modules that are gone; their other records are answered by rag.
+        demoted: Ids of other records that no module holds any more.
+        files: Adapter and index files that were destroyed or rewritten.
+        checks: What was checked afterwards, each with its outcome.
+    """
+
+    records: tuple[str, ...]
+    versions: int
+    turns: int
+    retrained: tuple[str, ...]
+    dropped: tuple[str, ...]
+    demoted: tuple[str, ...]
+    files: tuple[str, ...]
+    checks: Mapping[str, bool]
+
+    def __str__(self) -> str:
+        def some(ids: tuple[str, ...]) -> str:
+            return ", ".join(ids) if ids else "none"
+
+        lines = [
+            f"forgotten records   {some(self.records)}",
+            f"versions, turns     {self.versions}, {self.turns}",
+            f"modules retrained   {some(self.retrained)}",
+            f"modules dropped     {some(self.dropped)}",
+            f"demoted to rag      {some(self.demoted)}",
+            f"files destroyed     {some(self.files)}",
+        ]
+        lines += [
+            f"checked: {what:<34} {'yes' if ok else 'NO'}" for what, ok in self.checks.items()
+        ]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Stats:
+    """How much a memory holds; print it."""
+
+    records: int
+    versions: int
+    turns: int
+    passages: int
+    modules: int
+    held: int
+    bytes_on_disk: int
+    embedder: str | None
+    base_model: str | None
+
+    def __str__(self) -> str:
+        return (
+            f"{self.records} records ({self.versions} versions), {self.turns} turns, "
+            f"{self.passages} passages, {self.held} held by {self.modules} modules, "
+            f"{self.bytes_on_disk / 2**20:.1f} MiB"
+        )
