@@ -132,10 +132,20 @@ GREEDY = Sampling()
 
 @dataclass(frozen=True)
 class Completion:
-    """Text that a generator produced for one prompt."""
+    """Text that a generator produced for one prompt.
+
+    Attributes:
+        text: The answer, without the stop token or text that ended it.
+        ids: The tokens as generated, a stop token included if there was one.
+    """
 
     text: str
-    tokens: int
+    ids: tuple[int, ...]
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens were generated."""
+        return len(self.ids)
 
 
 @dataclass(frozen=True)
