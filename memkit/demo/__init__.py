@@ -1,0 +1,1 @@
+"""What ``memkit demo`` runs, and the invented company it runs on."""
