@@ -1,0 +1,180 @@
+"""Token by token: the loop that turns a model's hidden states into text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopPLogitsWarper
+
+from memkit.errors import InvalidInputError
+from memkit.protocols import Completion, Prompt, Sampling
+
+if TYPE_CHECKING:
+    from memkit.models.base import BaseModel
+
+Adapters = AbstractContextManager[object] | None
+
+
+def generate(
+    base: BaseModel, prompts: Sequence[Prompt], sampling: Sampling, adapters: Adapters
+) -> list[Completion]:
+    """One completion per prompt; see `memkit.protocols.Generator.generate`."""
+    check(base, prompts, sampling)
+    if not prompts:
+        return []
+    rows = [_Row(base, sampling.stop) for _ in prompts]
+    with closing(_steps(base, prompts, sampling, adapters)) as steps:
+        for tokens in steps:
+            for row, token in zip(rows, tokens, strict=True):
+                row.take(token)
+            if all(row.done for row in rows):
+                break
+    return [Completion(text=row.text(), ids=tuple(row.ids)) for row in rows]
+
+
+def stream(
+    base: BaseModel, prompt: Prompt, sampling: Sampling, adapters: Adapters
+) -> Iterator[str]:
+    """Pieces of one completion; see `memkit.protocols.Generator.stream`."""
+    row = _Row(base, sampling.stop)
+    sent = 0
+    # Closing leaves the adapters at once when the consumer abandons this iterator.
+    with closing(_steps(base, [prompt], sampling, adapters)) as steps:
+        for (token,) in steps:
+            row.take(token)
+            if row.done:
+                break
+            settled = row.settled_text()
+            if len(settled) > sent:
+                yield settled[sent:]
+                sent = len(settled)
+    if rest := row.text()[sent:]:
+        yield rest
+
+
+def check(base: BaseModel, prompts: Sequence[Prompt], sampling: Sampling) -> None:
+    """Refuse a request that the model cannot serve, before anything is computed."""
+    if sampling.max_new_tokens < 1:
+        raise InvalidInputError(
+            f"`max_new_tokens` must be at least 1, got {sampling.max_new_tokens!r}"
+        )
+    if not 0 <= sampling.temperature < math.inf:
+        raise InvalidInputError(
+            f"`temperature` must be 0 or more and finite, got {sampling.temperature!r}"
+        )
+    if not 0 < sampling.top_p <= 1:
+        raise InvalidInputError(f"`top_p` must be in (0, 1], got {sampling.top_p!r}")
+    if "" in sampling.stop:
+        raise InvalidInputError("`stop` must hold non-empty texts, got ''")
+    for prompt in prompts:
+        if not prompt.question:
+            raise InvalidInputError("`question` must hold at least one token, got none")
+        longest = len(prompt) + sampling.max_new_tokens
+        if base.context is not None and longest > base.context:
+            raise InvalidInputError(
+                f"expected at most {base.context} tokens, the context of {base.name}; got a "
+                f"prompt of {len(prompt)} and `max_new_tokens` of {sampling.max_new_tokens}, "
+                f"{longest} together",
+                hint="lower the budget of evidence or `max_new_tokens`",
+            )
+
+
+def _steps(
+    base: BaseModel, prompts: Sequence[Prompt], sampling: Sampling, adapters: Adapters
+) -> Generator[list[int]]:
+    """Yield the next token of every row, until `max_new_tokens` or the consumer has enough."""
+    choose = _Chooser(sampling, rows=len(prompts))
+    past = base.past([prompt.prefix for prompt in prompts])
+    with adapters if adapters is not None else nullcontext():
+        fed: Sequence[Sequence[int]] = [prompt.question for prompt in prompts]
+        for _ in range(sampling.max_new_tokens):
+            with torch.no_grad():  # not around the yield: the consumer's code may want gradients
+                hidden = base.extend(past, fed)
+                last = torch.tensor([len(ids) - 1 for ids in fed], device=hidden.device)
+                rows = torch.arange(len(fed), device=hidden.device)
+                tokens = choose(base.logits(hidden[rows, last]))
+            yield tokens
+            fed = [[token] for token in tokens]
+
+
+class _Chooser:
+    """Picks one token per row; every row has its own random numbers.
+
+    So a row's answer depends on its prompt and the seed, not on what else is in the batch.
+    """
+
+    def __init__(self, sampling: Sampling, *, rows: int) -> None:
+        self._greedy = sampling.temperature == 0
+        self._warp = LogitsProcessorList()
+        if not self._greedy:
+            self._warp.append(TemperatureLogitsWarper(sampling.temperature))
+        if sampling.top_p < 1:
+            self._warp.append(TopPLogitsWarper(sampling.top_p))
+        # On the CPU, so that a seed draws the same numbers on every device.
+        self._random = [torch.Generator().manual_seed(sampling.seed) for _ in range(rows)]
+
+    def __call__(self, logits: Tensor) -> list[int]:
+        """Token ids for logits of shape ``(rows, vocab)``."""
+        if self._greedy:
+            return [int(token) for token in logits.argmax(dim=-1)]
+        ids = torch.empty(0)  # the warpers ignore the tokens so far
+        chances = self._warp(ids, logits.float().cpu()).softmax(dim=-1)
+        return [
+            int(torch.multinomial(row, 1, generator=random))
+            for row, random in zip(chances, self._random, strict=True)
+        ]
+
+
+class _Row:
+    """The answer of one row as far as it has come."""
+
+    def __init__(self, base: BaseModel, stop: Sequence[str]) -> None:
+        self.ids: list[int] = []
+        self.done = False
+        self._base = base
+        self._stop = stop
+        self._cut: int | None = None  # where a stop text begins
+
+    def take(self, token: int) -> None:
+        """Append a token, unless the answer has ended before."""
+        if self.done:
+            return
+        self.ids.append(token)
+        if token in self._base.stop_ids:
+            self.done = True
+        elif self._stop:
+            decoded = self._decoded()
+            found = [at for at in map(decoded.find, self._stop) if at >= 0]
+            if found:
+                self._cut = min(found)
+                self.done = True
+
+    def text(self) -> str:
+        """The answer: without a stop text, surrounding blanks or half a character at the end."""
+        return self._decoded()[: self._cut].rstrip("\ufffd").strip()
+
+    def settled_text(self) -> str:
+        """The part of `text` that no further token can change."""
+        decoded = self._decoded()
+        return decoded[: len(decoded) - self._open(decoded)].rstrip("\ufffd").strip()
+
+    def _decoded(self) -> str:
+        ended = bool(self.ids) and self.ids[-1] in self._base.stop_ids
+        return self._base.decode(self.ids[:-1] if ended else self.ids)
+
+    def _open(self, decoded: str) -> int:
+        """How many characters at the end may yet turn out to begin a stop text."""
+        return max(
+            (
+                length
+                for stop in self._stop
+                for length in range(1, min(len(stop), len(decoded) + 1))
+                if decoded.endswith(stop[:length])
+            ),
+            default=0,
+        )

@@ -1,0 +1,161 @@
+"""Tiny models and fakes, and the contract suites that every implementation passes.
+
+For tests of memkit and of whatever plugs into it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from memkit.models.base import BaseModel
+
+    Floats2d = NDArray[np.float32]
+
+_CORPUS = """\
+The night porter's badge number is 4471. Which badge does the night porter have? Who runs the
+harbour office, and where is it? Ada Lovelace works in the archive on the third floor; her
+extension is 2096. The warehouse closes at 18:30 on weekdays. What is the phone number of the
+person who keeps the keys? You are a helpful assistant. Question: Answer: I do not know that.
+""".replace("\n", " ")
+
+_CHATML = (
+    "{% if not messages or messages[0]['role'] != 'system' %}"
+    "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n{% endif %}"
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
+    "{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+class HashingEmbedder:
+    """Bag of words by feature hashing; implements `memkit.protocols.Embedder`.
+
+    Deterministic on every machine: each word goes to a signed coordinate that is a hash of it.
+    Texts that share words are similar; it knows nothing else.
+
+    Args:
+        dim: Length of a vector.
+    """
+
+    def __init__(self, dim: int = 64) -> None:
+        self.dim = dim
+        self.name = f"hashing-{dim}"
+
+    def encode_query(self, texts: Sequence[str], /) -> Floats2d:
+        """Embed queries: shape ``(n, dim)``, float32, unit rows."""
+        return self.encode_document(texts)
+
+    def encode_document(self, texts: Sequence[str], /) -> Floats2d:
+        """Embed passages: shape ``(n, dim)``, float32, unit rows."""
+        rows = np.zeros((len(texts), self.dim), dtype=np.float32)
+        for row, text in zip(rows, texts, strict=True):
+            for word in re.findall(r"\w+", text.lower()) or [text]:
+                digest = hashlib.blake2b(word.encode(), digest_size=8).digest()
+                row[int.from_bytes(digest[:7]) % self.dim] += 1.0 if digest[7] % 2 else -1.0
+            if not row.any():  # words of opposite sign may cancel out
+                row[0] = 1.0
+        norms: Floats2d = np.linalg.norm(rows, axis=1, keepdims=True)
+        return rows / norms
+
+
+def tiny_llama(seed: int = 0) -> BaseModel:
+    """A random Llama of 2 layers with a ChatML template; it can be trained in seconds."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    tokenizer = _tokenizer(chat=True)
+    config = LlamaConfig(
+        **_SIZES, **_token_ids(tokenizer), intermediate_size=128, num_key_value_heads=2
+    )
+    return _tiny(LlamaForCausalLM, config, tokenizer, f"tiny-llama-{seed}", seed)
+
+
+def tiny_qwen2(seed: int = 0) -> BaseModel:
+    """A random Qwen2 of 2 layers with a ChatML template; its projections have biases."""
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    tokenizer = _tokenizer(chat=True)
+    config = Qwen2Config(
+        **_SIZES, **_token_ids(tokenizer), intermediate_size=128, num_key_value_heads=2
+    )
+    return _tiny(Qwen2ForCausalLM, config, tokenizer, f"tiny-qwen2-{seed}", seed)
+
+
+def tiny_gpt2(seed: int = 0) -> BaseModel:
+    """A random GPT-2 of 2 layers, without a chat template; its layers are ``Conv1D``."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    tokenizer = _tokenizer(chat=False)
+    config = GPT2Config(
+        **_SIZES, **_token_ids(tokenizer), resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0
+    )
+    return _tiny(GPT2LMHeadModel, config, tokenizer, f"tiny-gpt2-{seed}", seed)
+
+
+_SIZES: dict[str, Any] = {
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 512,
+    # Wider than the usual 0.02: a random model has to be able to say something clearly.
+    "initializer_range": 0.3,
+    "tie_word_embeddings": True,
+}
+
+
+def _tiny(kind: Any, config: Any, tokenizer: Any, name: str, seed: int) -> BaseModel:
+    import torch
+
+    from memkit.models.base import BaseModel
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = kind(config)
+    return BaseModel(model, tokenizer, name=name)
+
+
+def _token_ids(tokenizer: Any) -> dict[str, Any]:
+    return {
+        "vocab_size": len(tokenizer),
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+
+
+@lru_cache(maxsize=2)
+def _tokenizer(*, chat: bool) -> Any:
+    """A byte-level BPE of some 500 tokens: any text makes the round trip."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"] if chat else ["<|endoftext|>"]
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    backend.train_from_iterator(
+        [_CORPUS],
+        trainers.BpeTrainer(
+            vocab_size=512,
+            special_tokens=special,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        ),
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        bos_token=special[1] if chat else special[0],
+        eos_token=special[-1],
+        pad_token=special[0],  # its embedding starts as zeros, so not the token to be learned
+    )
+    if chat:
+        tokenizer.chat_template = _CHATML
+    return tokenizer
