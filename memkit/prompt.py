@@ -1,0 +1,140 @@
+"""Puts evidence into a prompt text that keeps to a budget of tokens."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from memkit.errors import InvalidInputError
+from memkit.types import Evidence, Hit, Turn
+
+FACTS = "Facts:"
+TURNS = "Conversation so far:"
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """Evidence as text.
+
+    Attributes:
+        text: Ready to be put into a prompt; empty if nothing fits.
+        hits: The passages in it, in the order of their numbers.
+        turns: The turns in it, oldest first.
+        tokens: How many tokens ``text`` takes.
+        omitted: How many passages and turns did not fit.
+    """
+
+    text: str
+    hits: tuple[Hit, ...]
+    turns: tuple[Turn, ...]
+    tokens: int
+    omitted: int
+
+
+def assemble(
+    evidence: Sequence[Evidence], *, budget: int, count: Callable[[str], int]
+) -> Assembled:
+    """Choose passages and turns that fit, and write them down.
+
+    Passages are taken best first, and one that does not fit whole gives way to smaller ones
+    behind it. Turns are taken newest first, without gaps. Half of the budget is the turns',
+    the rest the passages'; room that the passages leave goes to older turns.
+
+    Args:
+        evidence: What the backends contributed, turns oldest first; of several passages of a
+            record the first counts.
+        budget: Most tokens that the text may take.
+        count: Counts the tokens of a text. It is called about once per passage and turn, and
+            on the whole text in the end: what its pieces take does not always add up.
+
+    Raises:
+        InvalidInputError: If ``budget`` is negative or not an integer.
+    """
+    if not isinstance(budget, int) or isinstance(budget, bool) or budget < 0:
+        raise InvalidInputError(f"expected `budget` to be an integer >= 0, got {budget!r}")
+    hits: dict[str, Hit] = {}
+    for hit in (hit for one in evidence for hit in one.hits):
+        hits.setdefault(hit.id, hit)
+    turns = [turn for one in evidence for turn in one.turns]
+    draft = _Draft(count)
+    older = draft.take_until_full(turns[::-1], limit=budget // 2)
+    for hit in hits.values():
+        draft.take(hit, limit=budget)
+    draft.take_until_full(older, limit=budget)
+    text, tokens = draft.fit(budget)
+    return Assembled(
+        text,
+        hits=tuple(draft.hits),
+        turns=tuple(draft.turns[::-1]),
+        tokens=tokens,
+        omitted=len(hits) + len(turns) - len(draft.pieces),
+    )
+
+
+class _Draft:
+    """What has been chosen so far, the most important first."""
+
+    def __init__(self, count: Callable[[str], int]) -> None:
+        self._count = count
+        self._spent = 0
+        self._taken: Counter[type] = Counter()
+        self.pieces: list[tuple[Hit | Turn, str, int]] = []  # with its line and its tokens
+
+    @property
+    def hits(self) -> list[Hit]:
+        """The chosen passages, best first."""
+        return [item for item, _, _ in self.pieces if isinstance(item, Hit)]
+
+    @property
+    def turns(self) -> list[Turn]:
+        """The chosen turns, newest first."""
+        return [item for item, _, _ in self.pieces if isinstance(item, Turn)]
+
+    def take(self, item: Hit | Turn, *, limit: int) -> bool:
+        """Choose a passage or turn if the draft keeps to ``limit`` tokens with it."""
+        if self._spent >= limit:
+            return False
+        number = self._taken[type(item)] + 1
+        line, header = _line(item, number), _header(item) if number == 1 else ""
+        cost = self._count(f"{header}\n{line}")
+        if self._spent + cost > limit:
+            return False
+        self._spent += cost
+        self._taken[type(item)] += 1
+        self.pieces.append((item, line, cost))
+        return True
+
+    def take_until_full(self, turns: Sequence[Turn], *, limit: int) -> Sequence[Turn]:
+        """Choose turns in order up to the first that does not fit; returns those left over."""
+        for place, turn in enumerate(turns):
+            if not self.take(turn, limit=limit):
+                return turns[place:]
+        return []
+
+    def fit(self, budget: int) -> tuple[str, int]:
+        """Give up the least important until the text as a whole keeps to the budget."""
+        while self.pieces:
+            text = self._text()
+            excess = self._count(text) - budget
+            if excess <= 0:
+                return text, budget + excess
+            while self.pieces and excess > 0:
+                excess -= self.pieces.pop()[2]
+        return "", 0
+
+    def _text(self) -> str:
+        facts = [line for item, line, _ in self.pieces if isinstance(item, Hit)]
+        turns = [line for item, line, _ in self.pieces if isinstance(item, Turn)]
+        sections = [[FACTS, *facts] if facts else [], [TURNS, *reversed(turns)] if turns else []]
+        return "\n\n".join("\n".join(section) for section in sections if section)
+
+
+def _line(item: Hit | Turn, number: int) -> str:
+    if isinstance(item, Hit):
+        return f"[{number}] {item.text.strip()}"
+    return f"{item.role}: {item.content.strip()}"
+
+
+def _header(item: Hit | Turn) -> str:
+    return FACTS if isinstance(item, Hit) else f"\n\n{TURNS}"

@@ -1,0 +1,185 @@
+"""Evidence as prompt text under a budget."""
+
+import re
+import sys
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from memkit.errors import InvalidInputError
+from memkit.prompt import assemble
+from memkit.types import Evidence, Hit, Record, Turn
+
+NOW = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+def hit(id, text):
+    record = Record(id, text, None, None, {}, {}, NOW, NOW, 1, "hash")
+    return Hit(record, text, 0, len(text), score=1.0, similarity=0.5)
+
+
+def turn(id, content, role="user"):
+    return Turn(id, role, content, {}, NOW, None)
+
+
+def words(text):
+    return len(text.split())
+
+
+def pieces(text):
+    """Like a tokenizer: runs of word characters, of spaces, and single signs."""
+    return len(re.findall(r"\w+|\s+|.", text))
+
+
+BOTH = Evidence(
+    hits=(hit("r1", "The badge number is 4471."), hit("r2", "The archive is closed.\n")),
+    turns=(turn("t1", "Hello"), turn("t2", "How can I help?", "assistant")),
+)
+
+
+def test_the_format():
+    assembled = assemble([BOTH], budget=100, count=words)
+    assert assembled.text == (
+        "Facts:\n"
+        "[1] The badge number is 4471.\n"
+        "[2] The archive is closed.\n"
+        "\n"
+        "Conversation so far:\n"
+        "user: Hello\n"
+        "assistant: How can I help?"
+    )
+    assert assembled.hits == BOTH.hits
+    assert assembled.turns == BOTH.turns
+    assert (assembled.tokens, assembled.omitted) == (words(assembled.text), 0)
+
+
+def test_passages_alone_and_turns_alone():
+    only_hits = assemble([Evidence(hits=BOTH.hits[:1])], budget=99, count=words)
+    assert only_hits.text == "Facts:\n[1] The badge number is 4471."
+    only_turns = assemble([Evidence(turns=BOTH.turns[:1])], budget=99, count=words)
+    assert only_turns.text == "Conversation so far:\nuser: Hello"
+
+
+def test_nothing_to_say():
+    assembled = assemble([], budget=10, count=words)
+    assert (assembled.text, assembled.tokens, assembled.omitted) == ("", 0, 0)
+
+
+def test_no_budget_omits_everything():
+    assembled = assemble([BOTH], budget=0, count=words)
+    assert (assembled.text, assembled.tokens, assembled.omitted) == ("", 0, 4)
+
+
+def test_the_budget_includes_headers_and_numbers():
+    one = [Evidence(hits=BOTH.hits[:1])]
+    assert assemble(one, budget=7, count=words).tokens == 7  # Facts: [1] and five words
+    assert assemble(one, budget=6, count=words).omitted == 1
+
+
+def test_a_passage_that_does_not_fit_gives_way_to_smaller_ones():
+    found = Evidence(hits=(hit("r1", "a b"), hit("r2", "c " * 50), hit("r3", "d e")))
+    assembled = assemble([found], budget=10, count=words)
+    assert assembled.text == "Facts:\n[1] a b\n[2] d e"
+    assert [hit.id for hit in assembled.hits] == ["r1", "r3"]
+    assert assembled.omitted == 1
+
+
+def test_the_newest_turns_are_kept_without_gaps():
+    talk = Evidence(
+        turns=(turn("t1", "a"), turn("t2", "b " * 50), turn("t3", "c"), turn("t4", "d"))
+    )
+    assembled = assemble([talk], budget=20, count=words)
+    assert assembled.text == "Conversation so far:\nuser: c\nuser: d"
+    assert assembled.omitted == 2  # "a" would fit, but an answer without its question misleads
+
+
+def test_turns_take_half_of_what_passages_want():
+    turns = tuple(turn(f"t{i}", "x") for i in range(20))  # two words each, and three on top
+    hits = tuple(hit(f"r{i}", "y") for i in range(20))  # two words each, and one on top
+    assembled = assemble([Evidence(hits=hits, turns=turns)], budget=40, count=words)
+    assert len(assembled.turns) == 8  # 3 + 8 * 2 = 19 of 20
+    assert len(assembled.hits) == 10  # 1 + 10 * 2 = 21, the rest
+    assert assembled.tokens == 40
+    assert assembled.turns == turns[-8:]
+
+
+def test_room_that_one_leaves_goes_to_the_other():
+    many = tuple(turn(f"t{i}", "x") for i in range(20))
+    assembled = assemble([Evidence(hits=(hit("r1", "y"),), turns=many)], budget=40, count=words)
+    assert (len(assembled.hits), len(assembled.turns)) == (1, 17)  # 3 + 3 + 17 * 2 = 40
+    facts = tuple(hit(f"r{i}", "y") for i in range(20))
+    assembled = assemble([Evidence(hits=facts, turns=many[:1])], budget=40, count=words)
+    assert (len(assembled.hits), len(assembled.turns)) == (17, 1)  # 5 + 1 + 17 * 2 = 40
+
+
+def test_a_record_from_two_backends_is_shown_once():
+    again = Evidence(hits=(hit("r1", "another passage of it"),))
+    assembled = assemble([BOTH, again], budget=100, count=words)
+    assert [hit.text for hit in assembled.hits] == [hit.text for hit in BOTH.hits]
+    assert assembled.omitted == 0
+
+
+@pytest.mark.parametrize("budget", [-1, 1.5, None, True])
+def test_budget_is_checked(budget):
+    with pytest.raises(InvalidInputError, match="`budget` to be an integer >= 0, got"):
+        assemble([BOTH], budget=budget, count=words)
+
+
+CONTENTS = st.text(st.sampled_from("ab \n."), max_size=30).map(lambda text: "x" + text)
+COUNTS = st.sampled_from(
+    [
+        words,
+        pieces,
+        len,
+        lambda text: 1 + len(text) // 4,  # a token of overhead for every call
+        lambda text: len(text) ** 2,  # the whole takes far more than its parts
+        lambda text: int(len(text) ** 0.5),  # ... far less
+    ]
+)
+
+
+@settings(deadline=None)
+@given(st.lists(CONTENTS, max_size=8), st.lists(CONTENTS, max_size=8), st.integers(0, 200), COUNTS)
+def test_never_over_budget_and_nothing_unaccounted_for(facts, talk, budget, count):
+    found = Evidence(
+        hits=tuple(hit(f"r{i}", text) for i, text in enumerate(facts)),
+        turns=tuple(turn(f"t{i}", text) for i, text in enumerate(talk)),
+    )
+    assembled = assemble([found], budget=budget, count=count)
+    assert assembled.tokens <= budget
+    assert assembled.tokens == (count(assembled.text) if assembled.text else 0)
+    shown = len(assembled.hits) + len(assembled.turns)
+    assert shown + assembled.omitted == len(facts) + len(talk)
+    assert [h for h in found.hits if h in assembled.hits] == list(assembled.hits)
+    assert assembled.turns == found.turns[len(talk) - len(assembled.turns) :]
+    for number, chosen in enumerate(assembled.hits, start=1):
+        assert f"[{number}] {chosen.text.strip()}" in assembled.text
+    for chosen in assembled.turns:
+        assert f"user: {chosen.content.strip()}" in assembled.text
+
+
+def test_the_tokenizer_is_asked_about_each_piece_once():
+    asked = []
+
+    def count(text):
+        asked.append(text)
+        return words(text)
+
+    found = Evidence(
+        hits=tuple(hit(f"r{i}", "some words of a fact") for i in range(300)),
+        turns=tuple(turn(f"t{i}", "some words of a turn") for i in range(300)),
+    )
+    assembled = assemble([found], budget=2000, count=count)
+    assert assembled.omitted > 0
+    # Each piece once, the turn at which the first half is full again, and the whole text.
+    assert len(asked) <= 602
+
+
+def test_prompt_takes_no_heavy_library():
+    import subprocess
+
+    heavy = "torch faiss transformers sentence_transformers numpy"
+    code = f"import sys, memkit.prompt; sys.exit(any(m in sys.modules for m in {heavy.split()}))"
+    subprocess.run([sys.executable, "-c", code], check=True)
