@@ -1,0 +1,7 @@
+"""The ledger: records, versions, turns, passages and modules of one memory, in SQLite."""
+
+from memkit.ledger.ledger import Event, Ledger
+from memkit.ledger.modules import ModuleFile
+from memkit.ledger.passages import Change, NewPassage, Passage
+
+__all__ = ["Change", "Event", "Ledger", "ModuleFile", "NewPassage", "Passage"]

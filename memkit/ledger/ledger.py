@@ -1,0 +1,172 @@
+"""The ledger: one SQLite file that is the source of truth for everything in a memory."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Self
+
+from memkit.errors import BusyError, StorageError
+from memkit.ledger.database import SCRUB_PENDING, Database
+from memkit.ledger.erasures import ErasureTable
+from memkit.ledger.modules import ModuleTable
+from memkit.ledger.opening import can_write, connect, locate
+from memkit.ledger.passages import PassageTable
+from memkit.ledger.records import RecordTable
+from memkit.ledger.turns import TurnTable
+
+_SCRUB_WAIT = 2.0  # seconds to wait for readers in other processes to let go of the log
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to the memory: numbers and ids, never texts."""
+
+    seq: int
+    kind: str
+    detail: Mapping[str, Any]
+    created_at: datetime
+
+
+class Ledger:
+    """Records, versions, turns, passages, modules and events of one memory.
+
+    Threads may share a ledger, and processes may open the same directory: writers are
+    serialised, and readers see what is committed.
+
+    Attributes:
+        directory: The memory's directory.
+        records: What is known.
+        passages: What retrieval works on: slices of records, with vectors and word index.
+        turns: Conversations.
+        modules: Adapter modules, and which records they hold.
+        erasures: Files that are to be destroyed.
+    """
+
+    def __init__(self, directory: Path, database: Database) -> None:
+        self.directory = directory
+        self._database = database
+        self.records = RecordTable(database)
+        self.passages = PassageTable(database)
+        self.turns = TurnTable(database)
+        self.modules = ModuleTable(database)
+        self.erasures = ErasureTable(database)
+
+    @classmethod
+    def open(cls, directory: Path, *, create: bool = True, busy_timeout: float = 30.0) -> Self:
+        """Open the ledger of a memory, or make one.
+
+        An older format is brought up to date, and a scrub that a crash interrupted is
+        finished. Where the directory cannot be written to, the ledger can be read.
+
+        Args:
+            directory: The memory's directory.
+            create: Whether to make a memory where there is none.
+            busy_timeout: Bound on every wait for another process or thread, in seconds.
+
+        Raises:
+            NotAMemoryError: If the directory holds something else, or nothing and ``create``
+                is False.
+            FormatVersionError: If a newer memkit wrote it.
+            CorruptFileError: If the file is damaged.
+            ReadOnlyError: If a memory is to be made where nothing can be written.
+        """
+        directory = Path(directory)
+        path = locate(directory, create=create)
+        ledger = cls(directory, connect(path, busy_timeout))
+        if can_write(path) and ledger.get_meta(SCRUB_PENDING) is not None:
+            ledger.scrub()
+        return ledger
+
+    def close(self) -> None:
+        """Move the log into the file if possible, and close it. Repeating it changes nothing."""
+        if self._database.closed:
+            return
+        if can_write(self._database.path):
+            self._checkpoint(wait=0.0)
+        self._database.close()
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Make the block atomic; see `Database.transaction`."""
+        return self._database.transaction()
+
+    def get_meta(self, name: str) -> str | None:
+        """Read a setting of the memory; None if it was never set."""
+        value: str | None = self._database.value("SELECT value FROM meta WHERE name = ?", name)
+        return value
+
+    def set_meta(self, name: str, value: str | None) -> None:
+        """Write a setting of the memory; None removes it."""
+        with self.transaction():
+            if value is None:
+                self._database.execute("DELETE FROM meta WHERE name = ?", name)
+            else:
+                self._database.execute(
+                    "INSERT INTO meta VALUES (?, ?) "
+                    "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                    name,
+                    value,
+                )
+
+    def log_event(self, kind: str, detail: Mapping[str, Any] = _NOTHING) -> None:
+        """Note that something happened.
+
+        Args:
+            kind: What, for example "consolidate".
+            detail: JSON values. Counts and random ids only: events outlive what is forgotten.
+        """
+        with self.transaction():
+            self._database.execute(
+                "INSERT INTO events (kind, detail, created_at) VALUES (?, ?, ?)",
+                kind,
+                json.dumps(dict(detail)),
+                time.time(),
+            )
+
+    def events(self, *, after: int = 0, limit: int = 100) -> list[Event]:
+        """List events in order, from behind the one with number ``after``."""
+        rows = self._database.rows(
+            "SELECT seq, kind, detail, created_at FROM events WHERE seq > ? ORDER BY seq LIMIT ?",
+            after,
+            limit,
+        )
+        return [
+            Event(seq, kind, json.loads(detail), datetime.fromtimestamp(at, UTC))
+            for seq, kind, detail, at in rows
+        ]
+
+    def scrub(self) -> bool:
+        """Destroy what deleted records left behind in the file and its log.
+
+        The word index is merged, so that words of deleted texts leave it; the file is
+        rewritten, because ``secure_delete`` does not reach the copies that SQLite leaves
+        behind when it moves rows between pages; and the log is emptied.
+
+        Returns:
+            True when no byte of deleted content can remain. False if another process kept
+            the log from being emptied; scrub again later (opening the memory does).
+        """
+        if self._database.in_transaction:
+            raise StorageError("scrub() cannot run inside a transaction", "Call it afterwards.")
+        with self.transaction():
+            self._database.execute("INSERT INTO passages_fts (passages_fts) VALUES ('optimize')")
+        self._database.rewrite()
+        if not self._checkpoint(wait=_SCRUB_WAIT):
+            return False
+        self.set_meta(SCRUB_PENDING, None)
+        return True
+
+    def _checkpoint(self, *, wait: float) -> bool:
+        """Move the log into the file and empty it; False if another process is in the way."""
+        try:
+            with self._database.waiting(wait):
+                return not self._database.value("PRAGMA wal_checkpoint(TRUNCATE)")
+        except BusyError:
+            return False

@@ -1,0 +1,236 @@
+"""Passages: the slices of records that retrieval works on, with vectors and word index."""
+
+# ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memkit.errors import (
+    DimensionMismatchError,
+    InvalidInputError,
+    NonFiniteError,
+    RecordNotFoundError,
+)
+from memkit.ledger.database import Database, json_list
+from memkit.ledger.selection import check_limit, select_sql, visible_sql
+from memkit.ledger.words import match_expression
+from memkit.types import Metadata, Scope
+
+Kind = Literal["text", "question"]
+
+
+@dataclass(frozen=True)
+class NewPassage:
+    """A passage that is about to be stored.
+
+    Attributes:
+        kind: "text" for a slice of the record's text, "question" for its question.
+        start: Offset in the record's text, in characters; 0 for a question.
+        end: Offset behind the last character.
+        text: The slice.
+        vector: Its embedding, shape ``(dim,)``, float32.
+    """
+
+    kind: Kind
+    start: int
+    end: int
+    text: str
+    vector: NDArray[np.float32] = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A stored passage; see `NewPassage`. Keys are never used twice."""
+
+    key: int
+    record_id: str
+    kind: Kind
+    start: int
+    end: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Change:
+    """One step in the life of a passage: it was added, or it was removed."""
+
+    seq: int
+    passage: int
+    added: bool
+
+
+class PassageTable:
+    """All passages of all records, each with one vector of the same dimension."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def insert(self, record_id: str, passages: Sequence[NewPassage]) -> None:
+        """Store a record's passages, in place of those it had.
+
+        Raises:
+            RecordNotFoundError: If there is no such record.
+            NonFiniteError: If a vector holds NaN or infinity.
+            DimensionMismatchError: If the vectors' dimension is not that of the stored ones.
+        """
+        vectors = [_checked(passage.vector) for passage in passages]
+        with self._database.transaction():
+            record = self._database.value("SELECT rowid FROM records WHERE id = ?", record_id)
+            if record is None:
+                raise RecordNotFoundError(f"no record has the id {record_id!r}")
+            self._database.execute("DELETE FROM passages WHERE record = ?", record)
+            self._check_dimension(vectors)
+            for passage, vector in zip(passages, vectors, strict=True):
+                key = self._database.value(
+                    "INSERT INTO passages (record, kind, start, end, text) "
+                    "VALUES (?, ?, ?, ?, ?) RETURNING key",
+                    record,
+                    passage.kind,
+                    passage.start,
+                    passage.end,
+                    passage.text,
+                )
+                self._database.execute("INSERT INTO vectors VALUES (?, ?)", key, vector.tobytes())
+
+    def clear(self) -> None:
+        """Delete all passages, so that every record is embedded anew."""
+        with self._database.transaction():
+            self._database.execute("DELETE FROM passages")
+
+    def changes(self, after: int, limit: int = 10_000) -> list[Change]:
+        """List what happened to passages, in order, from behind change number ``after``."""
+        rows = self._database.rows(
+            "SELECT seq, passage, added FROM changes WHERE seq > ? ORDER BY seq LIMIT ?",
+            after,
+            limit,
+        )
+        return [Change(seq, passage, bool(added)) for seq, passage, added in rows]
+
+    def last_change(self) -> int:
+        """Give the number of the latest change; 0 if there was none."""
+        return int(self._database.value("SELECT coalesce(max(seq), 0) FROM changes"))
+
+    def vectors(self, keys: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Read the vectors of those passages that exist.
+
+        Returns:
+            Their keys in ascending order, shape ``(m,)``, and their vectors, shape
+            ``(m, dim)``; ``(0, 0)`` if none exists.
+        """
+        rows = self._database.rows(
+            "SELECT passage, vector FROM vectors "
+            "WHERE passage IN (SELECT value FROM json_each(?)) ORDER BY passage",
+            _key_list(keys),
+        )
+        found = np.array([key for key, _ in rows], dtype=np.int64)
+        flat = np.frombuffer(b"".join(vector for _, vector in rows), dtype="<f4")
+        shape = (len(rows), len(flat) // len(rows)) if rows else (0, 0)
+        return found, flat.astype(np.float32).reshape(shape)
+
+    def get(self, keys: Sequence[int]) -> dict[int, Passage]:
+        """Read those passages that exist, by key."""
+        rows = self._database.rows(
+            "SELECT passages.key, records.id, kind, start, end, passages.text "
+            "FROM passages JOIN records ON records.rowid = passages.record "
+            "WHERE passages.key IN (SELECT value FROM json_each(?))",
+            _key_list(keys),
+        )
+        return {row[0]: Passage(*row) for row in rows}
+
+    def keys(self, *, visible_to: Scope, where: Metadata | None) -> NDArray[np.int64] | None:
+        """Give the passages that a query may find, ascending; None if it may find all.
+
+        Args:
+            visible_to: The query's scope.
+            where: Metadata filter, or None.
+        """
+        if where is None and not self._hides_any(visible_to):
+            return None
+        condition, parameters = select_sql(visible_to=visible_to, where=where)
+        keys = self._database.column(
+            "SELECT passages.key FROM passages JOIN records ON records.rowid = passages.record "
+            f"WHERE {condition} ORDER BY passages.key",
+            *parameters,
+        )
+        return np.array(keys, dtype=np.int64)
+
+    def lexical(
+        self, query: str, *, k: int, visible_to: Scope, where: Metadata | None
+    ) -> list[tuple[int, float]]:
+        """Find passages by their words, with BM25.
+
+        Args:
+            query: Any text. A passage that has one of its words matches; English stop words
+                count only if there is nothing else.
+            k: At most this many.
+            visible_to: The query's scope.
+            where: Metadata filter, or None.
+
+        Returns:
+            Keys and scores, best first; a higher score is better, ties go to the older one.
+        """
+        check_limit("k", k)
+        expression = match_expression(query)
+        if not expression:
+            return []
+        condition, parameters = select_sql(visible_to=visible_to, where=where)
+        # CROSS JOIN keeps SQLite from starting with the records: the words come first.
+        rows = self._database.rows(
+            "SELECT passages_fts.rowid, -bm25(passages_fts) AS score FROM passages_fts "
+            "CROSS JOIN passages ON passages.key = passages_fts.rowid "
+            "CROSS JOIN records ON records.rowid = passages.record "
+            f"WHERE passages_fts MATCH ? AND {condition} "
+            "ORDER BY score DESC, passages_fts.rowid LIMIT ?",
+            expression,
+            *parameters,
+            k,
+        )
+        return [(key, score) for key, score in rows]
+
+    def count(self) -> int:
+        """Count all passages."""
+        return int(self._database.value("SELECT count(*) FROM passages"))
+
+    def _hides_any(self, scope: Scope) -> bool:
+        """Tell whether some record is invisible; jumps from scope to scope through the index."""
+        condition, parameters = visible_sql("scope", scope)
+        hidden = self._database.value(
+            "WITH RECURSIVE scopes (scope) AS (SELECT min(scope) FROM records UNION ALL "
+            "SELECT (SELECT min(scope) FROM records WHERE records.scope > scopes.scope) "
+            "FROM scopes WHERE scopes.scope IS NOT NULL) "
+            f"SELECT 1 FROM scopes WHERE scope IS NOT NULL AND NOT ({condition}) LIMIT 1",
+            *parameters,
+        )
+        return hidden is not None
+
+    def _check_dimension(self, vectors: Sequence[NDArray[np.float32]]) -> None:
+        stored = self._database.value("SELECT length(vector) / 4 FROM vectors LIMIT 1")
+        for vector in vectors:
+            stored = stored or len(vector)
+            if len(vector) != stored:
+                raise DimensionMismatchError(
+                    f"expected vectors of dimension {stored}, got {len(vector)}",
+                    "One memory holds the vectors of one embedder.",
+                )
+
+
+def _checked(vector: NDArray[np.float32]) -> NDArray[np.float32]:
+    flat = np.asarray(vector, dtype="<f4")
+    if flat.ndim != 1 or not len(flat):
+        raise InvalidInputError(f"`vector` must have shape (dim,), got {flat.shape}")
+    if not np.isfinite(flat).all():
+        raise NonFiniteError(
+            f"`vector` must be finite, got {np.count_nonzero(~np.isfinite(flat))} NaN or infinite "
+            f"values of {len(flat)}",
+            "Check the embedder.",
+        )
+    return flat
+
+
+def _key_list(keys: Sequence[int]) -> str:
+    return json_list("keys", (int(key) for key in keys))

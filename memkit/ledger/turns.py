@@ -1,0 +1,120 @@
+"""Conversations, message by message."""
+
+# ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import get_args
+
+from memkit.errors import InvalidInputError, NotFoundError, RecordNotFoundError
+from memkit.ledger.database import Database, Row
+from memkit.ledger.identifiers import new_id
+from memkit.ledger.selection import check_limit, within_sql
+from memkit.scope import canonical, parse
+from memkit.types import Role, Scope, Turn
+from memkit.validate import check_text
+
+_COLUMNS = """
+    SELECT turns.id, turns.role, turns.content, turns.scope, turns.created_at, records.id
+    FROM turns LEFT JOIN records ON records.rowid = turns.record
+"""
+
+
+class TurnTable:
+    """Turns of all conversations; a conversation is what shares one scope."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, role: Role, content: str, scope: Scope, *, record_id: str | None) -> Turn:
+        """Append a turn.
+
+        Args:
+            role: Who speaks.
+            content: What was said, verbatim.
+            scope: The conversation.
+            record_id: The record that keeps the same content for retrieval; the turn goes
+                when it is deleted.
+
+        Raises:
+            InvalidInputError: If the role is unknown or the content cannot be stored.
+            RecordNotFoundError: If there is no such record.
+        """
+        if role not in get_args(Role):
+            raise InvalidInputError(f"`role` must be one of {get_args(Role)}, got {role!r}")
+        check_text("content", content)
+        key = canonical(scope)
+        with self._database.transaction():
+            record = self._record(record_id)
+            turn = Turn(new_id(), role, content, parse(key), _now(), record_id)
+            self._database.execute(
+                "INSERT INTO turns (id, scope, role, content, created_at, record) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                turn.id,
+                key,
+                role,
+                content,
+                turn.created_at.timestamp(),
+                record,
+            )
+        return turn
+
+    def recent(self, scope: Scope, limit: int, *, before: str | None = None) -> list[Turn]:
+        """List the latest turns of exactly this scope, newest first.
+
+        Args:
+            scope: The conversation.
+            limit: At most this many.
+            before: Id of a turn; only what came before it is listed.
+
+        Raises:
+            NotFoundError: If there is no turn ``before``.
+        """
+        check_limit("limit", limit)
+        rows = self._database.rows(
+            _COLUMNS
+            + "WHERE turns.scope = ? AND turns.rowid < ? ORDER BY turns.rowid DESC LIMIT ?",
+            canonical(scope),
+            self._position(before),
+            limit,
+        )
+        return [_turn(row) for row in rows]
+
+    def delete(self, *, within: Scope) -> int:
+        """Delete the turns of this scope and of all that are narrower; returns how many."""
+        condition, parameters = within_sql("turns.scope", within)
+        with self._database.transaction():
+            removed = self._database.execute(f"DELETE FROM turns WHERE {condition}", *parameters)
+            if removed:
+                self._database.mark_for_scrub()
+        return removed
+
+    def count(self) -> int:
+        """Count all turns."""
+        return int(self._database.value("SELECT count(*) FROM turns"))
+
+    def _record(self, record_id: str | None) -> int | None:
+        if record_id is None:
+            return None
+        record = self._database.value("SELECT rowid FROM records WHERE id = ?", record_id)
+        if record is None:
+            raise RecordNotFoundError(f"no record has the id {record_id!r}")
+        return int(record)
+
+    def _position(self, turn_id: str | None) -> int:
+        if turn_id is None:
+            return 2**63 - 1
+        position = self._database.value("SELECT rowid FROM turns WHERE id = ?", turn_id)
+        if position is None:
+            raise NotFoundError(f"no turn has the id {turn_id!r}")
+        return int(position)
+
+
+def _turn(row: Row) -> Turn:
+    id, role, content, scope, created_at, record_id = row
+    return Turn(id, role, content, parse(scope), datetime.fromtimestamp(created_at, UTC), record_id)
+
+
+def _now() -> datetime:
+    return datetime.fromtimestamp(time.time(), UTC)

@@ -1,0 +1,130 @@
+"""Checks of what users hand in, before anything is stored."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from memkit.errors import InvalidInputError
+from memkit.types import Draft
+
+MAX_CHARACTERS = 2_000_000
+MAX_DEPTH = 32
+MAX_ID_CHARACTERS = 256
+
+_INT64 = range(-(2**63), 2**63)
+
+
+def validate_draft(draft: Draft) -> None:
+    """Check the parts of a draft that are to be stored; the scope is checked by its own module.
+
+    Raises:
+        InvalidInputError: If a text is empty, too long or holds characters that cannot be
+            stored, if only one of question and answer is given, if the metadata is not JSON,
+            or if the id is not a short non-empty string.
+    """
+    check_content(draft.text, draft.question, draft.answer)
+    check_metadata(draft.metadata)
+    if draft.id is not None:
+        check_text("id", draft.id, longest=MAX_ID_CHARACTERS)
+
+
+def check_content(text: object, question: object, answer: object) -> None:
+    """Check the texts of a record.
+
+    Raises:
+        InvalidInputError: See `validate_draft`.
+    """
+    check_text("text", text)
+    if (question is None) != (answer is None):
+        given, missing = ("answer", "question") if question is None else ("question", "answer")
+        raise InvalidInputError(
+            f"`{given}` was given without `{missing}`",
+            "Give both or neither: one is asked, the other is what should be recalled.",
+        )
+    if question is not None:
+        check_text("question", question)
+        check_text("answer", answer)
+
+
+def check_text(name: str, text: object, *, longest: int = MAX_CHARACTERS) -> None:
+    """Check that an argument is a text that can be stored verbatim.
+
+    Raises:
+        InvalidInputError: If it is not a string, is blank, has more than ``longest``
+            characters, or holds a NUL or a lone surrogate.
+    """
+    if not isinstance(text, str):
+        raise InvalidInputError(f"`{name}` must be a string, got {type(text).__name__}: {text!r}")
+    if not text.strip():
+        raise InvalidInputError(f"`{name}` must not be empty or blank, got {text[:20]!r}")
+    if len(text) > longest:
+        raise InvalidInputError(
+            f"`{name}` must have at most {longest:,} characters, got {len(text):,}",
+            "Split it into several records." if longest == MAX_CHARACTERS else "",
+        )
+    check_characters(name, text)
+
+
+def check_characters(name: str, text: str) -> None:
+    """Check that a string can be written as UTF-8 and read back as it was.
+
+    Raises:
+        InvalidInputError: If it holds a NUL character or half of a surrogate pair.
+    """
+    nul = text.find("\0")
+    if nul >= 0:
+        raise InvalidInputError(
+            f"`{name}` must not contain NUL characters, found one at position {nul}",
+            "Remove it; a text with NULs is most often binary data or a wrong decoding.",
+        )
+    try:
+        text.encode()
+    except UnicodeEncodeError as exc:
+        raise InvalidInputError(
+            f"`{name}` must be valid Unicode, found the lone surrogate "
+            f"{text[exc.start]!r} at position {exc.start}",
+            "Decode the source with the right encoding, or with errors='replace'.",
+        ) from exc
+
+
+def check_metadata(metadata: object) -> None:
+    """Check that metadata is a JSON object which is read back as it was.
+
+    Raises:
+        InvalidInputError: If it is not a mapping with string keys all the way down, or holds
+            anything but JSON values: NaN, infinity and integers beyond 64 bits are none.
+    """
+    if not isinstance(metadata, Mapping):
+        raise InvalidInputError(f"`metadata` must be a mapping, got {metadata!r}")
+    _check_value("metadata", metadata, depth=0)
+
+
+def _check_value(name: str, value: Any, *, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise InvalidInputError(f"`metadata` must be at most {MAX_DEPTH} levels deep")
+    match value:
+        case None | bool():
+            pass
+        case str():
+            check_characters(name, value)
+        case int() if value in _INT64:
+            pass
+        case float() if math.isfinite(value):
+            pass
+        case Mapping():
+            for key, child in value.items():
+                if not isinstance(key, str):
+                    raise InvalidInputError(f"keys of `{name}` must be strings, got {key!r}")
+                check_characters(name, key)
+                _check_value(f"{name}.{key}", child, depth=depth + 1)
+        case list() | tuple():
+            for place, child in enumerate(value):
+                _check_value(f"{name}[{place}]", child, depth=depth + 1)
+        case _:
+            raise InvalidInputError(
+                f"`{name}` must be a JSON value, got {type(value).__name__}: {value!r}",
+                "JSON has strings, finite numbers (integers of at most 64 bits), booleans, "
+                "null, lists and objects.",
+            )
