@@ -1,7 +1,5 @@
 """The words that the invented company is made of; no logic."""
 
-# ruff: noqa: SIM905 (names in running text take a tenth of the lines)
-
 from __future__ import annotations
 
 FIRST_NAMES = tuple(

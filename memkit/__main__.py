@@ -1,0 +1,7 @@
+"""``python -m memkit`` is the command ``memkit``."""
+
+import sys
+
+from memkit.cli import main
+
+sys.exit(main())

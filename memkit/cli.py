@@ -1,0 +1,113 @@
+"""The command line: ``memkit demo``, and the main verbs of `Memory` on a directory."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from memkit import Draft, MemkitError, Memory, __version__
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: Arguments without the program's name; None takes those of the process.
+
+    Returns:
+        The exit status: 0 if all went well, 1 after an error of memkit's, which is printed
+        on stderr, 130 if interrupted.
+    """
+    arguments = _parser().parse_args(argv)
+    command: Callable[[argparse.Namespace], int] = arguments.command
+    try:
+        return command(arguments)
+    except MemkitError as error:
+        if arguments.debug:
+            raise
+        print(f"memkit: {error.message}", file=sys.stderr)
+        if error.hint:
+            print(f"hint: {error.hint}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("memkit: interrupted", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="memkit", description="Memory for language-model agents.")
+    parser.add_argument("--version", action="version", version=f"memkit {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    on_memory = argparse.ArgumentParser(add_help=False, parents=[common])
+    on_memory.add_argument("path", type=Path, help="the memory's directory")
+
+    demo = commands.add_parser("demo", parents=[common], help="show it on an invented company")
+    demo.set_defaults(command=_demo)
+    demo.add_argument("--quick", action="store_true", help="a smaller company, in less time")
+    demo.add_argument("--seed", type=int, default=0, help="which company (default: 0)")
+    demo.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
+
+    stats = commands.add_parser("stats", parents=[on_memory], help="count what it holds")
+    stats.set_defaults(command=_stats)
+
+    add = commands.add_parser("add", parents=[on_memory], help="remember; print the ids")
+    add.set_defaults(command=_add)
+    add.add_argument("texts", nargs="+", metavar="text", help="each becomes a record")
+
+    search = commands.add_parser("search", parents=[on_memory], help="print what fits best")
+    search.set_defaults(command=_search)
+    search.add_argument("query")
+
+    ask = commands.add_parser("ask", parents=[on_memory], help="answer, and say where from")
+    ask.set_defaults(command=_ask)
+    ask.add_argument("question")
+
+    forget = commands.add_parser("forget", parents=[on_memory], help="erase; print the receipt")
+    forget.set_defaults(command=_forget)
+    forget.add_argument("id")
+    return parser
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from memkit.demo import run
+
+    return run.main(quick=arguments.quick, seed=arguments.seed, json_path=arguments.json)
+
+
+def _stats(arguments: argparse.Namespace) -> int:
+    with Memory.open(arguments.path, create=False) as memory:
+        print(memory.stats())
+    return 0
+
+
+def _add(arguments: argparse.Namespace) -> int:
+    with Memory.open(arguments.path) as memory:
+        for record in memory.add([Draft(text) for text in arguments.texts]):
+            print(record.id)
+    return 0
+
+
+def _search(arguments: argparse.Namespace) -> int:
+    with Memory.open(arguments.path, create=False) as memory:
+        for hit in memory.search(arguments.query):
+            print(f"{hit.score:.3f}  {hit.id}  {hit.text}")
+    return 0
+
+
+def _ask(arguments: argparse.Namespace) -> int:
+    with Memory.open(arguments.path, create=False) as memory:
+        answer = memory.ask(arguments.question)
+        print(answer)
+        print(answer.route.explain(), file=sys.stderr)
+        print(f"citations: {', '.join(answer.citations) or 'none'}", file=sys.stderr)
+    return 0
+
+
+def _forget(arguments: argparse.Namespace) -> int:
+    with Memory.open(arguments.path, create=False) as memory:
+        print(memory.forget(arguments.id))
+    return 0
