@@ -30,6 +30,7 @@ from memkit.models.chat import ChatFormat, Message
 from memkit.models.convert import converted
 from memkit.models.find import find_base
 from memkit.models.quiet import quiet
+from memkit.models.turn import Turn
 from memkit.protocols import GREEDY, Completion, Prompt, Sampling
 
 _MAX_CACHED_TOKENS = 4096  # SmolLM2-135M takes 45 KiB a token in float32: 180 MiB
@@ -61,8 +62,7 @@ class BaseModel:
     """A language model that continues prompts; implements `memkit.protocols.Generator`.
 
     Adapters are not its business: whoever installs them hands `generate` a context manager
-    that turns them on and off. It is not safe to use from two threads at once; `Memory` takes
-    turns for its callers.
+    that turns them on and off. Threads take turns: `turn` is to be held by whoever computes.
 
     Args:
         model: A causal language model of transformers; its weights are frozen.
@@ -76,6 +76,7 @@ class BaseModel:
         device: Where the weights are.
         context: The most tokens that the model can attend to, or None if it states no limit.
         stop_ids: Tokens that end an answer.
+        turn: Held by the thread that computes with the model.
 
     Raises:
         IncompatibleModelError: If nothing ends an answer, or the logits are not the output
@@ -97,6 +98,7 @@ class BaseModel:
         # Adapters add to the model later; these are the weights as they came.
         self._weights = dict(model.state_dict())
         self._prefixes: OrderedDict[tuple[int, ...], Layers] = OrderedDict()
+        self.turn = Turn()
         self._check_head()
 
     @classmethod
@@ -330,11 +332,14 @@ class BaseModel:
     def _check_head(self) -> None:
         """Make sure that `hidden` and `logits` together are the model."""
         ids = torch.tensor([[self.chat.end_id]], device=self.device)
-        mask = torch.ones_like(ids)
-        output = self.model(input_ids=ids, attention_mask=mask, use_cache=False)
-        expected = output.logits[0].float()
-        hidden = self.hidden(ids, mask, torch.zeros_like(ids))
-        if not torch.allclose(self.logits(hidden[0]).float(), expected, rtol=1e-2, atol=1e-2):
+        output = self.model(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            output_hidden_states=True,
+            use_cache=False,
+        )
+        split = self.logits(output.hidden_states[-1])
+        if not torch.allclose(split.float(), output.logits.float(), rtol=1e-2, atol=1e-2):
             raise IncompatibleModelError(
                 f"expected logits that are the output embedding of the last hidden state, "
                 f"got others from {type(self.model).__name__}",

@@ -1,0 +1,1 @@
+"""Knowledge in the weights: adapters, their training, verification and mixing."""

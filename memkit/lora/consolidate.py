@@ -1,0 +1,250 @@
+"""Moving records into the weights: train, verify, commit, one module at a time.
+
+A module becomes visible in one ledger transaction, after its recall was verified and its file
+was flushed. A run that fails or is killed leaves at most a directory that no ledger row names;
+the next run, or the next opening, removes it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+import filelock
+from tqdm import tqdm
+
+import memkit
+from memkit.errors import BusyError, RecordNotFoundError
+from memkit.lora.capacity import RECORDS_PER_MODULE, partition
+from memkit.lora.lora import LoraBackend
+from memkit.lora.peft_format import save_adapter
+from memkit.lora.spec import LoraSpec, TrainSpec
+from memkit.lora.supervision import TemplateSynthesizer
+from memkit.lora.train import Trained, Trainer
+from memkit.lora.verify import Recalled, verify
+from memkit.protocols import Example, Query, Synthesizer
+from memkit.routing.calibrate import UNRELATED_PROMPTS, threshold_between
+from memkit.scope import canonical
+from memkit.types import ConsolidationReport, Module, ModuleReport, Record
+
+logger = logging.getLogger("memkit")
+
+ADAPTERS = "adapters"
+THRESHOLD = "router_threshold"  # ledger meta
+LOCK = "consolidate.lock"
+_CALIBRATION_RECORDS = 256
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How records become modules."""
+
+    lora: LoraSpec = field(default_factory=LoraSpec)
+    train: TrainSpec = field(default_factory=TrainSpec)
+    synthesizer: Synthesizer = field(default_factory=TemplateSynthesizer)
+    records_per_module: int = RECORDS_PER_MODULE
+    progress: bool | None = None  # None: a bar on terminals only
+
+
+class Consolidator:
+    """Trains records into modules.
+
+    Args:
+        recipe: How.
+        lock_timeout: Bound on waiting for another process that consolidates, in seconds.
+    """
+
+    def __init__(self, recipe: Recipe, *, lock_timeout: float = 30.0) -> None:
+        self.recipe = recipe
+        self._lock_timeout = lock_timeout
+        self._trainer: Trainer | None = None
+
+    def run(
+        self, backend: LoraBackend, records: Sequence[Record], *, name: str | None = None
+    ) -> ConsolidationReport:
+        """Train records into modules; each is committed as soon as it is verified.
+
+        Args:
+            backend: Where the modules go.
+            records: Partitioned by scope, then in the order given.
+            name: Retrain this module with them, if they fit into one; None for new modules.
+
+        Raises:
+            BusyError: If another process consolidates this memory for too long.
+            TrainingError: If training diverges; modules committed before it stay.
+        """
+        started = time.perf_counter()
+        parts = partition(records, self.recipe.records_per_module)
+        reports = []
+        with _lock(backend.ledger.directory, self._lock_timeout), self._bar(len(parts)) as bar:
+            for number, part in enumerate(parts, start=1):
+                bar.set_description(f"module {number}/{len(parts)}")
+                reuse = name if name is not None and len(parts) == 1 else None
+                report = self._module(backend, part, reuse, bar)
+                if report is not None:
+                    reports.append(report)
+                bar.update(number * self.recipe.train.epochs - bar.n)
+            if reports:
+                calibrate(backend, self.recipe.synthesizer)
+        return ConsolidationReport(tuple(reports), time.perf_counter() - started)
+
+    def _module(
+        self, backend: LoraBackend, records: list[Record], name: str | None, bar: tqdm[NoReturn]
+    ) -> ModuleReport | None:
+        """Train and commit one module; None if a record was forgotten while it was trained."""
+        started = time.perf_counter()
+        examples = self.recipe.synthesizer.examples(records)
+        trained = self._train(backend, examples, bar)
+        name = name or backend.ledger.modules.next_name()
+        with backend.staged(name, trained.adapter, self.recipe.lora, records) as ask:
+            recalled = verify(examples, ask)
+        held = [r.record_id for r in recalled if r.held]
+        version = 0
+        if held:
+            try:
+                version = self._commit(backend, name, records, trained, recalled).version
+            except RecordNotFoundError:
+                logger.info("module %s is discarded: a record was forgotten meanwhile", name)
+                return None
+        return ModuleReport(
+            name=name,
+            version=version,
+            held=tuple(held),
+            missed=tuple(record.id for record in records if record.id not in held),
+            recall=_mean([r.trained for r in recalled]),
+            paraphrase_recall=_mean([r.reworded for r in recalled]),
+            steps=trained.steps,
+            seconds=time.perf_counter() - started,
+        )
+
+    def _train(
+        self, backend: LoraBackend, examples: Sequence[Example], bar: tqdm[NoReturn]
+    ) -> Trained:
+        def progress(mastered: float) -> None:
+            bar.set_postfix(mastered=f"{mastered:.0%}", refresh=False)
+            bar.update()
+
+        if self._trainer is None or self._trainer.base is not backend.base:
+            recipe = self.recipe
+            self._trainer = Trainer(backend.base, backend.layers, recipe.lora, recipe.train)
+        return self._trainer.fit(examples, progress)
+
+    def _commit(
+        self,
+        backend: LoraBackend,
+        name: str,
+        records: Sequence[Record],
+        trained: Trained,
+        recalled: Sequence[Recalled],
+    ) -> Module:
+        """Write the file under a name that nothing refers to, then commit the row that does."""
+        ledger = backend.ledger
+        manifest = self._manifest(backend, records, trained, recalled)
+        folder = ledger.directory / ADAPTERS / f".new-{name}"
+        digest, size = save_adapter(
+            folder, trained.adapter, self.recipe.lora, manifest, conv1d=backend.layers.conv1d
+        )
+        file = f"{ADAPTERS}/{name}-{digest[:12]}"
+        folder.rename(ledger.directory / file)
+        versions = {record.id: record.version for record in records}
+        held = {r.record_id: (versions[r.record_id], r.reworded) for r in recalled if r.held}
+        return ledger.modules.commit(
+            name,
+            records[0].scope,
+            manifest,
+            file=file,
+            digest=digest,
+            size=size,
+            members=list(versions),
+            held=held,
+        )
+
+    def _manifest(
+        self,
+        backend: LoraBackend,
+        records: Sequence[Record],
+        trained: Trained,
+        recalled: Sequence[Recalled],
+    ) -> dict[str, Any]:
+        return {
+            "memkit": memkit.__version__,
+            "base_model": backend.base.name,
+            "fingerprint": backend.base.fingerprint,
+            "data": _data_hash(records),
+            "lora": self.recipe.lora.as_dict(),
+            "train": self.recipe.train.as_dict(),
+            "steps": trained.steps,
+            "loss": trained.loss,
+            "recall": _mean([r.trained for r in recalled]),
+            "paraphrase_recall": _mean([r.reworded for r in recalled]),
+        }
+
+    def _bar(self, modules: int) -> tqdm[NoReturn]:
+        show = self.recipe.progress
+        return tqdm(
+            total=modules * self.recipe.train.epochs,
+            unit="epoch",
+            disable=None if show is None else not show,
+        )
+
+
+def calibrate(backend: LoraBackend, synthesizer: Synthesizer) -> float:
+    """Measure where "none" begins for this memory, and remember it.
+
+    Related similarities come from held-out wordings of held records, unrelated ones from
+    general prompts asked in the scope of every module.
+    """
+    ledger = backend.ledger
+    modules = ledger.modules.active()
+    ids = [id for module in modules for id in module.records]
+    sample = ids[:: max(1, len(ids) // _CALIBRATION_RECORDS)]
+    scopes = {record.id: record.scope for record in ledger.records.get(sample)}
+    related = [
+        Query(example.question, scope=scopes[example.record_id])
+        for example in synthesizer.examples(ledger.records.get(sample))
+        if example.held_out and example.record_id is not None
+    ]
+    unrelated = [
+        Query(prompt, scope=scope)
+        for scope in {canonical(m.scope): m.scope for m in modules}.values()
+        for prompt in UNRELATED_PROMPTS
+    ]
+    threshold = threshold_between(
+        backend.router.similarities(related), backend.router.similarities(unrelated)
+    )
+    ledger.set_meta(THRESHOLD, repr(threshold))
+    return threshold
+
+
+@contextmanager
+def _lock(directory: Path, timeout: float) -> Iterator[None]:
+    """Let one process at a time train this memory."""
+    lock = filelock.FileLock(directory / LOCK)
+    try:
+        lock.acquire(timeout=timeout)
+    except filelock.Timeout as exc:
+        raise BusyError(
+            f"another process has been consolidating this memory for {timeout:g} s",
+            hint="wait until it is done; records are answered by rag meanwhile",
+        ) from exc
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _data_hash(records: Sequence[Record]) -> str:
+    """SHA-256 over ids, versions and contents, in order."""
+    parts = [[record.id, record.version, record.content_hash] for record in records]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else 0.0

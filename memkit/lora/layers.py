@@ -1,0 +1,172 @@
+"""Low-rank deltas beside the frozen linear layers of a base model.
+
+A forward hook on each target layer adds, in output space,
+
+    y = W x + sum_i w_i s_i B_i A_i x
+
+where the adapters in place are stacked along the rank, ``A`` as (R, in) and ``B`` as (out, R)
+with R = sum of ranks, and every row of a batch scales the R-wide hidden vector with its own
+weights. The product is exact, needs no merging, and the base weights are never touched: with
+nothing in place the hooks return the layer's own output object.
+
+Training and serving both go through these hooks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from memkit.errors import IncompatibleModelError
+from memkit.lora.spec import ALL_LINEAR, LoraSpec
+
+
+@dataclass(frozen=True)
+class Factors:
+    """The two factors of one layer's delta: ``a`` is (r, in), ``b`` is (out, r)."""
+
+    a: Tensor
+    b: Tensor
+
+
+Adapter = Mapping[str, Factors]  # layer name -> factors
+
+
+def linear_layers(model: nn.Module) -> dict[str, nn.Module]:
+    """Every linear layer inside a decoder layer, by its full name; embeddings and head are not."""
+    return {
+        name: layer
+        for name, layer in model.named_modules()
+        if isinstance(layer, nn.Linear | Conv1D) and _layer_index(name) is not None
+    }
+
+
+def shape_of(layer: nn.Module) -> tuple[int, int]:
+    """``(in_features, out_features)`` of a linear layer."""
+    if isinstance(layer, Conv1D):  # GPT-2 stores (in, out)
+        return layer.weight.shape[0], layer.weight.shape[1]
+    return layer.in_features, layer.out_features  # type: ignore[return-value]
+
+
+class AdapterLayers:
+    """The hooks on one model's linear layers, and the adapters in place in them.
+
+    Args:
+        model: The base model; its parameters stay frozen.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        layers = linear_layers(model)
+        self.shapes = {name: shape_of(layer) for name, layer in layers.items()}
+        self.conv1d = any(isinstance(layer, Conv1D) for layer in layers.values())
+        self._stack: Adapter = {}
+        self._gain: Tensor | None = None  # (b, 1, R), or None while nothing is in place
+        self._handles = [
+            layer.register_forward_hook(self._hook(name)) for name, layer in layers.items()
+        ]
+
+    def targets(self, spec: LoraSpec) -> dict[str, tuple[int, int]]:
+        """Shapes of the layers that a spec adapts.
+
+        Raises:
+            IncompatibleModelError: If the model has no such layer.
+        """
+        depth = 1 + max((_index(name) for name in self.shapes), default=-1)
+        first, last = round(spec.layers[0] * depth), round(spec.layers[1] * depth)
+        found = {
+            name: shape
+            for name, shape in self.shapes.items()
+            if first <= _index(name) < last
+            and (spec.target_modules == ALL_LINEAR or name.split(".")[-1] in spec.target_modules)
+        }
+        if not found:
+            have = sorted({name.split(".")[-1] for name in self.shapes})
+            raise IncompatibleModelError(
+                f"expected layers {spec.target_modules!r} in decoder layers {first}..{last - 1}, "
+                f"the model has {have} in {depth} decoder layers",
+                hint="name layers of this model in `target_modules`, or use 'all-linear'",
+            )
+        return found
+
+    @contextmanager
+    def place(self, stack: Adapter, gain: Tensor) -> Iterator[None]:
+        """Put stacked adapters in place for the enclosed forward passes.
+
+        Args:
+            stack: Factors by layer, stacked along the rank to width R; other layers stay bare.
+            gain: Shape (b, R): ``w_i s_i`` of each row's mixture, repeated over adapter i's
+                rank.
+        """
+        before = self._stack, self._gain
+        self._stack, self._gain = stack, gain[:, None, :]
+        try:
+            yield
+        finally:
+            self._stack, self._gain = before
+
+    def detach(self) -> None:
+        """Remove the hooks; the model is as it was."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+    def _hook(self, name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
+        def add_delta(_: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            if self._gain is None or name not in self._stack:
+                return output
+            factors = self._stack[name]
+            hidden = args[0] @ factors.a.T  # (b, t, R)
+            return output + (hidden * self._gain) @ factors.b.T
+
+        return add_delta
+
+
+def new_adapter(
+    shapes: Mapping[str, tuple[int, int]], rank: int, *, generator: torch.Generator
+) -> dict[str, Factors]:
+    """A fresh adapter whose delta is zero: A Kaiming-uniform, B zero, as in PEFT.
+
+    Source:
+        Hu et al. 2021 (arXiv 2106.09685), section 4.1; PEFT's ``init_lora_weights=True``.
+    """
+    adapter = {}
+    for name, (n_in, n_out) in shapes.items():
+        bound = n_in**-0.5  # kaiming_uniform with a = sqrt(5)
+        a = torch.empty(rank, n_in).uniform_(-bound, bound, generator=generator)
+        adapter[name] = Factors(a=a, b=torch.zeros(n_out, rank))
+    return adapter
+
+
+def stack_adapters(adapters: Sequence[Adapter], ranks: Sequence[int]) -> Adapter:
+    """Stack adapters along the rank, in order; where one has no factors, zeros take its place."""
+    if len(adapters) == 1:
+        return adapters[0]
+    names = list(dict.fromkeys(name for adapter in adapters for name in adapter))
+    return {name: _stack_layer([a.get(name) for a in adapters], ranks) for name in names}
+
+
+def _stack_layer(parts: Sequence[Factors | None], ranks: Sequence[int]) -> Factors:
+    like = next(part for part in parts if part is not None)
+    full = [
+        part
+        or Factors(
+            a=like.a.new_zeros(rank, like.a.shape[1]), b=like.b.new_zeros(like.b.shape[0], rank)
+        )
+        for part, rank in zip(parts, ranks, strict=True)
+    ]
+    return Factors(a=torch.cat([f.a for f in full], dim=0), b=torch.cat([f.b for f in full], dim=1))
+
+
+def _layer_index(name: str) -> int | None:
+    """The decoder layer that a module name lies in: its first numeric part."""
+    return next((int(part) for part in name.split(".") if part.isdigit()), None)
+
+
+def _index(name: str) -> int:
+    index = _layer_index(name)
+    return -1 if index is None else index

@@ -1,0 +1,200 @@
+"""The LoRA backend: queries get a mixture of adapters, records become adapters."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import cached_property
+
+from memkit.errors import CorruptFileError, IncompatibleModelError
+from memkit.ledger import Ledger
+from memkit.lora.bank import AdapterBank
+from memkit.lora.layers import Adapter, AdapterLayers
+from memkit.lora.peft_format import load_adapter
+from memkit.lora.spec import LoraSpec
+from memkit.lora.verify import Ask
+from memkit.models.base import BaseModel
+from memkit.protocols import Evidence, Example, Query, Sampling
+from memkit.routing.nearest import NearestRouter
+from memkit.types import Module, Record, Route
+
+_ANSWER_MARGIN = 4  # tokens beyond the expected answer, to notice that it goes on
+
+logger = logging.getLogger("memkit")
+
+
+class LoraBackend:
+    """Answers from the weights; implements `memkit.protocols.Backend`.
+
+    Args:
+        ledger: Knows the modules and what they hold.
+        router: Chooses modules for queries.
+        base: Gives the base model; called when weights are first needed, so that routing works
+            without one.
+        consolidate: Trains records into modules; what `write` does.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        router: NearestRouter,
+        base: Callable[[], BaseModel],
+        consolidate: Callable[[LoraBackend, Sequence[Record]], object],
+    ) -> None:
+        self.ledger = ledger
+        self.router = router
+        self._base = base
+        self._consolidate = consolidate
+
+    @cached_property
+    def base(self) -> BaseModel:
+        """The base model; the memory's modules must have been trained for it.
+
+        Raises:
+            IncompatibleModelError: If they were trained for another one.
+        """
+        base = self._base()
+        for module in self.ledger.modules.active():
+            check_base(module, base)
+        return base
+
+    @cached_property
+    def layers(self) -> AdapterLayers:
+        """The hooks on the base model."""
+        return AdapterLayers(self.base.model)
+
+    @cached_property
+    def bank(self) -> AdapterBank:
+        """The adapters in memory."""
+        return AdapterBank(
+            self.layers, self._load, device=self.base.device, dtype=self.base.model.dtype
+        )
+
+    def write(self, records: Sequence[Record]) -> None:
+        """Train the records that no module holds yet into new modules."""
+        placed = self.ledger.modules.placements([record.id for record in records])
+        fresh = [record for record in records if record.id not in placed]
+        if fresh:
+            self._consolidate(self, fresh)
+
+    def recall(self, query: Query) -> Evidence:
+        """Route a query."""
+        return Evidence(route=self.router.route([query])[0])
+
+    def adapters(
+        self, routes: Sequence[Route], *, pending: Mapping[str, str] | None = None
+    ) -> AbstractContextManager[None]:
+        """Mixtures for a batch, one route per row, to be entered by the generator.
+
+        Args:
+            routes: In the order of the batch.
+            pending: Module name to bank key, for modules that are not committed yet.
+
+        Raises:
+            CorruptFileError: If an adapter's file is damaged. Its module is dropped first, so
+                that its records are answered by rag and trained again by the next
+                ``consolidate()``.
+        """
+        keys = dict(pending or {})
+        for name in {name for route in routes for name in route.weights} - keys.keys():
+            keys[name] = self.ledger.modules.file(name).path
+        return self.bank.mix(
+            [{keys[name]: weight for name, weight in route.weights.items()} for route in routes]
+        )
+
+    @contextmanager
+    def staged(
+        self, name: str, adapter: Adapter, spec: LoraSpec, records: Sequence[Record]
+    ) -> Iterator[Ask]:
+        """Serve a module that is not committed yet, for its verification.
+
+        Gives a function that answers questions exactly as a user's are answered: routed, with
+        the real prompt, decoded greedily.
+        """
+        key = f"staged:{name}"
+        self.bank.put(key, adapter, spec)
+        pending = {record.id: name for record in records}
+        scopes = {record.id: record.scope for record in records}
+
+        def ask(examples: Sequence[Example]) -> list[str]:
+            queries = [Query(e.question, scope=scopes[e.record_id or ""]) for e in examples]
+            routes = self.router.route(queries, pending=pending)
+            longest = max(len(self.base.answer_ids(example.answer)) for example in examples)
+            with self.base.turn.take():
+                completions = self.base.generate(
+                    [self.base.prompt(example.question) for example in examples],
+                    Sampling(max_new_tokens=longest + _ANSWER_MARGIN),
+                    adapters=self.adapters(routes, pending={name: key}),
+                )
+            return [completion.text for completion in completions]
+
+        try:
+            yield ask
+        finally:
+            self.bank.drop(key)
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """Drop every module whose weights contain any version of these records.
+
+        The files are queued for destruction; `memkit.forget` destroys them. The modules' other
+        records are left to rag until the next consolidation.
+        """
+        held = self.ledger.modules.placements(ids)
+        for module in self.ledger.modules.holding(ids):
+            self.drop(module.name)
+        return len(held)
+
+    def drop(self, name: str) -> None:
+        """Take a module out of service."""
+        path = self.ledger.modules.file(name).path
+        self.ledger.modules.drop(name)
+        if "bank" in self.__dict__:
+            self.bank.drop(path)
+
+    def stats(self) -> Mapping[str, int]:
+        """Count modules and the records they hold."""
+        modules = self.ledger.modules.active()
+        return {"modules": len(modules), "held": sum(len(m.records) for m in modules)}
+
+    def close(self) -> None:
+        """Take the hooks off the base model and let go of the adapters."""
+        if "layers" in self.__dict__:
+            self.layers.detach()
+        for name in ("bank", "layers", "base"):
+            self.__dict__.pop(name, None)
+
+    def _load(self, path: str) -> tuple[Adapter, LoraSpec]:
+        module = next(m for m in self.ledger.modules.active() if self._path(m) == path)
+        spec = LoraSpec.from_dict(module.manifest["lora"])
+        check_base(module, self.base)
+        try:
+            digest = self.ledger.modules.file(module.name).digest
+            folder = self.ledger.directory / path
+            return load_adapter(folder, spec, self.layers.shapes, digest=digest), spec
+        except CorruptFileError as exc:
+            logger.warning("dropping module %s: %s", module.name, exc.message)
+            self.drop(module.name)
+            raise CorruptFileError(
+                f"{exc.message}; module {module.name} was dropped",
+                hint="ask again: rag answers its records now; consolidate() trains them anew",
+            ) from exc
+
+    def _path(self, module: Module) -> str:
+        return self.ledger.modules.file(module.name).path
+
+
+def check_base(module: Module, base: BaseModel) -> None:
+    """Refuse a base model that a module was not trained for.
+
+    Raises:
+        IncompatibleModelError: If the fingerprints differ.
+    """
+    if module.manifest["fingerprint"] != base.fingerprint:
+        raise IncompatibleModelError(
+            f"module {module.name} was trained for {module.manifest['base_model']!r} "
+            f"({module.manifest['fingerprint'][:12]}), the base model is {base.name!r} "
+            f"({base.fingerprint[:12]})",
+            hint=f"open the memory with base_model={module.manifest['base_model']!r}, or with "
+            "rebuild=True to drop the modules and have consolidate() train them for this model",
+        )

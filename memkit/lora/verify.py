@@ -1,0 +1,83 @@
+"""Is a record really in the weights? Asked through the path that serves it.
+
+Each question is routed, its prompt built, the routed mixture put in place and the answer
+decoded greedily, as for a user. A record is held only if every question it was trained on
+comes back exactly and at least half of its held-out wordings do.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from memkit.protocols import Example
+
+REWORDED_BAR = 0.5
+BATCH = 16
+
+Ask = Callable[[Sequence[Example]], list[str]]  # answers, in order
+
+
+@dataclass(frozen=True)
+class Recalled:
+    """How well one record comes back from the weights.
+
+    Attributes:
+        trained: Share of the trained questions answered exactly, canonical wordings only.
+        reworded: Share of the held-out wordings answered exactly.
+    """
+
+    record_id: str
+    trained: float
+    reworded: float
+
+    @property
+    def held(self) -> bool:
+        """Whether the record may be answered from the weights."""
+        return self.trained == 1.0 and self.reworded >= REWORDED_BAR
+
+
+def verify(examples: Sequence[Example], ask: Ask) -> list[Recalled]:
+    """Ask for every record and compare; in the order in which records come.
+
+    Args:
+        examples: Of one module. Of the trained wordings of an answer only the first, the
+            canonical one, is asked.
+        ask: Answers through the serving path.
+    """
+    asked = _canonical(examples) + [e for e in examples if e.held_out and e.record_id is not None]
+    answers = [
+        answer
+        for start in range(0, len(asked), BATCH)
+        for answer in ask(asked[start : start + BATCH])
+    ]
+    hits: dict[str, tuple[list[bool], list[bool]]] = {}
+    for example, answer in zip(asked, answers, strict=True):
+        pair = hits.setdefault(example.record_id or "", ([], []))
+        pair[example.held_out].append(same_answer(example.answer, answer))
+    return [
+        Recalled(record_id, _share(trained), _share(reworded))
+        for record_id, (trained, reworded) in hits.items()
+    ]
+
+
+def same_answer(expected: str, given: str) -> bool:
+    """Exact match up to case, blanks and punctuation at the ends."""
+    return _normal(expected) == _normal(given)
+
+
+def _normal(text: str) -> str:
+    return re.sub(r"\s+", " ", text).strip(" .,;:!?\"'").casefold()
+
+
+def _canonical(examples: Sequence[Example]) -> list[Example]:
+    first: dict[tuple[str, str], Example] = {}
+    for example in examples:
+        if example.record_id is not None and not example.held_out:
+            first.setdefault((example.record_id, example.answer), example)
+    return list(first.values())
+
+
+def _share(hits: Sequence[bool]) -> float:
+    return sum(hits) / len(hits) if hits else 1.0

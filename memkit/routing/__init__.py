@@ -1,0 +1,1 @@
+"""Which adapters answer a query, if any."""
