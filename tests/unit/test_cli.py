@@ -1,0 +1,189 @@
+"""The command line hands arguments to `Memory`, prints what comes back, and maps errors."""
+
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+import memkit
+from memkit import Answer, Hit, Recall, Receipt, Record, RecordNotFoundError, Route, Stats, cli
+
+NOW = datetime(2025, 1, 1, tzinfo=UTC)
+PORTER = Record(
+    id="r1",
+    text="The night porter's badge is 4471.",
+    question=None,
+    answer=None,
+    scope={},
+    metadata={},
+    created_at=NOW,
+    updated_at=NOW,
+    version=1,
+    content_hash="h",
+)
+HIT = Hit(PORTER, text=PORTER.text, start=0, end=33, score=0.5, similarity=0.9)
+ROUTE = Route(weights={"m0001": 1.0}, reason="one fact was near")
+ANSWER = Answer(
+    text="4471",
+    recall=Recall("badge?", "", (HIT,), (), ROUTE, tokens=0, budget=512, omitted=0),
+    prompt_tokens=12,
+    completion_tokens=3,
+    seconds=0.1,
+)
+RECEIPT = Receipt(("r1",), 1, 0, (), ("m0001",), (), (), {"ledger": True})
+STATS = Stats(1, 1, 0, 1, 0, 0, 2**20, "e", None)
+CREATED = ("open", Path("a.mem"), True)
+OPENED = ("open", Path("a.mem"), False)
+
+
+class FakeMemory:
+    """Keeps what it was asked, and answers with the constants above."""
+
+    def __init__(self):
+        self.calls = []
+
+    def open(self, path, *, create=True):
+        self.calls.append(("open", path, create))
+        return self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.calls.append("closed")
+
+    def add(self, drafts):
+        self.calls.append([draft.text for draft in drafts])
+        return [PORTER] * len(drafts)
+
+    def search(self, query):
+        self.calls.append(query)
+        return [HIT]
+
+    def ask(self, question):
+        self.calls.append(question)
+        return ANSWER
+
+    def forget(self, id):
+        if id != PORTER.id:
+            raise RecordNotFoundError(f"no record has the id {id!r}", "Ids are printed by add.")
+        self.calls.append(id)
+        return RECEIPT
+
+    def stats(self):
+        return STATS
+
+
+@pytest.fixture
+def memory(monkeypatch):
+    fake = FakeMemory()
+    monkeypatch.setattr(cli, "Memory", fake)
+    return fake
+
+
+@pytest.mark.parametrize(
+    ("argv", "calls", "printed"),
+    [
+        (["add", "a.mem", "one", "two"], [CREATED, ["one", "two"], "closed"], "r1\nr1\n"),
+        (["search", "a.mem", "badge"], [OPENED, "badge", "closed"], f"0.500  r1  {PORTER.text}\n"),
+        (["ask", "a.mem", "badge?"], [OPENED, "badge?", "closed"], "4471\n"),
+        (["forget", "a.mem", "r1"], [OPENED, "r1", "closed"], f"{RECEIPT}\n"),
+        (["stats", "a.mem"], [OPENED, "closed"], f"{STATS}\n"),
+    ],
+)
+def test_a_command_opens_the_memory_asks_it_and_closes_it(memory, capsys, argv, calls, printed):
+    assert cli.main(argv) == 0
+
+    assert memory.calls == calls
+    assert capsys.readouterr().out == printed
+
+
+def test_ask_says_on_stderr_where_the_answer_is_from(memory, capsys):
+    cli.main(["ask", "a.mem", "badge?"])
+
+    assert capsys.readouterr().err == f"{ROUTE.explain()}\ncitations: r1\n"
+
+
+def test_an_error_is_printed_with_its_hint_and_no_traceback(memory, capsys):
+    assert cli.main(["forget", "a.mem", "r9"]) == 1
+
+    assert capsys.readouterr().err == (
+        "memkit: no record has the id 'r9'\nhint: Ids are printed by add.\n"
+    )
+    assert memory.calls[-1] == "closed"
+
+
+def test_debug_lets_the_error_through(memory):
+    with pytest.raises(RecordNotFoundError, match="no record has the id 'r9'"):
+        cli.main(["forget", "--debug", "a.mem", "r9"])
+
+
+def test_an_error_that_is_not_memkits_is_not_hidden(memory, monkeypatch):
+    def broken():
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(memory, "stats", broken)
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        cli.main(["stats", "a.mem"])
+
+
+def test_an_interrupt_is_no_traceback(memory, monkeypatch, capsys):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(memory, "stats", interrupted)
+
+    assert cli.main(["stats", "a.mem"]) == 130
+    assert capsys.readouterr().err == "memkit: interrupted\n"
+
+
+@pytest.mark.parametrize("argv", [[], ["nonsense"], ["add", "a.mem"], ["demo", "--seed", "x"]])
+def test_wrong_usage_exits_with_2(argv, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(argv)
+    assert "usage: memkit" in capsys.readouterr().err
+
+
+def test_the_demo_gets_its_options_and_gives_the_exit_status(monkeypatch):
+    from memkit.demo import run
+
+    calls = []
+    monkeypatch.setattr(run, "main", lambda **options: calls.append(options) or 3)
+
+    assert cli.main(["demo", "--quick", "--seed", "7", "--json", "figures.json"]) == 3
+    assert cli.main(["demo"]) == 3
+    assert calls == [
+        {"quick": True, "seed": 7, "json_path": Path("figures.json")},
+        {"quick": False, "seed": 0, "json_path": None},
+    ]
+
+
+def test_python_m_memkit_is_the_command():
+    result = subprocess.run(
+        [sys.executable, "-m", "memkit", "--version"], capture_output=True, text=True, check=True
+    )
+
+    assert result.stdout == f"memkit {memkit.__version__}\n"
+
+
+@pytest.mark.real
+def test_a_memory_from_the_command_line(tmp_path, capsys):
+    path = str(tmp_path / "agent.mem")
+
+    assert cli.main(["add", path, PORTER.text, "The archive is on the second floor."]) == 0
+    porter, archive = capsys.readouterr().out.split()
+    assert cli.main(["search", path, "Where is the archive?"]) == 0
+    assert capsys.readouterr().out.split()[1] == archive
+    assert cli.main(["forget", path, porter]) == 0
+    assert porter in capsys.readouterr().out
+    assert cli.main(["stats", path]) == 0
+    assert capsys.readouterr().out.startswith("1 records")
+
+
+def test_a_path_that_is_no_memory_is_refused(tmp_path, capsys):
+    assert cli.main(["stats", str(tmp_path / "nothing")]) == 1
+
+    assert capsys.readouterr().err.startswith("memkit: ")
+    assert not (tmp_path / "nothing").exists()
