@@ -17,7 +17,7 @@ FLOORS = {
     1: {"errors", "types", "scope", "validate"},
     2: {"protocols", "prompt", "ledger"},
     3: {"rag", "buffer", "models", "forget"},
-    4: {"lora", "routing"},
+    4: {"lora", "routing", "answer"},
     5: {"memory"},
     6: {"aio", "evals", "demo"},
     7: {"cli", "__main__", "__init__"},
