@@ -1,0 +1,1 @@
+"""The in-context buffer: recent conversation turns, straight from the ledger."""

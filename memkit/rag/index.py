@@ -1,0 +1,359 @@
+"""The one index over facts: the rag backend searches it, and the router votes with it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from tqdm import tqdm
+
+from memkit.errors import (
+    BusyError,
+    IncompatibleModelError,
+    InvalidInputError,
+    RecordNotFoundError,
+    StorageError,
+)
+from memkit.ledger import Ledger, NewPassage, Passage
+from memkit.protocols import Embedder, Query
+from memkit.rag.chunks import split
+from memkit.rag.dense import check_vectors
+from memkit.rag.fusion import Ranked, best_similarity, rank
+from memkit.rag.mirror import Mirror
+from memkit.scope import canonical
+from memkit.types import Draft, Hit, Record
+
+if TYPE_CHECKING:
+    from memkit.protocols import Floats2d
+
+BATCH = 128  # texts per call of the embedder, and steps of the progress bar
+QUIET = 200  # up to so many passages are embedded without a progress bar
+DEPTH = 50  # passages that each ranking contributes to the fusion, at least
+CACHED = 256  # query vectors that are kept: search and router ask for the same one
+ATTEMPTS = 5  # searches before a reader gives up on records that others keep changing
+
+PassageKind = Literal["text", "question"]
+
+_log = logging.getLogger("memkit")
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """A record near a query.
+
+    Attributes:
+        record_id: The record.
+        similarity: Cosine similarity of the query with the record's best passage.
+    """
+
+    record_id: str
+    similarity: float
+
+
+class FactIndex:
+    """Dense and lexical search over the ledger's passages.
+
+    The ledger holds the passages, their words and their vectors; this class computes vectors,
+    keeps the dense index in step, and ranks. Safe across threads and processes. Searches take
+    a lock that writers in a transaction must not wait for, so only `write` may be called
+    inside ``ledger.transaction()``.
+
+    Args:
+        ledger: Where the passages are.
+        embedder: Must be the one that the memory was made with.
+        rebuild: Embed everything anew with this embedder, whichever it was made with.
+
+    Raises:
+        IncompatibleModelError: If the memory was made with another embedder.
+    """
+
+    def __init__(self, ledger: Ledger, embedder: Embedder, *, rebuild: bool = False) -> None:
+        self._ledger = ledger
+        self._embedder = embedder
+        self._cache: OrderedDict[str, Floats2d] = OrderedDict()
+        self._cache_lock = threading.Lock()
+        if rebuild:
+            self._clear()
+        self._check_embedder()
+        self._mirror = Mirror(ledger, embedder.dim)
+        if rebuild:
+            self._index_missing(total=ledger.records.count())
+
+    def prepare(self, drafts: Sequence[Draft | Record]) -> list[list[NewPassage]]:
+        """Cut and embed, so that nothing slow or fallible is left to do while writing.
+
+        Args:
+            drafts: Records, or what is about to become records.
+
+        Returns:
+            For each, the passages of its text, then its question if it has one.
+
+        Raises:
+            InvalidInputError: If the embedder returns something else than unit rows;
+                `NonFiniteError` and `DimensionMismatchError` are its special cases.
+        """
+        return self._prepare(drafts, show=True)
+
+    def write(
+        self,
+        records: Sequence[Record],
+        prepared: Sequence[Sequence[NewPassage]] | None = None,
+    ) -> None:
+        """Make records searchable; their earlier passages are replaced.
+
+        Args:
+            records: In the ledger already.
+            prepared: What `prepare` made of them, in order; None prepares them here.
+
+        Raises:
+            IncompatibleModelError: If another process has changed the memory's embedder.
+        """
+        if prepared is None:
+            prepared = self.prepare(records)
+        with self._ledger.transaction():
+            self._check_embedder()
+            self._pin()
+            for record, passages in zip(records, prepared, strict=True):
+                self._ledger.passages.insert(record.id, passages)
+
+    def search(self, query: Query) -> list[Hit]:
+        """Find records by meaning and by words.
+
+        The nearest passages by vector and the best by BM25 are fused by reciprocal rank: a
+        record scores ``1 / (60 + rank)`` in each ranking that it is part of.
+
+        Args:
+            query: At least one word; ``k`` of at least 1.
+
+        Returns:
+            ``query.k`` hits, or as many as scope and filter let pass; best first, ties by
+            similarity and id; one per record.
+
+        Raises:
+            InvalidInputError: If the query is blank, or ``k``, scope or filter are invalid.
+            IncompatibleModelError: If another process has changed the memory's embedder.
+        """
+        _check_query(query)
+        self._check_embedder()
+        for _ in range(ATTEMPTS):
+            hits = self._search(query)
+            if hits is not None:
+                return hits
+        raise BusyError(f"the records found kept changing during {ATTEMPTS} searches")
+
+    def nearest(self, queries: Sequence[Query]) -> list[list[Nearest]]:
+        """Find the records nearest to each query by vector alone.
+
+        Args:
+            queries: As for `search`; embedded as one batch.
+
+        Returns:
+            For each query ``query.k`` records, or as many as it may see; nearest first.
+
+        Raises:
+            InvalidInputError: As for `search`.
+        """
+        for query in queries:
+            _check_query(query)
+        self._check_embedder()
+        vectors = self._embed_queries([query.text for query in queries])
+        groups: dict[tuple[str, str], list[int]] = {}
+        for row, query in enumerate(queries):
+            groups.setdefault((canonical(query.scope), repr(query.where)), []).append(row)
+        found: dict[int, list[Nearest]] = {}
+        for rows in groups.values():
+            alike = [queries[row] for row in rows]
+            passages = self._nearest(vectors[rows], alike)
+            for row, query, near in zip(rows, alike, passages, strict=True):
+                best = best_similarity(near)
+                found[row] = [Nearest(*pair) for pair in list(best.items())[: query.k]]
+        return [found[row] for row in range(len(queries))]
+
+    def sync(self) -> None:
+        """Take in what other threads and processes have committed."""
+        self._check_embedder()
+        self._mirror.sync()
+
+    def index_missing(self) -> int:
+        """Embed the records that have no passage yet; returns how many there were."""
+        return self._index_missing(total=None)
+
+    def reembed(self) -> int:
+        """Embed every record anew with this embedder; returns how many there are."""
+        self._clear()
+        return self._index_missing(total=self._ledger.records.count())
+
+    def scrub(self) -> tuple[str, ...]:
+        """Let nothing that was deleted remain in the index file or in memory.
+
+        Returns:
+            Paths of the files that were rewritten or removed, relative to the memory.
+
+        Raises:
+            StorageError: If a file cannot be written.
+        """
+        with self._cache_lock:
+            self._cache.clear()
+        return self._mirror.scrub()
+
+    def save(self) -> None:
+        """Write the index file if it is out of date.
+
+        Raises:
+            StorageError: If it cannot be written.
+        """
+        self._mirror.save()
+
+    def close(self) -> None:
+        """Write the index file if that is possible; the next opening rebuilds it otherwise."""
+        try:
+            self.save()
+        except StorageError as exc:
+            _log.warning("the index file was not written, and is rebuilt next time: %s", exc)
+
+    def _check_embedder(self) -> None:
+        name, dim = self._ledger.get_meta("embedder"), self._ledger.get_meta("embedder_dim")
+        if name is None or (name, dim) == (self._embedder.name, str(self._embedder.dim)):
+            return
+        raise IncompatibleModelError(
+            f"the memory was made with the embedder {name!r} (dimension {dim}), "
+            f"got {self._embedder.name!r} (dimension {self._embedder.dim})",
+            hint="Open it with the original embedder, or pass `rebuild=True` to Memory.open "
+            "to embed every record again with the new one.",
+        )
+
+    def _pin(self) -> None:
+        if self._ledger.get_meta("embedder") is None:
+            self._ledger.set_meta("embedder", self._embedder.name)
+            self._ledger.set_meta("embedder_dim", str(self._embedder.dim))
+
+    def _clear(self) -> None:
+        with self._ledger.transaction():
+            self._ledger.passages.clear()
+            self._ledger.set_meta("embedder", None)
+            self._pin()
+
+    def _index_missing(self, total: int | None) -> int:
+        done = 0
+        with tqdm(desc="indexing", unit="record", total=total, disable=None, delay=1) as bar:
+            while records := self._ledger.records.unindexed(BATCH):
+                prepared = self._prepare(records, show=False)
+                with self._ledger.transaction():
+                    # Another process may have indexed, changed or deleted some meanwhile.
+                    open_ = {r.id: r.version for r in self._ledger.records.unindexed(BATCH)}
+                    pairs = [
+                        (record, passages)
+                        for record, passages in zip(records, prepared, strict=True)
+                        if open_.get(record.id) == record.version
+                    ]
+                    self.write([pair[0] for pair in pairs], [pair[1] for pair in pairs])
+                done += len(pairs)
+                bar.update(len(pairs))
+        return done
+
+    def _prepare(self, drafts: Sequence[Draft | Record], *, show: bool) -> list[list[NewPassage]]:
+        slots = [_slots(draft) for draft in drafts]
+        vectors = iter(self._embed([slot[-1] for row in slots for slot in row], show=show))
+        return [[NewPassage(*slot, vector=next(vectors)) for slot in row] for row in slots]
+
+    def _embed(self, texts: Sequence[str], *, show: bool) -> Floats2d:
+        vectors: Floats2d = np.empty((len(texts), self._embedder.dim), np.float32)
+        off = None if show and len(texts) > QUIET else True  # None: shown on a terminal only
+        with tqdm(desc="embedding", unit="passage", total=len(texts), disable=off) as bar:
+            for start in range(0, len(texts), BATCH):
+                part = texts[start : start + BATCH]
+                vectors[start : start + BATCH] = check_vectors(
+                    self._embedder.encode_document(part), rows=len(part), dim=self._embedder.dim
+                )
+                bar.update(len(part))
+        return vectors
+
+    def _embed_queries(self, texts: Sequence[str]) -> Floats2d:
+        with self._cache_lock:
+            known = {text: self._cache[text] for text in texts if text in self._cache}
+        unknown = list(dict.fromkeys(text for text in texts if text not in known))
+        if unknown:
+            vectors = check_vectors(
+                self._embedder.encode_query(unknown), rows=len(unknown), dim=self._embedder.dim
+            )
+            known |= zip(unknown, vectors, strict=True)
+        with self._cache_lock:
+            for text in texts:
+                self._cache[text] = known[text]
+                self._cache.move_to_end(text)
+            while len(self._cache) > CACHED:
+                self._cache.popitem(last=False)
+        rows = [known[text] for text in texts]
+        return np.array(rows, np.float32).reshape(len(texts), self._embedder.dim)
+
+    def _nearest(
+        self, vectors: Floats2d, queries: Sequence[Query]
+    ) -> list[list[tuple[Passage, float]]]:
+        """Passages near each query, of at least ``k`` records; all share scope and filter."""
+        k = max(query.k for query in queries)
+        scope, where = queries[0].scope, queries[0].where
+        fetch = max(DEPTH, 4 * k)
+        while True:
+            rows = self._mirror.search(vectors, k=fetch, scope=scope, where=where)
+            passages = self._ledger.passages.get(list({key for row in rows for key, _ in row}))
+            found = [[(passages[key], s) for key, s in row if key in passages] for row in rows]
+            if all(
+                len(row) < fetch or len({passage.record_id for passage, _ in kept}) >= k
+                for row, kept in zip(rows, found, strict=True)
+            ):
+                return found
+            fetch *= 4
+
+    def _words(self, query: Query, known: Mapping[int, Passage]) -> list[Passage]:
+        """Passages that share words with the query, best first."""
+        ranked = self._ledger.passages.lexical(
+            query.text, k=max(DEPTH, 4 * query.k), visible_to=query.scope, where=query.where
+        )
+        missing = self._ledger.passages.get([key for key, _ in ranked if key not in known])
+        found = {**known, **missing}
+        return [found[key] for key, _ in ranked if key in found]
+
+    def _search(self, query: Query) -> list[Hit] | None:
+        """One search; None if a record was deleted or changed while it ran."""
+        near = self._nearest(self._embed_queries([query.text]), [query])[0]
+        words = self._words(query, {passage.key: passage for passage, _ in near})
+        best = rank(near, words)[: query.k]
+        try:
+            records = self._ledger.records.get([r.record_id for r in best], scope=query.scope)
+        except RecordNotFoundError:
+            return None
+        hits = [_hit(record, ranked) for record, ranked in zip(records, best, strict=True)]
+        return [hit for hit in hits if hit] if all(hits) else None
+
+
+def _slots(draft: Draft | Record) -> list[tuple[PassageKind, int, int, str]]:
+    """Kind, offsets and words of each passage of a record."""
+    slots: list[tuple[PassageKind, int, int, str]] = [
+        ("text", start, end, draft.text[start:end]) for start, end in split(draft.text)
+    ]
+    if draft.question is not None:
+        slots.append(("question", 0, len(draft.question), draft.question))
+    return slots
+
+
+def _hit(record: Record, ranked: Ranked) -> Hit | None:
+    """What the user sees; None if the passage is of another version of the record."""
+    start, end = split(record.text)[0]  # what a question that matched stands for
+    if ranked.passage is not None:
+        start, end = ranked.passage.start, ranked.passage.end
+        if record.text[start:end] != ranked.passage.text:
+            return None
+    text = record.text[start:end]
+    return Hit(record, text, start, end, score=ranked.score, similarity=ranked.similarity)
+
+
+def _check_query(query: Query) -> None:
+    if not isinstance(query.text, str) or not query.text.strip():
+        raise InvalidInputError(f"expected a query with at least one word, got {query.text!r}")
+    if not isinstance(query.k, int) or isinstance(query.k, bool) or query.k < 1:
+        raise InvalidInputError(f"expected `k` to be a positive integer, got {query.k!r}")

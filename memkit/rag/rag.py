@@ -1,0 +1,57 @@
+"""The backend that keeps knowledge in an index: evidence is passages with scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from memkit.errors import RecordNotFoundError
+from memkit.ledger import Ledger
+from memkit.protocols import Query
+from memkit.rag.index import FactIndex
+from memkit.types import Evidence, Record
+
+
+class RagBackend:
+    """`memkit.protocols.Backend` over the fact index.
+
+    Args:
+        ledger: Where records and passages are.
+        facts: The index over them; the adapter router may share it.
+    """
+
+    def __init__(self, ledger: Ledger, facts: FactIndex) -> None:
+        self._ledger = ledger
+        self._facts = facts
+
+    def write(self, records: Sequence[Record]) -> None:
+        """Cut, embed and index records of the ledger; their earlier passages are replaced."""
+        self._facts.write(records)
+
+    def recall(self, query: Query) -> Evidence:
+        """The best passages for a query; see `FactIndex.search`."""
+        return Evidence(hits=tuple(self._facts.search(query)))
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """Take the passages of records out of the index; returns how many records had any.
+
+        Records that are deleted from the ledger lose their passages with it; this is for
+        records that stay.
+        """
+        with self._ledger.transaction():
+            return sum(self._take_out(id) for id in ids)
+
+    def stats(self) -> Mapping[str, int]:
+        """How many passages are indexed."""
+        return {"passages": self._ledger.passages.count()}
+
+    def close(self) -> None:
+        """Write the index file, if it is out of date and can be written."""
+        self._facts.close()
+
+    def _take_out(self, id: str) -> bool:
+        before = self._ledger.passages.count()
+        try:
+            self._ledger.passages.insert(id, [])
+        except RecordNotFoundError:
+            return False
+        return self._ledger.passages.count() < before
