@@ -24,7 +24,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from memkit.errors import CorruptFileError, IncompatibleModelError, InvalidInputError
+from memkit.errors import CorruptFileError, IncompatibleModelError
 from memkit.models import decode
 from memkit.models.chat import ChatFormat, Message
 from memkit.models.convert import converted
@@ -86,7 +86,8 @@ class BaseModel:
     def __init__(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, name: str
     ) -> None:
-        self.model = model.eval().requires_grad_(requires_grad=False)
+        self.model = model.requires_grad_(requires_grad=False)
+        self.model.eval()  # type: ignore[no-untyped-call]
         self.tokenizer: Any = tokenizer  # its methods carry no usable annotations
         self.name = name
         self.device: torch.device = model.device
@@ -127,7 +128,7 @@ class BaseModel:
         try:
             with quiet():
                 tokenizer = AutoTokenizer.from_pretrained(folder)
-                model = AutoModelForCausalLM.from_pretrained(
+                model: Any = AutoModelForCausalLM.from_pretrained(
                     folder, dtype=kind, use_safetensors=True
                 )
         except SafetensorError as error:
@@ -237,7 +238,8 @@ class BaseModel:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Scores of the next token, shape ``(n, vocab)``, for hidden states ``(n, hidden)``."""
-        scores: Tensor = self.model.get_output_embeddings()(hidden)
+        head: Any = self.model.get_output_embeddings()  # type: ignore[no-untyped-call]
+        scores: Tensor = head(hidden)
         return scores
 
     # -- text out --------------------------------------------------------------------------
@@ -322,7 +324,8 @@ class BaseModel:
         with torch.no_grad():
             positions = torch.arange(len(prefix), device=self.device)[None]
             self.hidden(ids, torch.ones_like(ids), positions, cache)
-        layers = [(layer.keys, layer.values) for layer in cache.layers]
+        encoded: list[Any] = cache.layers  # the union's other members have no keys and values
+        layers = [(layer.keys, layer.values) for layer in encoded]
         self._prefixes[prefix] = layers
         while sum(map(len, self._prefixes)) > _MAX_CACHED_TOKENS:
             self._prefixes.popitem(last=False)
@@ -362,8 +365,9 @@ def _eos_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[
     return ids
 
 
-def _tokenizer_identity(tokenizer: Any) -> str:
-    backend = json.loads(tokenizer.backend_tokenizer.to_str())
+def _tokenizer_identity(tokenizer: PreTrainedTokenizerBase) -> str:
+    fast: Any = tokenizer
+    backend = json.loads(fast.backend_tokenizer.to_str())
     return json.dumps(
-        [backend["model"], backend["added_tokens"], tokenizer.chat_template], sort_keys=True
+        [backend["model"], backend["added_tokens"], fast.chat_template], sort_keys=True
     )

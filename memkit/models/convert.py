@@ -1,9 +1,137 @@
-"""GGUF files to folders of safetensors, once."""
+"""GGUF files to folders of safetensors, which load in a second: converted once, then cached."""
 
 from __future__ import annotations
 
+import errno
+import hashlib
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import platformdirs
+from filelock import FileLock, Timeout
+
+from memkit.errors import (
+    BusyError,
+    CorruptFileError,
+    DiskFullError,
+    ReadOnlyError,
+    StorageError,
+)
+from memkit.models.quiet import quiet
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+_LOG = logging.getLogger(__name__)
+_LOCK_SECONDS = 600.0  # a conversion takes well under a minute; a large model on a slow disk more
+
+
+def cache_dir() -> Path:
+    """Where memkit keeps converted models: ``MEMKIT_CACHE``, else the platform's cache folder."""
+    chosen = os.environ.get("MEMKIT_CACHE")
+    return Path(chosen).expanduser() if chosen else Path(platformdirs.user_cache_dir("memkit"))
 
 
 def converted(gguf: Path) -> Path:
-    raise NotImplementedError
+    """Folder with the model and tokenizer of a GGUF file, in float32 safetensors.
+
+    The first call for a file's content takes some 20 s for SmolLM2-135M; later ones hash the
+    file. Two processes convert once, and a killed conversion leaves nothing that is taken for
+    a model.
+
+    Args:
+        gguf: A GGUF file with its tokenizer, as llama.cpp writes it.
+
+    Raises:
+        CorruptFileError: If the file cannot be read as a model.
+        StorageError: If the cache folder cannot be written to; `ReadOnlyError`,
+            `DiskFullError` and `BusyError` say why.
+    """
+    folder = cache_dir() / "models" / _sha256(gguf)
+    if folder.is_dir():
+        return folder
+    with _writing(folder.parent):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock", timeout=_LOCK_SECONDS):
+            if not folder.is_dir():
+                _convert_into(folder, gguf)
+    return folder
+
+
+def _convert_into(folder: Path, gguf: Path) -> None:
+    """Write beside the folder, then rename: the folder is complete from the start."""
+    unfinished = folder.with_name(f"{folder.name}.unfinished")
+    if unfinished.exists():  # of a run that was killed; the lock is ours now
+        shutil.rmtree(unfinished)
+    _LOG.info("converting %s once, into %s", gguf.name, folder)
+    try:
+        _save(*_read(gguf), unfinished)
+        unfinished.rename(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _read(gguf: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Model in float32 and tokenizer of a GGUF file."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    file: dict[str, Any] = {"gguf_file": gguf.name}
+    try:
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), **file)
+            model = AutoModelForCausalLM.from_pretrained(
+                str(gguf.parent), dtype=torch.float32, **file
+            )
+    except (ValueError, KeyError, IndexError) as error:
+        raise CorruptFileError(
+            f"expected a GGUF model that transformers can read, got {gguf.name!r}: {error}",
+            hint="fetch the file again, or give a folder with safetensors",
+        ) from error
+    return model, tokenizer
+
+
+def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    # The weights are plain float32 by now, but the model still takes itself for a quantized
+    # one, which save_pretrained refuses.
+    model.__dict__["hf_quantizer"] = None
+    for mark in ("is_quantized", "quantization_method"):
+        model.__dict__.pop(mark, None)
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    with quiet():
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Name what may go wrong when the cache is written."""
+    hint = "set MEMKIT_CACHE to a folder that can be written to"
+    try:
+        yield
+    except Timeout as error:
+        raise BusyError(
+            f"another process has been converting in {str(folder)!r} for {_LOCK_SECONDS:.0f} s",
+            hint="wait for it, or end it",
+        ) from error
+    except StorageError:
+        raise
+    except OSError as error:
+        kinds = {
+            errno.ENOSPC: DiskFullError,
+            errno.EROFS: ReadOnlyError,
+            errno.EACCES: ReadOnlyError,
+        }
+        kind = kinds.get(error.errno or 0, StorageError)
+        raise kind(f"the cache folder {str(folder)!r} cannot be written: {error}", hint) from error
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -122,8 +122,9 @@ class _Chooser:
         """Token ids for logits of shape ``(rows, vocab)``."""
         if self._greedy:
             return [int(token) for token in logits.argmax(dim=-1)]
-        ids = torch.empty(0)  # the warpers ignore the tokens so far
-        chances = self._warp(ids, logits.float().cpu()).softmax(dim=-1)
+        ids = torch.empty(0, dtype=torch.long)  # the warpers ignore the tokens so far
+        warp: Any = self._warp  # annotated with the legacy tensor types
+        chances = warp(ids, logits.float().cpu()).softmax(dim=-1)
         return [
             int(torch.multinomial(row, 1, generator=random))
             for row, random in zip(chances, self._random, strict=True)

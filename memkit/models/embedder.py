@@ -1,0 +1,128 @@
+"""Texts to unit vectors, with a model of sentence-transformers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, cast
+
+import numpy as np
+from safetensors import SafetensorError
+from sentence_transformers import SentenceTransformer
+
+from memkit.errors import CorruptFileError, InvalidInputError, NonFiniteError
+from memkit.models.find import find_embedder
+from memkit.models.quiet import quiet
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats2d = NDArray[np.float32]
+
+_BATCH = 64  # texts at once; short passages fill two cores at this size
+
+
+class SentenceEmbedder:
+    """Embeds with a sentence-transformers model; implements `memkit.protocols.Embedder`.
+
+    Args:
+        model: A loaded model.
+        name: Identifies the model's weights; see `load`.
+
+    Attributes:
+        name: As given.
+        dim: Length of a vector.
+    """
+
+    def __init__(self, model: SentenceTransformer, *, name: str) -> None:
+        self.name = name
+        self._model = cast("Any", model)  # its methods carry no usable annotations
+        self.dim = int(self._model.get_embedding_dimension())
+
+    @classmethod
+    def load(cls, spec: str | Path | None = None, *, device: str | None = None) -> Self:
+        """Load a model from a folder, an installed package or the hub.
+
+        Its name is the model's name and the start of its weights' SHA-256, so it is the same on
+        every machine and another one for other weights.
+
+        Args:
+            spec: Path or hub id; None for the default, all-MiniLM-L6-v2.
+            device: None for CUDA if there is one, else the CPU.
+
+        Raises:
+            ModelUnavailableError: If no source has the model.
+            CorruptFileError: If its weights cannot be read.
+        """
+        source = find_embedder(spec)
+        try:
+            with quiet():
+                model = SentenceTransformer(
+                    str(source.path),
+                    device=device,
+                    local_files_only=True,
+                    model_kwargs={"use_safetensors": True},
+                )
+        except SafetensorError as error:
+            raise CorruptFileError(
+                f"the weights in {str(source.path)!r} cannot be read: {error}",
+                hint="delete the folder and fetch the model again",
+            ) from error
+        label = source.name.rpartition("/")[2]
+        return cls(model.eval(), name=f"{label}@{_weights_hash(source.path)[:8]}")
+
+    def encode_query(self, texts: Sequence[str], /) -> Floats2d:
+        """Embed queries: shape ``(n, dim)``, float32, unit rows.
+
+        Raises:
+            NonFiniteError: If the model makes NaN or infinity of a text.
+        """
+        return self._encode(self._model.encode_query, texts)
+
+    def encode_document(self, texts: Sequence[str], /) -> Floats2d:
+        """Embed passages: shape ``(n, dim)``, float32, unit rows.
+
+        Raises:
+            NonFiniteError: If the model makes NaN or infinity of a text.
+        """
+        return self._encode(self._model.encode_document, texts)
+
+    def count(self, text: str) -> int:
+        """Number of tokens in ``text``; what lies beyond the model's limit is not embedded."""
+        return len(self._model.tokenizer(text, add_special_tokens=False, verbose=False).input_ids)
+
+    @property
+    def max_tokens(self) -> int:
+        """How many tokens of a text count, its two special tokens included."""
+        return int(self._model.max_seq_length)
+
+    def _encode(self, encode: Callable[..., Any], texts: Sequence[str]) -> Floats2d:
+        if isinstance(texts, str):
+            raise InvalidInputError(f"`texts` must be a sequence of str, got the str {texts!r}")
+        if not texts:
+            return np.zeros((0, self.dim), dtype=np.float32)
+        vectors = encode(
+            list(texts),
+            batch_size=_BATCH,
+            normalize_embeddings=True,
+            convert_to_numpy=True,
+            show_progress_bar=False,
+        ).astype(np.float32, copy=False)
+        finite = np.isfinite(vectors).all(axis=1)
+        if not finite.all():
+            row = int(finite.argmin())
+            raise NonFiniteError(
+                f"expected finite vectors, {self.name} made NaN or infinity of {texts[row]!r}"
+            )
+        checked: Floats2d = vectors
+        return checked
+
+
+def _weights_hash(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for file in sorted(folder.rglob("*.safetensors")):
+        with file.open("rb") as handle:
+            while chunk := handle.read(1 << 20):
+                digest.update(chunk)
+    return digest.hexdigest()
