@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 from memkit.errors import InvalidInputError
 from memkit.types import Draft
@@ -101,30 +100,38 @@ def check_metadata(metadata: object) -> None:
     _check_value("metadata", metadata, depth=0)
 
 
-def _check_value(name: str, value: Any, *, depth: int) -> None:
+def _check_value(name: str, value: object, *, depth: int) -> None:
     if depth > MAX_DEPTH:
         raise InvalidInputError(f"`metadata` must be at most {MAX_DEPTH} levels deep")
+    if isinstance(value, Mapping):
+        for key, child in value.items():
+            if not isinstance(key, str):
+                raise InvalidInputError(f"keys of `{name}` must be strings, got {key!r}")
+            check_characters(name, key)
+            _check_value(f"{name}.{key}", child, depth=depth + 1)
+    elif isinstance(value, list | tuple):
+        for place, child in enumerate(value):
+            _check_value(f"{name}[{place}]", child, depth=depth + 1)
+    else:
+        _check_scalar(name, value)
+
+
+def _check_scalar(name: str, value: object) -> None:
     match value:
         case None | bool():
-            pass
+            valid = True
         case str():
             check_characters(name, value)
-        case int() if value in _INT64:
-            pass
-        case float() if math.isfinite(value):
-            pass
-        case Mapping():
-            for key, child in value.items():
-                if not isinstance(key, str):
-                    raise InvalidInputError(f"keys of `{name}` must be strings, got {key!r}")
-                check_characters(name, key)
-                _check_value(f"{name}.{key}", child, depth=depth + 1)
-        case list() | tuple():
-            for place, child in enumerate(value):
-                _check_value(f"{name}[{place}]", child, depth=depth + 1)
+            valid = True
+        case int():
+            valid = value in _INT64
+        case float():
+            valid = math.isfinite(value)
         case _:
-            raise InvalidInputError(
-                f"`{name}` must be a JSON value, got {type(value).__name__}: {value!r}",
-                "JSON has strings, finite numbers (integers of at most 64 bits), booleans, "
-                "null, lists and objects.",
-            )
+            valid = False
+    if not valid:
+        raise InvalidInputError(
+            f"`{name}` must be a JSON value, got {type(value).__name__}: {value!r}",
+            "JSON has strings, finite numbers (integers of at most 64 bits), booleans, null, "
+            "lists and objects.",
+        )

@@ -27,11 +27,15 @@ class Database:
         connection: In autocommit mode; the database owns it from here on.
         path: The file, for messages.
         wait: Bound on waiting for locks, of threads and of processes, in seconds.
+        read_only: Whether the connection can only read.
     """
 
-    def __init__(self, connection: sqlite3.Connection, path: Path, wait: float) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, path: Path, *, wait: float, read_only: bool
+    ) -> None:
         self.path = path
         self.wait = wait
+        self.read_only = read_only
         self._connection: sqlite3.Connection | None = connection
         self._lock = threading.RLock()
 
@@ -45,7 +49,7 @@ class Database:
         rows = self.rows(sql, *parameters)
         return rows[0] if rows else None
 
-    def value(self, sql: str, *parameters: object) -> Any:
+    def value(self, sql: str, *parameters: object) -> Any:  # noqa: ANN401 - SQL decides
         """Give the first column of the first row, or None."""
         row = self.row(sql, *parameters)
         return row[0] if row else None
@@ -92,7 +96,12 @@ class Database:
 
     def mark_for_scrub(self) -> None:
         """Note that deleted content may remain in the file until it is scrubbed."""
-        self.execute("INSERT INTO meta VALUES (?, '1') ON CONFLICT DO NOTHING", SCRUB_PENDING)
+        # A new mark each time: a scrub takes away only the mark that it found.
+        self.execute(
+            "INSERT INTO meta VALUES (?, hex(randomblob(8))) "
+            "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            SCRUB_PENDING,
+        )
 
     @property
     def in_transaction(self) -> bool:

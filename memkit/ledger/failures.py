@@ -55,7 +55,7 @@ def _translate(exc: sqlite3.Error, path: Path, wait: float) -> MemkitError:
         )
     if code in _READ_ONLY:
         return ReadOnlyError(
-            f"{str(path)!r} cannot be written to: {exc}",
+            f"{str(path)!r} cannot be opened or written to: {exc}",
             "Check the owner and permissions of the directory, and how it is mounted.",
         )
     if code in _CORRUPT:

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from operator import ge, gt, le, lt
 from typing import Any, Literal
 
+from memkit import validate
 from memkit.errors import InvalidInputError
 from memkit.types import Metadata
-from memkit.validate import check_characters
 
 MAX_CONDITIONS = 200
 MAX_DEPTH = 16
@@ -99,7 +99,7 @@ def _parse_filter(where: object, *, depth: int) -> _Group:
     for key, value in where.items():
         if not isinstance(key, str):
             raise InvalidInputError(f"keys of `where` must be strings, got {key!r}")
-        check_characters("where", key)
+        validate.check_characters("where", key)
         if key in _CONNECTIVES:
             parts.append(_parse_connective(key, value, depth=depth + 1))
         elif key.startswith("$"):
@@ -124,6 +124,8 @@ def _parse_connective(name: str, value: object, *, depth: int) -> _Group:
 
 def _parse_key(key: str, value: object) -> list[_Condition]:
     path = tuple(key.split("."))
+    if len(path) > validate.MAX_DEPTH:
+        raise InvalidInputError(f"keys of `where` reach at most {validate.MAX_DEPTH} levels deep")
     if not isinstance(value, Mapping):
         value = {"$eq": value}
     if not value:
@@ -168,7 +170,7 @@ def _kind(value: object) -> str | None:
         case bool():
             return "true" if value else "false"
         case str():
-            check_characters("where", value)
+            validate.check_characters("where", value)
             return "string"
         case int() if -(2**63) <= value < 2**63:
             return "number"
@@ -194,7 +196,7 @@ def _holds(node: _Condition | _Group, metadata: Metadata) -> bool:
     return whole if node.connective == "$and" else not whole
 
 
-def _reach(value: Any, path: tuple[str, ...]) -> Any:
+def _reach(value: object, path: tuple[str, ...]) -> object:
     for key in path:
         if not isinstance(value, Mapping) or key not in value:
             return _MISSING
@@ -202,7 +204,7 @@ def _reach(value: Any, path: tuple[str, ...]) -> Any:
     return value
 
 
-def _compare(condition: _Condition, value: Any) -> bool:
+def _compare(condition: _Condition, value: object) -> bool:
     operator, operand = condition.operator, condition.operand
     if operator == "$exists":
         return (value is not _MISSING) is operand
@@ -214,7 +216,7 @@ def _compare(condition: _Condition, value: Any) -> bool:
     return _equal(value, operand) is (operator == "$eq")
 
 
-def _equal(value: Any, operand: Any) -> bool:
+def _equal(value: object, operand: object) -> bool:
     kind = _kind(value)
     return kind is not None and kind == _kind(operand) and bool(value == operand)
 

@@ -16,7 +16,7 @@ from memkit.errors import BusyError, StorageError
 from memkit.ledger.database import SCRUB_PENDING, Database
 from memkit.ledger.erasures import ErasureTable
 from memkit.ledger.modules import ModuleTable
-from memkit.ledger.opening import can_write, connect, locate
+from memkit.ledger.opening import connect, locate
 from memkit.ledger.passages import PassageTable
 from memkit.ledger.records import RecordTable
 from memkit.ledger.turns import TurnTable
@@ -79,9 +79,9 @@ class Ledger:
             ReadOnlyError: If a memory is to be made where nothing can be written.
         """
         directory = Path(directory)
-        path = locate(directory, create=create)
-        ledger = cls(directory, connect(path, busy_timeout))
-        if can_write(path) and ledger.get_meta(SCRUB_PENDING) is not None:
+        database = connect(locate(directory, create=create), busy_timeout)
+        ledger = cls(directory, database)
+        if not database.read_only and ledger.get_meta(SCRUB_PENDING) is not None:
             ledger.scrub()
         return ledger
 
@@ -89,7 +89,7 @@ class Ledger:
         """Move the log into the file if possible, and close it. Repeating it changes nothing."""
         if self._database.closed:
             return
-        if can_write(self._database.path):
+        if not self._database.read_only:
             self._checkpoint(wait=0.0)
         self._database.close()
 
@@ -155,12 +155,16 @@ class Ledger:
         """
         if self._database.in_transaction:
             raise StorageError("scrub() cannot run inside a transaction", "Call it afterwards.")
+        mark = self.get_meta(SCRUB_PENDING)
         with self.transaction():
             self._database.execute("INSERT INTO passages_fts (passages_fts) VALUES ('optimize')")
         self._database.rewrite()
         if not self._checkpoint(wait=_SCRUB_WAIT):
             return False
-        self.set_meta(SCRUB_PENDING, None)
+        with self.transaction():  # unless something was deleted meanwhile
+            self._database.execute(
+                "DELETE FROM meta WHERE name = ? AND value = ?", SCRUB_PENDING, mark
+            )
         return True
 
     def _checkpoint(self, *, wait: float) -> bool:

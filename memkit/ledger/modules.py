@@ -203,9 +203,9 @@ class ModuleTable:
 
     def _modules(self, condition: str, *parameters: object) -> list[Module]:
         rows = self._database.rows(
-            f"SELECT {_COLUMNS}, (SELECT json_group_array(id) FROM (SELECT records.id "
+            f"SELECT {_COLUMNS}, (SELECT json_group_array(json_array(records.rowid, records.id)) "
             f"FROM placements CROSS JOIN records ON {_VALID} "
-            "WHERE placements.module = modules.name ORDER BY records.rowid)) "
+            "WHERE placements.module = modules.name) "
             f"FROM modules WHERE {condition} ORDER BY modules.name",
             *parameters,
         )
@@ -247,7 +247,10 @@ class ModuleTable:
             )
 
     def _remove(self, name: str) -> bool:
-        self._database.execute("INSERT INTO erasures SELECT file FROM modules WHERE name = ?", name)
+        self._database.execute(
+            "INSERT INTO erasures SELECT file FROM modules WHERE name = ? ON CONFLICT DO NOTHING",
+            name,
+        )
         return bool(self._database.execute("DELETE FROM modules WHERE name = ?", name))
 
     def _next_version(self, name: str) -> int:
@@ -279,7 +282,7 @@ def _module(row: Row) -> Module:
         name=name,
         version=version,
         scope=parse(scope),
-        records=tuple(json.loads(records)),
+        records=tuple(id for _, id in sorted(json.loads(records))),
         manifest=json.loads(manifest),
         created_at=datetime.fromtimestamp(created_at, UTC),
     )

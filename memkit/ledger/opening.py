@@ -31,30 +31,25 @@ def locate(directory: Path, *, create: bool) -> Path:
         ReadOnlyError: If it is missing and cannot be made.
         CorruptFileError: If the ledger is empty although the memory has other files.
     """
-    path = directory / FILE
     if directory.exists() and not directory.is_dir():
         raise NotAMemoryError(f"expected a directory, got the file {str(directory)!r}")
-    if not directory.exists():
-        _require(create, directory)
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-        except OSError as exc:
-            raise ReadOnlyError(
-                f"the directory {str(directory)!r} cannot be made: {exc}",
-                "Choose a path whose parent can be written to.",
-            ) from exc
+    path = directory / FILE
+    if not create and not path.exists():
+        raise NotAMemoryError(
+            f"there is no memory at {str(directory)!r}",
+            "Check the path, or open it with create=True.",
+        )
+    _make(directory)
     # Listed before the ledger is looked at: another process that makes this memory right now
     # adds other files only once its ledger is there.
     others = [entry.name for entry in directory.iterdir() if entry.name not in _OWN_FILES]
-    if not path.exists():
-        if others:
-            raise NotAMemoryError(
-                f"expected a memory or an empty directory, but {str(directory)!r} holds "
-                f"{sorted(others)[:3]} and no {FILE}",
-                "Choose another path; a memory needs a directory of its own.",
-            )
-        _require(create, directory)
-    elif others and path.stat().st_size == 0:
+    if others and not path.exists():
+        raise NotAMemoryError(
+            f"expected a memory or an empty directory, but {str(directory)!r} holds "
+            f"{sorted(others)[:3]} and no {FILE}",
+            "Choose another path; a memory needs a directory of its own.",
+        )
+    if others and not path.stat().st_size:
         raise CorruptFileError(
             f"the ledger {str(path)!r} is empty, but there are other files of the memory",
             "Restore it from a backup.",
@@ -71,7 +66,7 @@ def connect(path: Path, wait: float) -> Database:
         path: As `locate` gives it.
         wait: Bound on waiting for locks, in seconds.
     """
-    writable = can_write(path)
+    writable = _can_write(path)
     if not writable and not path.exists():
         raise ReadOnlyError(
             f"no memory can be made in {str(path.parent)!r}, which cannot be written to",
@@ -85,17 +80,28 @@ def connect(path: Path, wait: float) -> Database:
             isolation_level=None,
             check_same_thread=False,
         )
-    database = Database(connection, path, wait)
+    database = Database(connection, path, wait=wait, read_only=not writable)
     try:
-        _prepare(database, writable=writable)
+        _prepare(database)
     except BaseException:
         database.close()
         raise
     return database
 
 
-def can_write(path: Path) -> bool:
-    """Tell whether the file and the directory around it can be written to."""
+def _make(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as exc:
+        raise NotAMemoryError(f"{str(directory)!r} leads through a file: {exc}") from exc
+    except OSError as exc:
+        raise ReadOnlyError(
+            f"the directory {str(directory)!r} cannot be made: {exc}",
+            "Choose a path whose parent can be written to.",
+        ) from exc
+
+
+def _can_write(path: Path) -> bool:
     return os.access(path.parent, os.W_OK) and (not path.exists() or os.access(path, os.W_OK))
 
 
@@ -108,19 +114,11 @@ def _mode(path: Path, *, writable: bool) -> str:
     return "mode=ro" if log.exists() and log.stat().st_size else "mode=ro&immutable=1"
 
 
-def _require(create: bool, directory: Path) -> None:
-    if not create:
-        raise NotAMemoryError(
-            f"there is no memory at {str(directory)!r}",
-            "Check the path, or open it with create=True.",
-        )
-
-
-def _prepare(database: Database, *, writable: bool) -> None:
+def _prepare(database: Database) -> None:
     for pragma in ("foreign_keys = ON", "secure_delete = ON", "temp_store = MEMORY"):
         database.execute(f"PRAGMA {pragma}")
     version = _version(database)
-    if not writable:
+    if database.read_only:
         if version < current_version():
             raise ReadOnlyError(
                 f"the ledger has format {version}, this memkit reads {current_version()}, and "

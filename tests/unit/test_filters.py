@@ -1,0 +1,230 @@
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from memkit.errors import InvalidInputError
+from memkit.ledger.filters import compile, matches
+
+CONNECTION = sqlite3.connect(":memory:")
+
+
+def selected(where, metadata) -> bool:
+    """Ask SQLite whether metadata passes the compiled filter."""
+    sql, parameters = compile(where, column="m.metadata")
+    rows = CONNECTION.execute(
+        f"SELECT 1 FROM (SELECT ? AS metadata) AS m WHERE {sql}",
+        [json.dumps(metadata, ensure_ascii=False), *parameters],
+    )
+    return bool(rows.fetchall())
+
+
+@pytest.mark.parametrize(
+    ("where", "metadata", "expected"),
+    [
+        ({}, {}, True),
+        ({"source": "hr"}, {"source": "hr"}, True),
+        ({"source": "hr"}, {"source": "HR"}, False),
+        ({"source": "hr"}, {}, False),
+        ({"source": "hr"}, {"source": ["hr"]}, False),
+        ({"source": {"$eq": "hr"}}, {"source": "hr"}, True),
+        ({"source": {"$ne": "hr"}}, {"source": "it"}, True),
+        ({"source": {"$ne": "hr"}}, {"source": "hr"}, False),
+        ({"source": {"$ne": "hr"}}, {}, True),
+        ({"source": {"$ne": "hr"}}, {"source": {"a": 1}}, True),
+        ({"n": 1}, {"n": 1.0}, True),
+        ({"n": 1}, {"n": True}, False),
+        ({"n": True}, {"n": 1}, False),
+        ({"n": True}, {"n": True}, True),
+        ({"n": False}, {"n": 0}, False),
+        ({"n": False}, {"n": None}, False),
+        ({"n": 1}, {"n": "1"}, False),
+        ({"n": None}, {"n": None}, True),
+        ({"n": None}, {}, False),
+        ({"n": {"$ne": None}}, {}, True),
+        ({"n": {"$ne": None}}, {"n": None}, False),
+        ({"n": {"$gt": 1}}, {"n": 2}, True),
+        ({"n": {"$gt": 1}}, {"n": 1}, False),
+        ({"n": {"$gte": 1}}, {"n": 1.0}, True),
+        ({"n": {"$lt": 1}}, {"n": 0.5}, True),
+        ({"n": {"$lte": 1}}, {"n": 1}, True),
+        ({"n": {"$lt": 1}}, {}, False),
+        ({"n": {"$lt": 1}}, {"n": None}, False),
+        ({"n": {"$gte": 0}}, {"n": True}, False),
+        ({"n": {"$gt": 1}}, {"n": "2"}, False),
+        ({"n": {"$gt": "1"}}, {"n": 2}, False),
+        ({"n": {"$gt": "a"}}, {"n": "b"}, True),
+        ({"n": {"$gt": 1, "$lt": 3}}, {"n": 2}, True),
+        ({"n": {"$gt": 1, "$lt": 3}}, {"n": 3}, False),
+        ({"n": {"$in": [1, "a", None]}}, {"n": None}, True),
+        ({"n": {"$in": [1, "a", None]}}, {"n": 1.0}, True),
+        ({"n": {"$in": [1, "a", None]}}, {"n": True}, False),
+        ({"n": {"$in": [1, "a", None]}}, {}, False),
+        ({"n": {"$in": []}}, {"n": 1}, False),
+        ({"n": {"$exists": True}}, {"n": None}, True),
+        ({"n": {"$exists": True}}, {}, False),
+        ({"n": {"$exists": False}}, {}, True),
+        ({"n": {"$exists": False}}, {"n": 0}, False),
+        ({"a.b": 1}, {"a": {"b": 1}}, True),
+        ({"a.b": 1}, {"a.b": 1}, False),
+        ({"a.b": 1}, {"a": 1}, False),
+        ({"a.b": 1}, {"a": "text"}, False),
+        ({"a.0": 1}, {"a": [1]}, False),
+        ({"a.b.c": {"$exists": False}}, {"a": {"b": {}}}, True),
+        ({"": 1}, {"": 1}, True),
+        ({'q"uote': 1}, {'q"uote': 1}, True),
+        ({"back\\slash": 1}, {"back\\slash": 1}, True),
+        ({"it's": "o'clock"}, {"it's": "o'clock"}, True),
+        ({"ключ": "значение"}, {"ключ": "значение"}, True),
+        ({"a[0]": 1}, {"a[0]": 1}, True),
+        ({"a": 1, "b": 2}, {"a": 1, "b": 2}, True),
+        ({"a": 1, "b": 2}, {"a": 1}, False),
+        ({"$and": [{"a": 1}, {"b": 2}]}, {"a": 1, "b": 2}, True),
+        ({"$or": [{"a": 1}, {"b": 2}]}, {"b": 2}, True),
+        ({"$or": [{"a": 1}, {"b": 2}]}, {}, False),
+        ({"$not": {"a": 1}}, {}, True),
+        ({"$not": {"a": 1}}, {"a": 1}, False),
+        ({"$not": {}}, {}, False),
+        ({"$or": [{"a": 1}, {"$not": {"b": {"$gt": 1}}}], "c": 3}, {"b": 1, "c": 3}, True),
+    ],
+)
+def test_meaning(where, metadata, expected):
+    assert matches(where, metadata) is expected
+    assert selected(where, metadata) is expected
+
+
+CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
+NUMBERS = st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+# Small pools, so that filters often meet what they ask for.
+SCALARS = (
+    st.sampled_from([None, True, False, 0, 1, -1, 0.0, 1.0, 0.5, "", "1", "a", "b", "true", "é"])
+    | NUMBERS
+    | st.text(CHARACTERS, max_size=4)
+)
+KEYS = st.sampled_from(["a", "b", "", '"', "'", "\\", "$.a", "0", "ü", " ", "a[0]", '\\"', "\n"])
+METADATA = st.recursive(
+    st.dictionaries(KEYS, SCALARS, max_size=3),
+    lambda inner: st.dictionaries(
+        KEYS | st.text(CHARACTERS, max_size=3), SCALARS | inner | st.lists(SCALARS), max_size=4
+    ),
+    max_leaves=6,
+)
+PATHS = st.lists(KEYS.filter(lambda key: not key.startswith("$")), min_size=1, max_size=3).map(
+    ".".join
+)
+TESTS = st.one_of(
+    SCALARS,
+    st.fixed_dictionaries({"$eq": SCALARS}),
+    st.fixed_dictionaries({"$ne": SCALARS}),
+    st.fixed_dictionaries({"$in": st.lists(SCALARS, max_size=4)}),
+    st.fixed_dictionaries({"$exists": st.booleans()}),
+    st.dictionaries(
+        st.sampled_from(["$gt", "$gte", "$lt", "$lte"]),
+        NUMBERS | st.sampled_from(["", "a", "b", 0, 1]) | st.text(CHARACTERS, max_size=2),
+        min_size=1,
+    ),
+)
+FILTERS = st.recursive(
+    st.dictionaries(PATHS, TESTS, max_size=2),
+    lambda inner: st.one_of(
+        st.fixed_dictionaries({"$and": st.lists(inner, min_size=1, max_size=3)}),
+        st.fixed_dictionaries({"$or": st.lists(inner, min_size=1, max_size=3)}),
+        st.fixed_dictionaries({"$not": inner}),
+    ),
+    max_leaves=5,
+)
+
+
+@given(FILTERS, METADATA)
+@example({"a": 0.1 + 0.2}, {"a": 0.30000000000000004})
+@example({"a": {"$gt": 2**53}}, {"a": float(2**53)})
+@example({"a": {"$lt": 2**63 - 1}}, {"a": float(2**63)})
+@example({"a": -(2**63)}, {"a": -(2**63)})
+@example({"a": 5e-324}, {"a": 5e-324})
+@example({"a": -0.0}, {"a": 0})
+@example({"a": {"$gt": "\uffff"}}, {"a": "\U00010000"})
+def test_sql_and_python_agree(where, metadata):
+    assert selected(where, metadata) is matches(where, metadata)
+
+
+@given(st.data(), METADATA)
+def test_sql_finds_every_value_by_its_path(data, metadata):
+    reachable = [(k, v) for k, v in metadata.items() if "." not in k and not k.startswith("$")]
+    for key, value in reachable:
+        assert selected({key: {"$exists": True}}, metadata)
+        if not isinstance(value, dict | list):
+            assert selected({key: value}, metadata)
+            assert not selected({key: {"$ne": value}}, metadata)
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        (None, "`where` must be a mapping, got None"),
+        ([("a", 1)], "`where` must be a mapping"),
+        ({1: 2}, "keys of `where` must be strings, got 1"),
+        ({"$xor": []}, r"unknown operator '\$xor' in `where`, expected one of \$and, \$or, \$not"),
+        ({"$gt": 1}, r"unknown operator '\$gt'"),
+        ({"a": {"$regex": "x"}}, r"unknown operator '\$regex'.*one of \$eq, \$ne, \$gt, \$gte, "),
+        ({"a": {"b": 1}}, "unknown operator 'b'"),
+        ({"a": {1: 1}}, "unknown operator 1"),
+        ({"a": {}}, "the key 'a' of `where` has no operator"),
+        ({"a": [1, 2]}, r"`\$eq` of the key 'a' in `where` needs a string, number, boolean or null"),
+        ({"a": math.nan}, r"`\$eq` of the key 'a'.*got nan"),
+        ({"a": 2**63}, r"`\$eq` of the key 'a'"),
+        ({"a": {"$in": "abc"}}, r"`\$in` of the key 'a' in `where` needs a list"),
+        ({"a": {"$in": [[1]]}}, r"`\$in` of the key 'a'"),
+        ({"a": {"$gt": None}}, r"`\$gt` of the key 'a' in `where` needs a number or a string"),
+        ({"a": {"$lte": True}}, r"`\$lte` of the key 'a'"),
+        ({"a": {"$exists": 1}}, r"`\$exists` of the key 'a' in `where` needs true or false, got 1"),
+        ({"$and": []}, r"`\$and` needs a non-empty list of filters, got \[\]"),
+        ({"$or": {"a": 1}}, r"`\$or` needs a non-empty list"),
+        ({"$or": "ab"}, r"`\$or` needs a non-empty list"),
+        ({"$and": [1]}, "`where` must be a mapping, got 1"),
+        ({"$not": [{"a": 1}]}, "`where` must be a mapping"),
+        ({"a": "x\0"}, "`where` must not contain NUL"),
+        ({"\ud800": 1}, "`where` must be valid Unicode"),
+        ({str(n): n for n in range(201)}, "at most 200 conditions, got 201"),
+        ({".".join("a" * 33): 1}, "at most 32 levels deep"),
+    ],
+)
+def test_malformed_filters_are_refused(where, message):
+    for use in (compile, lambda where: matches(where, {})):
+        with pytest.raises(InvalidInputError, match=message):
+            use(where)
+
+
+def test_nesting_is_bounded_and_the_deepest_filter_still_works():
+    where = {".".join("a" * 32): {"$in": [1]}}
+    for depth in range(16):
+        where = {"$or": [where, {"b": 1}]} if depth % 2 else {"$not": where}
+    metadata: object = 1
+    for _ in range(32):
+        metadata = {"a": metadata}
+    assert selected(where, metadata) is matches(where, metadata)
+    with pytest.raises(InvalidInputError, match="`where` must be at most 16 levels deep"):
+        compile({"$not": where})
+
+
+def test_the_longest_filter_still_works():
+    where = {"$or": [{f"k{n}": {"$gt": n}} for n in range(200)]}
+    assert selected(where, {"k199": 200})
+    assert not selected(where, {"k199": 199})
+
+
+def test_a_long_choice_takes_one_parameter():
+    choices = [f"id{n}" for n in range(100_000)]
+    sql, parameters = compile({"a": {"$in": choices}}, column="m.metadata")
+    assert len(parameters) == 2
+    assert selected({"a": {"$in": choices}}, {"a": "id99999"})
+
+
+def test_keys_and_values_stay_out_of_the_sql():
+    sql, parameters = compile({"x'; DROP TABLE records; --": "y'; DROP TABLE records; --"})
+    assert "DROP" not in sql
+    assert parameters[0] == "x'; DROP TABLE records; --"
