@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from memkit import Draft, MemkitError, Memory, __version__
+from memkit import MemkitError, Memory, __version__
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -86,7 +86,7 @@ def _stats(arguments: argparse.Namespace) -> int:
 
 def _add(arguments: argparse.Namespace) -> int:
     with Memory.open(arguments.path) as memory:
-        for record in memory.add([Draft(text) for text in arguments.texts]):
+        for record in memory.add(arguments.texts):
             print(record.id)
     return 0
 

@@ -27,7 +27,17 @@ HIT = Hit(PORTER, text=PORTER.text, start=0, end=33, score=0.5, similarity=0.9)
 ROUTE = Route(weights={"m0001": 1.0}, reason="one fact was near")
 ANSWER = Answer(
     text="4471",
-    recall=Recall("badge?", "", (HIT,), (), ROUTE, tokens=0, budget=512, omitted=0),
+    recall=Recall(
+        query="badge?",
+        text=PORTER.text,
+        hits=(HIT,),
+        turns=(),
+        route=ROUTE,
+        tokens=9,
+        budget=512,
+        omitted=0,
+        counter="words",
+    ),
     prompt_tokens=12,
     completion_tokens=3,
     seconds=0.1,
@@ -54,9 +64,9 @@ class FakeMemory:
     def __exit__(self, *error):
         self.calls.append("closed")
 
-    def add(self, drafts):
-        self.calls.append([draft.text for draft in drafts])
-        return [PORTER] * len(drafts)
+    def add(self, texts):
+        self.calls.append(texts)
+        return [PORTER] * len(texts)
 
     def search(self, query):
         self.calls.append(query)
