@@ -159,7 +159,7 @@ class DenseIndex:
             InvalidInputError: If ``k`` is not a positive integer.
         """
         if not isinstance(k, int) or isinstance(k, bool) or k < 1:
-            raise InvalidInputError(f"expected `k` to be a positive integer, got {k!r}")
+            raise InvalidInputError(f"`k` must be an integer of at least 1, got {k!r}")
         queries = check_vectors(queries, rows=len(queries), dim=self.dim)
         if not self._keys or not len(queries):
             return [[] for _ in queries]
@@ -288,9 +288,13 @@ def _digest(*parts: bytes | memoryview) -> bytes:
 
 
 def _replace(path: Path, parts: Sequence[bytes | memoryview]) -> None:
-    with temporary(path).open("wb") as file:
-        for part in parts:
-            file.write(part)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary(path).replace(path)
+    try:
+        with temporary(path).open("wb") as file:
+            for part in parts:
+                file.write(part)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary(path).replace(path)
+    except BaseException:
+        temporary(path).unlink(missing_ok=True)  # on a full disk, the room it takes is needed
+        raise

@@ -7,7 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
@@ -15,11 +15,12 @@ from tqdm import tqdm
 from memkit.errors import (
     BusyError,
     IncompatibleModelError,
-    InvalidInputError,
     RecordNotFoundError,
     StorageError,
 )
 from memkit.ledger import Ledger, NewPassage, Passage
+from memkit.ledger.passages import Kind
+from memkit.ledger.selection import check_limit
 from memkit.protocols import Embedder, Query
 from memkit.rag.chunks import split
 from memkit.rag.dense import check_vectors
@@ -27,6 +28,7 @@ from memkit.rag.fusion import Ranked, best_similarity, rank
 from memkit.rag.mirror import Mirror
 from memkit.scope import canonical
 from memkit.types import Draft, Hit, Record
+from memkit.validate import check_text
 
 if TYPE_CHECKING:
     from memkit.protocols import Floats2d
@@ -34,10 +36,9 @@ if TYPE_CHECKING:
 BATCH = 128  # texts per call of the embedder, and steps of the progress bar
 QUIET = 200  # up to so many passages are embedded without a progress bar
 DEPTH = 50  # passages that each ranking contributes to the fusion, at least
-CACHED = 256  # query vectors that are kept: search and router ask for the same one
+CACHED = 1024  # query vectors that are kept: search and router ask for the same ones
+CACHED_LENGTH = 4096  # ... of queries up to so many characters
 ATTEMPTS = 5  # searches before a reader gives up on records that others keep changing
-
-PassageKind = Literal["text", "question"]
 
 _log = logging.getLogger("memkit")
 
@@ -66,10 +67,11 @@ class FactIndex:
     Args:
         ledger: Where the passages are.
         embedder: Must be the one that the memory was made with.
-        rebuild: Embed everything anew with this embedder, whichever it was made with.
+        rebuild: If it is another one, embed everything anew instead of raising.
 
     Raises:
-        IncompatibleModelError: If the memory was made with another embedder.
+        IncompatibleModelError: If the memory was made with another embedder, and ``rebuild``
+            is False.
     """
 
     def __init__(self, ledger: Ledger, embedder: Embedder, *, rebuild: bool = False) -> None:
@@ -77,6 +79,7 @@ class FactIndex:
         self._embedder = embedder
         self._cache: OrderedDict[str, Floats2d] = OrderedDict()
         self._cache_lock = threading.Lock()
+        rebuild = rebuild and not self._is_ours()
         if rebuild:
             self._clear()
         self._check_embedder()
@@ -128,7 +131,7 @@ class FactIndex:
         record scores ``1 / (60 + rank)`` in each ranking that it is part of.
 
         Args:
-            query: At least one word; ``k`` of at least 1.
+            query: Not blank; ``k`` of at least 1.
 
         Returns:
             ``query.k`` hits, or as many as scope and filter let pass; best first, ties by
@@ -216,10 +219,20 @@ class FactIndex:
         except StorageError as exc:
             _log.warning("the index file was not written, and is rebuilt next time: %s", exc)
 
+    def _made_with(self) -> tuple[str | None, str | None]:
+        """Name and dimension of the memory's embedder; None before the first write."""
+        return self._ledger.get_meta("embedder"), self._ledger.get_meta("embedder_dim")
+
+    def _is_ours(self) -> bool:
+        return self._made_with() in {
+            (None, None),
+            (self._embedder.name, str(self._embedder.dim)),
+        }
+
     def _check_embedder(self) -> None:
-        name, dim = self._ledger.get_meta("embedder"), self._ledger.get_meta("embedder_dim")
-        if name is None or (name, dim) == (self._embedder.name, str(self._embedder.dim)):
+        if self._is_ours():
             return
+        name, dim = self._made_with()
         raise IncompatibleModelError(
             f"the memory was made with the embedder {name!r} (dimension {dim}), "
             f"got {self._embedder.name!r} (dimension {self._embedder.dim})",
@@ -283,7 +296,7 @@ class FactIndex:
             )
             known |= zip(unknown, vectors, strict=True)
         with self._cache_lock:
-            for text in texts:
+            for text in filter(lambda text: len(text) <= CACHED_LENGTH, texts):
                 self._cache[text] = known[text]
                 self._cache.move_to_end(text)
             while len(self._cache) > CACHED:
@@ -297,7 +310,7 @@ class FactIndex:
         """Passages near each query, of at least ``k`` records; all share scope and filter."""
         k = max(query.k for query in queries)
         scope, where = queries[0].scope, queries[0].where
-        fetch = max(DEPTH, 4 * k)
+        fetch = _depth(k)
         while True:
             rows = self._mirror.search(vectors, k=fetch, scope=scope, where=where)
             passages = self._ledger.passages.get(list({key for row in rows for key, _ in row}))
@@ -312,7 +325,7 @@ class FactIndex:
     def _words(self, query: Query, known: Mapping[int, Passage]) -> list[Passage]:
         """Passages that share words with the query, best first."""
         ranked = self._ledger.passages.lexical(
-            query.text, k=max(DEPTH, 4 * query.k), visible_to=query.scope, where=query.where
+            query.text, k=_depth(query.k), visible_to=query.scope, where=query.where
         )
         missing = self._ledger.passages.get([key for key, _ in ranked if key not in known])
         found = {**known, **missing}
@@ -331,9 +344,9 @@ class FactIndex:
         return [hit for hit in hits if hit] if all(hits) else None
 
 
-def _slots(draft: Draft | Record) -> list[tuple[PassageKind, int, int, str]]:
+def _slots(draft: Draft | Record) -> list[tuple[Kind, int, int, str]]:
     """Kind, offsets and words of each passage of a record."""
-    slots: list[tuple[PassageKind, int, int, str]] = [
+    slots: list[tuple[Kind, int, int, str]] = [
         ("text", start, end, draft.text[start:end]) for start, end in split(draft.text)
     ]
     if draft.question is not None:
@@ -343,17 +356,22 @@ def _slots(draft: Draft | Record) -> list[tuple[PassageKind, int, int, str]]:
 
 def _hit(record: Record, ranked: Ranked) -> Hit | None:
     """What the user sees; None if the passage is of another version of the record."""
-    start, end = split(record.text)[0]  # what a question that matched stands for
-    if ranked.passage is not None:
-        start, end = ranked.passage.start, ranked.passage.end
-        if record.text[start:end] != ranked.passage.text:
-            return None
+    passage = ranked.passage
+    if passage is None:  # a question matched; it stands for the beginning of the text
+        start, end = split(record.text)[0]
+    elif record.text[passage.start : passage.end] == passage.text:
+        start, end = passage.start, passage.end
+    else:
+        return None
     text = record.text[start:end]
     return Hit(record, text, start, end, score=ranked.score, similarity=ranked.similarity)
 
 
 def _check_query(query: Query) -> None:
-    if not isinstance(query.text, str) or not query.text.strip():
-        raise InvalidInputError(f"expected a query with at least one word, got {query.text!r}")
-    if not isinstance(query.k, int) or isinstance(query.k, bool) or query.k < 1:
-        raise InvalidInputError(f"expected `k` to be a positive integer, got {query.k!r}")
+    check_text("query", query.text)
+    check_limit("k", query.k)
+
+
+def _depth(k: int) -> int:
+    """How many passages to look at first for ``k`` records; within what SQLite can count."""
+    return min(max(DEPTH, 4 * k), 2**31)

@@ -124,7 +124,7 @@ def test_keys_must_be_new(keys):
 @pytest.mark.parametrize("k", [0, -1, 1.5, True, "3"])
 def test_k_must_be_a_positive_integer(k):
     index, _ = filled()
-    with pytest.raises(InvalidInputError, match="`k` to be a positive integer, got"):
+    with pytest.raises(InvalidInputError, match="`k` must be an integer of at least 1, got"):
         index.search(random_unit(1), k=k)
 
 
@@ -228,6 +228,7 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch, code, error):
     monkeypatch.undo()
     loaded, stamp = DenseIndex.load(path)
     assert (len(loaded), stamp) == (2, 1)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_missing_file_has_a_name(tmp_path):

@@ -83,3 +83,21 @@ def test_close_writes_the_index_once_and_may_be_repeated(rag, ledger):
     rag.close()
     assert (ledger.directory / "index" / "dense.faiss").exists()
     rag.close()
+
+
+@pytest.mark.real
+def test_other_words_for_the_same_thing(ledger, minilm):
+    rag = RagBackend(ledger, FactIndex(ledger, minilm))
+    texts = [
+        "The night porter's badge number is 4471.",
+        "Deliveries are unloaded at dock three.",
+        "Ms Okafor is in charge of salaries.",
+    ]
+    records = ledger.records.add([Draft(text) for text in texts])
+    rag.write(records)
+    for question, record in zip(
+        ["What does the ID of the night guard say?", "Where do trucks stop?", "Who pays me?"],
+        records,
+        strict=True,
+    ):
+        assert rag.recall(Query(question, k=1)).hits[0].record == record
