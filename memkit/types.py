@@ -204,6 +204,7 @@ class Recall:
         tokens: How many tokens ``text`` takes.
         budget: How many it might have taken.
         omitted: How many passages and turns were found but did not fit.
+        counter: What counted the tokens.
     """
 
     query: str
@@ -214,12 +215,14 @@ class Recall:
     tokens: int
     budget: int
     omitted: int
+    counter: str
 
     @property
     def citations(self) -> tuple[str, ...]:
-        """Ids of the records that the evidence comes from."""
-        supporting = [s.record_id for s in self.route.support if s.module in self.route.weights]
-        return tuple(dict.fromkeys([hit.id for hit in self.hits] + supporting))
+        """Ids of the records that the evidence comes from: the weights' fact, hits, turns."""
+        held = [s.record_id for s in self.route.support if s.module in self.route.weights][:1]
+        spoken = [turn.record_id for turn in self.turns if turn.record_id is not None]
+        return tuple(dict.fromkeys(held + [hit.id for hit in self.hits] + spoken))
 
     def __str__(self) -> str:
         return self.text
@@ -318,11 +321,13 @@ class ConsolidationReport:
         if not self.modules:
             return "nothing to consolidate"
         lines = [f"{'module':<12} {'held':>9} {'recall':>7} {'reworded':>9} {'steps':>6} {'s':>7}"]
-        lines += [
-            f"{f'{m.name} v{m.version}':<12} {f'{len(m.held)}/{len(m.held) + len(m.missed)}':>9} "
-            f"{m.recall:>7.2f} {m.paraphrase_recall:>9.2f} {m.steps:>6} {m.seconds:>7.1f}"
-            for m in self.modules
-        ]
+        for m in self.modules:
+            module = f"{m.name} v{m.version}" if m.held else "none"
+            held = f"{len(m.held)}/{len(m.held) + len(m.missed)}"
+            lines.append(
+                f"{module:<12} {held:>9} {m.recall:>7.2f} {m.paraphrase_recall:>9.2f} "
+                f"{m.steps:>6} {m.seconds:>7.1f}"
+            )
         lines.append(f"{len(self.held)} records held in weights, {len(self.missed)} stay with rag")
         return "\n".join(lines)
 

@@ -93,6 +93,11 @@ class Ledger:
             self._checkpoint(wait=0.0)
         self._database.close()
 
+    @property
+    def writable(self) -> bool:
+        """Whether the directory can be written to."""
+        return not self._database.read_only
+
     def transaction(self) -> AbstractContextManager[None]:
         """Make the block atomic; see `Database.transaction`."""
         return self._database.transaction()

@@ -235,6 +235,22 @@ class RecordTable:
             f"SELECT records.id FROM records WHERE {condition} ORDER BY records.rowid", *parameters
         )
 
+    def existing(self, ids: Iterable[str]) -> list[str]:
+        """List those of the ids that records have."""
+        return self._database.column(
+            "SELECT id FROM records WHERE id IN (SELECT value FROM json_each(?))",
+            json_list("ids", ids),
+        )
+
+    def has_text(self, text: str) -> bool:
+        """Tell whether any record or version contains a text."""
+        found = self._database.value(
+            "SELECT 1 FROM records WHERE instr(text, ?1) "
+            "UNION ALL SELECT 1 FROM versions WHERE instr(text, ?1) LIMIT 1",
+            text,
+        )
+        return found is not None
+
     def count(self) -> int:
         """Count all records."""
         return int(self._database.value("SELECT count(*) FROM records"))

@@ -10,18 +10,18 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NoReturn
 
-import filelock
 from tqdm import tqdm
 
 import memkit
-from memkit.errors import BusyError, RecordNotFoundError
+from memkit.errors import MemkitError, RecordNotFoundError
+from memkit.forget import ADAPTERS, destroy, sweep_orphans
+from memkit.ledger.locks import adapters_lock
 from memkit.lora.capacity import RECORDS_PER_MODULE, partition
 from memkit.lora.lora import LoraBackend
 from memkit.lora.peft_format import save_adapter
@@ -36,21 +36,30 @@ from memkit.types import ConsolidationReport, Module, ModuleReport, Record
 
 logger = logging.getLogger("memkit")
 
-ADAPTERS = "adapters"
 THRESHOLD = "router_threshold"  # ledger meta
-LOCK = "consolidate.lock"
 _CALIBRATION_RECORDS = 256
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How records become modules."""
+    """How records become modules.
+
+    Attributes:
+        lora: Shape of the adapters.
+        train: How they are trained.
+        synthesizer: Makes training examples of records.
+        records_per_module: At most so many records share a module.
+        reworded_bar: Share of its held-out wordings that a record must be recalled by to count
+            as held; every question that it was trained on must be answered exactly.
+        progress: Show a progress bar; None shows one on terminals only.
+    """
 
     lora: LoraSpec = field(default_factory=LoraSpec)
     train: TrainSpec = field(default_factory=TrainSpec)
     synthesizer: Synthesizer = field(default_factory=TemplateSynthesizer)
     records_per_module: int = RECORDS_PER_MODULE
-    progress: bool | None = None  # None: a bar on terminals only
+    reworded_bar: float = 0.5
+    progress: bool | None = None
 
 
 class Consolidator:
@@ -83,7 +92,13 @@ class Consolidator:
         started = time.perf_counter()
         parts = partition(records, self.recipe.records_per_module)
         reports = []
-        with _lock(backend.ledger.directory, self._lock_timeout), self._bar(len(parts)) as bar:
+        with (
+            adapters_lock(backend.ledger.directory, self._lock_timeout),
+            self._bar(len(parts)) as bar,
+        ):
+            sweep_orphans(backend.ledger)
+            if parts:
+                calibrate(backend, self.recipe.synthesizer, records)
             for number, part in enumerate(parts, start=1):
                 bar.set_description(f"module {number}/{len(parts)}")
                 reuse = name if name is not None and len(parts) == 1 else None
@@ -91,8 +106,6 @@ class Consolidator:
                 if report is not None:
                     reports.append(report)
                 bar.update(number * self.recipe.train.epochs - bar.n)
-            if reports:
-                calibrate(backend, self.recipe.synthesizer)
         return ConsolidationReport(tuple(reports), time.perf_counter() - started)
 
     def _module(
@@ -105,7 +118,7 @@ class Consolidator:
         name = name or backend.ledger.modules.next_name()
         with backend.staged(name, trained.adapter, self.recipe.lora, records) as ask:
             recalled = verify(examples, ask)
-        held = [r.record_id for r in recalled if r.held]
+        held = self._held(recalled)
         version = 0
         if held:
             try:
@@ -154,17 +167,25 @@ class Consolidator:
         file = f"{ADAPTERS}/{name}-{digest[:12]}"
         folder.rename(ledger.directory / file)
         versions = {record.id: record.version for record in records}
-        held = {r.record_id: (versions[r.record_id], r.reworded) for r in recalled if r.held}
-        return ledger.modules.commit(
-            name,
-            records[0].scope,
-            manifest,
-            file=file,
-            digest=digest,
-            size=size,
-            members=list(versions),
-            held=held,
-        )
+        reworded = {r.record_id: r.reworded for r in recalled}
+        held = {id: (versions[id], reworded[id]) for id in self._held(recalled)}
+        try:
+            return ledger.modules.commit(
+                name,
+                records[0].scope,
+                manifest,
+                file=file,
+                digest=digest,
+                size=size,
+                members=list(versions),
+                held=held,
+            )
+        except MemkitError:
+            destroy(ledger.directory / file)
+            raise
+
+    def _held(self, recalled: Sequence[Recalled]) -> list[str]:
+        return [r.record_id for r in recalled if r.passes(self.recipe.reworded_bar)]
 
     def _manifest(
         self,
@@ -195,25 +216,26 @@ class Consolidator:
         )
 
 
-def calibrate(backend: LoraBackend, synthesizer: Synthesizer) -> float:
+def calibrate(backend: LoraBackend, synthesizer: Synthesizer, records: Sequence[Record]) -> float:
     """Measure where "none" begins for this memory, and remember it.
 
-    Related similarities come from held-out wordings of held records, unrelated ones from
-    general prompts asked in the scope of every module.
+    It depends on the index alone, so it comes before training: verification routes with it.
+    Related similarities come from held-out wordings of the records to be learned and of those
+    held already, unrelated ones from general prompts asked in every scope among them.
     """
     ledger = backend.ledger
-    modules = ledger.modules.active()
-    ids = [id for module in modules for id in module.records]
-    sample = ids[:: max(1, len(ids) // _CALIBRATION_RECORDS)]
-    scopes = {record.id: record.scope for record in ledger.records.get(sample)}
+    held = [id for module in ledger.modules.active() for id in module.records]
+    known = ledger.records.get(held) + list(records)
+    sample = known[:: math.ceil(len(known) / _CALIBRATION_RECORDS)]
+    scopes = {record.id: record.scope for record in sample}
     related = [
         Query(example.question, scope=scopes[example.record_id])
-        for example in synthesizer.examples(ledger.records.get(sample))
+        for example in synthesizer.examples(sample)
         if example.held_out and example.record_id is not None
     ]
     unrelated = [
         Query(prompt, scope=scope)
-        for scope in {canonical(m.scope): m.scope for m in modules}.values()
+        for scope in {canonical(scope): scope for scope in scopes.values()}.values()
         for prompt in UNRELATED_PROMPTS
     ]
     threshold = threshold_between(
@@ -221,23 +243,6 @@ def calibrate(backend: LoraBackend, synthesizer: Synthesizer) -> float:
     )
     ledger.set_meta(THRESHOLD, repr(threshold))
     return threshold
-
-
-@contextmanager
-def _lock(directory: Path, timeout: float) -> Iterator[None]:
-    """Let one process at a time train this memory."""
-    lock = filelock.FileLock(directory / LOCK)
-    try:
-        lock.acquire(timeout=timeout)
-    except filelock.Timeout as exc:
-        raise BusyError(
-            f"another process has been consolidating this memory for {timeout:g} s",
-            hint="wait until it is done; records are answered by rag meanwhile",
-        ) from exc
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _data_hash(records: Sequence[Record]) -> str:

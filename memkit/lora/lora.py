@@ -11,13 +11,13 @@ from memkit.errors import CorruptFileError, IncompatibleModelError
 from memkit.ledger import Ledger
 from memkit.lora.bank import AdapterBank
 from memkit.lora.layers import Adapter, AdapterLayers
-from memkit.lora.peft_format import load_adapter
+from memkit.lora.peft_format import load_adapter, size_of
 from memkit.lora.spec import LoraSpec
 from memkit.lora.verify import Ask
 from memkit.models.base import BaseModel
-from memkit.protocols import Evidence, Example, Query, Sampling
+from memkit.protocols import Example, Query, Sampling
 from memkit.routing.nearest import NearestRouter
-from memkit.types import Module, Record, Route
+from memkit.types import Evidence, Module, Record, Route
 
 _ANSWER_MARGIN = 4  # tokens beyond the expected answer, to notice that it goes on
 
@@ -151,6 +151,32 @@ class LoraBackend:
         self.ledger.modules.drop(name)
         if "bank" in self.__dict__:
             self.bank.drop(path)
+
+    def check_files(self) -> None:
+        """Take modules out of service whose file is missing or has another size.
+
+        Their records are answered by rag and trained again by the next consolidation.
+        """
+        for module in self.ledger.modules.active():
+            file = self.ledger.modules.file(module.name)
+            size = size_of(self.ledger.directory / file.path)
+            if size != file.size:
+                logger.warning(
+                    "dropping module %s: expected %d bytes in %s, found %s",
+                    module.name,
+                    file.size,
+                    file.path,
+                    size,
+                )
+                self.drop(module.name)
+
+    def drop_strangers(self) -> None:
+        """Drop the modules that were trained for another base model."""
+        base = self._base()
+        for module in self.ledger.modules.active():
+            if module.manifest["fingerprint"] != base.fingerprint:
+                logger.warning("dropping module %s: it is for another base model", module.name)
+                self.drop(module.name)
 
     def stats(self) -> Mapping[str, int]:
         """Count modules and the records they hold."""

@@ -107,6 +107,12 @@ def digest_of(folder: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def size_of(folder: Path) -> int | None:
+    """Size of an adapter's weights file in bytes; None if there is none."""
+    path = folder / WEIGHTS
+    return path.stat().st_size if path.is_file() else None
+
+
 def _factors(
     tensors: Mapping[str, torch.Tensor], spec: LoraSpec, shapes: Mapping[str, tuple[int, int]]
 ) -> dict[str, Factors]:

@@ -73,10 +73,10 @@ class TrainSpec:
         seed: Seeds the initial weights and the order of the examples.
     """
 
-    learning_rate: float = 3e-3
-    epochs: int = 30
-    batch_size: int = 16
-    guards: int = 2
+    learning_rate: float = 5e-3
+    epochs: int = 24
+    batch_size: int = 8
+    guards: int = 1
     mastery: float = 0.5
     seed: int = 0
 

@@ -13,14 +13,7 @@ from dataclasses import dataclass
 
 from memkit.protocols import Example
 from memkit.types import Record
-
-# English function words: what is left of a question without them is what it is about.
-FUNCTION_WORDS = frozenset(
-    """a an and are as at be been but by can could did do does for from had has have how i if in
-    into is it its may me must my of on or our shall she he should so that the their them then
-    there these they this those to under was we were what when where which who whom whose why
-    will with would you your""".split()
-)
+from memkit.words import content_words
 
 _POSSESSIVE = re.compile(
     r"^(?P<subject>.+?)(?:'s|’s) (?P<relation>.+?) (?:is|are) (?P<value>.+?)\.?$"
@@ -43,10 +36,11 @@ MIN_CUE_WORDS = 2
 
 @dataclass(frozen=True)
 class _Fact:
-    """A question with its answer, before it is worded."""
+    """A question with its answer, before it is worded; the statement says the same."""
 
     question: str
     answer: str
+    statement: str
 
 
 class TemplateSynthesizer:
@@ -64,13 +58,13 @@ class TemplateSynthesizer:
             Example(wording, fact.answer, record.id, held_out)
             for record in records
             for fact in _facts(record)
-            for wording, held_out in _wordings(fact.question)
+            for wording, held_out in _wordings(fact)
         ]
 
 
 def _facts(record: Record) -> Iterator[_Fact]:
     if record.question is not None and record.answer is not None:
-        yield _Fact(record.question, record.answer)
+        yield _Fact(record.question, record.answer, record.text)
         return
     for match in _SENTENCE.finditer(record.text):
         yield _fact_of_sentence(" ".join(match.group().split()))
@@ -78,13 +72,15 @@ def _facts(record: Record) -> Iterator[_Fact]:
 
 def _fact_of_sentence(sentence: str) -> _Fact:
     if match := _POSSESSIVE.match(sentence):
-        return _Fact(f"What is {match['subject']}'s {match['relation']}?", match["value"])
+        question = f"What is {match['subject']}'s {match['relation']}?"
+        return _Fact(question, match["value"], sentence)
     if match := _OF.match(sentence):
-        return _Fact(f"What is the {match['relation']} of {match['subject']}?", match["value"])
+        question = f"What is the {match['relation']} of {match['subject']}?"
+        return _Fact(question, match["value"], sentence)
     answer = sentence
     if len(answer) > MAX_ANSWER_CHARS:
         answer = answer[:MAX_ANSWER_CHARS].rsplit(" ", 1)[0]
-    return _Fact(f"What do you know about {_cue(sentence)}?", answer)
+    return _Fact(f"What do you know about {_cue(sentence)}?", answer, sentence)
 
 
 def _cue(sentence: str) -> str:
@@ -94,90 +90,105 @@ def _cue(sentence: str) -> str:
     return " ".join((named if len(named) >= MIN_CUE_WORDS else words)[:6]) or sentence[:40]
 
 
-def content_words(text: str) -> list[str]:
-    """The words of a text that are not function words, in order, without punctuation."""
-    words = [word.strip(".,;:!?\"'()[]“”’") for word in text.split()]
-    return [word for word in words if word and word.lower() not in FUNCTION_WORDS]
-
-
-def _wordings(question: str) -> Iterator[tuple[str, bool]]:
+def _wordings(fact: _Fact) -> Iterator[tuple[str, bool]]:
     """The question itself, then others; True marks the held-out ones. Never twice the same."""
     seen: set[str] = set()
     for template, held_out in _TEMPLATES:
-        wording = template(question)
+        wording = template(fact)
         if wording and wording not in seen:
             seen.add(wording)
             yield wording, held_out
 
 
-def _plain(question: str) -> str:
-    return question
+def _plain(fact: _Fact) -> str:
+    return fact.question
 
 
-def _lower(question: str) -> str:
-    return question.rstrip("?").lower()
+def _lower(fact: _Fact) -> str:
+    return fact.question.rstrip("?").lower()
 
 
-def _keywords(question: str) -> str:
-    return " ".join(content_words(question))
+def _keywords(fact: _Fact) -> str:
+    return " ".join(content_words(fact.question))
 
 
-def _reversed_keywords(question: str) -> str:
-    """Relation and subject change places where the question has that form."""
-    relation, subject = _relation(question)
-    return f"{subject}: {relation}?" if relation else ""
+def _tell(fact: _Fact) -> str:
+    relation, subject = _relation(fact)
+    return f"Tell me the {relation} of {subject}." if relation else f"Tell me: {fact.question}"
 
 
-def _tell(question: str) -> str:
-    relation, subject = _relation(question)
-    return f"Tell me the {relation} of {subject}." if relation else f"Tell me: {question}"
+def _possessive(fact: _Fact) -> str:
+    relation, subject = _relation(fact)
+    if relation:
+        return f"What is {subject}'s {relation}?"
+    return f"I would like to know. {fact.question}"
 
 
-def _possessive(question: str) -> str:
-    relation, subject = _relation(question)
-    return f"What is {subject}'s {relation}?" if relation else f"I would like to know. {question}"
+def _subject_first(fact: _Fact) -> str:
+    relation, subject = _relation(fact)
+    return f"{subject}: {relation}?" if relation else f"I need to know this: {fact.question}"
 
 
-def _need(question: str) -> str:
-    relation, subject = _relation(question)
-    return f"I need {subject}'s {relation}." if relation else f"I need to know this: {question}"
-
-
-def _looking(question: str) -> str:
-    relation, subject = _relation(question)
+def _looking(fact: _Fact) -> str:
+    relation, subject = _relation(fact)
     if relation:
         return f"I'm looking for {subject}. Do you have the {relation}?"
-    return f"One question about {_keywords(question)}: {question}"
+    return f"One question about {_keywords(fact)}: {fact.question}"
 
 
-def _relation(question: str) -> tuple[str, str]:
+def _cloze(fact: _Fact) -> str:
+    """The statement up to the answer: it brings the words in which others may ask."""
+    before = _before_answer(fact)
+    return f"{before} ..." if before else ""
+
+
+def _statement_words(fact: _Fact) -> str:
+    if not _before_answer(fact):
+        return ""
+    return f"{' '.join(content_words(fact.statement.replace(fact.answer, '')))}?"
+
+
+def _which(fact: _Fact) -> str:
+    """The statement's words around to a question: "Which badge number: Nora Feldt carries?"."""
+    words = content_words(_before_answer(fact))
+    return f"Which {' '.join(words[-2:])}? {' '.join(words[:-2])}" if len(words) > 3 else ""
+
+
+def _remind(fact: _Fact) -> str:
+    return f"Could you remind me? {fact.question}"
+
+
+def _about(fact: _Fact) -> str:
+    return f"What about {_keywords(fact)}?"
+
+
+def _please(fact: _Fact) -> str:
+    relation, subject = _relation(fact)
+    return f"Please give me {subject}'s {relation}." if relation else f"{fact.question} Thanks."
+
+
+def _relation(fact: _Fact) -> tuple[str, str]:
     """``(relation, subject)`` of "What is the R of S?" and "What is S's R?", else empty."""
-    match = _WHAT_OF.match(question) or _WHAT_POSSESSIVE.match(question)
+    match = _WHAT_OF.match(fact.question) or _WHAT_POSSESSIVE.match(fact.question)
     return (match["relation"], match["subject"]) if match else ("", "")
 
 
-def _remind(question: str) -> str:
-    return f"Could you remind me? {question}"
+def _before_answer(fact: _Fact) -> str:
+    before, found, _ = fact.statement.partition(fact.answer)
+    return before.strip() if found else ""
 
 
-def _about(question: str) -> str:
-    return f"What about {_keywords(question)}?"
-
-
-def _please(question: str) -> str:
-    relation, subject = _relation(question)
-    return f"Please give me {subject}'s {relation}." if relation else f"{question} Thanks."
-
-
-_TEMPLATES: tuple[tuple[Callable[[str], str], bool], ...] = (
+_TEMPLATES: tuple[tuple[Callable[[_Fact], str], bool], ...] = (
     (_plain, False),
     (_lower, False),
     (_keywords, False),
-    (_reversed_keywords, False),
     (_tell, False),
     (_possessive, False),
-    (_need, False),
+    (_subject_first, False),
     (_looking, False),
+    (_cloze, False),
+    (_statement_words, False),
+    (_which, False),
     (_remind, True),
     (_about, True),
     (_please, True),

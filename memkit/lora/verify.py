@@ -2,7 +2,7 @@
 
 Each question is routed, its prompt built, the routed mixture put in place and the answer
 decoded greedily, as for a user. A record is held only if every question it was trained on
-comes back exactly and at least half of its held-out wordings do.
+comes back exactly, and enough of its held-out wordings do.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 from memkit.protocols import Example
 
-REWORDED_BAR = 0.5
 BATCH = 16
 
 Ask = Callable[[Sequence[Example]], list[str]]  # answers, in order
@@ -32,10 +31,9 @@ class Recalled:
     trained: float
     reworded: float
 
-    @property
-    def held(self) -> bool:
+    def passes(self, reworded_bar: float) -> bool:
         """Whether the record may be answered from the weights."""
-        return self.trained == 1.0 and self.reworded >= REWORDED_BAR
+        return self.trained == 1.0 and self.reworded >= reworded_bar
 
 
 def verify(examples: Sequence[Example], ask: Ask) -> list[Recalled]:

@@ -186,6 +186,10 @@ class BaseModel:
         """Keys and values of a prefix for ``batch`` rows; a copy, free to be appended to."""
         return self._stacked([prefix] * batch)
 
+    def forget_prefixes(self) -> None:
+        """Let go of the prefixes that `past` remembers: they may hold what was forgotten."""
+        self._prefixes.clear()
+
     def extend(self, past: Past, sequences: Sequence[Sequence[int]]) -> Tensor:
         """Feed every row its next tokens and note them in ``past``.
 

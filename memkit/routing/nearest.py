@@ -96,12 +96,12 @@ class NearestRouter:
         if not support:
             return none("this scope holds no facts")
         nearest = support[0]
+        if nearest.module is None:
+            return none("the nearest fact is not held in weights")
         if nearest.similarity < threshold:
             return none(
                 f"the nearest fact is too far away ({nearest.similarity:.2f} < {threshold:.2f})"
             )
-        if nearest.module is None:
-            return none("the nearest fact is not held in weights")
         weights = _vote([s for s in support if s.similarity >= threshold], self._voting.modules)
         best = max(weights, key=lambda name: weights[name])
         reason = f"the nearest fact ({nearest.similarity:.2f}) and its neighbours vote for {best}"

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from memkit.words import STOP_WORDS
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -48,7 +50,7 @@ class HashingEmbedder:
     """Bag of words by feature hashing; implements `memkit.protocols.Embedder`.
 
     Deterministic on every machine: each word goes to a signed coordinate that is a hash of it.
-    Texts that share words are similar; it knows nothing else.
+    Texts that share words are similar, stop words aside; it knows nothing else.
 
     Args:
         dim: Length of a vector.
@@ -66,7 +68,8 @@ class HashingEmbedder:
         """Embed passages: shape ``(n, dim)``, float32, unit rows."""
         rows = np.zeros((len(texts), self.dim), dtype=np.float32)
         for row, text in zip(rows, texts, strict=True):
-            for word in re.findall(r"\w+", text.lower()) or [text]:
+            words = re.findall(r"\w+", text.lower()) or [text]
+            for word in [word for word in words if word not in STOP_WORDS] or words:
                 digest = hashlib.blake2b(word.encode(), digest_size=8).digest()
                 row[int.from_bytes(digest[:7]) % self.dim] += 1.0 if digest[7] % 2 else -1.0
             if not row.any():  # words of opposite sign may cancel out

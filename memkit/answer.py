@@ -1,0 +1,99 @@
+"""Answers from the local base model: prompt, adapters in place, text out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+
+from memkit.models.base import BaseModel
+from memkit.protocols import GREEDY, Prompt, Sampling
+from memkit.types import Answer, Recall, Route
+
+# What the base model is told when there is evidence. Without evidence it gets its own default
+# system message, which is also the prefix that adapters are trained behind.
+SYSTEM = "Answer the question in as few words as possible, using the facts below.\n\n{evidence}"
+
+PlaceAdapters = Callable[[Sequence[Route]], AbstractContextManager[None]]
+
+
+class AnswerStream:
+    """Pieces of an answer as they come; `answer` is there once the last one has come.
+
+    The model is held until the stream is read to its end or closed.
+    """
+
+    def __init__(self, pieces: Iterator[str], finish: Callable[[str], Answer]) -> None:
+        self._pieces = pieces
+        self._finish = finish
+        self._text: list[str] = []
+        self.answer: Answer | None = None
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        try:
+            piece = next(self._pieces)
+        except StopIteration:
+            if self.answer is None:
+                self.answer = self._finish("".join(self._text))
+            raise
+        self._text.append(piece)
+        return piece
+
+    def close(self) -> None:
+        """Stop early and let go of the model. Repeating it changes nothing."""
+        close = getattr(self._pieces, "close", None)
+        if close is not None:
+            close()
+
+
+class Answerer:
+    """Turns recalled evidence into answers of the base model.
+
+    Args:
+        base: The base model.
+        place: Puts the routed adapters in place, one route per row; None without adapters.
+    """
+
+    def __init__(self, base: BaseModel, place: PlaceAdapters | None) -> None:
+        self._base = base
+        self._place = place
+
+    def answer(self, recalls: Sequence[Recall], sampling: Sampling = GREEDY) -> list[Answer]:
+        """One answer per recall, computed as one batch."""
+        started = time.perf_counter()
+        prompts = [self._prompt(recall) for recall in recalls]
+        with self._base.turn.take():
+            completions = self._base.generate(
+                prompts, sampling, adapters=self._adapters([recall.route for recall in recalls])
+            )
+        seconds = time.perf_counter() - started
+        return [
+            Answer(completion.text, recall, len(prompt), completion.tokens, seconds)
+            for recall, prompt, completion in zip(recalls, prompts, completions, strict=True)
+        ]
+
+    def stream(self, recall: Recall, sampling: Sampling = GREEDY) -> AnswerStream:
+        """The same answer, piece by piece."""
+        started = time.perf_counter()
+        prompt = self._prompt(recall)
+
+        def pieces() -> Iterator[str]:
+            with self._base.turn.take():
+                adapters = self._adapters([recall.route])
+                yield from self._base.stream(prompt, sampling, adapters=adapters)
+
+        def finish(text: str) -> Answer:
+            seconds = time.perf_counter() - started
+            return Answer(text, recall, len(prompt), self._base.count(text), seconds)
+
+        return AnswerStream(pieces(), finish)
+
+    def _adapters(self, routes: Sequence[Route]) -> AbstractContextManager[None] | None:
+        return self._place(routes) if self._place is not None else None
+
+    def _prompt(self, recall: Recall) -> Prompt:
+        system = SYSTEM.format(evidence=recall.text) if recall.text else None
+        return self._base.prompt(recall.query, system=system)

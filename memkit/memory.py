@@ -1,0 +1,480 @@
+"""One memory over three places: adapters, an index and the prompt. The verbs, no algorithms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, overload
+
+from memkit.errors import InvalidInputError
+from memkit.ledger import Ledger
+from memkit.prompt import assemble
+from memkit.protocols import GREEDY, Embedder, Query, Sampling
+from memkit.types import (
+    NO_ROUTE,
+    Answer,
+    BackendName,
+    ConsolidationReport,
+    Draft,
+    Hit,
+    Metadata,
+    Module,
+    Page,
+    Recall,
+    Receipt,
+    Record,
+    Role,
+    Route,
+    Scope,
+    Stats,
+    Turn,
+    Version,
+)
+from memkit.wiring import ALL_BACKENDS, Config, CountTokens, Parts
+from memkit.writing import forget, rewrite, store
+
+if TYPE_CHECKING:
+    from memkit.answer import AnswerStream
+    from memkit.lora.consolidate import Recipe
+    from memkit.models.base import BaseModel
+
+BUDGET = 512  # tokens of evidence: a few passages and the last turns
+NOWHERE: Scope = {}
+
+
+class Memory:
+    """A memory for language-model agents, in one directory.
+
+    Threads may share a `Memory`, and several processes may open the same directory.
+
+    A query with a scope sees a record if every key of the record's scope has the same value in
+    the query's: records without scope are shared, queries without scope see only those.
+
+    Use `Memory.open`.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    # -- opening and closing ---------------------------------------------------------------
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        backends: Sequence[BackendName] = ALL_BACKENDS,
+        base_model: str | Path | BaseModel | None = None,
+        embedder: str | Path | Embedder | None = None,
+        recipe: Recipe | None = None,
+        count_tokens: CountTokens | None = None,
+        create: bool = True,
+        rebuild: bool = False,
+        busy_timeout: float = 30.0,
+    ) -> Self:
+        """Open a memory, or make one.
+
+        Args:
+            path: Its directory.
+            backends: Where knowledge may live: any of "buffer", "rag" and "lora".
+            base_model: Folder, hub id or loaded `memkit.models.base.BaseModel`; by default
+                SmolLM2-135M-Instruct. Loaded when an answer or an adapter is first asked for.
+            embedder: Folder, hub id or any `memkit.protocols.Embedder`; by default
+                all-MiniLM-L6-v2.
+            recipe: How `consolidate` makes adapters.
+            count_tokens: Counts tokens for `recall`'s budget, for example with a hosted
+                model's tokenizer; by default the base model's tokenizer does.
+            create: Whether to make the memory if there is none.
+            rebuild: Adopt another embedder or base model than the memory was made with:
+                records are embedded anew now, adapters are dropped for `consolidate` to train.
+            busy_timeout: Bound on waiting for other processes, in seconds.
+
+        Raises:
+            NotAMemoryError: If the path holds something else.
+            IncompatibleModelError: If the memory was made with another embedder or base model.
+            FormatVersionError: If a newer memkit wrote it.
+            CorruptFileError: If the ledger is damaged.
+        """
+        config = Config(
+            backends=backends,
+            base_model=base_model,
+            embedder=embedder,
+            recipe=recipe,
+            count_tokens=count_tokens,
+            rebuild=rebuild,
+            busy_timeout=busy_timeout,
+        )
+        ledger = Ledger.open(Path(path), create=create, busy_timeout=busy_timeout)
+        parts = Parts(ledger, config)
+        try:
+            parts.recover()
+        except BaseException:
+            parts.close()
+            raise
+        return cls(parts)
+
+    def close(self) -> None:
+        """Write the index file and close the ledger. Repeating it changes nothing."""
+        self._parts.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Memory({str(self._parts.ledger.directory)!r}, {self._parts.config.backends})"
+
+    # -- writing ---------------------------------------------------------------------------
+
+    @overload
+    def add(
+        self,
+        text: str,
+        *,
+        question: str | None = None,
+        answer: str | None = None,
+        scope: Scope = NOWHERE,
+        metadata: Metadata = NOWHERE,
+        id: str | None = None,
+    ) -> Record: ...
+
+    @overload
+    def add(
+        self,
+        text: list[str] | list[Draft] | tuple[str | Draft, ...],
+        *,
+        scope: Scope = NOWHERE,
+        metadata: Metadata = NOWHERE,
+    ) -> list[Record]: ...
+
+    def add(
+        self,
+        text: str | list[str] | list[Draft] | tuple[str | Draft, ...],
+        *,
+        question: str | None = None,
+        answer: str | None = None,
+        scope: Scope = NOWHERE,
+        metadata: Metadata = NOWHERE,
+        id: str | None = None,
+    ) -> Record | list[Record]:
+        """Store knowledge; it can be recalled as soon as this returns, and survives a crash.
+
+        Adding the same content to the same scope again returns the record that is there.
+
+        Args:
+            text: The knowledge, verbatim; or a list of texts and `Draft` objects.
+            question: A question that it answers; adapters learn it best as such a pair.
+            answer: The answer, as it should be recalled.
+            scope: Who may see it; in a list, of the plain texts.
+            metadata: JSON values to filter by; in a list, of the plain texts.
+            id: Chosen by the caller; made up if None.
+
+        Raises:
+            InvalidInputError: If any of it cannot be stored; then nothing of it is.
+        """
+        if isinstance(text, str):
+            return store(self._parts, [Draft(text, question, answer, scope, metadata, id)])[0]
+        if question is not None or answer is not None or id is not None:
+            raise InvalidInputError(
+                "`question`, `answer` and `id` belong to a single text, got a list",
+                hint="put them into `Draft` objects: add([Draft(text, question, answer), ...])",
+            )
+        drafts = [
+            one if isinstance(one, Draft) else Draft(one, scope=scope, metadata=metadata)
+            for one in text
+        ]
+        return store(self._parts, drafts)
+
+    def add_turn(
+        self, role: Role, content: str, *, scope: Scope = NOWHERE, remember: bool = True
+    ) -> Turn:
+        """Note a turn of a conversation.
+
+        Args:
+            role: Who speaks.
+            content: What is said.
+            scope: The conversation.
+            remember: Make it a record, too, so that it is found when it has left the buffer.
+                System messages never become records.
+        """
+        record = None
+        if remember and role != "system":
+            record = store(self._parts, [Draft(content, scope=scope, metadata={"role": role})])[0]
+        return self._parts.ledger.turns.add(
+            role, content, scope, record_id=record.id if record is not None else None
+        )
+
+    def update(
+        self,
+        id: str,
+        text: str | None = None,
+        *,
+        question: str | None = None,
+        answer: str | None = None,
+        metadata: Metadata | None = None,
+        scope: Scope | None = None,
+    ) -> Record:
+        """Write a new version of a record; what is None stays as it is.
+
+        The new version is recalled at once. Adapters that hold the old one no longer answer
+        for this record; `consolidate` trains the new version.
+
+        Args:
+            id: The record.
+            text: New text.
+            question: New question.
+            answer: New answer.
+            metadata: New metadata, as a whole.
+            scope: Refuse records that this scope may not see; None to not check.
+
+        Raises:
+            RecordNotFoundError: If there is no such record.
+            InvalidInputError: If the new text contradicts the answer that would stay.
+        """
+        old = self.get(id, scope=scope)
+        return rewrite(
+            self._parts, old, text=text, question=question, answer=answer, metadata=metadata
+        )
+
+    def consolidate(
+        self,
+        *,
+        scope: Scope | None = None,
+        where: Metadata | None = None,
+        include_turns: bool = False,
+    ) -> ConsolidationReport:
+        """Move knowledge into the weights: train, verify and commit adapter modules.
+
+        Takes every record that no module holds in its current version. A record counts as held
+        only after its recall from the weights was verified; the others stay with rag.
+
+        Args:
+            scope: Only records of this scope and narrower ones; None for all.
+            where: Only records that pass this metadata filter.
+            include_turns: Also learn the turns of conversations.
+
+        Raises:
+            UnsupportedOperationError: Without the "lora" backend.
+            BusyError: If another process is consolidating this memory.
+            TrainingError: If training diverges; modules that are done stay.
+        """
+        lora = self._parts.need_lora("consolidate")
+        records = self._parts.ledger.modules.unplaced(
+            within=scope, where=where, include_turns=include_turns
+        )
+        return self._parts.consolidator.run(lora, records)
+
+    def forget(
+        self,
+        id: str | Sequence[str] | None = None,
+        *,
+        scope: Scope | None = None,
+        where: Metadata | None = None,
+        retrain: bool = True,
+    ) -> Receipt:
+        """Erase records from the ledger, the indexes, the caches and the weights.
+
+        Args:
+            id: One record or several.
+            scope: Everything of this scope and narrower ones, turns included; with ``id``,
+                refuse records of other scopes.
+            where: Only records that pass this metadata filter.
+            retrain: Train the modules that held the records anew without them; False drops
+                them and leaves their other records to rag.
+
+        Returns:
+            What was done and what was checked.
+
+        Raises:
+            RecordNotFoundError: If an id is unknown; nothing is erased then.
+            InvalidInputError: If nothing is selected.
+        """
+        ids = [id] if isinstance(id, str) else id
+        return forget(self._parts, ids, scope=scope, where=where, retrain=retrain)
+
+    # -- reading ---------------------------------------------------------------------------
+
+    def get(self, id: str, *, scope: Scope | None = None) -> Record:
+        """Give a record as it is now.
+
+        Args:
+            id: The record.
+            scope: Refuse records that this scope may not see; None to not check.
+
+        Raises:
+            RecordNotFoundError: If there is no such record.
+        """
+        return self._parts.ledger.records.get([id], scope=scope)[0]
+
+    def history(self, id: str, *, scope: Scope | None = None) -> list[Version]:
+        """List the versions of a record, the oldest first and the current one last.
+
+        Raises:
+            RecordNotFoundError: If there is no such record.
+        """
+        self.get(id, scope=scope)
+        return self._parts.ledger.records.history(id)
+
+    def records(
+        self,
+        *,
+        scope: Scope | None = None,
+        where: Metadata | None = None,
+        after: str | None = None,
+        limit: int = 100,
+    ) -> Page:
+        """List records in the order in which they were added.
+
+        Args:
+            scope: Only this scope and narrower ones; None for all.
+            where: Only records that pass this metadata filter.
+            after: ``next`` of the page before.
+            limit: Length of a page.
+        """
+        return self._parts.ledger.records.page(within=scope, where=where, after=after, limit=limit)
+
+    def turns(self, *, scope: Scope = NOWHERE, limit: int = 50) -> list[Turn]:
+        """List the newest turns of exactly this conversation, the oldest of them first."""
+        return self._parts.ledger.turns.recent(scope, limit)[::-1]
+
+    def modules(self) -> list[Module]:
+        """List the adapter modules in service."""
+        return self._parts.ledger.modules.active()
+
+    def search(
+        self,
+        query: str,
+        k: int = 5,
+        *,
+        scope: Scope = NOWHERE,
+        where: Metadata | None = None,
+    ) -> list[Hit]:
+        """Find records by meaning and by words.
+
+        Args:
+            query: In plain words.
+            k: How many; fewer come only if scope and filter let fewer pass.
+            scope: Only what this scope may see.
+            where: Metadata filter, e.g. ``{"source": "hr", "year": {"$gte": 2020}}``.
+
+        Raises:
+            InvalidInputError: If the query is blank, ``k`` < 1 or the filter is malformed.
+            UnsupportedOperationError: Without the "rag" backend.
+        """
+        return list(self._parts.need_rag("search").recall(Query(query, k, scope, where)).hits)
+
+    def recall(
+        self,
+        query: str,
+        budget: int = BUDGET,
+        *,
+        k: int = 5,
+        scope: Scope = NOWHERE,
+        where: Metadata | None = None,
+    ) -> Recall:
+        """Gather evidence for any language model, within a token budget.
+
+        Args:
+            query: The user's words.
+            budget: Most tokens that the evidence may take; 0 for the route alone.
+            k: At most this many passages.
+            scope: Only what this scope may see.
+            where: Metadata filter for passages.
+
+        Raises:
+            InvalidInputError: If the query is blank, the budget negative or ``k`` < 1.
+        """
+        asked = Query(query, k, scope, where)
+        evidence = [backend.recall(asked) for backend in self._parts.backends]
+        counter, count = self._parts.counter
+        assembled = assemble(evidence, budget=budget, count=count)
+        routes = [one.route for one in evidence if one.route is not None]
+        return Recall(
+            query=query,
+            text=assembled.text,
+            hits=assembled.hits,
+            turns=assembled.turns,
+            route=routes[0] if routes else NO_ROUTE,
+            tokens=assembled.tokens,
+            budget=budget,
+            omitted=assembled.omitted,
+            counter=counter,
+        )
+
+    def ask(
+        self,
+        question: str,
+        budget: int = BUDGET,
+        *,
+        k: int = 5,
+        scope: Scope = NOWHERE,
+        where: Metadata | None = None,
+        modules: Sequence[str] | None = None,
+        sampling: Sampling = GREEDY,
+    ) -> Answer:
+        """Answer with the local base model, the routed adapters and what is recalled.
+
+        Args:
+            question: The user's words.
+            budget: Most tokens of evidence in the prompt; 0 answers from the weights alone.
+            k: At most this many passages.
+            scope: Only what this scope may see.
+            where: Metadata filter for passages.
+            modules: Use these adapters in equal parts instead of the routed ones; an empty
+                list for the untouched base model.
+            sampling: How tokens are chosen; greedy by default.
+
+        Raises:
+            ModelUnavailableError: If there is no base model.
+            IncompatibleModelError: If the adapters were trained for another one.
+        """
+        recall = self.recall(question, budget, k=k, scope=scope, where=where)
+        return self._parts.answerer.answer([self._routed(recall, modules)], sampling)[0]
+
+    def stream(
+        self,
+        question: str,
+        budget: int = BUDGET,
+        *,
+        k: int = 5,
+        scope: Scope = NOWHERE,
+        where: Metadata | None = None,
+        modules: Sequence[str] | None = None,
+        sampling: Sampling = GREEDY,
+    ) -> AnswerStream:
+        """Like `ask`, piece by piece; the result's ``answer`` is there at the end."""
+        recall = self.recall(question, budget, k=k, scope=scope, where=where)
+        return self._parts.answerer.stream(self._routed(recall, modules), sampling)
+
+    def stats(self) -> Stats:
+        """Count what the memory holds."""
+        ledger = self._parts.ledger
+        modules = ledger.modules.active()
+        return Stats(
+            records=ledger.records.count(),
+            versions=ledger.records.count_versions(),
+            turns=ledger.turns.count(),
+            passages=ledger.passages.count(),
+            modules=len(modules),
+            held=sum(len(module.records) for module in modules),
+            bytes_on_disk=sum(f.stat().st_size for f in ledger.directory.rglob("*") if f.is_file()),
+            embedder=ledger.get_meta("embedder"),
+            base_model=modules[0].manifest["base_model"] if modules else None,
+        )
+
+    def _routed(self, recall: Recall, modules: Sequence[str] | None) -> Recall:
+        if modules is None:
+            return recall
+        for name in modules:
+            self._parts.ledger.modules.get(name)  # raises for unknown names
+        weights = {name: 1.0 / len(modules) for name in modules}
+        return replace(recall, route=Route(weights, reason="the caller chose the modules"))

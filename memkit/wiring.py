@@ -1,0 +1,237 @@
+"""Puts a memory's parts together: which backends, over which ledger, with which models."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from memkit.buffer.buffer import BufferBackend
+from memkit.errors import InvalidInputError, ModelUnavailableError, UnsupportedOperationError
+from memkit.forget import finish
+from memkit.ledger import Ledger
+from memkit.protocols import Backend, Embedder
+from memkit.types import BackendName
+
+if TYPE_CHECKING:
+    from memkit.answer import Answerer
+    from memkit.lora.consolidate import Consolidator, Recipe
+    from memkit.lora.lora import LoraBackend
+    from memkit.models.base import BaseModel
+    from memkit.rag.index import FactIndex
+    from memkit.rag.rag import RagBackend
+
+logger = logging.getLogger("memkit")
+
+ALL_BACKENDS: tuple[BackendName, ...] = ("buffer", "rag", "lora")
+CountTokens = Callable[[str], int]
+
+
+@dataclass(frozen=True)
+class Config:
+    """What `Memory.open` was asked for.
+
+    Attributes:
+        backends: Names of the backends, in any order.
+        base_model: Path, hub id or a loaded model; None for the default.
+        embedder: Path, hub id or an embedder; None for the default.
+        recipe: How records become adapters; None for the defaults.
+        count_tokens: Counts tokens for budgets; None for the base model's tokenizer.
+        rebuild: Adopt another embedder or base model than the memory was made with.
+        busy_timeout: Bound on waiting for other processes, in seconds.
+    """
+
+    backends: Sequence[BackendName] = ALL_BACKENDS
+    base_model: str | Path | BaseModel | None = None
+    embedder: str | Path | Embedder | None = None
+    recipe: Recipe | None = None
+    count_tokens: CountTokens | None = None
+    rebuild: bool = False
+    busy_timeout: float = 30.0
+
+    def __post_init__(self) -> None:
+        known = not isinstance(self.backends, str) and set(self.backends) <= set(ALL_BACKENDS)
+        if not known or not self.backends:
+            raise InvalidInputError(
+                f"`backends` must be some of {ALL_BACKENDS}, got {self.backends!r}"
+            )
+
+
+class Parts:
+    """The parts of one open memory; heavy ones are made when they are first needed.
+
+    Args:
+        ledger: Open already.
+        config: Which parts there are.
+    """
+
+    def __init__(self, ledger: Ledger, config: Config) -> None:
+        self.ledger = ledger
+        self.config = config
+
+    @cached_property
+    def index(self) -> FactIndex | None:
+        """The index of facts: rag searches it, the adapter router lets its facts vote."""
+        if not {"rag", "lora"} & set(self.config.backends):
+            return None
+        from memkit.rag.index import FactIndex
+
+        return FactIndex(self.ledger, self._embedder(), rebuild=self.config.rebuild)
+
+    @cached_property
+    def buffer(self) -> BufferBackend | None:
+        """Recent turns; also the records themselves where no index can find them."""
+        if "buffer" not in self.config.backends:
+            return None
+        return BufferBackend(self.ledger, with_records=set(self.config.backends) == {"buffer"})
+
+    @cached_property
+    def rag(self) -> RagBackend | None:
+        """Retrieval."""
+        if "rag" not in self.config.backends or self.index is None:
+            return None
+        from memkit.rag.rag import RagBackend
+
+        return RagBackend(self.ledger, self.index)
+
+    @cached_property
+    def lora(self) -> LoraBackend | None:
+        """Adapters."""
+        if "lora" not in self.config.backends or self.index is None:
+            return None
+        from memkit.lora.consolidate import THRESHOLD
+        from memkit.lora.lora import LoraBackend
+        from memkit.routing.nearest import NearestRouter
+
+        router = NearestRouter(
+            self.index,
+            self.ledger,
+            threshold=lambda: float(self.ledger.get_meta(THRESHOLD) or 1.0),
+        )
+        return LoraBackend(self.ledger, router, lambda: self.base, self.consolidator.run)
+
+    @cached_property
+    def consolidator(self) -> Consolidator:
+        """Trains records into adapters."""
+        from memkit.lora.consolidate import Consolidator, Recipe
+
+        recipe = self.config.recipe or Recipe()
+        return Consolidator(recipe, lock_timeout=self.config.busy_timeout)
+
+    @cached_property
+    def base(self) -> BaseModel:
+        """The local language model."""
+        from memkit.models.base import BaseModel
+
+        given = self.config.base_model
+        return given if isinstance(given, BaseModel) else BaseModel.load(given)
+
+    @cached_property
+    def answerer(self) -> Answerer:
+        """Answers with the local language model."""
+        from memkit.answer import Answerer
+
+        if self.lora is None:
+            return Answerer(self.base, None)
+        return Answerer(self.lora.base, self.lora.adapters)
+
+    @property
+    def backends(self) -> Sequence[Backend]:
+        """The backends in order of precedence."""
+        return [part for part in (self.buffer, self.rag, self.lora) if part is not None]
+
+    @cached_property
+    def counter(self) -> tuple[str, CountTokens]:
+        """What counts the tokens of a budget: its name and the function."""
+        from memkit.models.base import BaseModel
+        from memkit.models.tokens import load_tokenizer
+
+        given = self.config.base_model
+        if self.config.count_tokens is not None:
+            return "count_tokens", self.config.count_tokens
+        if isinstance(given, BaseModel):
+            return given.name, given.count
+        try:
+            return "the base model's tokenizer", load_tokenizer(given).count
+        except ModelUnavailableError as exc:
+            if given is not None:
+                raise
+            logger.warning("counting tokens by length, as there is no base model: %s", exc.message)
+            return "an estimate of 3 bytes a token", lambda text: -(-len(text.encode()) // 3)
+
+    def need_rag(self, verb: str) -> RagBackend:
+        """The rag backend, for a verb that cannot do without.
+
+        Raises:
+            UnsupportedOperationError: If the memory was opened without it.
+        """
+        if self.rag is None:
+            raise self._unsupported("rag", verb)
+        return self.rag
+
+    def need_lora(self, verb: str) -> LoraBackend:
+        """The lora backend, for a verb that cannot do without.
+
+        Raises:
+            UnsupportedOperationError: If the memory was opened without it.
+        """
+        if self.lora is None:
+            raise self._unsupported("lora", verb)
+        return self.lora
+
+    def _unsupported(self, name: BackendName, verb: str) -> UnsupportedOperationError:
+        return UnsupportedOperationError(
+            f"{verb}() needs the {name!r} backend, the memory was opened with "
+            f"backends={self.config.backends!r}",
+            hint=f"open it with {name!r} among the backends",
+        )
+
+    def drop_module(self, name: str) -> None:
+        """Take a module out of the ledger and out of memory."""
+        if self.lora is not None:
+            self.lora.drop(name)
+        else:
+            self.ledger.modules.drop(name)
+
+    def drop_caches(self) -> None:
+        """Let go of what the base model remembers of earlier prompts."""
+        base = self.__dict__.get("base")
+        if base is not None:
+            base.forget_prefixes()
+
+    def recover(self) -> None:
+        """Bring derived state in line with the ledger: what a crash or another set-up left.
+
+        Finishes interrupted erasures, indexes records that have no passage yet, and takes
+        modules out of service whose files are gone or whose base model is being replaced.
+        """
+        index = self.index
+        if not self.ledger.writable:
+            return
+        if self.ledger.erasures.pending():
+            finish(self.ledger, index)
+        if index is not None:
+            index.index_missing()
+        if self.lora is not None:
+            self.lora.check_files()
+            if self.config.rebuild:
+                self.lora.drop_strangers()
+
+    def close(self) -> None:
+        """Close what is open; the ledger last."""
+        for name in ("buffer", "rag", "lora", "index"):
+            part = self.__dict__.pop(name, None)
+            if part is not None:
+                part.close()
+        self.ledger.close()
+
+    def _embedder(self) -> Embedder:
+        from memkit.models.embedder import SentenceEmbedder
+
+        given = self.config.embedder
+        if given is None or isinstance(given, str | Path):
+            return SentenceEmbedder.load(given)
+        return given
