@@ -14,7 +14,7 @@ import memkit
 PACKAGE = Path(memkit.__file__).parent
 
 FLOORS = {
-    1: {"errors", "types", "scope", "validate"},
+    1: {"errors", "types", "scope", "validate", "words"},
     2: {"protocols", "prompt", "ledger"},
     3: {"rag", "buffer", "models", "forget"},
     4: {"lora", "routing", "answer"},
