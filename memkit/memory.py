@@ -437,8 +437,27 @@ class Memory:
             ModelUnavailableError: If there is no base model.
             IncompatibleModelError: If the adapters were trained for another one.
         """
-        recall = self.recall(question, budget, k=k, scope=scope, where=where)
-        return self._parts.answerer.answer([self._routed(recall, modules)], sampling)[0]
+        return self.ask_batch(
+            [question], budget, k=k, scope=scope, where=where, modules=modules, sampling=sampling
+        )[0]
+
+    def ask_batch(
+        self,
+        questions: Sequence[str],
+        budget: int = BUDGET,
+        *,
+        k: int = 5,
+        scope: Scope = NOWHERE,
+        where: Metadata | None = None,
+        modules: Sequence[str] | None = None,
+        sampling: Sampling = GREEDY,
+    ) -> list[Answer]:
+        """Like `ask`, for several questions at once; each row has its own adapters."""
+        recalls = [
+            self._routed(self.recall(question, budget, k=k, scope=scope, where=where), modules)
+            for question in questions
+        ]
+        return self._parts.answerer.answer(recalls, sampling)
 
     def stream(
         self,

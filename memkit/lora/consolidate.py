@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from tqdm import tqdm
 
-import memkit
+from memkit import __version__
 from memkit.errors import MemkitError, RecordNotFoundError
 from memkit.forget import ADAPTERS, destroy, sweep_orphans
 from memkit.ledger.locks import adapters_lock
@@ -195,7 +195,7 @@ class Consolidator:
         recalled: Sequence[Recalled],
     ) -> dict[str, Any]:
         return {
-            "memkit": memkit.__version__,
+            "memkit": __version__,
             "base_model": backend.base.name,
             "fingerprint": backend.base.fingerprint,
             "data": _data_hash(records),

@@ -6,7 +6,9 @@ import errno
 import hashlib
 import logging
 import os
+import re
 import shutil
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import platformdirs
 from filelock import FileLock, Timeout
+from safetensors import SafetensorError
+from tqdm import tqdm
 
 from memkit.errors import (
     BusyError,
@@ -28,6 +32,17 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 _LOG = logging.getLogger(__name__)
+# What the reader of a GGUF file runs into when the file is damaged.
+_STUMBLES = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
 _LOCK_SECONDS = 600.0  # a conversion takes well under a minute; a large model on a slow disk more
 
 
@@ -68,7 +83,7 @@ def _convert_into(folder: Path, gguf: Path) -> None:
     unfinished = folder.with_name(f"{folder.name}.unfinished")
     if unfinished.exists():  # of a run that was killed; the lock is ours now
         shutil.rmtree(unfinished)
-    _LOG.info("converting %s once, into %s", gguf.name, folder)
+    _LOG.info("converting %s once, into %s; this takes a while", gguf.name, folder)
     try:
         _save(*_read(gguf), unfinished)
         unfinished.rename(folder)
@@ -83,17 +98,31 @@ def _read(gguf: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
 
     file: dict[str, Any] = {"gguf_file": gguf.name}
     try:
-        with quiet():
+        with quiet(), _bar(f"converting {gguf.name}, once"):
             tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), **file)
             model = AutoModelForCausalLM.from_pretrained(
                 str(gguf.parent), dtype=torch.float32, **file
             )
-    except (ValueError, KeyError, IndexError) as error:
+    except _STUMBLES as error:
         raise CorruptFileError(
             f"expected a GGUF model that transformers can read, got {gguf.name!r}: {error}",
             hint="fetch the file again, or give a folder with safetensors",
         ) from error
     return model, tokenizer
+
+
+@contextmanager
+def _bar(title: str) -> Iterator[None]:
+    """Show one progress bar, on terminals only, in place of the reader's own."""
+    from transformers import modeling_gguf_pytorch_utils
+
+    reader: Any = modeling_gguf_pytorch_utils
+    theirs = reader.tqdm
+    reader.tqdm = lambda tensors, **_: tqdm(tensors, desc=title, unit=" tensors", disable=None)
+    try:
+        yield
+    finally:
+        reader.tqdm = theirs
 
 
 def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
@@ -104,9 +133,13 @@ def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Pa
         model.__dict__.pop(mark, None)
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
-    with quiet():
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
+    try:
+        with quiet():
+            model.save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+    except SafetensorError as error:  # it has the system's error number in its text only
+        number = re.search(r"os error (\d+)", str(error))
+        raise OSError(int(number[1]) if number else errno.EIO, str(error)) from error
 
 
 @contextmanager
