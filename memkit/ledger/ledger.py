@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
 
-from memkit.errors import BusyError, StorageError
+from memkit.errors import BusyError, DiskFullError, StorageError
 from memkit.ledger.database import SCRUB_PENDING, Database
 from memkit.ledger.erasures import ErasureTable
 from memkit.ledger.modules import ModuleTable
@@ -82,16 +82,21 @@ class Ledger:
         database = connect(locate(directory, create=create), busy_timeout)
         ledger = cls(directory, database)
         if not database.read_only and ledger.get_meta(SCRUB_PENDING) is not None:
-            ledger.scrub()
+            # Where there is no room or no turn for it now, it stays pending; reading must work.
+            with suppress(BusyError, DiskFullError):
+                ledger.scrub()
         return ledger
 
     def close(self) -> None:
         """Move the log into the file if possible, and close it. Repeating it changes nothing."""
         if self._database.closed:
             return
-        if not self._database.read_only:
-            self._checkpoint(wait=0.0)
-        self._database.close()
+        try:
+            if not self._database.read_only:
+                with suppress(DiskFullError):  # what is committed is as safe in the log
+                    self._checkpoint(wait=0.0)
+        finally:
+            self._database.close()
 
     @property
     def writable(self) -> bool:
