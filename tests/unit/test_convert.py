@@ -1,0 +1,255 @@
+"""A GGUF file becomes a folder of safetensors: once, whole, and the same model."""
+
+import errno
+import json
+import logging
+import subprocess
+import sys
+
+import gguf
+import numpy as np
+import pytest
+import torch
+from safetensors import SafetensorError
+from transformers import PreTrainedModel
+
+from memkit.errors import BusyError, CorruptFileError, DiskFullError, ReadOnlyError, StorageError
+from memkit.models import convert
+from memkit.models.base import BaseModel
+from memkit.models.convert import cache_dir, converted
+from memkit.testing import tiny_llama
+
+BLOCK = {
+    "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
+    "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+}  # fmt: skip
+
+
+def interleaved(weight, heads):
+    """llama.cpp's order of rotary dimensions."""
+    rows, columns = weight.shape
+    halves = weight.reshape(heads, 2, rows // heads // 2, columns)
+    return np.ascontiguousarray(halves.swapaxes(1, 2)).reshape(rows, columns)
+
+
+def write_gguf(path, model):
+    """Write a Llama the way llama.cpp's converter does, in float32."""
+    config, weights = model.model.config, model.model.state_dict()
+    writer = gguf.GGUFWriter(str(path), "llama")
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+    writer.add_vocab_size(config.vocab_size)
+    write_tokenizer(writer, model.tokenizer)
+    writer.add_tensor("token_embd.weight", weights["model.embed_tokens.weight"].numpy())
+    writer.add_tensor("output_norm.weight", weights["model.norm.weight"].numpy())
+    for layer in range(config.num_hidden_layers):
+        for theirs, ours in BLOCK.items():
+            weight = weights[f"model.layers.{layer}.{theirs}.weight"].numpy()
+            heads = {"attn_q": config.num_attention_heads, "attn_k": config.num_key_value_heads}
+            if ours in heads:
+                weight = interleaved(weight, heads[ours])
+            writer.add_tensor(f"blk.{layer}.{ours}.weight", weight)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def write_tokenizer(writer, tokenizer):
+    vocabulary = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().get)
+    special = set(tokenizer.all_special_tokens)
+    kinds = {True: gguf.TokenType.CONTROL, False: gguf.TokenType.NORMAL}
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list(vocabulary)
+    writer.add_token_types([kinds[token in special] for token in vocabulary])
+    merges = json.loads(tokenizer.backend_tokenizer.to_str())["model"]["merges"]
+    writer.add_token_merges([" ".join(pair) for pair in merges])
+    writer.add_bos_token_id(tokenizer.bos_token_id)
+    writer.add_eos_token_id(tokenizer.eos_token_id)
+    writer.add_unk_token_id(tokenizer.pad_token_id)
+    writer.add_pad_token_id(tokenizer.pad_token_id)
+    writer.add_chat_template(tokenizer.chat_template)
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("gguf") / "tiny.gguf"
+    write_gguf(path, tiny_llama())
+    return path
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    path = tmp_path / "cache"
+    monkeypatch.setenv("MEMKIT_CACHE", str(path))
+    return path
+
+
+def test_it_is_the_same_model(file, cache):
+    folder = converted(file)
+    assert folder.parent == cache / "models"
+
+    original, model = tiny_llama(), BaseModel.load(file, device="cpu")
+    assert model.name == "tiny"
+    prompt = original.prompt("Which badge does the porter have?", system="Clé <|im_end|>")
+    assert model.prompt("Which badge does the porter have?", system="Clé <|im_end|>") == prompt
+    ids = torch.tensor([prompt.prefix + prompt.question])
+    mask = torch.ones_like(ids)
+    torch.testing.assert_close(
+        model.model(ids, attention_mask=mask).logits,
+        original.model(ids, attention_mask=mask).logits,
+        atol=1e-4, rtol=1e-4,
+    )  # fmt: skip
+
+
+def test_it_is_converted_once(file, cache, monkeypatch, caplog):
+    caplog.set_level(logging.INFO, logger="memkit")
+    first = converted(file)
+    monkeypatch.setattr(convert, "_read", None)  # would fail if it were called
+
+    assert converted(file) == first
+    assert [record.message for record in caplog.records] == [
+        f"converting tiny.gguf once, into {first}; this takes a while"
+    ]
+
+
+def test_the_folder_is_named_by_content(file, tmp_path, monkeypatch):
+    monkeypatch.setattr(convert, "_read", lambda gguf: ("model", "tokenizer"))
+    monkeypatch.setattr(convert, "_save", lambda model, tokenizer, folder: folder.mkdir())
+    copied, other = tmp_path / "copy.gguf", tmp_path / "other.gguf"
+    copied.write_bytes(file.read_bytes())
+    other.write_bytes(b"other")
+
+    assert converted(file) == converted(copied)
+    assert converted(other) != converted(file)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(errno.EIO, "broken")])
+def test_a_failed_conversion_leaves_nothing(file, cache, monkeypatch, error):
+    def fail(model, tokenizer, folder):
+        folder.mkdir()
+        (folder / "config.json").write_text("{}")
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(convert, "_save", fail)
+        with pytest.raises((KeyboardInterrupt, StorageError)):
+            converted(file)
+    assert [path.suffix for path in (cache / "models").iterdir()] == [".lock"]
+
+    assert (converted(file) / "model.safetensors").is_file()
+
+
+def test_what_a_killed_run_left_is_cleaned(file, cache):
+    folder = converted(file)
+    unfinished = folder.rename(folder.with_name(f"{folder.name}.unfinished"))
+    (unfinished / "junk").write_text("half a tensor")
+
+    assert converted(file) == folder
+    assert not unfinished.exists()
+    assert not (folder / "junk").exists()
+
+
+def test_two_processes_convert_once(file, cache):
+    script = (
+        "import logging, sys, pathlib; logging.basicConfig(level='INFO')\n"
+        "from memkit.models.convert import converted\n"
+        "folder = converted(pathlib.Path(sys.argv[1]))\n"
+        "assert (folder / 'model.safetensors').is_file()"
+    )
+    command = [sys.executable, "-c", script, str(file)]
+    running = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate(timeout=300)[1] for process in running]
+
+    assert [process.returncode for process in running] == [0, 0], said
+    assert "".join(said).count("converting tiny.gguf once") == 1
+
+
+def test_a_held_lock_is_busy(file, monkeypatch):
+    monkeypatch.setattr(convert, "_LOCK_SECONDS", 0.05)
+    lock = converted(file).with_suffix(".lock")
+    converted(file).rename(lock.with_suffix(".away"))
+
+    with convert.FileLock(lock), pytest.raises(BusyError, match="another process"):
+        converted(file)
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [(errno.ENOSPC, DiskFullError), (errno.EROFS, ReadOnlyError), (errno.EACCES, ReadOnlyError)],
+)
+def test_storage_errors_are_named(file, monkeypatch, number, kind):
+    def fail(model, tokenizer, folder):
+        raise OSError(number, "no way")
+
+    monkeypatch.setattr(convert, "_save", fail)
+    with pytest.raises(kind, match=r"cache folder .* cannot be written: .*no way"):
+        converted(file)
+
+
+def test_a_disk_that_fills_up_under_the_weights_is_named(file, monkeypatch):
+    def fail(model, folder):
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(PreTrainedModel, "save_pretrained", fail)
+    with pytest.raises(DiskFullError, match="No space left"):
+        converted(file)
+
+
+def test_a_cache_that_is_a_file_is_named(file, cache):
+    cache.write_text("not a folder")
+
+    with pytest.raises(StorageError, match="MEMKIT_CACHE"):
+        converted(file)
+
+
+@pytest.mark.parametrize("keep", [0, 3, 20, 200, 1000, 5000, 20_000, 100_000])
+def test_a_broken_file_is_named(file, tmp_path, cache, keep):
+    broken = tmp_path / "broken.gguf"
+    broken.write_bytes(file.read_bytes()[:keep])
+
+    with pytest.raises(CorruptFileError, match=r"'broken\.gguf'"):
+        converted(broken)
+    assert [path.suffix for path in (cache / "models").iterdir()] == [".lock"]
+
+
+def test_the_cache_folder_can_be_chosen(monkeypatch, tmp_path):
+    assert cache_dir() == tmp_path / "cache"
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("MEMKIT_CACHE", "~/mine")
+    assert cache_dir() == tmp_path / "mine"
+
+    monkeypatch.delenv("MEMKIT_CACHE")
+    monkeypatch.setattr(convert.platformdirs, "user_cache_dir", lambda name: f"/caches/{name}")
+    assert str(cache_dir()) == "/caches/memkit"
+
+
+def test_progress_bars_are_as_before(file):
+    from transformers.utils import logging as transformers_logging
+
+    before = transformers_logging.get_verbosity()
+    for switch in (
+        transformers_logging.disable_progress_bar,
+        transformers_logging.enable_progress_bar,
+    ):
+        switch()
+        enabled = transformers_logging.is_progress_bar_enabled()
+        BaseModel.load(file, device="cpu")
+        assert transformers_logging.is_progress_bar_enabled() == enabled
+        assert transformers_logging.get_verbosity() == before
+
+
+def test_loading_is_quiet(file, capfd):
+    converted(file)
+    BaseModel.load(file, device="cpu")
+
+    assert capfd.readouterr() == ("", "")
