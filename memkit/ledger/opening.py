@@ -13,6 +13,7 @@ from memkit.errors import (
     FormatVersionError,
     NotAMemoryError,
     ReadOnlyError,
+    StorageError,
 )
 from memkit.ledger.database import Database
 from memkit.ledger.failures import mapped
@@ -30,7 +31,18 @@ def locate(directory: Path, *, create: bool) -> Path:
         NotAMemoryError: If it is something else, or is missing and ``create`` is False.
         ReadOnlyError: If it is missing and cannot be made.
         CorruptFileError: If the ledger is empty although the memory has other files.
+        StorageError: If the directory cannot be looked into.
     """
+    try:
+        return _locate(directory, create=create)
+    except PermissionError as exc:
+        raise StorageError(
+            f"the directory {str(directory)!r} cannot be read: {exc}",
+            "Check the owner and permissions of the directory.",
+        ) from exc
+
+
+def _locate(directory: Path, *, create: bool) -> Path:
     if directory.exists() and not directory.is_dir():
         raise NotAMemoryError(f"expected a directory, got the file {str(directory)!r}")
     path = directory / FILE

@@ -248,6 +248,16 @@ def test_no_memory_is_made_where_nothing_can_be_written(tmp_path, read_only):
         Ledger.open(tmp_path)
 
 
+def test_a_directory_that_cannot_be_looked_into_is_reported(tmp_path, monkeypatch):
+    def deny(self):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "iterdir", deny)
+    with pytest.raises(StorageError, match=r"cannot be read: .*Permission denied") as caught:
+        Ledger.open(tmp_path)
+    assert isinstance(caught.value.__cause__, PermissionError)
+
+
 READ_AS_NOBODY = """
 import os, sys
 sys.path[:0] = sys.argv[2:]

@@ -189,6 +189,18 @@ def test_odd_ids_are_just_unknown(ledger):
     assert ledger.records.get(["abc"]) == [record]
 
 
+def test_looking_for_leftovers(ledger):
+    [record] = add(ledger, "the old words")
+    ledger.records.update(record.id, text="the new ones", question=None, answer=None, metadata={})
+    assert ledger.records.existing([record.id, "x"]) == [record.id]
+    assert ledger.records.has_text("old words")
+    assert ledger.records.has_text("new ones")
+    assert not ledger.records.has_text("newer")
+    ledger.records.delete([record.id])
+    assert ledger.records.existing([record.id, "x"]) == []
+    assert not ledger.records.has_text("old words")
+
+
 def test_thousands_of_ids_at_once(ledger):
     records = add(ledger, *(f"fact {n}" for n in range(5000)))
     ids = [record.id for record in records]

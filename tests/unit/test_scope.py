@@ -30,7 +30,12 @@ def test_canonical_is_read_back_as_it_was(scope):
 
 
 def test_a_query_sees_the_subsets_of_its_scope():
-    assert visible_keys({"a": "1", "b": "2"}) == ["{}", '{"a":"1"}', '{"b":"2"}', '{"a":"1","b":"2"}']
+    assert visible_keys({"a": "1", "b": "2"}) == [
+        "{}",
+        '{"a":"1"}',
+        '{"b":"2"}',
+        '{"a":"1","b":"2"}',
+    ]
     assert visible_keys({}) == ["{}"]
     assert len(set(visible_keys({str(n): "x" for n in range(MAX_KEYS)}))) == 64
 

@@ -11,7 +11,16 @@ from memkit.validate import validate_draft
 
 @pytest.mark.parametrize(
     "text",
-    ["x", " padded ", "👩‍👩‍👧‍👦", "שלום עולם", "e\u0301", "\ufeffmark", "\x01\x7f\u200b", "a" * 2_000_000],
+    [
+        "x",
+        " padded ",
+        "👩‍👩‍👧‍👦",
+        "שלום עולם",
+        "e\u0301",
+        "\ufeffmark",
+        "\x01\x7f\u200b",
+        "a" * 2_000_000,
+    ],
     ids=["short", "padded", "emoji", "rtl", "combining", "bom", "controls", "longest"],
 )
 def test_odd_texts_are_fine(text):
