@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
@@ -120,6 +120,7 @@ class BaseModel:
         Raises:
             ModelUnavailableError: If no source has the model.
             CorruptFileError: If its weights cannot be read.
+            IncompatibleModelError: If it is no causal language model with a tokenizer.
         """
         source = find_base(spec)
         folder = converted(source.path) if source.gguf else source.path
@@ -135,6 +136,11 @@ class BaseModel:
             raise CorruptFileError(
                 f"the weights in {str(folder)!r} cannot be read: {error}",
                 hint="delete the folder, so that it is made or fetched again",
+            ) from error
+        except (OSError, ValueError, LookupError) as error:
+            raise IncompatibleModelError(
+                f"expected a causal language model and its tokenizer in {str(folder)!r}, "
+                f"transformers cannot load them: {error}"
             ) from error
         return cls(model.to(on), tokenizer, name=source.name)
 
@@ -272,7 +278,7 @@ class BaseModel:
         sampling: Sampling = GREEDY,
         *,
         adapters: AbstractContextManager[object] | None = None,
-    ) -> Iterator[str]:
+    ) -> Generator[str]:
         """Pieces of text as they come; see `memkit.protocols.Generator.stream`.
 
         The adapters are on between the first piece and the last; closing the iterator, or

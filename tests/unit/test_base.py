@@ -208,6 +208,25 @@ def test_broken_weights_are_named(folder, tmp_path):
         BaseModel.load(broken)
 
 
+@pytest.mark.parametrize("lost", ["tokenizer.json", "config.json"])
+def test_what_is_no_language_model_is_refused(folder, tmp_path, lost):
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    (other / lost).write_text('{"model_type": "nonesuch"}')
+
+    with pytest.raises(IncompatibleModelError, match=r"expected a causal language model .*other"):
+        BaseModel.load(other)
+
+
+def test_prefixes_can_be_forgotten():
+    model = tiny_llama()
+    model.past([(5, 6, 7)])
+
+    model.forget_prefixes()
+
+    assert not model._prefixes
+
+
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(ModelUnavailableError, match="does not exist"):
         BaseModel.load(tmp_path / "nowhere")

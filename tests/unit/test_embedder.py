@@ -133,7 +133,7 @@ def test_hashing_knows_words_only():
     )
 
     np.testing.assert_array_equal(porter, same)
-    assert porter @ shared == pytest.approx(2 / 3, abs=1e-6)
+    assert porter @ shared == pytest.approx(1 / 2, abs=1e-6)  # one of two: "the" does not count
     assert abs(porter @ other) < 1e-6
 
 

@@ -16,6 +16,7 @@ from memkit.models.find import Source, find_base, find_embedder
 def make_folder(path):
     path.mkdir(parents=True)
     (path / "config.json").write_text("{}")
+    (path / "modules.json").write_text("[]")
     (path / "model.safetensors").write_bytes(b"")
     return path
 
@@ -83,7 +84,7 @@ def test_a_gguf_file_is_a_base_model(tmp_path):
     file.write_bytes(b"")
 
     assert find_base(str(file)) == Source("tiny.Q4_1", file, "path", gguf=True)
-    with pytest.raises(ModelUnavailableError, match=r"`embedder` expected a model's folder, got"):
+    with pytest.raises(ModelUnavailableError, match=r"`embedder` .* another kind of file"):
         find_embedder(file)
 
 
@@ -118,6 +119,8 @@ def test_what_a_folder_lacks_is_named(tmp_path):
     (tmp_path / "model" / "pytorch_model.bin").write_bytes(b"")
     with pytest.raises(ModelUnavailableError, match=r"no \*\.safetensors in it"):
         find_base(tmp_path / "model")
+    with pytest.raises(ModelUnavailableError, match=r"no modules\.json in it"):
+        find_embedder(tmp_path / "model")
 
 
 @pytest.mark.parametrize("spec", ["", "a b", "org/model/more", "http://host/model", "org/"])
