@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, closing
 
 from memkit.models.base import BaseModel
 from memkit.protocols import GREEDY, Prompt, Sampling
@@ -20,13 +20,11 @@ PlaceAdapters = Callable[[Sequence[Route]], AbstractContextManager[None]]
 class AnswerStream:
     """Pieces of an answer as they come; `answer` is there once the last one has come.
 
-    The model is held until the stream is read to its end or closed.
+    The model is held until the stream is read to its end, closed or dropped.
     """
 
-    def __init__(self, pieces: Iterator[str], finish: Callable[[str], Answer]) -> None:
+    def __init__(self, pieces: Generator[str, None, Answer]) -> None:
         self._pieces = pieces
-        self._finish = finish
-        self._text: list[str] = []
         self.answer: Answer | None = None
 
     def __iter__(self) -> Iterator[str]:
@@ -34,19 +32,14 @@ class AnswerStream:
 
     def __next__(self) -> str:
         try:
-            piece = next(self._pieces)
-        except StopIteration:
-            if self.answer is None:
-                self.answer = self._finish("".join(self._text))
+            return next(self._pieces)
+        except StopIteration as end:
+            self.answer = self.answer or end.value
             raise
-        self._text.append(piece)
-        return piece
 
     def close(self) -> None:
         """Stop early and let go of the model. Repeating it changes nothing."""
-        close = getattr(self._pieces, "close", None)
-        if close is not None:
-            close()
+        self._pieces.close()
 
 
 class Answerer:
@@ -69,7 +62,7 @@ class Answerer:
             completions = self._base.generate(
                 prompts, sampling, adapters=self._adapters([recall.route for recall in recalls])
             )
-        seconds = time.perf_counter() - started
+        seconds = (time.perf_counter() - started) / max(1, len(prompts))
         return [
             Answer(completion.text, recall, len(prompt), completion.tokens, seconds)
             for recall, prompt, completion in zip(recalls, prompts, completions, strict=True)
@@ -77,19 +70,21 @@ class Answerer:
 
     def stream(self, recall: Recall, sampling: Sampling = GREEDY) -> AnswerStream:
         """The same answer, piece by piece."""
+        return AnswerStream(self._pieces(recall, self._prompt(recall), sampling))
+
+    def _pieces(
+        self, recall: Recall, prompt: Prompt, sampling: Sampling
+    ) -> Generator[str, None, Answer]:
         started = time.perf_counter()
-        prompt = self._prompt(recall)
-
-        def pieces() -> Iterator[str]:
-            with self._base.turn.take():
-                adapters = self._adapters([recall.route])
-                yield from self._base.stream(prompt, sampling, adapters=adapters)
-
-        def finish(text: str) -> Answer:
-            seconds = time.perf_counter() - started
-            return Answer(text, recall, len(prompt), self._base.count(text), seconds)
-
-        return AnswerStream(pieces(), finish)
+        text = ""
+        with self._base.turn.take():
+            adapters = self._adapters([recall.route])
+            with closing(self._base.stream(prompt, sampling, adapters=adapters)) as pieces:
+                for piece in pieces:
+                    text += piece
+                    yield piece
+        seconds = time.perf_counter() - started
+        return Answer(text, recall, len(prompt), self._base.count(text), seconds)
 
     def _adapters(self, routes: Sequence[Route]) -> AbstractContextManager[None] | None:
         return self._place(routes) if self._place is not None else None
