@@ -13,22 +13,27 @@ A crash after step 1 leaves work that the next opening finishes (`finish`).
 from __future__ import annotations
 
 import logging
-import mmap
 import os
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from memkit.errors import BusyError
 from memkit.ledger import Ledger
-from memkit.types import Scope
+from memkit.ledger.locks import adapters_lock
+from memkit.types import Scope, Version
 
 if TYPE_CHECKING:
     from memkit.rag.index import FactIndex
 
 ADAPTERS = "adapters"  # directory of adapter files, relative to the memory's
 INDEX_FILE = "index/dense.faiss"
-_BLOCK = 1 << 20
+_BLOCK = 1 << 20  # bytes that are read or overwritten at once
+_SAMPLE = 64  # characters; short enough to lie within one page of SQLite's
+_SAMPLES = 8  # of one text
+_TELLING = 8  # bytes; less than that is found by chance
 
 logger = logging.getLogger("memkit")
 
@@ -43,7 +48,7 @@ class Erased:
         turns: How many turns went.
         modules: Names of the modules that went, with the ids of their other records.
         files: Files that were destroyed.
-        texts: What must not be found any more.
+        samples: Pieces of their texts, which must not be found any more.
     """
 
     records: tuple[str, ...]
@@ -51,7 +56,7 @@ class Erased:
     turns: int
     modules: dict[str, tuple[str, ...]]
     files: tuple[str, ...]
-    texts: tuple[str, ...]
+    samples: tuple[str, ...]
 
 
 def erase(
@@ -72,19 +77,22 @@ def erase(
         turns_of: Delete the turns of this scope and narrower ones, too.
     """
     with ledger.transaction():
-        texts = [v.text for record_id in ids for v in ledger.records.history(record_id)]
+        here = set(ledger.records.existing(ids))
+        ids = [id for id in ids if id in here]
+        versions = [version for id in ids for version in ledger.records.history(id)]
         modules = {}
         for module in ledger.modules.holding(ids):
             modules[module.name] = tuple(id for id in module.records if id not in set(ids))
             drop(module.name)
-        _, versions, turns = ledger.records.delete(ids)
+        _, _, turns = ledger.records.delete(ids)
         if turns_of is not None:
             turns += ledger.turns.delete(within=turns_of)
         if (ledger.directory / INDEX_FILE).exists():
             ledger.erasures.queue(INDEX_FILE)
         ledger.log_event("forget", {"records": len(ids), "modules": sorted(modules)})
     files = finish(ledger, index)
-    return Erased(tuple(ids), versions, turns, modules, tuple(files), tuple(texts))
+    samples = dict.fromkeys(sample for version in versions for sample in _samples(version))
+    return Erased(tuple(ids), len(versions), turns, modules, tuple(files), tuple(samples))
 
 
 def finish(ledger: Ledger, index: FactIndex | None) -> list[str]:
@@ -98,7 +106,18 @@ def finish(ledger: Ledger, index: FactIndex | None) -> list[str]:
             destroy(ledger.directory / path)
         ledger.erasures.done(path)
         destroyed.append(path)
-    return destroyed
+    return destroyed + sweep_if_idle(ledger)
+
+
+def sweep_if_idle(ledger: Ledger) -> list[str]:
+    """`sweep_orphans`, unless a run is training: it has swept, and discards what is forgotten."""
+    if not (ledger.directory / ADAPTERS).is_dir():
+        return []
+    try:
+        with adapters_lock(ledger.directory, timeout=0):
+            return sweep_orphans(ledger)
+    except BusyError:
+        return []
 
 
 def sweep_orphans(ledger: Ledger) -> list[str]:
@@ -121,34 +140,71 @@ def sweep_orphans(ledger: Ledger) -> list[str]:
 def destroy(path: Path) -> None:
     """Overwrite a file, or every file below a directory, and remove it.
 
-    On copy-on-write and flash storage old blocks may survive below the file system; nothing
-    that runs on top of it can change that.
+    What is gone already is no error: another process may finish the same erasure. On
+    copy-on-write and flash storage old blocks may survive below the file system; nothing that
+    runs on top of it can change that.
     """
-    if path.is_dir():
-        for child in path.iterdir():
-            destroy(child)
-        path.rmdir()
-    elif path.exists():
-        with path.open("r+b") as file:
-            for offset in range(0, path.stat().st_size, _BLOCK):
-                file.write(bytes(min(_BLOCK, path.stat().st_size - offset)))
-            file.flush()
-            os.fsync(file.fileno())
-        path.unlink()
+    with suppress(FileNotFoundError):
+        if path.is_dir() and not path.is_symlink():
+            for child in path.iterdir():
+                destroy(child)
+            path.rmdir()
+        else:
+            _overwrite(path)
+            path.unlink()
 
 
-def found_in_files(directory: Path, texts: Iterable[str]) -> list[str]:
-    """Files below a directory that contain any of the texts, in UTF-8 or UTF-16."""
-    needles = [text.encode(code) for text in texts for code in ("utf-8", "utf-16-le", "utf-16-be")]
+def _overwrite(path: Path) -> None:
+    if path.is_symlink():  # what it leads to is not the memory's
+        return
+    with path.open("r+b") as file:
+        size = path.stat().st_size
+        for offset in range(0, size, _BLOCK):
+            file.write(bytes(min(_BLOCK, size - offset)))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _samples(version: Version) -> list[str]:
+    """Pieces of all that a version says: a long text is in no file as a whole."""
+    texts = [text for text in (version.text, version.question, version.answer) if text]
     return [
-        str(path.relative_to(directory))
-        for path in sorted(directory.rglob("*"))
-        if path.is_file() and _contains(path, needles)
+        text[start : start + _SAMPLE]
+        for text in texts
+        for start in range(0, len(text), max(_SAMPLE, len(text) // _SAMPLES))
     ]
 
 
+def found_in_files(directory: Path, texts: Iterable[str]) -> list[str]:
+    """Files below a directory that contain any of the texts, in UTF-8 or UTF-16.
+
+    Texts of a few bytes are not looked for: they turn up anywhere.
+    """
+    needles = [
+        text.encode(code)
+        for text in texts
+        if len(text.encode()) >= _TELLING
+        for code in ("utf-8", "utf-16-le", "utf-16-be")
+    ]
+    return [
+        str(path.relative_to(directory))
+        for path in files_below(directory)
+        if needles and _contains(path, needles)
+    ]
+
+
+def files_below(directory: Path) -> list[Path]:
+    """All files in a directory; another process may remove one before it is looked at."""
+    return sorted(Path(folder, name) for folder, _, names in os.walk(directory) for name in names)
+
+
 def _contains(path: Path, needles: Sequence[bytes]) -> bool:
-    if path.stat().st_size == 0:
-        return False
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        return any(data.find(needle) >= 0 for needle in needles)
+    # Not mapped into memory: another process may cut the file meanwhile, or remove it.
+    overlap = max(map(len, needles)) - 1
+    window = b""
+    with suppress(FileNotFoundError), path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            window = window[-overlap:] + block
+            if any(needle in window for needle in needles):
+                return True
+    return False

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Self, overload
 
-from memkit.errors import InvalidInputError
-from memkit.ledger import Ledger
-from memkit.prompt import assemble
+from memkit import reading, writing
 from memkit.protocols import GREEDY, Embedder, Query, Sampling
 from memkit.types import (
-    NO_ROUTE,
     Answer,
     BackendName,
     ConsolidationReport,
@@ -26,14 +21,12 @@ from memkit.types import (
     Receipt,
     Record,
     Role,
-    Route,
     Scope,
     Stats,
     Turn,
     Version,
 )
 from memkit.wiring import ALL_BACKENDS, Config, CountTokens, Parts
-from memkit.writing import forget, rewrite, store
 
 if TYPE_CHECKING:
     from memkit.answer import AnswerStream
@@ -47,12 +40,10 @@ NOWHERE: Scope = {}
 class Memory:
     """A memory for language-model agents, in one directory.
 
-    Threads may share a `Memory`, and several processes may open the same directory.
+    Use `Memory.open`. Threads may share a `Memory`, and several processes a directory.
 
     A query with a scope sees a record if every key of the record's scope has the same value in
     the query's: records without scope are shared, queries without scope see only those.
-
-    Use `Memory.open`.
     """
 
     def __init__(self, parts: Parts) -> None:
@@ -84,8 +75,8 @@ class Memory:
             embedder: Folder, hub id or any `memkit.protocols.Embedder`; by default
                 all-MiniLM-L6-v2.
             recipe: How `consolidate` makes adapters.
-            count_tokens: Counts tokens for `recall`'s budget, for example with a hosted
-                model's tokenizer; by default the base model's tokenizer does.
+            count_tokens: Counts tokens for budgets, for example with a hosted model's
+                tokenizer; by default the base model's does.
             create: Whether to make the memory if there is none.
             rebuild: Adopt another embedder or base model than the memory was made with:
                 records are embedded anew now, adapters are dropped for `consolidate` to train.
@@ -93,7 +84,8 @@ class Memory:
 
         Raises:
             NotAMemoryError: If the path holds something else.
-            IncompatibleModelError: If the memory was made with another embedder or base model.
+            IncompatibleModelError: If the memory was made with another embedder. Another base
+                model is refused when an answer or an adapter is first asked for.
             FormatVersionError: If a newer memkit wrote it.
             CorruptFileError: If the ledger is damaged.
         """
@@ -106,14 +98,7 @@ class Memory:
             rebuild=rebuild,
             busy_timeout=busy_timeout,
         )
-        ledger = Ledger.open(Path(path), create=create, busy_timeout=busy_timeout)
-        parts = Parts(ledger, config)
-        try:
-            parts.recover()
-        except BaseException:
-            parts.close()
-            raise
-        return cls(parts)
+        return cls(Parts.open(Path(path), config, create=create))
 
     def close(self) -> None:
         """Write the index file and close the ledger. Repeating it changes nothing."""
@@ -122,12 +107,7 @@ class Memory:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -171,28 +151,19 @@ class Memory:
         Adding the same content to the same scope again returns the record that is there.
 
         Args:
-            text: The knowledge, verbatim; or a list of texts and `Draft` objects.
+            text: The knowledge, verbatim; or a list of texts or `Draft` objects.
             question: A question that it answers; adapters learn it best as such a pair.
             answer: The answer, as it should be recalled.
-            scope: Who may see it; in a list, of the plain texts.
-            metadata: JSON values to filter by; in a list, of the plain texts.
+            scope: Who may see it; of every text in a list, while drafts bring their own.
+            metadata: JSON values to filter by; in a list as ``scope``.
             id: Chosen by the caller; made up if None.
 
         Raises:
             InvalidInputError: If any of it cannot be stored; then nothing of it is.
         """
-        if isinstance(text, str):
-            return store(self._parts, [Draft(text, question, answer, scope, metadata, id)])[0]
-        if question is not None or answer is not None or id is not None:
-            raise InvalidInputError(
-                "`question`, `answer` and `id` belong to a single text, got a list",
-                hint="put them into `Draft` objects: add([Draft(text, question, answer), ...])",
-            )
-        drafts = [
-            one if isinstance(one, Draft) else Draft(one, scope=scope, metadata=metadata)
-            for one in text
-        ]
-        return store(self._parts, drafts)
+        rest = Draft("", question, answer, scope, metadata, id)
+        records = writing.store(self._parts, writing.drafts_of(text, rest))
+        return records[0] if isinstance(text, str) else records
 
     def add_turn(
         self, role: Role, content: str, *, scope: Scope = NOWHERE, remember: bool = True
@@ -206,12 +177,7 @@ class Memory:
             remember: Make it a record, too, so that it is found when it has left the buffer.
                 System messages never become records.
         """
-        record = None
-        if remember and role != "system":
-            record = store(self._parts, [Draft(content, scope=scope, metadata={"role": role})])[0]
-        return self._parts.ledger.turns.add(
-            role, content, scope, record_id=record.id if record is not None else None
-        )
+        return writing.note(self._parts, role, content, scope, remember=remember)
 
     def update(
         self,
@@ -228,22 +194,12 @@ class Memory:
         The new version is recalled at once. Adapters that hold the old one no longer answer
         for this record; `consolidate` trains the new version.
 
-        Args:
-            id: The record.
-            text: New text.
-            question: New question.
-            answer: New answer.
-            metadata: New metadata, as a whole.
-            scope: Refuse records that this scope may not see; None to not check.
-
         Raises:
-            RecordNotFoundError: If there is no such record.
+            RecordNotFoundError: As for `get`.
             InvalidInputError: If the new text contradicts the answer that would stay.
         """
-        old = self.get(id, scope=scope)
-        return rewrite(
-            self._parts, old, text=text, question=question, answer=answer, metadata=metadata
-        )
+        changes = writing.Changes(text, question, answer, metadata)
+        return writing.rewrite(self._parts, id, changes, scope=scope)
 
     def consolidate(
         self,
@@ -267,7 +223,7 @@ class Memory:
             BusyError: If another process is consolidating this memory.
             TrainingError: If training diverges; modules that are done stay.
         """
-        lora = self._parts.need_lora("consolidate")
+        lora = self._parts.need_lora("consolidate()")
         records = self._parts.ledger.modules.unplaced(
             within=scope, where=where, include_turns=include_turns
         )
@@ -291,27 +247,20 @@ class Memory:
             retrain: Train the modules that held the records anew without them; False drops
                 them and leaves their other records to rag.
 
-        Returns:
-            What was done and what was checked.
-
         Raises:
             RecordNotFoundError: If an id is unknown; nothing is erased then.
             InvalidInputError: If nothing is selected.
         """
         ids = [id] if isinstance(id, str) else id
-        return forget(self._parts, ids, scope=scope, where=where, retrain=retrain)
+        return writing.forget(self._parts, ids, scope=scope, where=where, retrain=retrain)
 
     # -- reading ---------------------------------------------------------------------------
 
     def get(self, id: str, *, scope: Scope | None = None) -> Record:
         """Give a record as it is now.
 
-        Args:
-            id: The record.
-            scope: Refuse records that this scope may not see; None to not check.
-
         Raises:
-            RecordNotFoundError: If there is no such record.
+            RecordNotFoundError: If there is no such record, or none that ``scope`` may see.
         """
         return self._parts.ledger.records.get([id], scope=scope)[0]
 
@@ -319,7 +268,7 @@ class Memory:
         """List the versions of a record, the oldest first and the current one last.
 
         Raises:
-            RecordNotFoundError: If there is no such record.
+            RecordNotFoundError: As for `get`.
         """
         self.get(id, scope=scope)
         return self._parts.ledger.records.history(id)
@@ -332,13 +281,9 @@ class Memory:
         after: str | None = None,
         limit: int = 100,
     ) -> Page:
-        """List records in the order in which they were added.
+        """List records in the order in which they were added, selected as by `consolidate`.
 
-        Args:
-            scope: Only this scope and narrower ones; None for all.
-            where: Only records that pass this metadata filter.
-            after: ``next`` of the page before.
-            limit: Length of a page.
+        Pass ``next`` of a page as ``after`` for the page behind it.
         """
         return self._parts.ledger.records.page(within=scope, where=where, after=after, limit=limit)
 
@@ -351,12 +296,7 @@ class Memory:
         return self._parts.ledger.modules.active()
 
     def search(
-        self,
-        query: str,
-        k: int = 5,
-        *,
-        scope: Scope = NOWHERE,
-        where: Metadata | None = None,
+        self, query: str, k: int = 5, *, scope: Scope = NOWHERE, where: Metadata | None = None
     ) -> list[Hit]:
         """Find records by meaning and by words.
 
@@ -370,7 +310,7 @@ class Memory:
             InvalidInputError: If the query is blank, ``k`` < 1 or the filter is malformed.
             UnsupportedOperationError: Without the "rag" backend.
         """
-        return list(self._parts.need_rag("search").recall(Query(query, k, scope, where)).hits)
+        return list(self._parts.need_rag("search()").recall(Query(query, k, scope, where)).hits)
 
     def recall(
         self,
@@ -381,34 +321,19 @@ class Memory:
         scope: Scope = NOWHERE,
         where: Metadata | None = None,
     ) -> Recall:
-        """Gather evidence for any language model, within a token budget.
+        """Gather evidence for any language model, within a token budget; needs none itself.
 
         Args:
             query: The user's words.
             budget: Most tokens that the evidence may take; 0 for the route alone.
-            k: At most this many passages.
+            k: At most this many records.
             scope: Only what this scope may see.
-            where: Metadata filter for passages.
+            where: Only records that pass this metadata filter.
 
         Raises:
             InvalidInputError: If the query is blank, the budget negative or ``k`` < 1.
         """
-        asked = Query(query, k, scope, where)
-        evidence = [backend.recall(asked) for backend in self._parts.backends]
-        counter, count = self._parts.counter
-        assembled = assemble(evidence, budget=budget, count=count)
-        routes = [one.route for one in evidence if one.route is not None]
-        return Recall(
-            query=query,
-            text=assembled.text,
-            hits=assembled.hits,
-            turns=assembled.turns,
-            route=routes[0] if routes else NO_ROUTE,
-            tokens=assembled.tokens,
-            budget=budget,
-            omitted=assembled.omitted,
-            counter=counter,
-        )
+        return reading.recall(self._parts, Query(query, k, scope, where), budget)
 
     def ask(
         self,
@@ -426,9 +351,9 @@ class Memory:
         Args:
             question: The user's words.
             budget: Most tokens of evidence in the prompt; 0 answers from the weights alone.
-            k: At most this many passages.
+            k: At most this many records as evidence.
             scope: Only what this scope may see.
-            where: Metadata filter for passages.
+            where: Only records that pass this metadata filter.
             modules: Use these adapters in equal parts instead of the routed ones; an empty
                 list for the untouched base model.
             sampling: How tokens are chosen; greedy by default.
@@ -453,11 +378,8 @@ class Memory:
         sampling: Sampling = GREEDY,
     ) -> list[Answer]:
         """Like `ask`, for several questions at once; each row has its own adapters."""
-        recalls = [
-            self._routed(self.recall(question, budget, k=k, scope=scope, where=where), modules)
-            for question in questions
-        ]
-        return self._parts.answerer.answer(recalls, sampling)
+        queries = reading.queries_of(questions, Query("", k, scope, where))
+        return reading.answer(self._parts, queries, budget, modules, sampling)
 
     def stream(
         self,
@@ -471,29 +393,9 @@ class Memory:
         sampling: Sampling = GREEDY,
     ) -> AnswerStream:
         """Like `ask`, piece by piece; the result's ``answer`` is there at the end."""
-        recall = self.recall(question, budget, k=k, scope=scope, where=where)
-        return self._parts.answerer.stream(self._routed(recall, modules), sampling)
+        query = Query(question, k, scope, where)
+        return reading.stream(self._parts, query, budget, modules, sampling)
 
     def stats(self) -> Stats:
         """Count what the memory holds."""
-        ledger = self._parts.ledger
-        modules = ledger.modules.active()
-        return Stats(
-            records=ledger.records.count(),
-            versions=ledger.records.count_versions(),
-            turns=ledger.turns.count(),
-            passages=ledger.passages.count(),
-            modules=len(modules),
-            held=sum(len(module.records) for module in modules),
-            bytes_on_disk=sum(f.stat().st_size for f in ledger.directory.rglob("*") if f.is_file()),
-            embedder=ledger.get_meta("embedder"),
-            base_model=modules[0].manifest["base_model"] if modules else None,
-        )
-
-    def _routed(self, recall: Recall, modules: Sequence[str] | None) -> Recall:
-        if modules is None:
-            return recall
-        for name in modules:
-            self._parts.ledger.modules.get(name)  # raises for unknown names
-        weights = {name: 1.0 / len(modules) for name in modules}
-        return replace(recall, route=Route(weights, reason="the caller chose the modules"))
+        return reading.count(self._parts)

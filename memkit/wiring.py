@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from memkit.buffer.buffer import BufferBackend
 from memkit.errors import InvalidInputError, ModelUnavailableError, UnsupportedOperationError
-from memkit.forget import finish
+from memkit.forget import finish, sweep_if_idle
 from memkit.ledger import Ledger
 from memkit.protocols import Backend, Embedder
 from memkit.types import BackendName
@@ -71,6 +72,20 @@ class Parts:
     def __init__(self, ledger: Ledger, config: Config) -> None:
         self.ledger = ledger
         self.config = config
+        self._base: BaseModel | None = None
+        self._loading = threading.Lock()
+        self._closed = False
+
+    @classmethod
+    def open(cls, path: Path, config: Config, *, create: bool) -> Self:
+        """Open a memory's ledger, and bring what is derived from it in line."""
+        parts = cls(Ledger.open(path, create=create, busy_timeout=config.busy_timeout), config)
+        try:
+            parts.recover()
+        except BaseException:
+            parts.close()
+            raise
+        return parts
 
     @cached_property
     def index(self) -> FactIndex | None:
@@ -121,15 +136,18 @@ class Parts:
         recipe = self.config.recipe or Recipe()
         return Consolidator(recipe, lock_timeout=self.config.busy_timeout)
 
-    @cached_property
+    @property
     def base(self) -> BaseModel:
         """The local language model."""
         from memkit.models.base import BaseModel
 
-        given = self.config.base_model
-        return given if isinstance(given, BaseModel) else BaseModel.load(given)
+        with self._loading:  # threads share one
+            if self._base is None:
+                given = self.config.base_model
+                self._base = given if isinstance(given, BaseModel) else BaseModel.load(given)
+            return self._base
 
-    @cached_property
+    @property
     def answerer(self) -> Answerer:
         """Answers with the local language model."""
         from memkit.answer import Answerer
@@ -146,13 +164,12 @@ class Parts:
     @cached_property
     def counter(self) -> tuple[str, CountTokens]:
         """What counts the tokens of a budget: its name and the function."""
-        from memkit.models.base import BaseModel
         from memkit.models.tokens import load_tokenizer
 
         given = self.config.base_model
         if self.config.count_tokens is not None:
             return "count_tokens", self.config.count_tokens
-        if isinstance(given, BaseModel):
+        if not (given is None or isinstance(given, str | Path)):
             return given.name, given.count
         try:
             return "the base model's tokenizer", load_tokenizer(given).count
@@ -184,7 +201,7 @@ class Parts:
 
     def _unsupported(self, name: BackendName, verb: str) -> UnsupportedOperationError:
         return UnsupportedOperationError(
-            f"{verb}() needs the {name!r} backend, the memory was opened with "
+            f"{verb} needs the {name!r} backend, the memory was opened with "
             f"backends={self.config.backends!r}",
             hint=f"open it with {name!r} among the backends",
         )
@@ -198,34 +215,42 @@ class Parts:
 
     def drop_caches(self) -> None:
         """Let go of what the base model remembers of earlier prompts."""
-        base = self.__dict__.get("base")
-        if base is not None:
-            base.forget_prefixes()
+        if self._base is not None:
+            self._base.forget_prefixes()
 
     def recover(self) -> None:
         """Bring derived state in line with the ledger: what a crash or another set-up left.
 
-        Finishes interrupted erasures, indexes records that have no passage yet, and takes
-        modules out of service whose files are gone or whose base model is being replaced.
+        Takes modules out of service whose files are damaged or whose base model is being
+        replaced, finishes interrupted erasures, removes what killed runs left behind, and
+        indexes records that have no passage yet.
         """
-        index = self.index
+        index, lora = self.index, self.lora
         if not self.ledger.writable:
             return
+        if lora is not None:
+            lora.check_files()
+            if self.config.rebuild:
+                lora.drop_strangers()
         if self.ledger.erasures.pending():
             finish(self.ledger, index)
+        sweep_if_idle(self.ledger)
         if index is not None:
             index.index_missing()
-        if self.lora is not None:
-            self.lora.check_files()
-            if self.config.rebuild:
-                self.lora.drop_strangers()
+        if lora is not None and self.config.rebuild:
+            self.consolidator.recalibrate(lora)
 
     def close(self) -> None:
-        """Close what is open; the ledger last."""
-        for name in ("buffer", "rag", "lora", "index"):
-            part = self.__dict__.pop(name, None)
-            if part is not None:
-                part.close()
+        """Close what is open; the ledger last. Repeating it changes nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        lora, index = self.__dict__.get("lora"), self.__dict__.get("index")
+        if lora is not None:
+            lora.close()
+        if index is not None and self.ledger.writable:
+            index.close()
+        self._base = None
         self.ledger.close()
 
     def _embedder(self) -> Embedder:

@@ -1,86 +1,148 @@
-"""What the writing verbs do: store, rewrite and forget, each all or nothing."""
+"""What the writing verbs do: store, note, rewrite and forget, each all or nothing."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from memkit.errors import InvalidInputError
+from memkit.errors import InvalidInputError, MemkitError, RecordNotFoundError
 from memkit.forget import Erased, erase, found_in_files
-from memkit.types import Draft, Metadata, ModuleReport, Receipt, Record, Scope
+from memkit.ledger import NewPassage
+from memkit.ledger.turns import check_turn
+from memkit.types import Draft, Metadata, ModuleReport, Receipt, Record, Role, Scope, Turn
 from memkit.validate import validate_draft
 from memkit.wiring import Parts
 
-BATCH = 64  # records that are embedded and committed together
+logger = logging.getLogger("memkit")
+
+# What is indexed for a draft; None if the memory knows it already.
+Prepared = Sequence[Sequence[NewPassage] | None]
+
+
+def drafts_of(text: str | Sequence[str | Draft], rest: Draft) -> list[Draft]:
+    """Make drafts of a text or a list; drafts in a list stay as they are.
+
+    Args:
+        text: What `Memory.add` was given.
+        rest: What was given beside it.
+
+    Raises:
+        InvalidInputError: If ``text`` is something else, or if a part of ``rest`` would have no
+            effect: above all a scope, without which a draft is shared with everybody.
+    """
+    if isinstance(text, str):
+        return [replace(rest, text=text)]
+    if not isinstance(text, list | tuple):
+        raise InvalidInputError(
+            f"expected `text` to be a string or a list of strings or drafts, got {text!r}",
+            hint="put a single draft into a list: add([Draft(text, question, answer)])",
+        )
+    if (rest.question, rest.answer, rest.id) != (None, None, None):
+        raise InvalidInputError(
+            "`question`, `answer` and `id` belong to a single text, got a list",
+            hint="put them into `Draft` objects: add([Draft(text, question, answer), ...])",
+        )
+    if (rest.scope or rest.metadata) and any(isinstance(one, Draft) for one in text):
+        raise InvalidInputError(
+            "`scope` and `metadata` belong to plain texts, got a list with drafts",
+            hint="put them into the drafts: Draft(text, scope={'user': 'u1'})",
+        )
+    return [one if isinstance(one, Draft) else replace(rest, text=one) for one in text]
 
 
 def store(parts: Parts, drafts: Sequence[Draft]) -> list[Record]:
-    """Check all drafts, then add and index them batch by batch.
+    """Add records and index them."""
+    prepared = _prepare(parts, drafts)
+    with parts.ledger.transaction():
+        return _write(parts, drafts, prepared)
 
-    Known content is not embedded again. Embedding takes its time and may fail, so it comes
-    before the write lock is taken.
-    """
+
+def note(parts: Parts, role: Role, content: str, scope: Scope, *, remember: bool) -> Turn:
+    """Add a turn and, if it is to be remembered, a record of the same content."""
+    check_turn(role, content)
+    remember = remember and role != "system"
+    drafts = [Draft(content, scope=scope, metadata={"role": role})] if remember else []
+    prepared = _prepare(parts, drafts)
+    with parts.ledger.transaction():
+        ids = [record.id for record in _write(parts, drafts, prepared)]
+        return parts.ledger.turns.add(role, content, scope, record_id=ids[0] if ids else None)
+
+
+def _prepare(parts: Parts, drafts: Sequence[Draft]) -> Prepared:
+    """Check drafts and embed the new ones: that may fail, and takes too long for a lock."""
     for draft in drafts:
         validate_draft(draft)
-    return [
-        record
-        for start in range(0, len(drafts), BATCH)
-        for record in _store_batch(parts, drafts[start : start + BATCH])
-    ]
-
-
-def _store_batch(parts: Parts, drafts: Sequence[Draft]) -> list[Record]:
-    ledger, index = parts.ledger, parts.index
-    known = ledger.records.find_duplicates(drafts)
+    known = parts.ledger.records.find_duplicates(drafts)
+    if parts.index is None:
+        return [None] * len(drafts)
     fresh = [draft for draft, before in zip(drafts, known, strict=True) if before is None]
-    prepared = index.prepare(fresh) if index is not None else []
-    with ledger.transaction():
-        records = ledger.records.add(drafts)
-        if index is not None:
-            added = [r for r, before in zip(records, known, strict=True) if before is None]
-            index.write(added, prepared)
+    prepared = iter(parts.index.prepare(fresh))
+    return [None if before else next(prepared) for before in known]
+
+
+def _write(parts: Parts, drafts: Sequence[Draft], prepared: Prepared) -> list[Record]:
+    """Add and index prepared drafts, inside a transaction."""
+    records = parts.ledger.records.add(drafts)
+    if parts.index is not None:
+        for record, passages in zip(records, prepared, strict=True):
+            if passages is not None:
+                parts.index.write([record], [passages])
     return records
 
 
-def rewrite(
-    parts: Parts,
-    old: Record,
-    *,
-    text: str | None,
-    question: str | None,
-    answer: str | None,
-    metadata: Metadata | None,
-) -> Record:
-    """Write a new version of a record and index it; what is None stays as it is.
+@dataclass(frozen=True)
+class Changes:
+    """What a new version of a record says differently; None stays as it is."""
 
-    Raises:
-        InvalidInputError: If the old answer would stay although the new text lacks it.
-    """
-    stays = text is not None and answer is None and old.answer is not None
-    if stays and old.answer in old.text and old.answer not in (text or ""):  # type: ignore[operator]
-        raise InvalidInputError(
-            f"the new `text` does not contain {old.answer!r}, the answer to {old.question!r}",
-            hint="give the new `answer` as well",
+    text: str | None
+    question: str | None
+    answer: str | None
+    metadata: Metadata | None
+
+    def of(self, old: Record) -> Draft:
+        """The new version.
+
+        Raises:
+            InvalidInputError: If it cannot be stored, or if the old answer would stay although
+                the new text lacks it.
+        """
+        draft = Draft(
+            text=old.text if self.text is None else self.text,
+            question=old.question if self.question is None else self.question,
+            answer=old.answer if self.answer is None else self.answer,
+            metadata=old.metadata if self.metadata is None else self.metadata,
         )
-    draft = Draft(
-        text=old.text if text is None else text,
-        question=old.question if question is None else question,
-        answer=old.answer if answer is None else answer,
-        scope=old.scope,
-        metadata=old.metadata if metadata is None else metadata,
-    )
-    validate_draft(draft)
-    prepared = parts.index.prepare([draft]) if parts.index is not None else []
-    with parts.ledger.transaction():
-        record = parts.ledger.records.update(
-            old.id,
-            text=draft.text,
-            question=draft.question,
-            answer=draft.answer,
-            metadata=draft.metadata,
-        )
-        if parts.index is not None:
-            parts.index.write([record], prepared)
-    return record
+        validate_draft(draft)
+        stays = old.answer if self.answer is None else None
+        if stays is not None and stays in old.text and stays not in draft.text:
+            raise InvalidInputError(
+                f"the new `text` does not contain {stays!r}, the answer to {draft.question!r}",
+                hint="give the new `answer` as well",
+            )
+        return draft
+
+
+def rewrite(parts: Parts, id: str, changes: Changes, *, scope: Scope | None) -> Record:
+    """Write a new version of a record and index it."""
+    ledger, index = parts.ledger, parts.index
+    while True:
+        old = ledger.records.get([id], scope=scope)[0]
+        draft = changes.of(old)
+        prepared = index.prepare([draft]) if index is not None else []
+        with ledger.transaction():
+            if ledger.records.get([id])[0].version != old.version:
+                continue  # somebody else has updated it meanwhile; do not undo that
+            record = ledger.records.update(
+                id,
+                text=draft.text,
+                question=draft.question,
+                answer=draft.answer,
+                metadata=draft.metadata,
+            )
+            if index is not None:
+                index.write([record], prepared)
+            return record
 
 
 def forget(
@@ -124,34 +186,41 @@ def _select(
             f"expected an id, a `scope` or a `where` to forget by, got {ids=}, {scope=}, {where=}",
             hint="forget(id) erases a record, forget(scope={'user': 'u1'}) a tenant",
         )
-    matching = parts.ledger.records.ids(within=scope, where=where)
+    records = parts.ledger.records
     if ids is None:
-        return matching
-    parts.ledger.records.get(ids)  # raises for unknown ids
-    allowed = set(matching)
-    return [id for id in dict.fromkeys(ids) if id in allowed]
+        return records.ids(within=scope, where=where)
+    ids = [record.id for record in records.get(list(dict.fromkeys(ids)))]
+    if scope is not None:
+        inside = set(records.ids(within=scope))
+        for id in ids:
+            if id not in inside:
+                raise RecordNotFoundError(f"no record of scope {dict(scope)!r} has the id {id!r}")
+    passing = set(records.ids(where=where)) if where is not None else set(ids)
+    return [id for id in ids if id in passing]
 
 
 def _retrain(parts: Parts, erased: Erased) -> list[ModuleReport]:
-    lora = parts.need_lora("forget")
-    return [
-        report
-        for name, others in erased.modules.items()
-        if others
-        for report in parts.consolidator.run(
-            lora, parts.ledger.records.get(others), name=name
-        ).modules
-    ]
+    """Train the modules without what was erased; those that fail stay dropped."""
+    lora = parts.need_lora("forget()")
+    reports: list[ModuleReport] = []
+    for name, others in erased.modules.items():
+        if not others:
+            continue
+        try:
+            records = parts.ledger.records.get(others)
+            reports += parts.consolidator.run(lora, records, name=name).modules
+        except MemkitError as exc:  # what was erased is erased: the receipt has to say so
+            logger.warning("module %s is dropped, as it cannot be trained anew: %s", name, exc)
+    return reports
 
 
 def _checks(parts: Parts, erased: Erased) -> dict[str, bool]:
     """Look for what was erased in every place where it could be."""
     ledger, gone = parts.ledger, set(erased.records)
-    # Another tenant may rightly keep the same words.
-    elsewhere = [text for text in erased.texts if ledger.records.has_text(text)]
-    texts = [text for text in erased.texts if text not in elsewhere]
+    # Others may rightly keep the same words, such as another tenant.
+    samples = [sample for sample in erased.samples if not ledger.records.has_text(sample)]
     return {
         "no record or version is left": not ledger.records.existing(gone),
         "no adapter was trained on them": not ledger.modules.holding(list(gone)),
-        "no file holds their texts": not found_in_files(ledger.directory, texts),
+        "no file holds their texts": not found_in_files(ledger.directory, samples),
     }

@@ -1,7 +1,8 @@
-"""Turns SQLite's errors into memkit's."""
+"""Turns the errors of SQLite and of the operating system into memkit's."""
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from memkit.errors import (
     DiskFullError,
     MemkitError,
     ReadOnlyError,
+    StorageError,
 )
 
 # SQLite's primary result codes (https://sqlite.org/rescode.html).
@@ -34,6 +36,21 @@ def mapped(path: Path, wait: float) -> Iterator[None]:
         yield
     except sqlite3.Error as exc:
         raise _translate(exc, path, wait) from exc
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Give the operating system's errors about a file memkit's names."""
+    try:
+        yield
+    except MemkitError:
+        raise  # some are OSErrors too, and have their name already
+    except OSError as exc:
+        if exc.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise DiskFullError(f"no room on the disk to write {path}") from exc
+        if exc.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+            raise ReadOnlyError(f"not allowed to access {path}: {exc.strerror}") from exc
+        raise StorageError(f"could not access {path}: {exc}") from exc
 
 
 def busy(path: Path, wait: float) -> BusyError:

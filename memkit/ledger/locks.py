@@ -9,6 +9,7 @@ from pathlib import Path
 import filelock
 
 from memkit.errors import BusyError
+from memkit.ledger.failures import storage_errors
 
 FILE = "adapters.lock"
 
@@ -23,15 +24,18 @@ def adapters_lock(directory: Path, timeout: float) -> Iterator[None]:
 
     Raises:
         BusyError: If another process or thread holds it for longer.
+        ReadOnlyError: If the directory cannot be written to.
     """
     lock = filelock.FileLock(directory / FILE, thread_local=False)
-    try:
-        lock.acquire(timeout=timeout)
-    except filelock.Timeout as exc:
-        raise BusyError(
-            f"another process or thread has been training this memory's adapters for {timeout:g} s",
-            hint="wait until it is done; records are answered by rag meanwhile",
-        ) from exc
+    with storage_errors(directory):
+        try:
+            lock.acquire(timeout=timeout)
+        except filelock.Timeout as exc:
+            raise BusyError(
+                "another process or thread has been training this memory's adapters for "
+                f"{timeout:g} s",
+                hint="wait until it is done; records are answered by rag meanwhile",
+            ) from exc
     try:
         yield
     finally:

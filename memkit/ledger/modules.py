@@ -140,6 +140,19 @@ class ModuleTable:
             raise _unknown(name)
         return ModuleFile(*row)
 
+    def in_file(self, path: str) -> Module:
+        """Give the module whose weights are in a file.
+
+        Raises:
+            ModuleNotFoundInMemoryError: If it was dropped, or trained into another file since.
+        """
+        modules = self._modules("modules.file = ?", path)
+        if not modules:
+            raise ModuleNotFoundInMemoryError(
+                f"no module has its weights in {path!r} any more", "Route the query again."
+            )
+        return modules[0]
+
     def placements(self, record_ids: Sequence[str]) -> dict[str, str]:
         """Map those of the records that are held as they are now to the module that does."""
         rows = self._database.rows(

@@ -243,10 +243,13 @@ class RecordTable:
         )
 
     def has_text(self, text: str) -> bool:
-        """Tell whether any record or version contains a text."""
+        """Tell whether any record, version or turn contains a text, or the schema does."""
+        said = "instr(text, ?1) OR instr(question, ?1) OR instr(answer, ?1) OR instr(metadata, ?1)"
         found = self._database.value(
-            "SELECT 1 FROM records WHERE instr(text, ?1) "
-            "UNION ALL SELECT 1 FROM versions WHERE instr(text, ?1) LIMIT 1",
+            f"SELECT 1 FROM records WHERE {said} OR instr(scope, ?1) OR instr(id, ?1) "
+            f"UNION ALL SELECT 1 FROM versions WHERE {said} "
+            "UNION ALL SELECT 1 FROM turns WHERE instr(content, ?1) "
+            "UNION ALL SELECT 1 FROM sqlite_master WHERE instr(sql, ?1) LIMIT 1",
             text,
         )
         return found is not None

@@ -41,9 +41,7 @@ class TurnTable:
             InvalidInputError: If the role is unknown or the content cannot be stored.
             RecordNotFoundError: If there is no such record.
         """
-        if role not in get_args(Role):
-            raise InvalidInputError(f"`role` must be one of {get_args(Role)}, got {role!r}")
-        check_text("content", content)
+        check_turn(role, content)
         key = canonical(scope)
         with self._database.transaction():
             record = self._record(record_id)
@@ -109,6 +107,17 @@ class TurnTable:
         if position is None:
             raise NotFoundError(f"no turn has the id {turn_id!r}")
         return int(position)
+
+
+def check_turn(role: object, content: object) -> None:
+    """Check what a turn says.
+
+    Raises:
+        InvalidInputError: If the role is unknown or the content cannot be stored.
+    """
+    if role not in get_args(Role):
+        raise InvalidInputError(f"`role` must be one of {get_args(Role)}, got {role!r}")
+    check_text("content", content)
 
 
 def _turn(row: Row) -> Turn:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 import math
+import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from tqdm import tqdm
 from memkit import __version__
 from memkit.errors import MemkitError, RecordNotFoundError
 from memkit.forget import ADAPTERS, destroy, sweep_orphans
+from memkit.ledger import Ledger
 from memkit.ledger.locks import adapters_lock
 from memkit.lora.capacity import RECORDS_PER_MODULE, partition
 from memkit.lora.lora import LoraBackend
@@ -29,6 +31,7 @@ from memkit.lora.spec import LoraSpec, TrainSpec
 from memkit.lora.supervision import TemplateSynthesizer
 from memkit.lora.train import Trained, Trainer
 from memkit.lora.verify import Recalled, verify
+from memkit.models.base import BaseModel
 from memkit.protocols import Example, Query, Synthesizer
 from memkit.routing.calibrate import UNRELATED_PROMPTS, threshold_between
 from memkit.scope import canonical
@@ -38,6 +41,9 @@ logger = logging.getLogger("memkit")
 
 THRESHOLD = "router_threshold"  # ledger meta
 _CALIBRATION_RECORDS = 256
+# Share of the model's context that a prompt and an answer may take each: verification asks in
+# batches, where the longest prompt may meet the longest answer.
+_ROOM = 0.45
 
 
 @dataclass(frozen=True)
@@ -82,47 +88,61 @@ class Consolidator:
 
         Args:
             backend: Where the modules go.
-            records: Partitioned by scope, then in the order given.
+            records: Partitioned by scope, then in the order given. Those that are gone or held
+                by the time that it is this run's turn are left out.
             name: Retrain this module with them, if they fit into one; None for new modules.
 
         Raises:
             BusyError: If another process consolidates this memory for too long.
+            ReadOnlyError: If the memory cannot be written to.
             TrainingError: If training diverges; modules committed before it stay.
         """
         started = time.perf_counter()
-        parts = partition(records, self.recipe.records_per_module)
-        reports = []
-        with (
-            adapters_lock(backend.ledger.directory, self._lock_timeout),
-            self._bar(len(parts)) as bar,
-        ):
+        with adapters_lock(backend.ledger.directory, self._lock_timeout):
+            records = _waiting(backend.ledger, records)
             sweep_orphans(backend.ledger)
-            if parts:
+            if records:
                 calibrate(backend, self.recipe.synthesizer, records)
+            parts = partition(records, self.recipe.records_per_module)
+            reports = self._modules(backend, parts, name if len(parts) == 1 else None)
+        return ConsolidationReport(tuple(reports), time.perf_counter() - started)
+
+    def recalibrate(self, backend: LoraBackend) -> None:
+        """Measure the router's threshold again, for another embedder."""
+        calibrate(backend, self.recipe.synthesizer, [])
+
+    def _modules(
+        self, backend: LoraBackend, parts: Sequence[list[Record]], name: str | None
+    ) -> list[ModuleReport]:
+        reports = []
+        with self._bar(len(parts)) as bar:
             for number, part in enumerate(parts, start=1):
                 bar.set_description(f"module {number}/{len(parts)}")
-                reuse = name if name is not None and len(parts) == 1 else None
-                report = self._module(backend, part, reuse, bar)
+                report = self._module(backend, part, name, bar)
                 if report is not None:
                     reports.append(report)
                 bar.update(number * self.recipe.train.epochs - bar.n)
-        return ConsolidationReport(tuple(reports), time.perf_counter() - started)
+        return reports
 
     def _module(
         self, backend: LoraBackend, records: list[Record], name: str | None, bar: tqdm[NoReturn]
     ) -> ModuleReport | None:
         """Train and commit one module; None if a record was forgotten while it was trained."""
         started = time.perf_counter()
-        examples = self.recipe.synthesizer.examples(records)
+        examples = _fitting(backend.base, self.recipe.synthesizer.examples(records))
+        taught = {example.record_id for example in examples if not example.held_out}
+        if not taught:
+            return _nothing_learned(records)
+        learners = [record for record in records if record.id in taught]
         trained = self._train(backend, examples, bar)
         name = name or backend.ledger.modules.next_name()
-        with backend.staged(name, trained.adapter, self.recipe.lora, records) as ask:
+        with backend.staged(name, trained.adapter, self.recipe.lora, learners) as ask:
             recalled = verify(examples, ask)
         held = self._held(recalled)
         version = 0
         if held:
             try:
-                version = self._commit(backend, name, records, trained, recalled).version
+                version = self._commit(backend, name, learners, trained, recalled).version
             except RecordNotFoundError:
                 logger.info("module %s is discarded: a record was forgotten meanwhile", name)
                 return None
@@ -144,7 +164,7 @@ class Consolidator:
             bar.set_postfix(mastered=f"{mastered:.0%}", refresh=False)
             bar.update()
 
-        if self._trainer is None or self._trainer.base is not backend.base:
+        if self._trainer is None or self._trainer.layers is not backend.layers:
             recipe = self.recipe
             self._trainer = Trainer(backend.base, backend.layers, recipe.lora, recipe.train)
         return self._trainer.fit(examples, progress)
@@ -158,30 +178,27 @@ class Consolidator:
         recalled: Sequence[Recalled],
     ) -> Module:
         """Write the file under a name that nothing refers to, then commit the row that does."""
-        ledger = backend.ledger
+        ledger, lora = backend.ledger, self.recipe.lora
         manifest = self._manifest(backend, records, trained, recalled)
-        folder = ledger.directory / ADAPTERS / f".new-{name}"
-        digest, size = save_adapter(
-            folder, trained.adapter, self.recipe.lora, manifest, conv1d=backend.layers.conv1d
-        )
-        file = f"{ADAPTERS}/{name}-{digest[:12]}"
-        folder.rename(ledger.directory / file)
         versions = {record.id: record.version for record in records}
         reworded = {r.record_id: r.reworded for r in recalled}
-        held = {id: (versions[id], reworded[id]) for id in self._held(recalled)}
+        folder = ledger.directory / ADAPTERS / f"{name}-{secrets.token_hex(6)}"
         try:
+            digest, size = save_adapter(
+                folder, trained.adapter, lora, manifest, conv1d=backend.layers.conv1d
+            )
             return ledger.modules.commit(
                 name,
                 records[0].scope,
                 manifest,
-                file=file,
+                file=f"{ADAPTERS}/{folder.name}",
                 digest=digest,
                 size=size,
                 members=list(versions),
-                held=held,
+                held={id: (versions[id], reworded[id]) for id in self._held(recalled)},
             )
         except MemkitError:
-            destroy(ledger.directory / file)
+            destroy(folder)
             raise
 
     def _held(self, recalled: Sequence[Recalled]) -> list[str]:
@@ -216,7 +233,15 @@ class Consolidator:
         )
 
 
-def calibrate(backend: LoraBackend, synthesizer: Synthesizer, records: Sequence[Record]) -> float:
+def _waiting(ledger: Ledger, records: Sequence[Record]) -> list[Record]:
+    """Those of the records that still exist and that no module holds, as they are now."""
+    ids = [record.id for record in records]
+    with ledger.transaction():
+        here, placed = set(ledger.records.existing(ids)), ledger.modules.placements(ids)
+        return ledger.records.get([id for id in ids if id in here and id not in placed])
+
+
+def calibrate(backend: LoraBackend, synthesizer: Synthesizer, records: Sequence[Record]) -> None:
     """Measure where "none" begins for this memory, and remember it.
 
     It depends on the index alone, so it comes before training: verification routes with it.
@@ -225,14 +250,17 @@ def calibrate(backend: LoraBackend, synthesizer: Synthesizer, records: Sequence[
     """
     ledger = backend.ledger
     held = [id for module in ledger.modules.active() for id in module.records]
-    known = ledger.records.get(held) + list(records)
+    known = ledger.records.get(ledger.records.existing(held)) + list(records)
+    if not known:
+        return
     sample = known[:: math.ceil(len(known) / _CALIBRATION_RECORDS)]
     scopes = {record.id: record.scope for record in sample}
-    related = [
-        Query(example.question, scope=scopes[example.record_id])
-        for example in synthesizer.examples(sample)
-        if example.held_out and example.record_id is not None
-    ]
+    examples = [e for e in synthesizer.examples(sample) if e.record_id is not None]
+    if not examples:
+        return
+    # A synthesizer need not hold anything out.
+    asked = [example for example in examples if example.held_out] or examples
+    related = [Query(e.question, scope=scopes[e.record_id or ""]) for e in asked]
     unrelated = [
         Query(prompt, scope=scope)
         for scope in {canonical(scope): scope for scope in scopes.values()}.values()
@@ -242,7 +270,24 @@ def calibrate(backend: LoraBackend, synthesizer: Synthesizer, records: Sequence[
         backend.router.similarities(related), backend.router.similarities(unrelated)
     )
     ledger.set_meta(THRESHOLD, repr(threshold))
-    return threshold
+
+
+def _fitting(base: BaseModel, examples: Sequence[Example]) -> list[Example]:
+    """Leave out the records that the model's context has no room for; rag keeps them."""
+    if base.context is None:
+        return list(examples)
+    room = int(base.context * _ROOM)
+    too_long = {
+        example.record_id
+        for example in examples
+        if max(len(base.prompt(example.question)), len(base.answer_ids(example.answer))) > room
+    }
+    return [example for example in examples if example.record_id not in too_long]
+
+
+def _nothing_learned(records: Sequence[Record]) -> ModuleReport:
+    missed = tuple(record.id for record in records)
+    return ModuleReport("", 0, (), missed, recall=0.0, paraphrase_recall=0.0, steps=0, seconds=0.0)
 
 
 def _data_hash(records: Sequence[Record]) -> str:

@@ -33,6 +33,10 @@ class Factors:
     a: Tensor
     b: Tensor
 
+    def to(self, device: torch.device, dtype: torch.dtype) -> Factors:
+        """The same factors elsewhere; gradients flow back."""
+        return Factors(self.a.to(device, dtype), self.b.to(device, dtype))
+
 
 Adapter = Mapping[str, Factors]  # layer name -> factors
 
@@ -66,6 +70,7 @@ class AdapterLayers:
         self.conv1d = any(isinstance(layer, Conv1D) for layer in layers.values())
         self._stack: Adapter = {}
         self._gain: Tensor | None = None  # (b, 1, R), or None while nothing is in place
+        self._leaving = False
         self._handles = [
             layer.register_forward_hook(self._hook(name)) for name, layer in layers.items()
         ]
@@ -108,12 +113,16 @@ class AdapterLayers:
             yield
         finally:
             self._stack, self._gain = before
+            if self._leaving:
+                self.detach()
 
     def detach(self) -> None:
-        """Remove the hooks; the model is as it was."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
+        """Remove the hooks, once no adapter is in place; the model is then as it was."""
+        self._leaving = self._gain is not None  # an answer is being streamed with them
+        if not self._leaving:
+            for handle in self._handles:
+                handle.remove()
+            self._handles.clear()
 
     def _hook(self, name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
         def add_delta(_: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:

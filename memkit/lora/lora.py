@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 
-from memkit.errors import CorruptFileError, IncompatibleModelError
+from memkit.errors import (
+    CorruptFileError,
+    IncompatibleModelError,
+    ModuleNotFoundInMemoryError,
+)
 from memkit.ledger import Ledger
 from memkit.lora.bank import AdapterBank
 from memkit.lora.layers import Adapter, AdapterLayers
@@ -17,7 +21,7 @@ from memkit.lora.verify import Ask
 from memkit.models.base import BaseModel
 from memkit.protocols import Example, Query, Sampling
 from memkit.routing.nearest import NearestRouter
-from memkit.types import Evidence, Module, Record, Route
+from memkit.types import Evidence, Module, Record, Route, Scope
 
 _ANSWER_MARGIN = 4  # tokens beyond the expected answer, to notice that it goes on
 
@@ -73,14 +77,28 @@ class LoraBackend:
 
     def write(self, records: Sequence[Record]) -> None:
         """Train the records that no module holds yet into new modules."""
-        placed = self.ledger.modules.placements([record.id for record in records])
-        fresh = [record for record in records if record.id not in placed]
-        if fresh:
-            self._consolidate(self, fresh)
+        self._consolidate(self, records)
 
     def recall(self, query: Query) -> Evidence:
         """Route a query."""
         return Evidence(route=self.router.route([query])[0])
+
+    def route_to(self, names: Sequence[str], scope: Scope) -> Route:
+        """A route that the caller chose: these modules, in equal parts.
+
+        Raises:
+            ModuleNotFoundInMemoryError: If there is no such module, or none that may answer in
+                this scope.
+        """
+        visible = {module.name for module in self.ledger.modules.active(visible_to=scope)}
+        for name in names:
+            if name not in visible:
+                raise ModuleNotFoundInMemoryError(
+                    f"no module has the name {name!r}, or none that this scope may see",
+                    hint=f"these may answer: {sorted(visible)}",
+                )
+        weights = {name: 1.0 / len(set(names)) for name in names}
+        return Route(weights, reason="the caller chose the modules")
 
     def adapters(
         self, routes: Sequence[Route], *, pending: Mapping[str, str] | None = None
@@ -92,10 +110,13 @@ class LoraBackend:
             pending: Module name to bank key, for modules that are not committed yet.
 
         Raises:
+            ModuleNotFoundInMemoryError: If a module was dropped since the query was routed.
             CorruptFileError: If an adapter's file is damaged. Its module is dropped first, so
                 that its records are answered by rag and trained again by the next
                 ``consolidate()``.
         """
+        if not any(routes):
+            return nullcontext()
         keys = dict(pending or {})
         for name in {name for route in routes for name in route.weights} - keys.keys():
             keys[name] = self.ledger.modules.file(name).path
@@ -157,24 +178,26 @@ class LoraBackend:
 
         Their records are answered by rag and trained again by the next consolidation.
         """
-        for module in self.ledger.modules.active():
-            file = self.ledger.modules.file(module.name)
-            size = size_of(self.ledger.directory / file.path)
-            if size != file.size:
-                logger.warning(
-                    "dropping module %s: expected %d bytes in %s, found %s",
-                    module.name,
-                    file.size,
-                    file.path,
-                    size,
-                )
-                self.drop(module.name)
+        if not self.ledger.modules.active():
+            return
+        with self.ledger.transaction():  # nobody replaces a module meanwhile
+            for module in self.ledger.modules.active():
+                file = self.ledger.modules.file(module.name)
+                size = size_of(self.ledger.directory / file.path)
+                if size != file.size:
+                    logger.warning(
+                        "dropping module %s: expected %d bytes in %s, found %s",
+                        module.name,
+                        file.size,
+                        file.path,
+                        size,
+                    )
+                    self.drop(module.name)
 
     def drop_strangers(self) -> None:
         """Drop the modules that were trained for another base model."""
-        base = self._base()
         for module in self.ledger.modules.active():
-            if module.manifest["fingerprint"] != base.fingerprint:
+            if module.manifest["fingerprint"] != self._base().fingerprint:
                 logger.warning("dropping module %s: it is for another base model", module.name)
                 self.drop(module.name)
 
@@ -191,7 +214,7 @@ class LoraBackend:
             self.__dict__.pop(name, None)
 
     def _load(self, path: str) -> tuple[Adapter, LoraSpec]:
-        module = next(m for m in self.ledger.modules.active() if self._path(m) == path)
+        module = self.ledger.modules.in_file(path)
         spec = LoraSpec.from_dict(module.manifest["lora"])
         check_base(module, self.base)
         try:
@@ -199,15 +222,15 @@ class LoraBackend:
             folder = self.ledger.directory / path
             return load_adapter(folder, spec, self.layers.shapes, digest=digest), spec
         except CorruptFileError as exc:
+            if not self.ledger.writable:
+                raise
+            with self.ledger.transaction():
+                self.drop(self.ledger.modules.in_file(path).name)  # unless it was replaced
             logger.warning("dropping module %s: %s", module.name, exc.message)
-            self.drop(module.name)
             raise CorruptFileError(
                 f"{exc.message}; module {module.name} was dropped",
                 hint="ask again: rag answers its records now; consolidate() trains them anew",
             ) from exc
-
-    def _path(self, module: Module) -> str:
-        return self.ledger.modules.file(module.name).path
 
 
 def check_base(module: Module, base: BaseModel) -> None:

@@ -8,12 +8,10 @@ arrays under a checksum, so that no foreign file ever reaches FAISS's parser.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import struct
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -24,13 +22,10 @@ from numpy.typing import ArrayLike, NDArray
 from memkit.errors import (
     CorruptFileError,
     DimensionMismatchError,
-    DiskFullError,
     InvalidInputError,
-    MemkitError,
     NonFiniteError,
-    ReadOnlyError,
-    StorageError,
 )
+from memkit.ledger.failures import storage_errors
 
 if TYPE_CHECKING:
     from memkit.protocols import Floats2d
@@ -254,21 +249,6 @@ class DenseIndex:
         except InvalidInputError as exc:
             raise CorruptFileError(f"{path} holds no valid vectors: {exc.message}") from exc
         return index, stamp
-
-
-@contextmanager
-def storage_errors(path: Path) -> Iterator[None]:
-    """Give the operating system's errors about a file memkit's names."""
-    try:
-        yield
-    except MemkitError:
-        raise  # some are OSErrors too, and have their name already
-    except OSError as exc:
-        if exc.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise DiskFullError(f"no room on the disk to write {path}") from exc
-        if exc.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-            raise ReadOnlyError(f"not allowed to access {path}: {exc.strerror}") from exc
-        raise StorageError(f"could not access {path}: {exc}") from exc
 
 
 def _selector(keys: NDArray[np.int64]) -> faiss.IDSelector:

@@ -20,7 +20,8 @@ from filelock import FileLock, Timeout
 
 from memkit.errors import BusyError, CorruptFileError
 from memkit.ledger import Ledger
-from memkit.rag.dense import DenseIndex, storage_errors, temporary
+from memkit.ledger.failures import storage_errors
+from memkit.rag.dense import DenseIndex, temporary
 from memkit.types import Metadata, Scope
 
 if TYPE_CHECKING:
