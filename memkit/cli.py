@@ -51,6 +51,12 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--seed", type=int, default=0, help="which company (default: 0)")
     demo.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
 
+    evaluate = commands.add_parser("eval", parents=[common], help="measure what the docs quote")
+    evaluate.set_defaults(command=_eval)
+    evaluate.add_argument("subject", choices=("routing", "training"))
+    evaluate.add_argument("--seeds", type=int, default=3, help="how many companies (default: 3)")
+    evaluate.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
+
     stats = commands.add_parser("stats", parents=[on_memory], help="count what it holds")
     stats.set_defaults(command=_stats)
 
@@ -76,6 +82,13 @@ def _demo(arguments: argparse.Namespace) -> int:
     from memkit.demo import run
 
     return run.main(quick=arguments.quick, seed=arguments.seed, json_path=arguments.json)
+
+
+def _eval(arguments: argparse.Namespace) -> int:
+    from memkit.evals import routing, training
+
+    subject = {"routing": routing, "training": training}[arguments.subject]
+    return subject.main(seeds=arguments.seeds, json_path=arguments.json)
 
 
 def _stats(arguments: argparse.Namespace) -> int:

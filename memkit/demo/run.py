@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TextIO
 
 from memkit.demo.company import Company
-from memkit.demo.scores import Score, print_table, score, write_json
+from memkit.demo.scores import Score, measurements, print_table, score
+from memkit.evals.report import write_report
 from memkit.lora.consolidate import Recipe
 from memkit.lora.spec import TrainSpec
 from memkit.memory import Memory
@@ -35,7 +36,7 @@ def main(*, quick: bool, seed: int, json_path: Path | None) -> int:
         demo = Demo(Path(folder) / "company.mem", quick=quick, seed=seed, out=sys.stdout)
         demo.run()
     if json_path is not None:
-        write_json(json_path, demo.scores, quick=quick, seed=seed)
+        write_report(json_path, "demo", measurements(demo.scores))
     return 0 if demo.succeeded else 1
 
 

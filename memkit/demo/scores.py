@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
-import platform
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
-from memkit import __version__
+from memkit.evals.report import Measurement
 from memkit.lora.verify import same_answer
 from memkit.types import Answer
 
@@ -62,10 +57,10 @@ def print_table(scores: Sequence[Score], out: TextIO) -> None:
     out.write("\n".join([head, *lines]) + "\n")
 
 
-def write_json(path: Path, scores: Sequence[Score], *, quick: bool, seed: int) -> None:
+def measurements(scores: Sequence[Score]) -> list[Measurement]:
     """The same, in the shape that all of memkit's measurements have."""
-    results = [
-        _result(s.name, metric, value, unit, s.asked)
+    return [
+        Measurement.of(s.name, metric, [value], unit)
         for s in scores
         for metric, value, unit in (
             ("exact_match", s.exact / max(1, s.asked), "share"),
@@ -74,29 +69,3 @@ def write_json(path: Path, scores: Sequence[Score], *, quick: bool, seed: int) -
             ("seconds", s.seconds, "s/question"),
         )
     ]
-    document = {
-        "name": "demo",
-        "environment": {
-            "memkit": __version__,
-            "python": platform.python_version(),
-            "machine": platform.machine(),
-            "cores": os.cpu_count(),
-        },
-        "command": " ".join(["memkit", *sys.argv[1:]]),
-        "settings": {"quick": quick, "seed": seed},
-        "results": results,
-        "ratios": {},
-    }
-    path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-
-
-def _result(case: str, metric: str, value: float, unit: str, n: int) -> dict[str, Any]:
-    return {
-        "case": case,
-        "metric": metric,
-        "value": value,
-        "unit": unit,
-        "low": value,
-        "high": value,
-        "n": n,
-    }

@@ -1,0 +1,1 @@
+"""Measurements that the docs quote, each with the command that repeats it."""

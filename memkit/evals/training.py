@@ -1,0 +1,171 @@
+"""What the training defaults rest on: the same facts learned in several ways.
+
+Every case changes one thing about the defaults. Asked, without routing, are the questions
+themselves, other wordings by templates that were not trained, and paraphrases in other words.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tqdm import tqdm
+
+from memkit.demo.company import Company
+from memkit.evals.report import Measurement, write_report
+from memkit.lora.bank import AdapterBank
+from memkit.lora.layers import AdapterLayers
+from memkit.lora.spec import LoraSpec, TrainSpec
+from memkit.lora.supervision import TemplateSynthesizer
+from memkit.lora.train import Trainer
+from memkit.lora.verify import same_answer
+from memkit.models.base import BaseModel
+from memkit.protocols import Example, Sampling
+from memkit.types import Record
+
+FACTS = 16
+BRIEF = Sampling(max_new_tokens=24)
+
+Wordings = Callable[[list[Example]], list[Example]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One way to train."""
+
+    name: str
+    lora: LoraSpec = field(default_factory=LoraSpec)
+    train: TrainSpec = field(default_factory=TrainSpec)
+    wordings: Wordings = lambda examples: examples
+
+
+def question_only(examples: list[Example]) -> list[Example]:
+    """Of every fact the first wording alone; the held-out ones stay."""
+    first: dict[tuple[str | None, str], Example] = {}
+    for example in examples:
+        if not example.held_out:
+            first.setdefault((example.record_id, example.answer), example)
+    return [*first.values(), *(example for example in examples if example.held_out)]
+
+
+CASES = (
+    Case("defaults"),
+    Case("one wording", wordings=question_only),
+    Case("learning rate 3e-3", train=TrainSpec(learning_rate=3e-3)),
+    Case("learning rate 8e-3", train=TrainSpec(learning_rate=8e-3)),
+    Case("batch 16", train=TrainSpec(batch_size=16, guards=2)),
+    Case("no guards", train=TrainSpec(guards=0, batch_size=7)),
+    Case("rank 2", lora=LoraSpec(rank=2)),
+    Case("rank 16", lora=LoraSpec(rank=16)),
+    Case("all layers", lora=LoraSpec(layers=(0.0, 1.0))),
+    Case("upper third", lora=LoraSpec(layers=(0.66, 1.0))),
+    Case("lower half", lora=LoraSpec(layers=(0.0, 0.5))),
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one run achieved; shares are of exact answers."""
+
+    exact: float
+    reworded: float
+    paraphrased: float
+    unchanged: float
+    steps: int
+    cpu_seconds: float
+
+
+def main(*, seeds: int, json_path: Path | None) -> int:
+    """Run every case with every seed and print a table; returns the exit status."""
+    bench = Bench(BaseModel.load())
+    runs = [(case, seed) for case in CASES for seed in range(seeds)]
+    outcomes: dict[str, list[Outcome]] = {}
+    for case, seed in tqdm(runs, desc="training", disable=None):
+        outcomes.setdefault(case.name, []).append(bench.run(case, seed))
+    measurements = [m for name, runs_ in outcomes.items() for m in _measurements(name, runs_)]
+    for measurement in measurements:
+        tqdm.write(
+            f"{measurement.case:<20}{measurement.metric:<13}{measurement.value:>8.2f} "
+            f"({measurement.low:.2f} to {measurement.high:.2f}) {measurement.unit}"
+        )
+    if json_path is not None:
+        write_report(json_path, "training", measurements)
+    return 0
+
+
+class Bench:
+    """Trains and asks, on one base model."""
+
+    def __init__(self, base: BaseModel) -> None:
+        self._base = base
+        self._layers = AdapterLayers(base.model)
+        self._bare: dict[str, str] = {}
+
+    def run(self, case: Case, seed: int) -> Outcome:
+        """Train one adapter on the facts of one company, and ask it."""
+        company = Company.generate(seed, FACTS)
+        examples = TemplateSynthesizer().examples(list(_records(company)))
+        spec = replace(case.train, seed=seed)
+        trainer = Trainer(self._base, self._layers, case.lora, spec)
+        started = time.process_time()
+        trained = trainer.fit(case.wordings(examples))
+        cpu = time.process_time() - started
+        bank = AdapterBank(
+            self._layers,
+            lambda _: (trained.adapter, case.lora),
+            device=self._base.device,
+            dtype=self._base.model.dtype,
+        )
+
+        def share(pairs: Sequence[tuple[str, str]]) -> float:
+            answers = self._ask([question for question, _ in pairs], bank)
+            right = [same_answer(b, a) for a, (_, b) in zip(answers, pairs, strict=True)]
+            return sum(right) / len(right)
+
+        unrelated = company.unrelated
+        bare = self._ask(unrelated, None)
+        kept = [a == b for a, b in zip(self._ask(unrelated, bank), bare, strict=True)]
+        return Outcome(
+            exact=share([(fact.question, fact.answer) for fact in company.facts]),
+            reworded=share([(e.question, e.answer) for e in examples if e.held_out]),
+            paraphrased=share([(p, f.answer) for f in company.facts for p in f.paraphrases]),
+            unchanged=sum(kept) / len(kept),
+            steps=trained.steps,
+            cpu_seconds=cpu,
+        )
+
+    def _ask(self, questions: Sequence[str], bank: AdapterBank | None) -> list[str]:
+        prompts = [self._base.prompt(question) for question in questions]
+        mixture = None if bank is None else bank.mix([{"trained": 1.0}] * len(prompts))
+        return [c.text for c in self._base.generate(prompts, BRIEF, adapters=mixture)]
+
+
+def _records(company: Company) -> Iterable[Record]:
+    now = datetime.now(UTC)
+    for number, fact in enumerate(company.facts):
+        yield Record(
+            id=str(number),
+            text=fact.text,
+            question=fact.question,
+            answer=fact.answer,
+            scope={},
+            metadata={},
+            created_at=now,
+            updated_at=now,
+            version=1,
+            content_hash="",
+        )
+
+
+def _measurements(name: str, runs: Sequence[Outcome]) -> list[Measurement]:
+    return [
+        Measurement.of(name, "exact", [run.exact for run in runs], "share"),
+        Measurement.of(name, "reworded", [run.reworded for run in runs], "share"),
+        Measurement.of(name, "paraphrased", [run.paraphrased for run in runs], "share"),
+        Measurement.of(name, "unchanged", [run.unchanged for run in runs], "share"),
+        Measurement.of(name, "steps", [run.steps for run in runs], "steps"),
+        Measurement.of(name, "cpu", [run.cpu_seconds for run in runs], "CPU s"),
+    ]
