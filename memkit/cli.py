@@ -87,8 +87,9 @@ def _demo(arguments: argparse.Namespace) -> int:
 def _eval(arguments: argparse.Namespace) -> int:
     from memkit.evals import routing, training
 
-    subject = {"routing": routing, "training": training}[arguments.subject]
-    return subject.main(seeds=arguments.seeds, json_path=arguments.json)
+    if arguments.subject == "routing":
+        return routing.main(seeds=arguments.seeds, json_path=arguments.json)
+    return training.main(seeds=arguments.seeds, json_path=arguments.json)
 
 
 def _stats(arguments: argparse.Namespace) -> int:
