@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 
 import torch
 
 from memkit.errors import InvalidInputError
-from memkit.lora.layers import Adapter, AdapterLayers, Factors, stack_adapters
+from memkit.lora.layers import Adapter, AdapterLayers, stack_adapters
 from memkit.lora.spec import LoraSpec
 
-Mixture = Mapping[str, float]  # adapter name -> weight; empty for the base model
+Mixture = Mapping[str, float]  # adapter key -> weight; empty for the base model
+
+_Held = tuple[Adapter, LoraSpec]
 
 
 class AdapterBank:
@@ -42,21 +43,14 @@ class AdapterBank:
         self._capacity = capacity
         self._device = device
         self._dtype = dtype
-        self._held: OrderedDict[str, tuple[Adapter, LoraSpec]] = OrderedDict()
+        self._held: dict[str, _Held] = {}  # the least recently used first
 
     def __len__(self) -> int:
         return len(self._held)
 
     def put(self, key: str, adapter: Adapter, spec: LoraSpec) -> None:
         """Hold an adapter that is in memory already."""
-        moved = {
-            name: Factors(f.a.to(self._device, self._dtype), f.b.to(self._device, self._dtype))
-            for name, f in adapter.items()
-        }
-        self._held[key] = (moved, spec)
-        self._held.move_to_end(key)
-        while len(self._held) > self._capacity:
-            self._held.popitem(last=False)
+        self._hold(key, self._moved(adapter, spec))
 
     def drop(self, key: str) -> None:
         """Let go of an adapter; unknown keys are no error."""
@@ -79,8 +73,6 @@ class AdapterBank:
             A context manager that takes the mixtures out again, also when an error passes.
         """
         keys = list(dict.fromkeys(key for row in rows for key in row))
-        if not keys:
-            return nullcontext()
         held = [self._get(key) for key in keys]
         ranks = [spec.rank for _, spec in held]
         gains = [
@@ -88,12 +80,21 @@ class AdapterBank:
             for row in rows
         ]
         gain = torch.tensor(gains, device=self._device, dtype=self._dtype)  # (b, U)
-        widths = torch.tensor(ranks, device=gain.device)
+        widths = torch.tensor(ranks, device=self._device, dtype=torch.long)
         stack = stack_adapters([adapter for adapter, _ in held], ranks)
         return self.layers.place(stack, gain.repeat_interleave(widths, dim=1))  # (b, R)
 
-    def _get(self, key: str) -> tuple[Adapter, LoraSpec]:
-        if key not in self._held:
-            self.put(key, *self._load(key))
-        self._held.move_to_end(key)
-        return self._held[key]
+    def _get(self, key: str) -> _Held:
+        held = self._held.get(key) or self._moved(*self._load(key))
+        self._hold(key, held)
+        return held
+
+    def _moved(self, adapter: Adapter, spec: LoraSpec) -> _Held:
+        return {name: f.to(self._device, self._dtype) for name, f in adapter.items()}, spec
+
+    def _hold(self, key: str, held: _Held) -> None:
+        """Hold it as the most recently used; let go of what is beyond the capacity."""
+        self._held.pop(key, None)
+        self._held[key] = held
+        while len(self._held) > self._capacity:
+            del self._held[next(iter(self._held))]

@@ -14,18 +14,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import Tensor
 
 from memkit.errors import CorruptFileError, IncompatibleModelError, NonFiniteError
+from memkit.ledger.failures import storage_errors
 from memkit.lora.layers import Adapter, Factors
 from memkit.lora.spec import LoraSpec
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
 MANIFEST = "manifest.json"
-_PREFIX = "base_model.model."
 
 
 def save_adapter(
@@ -42,13 +42,10 @@ def save_adapter(
 
     Returns:
         SHA-256 and size in bytes of the weights file.
+
+    Raises:
+        StorageError: If it cannot be written; `DiskFullError` and `ReadOnlyError` say why.
     """
-    folder.mkdir(parents=True)
-    tensors = {}
-    for name, factors in adapter.items():
-        tensors[f"{_PREFIX}{name}.lora_A.weight"] = factors.a.cpu().contiguous()
-        tensors[f"{_PREFIX}{name}.lora_B.weight"] = factors.b.cpu().contiguous()
-    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
     config = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
@@ -61,13 +58,15 @@ def save_adapter(
         "fan_in_fan_out": conv1d,
         "target_modules": sorted(adapter),
     }
-    (folder / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True), encoding="utf-8")
-    (folder / MANIFEST).write_text(
-        json.dumps(manifest, indent=2, sort_keys=True, ensure_ascii=False), encoding="utf-8"
-    )
-    for path in (*folder.iterdir(), folder, folder.parent):
-        _flush(path)
-    return digest_of(folder), (folder / WEIGHTS).stat().st_size
+    weights = _pack(adapter)
+    with storage_errors(folder):
+        folder.mkdir(parents=True)
+        (folder / WEIGHTS).write_bytes(weights)
+        (folder / CONFIG).write_text(_json(config), encoding="utf-8")
+        (folder / MANIFEST).write_text(_json(manifest), encoding="utf-8")
+        for path in (*folder.iterdir(), folder, folder.parent):
+            _flush(path)
+    return hashlib.sha256(weights).hexdigest(), len(weights)
 
 
 def load_adapter(
@@ -89,22 +88,17 @@ def load_adapter(
     path = folder / WEIGHTS
     if not path.is_file():
         raise CorruptFileError(f"expected the adapter file {path.name} in {folder}, found none")
-    if (found := digest_of(folder)) != digest:
+    with storage_errors(path):
+        data = path.read_bytes()
+    if (found := hashlib.sha256(data).hexdigest()) != digest:
         raise CorruptFileError(
             f"expected SHA-256 {digest[:12]}… for {path}, the file has {found[:12]}…"
         )
     try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        tensors = safetensors.torch.load(data)
     except SafetensorError as exc:
         raise CorruptFileError(f"{path} is no safetensors file: {exc}") from exc
-    return _factors(tensors, spec, shapes)
-
-
-def digest_of(folder: Path) -> str:
-    """SHA-256 of an adapter's weights file, in hex."""
-    with (folder / WEIGHTS).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return _unpack(tensors, spec, shapes)
 
 
 def size_of(folder: Path) -> int | None:
@@ -113,27 +107,47 @@ def size_of(folder: Path) -> int | None:
     return path.stat().st_size if path.is_file() else None
 
 
-def _factors(
-    tensors: Mapping[str, torch.Tensor], spec: LoraSpec, shapes: Mapping[str, tuple[int, int]]
+def _pack(adapter: Adapter) -> bytes:
+    tensors = {}
+    for name, factors in adapter.items():
+        for key, tensor in zip(_keys(name), (factors.a, factors.b), strict=True):
+            tensors[key] = tensor.cpu().contiguous()
+    return safetensors.torch.save(tensors, metadata={"format": "pt"})
+
+
+def _unpack(
+    tensors: dict[str, Tensor], spec: LoraSpec, shapes: Mapping[str, tuple[int, int]]
 ) -> dict[str, Factors]:
-    names = {key.removeprefix(_PREFIX).rsplit(".lora_", 1)[0] for key in tensors}
+    """Factors by layer; ``tensors`` is emptied."""
     adapter = {}
-    for name in sorted(names):
-        if name not in shapes:
-            raise IncompatibleModelError(f"the adapter has weights for {name!r}, the base has not")
-        n_in, n_out = shapes[name]
-        factors = Factors(
-            a=tensors[f"{_PREFIX}{name}.lora_A.weight"], b=tensors[f"{_PREFIX}{name}.lora_B.weight"]
-        )
-        came = tuple(factors.a.shape), tuple(factors.b.shape)
-        if came != ((spec.rank, n_in), (n_out, spec.rank)):
+    for name, (n_in, n_out) in shapes.items():
+        a, b = (tensors.pop(key, None) for key in _keys(name))
+        if a is None and b is None:
+            continue  # the adapter leaves this layer bare
+        expected = [(spec.rank, n_in), (n_out, spec.rank)]
+        came = [None if half is None else tuple(half.shape) for half in (a, b)]
+        if a is None or b is None or came != expected:
             raise IncompatibleModelError(
-                f"expected shapes {((spec.rank, n_in), (n_out, spec.rank))} for {name}, got {came}"
+                f"expected factors of shapes {expected} for {name}, got {came}"
             )
-        if not (factors.a.isfinite().all() and factors.b.isfinite().all()):
+        if not (a.isfinite().all() and b.isfinite().all()):
             raise NonFiniteError(f"the adapter's weights for {name} hold NaN or infinity")
-        adapter[name] = factors
+        adapter[name] = Factors(a, b)
+    if tensors:
+        raise IncompatibleModelError(
+            f"the adapter has weights {min(tensors)!r}, the base model has no such layer"
+        )
     return adapter
+
+
+def _keys(name: str) -> tuple[str, str]:
+    """What PEFT calls the factors of a layer."""
+    stem = f"base_model.model.{name}.lora"
+    return f"{stem}_A.weight", f"{stem}_B.weight"
+
+
+def _json(values: Mapping[str, Any]) -> str:
+    return json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False)
 
 
 def _flush(path: Path) -> None:

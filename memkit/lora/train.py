@@ -15,9 +15,9 @@ Deterministic on CPU: same examples, spec and seed give the same bytes.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -28,7 +28,7 @@ from memkit.lora.guards import GUARD_PROMPTS
 from memkit.lora.layers import Adapter, AdapterLayers, Factors, new_adapter
 from memkit.lora.spec import LoraSpec, TrainSpec
 from memkit.models.base import BaseModel
-from memkit.protocols import Example, Sampling
+from memkit.protocols import Example, Prompt, Sampling
 
 GUARD_TOKENS = 24  # enough of the base model's answer to pin its first sentence
 CALM_EPOCHS = 2  # epochs in a row without an unmastered example before training stops
@@ -39,22 +39,28 @@ Progress = Callable[[float], None]  # after every epoch: the share of examples m
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained adapter and how training went."""
+    """A trained adapter and how training went.
+
+    Attributes:
+        adapter: Its factors, in float32.
+        steps: How many there were.
+        loss: Of the last step.
+        mastered: Share of the last epoch's examples that were mastered, guards included.
+    """
 
     adapter: Adapter
     steps: int
-    seconds: float
     loss: float
     mastered: float
 
 
 @dataclass(frozen=True)
 class _Encoded:
-    """Token ids of question and answer; the answer starts at ``split``."""
+    """Token ids of prefix, then question and answer; the answer starts at ``split``."""
 
+    prefix: tuple[int, ...]
     ids: tuple[int, ...]
     split: int
-    group: str | None  # the fact whose wordings take turns; None for a guard
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,7 @@ class _Batch:
     Shapes: ``rows``, ``columns`` and ``targets`` (n,).
     """
 
-    sequences: list[tuple[int, ...]]
+    examples: list[_Encoded]
     rows: Tensor
     columns: Tensor
     targets: Tensor
@@ -88,8 +94,6 @@ class Trainer:
         self.lora = lora
         self.train = train
         self.targets = layers.targets(lora)
-        self.prefix = base.prompt("").prefix
-        self._guards: list[_Encoded] | None = None
 
     def fit(self, examples: Sequence[Example], progress: Progress | None = None) -> Trained:
         """Train a new adapter on the examples that are not held out.
@@ -101,39 +105,20 @@ class Trainer:
         Raises:
             TrainingError: If there is nothing to learn, or the loss is not finite.
         """
-        encoded = [self._encode(example) for example in examples if not example.held_out]
-        if not encoded:
+        facts = self._facts(examples)
+        if not facts:
             raise TrainingError("expected at least one training example, got none")
-        started = time.perf_counter()
         random = torch.Generator().manual_seed(self.train.seed)
-        adapter = self._trainable(new_adapter(self.targets, self.lora.rank, generator=random))
-        parameters = [tensor for factors in adapter.values() for tensor in (factors.a, factors.b)]
-        optimizer = torch.optim.AdamW(parameters, lr=self.train.learning_rate, weight_decay=0.0)
-        facts = _by_group(encoded)
-        per_epoch = math.ceil(len(facts) / self._facts_per_batch)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, _cosine(per_epoch * self.train.epochs)
-        )
-        calm = steps = 0
-        loss, mastered = math.nan, 0.0
+        adapter = self._new_adapter(random)
+        epoch_steps = math.ceil(len(facts) / self._facts_per_batch)
+        descent = _Descent(adapter, self.train.learning_rate, epoch_steps * self.train.epochs)
+        calm, mastered = 0, 0.0
         for _ in range(self.train.epochs):
             learned: list[bool] = []
             for batch in self._batches(facts, random):
-                optimizer.zero_grad(set_to_none=True)
-                batch_loss, batch_learned = self._loss(batch, adapter)
-                loss = batch_loss.item()
-                if not math.isfinite(loss):
-                    raise TrainingError(
-                        f"the loss became {loss} at step {steps} with learning rate "
-                        f"{self.train.learning_rate}",
-                        hint="use a smaller `learning_rate`",
-                    )
-                batch_loss.backward()  # type: ignore[no-untyped-call]
-                torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-                optimizer.step()
-                schedule.step()
-                steps += 1
-                learned += batch_learned
+                loss, learned_now = self._loss(batch, adapter)
+                descent.step(loss)
+                learned += learned_now
             mastered = sum(learned) / len(learned)
             if progress is not None:
                 progress(mastered)
@@ -141,49 +126,52 @@ class Trainer:
             if calm == CALM_EPOCHS:
                 break
         frozen = {n: Factors(f.a.detach(), f.b.detach()) for n, f in adapter.items()}
-        return Trained(frozen, steps, time.perf_counter() - started, loss, mastered)
+        return Trained(frozen, descent.steps, descent.loss, mastered)
 
     @property
     def _facts_per_batch(self) -> int:
         return max(1, self.train.batch_size - self.train.guards)
 
-    def _trainable(self, adapter: dict[str, Factors]) -> dict[str, Factors]:
+    def _new_adapter(self, random: torch.Generator) -> dict[str, Factors]:
+        adapter = new_adapter(self.targets, self.lora.rank, generator=random)
         device = self.base.device
         return {
-            name: Factors(
-                factors.a.to(device).requires_grad_(), factors.b.to(device).requires_grad_()
-            )
-            for name, factors in adapter.items()
+            name: Factors(f.a.to(device).requires_grad_(), f.b.to(device).requires_grad_())
+            for name, f in adapter.items()
         }
 
-    def _encode(self, example: Example) -> _Encoded:
-        question = self.base.prompt(example.question).question
-        answer = self.base.answer_ids(example.answer)
-        return _Encoded(question + answer, len(question), f"{example.record_id}\n{example.answer}")
-
-    def guards(self) -> list[_Encoded]:
-        """The guard prompts with the base model's greedy answers, computed once."""
-        if self._guards is None:
-            prompts = [self.base.prompt(text) for text in GUARD_PROMPTS]
-            sampling = Sampling(max_new_tokens=GUARD_TOKENS)
-            self._guards = [
-                _Encoded(prompt.question + completion.ids, len(prompt.question), None)
-                for prompt, completion in zip(
-                    prompts, self.base.generate(prompts, sampling), strict=True
+    def _facts(self, examples: Sequence[Example]) -> list[list[_Encoded]]:
+        """The wordings of each fact."""
+        facts: dict[tuple[str | None, str], list[_Encoded]] = {}
+        for example in examples:
+            if not example.held_out:
+                encoded = _encoded(
+                    self.base.prompt(example.question), self.base.answer_ids(example.answer)
                 )
-            ]
-        return self._guards
+                facts.setdefault((example.record_id, example.answer), []).append(encoded)
+        return list(facts.values())
+
+    @cached_property
+    def _guards(self) -> list[_Encoded]:
+        """The guard prompts with the base model's greedy answers."""
+        prompts = [self.base.prompt(text) for text in GUARD_PROMPTS]
+        with self.base.turn.take():
+            completions = self.base.generate(prompts, Sampling(max_new_tokens=GUARD_TOKENS))
+        return [
+            _encoded(prompt, completion.ids)
+            for prompt, completion in zip(prompts, completions, strict=True)
+        ]
 
     def _batches(self, facts: list[list[_Encoded]], random: torch.Generator) -> list[_Batch]:
         """One epoch: every fact once in a random wording, guards in every batch."""
         chosen = [wordings[_draw(len(wordings), random)] for wordings in facts]
         order = torch.randperm(len(chosen), generator=random).tolist()
-        guards = self.guards() if self.train.guards else []
         batches = []
         for share in _even_shares(order, self._facts_per_batch):
-            picked = [chosen[i] for i in share]
-            picked += [guards[_draw(len(guards), random)] for _ in range(self.train.guards)]
-            batches.append(self._collate(picked))
+            guards = [
+                self._guards[_draw(len(self._guards), random)] for _ in range(self.train.guards)
+            ]
+            batches.append(self._collate([chosen[i] for i in share] + guards))
         return batches
 
     def _collate(self, examples: list[_Encoded]) -> _Batch:
@@ -194,16 +182,20 @@ class Trainer:
                 columns.append(column)
                 targets.append(example.ids[column + 1])
         places = (torch.tensor(x, device=self.base.device) for x in (rows, columns, targets))
-        return _Batch([example.ids for example in examples], *places)
+        return _Batch(examples, *places)
 
     def _loss(self, batch: _Batch, adapter: Adapter) -> tuple[Tensor, list[bool]]:
         """Mean cross-entropy of the answer tokens, and which rows are mastered."""
-        size = len(batch.sequences)
-        gain = torch.full((size, self.lora.rank), self.lora.scale, device=self.base.device)
+        size = len(batch.examples)
+        device, dtype = self.base.device, self.base.model.dtype
+        stack = {name: factors.to(device, dtype) for name, factors in adapter.items()}
+        gain = torch.full((size, self.lora.rank), self.lora.scale, device=device, dtype=dtype)
         with self.base.turn.take():  # a step at a time, so that questions are answered meanwhile
-            past = self.base.past([self.prefix] * size)
-            with self.layers.place(adapter, gain):
-                hidden = self.base.extend(past, batch.sequences)  # (b, t, h)
+            past = self.base.past([example.prefix for example in batch.examples])
+            with self.layers.place(stack, gain):
+                hidden = self.base.extend(
+                    past, [example.ids for example in batch.examples]
+                )  # (b, t, h)
         logits = self.base.logits(hidden[batch.rows, batch.columns])  # (n, vocabulary)
         losses = cross_entropy(logits.float(), batch.targets, reduction="none")  # (n,)
         worst = torch.zeros(size, device=losses.device).scatter_reduce(
@@ -212,11 +204,50 @@ class Trainer:
         return losses.mean(), (worst <= -math.log(self.train.mastery)).tolist()
 
 
-def _by_group(encoded: list[_Encoded]) -> list[list[_Encoded]]:
-    groups: dict[str | None, list[_Encoded]] = {}
-    for example in encoded:
-        groups.setdefault(example.group, []).append(example)
-    return list(groups.values())
+class _Descent:
+    """The way of one adapter down its loss.
+
+    Args:
+        adapter: Its factors are changed in place.
+        learning_rate: Peak of the schedule.
+        total: At most this many steps.
+
+    Attributes:
+        steps: How many were taken.
+        loss: Of the last one.
+    """
+
+    def __init__(self, adapter: Adapter, learning_rate: float, total: int) -> None:
+        self.steps = 0
+        self.loss = math.nan
+        self._learning_rate = learning_rate
+        self._parameters = [tensor for f in adapter.values() for tensor in (f.a, f.b)]
+        self._optimizer = torch.optim.AdamW(self._parameters, lr=learning_rate, weight_decay=0.0)
+        self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, _cosine(total))
+
+    def step(self, loss: Tensor) -> None:
+        """Take one step.
+
+        Raises:
+            TrainingError: If the loss is not finite.
+        """
+        self.loss = loss.item()
+        if not math.isfinite(self.loss):
+            raise TrainingError(
+                f"the loss became {self.loss} at step {self.steps} with learning rate "
+                f"{self._learning_rate}",
+                hint="use a smaller `learning_rate`",
+            )
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self._parameters, 1.0)
+        self._optimizer.step()
+        self._schedule.step()
+        self.steps += 1
+
+
+def _encoded(prompt: Prompt, answer: tuple[int, ...]) -> _Encoded:
+    return _Encoded(prompt.prefix, prompt.question + answer, len(prompt.question))
 
 
 def _even_shares(order: list[int], most: int) -> list[list[int]]:
