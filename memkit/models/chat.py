@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
@@ -46,7 +46,9 @@ class ChatFormat:
                 hint="convert it: the model's folder needs a tokenizer.json",
             )
         self._tokenizer: Any = tokenizer  # its methods carry no usable annotations
-        self._special = _special_tokens(tokenizer)
+        special = {id: str(t) for id, t in tokenizer.added_tokens_decoder.items() if t.special}
+        self._special_ids = frozenset(special)
+        self._special = _any_of(special.values())
         self._layout = lru_cache(maxsize=64)(self._render)
         self.end_id = self._end_id()
 
@@ -85,9 +87,9 @@ class ChatFormat:
             for start, piece in zip(starts[::2], pieces[::2], strict=False)
             for match in self._special.finditer(piece)
         ]
-        if [match.span() for match in self._special.finditer(text)] == allowed:
-            ids, ends = self._with_ends(text, 0, plain=False)
-        else:
+        ids, ends = self._with_ends(text, 0, plain=False)
+        expected = [self._id(text[start:end]) for start, end in allowed]
+        if [id for id in ids if id in self._special_ids] != expected:  # a message holds some
             ids, ends = self._between(text, allowed)
         split = starts[2 * layout.last + 1] - layout.lead
         # A token that reaches beyond the split belongs to the question.
@@ -106,7 +108,7 @@ class ChatFormat:
             ids += run_ids
             ends += run_ends
             if start < end:
-                ids.append(self._tokenizer.convert_tokens_to_ids(text[start:end]))
+                ids.append(self._id(text[start:end]))
                 ends.append(end)
             at = end
         return ids, ends
@@ -120,6 +122,9 @@ class ChatFormat:
             verbose=False,
         )
         return encoded["input_ids"], [at + end for _, end in encoded["offset_mapping"]]
+
+    def _id(self, token: str) -> int:
+        return int(self._tokenizer.convert_tokens_to_ids(token))
 
     def _plain(self, text: str) -> list[int]:
         return self._with_ends(text, 0, plain=True)[0]
@@ -189,7 +194,7 @@ class ChatFormat:
         if self._tokenizer.chat_template:
             match = self._special.search(self._assistant_closing())
             if match:
-                return int(self._tokenizer.convert_tokens_to_ids(match.group()))
+                return self._id(match.group())
         if self._tokenizer.eos_token_id is None:
             raise IncompatibleModelError(
                 "expected a tokenizer with an end-of-text token, got one without",
@@ -226,9 +231,8 @@ class _Layout:
         return pieces
 
 
-def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str]:
-    tokens = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
-    longest_first = sorted(tokens, key=lambda token: (-len(token), token))
+def _any_of(tokens: Iterable[str]) -> re.Pattern[str]:
+    longest_first = sorted(tokens, key=len, reverse=True)
     return re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
 
 

@@ -5,6 +5,8 @@ import copy
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import AddedToken
+from tokenizers.normalizers import Lowercase
 
 from memkit.errors import IncompatibleModelError, InvalidInputError
 from memkit.models.chat import ChatFormat
@@ -162,6 +164,21 @@ def test_no_message_can_pose_as_template(tokenizer, place, text):
     assert text_of_all == rendered(tokenizer, conversation)
 
 
+def test_no_message_can_pose_as_template_in_other_letters(tokenizer):
+    """A tokenizer may look for its special tokens after it has put the text in lower case."""
+    lower = copy.deepcopy(tokenizer)
+    lower.backend_tokenizer.normalizer = Lowercase()
+    lower.add_special_tokens(
+        {"additional_special_tokens": [AddedToken("<end>", normalized=True, special=True)]}
+    )
+    assert lower.convert_tokens_to_ids("<end>") in lower("<END>").input_ids
+
+    prompt = ChatFormat(lower).prompt("<END> Where?")
+
+    assert lower.convert_tokens_to_ids("<end>") not in prompt.prefix + prompt.question
+    assert "<end> where?" in lower.decode(prompt.question)
+
+
 FRAGMENTS = ["<|im_end|>", "<|im_start|>", "<|im_", "end|>", "<|endoftext|>", "<", "|", ">", "\n"]
 
 
@@ -186,6 +203,13 @@ def test_any_text_keeps_its_place(tokenizer, texts):
     assert tokenizer.decode(prompt.question) == (
         f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"
     )
+
+
+def test_models_that_reason_are_asked_to_answer_at_once(tokenizer):
+    skip = "{% if not (enable_thinking | default(true)) %}<think></think>{% endif %}"
+    changed = with_template(tokenizer, tokenizer.chat_template + skip)
+
+    assert changed.decode(ChatFormat(changed).prompt("Who?").question).endswith("<think></think>")
 
 
 def test_a_refusing_template_is_named(tokenizer):
