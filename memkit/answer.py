@@ -12,7 +12,12 @@ from memkit.types import Answer, Recall, Route
 
 # What the base model is told when there is evidence. Without evidence it gets its own default
 # system message, which is also the prefix that adapters are trained behind.
-SYSTEM = "Answer the question in as few words as possible, using the facts below.\n\n{evidence}"
+SYSTEM = """\
+You are a helpful assistant. Here is what you know:
+
+{evidence}
+
+Answer with the facts above."""
 
 PlaceAdapters = Callable[[Sequence[Route]], AbstractContextManager[None]]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -19,7 +18,7 @@ class Assembled:
 
     Attributes:
         text: Ready to be put into a prompt; empty if nothing fits.
-        hits: The passages in it, in the order of their numbers.
+        hits: The passages in it, best first.
         turns: The turns in it, oldest first.
         tokens: How many tokens ``text`` takes.
         omitted: How many passages and turns did not fit.
@@ -38,8 +37,10 @@ def assemble(
     """Choose passages and turns that fit, and write them down.
 
     Passages are taken best first, and one that does not fit whole gives way to smaller ones
-    behind it. Turns are taken newest first, without gaps. Half of the budget is the turns',
-    the rest the passages'; room that the passages leave goes to older turns.
+    behind it. They are written best last, nearest to the question: small models answer from
+    what they read last (docs/decisions/0003-evidence-in-the-prompt.md). Turns are taken newest
+    first, without gaps. Half of the budget is the turns', the rest the passages'; room that the
+    passages leave goes to older turns.
 
     Args:
         evidence: What the backends contributed, turns oldest first; of several passages of a
@@ -78,7 +79,7 @@ class _Draft:
     def __init__(self, count: Callable[[str], int]) -> None:
         self._count = count
         self._spent = 0
-        self._taken: Counter[type] = Counter()
+        self._taken: set[type] = set()
         self.pieces: list[tuple[Hit | Turn, str, int]] = []  # with its line and its tokens
 
     @property
@@ -95,13 +96,12 @@ class _Draft:
         """Choose a passage or turn if the draft keeps to ``limit`` tokens with it."""
         if self._spent >= limit:
             return False
-        number = self._taken[type(item)] + 1
-        line, header = _line(item, number), _header(item) if number == 1 else ""
+        line, header = _line(item), "" if type(item) in self._taken else _header(item)
         cost = self._count(f"{header}\n{line}")
         if self._spent + cost > limit:
             return False
         self._spent += cost
-        self._taken[type(item)] += 1
+        self._taken.add(type(item))
         self.pieces.append((item, line, cost))
         return True
 
@@ -126,13 +126,16 @@ class _Draft:
     def _text(self) -> str:
         facts = [line for item, line, _ in self.pieces if isinstance(item, Hit)]
         turns = [line for item, line, _ in self.pieces if isinstance(item, Turn)]
-        sections = [[FACTS, *facts] if facts else [], [TURNS, *reversed(turns)] if turns else []]
+        sections = [
+            [FACTS, *reversed(facts)] if facts else [],
+            [TURNS, *reversed(turns)] if turns else [],
+        ]
         return "\n\n".join("\n".join(section) for section in sections if section)
 
 
-def _line(item: Hit | Turn, number: int) -> str:
+def _line(item: Hit | Turn) -> str:
     if isinstance(item, Hit):
-        return f"[{number}] {item.text.strip()}"
+        return f"- {item.text.strip()}"
     return f"{item.role}: {item.content.strip()}"
 
 

@@ -16,7 +16,7 @@ from typing import TextIO
 
 from memkit.demo.company import Company
 from memkit.demo.scores import Score, measurements, print_table, score
-from memkit.evals.report import write_report
+from memkit.report import write_report
 from memkit.lora.consolidate import Recipe
 from memkit.lora.spec import TrainSpec
 from memkit.memory import Memory

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
-from memkit.evals.report import Measurement
+from memkit.report import Measurement
 from memkit.lora.verify import same_answer
 from memkit.types import Answer
 

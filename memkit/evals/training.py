@@ -15,7 +15,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from memkit.demo.company import Company
-from memkit.evals.report import Measurement, write_report
+from memkit.report import Measurement, write_report
 from memkit.lora.bank import AdapterBank
 from memkit.lora.layers import AdapterLayers
 from memkit.lora.spec import LoraSpec, TrainSpec

@@ -19,7 +19,7 @@ FLOORS = {
     3: {"rag", "buffer", "models", "forget"},
     4: {"lora", "routing", "answer"},
     5: {"wiring", "reading", "writing", "memory"},
-    6: {"aio", "evals", "demo"},
+    6: {"aio", "evals", "demo", "report"},
     7: {"cli", "__main__", "__init__"},
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}

@@ -43,8 +43,8 @@ def test_the_format():
     assembled = assemble([BOTH], budget=100, count=words)
     assert assembled.text == (
         "Facts:\n"
-        "[1] The badge number is 4471.\n"
-        "[2] The archive is closed.\n"
+        "- The archive is closed.\n"
+        "- The badge number is 4471.\n"
         "\n"
         "Conversation so far:\n"
         "user: Hello\n"
@@ -57,7 +57,7 @@ def test_the_format():
 
 def test_passages_alone_and_turns_alone():
     only_hits = assemble([Evidence(hits=BOTH.hits[:1])], budget=99, count=words)
-    assert only_hits.text == "Facts:\n[1] The badge number is 4471."
+    assert only_hits.text == "Facts:\n- The badge number is 4471."
     only_turns = assemble([Evidence(turns=BOTH.turns[:1])], budget=99, count=words)
     assert only_turns.text == "Conversation so far:\nuser: Hello"
 
@@ -72,16 +72,16 @@ def test_no_budget_omits_everything():
     assert (assembled.text, assembled.tokens, assembled.omitted) == ("", 0, 4)
 
 
-def test_the_budget_includes_headers_and_numbers():
+def test_the_budget_includes_headers_and_dashes():
     one = [Evidence(hits=BOTH.hits[:1])]
-    assert assemble(one, budget=7, count=words).tokens == 7  # Facts: [1] and five words
+    assert assemble(one, budget=7, count=words).tokens == 7  # "Facts:", the dash and five words
     assert assemble(one, budget=6, count=words).omitted == 1
 
 
 def test_a_passage_that_does_not_fit_gives_way_to_smaller_ones():
     found = Evidence(hits=(hit("r1", "a b"), hit("r2", "c " * 50), hit("r3", "d e")))
     assembled = assemble([found], budget=10, count=words)
-    assert assembled.text == "Facts:\n[1] a b\n[2] d e"
+    assert assembled.text == "Facts:\n- d e\n- a b"
     assert [hit.id for hit in assembled.hits] == ["r1", "r3"]
     assert assembled.omitted == 1
 
@@ -155,7 +155,7 @@ def test_never_over_budget_and_nothing_unaccounted_for(facts, talk, budget, coun
     assert [h for h in found.hits if h in assembled.hits] == list(assembled.hits)
     assert assembled.turns == found.turns[len(talk) - len(assembled.turns) :]
     for number, chosen in enumerate(assembled.hits, start=1):
-        assert f"[{number}] {chosen.text.strip()}" in assembled.text
+        assert f"- {chosen.text.strip()}" in assembled.text
     for chosen in assembled.turns:
         assert f"user: {chosen.content.strip()}" in assembled.text
 
