@@ -16,11 +16,11 @@ from typing import TextIO
 
 from memkit.demo.company import Company
 from memkit.demo.scores import Score, measurements, print_table, score
-from memkit.report import write_report
 from memkit.lora.consolidate import Recipe
 from memkit.lora.spec import TrainSpec
 from memkit.memory import Memory
 from memkit.protocols import Sampling
+from memkit.report import write_report
 from memkit.types import Answer, Draft, Record
 
 SIZES = {True: (12, 3), False: (36, 5)}  # quick or not: facts, handbook paragraphs

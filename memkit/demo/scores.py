@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
-from memkit.report import Measurement
 from memkit.lora.verify import same_answer
+from memkit.report import Measurement
 from memkit.types import Answer
 
 

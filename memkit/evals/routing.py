@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memkit.demo.company import Company
-from memkit.report import Measurement, write_report
 from memkit.lora.capacity import RECORDS_PER_MODULE
 from memkit.models.embedder import SentenceEmbedder
 from memkit.protocols import Embedder
+from memkit.report import Measurement, write_report
 
 FACTS = 320
 

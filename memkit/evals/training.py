@@ -15,7 +15,6 @@ from pathlib import Path
 from tqdm import tqdm
 
 from memkit.demo.company import Company
-from memkit.report import Measurement, write_report
 from memkit.lora.bank import AdapterBank
 from memkit.lora.layers import AdapterLayers
 from memkit.lora.spec import LoraSpec, TrainSpec
@@ -24,6 +23,7 @@ from memkit.lora.train import Trainer
 from memkit.lora.verify import same_answer
 from memkit.models.base import BaseModel
 from memkit.protocols import Example, Sampling
+from memkit.report import Measurement, write_report
 from memkit.types import Record
 
 FACTS = 16

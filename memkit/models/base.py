@@ -7,7 +7,6 @@ import json
 from collections import OrderedDict
 from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -29,6 +28,7 @@ from memkit.models import decode
 from memkit.models.chat import ChatFormat, Message
 from memkit.models.convert import converted
 from memkit.models.find import find_base
+from memkit.models.past import Past
 from memkit.models.quiet import quiet
 from memkit.models.turn import Turn
 from memkit.protocols import GREEDY, Completion, Prompt, Sampling
@@ -36,26 +36,6 @@ from memkit.protocols import GREEDY, Completion, Prompt, Sampling
 _MAX_CACHED_TOKENS = 4096  # SmolLM2-135M takes 45 KiB a token in float32: 180 MiB
 
 Layers = list[tuple[Tensor, Tensor]]  # keys and values, each (1, heads, tokens, head_dim)
-
-
-@dataclass
-class Past:
-    """What the rows of a batch have been fed so far.
-
-    The rows lie in columns, every part padded on the right, so that there may be holes between
-    the parts of a row; the mask tells which columns count, and positions skip the holes::
-
-        prefix | hole | question | hole | answer, one column a step
-
-    Attributes:
-        cache: Keys and values, one column per column of ``mask``.
-        mask: Shape ``(rows, columns)``, 1 where a token is, 0 in holes.
-        lengths: Shape ``(rows,)``, tokens so far: the position of the next one.
-    """
-
-    cache: DynamicCache
-    mask: Tensor
-    lengths: Tensor
 
 
 class BaseModel:

@@ -5,23 +5,46 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopPLogitsWarper
 
 from memkit.errors import InvalidInputError
+from memkit.models.past import Past
 from memkit.protocols import Completion, Prompt, Sampling
-
-if TYPE_CHECKING:
-    from memkit.models.base import BaseModel
 
 Adapters = AbstractContextManager[object] | None
 
 
+class Reader(Protocol):
+    """What decoding needs of a model; `memkit.models.base.BaseModel` has it."""
+
+    name: str
+    context: int | None
+    stop_ids: frozenset[int]
+    device: torch.device
+
+    def past(self, prefixes: Sequence[tuple[int, ...]]) -> Past:
+        """Encode one prefix per row."""
+        ...
+
+    def extend(self, past: Past, sequences: Sequence[Sequence[int]]) -> Tensor:
+        """Feed every row its next tokens; hidden states, shape ``(rows, longest, hidden)``."""
+        ...
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Scores of the next token, shape ``(n, vocab)``."""
+        ...
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of token ids."""
+        ...
+
+
 def generate(
-    base: BaseModel, prompts: Sequence[Prompt], sampling: Sampling, adapters: Adapters
+    base: Reader, prompts: Sequence[Prompt], sampling: Sampling, adapters: Adapters
 ) -> list[Completion]:
     """One completion per prompt; see `memkit.protocols.Generator.generate`."""
     check(base, prompts, sampling)
@@ -37,9 +60,7 @@ def generate(
     return [Completion(text=row.text(), ids=tuple(row.ids)) for row in rows]
 
 
-def stream(
-    base: BaseModel, prompt: Prompt, sampling: Sampling, adapters: Adapters
-) -> Generator[str]:
+def stream(base: Reader, prompt: Prompt, sampling: Sampling, adapters: Adapters) -> Generator[str]:
     """Pieces of one completion; see `memkit.protocols.Generator.stream`."""
     row = _Row(base, sampling.stop)
     sent = 0
@@ -57,7 +78,7 @@ def stream(
         yield rest
 
 
-def check(base: BaseModel, prompts: Sequence[Prompt], sampling: Sampling) -> None:
+def check(base: Reader, prompts: Sequence[Prompt], sampling: Sampling) -> None:
     """Refuse a request that the model cannot serve, before anything is computed."""
     if sampling.max_new_tokens < 1:
         raise InvalidInputError(
@@ -85,7 +106,7 @@ def check(base: BaseModel, prompts: Sequence[Prompt], sampling: Sampling) -> Non
 
 
 def _steps(
-    base: BaseModel, prompts: Sequence[Prompt], sampling: Sampling, adapters: Adapters
+    base: Reader, prompts: Sequence[Prompt], sampling: Sampling, adapters: Adapters
 ) -> Generator[list[int]]:
     """Yield the next token of every row, until `max_new_tokens` or the consumer has enough."""
     choose = _Chooser(sampling, rows=len(prompts))
@@ -134,7 +155,7 @@ class _Chooser:
 class _Row:
     """The answer of one row as far as it has come."""
 
-    def __init__(self, base: BaseModel, stop: Sequence[str]) -> None:
+    def __init__(self, base: Reader, stop: Sequence[str]) -> None:
         self.ids: list[int] = []
         self.done = False
         self._base = base
