@@ -24,5 +24,6 @@ def test_the_quick_demo_shows_everything(tmp_path):
     report = json.loads(figures.read_text())
     exact = {r["case"]: r["value"] for r in report["results"] if r["metric"] == "exact_match"}
     assert {"base", "rag", "LoRA routed", "LoRA oracle", "LoRA + rag"} <= exact.keys()
-    assert exact["LoRA routed"] >= 0.9 > 0.1 >= exact["base"]
+    assert exact["LoRA routed"] >= 0.9
+    assert exact["base"] <= 0.1
     assert [path.name for path in tmp_path.iterdir()] == ["demo.json"]
