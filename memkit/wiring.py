@@ -164,13 +164,13 @@ class Parts:
     @cached_property
     def counter(self) -> tuple[str, CountTokens]:
         """What counts the tokens of a budget: its name and the function."""
-        from memkit.models.tokens import load_tokenizer
-
         given = self.config.base_model
         if self.config.count_tokens is not None:
             return "count_tokens", self.config.count_tokens
         if not (given is None or isinstance(given, str | Path)):
             return given.name, given.count
+        from memkit.models.tokens import load_tokenizer
+
         try:
             return "the base model's tokenizer", load_tokenizer(given).count
         except ModelUnavailableError as exc:
@@ -254,9 +254,9 @@ class Parts:
         self.ledger.close()
 
     def _embedder(self) -> Embedder:
+        given = self.config.embedder
+        if not (given is None or isinstance(given, str | Path)):
+            return given
         from memkit.models.embedder import SentenceEmbedder
 
-        given = self.config.embedder
-        if given is None or isinstance(given, str | Path):
-            return SentenceEmbedder.load(given)
-        return given
+        return SentenceEmbedder.load(given)

@@ -1,6 +1,7 @@
 """Shared by all tests: no network, and models that are made or loaded once."""
 
 import os
+import shutil
 
 # Read when the libraries are imported, so set before any test module is.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -19,6 +20,17 @@ def tiny():
     return tiny_llama()
 
 
+@pytest.fixture
+def one_thread():
+    """Train small models on one thread: several would spend their time waiting for each other."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def smollm2():
     """The default base model, converted into the user's own cache if it is not yet."""
@@ -33,3 +45,85 @@ def minilm():
     from memkit.models.embedder import SentenceEmbedder
 
     return SentenceEmbedder.load(device="cpu")
+
+
+BADGES = {"Nora": 4471, "Emil": 1234, "Tara": 9876, "Owen": 5555,
+          "Lena": 3141, "Hugo": 2718, "Mira": 1618, "Anton": 1414}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def badges():
+    """Eight facts that the tiny model can learn by heart, four to a module."""
+    from memkit.types import Draft
+
+    return [
+        Draft(f"The badge number of {name} is {number}.",
+              f"What is the badge number of {name}?", str(number), id=name)
+        for name, number in BADGES.items()
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def recipe():
+    """Trains four facts into the tiny model within a second."""
+    from memkit.lora.consolidate import Recipe
+    from memkit.lora.spec import LoraSpec, TrainSpec
+
+    return Recipe(
+        lora=LoraSpec(rank=16, layers=(0, 1)),
+        train=TrainSpec(epochs=150, batch_size=2, learning_rate=1e-2, guards=0),
+        records_per_module=4,
+        reworded_bar=0.0,
+        progress=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def opener(tiny, recipe):
+    """Opens a memory with small models, other options as given."""
+    from memkit import Memory
+    from memkit.testing import HashingEmbedder
+
+    def open_memory(path, **options):
+        small = {"base_model": tiny, "embedder": HashingEmbedder(), "recipe": recipe}
+        return Memory.open(path, **(small | options))
+
+    return open_memory
+
+
+@pytest.fixture
+def open_memory(opener):
+    """`opener`, for memories that are closed when the test is over."""
+    opened = []
+
+    def open_and_note(path, **options):
+        opened.append(opener(path, **options))
+        return opened[-1]
+
+    yield open_and_note
+    for memory in opened:
+        memory.close()
+
+
+@pytest.fixture
+def memory(tmp_path, open_memory):
+    """An empty memory with all backends."""
+    return open_memory(tmp_path / "agent.mem")
+
+
+@pytest.fixture(scope="session")
+def trained_directory(tmp_path_factory, opener, badges):
+    """The facts of `badges`, held by the modules m0001 and m0002; to be copied, not changed."""
+    directory = tmp_path_factory.mktemp("trained") / "agent.mem"
+    with opener(directory) as memory:
+        memory.add(badges)
+        report = memory.consolidate()
+        assert len(report.held) == len(badges)
+    return directory
+
+
+@pytest.fixture
+def trained(tmp_path, trained_directory, open_memory):
+    """An open copy of `trained_directory`."""
+    shutil.copytree(trained_directory, tmp_path / "trained.mem")
+    return open_memory(tmp_path / "trained.mem")

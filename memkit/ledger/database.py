@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from memkit.errors import InvalidInputError, StorageError
-from memkit.ledger.failures import busy, mapped
+from memkit.ledger.failures import busy, mapped, read_only
 
 Row = tuple[Any, ...]
 
@@ -80,6 +80,8 @@ class Database:
             ReadOnlyError: If the ledger was opened for reading.
         """
         with self._usable() as connection:
+            if self.read_only:
+                raise read_only(self.path, "it was opened for reading")
             if connection.in_transaction:
                 yield
                 return

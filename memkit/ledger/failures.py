@@ -61,6 +61,14 @@ def busy(path: Path, wait: float) -> BusyError:
     )
 
 
+def read_only(path: Path, why: object) -> ReadOnlyError:
+    """Say that a database cannot be written to."""
+    return ReadOnlyError(
+        f"{str(path)!r} cannot be opened or written to: {why}",
+        "Check the owner and permissions of the directory, and how it is mounted.",
+    )
+
+
 def _translate(exc: sqlite3.Error, path: Path, wait: float) -> MemkitError:
     code = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if code in _BUSY:
@@ -71,10 +79,7 @@ def _translate(exc: sqlite3.Error, path: Path, wait: float) -> MemkitError:
             "Free some space and try again.",
         )
     if code in _READ_ONLY:
-        return ReadOnlyError(
-            f"{str(path)!r} cannot be opened or written to: {exc}",
-            "Check the owner and permissions of the directory, and how it is mounted.",
-        )
+        return read_only(path, exc)
     if code in _CORRUPT:
         return CorruptFileError(
             f"expected a readable ledger in {str(path)!r}: {exc}",

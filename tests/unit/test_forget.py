@@ -1,0 +1,380 @@
+"""`forget`: what is erased is in no table, no file, no cache and no weight any more."""
+
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from memkit import forget
+from memkit.errors import InvalidInputError, RecordNotFoundError, TrainingError
+from memkit.forget import destroy, found_in_files
+from memkit.lora.train import Trainer
+from memkit.types import Draft
+
+NORA = "What is the badge number of Nora?"
+EMIL = "What is the badge number of Emil?"
+TRACES = ("Nora", "4471")
+
+
+def traces(directory, *texts):
+    """Files that hold one of the texts, in any usual encoding, whole or lower-cased."""
+    return [
+        (path.name, text)
+        for path in directory.rglob("*")
+        if path.is_file()
+        for text in texts
+        for spelling in (text, text.lower())
+        for encoding in ("utf-8", "utf-16-le", "utf-16-be")
+        if spelling.encode(encoding) in path.read_bytes()
+    ]
+
+
+@pytest.fixture
+def directory(tmp_path, trained):
+    return tmp_path / "trained.mem"
+
+
+def adapters(directory):
+    return sorted(path.name for path in (directory / "adapters").iterdir())
+
+
+# -- by id, with the weights
+
+
+def test_the_weights_are_trained_anew_without_it(trained, directory):
+    before = adapters(directory)
+    receipt = trained.forget("Nora")
+    assert receipt.records == ("Nora",)
+    assert (receipt.versions, receipt.turns) == (1, 0)
+    assert (receipt.retrained, receipt.dropped, receipt.demoted) == (("m0001 v2",), (), ())
+    assert set(receipt.files) == {f"adapters/{before[0]}", "index/dense.faiss"}
+    assert receipt.checks == {
+        "no record or version is left": True,
+        "no adapter was trained on them": True,
+        "no file holds their texts": True,
+    }
+    for line in ("forgotten records   Nora", "modules retrained   m0001 v2", "texts          yes"):
+        assert line in str(receipt)
+    assert traces(directory, *TRACES) == []
+    assert before[0] not in adapters(directory)
+    assert len(adapters(directory)) == 2
+    with pytest.raises(RecordNotFoundError, match="no record has the id 'Nora'"):
+        trained.get("Nora")
+    assert "Nora" not in {hit.id for hit in trained.search(NORA, k=10)}
+    answer = trained.ask(NORA, budget=0)
+    assert "4471" not in answer.text
+    assert "Nora" not in {fact.record_id for fact in answer.route.support}
+    for question, expected in ((EMIL, "1234"), ("What is the badge number of Hugo?", "2718")):
+        assert trained.ask(question, budget=0).text == expected
+
+
+def test_without_retraining_the_module_is_dropped_and_the_rest_left_to_rag(trained, directory):
+    receipt = trained.forget("Nora", retrain=False)
+    assert (receipt.retrained, receipt.dropped) == ((), ("m0001",))
+    assert set(receipt.demoted) == {"Emil", "Tara", "Owen"}
+    assert all(receipt.checks.values())
+    assert [module.name for module in trained.modules()] == ["m0002"]
+    assert len(adapters(directory)) == 1
+    assert not trained.ask(EMIL, budget=0).route
+    assert trained.search(EMIL)[0].id == "Emil"
+    report = trained.consolidate()
+    assert set(report.held + report.missed) == {"Emil", "Tara", "Owen"}
+    assert "4471" not in trained.ask(NORA, budget=0).text
+    assert traces(directory, *TRACES) == []
+
+
+def test_a_module_of_nothing_else_is_gone(trained, directory):
+    receipt = trained.forget(["Lena", "Hugo", "Mira", "Anton", "Lena"])
+    assert receipt.records == ("Lena", "Hugo", "Mira", "Anton")
+    assert (receipt.retrained, receipt.dropped, receipt.demoted) == ((), ("m0002",), ())
+    assert [module.name for module in trained.modules()] == ["m0001"]
+    assert trained.ask(NORA, budget=0).text == "4471"
+    assert traces(directory, "Lena", "Hugo", "Mira", "Anton") == []
+
+
+def test_an_older_version_in_the_weights_counts(trained, directory):
+    trained.update("Nora", "The badge number of Nora is 7777.", answer="7777")
+    assert trained.consolidate().held == ("Nora",)
+    assert traces(directory, "4471")
+    receipt = trained.forget("Nora")
+    assert receipt.versions == 2
+    assert all(receipt.checks.values())
+    # m0001 held the old version, m0003 the new one and nothing else.
+    assert receipt.retrained == ("m0001 v2",)
+    assert receipt.dropped == ("m0003",)
+    assert traces(directory, *TRACES, "7777") == []
+
+
+def test_a_record_that_no_module_was_trained_on_leaves_the_modules_alone(trained, directory):
+    record = trained.add("Xylophone lessons are on Thursdays.")
+    before = adapters(directory)
+    receipt = trained.forget(record.id)
+    assert (receipt.retrained, receipt.dropped, receipt.demoted) == ((), (), ())
+    assert receipt.files == ("index/dense.faiss",)
+    assert adapters(directory) == before
+    assert traces(directory, "Xylophone") == []
+
+
+def test_if_retraining_fails_the_record_is_forgotten_all_the_same(
+    trained, directory, monkeypatch, caplog
+):
+    def diverge(*_, **__):
+        raise TrainingError("the loss became nan")
+
+    monkeypatch.setattr(Trainer, "fit", diverge)
+    receipt = trained.forget("Nora")
+    assert (receipt.retrained, receipt.dropped) == ((), ("m0001",))
+    assert set(receipt.demoted) == {"Emil", "Tara", "Owen"}
+    assert all(receipt.checks.values())
+    assert "module m0001 is dropped, as it cannot be trained anew: the loss became nan" in (
+        caplog.text
+    )
+    assert traces(directory, *TRACES) == []
+
+
+# -- by scope, by filter
+
+
+def test_a_tenant_is_forgotten_with_all_that_is_narrower(memory, tmp_path):
+    scope = {"user": "u1"}
+    memory.add("The quibblefax is blue.")
+    memory.add("The wobbletron is red.", scope=scope)
+    memory.add("The snorkelbert is green.", scope=scope | {"session": "s1"})
+    memory.add("The zanzibrick is grey.", scope={"user": "u2"})
+    memory.add_turn("user", "My flimflarn is lost.", scope=scope | {"session": "s1"})
+    memory.add_turn("assistant", "Which grumbledee?", scope=scope, remember=False)
+    memory.add_turn("user", "Any jabberwonk?", scope={"user": "u2"}, remember=False)
+    receipt = memory.forget(scope=scope)
+    assert (len(receipt.records), receipt.versions, receipt.turns) == (3, 3, 2)
+    assert all(receipt.checks.values())
+    assert traces(tmp_path, "wobbletron", "snorkelbert", "flimflarn", "grumbledee") == []
+    assert memory.turns(scope=scope) == []
+    assert [r.text for r in memory.records().records] == [
+        "The quibblefax is blue.",
+        "The zanzibrick is grey.",
+    ]
+    assert [turn.content for turn in memory.turns(scope={"user": "u2"})] == ["Any jabberwonk?"]
+    again = memory.forget(scope=scope)
+    assert (again.records, again.versions, again.turns) == ((), 0, 0)
+
+
+def test_forgetting_by_filter_leaves_the_rest(memory, tmp_path):
+    memory.add("The quibblefax is blue.", metadata={"source": "hr"})
+    memory.add("The wobbletron is red.", metadata={"source": "it"})
+    memory.add("The snorkelbert is green.", metadata={"source": "hr"}, scope={"user": "u1"})
+    memory.add_turn("user", "My flimflarn is lost.", scope={"user": "u1"}, remember=False)
+    receipt = memory.forget(where={"source": "hr"}, scope={"user": "u1"})
+    assert (len(receipt.records), receipt.turns) == (1, 0)
+    receipt = memory.forget(where={"source": {"$in": ["hr"]}})
+    assert len(receipt.records) == 1
+    assert [r.text for r in memory.records().records] == ["The wobbletron is red."]
+    assert traces(tmp_path, "quibblefax", "snorkelbert") == []
+    assert traces(tmp_path, "flimflarn")
+
+
+def test_the_turns_of_a_record_go_with_it(memory, tmp_path):
+    turn = memory.add_turn("user", "My flimflarn is lost.")
+    assert memory.forget(turn.record_id).turns == 1
+    assert memory.turns() == []
+    assert traces(tmp_path, "flimflarn") == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({}, InvalidInputError, "expected an id, a `scope` or a `where` to forget by"),
+        ({"scope": {}}, InvalidInputError, "expected an id, a `scope` or a `where`"),
+        ({"where": {}}, InvalidInputError, "expected an id, a `scope` or a `where`"),
+        ({"where": {"a": {"$near": 1}}}, InvalidInputError, r"'\$near'"),
+        ({"scope": {"user": 1}}, InvalidInputError, "keys and values of `scope` must be"),
+        ({"id": "a", "scope": {"user": 1}}, InvalidInputError, "keys and values of `scope`"),
+        ({"id": "nobody"}, RecordNotFoundError, "no record has the id 'nobody'"),
+        ({"id": ["a", "nobody"]}, RecordNotFoundError, "no record has the id 'nobody'"),
+        ({"id": ["a", "b"], "scope": {"user": "u1"}}, RecordNotFoundError, "has the id 'b'"),
+    ],
+)
+def test_a_selection_that_is_none_erases_nothing(memory, arguments, error, message):
+    memory.add([Draft("one", id="a", scope={"user": "u1"}), Draft("two", id="b")])
+    with pytest.raises(error, match=message):
+        memory.forget(**arguments)
+    assert memory.stats().records == 2
+    assert memory.forget("a", scope={"user": "u1"}).records == ("a",)
+    assert memory.forget([]).records == ()
+    assert memory.forget("b", where={"kind": "other"}).records == ()
+    assert memory.stats().records == 1
+
+
+# -- every byte
+
+
+def test_a_text_of_a_megabyte_leaves_no_piece(memory, tmp_path):
+    text = " ".join(f"word{number:06}zq" for number in range(80_000))
+    record = memory.add(text)
+    probes = [f"word{number:06}zq" for number in range(0, 80_000, 4_000)]
+    assert {text for _, text in traces(tmp_path, *probes)} == set(probes)
+    receipt = memory.forget(record.id)
+    assert all(receipt.checks.values())
+    assert traces(tmp_path, *probes) == []
+
+
+def test_all_parts_of_all_versions_go(memory, tmp_path):
+    words = ("Qafzeh", "Wrixum", "Tjolk", "Hvepsid", "Kqmetakey", "Jzmetavalue", "Bnscopekey",
+             "Pgscopevalue", "Mnorpf", "Dlurgh")  # fmt: skip
+    record = memory.add(
+        "Qafzeh text", question="Wrixum question?", answer="Tjolk answer", id="Hvepsid",
+        metadata={"Kqmetakey": "Jzmetavalue"}, scope={"Bnscopekey": "Pgscopevalue"},
+    )  # fmt: skip
+    memory.update(record.id, "Mnorpf text", answer="Dlurgh answer")
+    assert {word for _, word in traces(tmp_path, *words)} == set(words)
+    receipt = memory.forget(record.id)
+    assert (receipt.versions, all(receipt.checks.values())) == (2, True)
+    assert traces(tmp_path, *words) == []
+    memory.close()
+    assert traces(tmp_path, *words) == []
+
+
+def test_words_that_others_keep_are_no_alarm(memory):
+    """The same text of another tenant, a turn, words of the schema, words that are too short."""
+    keep = "The canteen opens at noon."
+    memory.add(keep, scope={"user": "u2"})
+    memory.add_turn("user", "A remark about placements", remember=False)
+    for text in (keep, "A remark about placements", "placements", "ok", "0 1"):
+        record = memory.add(text)
+        assert all(memory.forget(record.id).checks.values()), text
+    assert memory.search("canteen", scope={"user": "u2"})[0].text == keep
+
+
+def test_a_text_that_stays_somewhere_is_an_alarm(memory, tmp_path):
+    record = memory.add("The quibblefax is blue.")
+    (tmp_path / "agent.mem" / "notes.txt").write_text("copied: The quibblefax is blue.")
+    receipt = memory.forget(record.id)
+    assert receipt.checks["no file holds their texts"] is False
+    assert "texts          NO" in str(receipt)
+
+
+def test_no_cache_in_memory_remembers(trained, tiny):
+    trained.add_turn("user", "Nora is my friend.", remember=False)
+    assert trained.ask(NORA).text == "4471"
+    caches = trained._parts.index._cache, tiny._prefixes
+    assert NORA in caches[0]
+    assert any("4471" in tiny.decode(prefix) for prefix in caches[1])
+    held = trained._parts.lora.bank._held
+    before = set(held)
+    trained.forget("Nora")
+    assert not any("Nora" in query for query in caches[0])
+    assert not any("4471" in tiny.decode(prefix) for prefix in caches[1])
+    assert before.isdisjoint(held)
+
+
+# -- races and crashes
+
+
+def test_a_module_that_was_being_trained_on_it_is_not_committed(memory, tmp_path, badges):
+    memory.add(badges[:4])
+    fit = Trainer.fit
+
+    def forget_meanwhile(trainer, *arguments):
+        trained = fit(trainer, *arguments)
+        memory.forget("Nora", retrain=False)
+        return trained
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "fit", forget_meanwhile)
+        report = memory.consolidate()
+    assert report.modules == ()
+    assert memory.modules() == []
+    assert adapters(tmp_path / "agent.mem") == []
+    report = memory.consolidate()
+    assert set(report.held + report.missed) == {"Emil", "Tara", "Owen"}
+    assert "4471" not in memory.ask(NORA, budget=0).text
+    assert traces(tmp_path, *TRACES) == []
+
+
+CRASH = """
+import os, signal, sys
+sys.path[:0] = sys.argv[3:]
+from memkit import Memory, forget
+from memkit.testing import HashingEmbedder
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+memory = Memory.open(sys.argv[1], backends=("buffer", "rag"), embedder=HashingEmbedder())
+memory.update("Nora", "The badge number of Nora is 7777.", answer="7777")
+setattr(*{"finish": (forget, "finish", die), "destroy": (forget, "destroy", die),
+          "scrub": (type(memory._parts.ledger), "scrub", die)}[sys.argv[2]])
+memory.forget("Nora")
+"""
+
+
+@pytest.mark.parametrize("moment", ["finish", "scrub", "destroy"])
+def test_a_crash_after_the_deletion_is_finished_by_the_next_opening(
+    trained, directory, open_memory, moment
+):
+    trained.close()
+    before = adapters(directory)
+    died = subprocess.run(
+        [sys.executable, "-c", CRASH, str(directory), moment, *sys.path], check=False
+    )
+    assert died.returncode == -signal.SIGKILL
+    assert adapters(directory) == before
+    if moment == "finish":
+        assert traces(directory, "4471", "7777")
+    memory = open_memory(directory)
+    assert traces(directory, "Nora", "4471", "7777") == []
+    assert adapters(directory) == before[1:]
+    assert memory._parts.ledger.erasures.pending() == []
+    assert [module.name for module in memory.modules()] == ["m0002"]
+    assert len(memory.search("badge number", k=10)) == 7
+    memory.consolidate()
+    assert traces(directory, "Nora", "4471", "7777") == []
+
+
+def test_an_orphan_that_was_trained_on_it_goes_too(trained, directory):
+    """A run that was killed before its commit leaves weights that no row names."""
+    (one, _) = adapters(directory)
+    shutil.copytree(directory / "adapters" / one, directory / "adapters" / "m0003-orphan")
+    receipt = trained.forget("Nora", retrain=False)
+    assert "adapters/m0003-orphan" in receipt.files
+    assert len(adapters(directory)) == 1
+
+
+# -- destroying files
+
+
+def test_files_are_overwritten_before_they_are_removed(tmp_path, monkeypatch):
+    path = tmp_path / "secret"
+    path.write_bytes(b"secret" * 500_000)
+    (tmp_path / "link").hardlink_to(path)  # keeps the content within reach
+    destroy(path)
+    assert not path.exists()
+    assert (tmp_path / "link").read_bytes() == bytes(3_000_000)
+
+
+def test_directories_go_whole_and_links_are_not_followed(tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "mine").write_text("mine")
+    folder = tmp_path / "folder"
+    (folder / "deep" / "er").mkdir(parents=True)
+    (folder / "deep" / "er" / "file").write_text("x")
+    (folder / "link").symlink_to(outside)
+    (folder / "file-link").symlink_to(outside / "mine")
+    destroy(folder)
+    destroy(folder)  # gone already
+    assert not folder.exists()
+    assert (outside / "mine").read_text() == "mine"
+
+
+def test_texts_are_found_wherever_they_lie(tmp_path, monkeypatch):
+    monkeypatch.setattr(forget, "_BLOCK", 10)
+    text = "needle in the haystack"
+    for number, encoding in enumerate(("utf-8", "utf-16-le", "utf-16-be")):
+        (tmp_path / f"{number}").write_bytes(b"x" * (7 + number) + text.encode(encoding) + b"y")
+    (tmp_path / "other").write_bytes(b"needle in the hay")
+    (tmp_path / "empty").touch()
+    assert found_in_files(tmp_path, ["nothing of it", text]) == ["0", "1", "2"]
+    assert found_in_files(tmp_path, ["needle"]) == []  # too short to tell
+    assert found_in_files(tmp_path, []) == []

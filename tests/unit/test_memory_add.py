@@ -1,0 +1,373 @@
+"""`add`, `add_turn`, `get`, `records`, `turns`: what goes in comes out, and bad input does not."""
+
+import re
+
+import numpy as np
+import pytest
+
+from memkit.errors import (
+    DimensionMismatchError,
+    DiskFullError,
+    InvalidInputError,
+    NonFiniteError,
+    RecordNotFoundError,
+)
+from memkit.testing import HashingEmbedder
+from memkit.types import Draft
+
+ODD_TEXTS = [
+    "e\u0301 is not \u00e9",  # two ways to write one letter
+    "\u202ethgir ot tfel\u202c",
+    "\U0001f9ed \U0001f468\u200d\U0001f469\u200d\U0001f467 emoji",
+    "日本語のテキスト、句読点なし",
+    "tab\tnewline\r\nform\x0cbell\x07\x1b[31m",
+    "\ufeffmark first, then \ufffd and \uffff",
+    "\"quotes\", 'quotes', %s {braces} $where \\u0041 <|im_end|>",
+    "  blanks around  ",
+]
+
+
+class Stumbling(HashingEmbedder):
+    """Returns something else than promised for texts about poison."""
+
+    def __init__(self, spoil):
+        super().__init__()
+        self.spoil = spoil
+
+    def encode_document(self, texts, /):
+        rows = super().encode_document(texts)
+        return self.spoil(rows) if any("poison" in text for text in texts) else rows
+
+    def encode_query(self, texts, /):
+        return self.encode_document(texts)
+
+
+def nan(rows):
+    rows[-1, 3] = np.nan
+    return rows
+
+
+def stored(memory):
+    return [record.text for record in memory.records().records]
+
+
+# -- what goes in comes out
+
+
+def test_a_record_comes_back_as_it_was_given(memory):
+    record = memory.add(
+        "The badge of Nora is 4471.",
+        question="Which badge has Nora?",
+        answer="4471",
+        scope={"user": "u1"},
+        metadata={"source": "hr", "year": 2024, "tags": ["a", {"b": None}]},
+        id="badge-nora",
+    )
+    assert (record.id, record.version) == ("badge-nora", 1)
+    assert (record.text, record.question, record.answer) == (
+        "The badge of Nora is 4471.",
+        "Which badge has Nora?",
+        "4471",
+    )
+    assert record.scope == {"user": "u1"}
+    assert record.metadata == {"source": "hr", "year": 2024, "tags": ["a", {"b": None}]}
+    assert record.created_at == record.updated_at
+    assert memory.get("badge-nora") == record
+    assert memory.records().records == (record,)
+    assert memory.search("badge", scope={"user": "u1"})[0].record == record
+
+
+@pytest.mark.parametrize("text", ODD_TEXTS)
+def test_odd_unicode_makes_the_round_trip(tmp_path, open_memory, text):
+    memory = open_memory(tmp_path / "odd")
+    record = memory.add(text, question=text, answer=text, metadata={"odd": text})
+    memory.close()
+    memory = open_memory(tmp_path / "odd")
+    again = memory.get(record.id)
+    assert (again.text, again.question, again.answer) == (text, text, text)
+    assert again.metadata == {"odd": text}
+    (hit,) = memory.search(text)
+    assert hit.record == again
+    assert memory.recall(text).hits == (hit,)
+
+
+def test_a_list_gives_a_record_for_each(memory):
+    texts = memory.add(["one", "two"], scope={"user": "u1"}, metadata={"from": "list"})
+    assert [record.text for record in texts] == ["one", "two"]
+    assert all(record.scope == {"user": "u1"} for record in texts)
+    assert all(record.metadata == {"from": "list"} for record in texts)
+    drafts = memory.add((Draft("three"), Draft("four", scope={"user": "u2"}), "five"))
+    assert [dict(record.scope) for record in drafts] == [{}, {"user": "u2"}, {}]
+    assert memory.add([]) == []
+    assert stored(memory) == ["one", "two", "three", "four", "five"]
+
+
+def test_the_callers_arguments_are_left_alone(memory):
+    metadata, scope, drafts = {"a": [1]}, {"user": "u1"}, [Draft("x", metadata={"b": 2})]
+    record = memory.add("text", metadata=metadata, scope=scope)
+    memory.add(drafts)
+    metadata["a"].append(2)
+    scope["user"] = "u2"
+    assert memory.get(record.id).metadata == {"a": [1]}
+    assert memory.get(record.id).scope == {"user": "u1"}
+    assert drafts == [Draft("x", metadata={"b": 2})]
+
+
+def test_adding_again_gives_what_is_there(memory):
+    first = memory.add("The same.", metadata={"n": 1})
+    again = memory.add("The same.", metadata={"n": 2})
+    assert again == first
+    assert memory.add(["The same.", "The same."]) == [first, first]
+    assert stored(memory) == ["The same."]
+    assert memory.stats().passages == 1
+
+
+def test_duplicates_are_told_apart_by_scope_and_by_every_part(memory):
+    records = [
+        memory.add("The same."),
+        memory.add("The same.", scope={"user": "u1"}),
+        memory.add("The same.", scope={"user": "u2"}),
+        memory.add("The same.", question="What?", answer="The same."),
+    ]
+    assert len({record.id for record in records}) == 4
+    assert memory.add("The same.", scope={"user": "u1"}) == records[1]
+
+
+def test_pages_follow_one_another(memory):
+    memory.add([f"fact {n}" for n in range(5)], metadata={"kind": "fact"})
+    memory.add("other", scope={"user": "u1"})
+    first = memory.records(limit=4)
+    second = memory.records(limit=4, after=first.next)
+    texts = [record.text for page in (first, second) for record in page.records]
+    assert texts == ["fact 0", "fact 1", "fact 2", "fact 3", "fact 4", "other"]
+    assert second.next is None
+    assert [r.text for r in memory.records(scope={"user": "u1"}).records] == ["other"]
+    assert len(memory.records(where={"kind": "fact"}).records) == 5
+    with pytest.raises(InvalidInputError, match="`limit` must be an integer of at least 1, got 0"):
+        memory.records(limit=0)
+    with pytest.raises(InvalidInputError, match="`after` must be the `next` of a page"):
+        memory.records(after="next")
+
+
+# -- a long text
+
+
+def test_a_text_of_a_megabyte_is_stored_found_and_kept_to_the_budget(tmp_path, open_memory):
+    memory = open_memory(tmp_path / "long", count_tokens=lambda text: len(text.split()))
+    filler = "The harbour office keeps its ledgers in order and says so every day. "
+    half = filler * (500_000 // len(filler))
+    text = half + "The password of the lighthouse is kestrel. " + half
+    assert len(text) > 990_000
+    record = memory.add(text)
+    hits = memory.search("password of the lighthouse", k=3)
+    assert [hit.id for hit in hits] == [record.id]
+    assert "lighthouse is kestrel" in hits[0].text
+    assert text[hits[0].start : hits[0].end] == hits[0].text
+    recall = memory.recall("password of the lighthouse", budget=200)
+    assert "kestrel" in recall.text
+    assert recall.tokens == len(recall.text.split()) <= 200
+    tight = memory.recall("password of the lighthouse", budget=20)
+    assert (tight.text, tight.hits, tight.omitted) == ("", (), 1)
+
+
+def test_a_text_that_is_too_long_is_refused(memory):
+    with pytest.raises(InvalidInputError, match="at most 2,000,000 characters, got 2,000,001"):
+        memory.add("x" * 2_000_001)
+    assert stored(memory) == []
+
+
+# -- bad input
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\n\t\u2003"])
+def test_blank_texts_are_refused(memory, blank):
+    for arguments in (
+        {"text": blank},
+        {"text": ["fine", blank]},
+        {"text": "fine", "question": blank, "answer": "a"},
+        {"text": "fine", "question": "q", "answer": blank},
+        {"text": "fine", "id": blank},
+    ):
+        with pytest.raises(InvalidInputError, match=r"`\w+` must not be empty or blank"):
+            memory.add(**arguments)
+    with pytest.raises(InvalidInputError, match="`content` must not be empty or blank"):
+        memory.add_turn("user", blank)
+    assert stored(memory) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"text": "a\0b"}, "`text` must not contain NUL characters, found one at position 1"),
+        ({"text": "a\ud800b"}, r"`text` must be valid Unicode, found the lone surrogate '\\ud800'"),
+        ({"text": "a", "question": "q"}, "`question` was given without `answer`"),
+        ({"text": "a", "answer": "x"}, "`answer` was given without `question`"),
+        ({"text": "a", "metadata": {"x": float("nan")}}, "`metadata.x` must be a JSON value"),
+        ({"text": "a", "metadata": {1: 2}}, "keys of `metadata` must be strings, got 1"),
+        ({"text": "a", "metadata": [1]}, r"`metadata` must be a mapping, got \[1\]"),
+        ({"text": "a", "id": 7}, "`id` must be a string, got int: 7"),
+        ({"text": "a", "scope": {1: "u"}}, "keys and values of `scope` must be non-empty strings"),
+        ({"text": "a", "scope": {"user": 1}}, "must be non-empty strings, got 'user': 1"),
+        ({"text": "a", "scope": {"": "u"}}, "must be non-empty strings, got '': 'u'"),
+        ({"text": "a", "scope": "u1"}, "`scope` must be a mapping, got 'u1'"),
+        ({"text": "a", "scope": None}, "`scope` must be a mapping, got None"),
+        ({"text": "a", "scope": dict.fromkeys("abcdefg", "x")}, "at most 6 keys, got 7"),
+        ({"text": None}, "expected `text` to be a string or a list .*, got None"),
+        ({"text": b"bytes"}, "expected `text` to be a string or a list .*, got b'bytes'"),
+        ({"text": Draft("a")}, "expected `text` to be a string or a list .*, got Draft"),
+        ({"text": [7]}, "`text` must be a string, got int: 7"),
+        ({"text": ["a"], "id": "x"}, "`question`, `answer` and `id` belong to a single text"),
+        ({"text": [Draft("a")], "scope": {"user": "u1"}}, "`scope` and `metadata` belong to plain"),
+        ({"text": [Draft("a"), "b"], "metadata": {"a": 1}}, "`scope` and `metadata` belong to"),
+    ],
+)
+def test_what_cannot_be_stored_is_refused(memory, arguments, message):
+    with pytest.raises(InvalidInputError, match=message):
+        memory.add(**arguments)
+    assert stored(memory) == []
+
+
+def test_a_taken_id_is_refused(memory):
+    record = memory.add("one", id="the-id")
+    with pytest.raises(InvalidInputError, match="'the-id' belongs to a record with other content"):
+        memory.add("two", id="the-id")
+    with pytest.raises(InvalidInputError, match="'x' belongs to a record with other content"):
+        memory.add([Draft("three", id="x"), Draft("four", id="x")])
+    assert memory.add("one", id="the-id") == record
+    assert stored(memory) == ["one"]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        Draft("b" * 2_000_001),
+        Draft("b", scope={"user": ""}),
+        Draft("b", id="taken"),
+        Draft("poison"),
+    ],
+    ids=["text", "scope", "id", "vector"],
+)
+def test_a_list_is_stored_as_a_whole_or_not_at_all(tmp_path, open_memory, bad):
+    memory = open_memory(tmp_path / "m", embedder=Stumbling(nan))
+    memory.add("before", id="taken")
+    drafts = [*(Draft(f"fact {n}") for n in range(300)), bad]
+    with pytest.raises(InvalidInputError):
+        memory.add(drafts)
+    assert stored(memory) == ["before"]
+    assert memory.stats().passages == 1
+
+
+@pytest.mark.parametrize(
+    ("spoil", "error", "message"),
+    [
+        (nan, NonFiniteError, "expected finite vectors, but row 0 holds NaN or infinity"),
+        (lambda rows: rows / 0.0, NonFiniteError, "expected finite vectors"),
+        (lambda rows: rows * 2, InvalidInputError, "expected vectors of length 1, got one of"),
+        (lambda rows: rows[:, 1:], DimensionMismatchError, r"expected vectors of shape \(1, 64\)"),
+        (lambda rows: rows[1:], InvalidInputError, "expected one vector for each of 1 texts"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_bad_embedder_stores_nothing(tmp_path, open_memory, spoil, error, message):
+    memory = open_memory(tmp_path / "m", embedder=Stumbling(spoil), count_tokens=len)
+    memory.add("good")
+    before = memory.stats()
+    for write in (
+        lambda: memory.add("poison"),
+        lambda: memory.add_turn("user", "poison"),
+        lambda: memory.update(memory.records().records[0].id, "poison"),
+        lambda: memory.search("poison"),
+        lambda: memory.recall("poison"),
+    ):
+        with pytest.raises(error, match=message):
+            write()
+    after = memory.stats()
+    assert (after.records, after.versions, after.turns, after.passages) == (
+        before.records,
+        before.versions,
+        before.turns,
+        before.passages,
+    )
+    assert [hit.text for hit in memory.search("good")] == ["good"]
+
+
+def test_unknown_ids_are_named(memory):
+    record = memory.add("private", scope={"user": "u1"})
+    for read in (
+        lambda: memory.get("no-such-id"),
+        lambda: memory.history("no-such-id"),
+        lambda: memory.update("no-such-id", "text"),
+        lambda: memory.forget("no-such-id"),
+        lambda: memory.get(7),
+    ):
+        with pytest.raises(RecordNotFoundError, match="no record has the id") as caught:
+            read()
+        assert "Check the id and the scope" in caught.value.hint
+    for scope in ({}, {"user": "u2"}):
+        with pytest.raises(RecordNotFoundError, match=re.escape(repr(record.id))):
+            memory.get(record.id, scope=scope)
+        with pytest.raises(RecordNotFoundError, match=re.escape(repr(record.id))):
+            memory.history(record.id, scope=scope)
+    assert memory.get(record.id, scope={"user": "u1", "session": "s1"}) == record
+
+
+def test_a_full_disk_leaves_what_was_there(tmp_path, open_memory):
+    memory = open_memory(tmp_path / "m")
+    record = memory.add("The badge of Nora is 4471.")
+    database = memory._parts.ledger._database
+    database.execute(f"PRAGMA max_page_count = {database.value('PRAGMA page_count') + 5}")
+    with pytest.raises(DiskFullError, match=r"no room left .* stored before is intact"):
+        memory.add([f"{n} " + "x" * 1000 for n in range(1000)])
+    assert stored(memory) == ["The badge of Nora is 4471."]
+    assert [hit.id for hit in memory.search("badge")] == [record.id]
+    memory.close()
+    memory = open_memory(tmp_path / "m")
+    assert [hit.id for hit in memory.search("badge")] == [record.id]
+    memory.add("and after")
+    assert memory.search("after")[0].text == "and after"
+
+
+# -- turns
+
+
+def test_turns_come_back_in_order_and_become_records(memory):
+    scope = {"user": "u1", "session": "s1"}
+    memory.add_turn("system", "Be brief.", scope=scope)
+    first = memory.add_turn("user", "My locker is number 17.", scope=scope)
+    memory.add_turn("assistant", "Noted.", scope=scope, remember=False)
+    turns = memory.turns(scope=scope)
+    assert [(turn.role, turn.content) for turn in turns] == [
+        ("system", "Be brief."),
+        ("user", "My locker is number 17."),
+        ("assistant", "Noted."),
+    ]
+    assert stored(memory) == ["My locker is number 17."]
+    (record,) = memory.records().records
+    assert (record.scope, record.metadata) == (scope, {"role": "user"})
+    assert [turn.record_id for turn in turns] == [None, record.id, None]
+    assert first.record_id == record.id
+    assert memory.turns(scope={"user": "u1"}) == []
+    assert [turn.content for turn in memory.turns(scope=scope, limit=1)] == ["Noted."]
+
+
+def test_a_repeated_turn_is_one_record(memory):
+    first, second = (memory.add_turn("user", "Yes.", scope={"user": "u1"}) for _ in range(2))
+    assert first.id != second.id
+    assert first.record_id == second.record_id
+    assert memory.stats().turns == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("robot", "hello"), "`role` must be one of .*, got 'robot'"),
+        (("user", 7), "`content` must be a string, got int: 7"),
+        (("user", "a\0b"), "`content` must not contain NUL"),
+    ],
+)
+def test_a_bad_turn_leaves_no_record_either(memory, arguments, message):
+    with pytest.raises(InvalidInputError, match=message):
+        memory.add_turn(*arguments)
+    with pytest.raises(InvalidInputError, match="`scope` must be a mapping"):
+        memory.add_turn("user", "hello", scope=["u1"])
+    assert (memory.stats().records, memory.stats().turns) == (0, 0)

@@ -1,0 +1,308 @@
+"""Opening and closing: what is refused, what is brought in line, what is let go of."""
+
+import logging
+import shutil
+import sqlite3
+import threading
+import time
+
+import pytest
+from torch.nn import Linear
+
+from memkit.errors import (
+    FormatVersionError,
+    IncompatibleModelError,
+    NotAMemoryError,
+    ReadOnlyError,
+    StorageError,
+)
+from memkit.ledger import opening
+from memkit.models.base import BaseModel
+from memkit.testing import HashingEmbedder, tiny_llama
+from memkit.types import Draft
+
+NORA = "What is the badge number of Nora?"
+
+
+@pytest.fixture
+def directory(tmp_path, trained_directory):
+    return shutil.copytree(trained_directory, tmp_path / "copy.mem")
+
+
+@pytest.fixture(scope="module")
+def other_base():
+    return tiny_llama(seed=1)
+
+
+# -- what is refused
+
+
+def test_a_directory_with_something_else_is_no_memory(tmp_path, open_memory):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(NotAMemoryError, match=r"holds \['thesis.txt'\]") as caught:
+        open_memory(tmp_path)
+    assert "needs a directory of its own" in caught.value.hint
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+    with pytest.raises(NotAMemoryError, match="got the file"):
+        open_memory(tmp_path / "thesis.txt")
+
+
+def test_nothing_is_made_unless_asked(tmp_path, open_memory):
+    with pytest.raises(NotAMemoryError, match="there is no memory at"):
+        open_memory(tmp_path / "m", create=False)
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_newer_memory_is_refused(directory, open_memory):
+    with sqlite3.connect(directory / "ledger.sqlite3") as plain:
+        plain.execute("PRAGMA user_version = 99")
+    plain.close()
+    with pytest.raises(FormatVersionError, match="format 99, this memkit reads up to 1") as caught:
+        open_memory(directory)
+    assert caught.value.hint == "Install a newer memkit."
+
+
+def test_an_opening_that_fails_leaves_no_lock_behind(directory, open_memory):
+    with pytest.raises(IncompatibleModelError, match="hashing-32"):
+        open_memory(directory, embedder=HashingEmbedder(32))
+    with sqlite3.connect(directory / "ledger.sqlite3", timeout=0) as plain:
+        plain.execute("BEGIN EXCLUSIVE")
+        plain.execute("ROLLBACK")
+    plain.close()
+
+
+# -- another embedder
+
+
+def test_another_embedder_is_refused_with_the_remedy(directory, open_memory):
+    with pytest.raises(
+        IncompatibleModelError,
+        match=r"made with the embedder 'hashing-64' \(dimension 64\), got 'hashing-32'",
+    ) as caught:
+        open_memory(directory, embedder=HashingEmbedder(32))
+    assert "rebuild=True" in caught.value.hint
+    assert open_memory(directory, backends=("buffer",), embedder=HashingEmbedder(32)).stats()
+
+
+def test_rebuild_adopts_another_embedder_and_keeps_the_adapters(directory, open_memory, badges):
+    before = open_memory(directory)
+    threshold = before._parts.ledger.get_meta("router_threshold")
+    before.close()
+    memory = open_memory(directory, embedder=HashingEmbedder(256), rebuild=True)
+    assert memory.search(NORA)[0].id == "Nora"
+    assert memory.stats().embedder == "hashing-256"
+    for draft in badges:
+        assert memory.ask(draft.question, budget=0).text == draft.answer
+    assert not memory.ask("How do I boil an egg?", budget=0).route
+    # Where "none" begins was measured again, with the new similarities.
+    assert memory._parts.ledger.get_meta("router_threshold") != threshold
+    memory.close()
+    assert open_memory(directory, embedder=HashingEmbedder(256)).search(NORA)[0].id == "Nora"
+
+
+def test_rebuild_needs_no_base_model_without_adapters(tmp_path, open_memory, monkeypatch):
+    memory = open_memory(tmp_path / "m")
+    memory.add("Deliveries are unloaded at dock three.")
+    memory.close()
+    monkeypatch.setattr(BaseModel, "load", lambda *_: pytest.fail("a base model was loaded"))
+    memory = open_memory(
+        tmp_path / "m", base_model=None, embedder=HashingEmbedder(32), rebuild=True
+    )
+    assert memory.search("deliveries")
+
+
+# -- another base model
+
+
+def test_another_base_model_is_refused_with_the_remedy(directory, open_memory, other_base):
+    memory = open_memory(directory, base_model=other_base)
+    assert memory.search(NORA)[0].id == "Nora"
+    assert memory.recall(NORA).route.modules == ("m0001",)
+    memory.add("The badge number of Zoe is 7070.", question="Zoe?", answer="7070")
+    for use in (
+        lambda: memory.ask(NORA),
+        lambda: memory.ask("How do I boil an egg?"),
+        lambda: memory.stream(NORA),
+        memory.consolidate,
+    ):
+        with pytest.raises(
+            IncompatibleModelError,
+            match=r"module m0001 was trained for 'tiny-llama-0' .*, the base model is "
+            "'tiny-llama-1'",
+        ) as caught:
+            use()
+        assert "base_model='tiny-llama-0'" in caught.value.hint
+        assert "rebuild=True" in caught.value.hint
+    assert [module.name for module in memory.modules()] == ["m0001", "m0002"]
+
+
+def test_rebuild_adopts_another_base_model(directory, open_memory, other_base, caplog):
+    memory = open_memory(directory, base_model=other_base, rebuild=True)
+    assert "dropping module m0001: it is for another base model" in caplog.text
+    assert memory.modules() == []
+    assert list((directory / "adapters").iterdir()) == []
+    assert memory.search(NORA)[0].id == "Nora"
+    report = memory.consolidate()
+    assert report.held
+    answer = memory.ask(memory.get(report.held[0]).question, budget=0)
+    assert answer.text == memory.get(report.held[0]).answer
+    memory.close()
+    assert open_memory(directory, base_model=other_base, rebuild=True).modules()
+
+
+# -- what is brought in line
+
+
+def test_records_without_passages_are_indexed(tmp_path, open_memory):
+    memory = open_memory(tmp_path / "m")
+    memory.add("one", id="one")
+    memory._parts.ledger.records.add([Draft("two", id="two")])
+    memory.close()
+    memory = open_memory(tmp_path / "m")
+    assert {hit.id for hit in memory.search("two")} == {"one", "two"}
+
+
+def test_adapter_files_that_no_module_names_are_removed(directory, open_memory, caplog):
+    adapters = directory / "adapters"
+    known = sorted(path.name for path in adapters.iterdir())
+    shutil.copytree(adapters / known[0], adapters / "m0003-0123456789ab")
+    (adapters / "stray").write_bytes(b"x")
+    memory = open_memory(directory)
+    assert sorted(path.name for path in adapters.iterdir()) == known
+    assert "removing stray: no module names it" in caplog.text
+    assert memory.ask(NORA, budget=0).text == "4471"
+
+
+# -- a directory that cannot be written to
+
+
+@pytest.fixture
+def read_only(directory, open_memory, monkeypatch, caplog):
+    monkeypatch.setattr(opening, "_can_write", lambda path: False)
+    return open_memory(directory)
+
+
+def test_a_read_only_memory_can_be_asked(read_only, directory, badges):
+    assert read_only.search(NORA)[0].id == "Nora"
+    assert read_only.recall(NORA).hits[0].id == "Nora"
+    assert read_only.ask(NORA, budget=0).text == "4471"
+    assert "".join(read_only.stream(NORA, budget=0)) == "4471"
+    assert read_only.get("Nora").answer == "4471"
+    assert (read_only.stats().records, read_only.stats().held) == (8, 8)
+
+
+def test_a_read_only_memory_refuses_to_write(read_only, directory):
+    def files():
+        return {
+            path: path.read_bytes()
+            for path in directory.rglob("*")
+            if path.is_file() and path.name != "adapters.lock"
+        }
+
+    before = files()
+    for write in (
+        lambda: read_only.add("more"),
+        lambda: read_only.add_turn("user", "more"),
+        lambda: read_only.update("Nora", metadata={"a": 1}),
+        lambda: read_only.forget("Nora"),
+        lambda: read_only.forget(where={"a": {"$exists": False}}),
+        read_only.consolidate,
+    ):
+        with pytest.raises(ReadOnlyError, match="cannot be opened or written to") as caught:
+            write()
+        assert "permissions of the directory" in caught.value.hint
+    read_only.close()
+    assert files() == before
+
+
+# -- closing
+
+
+def test_a_memory_is_a_context_manager(tmp_path, opener):
+    with opener(tmp_path / "m") as memory:
+        memory.add("kept")
+    with pytest.raises(StorageError, match="expected an open ledger"):
+        memory.search("kept")
+    with pytest.raises(NotAMemoryError), opener(tmp_path / "m") as memory:  # noqa: PT012
+        assert memory.search("kept")
+        opener(tmp_path / "other", create=False)
+    with pytest.raises(StorageError, match="expected an open ledger"):
+        memory.search("kept")
+    memory.close()
+
+
+def test_every_verb_of_a_closed_memory_says_that_it_is_closed(trained, caplog):
+    trained.close()
+    for verb in (
+        lambda: trained.add("text"),
+        lambda: trained.add_turn("user", "text"),
+        lambda: trained.update("Nora", "4471"),
+        trained.consolidate,
+        lambda: trained.forget("Nora"),
+        lambda: trained.get("Nora"),
+        lambda: trained.history("Nora"),
+        trained.records,
+        trained.turns,
+        trained.modules,
+        lambda: trained.search("badge"),
+        lambda: trained.recall("badge"),
+        lambda: trained.ask("badge"),
+        lambda: trained.ask_batch(["badge"]),
+        lambda: trained.stream("badge"),
+        trained.stats,
+    ):
+        with pytest.raises(StorageError, match=r"expected an open ledger, but .* was closed") as e:
+            verb()
+        assert e.value.hint == "Open the memory again."
+    assert "trained.mem" in repr(trained)
+    assert caplog.records == []
+
+
+def test_closing_takes_the_hooks_off_the_base_model(tmp_path, open_memory, trained_directory):
+    base = tiny_llama()
+    linear = [layer for layer in base.model.modules() if isinstance(layer, Linear)]
+    shutil.copytree(trained_directory, tmp_path / "m")
+    memory = open_memory(tmp_path / "m", base_model=base)
+    assert memory.ask(NORA, budget=0).text == "4471"
+    assert sum(bool(layer._forward_hooks) for layer in linear) == 14  # seven in each of two layers
+    memory.close()
+    assert sum(bool(layer._forward_hooks) for layer in linear) == 0
+
+
+def test_closing_writes_the_index_for_the_next_opening(tmp_path, open_memory, caplog):
+    memory = open_memory(tmp_path / "m")
+    memory.add("Deliveries are unloaded at dock three.")
+    memory.close()
+    with caplog.at_level(logging.INFO, logger="memkit"):
+        again = open_memory(tmp_path / "m")
+    assert caplog.records == []  # nothing had to be rebuilt
+    assert again.search("deliveries")
+
+
+# -- models are loaded late, and once
+
+
+def test_the_base_model_is_loaded_when_it_is_needed_and_once(
+    directory, open_memory, monkeypatch, tiny
+):
+    loads = []
+
+    def load(spec):
+        loads.append(spec)
+        time.sleep(0.2)
+        return tiny
+
+    monkeypatch.setattr(BaseModel, "load", load)
+    memory = open_memory(directory, base_model="some/model", count_tokens=len)
+    memory.add("text")
+    memory.search("text")
+    memory.recall("text")
+    memory.update("Nora", metadata={"a": 1})
+    memory.stats()
+    assert loads == []
+    threads = [threading.Thread(target=memory.ask, args=("text",)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert loads == ["some/model"]

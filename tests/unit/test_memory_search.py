@@ -1,0 +1,228 @@
+"""`search` and `recall`: what is found, for whom, within which budget, and without a model."""
+
+import subprocess
+import sys
+
+import pytest
+
+from memkit.errors import InvalidInputError, ModelUnavailableError
+from memkit.models.base import BaseModel
+from memkit.testing import HashingEmbedder
+
+TEXTS = {
+    "badge": "The night porter's badge number is 4471.",
+    "dock": "Deliveries are unloaded at dock three.",
+    "salary": "Ms Okafor is in charge of salaries.",
+    "archive": "The archive is on the third floor.",
+}
+
+
+def words(text):
+    return len(text.split())
+
+
+@pytest.fixture
+def memory(tmp_path, open_memory):
+    memory = open_memory(tmp_path / "m", count_tokens=words)
+    for year, (id, text) in enumerate(TEXTS.items(), start=2020):
+        memory.add(text, id=id, metadata={"year": year, "source": "hr" if year % 2 else "ops"})
+    return memory
+
+
+def ids(hits):
+    return [hit.id for hit in hits]
+
+
+# -- search
+
+
+def test_the_best_hit_comes_first(memory):
+    hits = memory.search("which badge has the night porter", k=2)
+    assert ids(hits)[0] == "badge"
+    assert len(hits) == 2
+    assert hits[0].text == TEXTS["badge"]
+    assert hits[0].record == memory.get("badge")
+    assert hits[0].score >= hits[1].score
+
+
+def test_as_many_hits_come_as_there_are(memory):
+    assert sorted(ids(memory.search("anything at all", k=1000))) == sorted(TEXTS)
+    assert len(memory.search("anything at all", k=10**12)) == 4
+    assert len(memory.search("anything at all")) == 4
+
+
+def test_filters_act_inside_the_search(memory):
+    for where, expected in [
+        ({"source": "hr"}, {"dock", "archive"}),
+        ({"year": {"$gte": 2022}}, {"salary", "archive"}),
+        ({"year": {"$in": [2020, 2023]}}, {"badge", "archive"}),
+        ({"$or": [{"source": "hr"}, {"year": {"$lt": 2021}}]}, {"badge", "dock", "archive"}),
+        ({"$not": {"source": "hr"}, "year": {"$ne": 2020}}, {"salary"}),
+        ({"month": {"$exists": True}}, set()),
+        ({}, set(TEXTS)),
+    ]:
+        assert set(ids(memory.search("badge", k=4, where=where))) == expected
+        assert set(ids(memory.recall("badge", where=where).hits)) == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"query": ""}, "`query` must not be empty or blank"),
+        ({"query": " \n"}, "`query` must not be empty or blank"),
+        ({"query": None}, "`query` must be a string, got NoneType"),
+        ({"query": "a\0"}, "`query` must not contain NUL"),
+        ({"query": "a", "k": 0}, "`k` must be an integer of at least 1, got 0"),
+        ({"query": "a", "k": -1}, "`k` must be an integer of at least 1, got -1"),
+        ({"query": "a", "k": 2.5}, "`k` must be an integer of at least 1, got 2.5"),
+        ({"query": "a", "k": True}, "`k` must be an integer of at least 1, got True"),
+        ({"query": "a", "where": {"year": {"$near": 3}}}, "'\\$near'"),
+        ({"query": "a", "where": {"$xor": []}}, "'\\$xor'"),
+        ({"query": "a", "where": [("a", 1)]}, "`where` must be a mapping"),
+        ({"query": "a", "scope": {1: "u"}}, "keys and values of `scope` must be non-empty strings"),
+        ({"query": "a", "scope": None}, "`scope` must be a mapping, got None"),
+    ],
+)
+@pytest.mark.parametrize("backends", [("rag",), ("buffer",), ("lora",)])
+def test_bad_queries_are_refused(tmp_path, open_memory, backends, arguments, message):
+    memory = open_memory(tmp_path / "m", backends=backends, count_tokens=words)
+    memory.add("something")
+    if backends == ("rag",):
+        with pytest.raises(InvalidInputError, match=message):
+            memory.search(**arguments)
+    with pytest.raises(InvalidInputError, match=message):
+        memory.recall(**arguments)
+
+
+# -- recall
+
+
+def test_the_budget_is_kept_and_what_is_left_out_is_counted(memory):
+    memory.add_turn("user", "Where is dock three?", scope={"user": "u1"})
+    memory.add_turn("assistant", "Behind the mill.", scope={"user": "u1"}, remember=False)
+    for budget in range(60):
+        recall = memory.recall("night porter badge", budget, scope={"user": "u1"})
+        assert recall.tokens == words(recall.text) <= budget
+        assert recall.budget == budget
+        # Five records are visible; the turn that is a record may be in both parts.
+        assert len(recall.hits) + len(recall.turns) + recall.omitted == 7
+    assert recall.omitted == 0
+    assert recall.hits[0].id == "badge"
+    assert [turn.content for turn in recall.turns] == ["Where is dock three?", "Behind the mill."]
+    assert recall.counter == "count_tokens"
+    assert set(TEXTS) < set(recall.citations)
+
+
+def test_no_budget_gives_no_text(memory):
+    recall = memory.recall("night porter badge", 0)
+    assert (recall.text, recall.tokens, recall.hits, recall.turns) == ("", 0, (), ())
+    assert recall.omitted == 4
+
+
+@pytest.mark.parametrize("budget", [-1, 1.5, "512", None, True])
+def test_bad_budgets_are_refused(memory, budget):
+    with pytest.raises(InvalidInputError, match="expected `budget` to be an integer >= 0, got"):
+        memory.recall("badge", budget)
+
+
+def test_k_bounds_the_passages(memory):
+    assert len(memory.recall("badge", 1000, k=2).hits) == 2
+
+
+# -- without a base model
+
+
+@pytest.fixture
+def no_model(monkeypatch):
+    """No source has a base model, and none is to be loaded."""
+
+    def nowhere(spec=None):
+        raise ModelUnavailableError("expected the model in one of these places", hint="install it")
+
+    def refuse(*_, **__):
+        raise AssertionError("a base model was loaded")
+
+    monkeypatch.setattr("memkit.models.tokens.find_base", nowhere)
+    monkeypatch.setattr(BaseModel, "load", refuse)
+
+
+def test_recall_needs_no_base_model(tmp_path, open_memory, no_model, caplog):
+    memory = open_memory(tmp_path / "m", base_model=None)
+    memory.add(TEXTS["badge"], id="badge")
+    recall = memory.recall("night porter badge", 40)
+    assert recall.hits[0].id == "badge"
+    assert recall.counter == "an estimate of 3 bytes a token"
+    assert recall.tokens == -(-len(recall.text.encode()) // 3) <= 40
+    memory.recall("again")
+    warnings = [r.message for r in caplog.records if "counting tokens by length" in r.message]
+    assert len(warnings) == 1
+
+
+def test_a_base_model_that_was_asked_for_is_not_replaced_by_an_estimate(
+    tmp_path, open_memory, no_model
+):
+    memory = open_memory(tmp_path / "m", base_model="some/model")
+    memory.add(TEXTS["badge"])
+    assert memory.search("badge")
+    with pytest.raises(ModelUnavailableError, match="expected the model") as caught:
+        memory.recall("badge")
+    assert caught.value.hint == "install it"
+
+
+def test_asking_without_a_base_model_says_how_to_get_one(tmp_path, open_memory, monkeypatch):
+    def nowhere(spec=None):
+        raise ModelUnavailableError("expected the model in one of these places", hint="install it")
+
+    monkeypatch.setattr("memkit.models.base.find_base", nowhere)
+    memory = open_memory(tmp_path / "m", base_model=None, count_tokens=words)
+    memory.add(TEXTS["badge"])
+    with pytest.raises(ModelUnavailableError, match="expected the model"):
+        memory.ask("Which badge?")
+    with pytest.raises(ModelUnavailableError, match="expected the model"):
+        memory.consolidate()
+    assert memory.search("badge")
+
+
+def test_a_loaded_model_counts_with_its_tokenizer(tmp_path, open_memory, tiny):
+    memory = open_memory(tmp_path / "m")
+    memory.add(TEXTS["badge"])
+    recall = memory.recall("badge")
+    assert recall.counter == tiny.name
+    assert recall.tokens == len(tiny.tokenizer(recall.text, add_special_tokens=False)["input_ids"])
+
+
+WITHOUT_TORCH = """
+import sys
+sys.path[:0] = sys.argv[2:]
+from memkit import Memory
+from memkit.testing import HashingEmbedder
+with Memory.open(sys.argv[1], backends=("buffer", "rag"), embedder=HashingEmbedder(),
+                 count_tokens=len) as memory:
+    memory.add("The badge number is 4471.")
+    memory.add_turn("user", "Hello.")
+    print(memory.recall("badge", 200).hits[0].text, "torch" in sys.modules)
+"""
+
+
+def test_retrieval_alone_does_not_even_import_torch(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, str(tmp_path / "m"), *sys.path],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "The badge number is 4471. False"
+
+
+def test_the_query_is_embedded_once_for_search_and_router(tmp_path, open_memory):
+    class Counting(HashingEmbedder):
+        asked = 0
+
+        def encode_query(self, texts, /):
+            Counting.asked += len(texts)
+            return super().encode_query(texts)
+
+    memory = open_memory(tmp_path / "m", embedder=Counting(), count_tokens=words)
+    memory.add(TEXTS["badge"])
+    memory.recall("night porter")
+    assert Counting.asked == 1
