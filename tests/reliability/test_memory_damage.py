@@ -1,0 +1,222 @@
+"""Damaged files: noticed, said, rebuilt from the ledger; never silently served or emptied."""
+
+import errno
+import shutil
+from pathlib import Path
+
+import pytest
+
+from memkit.errors import (
+    BusyError,
+    CorruptFileError,
+    DiskFullError,
+    IncompatibleModelError,
+    ReadOnlyError,
+)
+from memkit.ledger import opening
+from memkit.ledger.locks import adapters_lock
+from memkit.rag.dense import DenseIndex
+
+NORA = "What is the badge number of Nora?"  # held by m0001
+LENA = "What is the badge number of Lena?"  # held by m0002
+
+
+@pytest.fixture
+def directory(tmp_path, trained_directory):
+    return shutil.copytree(trained_directory, tmp_path / "copy.mem")
+
+
+def weights(directory, module):
+    (folder,) = (directory / "adapters").glob(f"{module}-*")
+    return folder / "adapter_model.safetensors"
+
+
+def flip(path, place):
+    content = bytearray(path.read_bytes())
+    content[place] ^= 0x40
+    path.write_bytes(content)
+
+
+# -- adapters
+
+
+@pytest.mark.parametrize("damage", ["cut", "emptied", "longer", "removed", "folder removed"])
+def test_an_adapter_of_another_size_is_dropped_at_opening(directory, open_memory, caplog, damage):
+    path = weights(directory, "m0001")
+    content = path.read_bytes()
+    match damage:
+        case "cut":
+            path.write_bytes(content[:-1])
+        case "emptied":
+            path.write_bytes(b"")
+        case "longer":
+            path.write_bytes(content + b"\0")
+        case "removed":
+            path.unlink()
+        case "folder removed":
+            shutil.rmtree(path.parent)
+    memory = open_memory(directory)
+    assert f"dropping module m0001: expected {len(content)} bytes" in caplog.text
+    assert [module.name for module in memory.modules()] == ["m0002"]
+    assert not path.parent.exists()
+    # Its records are demoted: rag answers, and consolidate trains them again.
+    assert not memory.ask(NORA, budget=0).route
+    assert memory.search(NORA)[0].id == "Nora"
+    assert memory.ask(LENA, budget=0).text == "3141"
+    report = memory.consolidate()
+    assert set(report.held) == {"Nora", "Emil", "Tara", "Owen"}
+    assert memory.ask(NORA, budget=0).text == "4471"
+
+
+@pytest.mark.parametrize("place", [0, 100, -1])
+def test_a_flipped_byte_is_noticed_when_the_adapter_is_needed(
+    directory, open_memory, caplog, place
+):
+    flip(weights(directory, "m0001"), place)
+    memory = open_memory(directory)
+    assert memory.ask(LENA, budget=0).text == "3141"
+    with pytest.raises(CorruptFileError, match=r"SHA-256.*; module m0001 was dropped") as caught:
+        memory.ask(NORA, budget=0)
+    assert "ask again: rag answers its records now" in caught.value.hint
+    assert "dropping module m0001" in caplog.text
+    after = memory.ask(NORA)
+    assert not after.route
+    assert "The badge number of Nora is 4471." in after.recall.text
+    assert set(memory.consolidate().held) == {"Nora", "Emil", "Tara", "Owen"}
+    assert memory.ask(NORA, budget=0).text == "4471"
+
+
+def test_a_damaged_adapter_in_a_batch_or_stream_is_an_error_too(directory, open_memory):
+    flip(weights(directory, "m0001"), -1)
+    memory = open_memory(directory)
+    with pytest.raises(CorruptFileError, match="module m0001 was dropped"):
+        memory.ask_batch([LENA, NORA], budget=0)
+    assert memory.ask_batch([LENA, NORA], budget=0)[0].text == "3141"
+    flip(weights(directory, "m0002"), -1)
+    memory.close()
+    stream = open_memory(directory).stream(LENA, budget=0)
+    with pytest.raises(CorruptFileError, match="module m0002 was dropped"):
+        next(stream)
+    assert stream.answer is None
+
+
+def test_a_damaged_adapter_that_cannot_be_dropped_is_still_refused(
+    directory, open_memory, monkeypatch
+):
+    flip(weights(directory, "m0001"), -1)
+    monkeypatch.setattr(opening, "_can_write", lambda path: False)
+    memory = open_memory(directory)
+    for _ in range(2):
+        with pytest.raises(CorruptFileError, match="expected SHA-256"):
+            memory.ask(NORA, budget=0)
+    assert memory.ask(LENA, budget=0).text == "3141"
+    assert memory.search(NORA)[0].id == "Nora"
+
+
+def test_an_adapter_of_another_base_model_is_refused(directory, open_memory):
+    memory = open_memory(directory)
+    ledger = memory._parts.ledger
+    ledger._database.execute(
+        "UPDATE modules SET manifest = json_set(manifest, '$.fingerprint', 'ab12', "
+        "'$.base_model', 'another') WHERE name = 'm0001'"
+    )
+    for _ in range(2):
+        with pytest.raises(IncompatibleModelError, match=r"m0001 was trained for 'another'") as e:
+            memory.ask(NORA, budget=0)
+        assert "base_model='another'" in e.value.hint
+    assert memory.search(NORA)[0].id == "Nora"
+
+
+# -- the index file
+
+
+@pytest.mark.parametrize("damage", ["cut", "emptied", "flipped", "garbage", "removed", "old"])
+def test_a_damaged_index_is_rebuilt_from_the_ledger(tmp_path, open_memory, badges, caplog, damage):
+    directory = tmp_path / "m"
+    path = directory / "index" / "dense.faiss"
+    memory = open_memory(directory)
+    memory.add(badges[:4])
+    memory.close()
+    older = path.read_bytes()
+    memory = open_memory(directory)
+    memory.add(badges[4:])
+    expected = [memory.search(draft.question, k=8) for draft in badges]
+    memory.close()
+    content = path.read_bytes()
+    match damage:
+        case "cut":
+            path.write_bytes(content[: len(content) // 2])
+        case "emptied":
+            path.write_bytes(b"")
+        case "flipped":
+            flip(path, -10)
+        case "garbage":
+            path.write_bytes(b"garbage " * 1000)
+        case "removed":
+            path.unlink()
+        case "old":
+            path.write_bytes(older)
+    memory = open_memory(directory)
+    assert [memory.search(draft.question, k=8) for draft in badges] == expected
+    rebuilt = "rebuilding the index from the ledger" in caplog.text
+    assert rebuilt == (damage not in {"removed", "old"})
+    memory.close()
+    index, _ = DenseIndex.load(path)
+    assert len(index) == 16  # a text and a question of each
+
+
+# -- a full disk, a read-only disk
+
+
+def fail(code):
+    def write(*_, **__):
+        raise OSError(code, "simulated")
+
+    return write
+
+
+def test_a_disk_that_is_full_of_adapters_leaves_the_memory_as_it_was(
+    directory, open_memory, monkeypatch
+):
+    memory = open_memory(directory)
+    memory.forget("Nora", retrain=False)
+    before = sorted((directory / "adapters").iterdir()), memory.modules(), memory.stats().held
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", fail(errno.ENOSPC))
+        with pytest.raises(DiskFullError, match=r"no room on the disk to write .*adapters"):
+            memory.consolidate()
+    after = sorted((directory / "adapters").iterdir()), memory.modules(), memory.stats().held
+    assert after == before
+    assert set(memory.consolidate().held) <= {"Emil", "Tara", "Owen"}
+
+
+def test_an_index_that_cannot_be_written_is_rebuilt_next_time(
+    tmp_path, open_memory, monkeypatch, caplog
+):
+    memory = open_memory(tmp_path / "m")
+    memory.add("Deliveries are unloaded at dock three.")
+    with monkeypatch.context() as patch:
+        patch.setattr("memkit.rag.dense._replace", fail(errno.ENOSPC))
+        memory.close()
+    assert "the index file was not written, and is rebuilt next time" in caplog.text
+    assert open_memory(tmp_path / "m").search("deliveries")
+
+
+def test_a_lock_that_cannot_be_taken_is_named(directory, open_memory, monkeypatch):
+    memory = open_memory(directory)
+    memory.add("The badge number of Zoe is 7070.")
+    with monkeypatch.context() as patch:
+        patch.setattr("filelock.FileLock.acquire", fail(errno.EROFS))
+        with pytest.raises(ReadOnlyError, match="not allowed to access"):
+            memory.consolidate()
+
+
+def test_a_lock_that_another_thread_holds_is_waited_for_in_vain(directory, open_memory):
+    memory = open_memory(directory, busy_timeout=0.1)
+    memory.add("The badge number of Zoe is 7070.")
+    with (
+        adapters_lock(directory, timeout=0),
+        pytest.raises(BusyError, match=r"training this memory's adapters for 0\.1 s") as e,
+    ):
+        memory.consolidate()
+    assert "answered by rag meanwhile" in e.value.hint
