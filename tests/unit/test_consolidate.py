@@ -1,0 +1,478 @@
+"""From records to committed modules: trained, verified through the router, or not at all."""
+
+import errno
+import hashlib
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from memkit import __version__
+from memkit.errors import DiskFullError, StorageError, TrainingError
+from memkit.ledger import Ledger
+from memkit.lora import consolidate
+from memkit.lora.consolidate import THRESHOLD, Consolidator, calibrate
+from memkit.lora.lora import LoraBackend
+from memkit.lora.spec import TrainSpec
+from memkit.lora.supervision import TemplateSynthesizer
+from memkit.lora.train import Trainer
+from memkit.protocols import Example, Query, Sampling
+from memkit.rag.index import FactIndex
+from memkit.routing.calibrate import UNRELATED_PROMPTS, threshold_between
+from memkit.routing.nearest import NearestRouter
+from memkit.testing import HashingEmbedder
+from memkit.types import Draft
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+QUICK = TrainSpec(epochs=2, batch_size=8, guards=0)
+DIVERGES = TrainSpec(epochs=9, learning_rate=1e30, guards=0)
+
+
+class Canonical(TemplateSynthesizer):
+    """Trains on the first wording of each answer: training ends when it is known by heart."""
+
+    def examples(self, records):
+        first = {}
+        for one in super().examples(records):
+            first.setdefault((one.record_id, one.answer, one.held_out and one.question), one)
+        return list(first.values())
+
+
+class Bench:
+    """A ledger with an index, a router and a LoRA backend: a memory without its verbs."""
+
+    def __init__(self, folder, base, recipe):
+        self.ledger = Ledger.open(folder)
+        self.index = FactIndex(self.ledger, HashingEmbedder())
+        self.router = NearestRouter(
+            self.index,
+            self.ledger,
+            threshold=lambda: float(self.ledger.get_meta(THRESHOLD) or 1.0),
+        )
+        self.backend = LoraBackend(self.ledger, self.router, lambda: base, lambda *_: None)
+        self.consolidator = Consolidator(replace(recipe, synthesizer=Canonical()))
+        self.adapters = folder / "adapters"
+
+    def add(self, drafts):
+        records = self.ledger.records.add(drafts)
+        self.index.write(records)
+        return records
+
+    def run(self, records, **changes):
+        self.consolidator.recipe = replace(self.consolidator.recipe, **changes)
+        return self.consolidator.run(self.backend, records)
+
+    def ask(self, question, scope=None):
+        """Through router, bank and base model, as a user's question is answered."""
+        base = self.backend.base
+        route = self.router.route([Query(question, scope=scope or {})])[0]
+        adapters = self.backend.adapters([route])
+        return base.generate([base.prompt(question)], Sampling(12), adapters=adapters)[0].text
+
+    def modules(self):
+        return self.ledger.modules.active()
+
+    def files(self):
+        return sorted(path.name for path in self.adapters.glob("*"))
+
+    def close(self):
+        self.backend.close()
+        self.ledger.close()
+
+
+@pytest.fixture
+def bench(tmp_path, tiny, recipe):
+    bench = Bench(tmp_path / "memory", tiny, recipe)
+    yield bench
+    bench.close()
+
+
+@pytest.fixture
+def four(bench, badges):
+    """Four records that fit into one module."""
+    return bench.add(badges[:4])
+
+
+class Script:
+    """A synthesizer that says what it was told to."""
+
+    def __init__(self, **taught):
+        self.taught = taught
+
+    def examples(self, records):
+        return [
+            Example(question, answer, record.id)
+            for record in records
+            for question, answer in self.taught.get(record.id, [])
+        ]
+
+
+# -- what a run leaves behind ----------------------------------------------------------------
+
+
+def test_records_become_a_module_that_answers(bench, four, tmp_path, tiny, recipe):
+    report = bench.run(four)
+
+    assert report.held == ("Nora", "Emil", "Tara", "Owen")
+    assert report.missed == ()
+    (module,) = bench.modules()
+    assert (module.name, module.version, module.records) == ("m0001", 1, report.held)
+    assert report.modules[0].recall == 1.0
+    bench.close()
+
+    again = Bench(tmp_path / "memory", tiny, recipe)  # with the weights read from the file
+    for record in four:
+        assert again.ask(record.question) == record.answer
+    again.close()
+
+
+def test_files_are_named_after_the_module_and_the_ledger_knows_them(bench, four):
+    bench.run(four)
+
+    (name,) = bench.files()
+    assert re.fullmatch(r"m0001-[0-9a-f]{12}", name)
+    file = bench.ledger.modules.file("m0001")
+    data = (bench.adapters / name / "adapter_model.safetensors").read_bytes()
+    assert file.path == f"adapters/{name}"
+    assert (file.digest, file.size) == (hashlib.sha256(data).hexdigest(), len(data))
+
+
+def test_the_manifest_says_how_the_module_was_made(bench, four, tiny, recipe):
+    (report,) = bench.run(four).modules
+
+    manifest = bench.ledger.modules.get("m0001").manifest
+    contents = [[record.id, 1, record.content_hash] for record in four]
+    assert manifest == {
+        "memkit": __version__,
+        "base_model": tiny.name,
+        "fingerprint": tiny.fingerprint,
+        "data": hashlib.sha256(json.dumps(contents).encode()).hexdigest(),
+        "lora": json.loads(json.dumps(recipe.lora.as_dict())),
+        "train": recipe.train.as_dict(),
+        "steps": report.steps,
+        "loss": manifest["loss"],
+        "recall": report.recall,
+        "paraphrase_recall": report.paraphrase_recall,
+    }
+    assert 0.0 < manifest["loss"] < 1.0
+    (folder,) = bench.adapters.iterdir()
+    assert json.loads((folder / "manifest.json").read_text(encoding="utf-8")) == manifest
+
+
+def test_the_same_records_and_seed_give_the_same_bytes(tmp_path, tiny, recipe, badges):
+    digests = []
+    for name in ("one", "other"):
+        bench = Bench(tmp_path / name, tiny, recipe)
+        bench.run(bench.add(badges[:4]))
+        digests.append(bench.ledger.modules.file("m0001").digest)
+        bench.close()
+
+    assert digests[0] == digests[1]
+
+
+def test_scopes_have_modules_of_their_own(bench, badges):
+    mine = [replace(draft, scope={"user": "u1"}) for draft in badges[:2]]
+    bench.run(bench.add([*mine, *badges[2:4]]))
+
+    assert {module.name: (dict(module.scope), module.records) for module in bench.modules()} == {
+        "m0001": ({"user": "u1"}, ("Nora", "Emil")),
+        "m0002": ({}, ("Tara", "Owen")),
+    }
+    assert bench.ask(badges[0].question, {"user": "u1"}) == badges[0].answer
+    assert bench.ask(badges[0].question) != badges[0].answer
+
+
+def test_what_is_held_is_not_trained_again(bench, four):
+    bench.run(four)
+
+    report = bench.run(four)
+
+    assert report.modules == ()
+    assert str(report) == "nothing to consolidate"
+    assert len(bench.files()) == 1
+
+
+def test_a_second_memory_may_train_the_same_base_model(tmp_path, tiny, recipe, badges):
+    """The hooks of a closed backend are gone: nothing may still train through them."""
+    consolidator = Consolidator(replace(recipe, synthesizer=Canonical()))
+    for name in ("one", "two"):
+        bench = Bench(tmp_path / name, tiny, recipe)
+        bench.consolidator = consolidator
+        assert len(bench.run(bench.add(badges[:2])).held) == 2
+        bench.close()
+
+
+@pytest.mark.parametrize("show", [True, False])
+def test_progress_is_shown_if_it_is_asked_for(bench, four, capfd, show):
+    bench.run(four, train=QUICK, progress=show)
+
+    shown = capfd.readouterr()
+    assert ("module 1/1" in shown.err) is show
+    assert shown.out == ""
+
+
+# -- what counts as held ---------------------------------------------------------------------
+
+
+def test_records_that_are_not_recalled_are_not_held(bench, four):
+    report = bench.run(four, train=QUICK)
+
+    assert report.held == ()
+    assert report.missed == ("Nora", "Emil", "Tara", "Owen")
+    assert "none" in str(report)
+    assert bench.modules() == []
+    assert bench.files() == []
+
+
+def test_the_bar_for_held_out_wordings_decides(bench, four):
+    class HoldsOut(Script):
+        def examples(self, records):
+            wrong = [Example(r.question, "another answer", r.id, held_out=True) for r in records]
+            return super().examples(records) + wrong
+
+    synthesizer = HoldsOut(**{record.id: [(record.question, record.answer)] for record in four})
+
+    assert bench.run(four, synthesizer=synthesizer, reworded_bar=0.1).held == ()
+    assert len(bench.run(four, synthesizer=synthesizer, reworded_bar=0.0).held) == 4
+
+
+def test_a_record_whose_questions_lead_elsewhere_is_not_held(bench, badges):
+    """It is learned to the letter, but nobody who asks is led to its module."""
+    nora, safe = bench.add(
+        [badges[0], Draft("The safe is blue.", "What is the colour of the safe?", "blue", id="s")]
+    )
+    taught = Script(Nora=[(safe.question, nora.answer)])
+
+    report = bench.run([nora], synthesizer=taught)
+
+    assert report.held == ()
+    assert report.modules[0].steps > 0
+    route = bench.router.route([Query(safe.question)])[0]
+    assert route.reason == "the nearest fact is not held in weights"
+    held = bench.run([nora], synthesizer=Script(Nora=[(nora.question, nora.answer)])).held
+    assert held == ("Nora",)
+
+
+def test_all_facts_of_a_record_have_to_be_recalled(bench, badges):
+    (nora,) = bench.add(badges[:1])
+    contradiction = Script(Nora=[(nora.question, "4471"), (nora.question, "9999")])
+
+    report = bench.run([nora], synthesizer=contradiction)
+
+    assert report.held == ()
+    assert report.modules[0].recall == 0.5
+
+
+def test_records_that_cannot_be_learned_stay_with_rag(bench, four):
+    others = bench.add(
+        [
+            Draft("!!! ???", id="nothing to ask"),
+            Draft("Long.", "What is long?", "very " * 300, id="too long an answer"),
+            Draft("Long.", "What is " * 300 + "long?", "this", id="too long a question"),
+        ]
+    )
+
+    report = bench.run([*four, *others], records_per_module=7)
+
+    assert report.held == ("Nora", "Emil", "Tara", "Owen")
+    assert report.missed == ("nothing to ask", "too long an answer", "too long a question")
+    assert bench.ledger.modules.members("m0001") == sorted(report.held)
+
+
+def test_a_memory_of_nothing_that_can_be_learned(bench):
+    report = bench.run(bench.add([Draft("!!!", id="a"), Draft("???", id="b")]))
+
+    assert (report.held, report.missed) == ((), ("a", "b"))
+    assert bench.modules() == []
+    assert bench.ledger.modules.next_name() == "m0001"  # no name was spent
+
+
+# -- runs that fail --------------------------------------------------------------------------
+
+
+def test_a_diverging_run_leaves_the_memory_as_it_was(bench, four):
+    with pytest.raises(TrainingError, match="the loss became nan"):
+        bench.run(four, train=DIVERGES)
+
+    assert bench.modules() == []
+    assert bench.files() == []
+
+
+def test_the_next_run_is_not_held_up_by_a_failed_one(bench, four):
+    before = bench.consolidator
+    bench.consolidator = Consolidator(replace(before.recipe, train=DIVERGES))
+    with pytest.raises(TrainingError, match="the loss became nan"):
+        bench.run(four)
+    bench.consolidator = before
+
+    assert len(bench.run(four).held) == 4
+
+
+def test_modules_committed_before_an_error_stay(bench, badges, monkeypatch):
+    records = bench.add(badges[:4])
+    fit = Trainer.fit
+    calls = []
+
+    def second_fails(self, examples, progress=None):
+        calls.append(examples)
+        if len(calls) == 2:
+            raise TrainingError("on purpose")
+        return fit(self, examples, progress)
+
+    monkeypatch.setattr(Trainer, "fit", second_fails)
+    with pytest.raises(TrainingError, match="on purpose"):
+        bench.run(records, records_per_module=2)
+
+    assert [module.records for module in bench.modules()] == [("Nora", "Emil")]
+    assert len(bench.files()) == 1
+
+
+def during_training(monkeypatch, act):
+    """Do something once the adapter is trained and before it is committed."""
+    fit = Trainer.fit
+
+    def fit_then_act(self, examples, progress=None):
+        trained = fit(self, examples, progress)
+        act()
+        return trained
+
+    monkeypatch.setattr(Trainer, "fit", fit_then_act)
+
+
+def test_a_module_whose_record_is_forgotten_meanwhile_is_discarded(bench, four, monkeypatch):
+    during_training(monkeypatch, lambda: bench.ledger.records.delete(["Tara"]))
+
+    report = bench.run(four)
+
+    assert report.modules == ()
+    assert bench.modules() == []
+    assert bench.files() == []
+
+
+def test_a_record_that_changes_meanwhile_is_not_answered_from_its_old_version(
+    bench, four, monkeypatch
+):
+    def change():
+        bench.ledger.records.update(
+            "Tara", text="Tara has none.", question=None, answer=None, metadata={}
+        )
+
+    during_training(monkeypatch, change)
+    bench.run(four)
+
+    assert bench.ledger.modules.placements(["Nora", "Tara"]) == {"Nora": "m0001"}
+
+
+@pytest.mark.parametrize("error", [StorageError("on purpose"), DiskFullError("on purpose")])
+def test_a_commit_that_fails_leaves_no_file(bench, four, monkeypatch, error):
+    def fail(*args, **kwargs):
+        assert len(bench.files()) == 1
+        raise error
+
+    monkeypatch.setattr(bench.ledger.modules, "commit", fail)
+    with pytest.raises(type(error), match="on purpose"):
+        bench.run(four)
+
+    assert bench.files() == []
+
+
+def test_a_full_disk_leaves_no_file(bench, four, monkeypatch):
+    def full(path, data):
+        path.open("wb").close()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(DiskFullError, match="no room"):
+        bench.run(four)
+
+    assert bench.modules() == []
+    assert bench.files() == []
+
+
+def test_leftovers_of_a_killed_run_are_removed(bench, four):
+    for name in (".new-m0001", "m0001-0123456789ab"):
+        (bench.adapters / name).mkdir(parents=True)
+        (bench.adapters / name / "adapter_model.safetensors").write_bytes(b"half")
+
+    bench.run(four)
+
+    (name,) = bench.files()
+    assert bench.ledger.modules.file("m0001").path == f"adapters/{name}"
+    assert name != "m0001-0123456789ab"
+
+
+# -- where "none" begins ---------------------------------------------------------------------
+
+
+def nearest_similarities(questions, records):
+    """Cosine similarity of each question with the nearest text or question, by numpy alone."""
+    embedder = HashingEmbedder()
+    facts = embedder.encode_document([t for r in records for t in (r.text, r.question)])
+    return (embedder.encode_query(questions).astype(np.float64) @ facts.T.astype(np.float64)).max(1)
+
+
+def test_the_threshold_is_measured_on_the_memorys_own_questions(bench, four):
+    held_out = [e.question for e in TemplateSynthesizer().examples(four) if e.held_out]
+    related = nearest_similarities(held_out, four)
+    unrelated = nearest_similarities(UNRELATED_PROMPTS, four)
+
+    calibrate(bench.backend, TemplateSynthesizer(), four)
+
+    expected = threshold_between(list(related), list(unrelated))
+    assert float(bench.ledger.get_meta(THRESHOLD)) == pytest.approx(expected, abs=1e-5)
+    assert unrelated.max() < expected < related.min()
+
+
+def test_held_records_count_for_the_threshold_too(bench, badges):
+    first, second = bench.add(badges[:2]), bench.add(badges[2:4])
+    bench.run(first)
+
+    calibrate(bench.backend, TemplateSynthesizer(), second)
+    both = bench.ledger.get_meta(THRESHOLD)
+    bench.ledger.set_meta(THRESHOLD, None)
+    bench.consolidator.recalibrate(bench.backend)
+
+    assert bench.ledger.get_meta(THRESHOLD) is not None
+    held_out = [e.question for e in TemplateSynthesizer().examples(first + second) if e.held_out]
+    expected = threshold_between(
+        list(nearest_similarities(held_out, first + second)),
+        list(nearest_similarities(UNRELATED_PROMPTS, first + second)),
+    )
+    assert float(both) == pytest.approx(expected, abs=1e-5)
+
+
+def test_each_scope_asks_its_own_facts(bench, badges):
+    """Records of a tenant are measured as the tenant asks; to others they are not there."""
+    records = bench.add([replace(draft, scope={"user": "u1"}) for draft in badges[:4]])
+
+    calibrate(bench.backend, TemplateSynthesizer(), records)
+
+    assert 0.0 < float(bench.ledger.get_meta(THRESHOLD)) < 1.0
+
+
+def test_a_synthesizer_need_not_hold_anything_out(bench, four):
+    taught = Script(**{record.id: [(record.question, record.answer)] for record in four})
+
+    assert len(bench.run(four, synthesizer=taught).held) == 4
+
+
+def test_without_records_nothing_is_measured(bench):
+    bench.consolidator.recalibrate(bench.backend)
+
+    assert bench.ledger.get_meta(THRESHOLD) is None
+
+
+def test_large_memories_are_sampled(bench, four, monkeypatch):
+    asked = []
+    monkeypatch.setattr(consolidate, "_CALIBRATION_RECORDS", 2)
+    monkeypatch.setattr(
+        bench.router, "similarities", lambda queries: asked.append(len(queries)) or [0.5]
+    )
+
+    calibrate(bench.backend, TemplateSynthesizer(), four)
+
+    assert asked == [2 * 3, len(UNRELATED_PROMPTS)]  # three held-out wordings each

@@ -1,0 +1,32 @@
+"""The default model, embedder and training: facts that no model has read, recalled exactly."""
+
+import pytest
+
+from memkit import Draft, Memory
+from memkit.demo.company import Company
+from memkit.lora.consolidate import Recipe
+from memkit.protocols import Sampling
+
+pytestmark = [pytest.mark.real, pytest.mark.usefixtures("one_thread")]
+
+
+def test_facts_are_recalled_and_everything_else_is_left_alone(tmp_path, smollm2, minilm):
+    facts = Company.generate(seed=0, facts=6).facts
+    sampling = Sampling(max_new_tokens=24)
+    with Memory.open(
+        tmp_path / "memory", base_model=smollm2, embedder=minilm, recipe=Recipe(progress=False)
+    ) as memory:
+        records = memory.add([Draft(fact.text, fact.question, fact.answer) for fact in facts])
+        report = memory.consolidate()
+
+        assert report.held == tuple(record.id for record in records)
+        for fact in facts:
+            answer = memory.ask(fact.question, budget=0, sampling=sampling)
+            assert answer.text == fact.answer
+            assert answer.route.modules == ("m0001",)
+
+        for prompt in ("What is the capital of Italy?", "Write a short poem about rain."):
+            untouched = smollm2.generate([smollm2.prompt(prompt)], sampling)[0]
+            answer = memory.ask(prompt, budget=0, sampling=sampling)
+            assert not answer.route
+            assert answer.text == untouched.text
