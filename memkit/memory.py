@@ -84,8 +84,8 @@ class Memory:
 
         Raises:
             NotAMemoryError: If the path holds something else.
-            IncompatibleModelError: If the memory was made with another embedder. Another base
-                model is refused when an answer or an adapter is first asked for.
+            IncompatibleModelError: If the memory was made with another embedder, or its adapters
+                for another base model.
             FormatVersionError: If a newer memkit wrote it.
             CorruptFileError: If the ledger is damaged.
         """

@@ -115,25 +115,16 @@ def test_rebuild_needs_no_base_model_without_adapters(tmp_path, open_memory, mon
 
 
 def test_another_base_model_is_refused_with_the_remedy(directory, open_memory, other_base):
-    memory = open_memory(directory, base_model=other_base)
-    assert memory.search(NORA)[0].id == "Nora"
-    assert memory.recall(NORA).route.modules == ("m0001",)
-    memory.add("The badge number of Zoe is 7070.", question="Zoe?", answer="7070")
-    for use in (
-        lambda: memory.ask(NORA),
-        lambda: memory.ask("How do I boil an egg?"),
-        lambda: memory.stream(NORA),
-        memory.consolidate,
-    ):
-        with pytest.raises(
-            IncompatibleModelError,
-            match=r"module m0001 was trained for 'tiny-llama-0' .*, the base model is "
-            "'tiny-llama-1'",
-        ) as caught:
-            use()
-        assert "base_model='tiny-llama-0'" in caught.value.hint
-        assert "rebuild=True" in caught.value.hint
-    assert [module.name for module in memory.modules()] == ["m0001", "m0002"]
+    with pytest.raises(
+        IncompatibleModelError,
+        match=r"module m0001 was trained for 'tiny-llama-0' .*, the base model is 'tiny-llama-1'",
+    ) as caught:
+        open_memory(directory, base_model=other_base)
+    assert "base_model='tiny-llama-0'" in caught.value.hint
+    assert "rebuild=True" in caught.value.hint
+    kept = open_memory(directory, base_model=other_base, backends=("buffer", "rag"))
+    assert kept.search(NORA)[0].id == "Nora"
+    assert [module.name for module in kept.modules()] == ["m0001", "m0002"]
 
 
 def test_rebuild_adopts_another_base_model(directory, open_memory, other_base, caplog):
