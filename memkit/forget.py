@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,17 +23,15 @@ from typing import TYPE_CHECKING
 from memkit.errors import BusyError
 from memkit.ledger import Ledger
 from memkit.ledger.locks import adapters_lock
-from memkit.types import Scope, Version
+from memkit.traces import samples
+from memkit.types import Scope
 
 if TYPE_CHECKING:
     from memkit.rag.index import FactIndex
 
 ADAPTERS = "adapters"  # directory of adapter files, relative to the memory's
 INDEX_FILE = "index/dense.faiss"
-_BLOCK = 1 << 20  # bytes that are read or overwritten at once
-_SAMPLE = 64  # characters; short enough to lie within one page of SQLite's
-_SAMPLES = 8  # of one text
-_TELLING = 8  # bytes; less than that is found by chance
+_BLOCK = 1 << 20  # bytes that are overwritten at once
 
 logger = logging.getLogger("memkit")
 
@@ -91,8 +89,9 @@ def erase(
             ledger.erasures.queue(INDEX_FILE)
         ledger.log_event("forget", {"records": len(ids), "modules": sorted(modules)})
     files = finish(ledger, index)
-    samples = dict.fromkeys(sample for version in versions for sample in _samples(version))
-    return Erased(tuple(ids), len(versions), turns, modules, tuple(files), tuple(samples))
+    said = [text for v in versions for text in (v.text, v.question, v.answer) if text]
+    pieces = dict.fromkeys(piece for text in said for piece in samples(text))
+    return Erased(tuple(ids), len(versions), turns, modules, tuple(files), tuple(pieces))
 
 
 def finish(ledger: Ledger, index: FactIndex | None) -> list[str]:
@@ -163,48 +162,3 @@ def _overwrite(path: Path) -> None:
             file.write(bytes(min(_BLOCK, size - offset)))
         file.flush()
         os.fsync(file.fileno())
-
-
-def _samples(version: Version) -> list[str]:
-    """Pieces of all that a version says: a long text is in no file as a whole."""
-    texts = [text for text in (version.text, version.question, version.answer) if text]
-    return [
-        text[start : start + _SAMPLE]
-        for text in texts
-        for start in range(0, len(text), max(_SAMPLE, len(text) // _SAMPLES))
-    ]
-
-
-def found_in_files(directory: Path, texts: Iterable[str]) -> list[str]:
-    """Files below a directory that contain any of the texts, in UTF-8 or UTF-16.
-
-    Texts of a few bytes are not looked for: they turn up anywhere.
-    """
-    needles = [
-        text.encode(code)
-        for text in texts
-        if len(text.encode()) >= _TELLING
-        for code in ("utf-8", "utf-16-le", "utf-16-be")
-    ]
-    return [
-        str(path.relative_to(directory))
-        for path in files_below(directory)
-        if needles and _contains(path, needles)
-    ]
-
-
-def files_below(directory: Path) -> list[Path]:
-    """All files in a directory; another process may remove one before it is looked at."""
-    return sorted(Path(folder, name) for folder, _, names in os.walk(directory) for name in names)
-
-
-def _contains(path: Path, needles: Sequence[bytes]) -> bool:
-    # Not mapped into memory: another process may cut the file meanwhile, or remove it.
-    overlap = max(map(len, needles)) - 1
-    window = b""
-    with suppress(FileNotFoundError), path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            window = window[-overlap:] + block
-            if any(needle in window for needle in needles):
-                return True
-    return False

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from memkit.errors import InvalidInputError, MemkitError, RecordNotFoundError
-from memkit.forget import Erased, erase, found_in_files
+from memkit.forget import Erased, erase
 from memkit.ledger import NewPassage
 from memkit.ledger.turns import check_turn
+from memkit.traces import remains
 from memkit.types import Draft, Metadata, ModuleReport, Receipt, Record, Role, Scope, Turn
 from memkit.validate import validate_draft
 from memkit.wiring import Parts
@@ -217,10 +218,11 @@ def _retrain(parts: Parts, erased: Erased) -> list[ModuleReport]:
 def _checks(parts: Parts, erased: Erased) -> dict[str, bool]:
     """Look for what was erased in every place where it could be."""
     ledger, gone = parts.ledger, set(erased.records)
+    found = remains(ledger.directory, erased.samples)
     # Others may rightly keep the same words, such as another tenant.
-    samples = [sample for sample in erased.samples if not ledger.records.has_text(sample)]
+    left = [text for text in found if not ledger.records.has_text(text)]
     return {
         "no record or version is left": not ledger.records.existing(gone),
         "no adapter was trained on them": not ledger.modules.holding(list(gone)),
-        "no file holds their texts": not found_in_files(ledger.directory, samples),
+        "no file holds their texts": not left,
     }

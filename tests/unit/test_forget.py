@@ -7,15 +7,14 @@ import sys
 
 import pytest
 
-from memkit import forget
 from memkit.errors import InvalidInputError, RecordNotFoundError, TrainingError
-from memkit.forget import destroy, found_in_files
+from memkit.forget import destroy
 from memkit.lora.train import Trainer
 from memkit.types import Draft
 
 NORA = "What is the badge number of Nora?"
 EMIL = "What is the badge number of Emil?"
-TRACES = ("Nora", "4471")
+TRACES = ("Nora", " 4471")  # with its blank: four figures may be part of any checksum
 
 
 def traces(directory, *texts):
@@ -97,14 +96,14 @@ def test_a_module_of_nothing_else_is_gone(trained, directory):
 def test_an_older_version_in_the_weights_counts(trained, directory):
     trained.update("Nora", "The badge number of Nora is 7777.", answer="7777")
     assert trained.consolidate().held == ("Nora",)
-    assert traces(directory, "4471")
+    assert traces(directory, " 4471")
     receipt = trained.forget("Nora")
     assert receipt.versions == 2
     assert all(receipt.checks.values())
     # m0001 held the old version, m0003 the new one and nothing else.
     assert receipt.retrained == ("m0001 v2",)
     assert receipt.dropped == ("m0003",)
-    assert traces(directory, *TRACES, "7777") == []
+    assert traces(directory, *TRACES, " 7777") == []
 
 
 def test_a_record_that_no_module_was_trained_on_leaves_the_modules_alone(trained, directory):
@@ -321,15 +320,15 @@ def test_a_crash_after_the_deletion_is_finished_by_the_next_opening(
     assert died.returncode == -signal.SIGKILL
     assert adapters(directory) == before
     if moment == "finish":
-        assert traces(directory, "4471", "7777")
+        assert traces(directory, " 4471", " 7777")
     memory = open_memory(directory)
-    assert traces(directory, "Nora", "4471", "7777") == []
+    assert traces(directory, *TRACES, " 7777") == []
     assert adapters(directory) == before[1:]
     assert memory._parts.ledger.erasures.pending() == []
     assert [module.name for module in memory.modules()] == ["m0002"]
     assert len(memory.search("badge number", k=10)) == 7
     memory.consolidate()
-    assert traces(directory, "Nora", "4471", "7777") == []
+    assert traces(directory, *TRACES, " 7777") == []
 
 
 def test_an_orphan_that_was_trained_on_it_goes_too(trained, directory):
@@ -366,15 +365,3 @@ def test_directories_go_whole_and_links_are_not_followed(tmp_path):
     destroy(folder)  # gone already
     assert not folder.exists()
     assert (outside / "mine").read_text() == "mine"
-
-
-def test_texts_are_found_wherever_they_lie(tmp_path, monkeypatch):
-    monkeypatch.setattr(forget, "_BLOCK", 10)
-    text = "needle in the haystack"
-    for number, encoding in enumerate(("utf-8", "utf-16-le", "utf-16-be")):
-        (tmp_path / f"{number}").write_bytes(b"x" * (7 + number) + text.encode(encoding) + b"y")
-    (tmp_path / "other").write_bytes(b"needle in the hay")
-    (tmp_path / "empty").touch()
-    assert found_in_files(tmp_path, ["nothing of it", text]) == ["0", "1", "2"]
-    assert found_in_files(tmp_path, ["needle"]) == []  # too short to tell
-    assert found_in_files(tmp_path, []) == []

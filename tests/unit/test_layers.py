@@ -16,7 +16,7 @@ PACKAGE = Path(memkit.__file__).parent
 FLOORS = {
     1: {"errors", "types", "scope", "validate", "words"},
     2: {"protocols", "prompt", "ledger"},
-    3: {"rag", "buffer", "models", "forget"},
+    3: {"rag", "buffer", "models", "forget", "traces"},
     4: {"lora", "routing", "answer"},
     5: {"wiring", "reading", "writing", "memory"},
     6: {"aio", "evals", "demo", "report"},
