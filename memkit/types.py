@@ -237,7 +237,7 @@ class Answer:
         recall: The evidence that went in.
         prompt_tokens: Length of the whole prompt, in tokens.
         completion_tokens: Length of the answer, in tokens.
-        seconds: Wall-clock time.
+        seconds: Wall-clock time; of a batch, this answer's share.
     """
 
     text: str

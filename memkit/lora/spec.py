@@ -18,15 +18,15 @@ class LoraSpec:
         rank: Width of the low-rank product, >= 1.
         alpha: The delta is scaled by ``alpha / rank``; None means ``2 * rank``.
         target_modules: Last name parts of the linear layers to adapt, or "all-linear".
-        layers: Adapt decoder layers ``[first, last)`` given as fractions of the depth. The
-            upper half holds facts as well as all layers do and trains in half the time
+        layers: Adapt decoder layers ``[first, last)`` given as fractions of the depth. Any
+            half of them learns the questions, all of them answer paraphrases best
             (docs/decisions/0001-training-defaults.md).
     """
 
     rank: int = 8
     alpha: float | None = None
     target_modules: tuple[str, ...] | str = ALL_LINEAR
-    layers: tuple[float, float] = (0.5, 1.0)
+    layers: tuple[float, float] = (0.0, 1.0)
 
     def __post_init__(self) -> None:
         if self.rank < 1:
