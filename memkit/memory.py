@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from memkit.models.base import BaseModel
 
 BUDGET = 512  # tokens of evidence: a few passages and the last turns
+PASSAGES = 3  # in an answer's prompt; the default base model loses the thread in more
 NOWHERE: Scope = {}
 
 
@@ -281,10 +282,7 @@ class Memory:
         after: str | None = None,
         limit: int = 100,
     ) -> Page:
-        """List records in the order in which they were added, selected as by `consolidate`.
-
-        Pass ``next`` of a page as ``after`` for the page behind it.
-        """
+        """List records in the order in which they were added, selected as by `consolidate`."""
         return self._parts.ledger.records.page(within=scope, where=where, after=after, limit=limit)
 
     def turns(self, *, scope: Scope = NOWHERE, limit: int = 50) -> list[Turn]:
@@ -340,7 +338,7 @@ class Memory:
         question: str,
         budget: int = BUDGET,
         *,
-        k: int = 5,
+        k: int = PASSAGES,
         scope: Scope = NOWHERE,
         where: Metadata | None = None,
         modules: Sequence[str] | None = None,
@@ -371,7 +369,7 @@ class Memory:
         questions: Sequence[str],
         budget: int = BUDGET,
         *,
-        k: int = 5,
+        k: int = PASSAGES,
         scope: Scope = NOWHERE,
         where: Metadata | None = None,
         modules: Sequence[str] | None = None,
@@ -386,7 +384,7 @@ class Memory:
         question: str,
         budget: int = BUDGET,
         *,
-        k: int = 5,
+        k: int = PASSAGES,
         scope: Scope = NOWHERE,
         where: Metadata | None = None,
         modules: Sequence[str] | None = None,

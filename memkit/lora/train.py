@@ -30,7 +30,7 @@ from memkit.lora.spec import LoraSpec, TrainSpec
 from memkit.models.base import BaseModel
 from memkit.protocols import Example, Prompt, Sampling
 
-GUARD_TOKENS = 8  # how the base model's answer begins; longer ones cost time and bring nothing
+GUARD_TOKENS = 8  # enough to pin how the base model's answer begins
 CALM_EPOCHS = 2  # epochs in a row without an unmastered example before training stops
 WARMUP = 0.05  # share of the schedule
 
