@@ -246,7 +246,7 @@ class Memory:
                 refuse records of other scopes.
             where: Only records that pass this metadata filter.
             retrain: Train the modules that held the records anew without them; False drops
-                them and leaves their other records to rag.
+                them, as does a failure, and leaves their other records to rag.
 
         Raises:
             RecordNotFoundError: If an id is unknown; nothing is erased then.

@@ -232,8 +232,6 @@ class Parts:
             lora.check_files()
             if self.config.rebuild:
                 lora.drop_strangers()
-            else:
-                self._check_base(lora)
         if self.ledger.erasures.pending():
             finish(self.ledger, index)
         sweep_if_idle(self.ledger)
@@ -241,6 +239,8 @@ class Parts:
             index.index_missing()
         if lora is not None and self.config.rebuild:
             self.consolidator.recalibrate(lora)
+        elif lora is not None:
+            self._check_base(lora)
 
     def _check_base(self, lora: LoraBackend) -> None:
         """Refuse another base model on opening; one of the same name is compared when it is used.
@@ -249,6 +249,8 @@ class Parts:
             IncompatibleModelError: If a module was trained for another one.
         """
         trained_for = {m.manifest["base_model"] for m in self.ledger.modules.active()}
+        if not trained_for:
+            return
         given = self.config.base_model
         if given is None or isinstance(given, str | Path):
             from memkit.models.find import find_base
@@ -259,8 +261,7 @@ class Parts:
                 return  # recalling works without; whoever needs it says that it is missing
             if trained_for == {named}:
                 return
-        if trained_for:
-            _ = lora.base  # compares the fingerprints
+        _ = lora.base  # compares the fingerprints
 
     def close(self) -> None:
         """Close what is open; the ledger last. Repeating it changes nothing."""

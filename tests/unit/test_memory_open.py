@@ -18,6 +18,7 @@ from memkit.errors import (
 )
 from memkit.ledger import opening
 from memkit.models.base import BaseModel
+from memkit.models.find import Source
 from memkit.testing import HashingEmbedder, tiny_llama
 from memkit.types import Draft
 
@@ -125,6 +126,41 @@ def test_another_base_model_is_refused_with_the_remedy(directory, open_memory, o
     kept = open_memory(directory, base_model=other_base, backends=("buffer", "rag"))
     assert kept.search(NORA)[0].id == "Nora"
     assert [module.name for module in kept.modules()] == ["m0001", "m0002"]
+
+
+def test_a_crash_is_cleared_up_whatever_the_base_model(directory, open_memory, other_base):
+    (directory / "adapters" / "stray").write_bytes(b"x")
+    with pytest.raises(IncompatibleModelError, match="module m0001 was trained for"):
+        open_memory(directory, base_model=other_base)
+    assert len(list((directory / "adapters").iterdir())) == 2
+
+
+def test_a_model_of_the_same_name_is_compared_when_it_is_used(
+    directory, open_memory, other_base, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(
+        "memkit.models.find.find_base", lambda spec: Source("tiny-llama-0", tmp_path, "path")
+    )
+    monkeypatch.setattr(BaseModel, "load", lambda spec: other_base)
+    memory = open_memory(directory, base_model="./tiny-llama-0", count_tokens=len)
+    assert memory.search(NORA)[0].id == "Nora"
+    memory.add("The badge number of Zoe is 7070.", question="Zoe?", answer="7070")
+    for use in (
+        lambda: memory.ask(NORA),
+        lambda: memory.ask("How do I boil an egg?"),
+        lambda: memory.stream(NORA),
+        memory.consolidate,
+    ):
+        with pytest.raises(IncompatibleModelError, match="module m0001 was trained for"):
+            use()
+
+
+def test_without_adapters_no_base_model_is_looked_for(tmp_path, open_memory, monkeypatch):
+    monkeypatch.setattr("memkit.models.find.find_base", lambda spec: pytest.fail("looked for"))
+    memory = open_memory(tmp_path / "m", base_model="some/model", count_tokens=len)
+    memory.add("Deliveries are unloaded at dock three.")
+    memory.close()
+    assert open_memory(tmp_path / "m", base_model=None, count_tokens=len).search("deliveries")
 
 
 def test_rebuild_adopts_another_base_model(directory, open_memory, other_base, caplog):
