@@ -131,9 +131,9 @@ class Consolidator:
         started = time.perf_counter()
         examples = _fitting(backend.base, self.recipe.synthesizer.examples(records))
         taught = {example.record_id for example in examples if not example.held_out}
-        if not taught:
-            return _nothing_learned(records)
         learners = [record for record in records if record.id in taught]
+        if not learners:
+            return _nothing_learned(records)
         trained = self._train(backend, examples, bar)
         name = name or backend.ledger.modules.next_name()
         with backend.staged(name, trained.adapter, self.recipe.lora, learners) as ask:

@@ -298,7 +298,10 @@ def test_only_the_linear_layers_of_decoder_layers_count():
             LoraSpec(target_modules=("q_proj",), layers=(0.0, 1.0)),
             {"0.self_attn.q_proj", "1.self_attn.q_proj"},
         ),
-        (LoraSpec(target_modules=("q_proj", "up_proj")), {"1.self_attn.q_proj", "1.mlp.up_proj"}),
+        (
+            LoraSpec(target_modules=("q_proj", "up_proj"), layers=(0.5, 1.0)),
+            {"1.self_attn.q_proj", "1.mlp.up_proj"},
+        ),
         (LoraSpec(target_modules=("down_proj",), layers=(0.0, 0.5)), {"0.mlp.down_proj"}),
     ],
 )

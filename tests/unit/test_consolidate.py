@@ -26,8 +26,6 @@ from memkit.routing.nearest import NearestRouter
 from memkit.testing import HashingEmbedder
 from memkit.types import Draft
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 QUICK = TrainSpec(epochs=2, batch_size=8, guards=0)
 DIVERGES = TrainSpec(epochs=9, learning_rate=1e30, guards=0)
 

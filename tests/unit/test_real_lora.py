@@ -7,12 +7,12 @@ from memkit.demo.company import Company
 from memkit.lora.consolidate import Recipe
 from memkit.protocols import Sampling
 
-pytestmark = [pytest.mark.real, pytest.mark.usefixtures("one_thread")]
+pytestmark = pytest.mark.real
 
 
 def test_facts_are_recalled_and_everything_else_is_left_alone(tmp_path, smollm2, minilm):
     facts = Company.generate(seed=0, facts=6).facts
-    sampling = Sampling(max_new_tokens=24)
+    sampling = Sampling(max_new_tokens=16)
     with Memory.open(
         tmp_path / "memory", base_model=smollm2, embedder=minilm, recipe=Recipe(progress=False)
     ) as memory:
