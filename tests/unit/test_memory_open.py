@@ -3,8 +3,12 @@
 import logging
 import shutil
 import sqlite3
+import subprocess
+import sys
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from torch.nn import Linear
@@ -240,6 +244,52 @@ def test_a_read_only_memory_refuses_to_write(read_only, directory):
         assert "permissions of the directory" in caught.value.hint
     read_only.close()
     assert files() == before
+
+
+AS_NOBODY = """
+import os, sys, tempfile
+sys.path[:0] = sys.argv[2:]
+from memkit import Memory, MemkitError
+from memkit.testing import HashingEmbedder
+small = {"backends": ("buffer", "rag"), "embedder": HashingEmbedder(), "count_tokens": len}
+with tempfile.TemporaryDirectory() as other, Memory.open(other, **small) as memory:
+    memory.add("imports all that nobody may not read")
+    memory.recall("imports", 100)
+if os.getuid() == 0:  # permissions do not bind root
+    os.setuid(65534)
+with Memory.open(sys.argv[1], **small) as memory:
+    print(memory.search("deliveries")[0].text)
+    print(memory.recall("deliveries", 100).hits[0].text)
+    try:
+        memory.add("more")
+    except MemkitError as error:
+        print(type(error).__name__)
+"""
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+def test_real_permissions_make_a_memory_read_only(open_memory, indexed):
+    parent = Path(tempfile.mkdtemp())  # not `tmp_path`, whose parents are closed to others
+    parent.chmod(0o755)
+    directory = parent / "m"
+    memory = open_memory(directory)
+    memory.add("Deliveries are unloaded at dock three.")
+    memory.close()
+    if not indexed:
+        (directory / "index" / "dense.faiss").unlink()
+    for path in (*directory.rglob("*"), directory):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    command = [sys.executable, "-c", AS_NOBODY, str(directory), *sys.path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    for path in (directory, *directory.rglob("*")):
+        path.chmod(0o755)
+    shutil.rmtree(parent)
+    assert done.stdout.splitlines() == [
+        "Deliveries are unloaded at dock three.",
+        "Deliveries are unloaded at dock three.",
+        "ReadOnlyError",
+    ], done.stderr
+    assert done.stderr == ""
 
 
 # -- closing
