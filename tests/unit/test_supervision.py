@@ -88,6 +88,15 @@ def test_a_question_of_another_form_is_kept_whole():
     assert answers == ["Ada"]
 
 
+def test_no_wording_comes_twice():
+    trained, held_out, _ = wordings("Ada sells it.", "rope", "Ada")
+    assert trained.count("rope") == 1  # as it is, in lower case, and its content words
+
+    trained, held_out, _ = wordings("Ada sells it.", "What about rope?", "Ada")
+    assert trained[0] == "What about rope?"  # which is also one of those to be held out
+    assert "What about rope?" not in held_out
+
+
 def test_who_and_plurals_keep_their_form():
     trained, _, _ = wordings("x", "Who are the heads of Sales?", "Ada and Bob")
 
