@@ -31,6 +31,11 @@ class LoraSpec:
     def __post_init__(self) -> None:
         if self.rank < 1:
             raise InvalidInputError(f"`rank` must be at least 1, got {self.rank!r}")
+        if isinstance(self.target_modules, str) and self.target_modules != ALL_LINEAR:
+            raise InvalidInputError(
+                f"`target_modules` must be {ALL_LINEAR!r} or a tuple of layer names, "
+                f"got {self.target_modules!r}"
+            )
         first, last = self.layers
         if not 0.0 <= first < last <= 1.0:
             raise InvalidInputError(
@@ -79,6 +84,20 @@ class TrainSpec:
     guards: int = 1
     mastery: float = 0.5
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size"):
+            if (value := getattr(self, name)) < 1:
+                raise InvalidInputError(f"`{name}` must be at least 1, got {value!r}")
+        if not 0 <= self.guards < self.batch_size:
+            raise InvalidInputError(
+                f"`guards` must leave room for facts in a batch of {self.batch_size}, "
+                f"got {self.guards!r}"
+            )
+        if not self.learning_rate > 0.0:
+            raise InvalidInputError(f"`learning_rate` must be above 0, got {self.learning_rate!r}")
+        if not 0.0 < self.mastery < 1.0:
+            raise InvalidInputError(f"`mastery` must be between 0 and 1, got {self.mastery!r}")
 
     def as_dict(self) -> dict[str, Any]:
         """JSON form for manifests."""

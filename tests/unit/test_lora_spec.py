@@ -42,3 +42,26 @@ def test_the_training_spec_is_json():
     spec = TrainSpec(learning_rate=1e-3, seed=7)
 
     assert TrainSpec(**json.loads(json.dumps(spec.as_dict()))) == spec
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"epochs": 0}, "`epochs` must be at least 1, got 0"),
+        ({"batch_size": 0, "guards": 0}, "`batch_size` must be at least 1, got 0"),
+        ({"guards": 8}, "`guards` must leave room for facts in a batch of 8, got 8"),
+        ({"guards": -1}, "`guards` must leave room"),
+        ({"learning_rate": 0.0}, "`learning_rate` must be above 0"),
+        ({"learning_rate": float("nan")}, "`learning_rate` must be above 0"),
+        ({"mastery": 0.0}, "`mastery` must be between 0 and 1"),
+        ({"mastery": 1.0}, "`mastery` must be between 0 and 1"),
+    ],
+)
+def test_training_settings_out_of_range(values, message):
+    with pytest.raises(InvalidInputError, match=message):
+        TrainSpec(**values)
+
+
+def test_target_modules_are_a_tuple():
+    with pytest.raises(InvalidInputError, match="or a tuple of layer names, got 'q_proj'"):
+        LoraSpec(target_modules="q_proj")

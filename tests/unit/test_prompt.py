@@ -154,7 +154,7 @@ def test_never_over_budget_and_nothing_unaccounted_for(facts, talk, budget, coun
     assert shown + assembled.omitted == len(facts) + len(talk)
     assert [h for h in found.hits if h in assembled.hits] == list(assembled.hits)
     assert assembled.turns == found.turns[len(talk) - len(assembled.turns) :]
-    for number, chosen in enumerate(assembled.hits, start=1):
+    for chosen in assembled.hits:
         assert f"- {chosen.text.strip()}" in assembled.text
     for chosen in assembled.turns:
         assert f"user: {chosen.content.strip()}" in assembled.text
