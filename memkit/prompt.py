@@ -44,7 +44,7 @@ def assemble(
 
     Args:
         evidence: What the backends contributed, turns oldest first; of several passages of a
-            record the first counts.
+            record the first counts, and none if it is one of the turns.
         budget: Most tokens that the text may take.
         count: Counts the tokens of a text. It is called about once per passage and turn, and
             on the whole text in the end: what its pieces take does not always add up.
@@ -60,6 +60,8 @@ def assemble(
     turns = [turn for one in evidence for turn in one.turns]
     draft = _Draft(count)
     older = draft.take_until_full(turns[::-1], limit=budget // 2)
+    for turn in draft.turns:  # what is said there need not be repeated as a fact
+        hits.pop(turn.record_id or "", None)
     for hit in hits.values():
         draft.take(hit, limit=budget)
     draft.take_until_full(older, limit=budget)

@@ -32,6 +32,17 @@ def test_the_quick_start(tmp_path):
     assert "forgotten records" in printed
 
 
+def test_the_how_to(tmp_path):
+    page = (ROOT / "docs" / "how-to.md").read_text(encoding="utf-8")
+    program = "\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
+
+    printed = run("-c", program, cwd=tmp_path)
+
+    assert "user: I am moving to room 12 tomorrow." in printed
+    assert "3 records held in weights" in printed
+    assert printed.count("forgotten records") == 2
+
+
 def test_a_hosted_model_gets_the_evidence(tmp_path):
     printed = run(ROOT / "examples" / "hosted_model.py", "agent.mem", cwd=tmp_path)
 

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -183,3 +184,13 @@ def test_prompt_takes_no_heavy_library():
     heavy = "torch faiss transformers sentence_transformers numpy"
     code = f"import sys, memkit.prompt; sys.exit(any(m in sys.modules for m in {heavy.split()}))"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_turn_is_not_repeated_as_a_fact():
+    spoken = replace(turn("t1", "I moved to room 12."), record_id="r2")
+    found = Evidence(hits=(hit("r1", "Room 12 is big."), hit("r2", "I moved to room 12.")))
+    assembled = assemble([found, Evidence(turns=(spoken,))], budget=99, count=words)
+    assert assembled.text == (
+        "Facts:\n- Room 12 is big.\n\nConversation so far:\nuser: I moved to room 12."
+    )
+    assert assembled.omitted == 0
