@@ -18,6 +18,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -32,8 +33,10 @@ from memkit.protocols import Example, Prompt, Sampling
 
 GUARD_TOKENS = 8  # enough to pin how the base model's answer begins
 CALM_EPOCHS = 2  # epochs in a row without an unmastered example before training stops
+EPOCH_STEPS = 3  # at least, where there are as many facts
 WARMUP = 0.05  # share of the schedule
 
+T = TypeVar("T")
 Progress = Callable[[float], None]  # after every epoch: the share of examples mastered
 
 
@@ -110,7 +113,7 @@ class Trainer:
             raise TrainingError("expected at least one training example, got none")
         random = torch.Generator().manual_seed(self.train.seed)
         adapter = self._new_adapter(random)
-        epoch_steps = math.ceil(len(facts) / self._facts_per_batch)
+        epoch_steps = len(_even_shares(facts, self._facts_per_batch(len(facts))))
         descent = _Descent(adapter, self.train.learning_rate, epoch_steps * self.train.epochs)
         calm, mastered = 0, 0.0
         for _ in range(self.train.epochs):
@@ -128,9 +131,10 @@ class Trainer:
         frozen = {n: Factors(f.a.detach(), f.b.detach()) for n, f in adapter.items()}
         return Trained(frozen, descent.steps, descent.loss, mastered)
 
-    @property
-    def _facts_per_batch(self) -> int:
-        return max(1, self.train.batch_size - self.train.guards)
+    def _facts_per_batch(self, facts: int) -> int:
+        """At most what a batch has room for; of few facts fewer, so that steps are enough."""
+        room = max(1, self.train.batch_size - self.train.guards)
+        return min(room, math.ceil(facts / EPOCH_STEPS))
 
     def _new_adapter(self, random: torch.Generator) -> dict[str, Factors]:
         adapter = new_adapter(self.targets, self.lora.rank, generator=random)
@@ -167,7 +171,7 @@ class Trainer:
         chosen = [wordings[_draw(len(wordings), random)] for wordings in facts]
         order = torch.randperm(len(chosen), generator=random).tolist()
         batches = []
-        for share in _even_shares(order, self._facts_per_batch):
+        for share in _even_shares(order, self._facts_per_batch(len(facts))):
             guards = [
                 self._guards[_draw(len(self._guards), random)] for _ in range(self.train.guards)
             ]
@@ -250,10 +254,10 @@ def _encoded(prompt: Prompt, answer: tuple[int, ...]) -> _Encoded:
     return _Encoded(prompt.prefix, prompt.question + answer, len(prompt.question))
 
 
-def _even_shares(order: list[int], most: int) -> list[list[int]]:
+def _even_shares(items: list[T], most: int) -> list[list[T]]:
     """Cut into the fewest parts of at most ``most``, none much smaller than another."""
-    parts = math.ceil(len(order) / most)
-    return [order[i::parts] for i in range(parts)]
+    parts = math.ceil(len(items) / most)
+    return [items[i::parts] for i in range(parts)]
 
 
 def _draw(n: int, random: torch.Generator) -> int:

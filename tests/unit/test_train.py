@@ -141,12 +141,22 @@ def test_every_epoch_has_each_fact_once_and_guards_in_each_batch(trainer):
     batches = trainer._batches(facts, torch.Generator().manual_seed(0))
 
     guards = {guard.ids for guard in trainer._guards}
-    assert [len(batch.examples) for batch in batches] == [3, 2]  # 2 facts + 1 guard, 1 + 1
+    assert [len(batch.examples) for batch in batches] == [2, 2, 2]  # a fact and a guard each
     drawn = [one.ids for batch in batches for one in batch.examples]
     for wordings in facts:
         assert sum(one.ids in drawn for one in wordings) == 1
     for batch in batches:
         assert sum(one.ids in guards for one in batch.examples) == 1
+
+
+@pytest.mark.parametrize(
+    ("facts", "per_batch"), [(1, 1), (2, 1), (3, 1), (4, 2), (16, 6), (18, 6), (21, 7), (60, 7)]
+)
+def test_few_facts_still_make_three_steps_an_epoch(base, facts, per_batch):
+    trainer = trainer_of(base, TrainSpec(batch_size=8, guards=1))
+
+    assert trainer._facts_per_batch(facts) == per_batch
+    trainer.layers.detach()
 
 
 def test_facts_with_the_same_answer_are_told_apart(trainer):
@@ -219,7 +229,7 @@ def test_facts_are_recalled_and_training_ends_early(base):
     assert mastered[-2:] == [1.0, 1.0]
     assert (1.0, 1.0) not in list(pairwise(mastered))[:-1]
     assert len(mastered) < FAST.epochs
-    assert trained.steps == 2 * len(mastered)  # three facts, two a batch
+    assert trained.steps == 3 * len(mastered)  # three facts, one a batch
     assert trained.mastered == 1.0
     assert trained.loss < -math.log(FAST.mastery)
     trainer.layers.detach()
@@ -243,7 +253,7 @@ def test_progress_is_reported_after_every_epoch(trainer):
     assert len(shares) == SHORT.epochs
     assert shares[-1] == trained.mastered
     assert all(0.0 <= share <= 1.0 for share in shares)
-    assert trained.steps == 2 * SHORT.epochs
+    assert trained.steps == 3 * SHORT.epochs
 
 
 def test_the_same_seed_gives_the_same_bytes(base, trainer):
