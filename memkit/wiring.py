@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from memkit.buffer.buffer import BufferBackend
 from memkit.errors import InvalidInputError, ModelUnavailableError, UnsupportedOperationError
@@ -29,6 +29,7 @@ logger = logging.getLogger("memkit")
 
 ALL_BACKENDS: tuple[BackendName, ...] = ("buffer", "rag", "lora")
 CountTokens = Callable[[str], int]
+Part = TypeVar("Part")
 
 
 @dataclass(frozen=True)
@@ -185,9 +186,7 @@ class Parts:
         Raises:
             UnsupportedOperationError: If the memory was opened without it.
         """
-        if self.rag is None:
-            raise self._unsupported("rag", verb)
-        return self.rag
+        return self._need(self.rag, "rag", verb)
 
     def need_lora(self, verb: str) -> LoraBackend:
         """The lora backend, for a verb that cannot do without.
@@ -195,16 +194,16 @@ class Parts:
         Raises:
             UnsupportedOperationError: If the memory was opened without it.
         """
-        if self.lora is None:
-            raise self._unsupported("lora", verb)
-        return self.lora
+        return self._need(self.lora, "lora", verb)
 
-    def _unsupported(self, name: BackendName, verb: str) -> UnsupportedOperationError:
-        return UnsupportedOperationError(
-            f"{verb} needs the {name!r} backend, the memory was opened with "
-            f"backends={self.config.backends!r}",
-            hint=f"open it with {name!r} among the backends",
-        )
+    def _need(self, part: Part | None, name: BackendName, verb: str) -> Part:
+        if part is None:
+            raise UnsupportedOperationError(
+                f"{verb} needs the {name!r} backend, the memory was opened with "
+                f"backends={self.config.backends!r}",
+                hint=f"open it with {name!r} among the backends",
+            )
+        return part
 
     def drop_module(self, name: str) -> None:
         """Take a module out of the ledger and out of memory."""

@@ -72,8 +72,6 @@ def note(parts: Parts, role: Role, content: str, scope: Scope, *, remember: bool
 
 def _prepare(parts: Parts, drafts: Sequence[Draft]) -> Prepared:
     """Check drafts and embed the new ones: that may fail, and takes too long for a lock."""
-    for draft in drafts:
-        validate_draft(draft)
     known = parts.ledger.records.find_duplicates(drafts)
     if parts.index is None:
         return [None] * len(drafts)

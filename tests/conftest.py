@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from contextlib import contextmanager, suppress
 
 # Read when the libraries are imported, so set before any test module is.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -35,6 +36,32 @@ def minilm():
     from memkit.models.embedder import SentenceEmbedder
 
     return SentenceEmbedder.load(device="cpu")
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    """An empty ledger."""
+    from memkit.ledger import Ledger
+
+    ledger = Ledger.open(tmp_path / "m")
+    yield ledger
+    ledger.close()
+
+
+@pytest.fixture(scope="session")
+def undone():
+    """Runs a block in a transaction of a ledger and rolls it back."""
+
+    class Undo(Exception):
+        pass
+
+    @contextmanager
+    def run_and_undo(ledger):
+        with suppress(Undo), ledger.transaction():
+            yield
+            raise Undo
+
+    return run_and_undo
 
 
 BADGES = {"Nora": 4471, "Emil": 1234, "Tara": 9876, "Owen": 5555,

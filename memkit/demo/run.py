@@ -18,7 +18,7 @@ from memkit.demo.company import Company
 from memkit.demo.scores import Score, measurements, print_table, score
 from memkit.lora.consolidate import Recipe
 from memkit.lora.spec import TrainSpec
-from memkit.memory import Memory
+from memkit.memory import BUDGET, Memory
 from memkit.protocols import Sampling
 from memkit.report import write_report
 from memkit.types import Answer, Draft, Record
@@ -205,18 +205,17 @@ class Demo:
     def _measure(self) -> None:
         self._head("the same questions, asked of each place")
         module_of = {id: m.name for m in self._memory.modules() for id in m.records}
-        everything = self._records
-        held = [record for record in everything if record.id in module_of]
-        self._score("base", everything, budget=0, modules=[])
-        self._score("rag", everything, modules=[])
-        self._score("LoRA routed", everything, budget=0)
+        held = [record for record in self._records if record.id in module_of]
+        self._score("base", self._records, budget=0, modules=[])
+        self._score("rag", self._records, modules=[])
+        self._score("LoRA routed", self._records, budget=0)
         oracle: list[Answer] = []
         for name in dict.fromkeys(module_of.values()):
             mine = [record for record in held if module_of[record.id] == name]
             oracle += self._ask_all(mine, budget=0, modules=[name])
         ordered = sorted(held, key=lambda record: module_of[record.id])
         self.scores.append(score("LoRA oracle", oracle, [r.answer or "" for r in ordered]))
-        self._score("LoRA + rag", everything)
+        self._score("LoRA + rag", self._records)
 
     # -- helpers -----------------------------------------------------------------------------
 
@@ -225,7 +224,7 @@ class Demo:
         name: str,
         records: Sequence[Record],
         *,
-        budget: int = 512,
+        budget: int = BUDGET,
         modules: Sequence[str] | None = None,
     ) -> None:
         answers = self._ask_all(records, budget=budget, modules=modules)

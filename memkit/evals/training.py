@@ -10,17 +10,19 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
 from tqdm import tqdm
 
 from memkit.demo.company import Company
+from memkit.demo.words import UNRELATED
 from memkit.lora.bank import AdapterBank
 from memkit.lora.layers import AdapterLayers
 from memkit.lora.spec import LoraSpec, TrainSpec
 from memkit.lora.supervision import TemplateSynthesizer
 from memkit.lora.train import Trainer
-from memkit.lora.verify import same_answer
+from memkit.lora.verify import canonical, same_answer
 from memkit.models.base import BaseModel
 from memkit.protocols import Example, Sampling
 from memkit.report import Measurement, write_report
@@ -44,11 +46,7 @@ class Case:
 
 def question_only(examples: list[Example]) -> list[Example]:
     """Of every fact the first wording alone; the held-out ones stay."""
-    first: dict[tuple[str | None, str], Example] = {}
-    for example in examples:
-        if not example.held_out:
-            first.setdefault((example.record_id, example.answer), example)
-    return [*first.values(), *(example for example in examples if example.held_out)]
+    return [*canonical(examples), *(example for example in examples if example.held_out)]
 
 
 CASES = (
@@ -99,7 +97,6 @@ class Bench:
     def __init__(self, base: BaseModel) -> None:
         self._base = base
         self._layers = AdapterLayers(base.model)
-        self._bare: dict[str, str] = {}
 
     def run(self, case: Case, seed: int) -> Outcome:
         """Train one adapter on the facts of one company, and ask it."""
@@ -122,9 +119,7 @@ class Bench:
             right = [same_answer(b, a) for a, (_, b) in zip(answers, pairs, strict=True)]
             return sum(right) / len(right)
 
-        unrelated = company.unrelated
-        bare = self._ask(unrelated, None)
-        kept = [a == b for a, b in zip(self._ask(unrelated, bank), bare, strict=True)]
+        kept = [a == b for a, b in zip(self._ask(UNRELATED, bank), self._bare, strict=True)]
         return Outcome(
             exact=share([(fact.question, fact.answer) for fact in company.facts]),
             reworded=share([(e.question, e.answer) for e in examples if e.held_out]),
@@ -133,6 +128,11 @@ class Bench:
             steps=trained.steps,
             cpu_seconds=cpu,
         )
+
+    @cached_property
+    def _bare(self) -> list[str]:
+        """What the base model itself says to the unrelated prompts, the same for every run."""
+        return self._ask(UNRELATED, None)
 
     def _ask(self, questions: Sequence[str], bank: AdapterBank | None) -> list[str]:
         prompts = [self._base.prompt(question) for question in questions]

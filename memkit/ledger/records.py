@@ -285,12 +285,7 @@ class RecordTable:
 
     def _refuse_taken_ids(self, entries: Iterable[_Entry]) -> None:
         wanted = [entry.draft.id for entry in entries if entry.draft.id is not None]
-        taken = set(
-            self._database.column(
-                "SELECT id FROM records WHERE id IN (SELECT value FROM json_each(?))",
-                json_list("id", wanted),
-            )
-        )
+        taken = set(self.existing(wanted))
         for id in wanted:
             if id in taken:
                 raise InvalidInputError(

@@ -46,7 +46,7 @@ def linear_layers(model: nn.Module) -> dict[str, nn.Module]:
     return {
         name: layer
         for name, layer in model.named_modules()
-        if isinstance(layer, nn.Linear | Conv1D) and _layer_index(name) is not None
+        if isinstance(layer, nn.Linear | Conv1D) and _index(name) >= 0
     }
 
 
@@ -171,11 +171,6 @@ def _stack_layer(parts: Sequence[Factors | None], ranks: Sequence[int]) -> Facto
     return Factors(a=torch.cat([f.a for f in full], dim=0), b=torch.cat([f.b for f in full], dim=1))
 
 
-def _layer_index(name: str) -> int | None:
-    """The decoder layer that a module name lies in: its first numeric part."""
-    return next((int(part) for part in name.split(".") if part.isdigit()), None)
-
-
 def _index(name: str) -> int:
-    index = _layer_index(name)
-    return -1 if index is None else index
+    """The decoder layer that a module name lies in, its first numeric part; -1 for none."""
+    return next((int(part) for part in name.split(".") if part.isdigit()), -1)

@@ -33,7 +33,7 @@ from memkit.protocols import Example, Prompt, Sampling
 
 GUARD_TOKENS = 8  # enough to pin how the base model's answer begins
 CALM_EPOCHS = 2  # epochs in a row without an unmastered example before training stops
-EPOCH_STEPS = 3  # at least, where there are as many facts
+EPOCH_STEPS = 3  # what few facts are spread over; four of them make two
 WARMUP = 0.05  # share of the schedule
 
 T = TypeVar("T")

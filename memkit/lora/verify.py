@@ -43,7 +43,7 @@ def verify(examples: Sequence[Example], ask: Ask) -> list[Recalled]:
             canonical one, is asked.
         ask: Answers through the serving path.
     """
-    asked = _canonical(examples) + [e for e in examples if e.held_out and e.record_id is not None]
+    asked = canonical(examples) + [e for e in examples if e.held_out and e.record_id is not None]
     answers = [
         answer
         for start in range(0, len(asked), BATCH)
@@ -69,7 +69,8 @@ def _normal(text: str) -> str:
     return words.strip(" .,;:!?\"'“”‘’") or words  # a text of punctuation alone counts as it is
 
 
-def _canonical(examples: Sequence[Example]) -> list[Example]:
+def canonical(examples: Sequence[Example]) -> list[Example]:
+    """Of the trained wordings of each record's answers the first; guards are left out."""
     first: dict[tuple[str, str], Example] = {}
     for example in examples:
         if example.record_id is not None and not example.held_out:

@@ -79,13 +79,10 @@ class FactIndex:
         self._embedder = embedder
         self._cache: OrderedDict[str, Floats2d] = OrderedDict()
         self._cache_lock = threading.Lock()
-        rebuild = rebuild and not self._is_ours()
-        if rebuild:
-            self._clear()
+        if rebuild and not self._is_ours():
+            self.reembed()
         self._check_embedder()
         self._mirror = Mirror(ledger, embedder.dim)
-        if rebuild:
-            self._index_missing(total=ledger.records.count())
 
     def prepare(self, drafts: Sequence[Draft | Record]) -> list[list[NewPassage]]:
         """Cut and embed, so that nothing slow or fallible is left to do while writing.

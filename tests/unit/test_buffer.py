@@ -4,18 +4,10 @@ import pytest
 
 from memkit.buffer.buffer import BufferBackend
 from memkit.errors import InvalidInputError
-from memkit.ledger import Ledger
 from memkit.protocols import Query
 from memkit.types import Draft
 
 ME = {"user": "me"}
-
-
-@pytest.fixture
-def ledger(tmp_path):
-    ledger = Ledger.open(tmp_path / "memory")
-    yield ledger
-    ledger.close()
 
 
 def talk(ledger, *contents, scope=ME):

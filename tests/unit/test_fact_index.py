@@ -50,13 +50,6 @@ class FixedEmbedder:
 
 
 @pytest.fixture
-def ledger(tmp_path):
-    ledger = Ledger.open(tmp_path / "memory")
-    yield ledger
-    ledger.close()
-
-
-@pytest.fixture
 def facts(ledger):
     return FactIndex(ledger, HashingEmbedder())
 

@@ -1,31 +1,10 @@
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
-
 import pytest
 
 from memkit.errors import InvalidInputError, ModuleNotFoundInMemoryError, RecordNotFoundError
 from memkit.ledger import Ledger, ModuleFile
 from memkit.types import Draft
-
-
-@pytest.fixture
-def ledger(tmp_path):
-    ledger = Ledger.open(tmp_path / "m")
-    yield ledger
-    ledger.close()
-
-
-class Undo(Exception):
-    pass
-
-
-@contextmanager
-def undone(ledger):
-    """Run the block in a transaction and roll it back."""
-    with suppress(Undo), ledger.transaction():
-        yield
-        raise Undo
 
 
 def add(ledger, *texts, scope=None, metadata=None):
@@ -145,7 +124,7 @@ def test_deleted_records_stay_members_until_the_module_changes(ledger):
     assert ledger.modules.holding([a.id]) == []
 
 
-def test_dropping_queues_the_file_in_the_same_transaction(ledger):
+def test_dropping_queues_the_file_in_the_same_transaction(ledger, undone):
     [a] = add(ledger, "a")
     commit(ledger, "m0001", [a], file="adapters/one")
     with undone(ledger):

@@ -4,7 +4,6 @@ import math
 import random
 import string
 from collections import Counter
-from contextlib import contextmanager, suppress
 
 import numpy as np
 import pytest
@@ -21,25 +20,6 @@ from memkit.ledger import Change, Ledger, NewPassage, Passage
 from memkit.types import Draft
 
 DIM = 4
-
-
-@pytest.fixture
-def ledger(tmp_path):
-    ledger = Ledger.open(tmp_path / "m")
-    yield ledger
-    ledger.close()
-
-
-class Undo(Exception):
-    pass
-
-
-@contextmanager
-def undone(ledger):
-    """Run the block in a transaction and roll it back."""
-    with suppress(Undo), ledger.transaction():
-        yield
-        raise Undo
 
 
 def passage(text, *, seed=0, start=0, kind="text", dim=DIM):
@@ -134,7 +114,7 @@ def test_the_feed_tells_every_change_in_order(ledger):
     assert ledger.passages.changes(5) == [Change(6, 3, False)]
 
 
-def test_what_is_rolled_back_leaves_no_change(ledger):
+def test_what_is_rolled_back_leaves_no_change(ledger, undone):
     [record] = add(ledger, "word")
     with undone(ledger):
         ledger.passages.insert(record.id, [passage("other")])
@@ -187,7 +167,7 @@ def empty(tmp_path_factory):
 
 
 @given(st.lists(SCOPES, max_size=8), SCOPES)
-def test_keys_agree_with_the_definition_of_visible(empty, scopes, asked):
+def test_keys_agree_with_the_definition_of_visible(empty, undone, scopes, asked):
     with undone(empty):
         for n, scope in enumerate(scopes, start=1):
             add(empty, f"text {n}", scope=scope)
@@ -305,7 +285,7 @@ def test_any_text_is_a_query(indexed, query):
 
 
 @given(st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=12))
-def test_a_word_finds_the_text_that_is_just_this_word(indexed, word):
+def test_a_word_finds_the_text_that_is_just_this_word(indexed, undone, word):
     with undone(indexed):
         add(indexed, word)
         assert word in found(indexed, word, k=1000)

@@ -18,13 +18,6 @@ from memkit.types import Draft
 SCOPES = [{}, {"user": "u1"}, {"user": "u2"}, {"user": "u1", "session": "s1"}, {"session": "s1"}]
 
 
-@pytest.fixture
-def ledger(tmp_path):
-    ledger = Ledger.open(tmp_path / "m")
-    yield ledger
-    ledger.close()
-
-
 def add(ledger, *texts, **fields):
     return ledger.records.add([Draft(text=text, **fields) for text in texts])
 

@@ -16,13 +16,6 @@ FILE = "ledger.sqlite3"
 SYLLABLES = "bra dul fen gor hiv jex kly mup nox pra qui rud sev tok vaz wix yth zom".split()
 
 
-@pytest.fixture
-def ledger(tmp_path):
-    ledger = Ledger.open(tmp_path / "m")
-    yield ledger
-    ledger.close()
-
-
 def traces(directory, words):
     """Which of the words are still in some file, in any usual encoding, whole or lower-cased."""
     content = b"".join(path.read_bytes() for path in directory.rglob("*") if path.is_file())

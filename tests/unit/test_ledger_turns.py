@@ -3,15 +3,7 @@ from __future__ import annotations
 import pytest
 
 from memkit.errors import InvalidInputError, NotFoundError, RecordNotFoundError
-from memkit.ledger import Ledger
 from memkit.types import Draft
-
-
-@pytest.fixture
-def ledger(tmp_path):
-    ledger = Ledger.open(tmp_path / "m")
-    yield ledger
-    ledger.close()
 
 
 def say(ledger, *contents, scope=None):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from memkit.ledger import Ledger, Passage
+from memkit.ledger import Passage
 from memkit.protocols import Query
 from memkit.rag.fusion import fuse, rank
 from memkit.rag.index import FactIndex
@@ -47,13 +47,6 @@ def test_ties_are_in_the_order_of_ids():
     assert [r.record_id for r in rank([], same[0] + same[1])] == ["b", "a"]
     assert [r.record_id for r in rank([(same[0][0], 0.5)], same[1])] == ["b", "a"]
     assert [r.score for r in rank([(same[0][0], 0.5)], same[1])] == [1 / 61, 1 / 61]
-
-
-@pytest.fixture
-def ledger(tmp_path):
-    ledger = Ledger.open(tmp_path / "memory")
-    yield ledger
-    ledger.close()
 
 
 @pytest.fixture

@@ -152,7 +152,7 @@ def test_every_epoch_has_each_fact_once_and_guards_in_each_batch(trainer):
 @pytest.mark.parametrize(
     ("facts", "per_batch"), [(1, 1), (2, 1), (3, 1), (4, 2), (16, 6), (18, 6), (21, 7), (60, 7)]
 )
-def test_few_facts_still_make_three_steps_an_epoch(base, facts, per_batch):
+def test_few_facts_make_small_batches(base, facts, per_batch):
     trainer = trainer_of(base, TrainSpec(batch_size=8, guards=1))
 
     assert trainer._facts_per_batch(facts) == per_batch
