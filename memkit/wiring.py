@@ -118,8 +118,8 @@ class Parts:
         """Adapters."""
         if "lora" not in self.config.backends or self.index is None:
             return None
-        from memkit.lora.consolidate import THRESHOLD
         from memkit.lora.lora import LoraBackend
+        from memkit.lora.threshold import THRESHOLD
         from memkit.routing.nearest import NearestRouter
 
         router = NearestRouter(

@@ -7,43 +7,49 @@ the next run, or the next opening, removes it.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-import math
 import secrets
 import time
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from dataclasses import dataclass, field, replace
+from typing import NoReturn
 
 from tqdm import tqdm
 
-from memkit import __version__
 from memkit.errors import MemkitError, RecordNotFoundError
 from memkit.forget import ADAPTERS, destroy, sweep_orphans
 from memkit.ledger import Ledger
 from memkit.ledger.locks import adapters_lock
-from memkit.lora.capacity import RECORDS_PER_MODULE, partition
-from memkit.lora.lora import LoraBackend
+from memkit.lora.capacity import (
+    RECORDS_PER_MODULE,
+    SAFETY,
+    Limits,
+    Part,
+    halves,
+    next_rank,
+    plan,
+)
+from memkit.lora.laws import law_for
+from memkit.lora.lessons import adapted_share, answer_tokens, fitting
+from memkit.lora.locality import PROMPTS, measure
+from memkit.lora.lora import LoraBackend, staged_key
+from memkit.lora.manifest import Outcome
 from memkit.lora.peft_format import save_adapter
 from memkit.lora.spec import LoraSpec, TrainSpec
 from memkit.lora.supervision import TemplateSynthesizer
+from memkit.lora.threshold import calibrate
 from memkit.lora.train import Trained, Trainer
-from memkit.lora.verify import Recalled, verify
-from memkit.models.base import BaseModel
+from memkit.lora.verify import canonical, verify
+from memkit.outcomes import ConsolidationReport, Locality, ModuleReport
 from memkit.protocols import Example, Query, Synthesizer
-from memkit.routing.calibrate import UNRELATED_PROMPTS, threshold_between
-from memkit.scope import canonical
-from memkit.types import ConsolidationReport, Module, ModuleReport, Record
+from memkit.types import Module, Record, Route
 
 logger = logging.getLogger("memkit")
 
-THRESHOLD = "router_threshold"  # ledger meta
-_CALIBRATION_RECORDS = 256
-# Share of the model's context that a prompt and an answer may take each: verification asks in
-# batches, where the longest prompt may meet the longest answer.
-_ROOM = 0.45
+MAX_RANK = 16
+RETRIES = 2
+_NEXT = "next"  # stands for the module that a record would be trained into
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,11 @@ class Recipe:
         lora: Shape of the adapters.
         train: How they are trained.
         synthesizer: Makes training examples of records.
-        records_per_module: At most so many records share a module.
+        records_per_module: At most so many records share a module; fewer if their answers are
+            long (`memkit.lora.capacity.plan`).
+        max_rank: The rank of ``lora`` is doubled, up to this, for a record that is too long for
+            it, and for records that verification missed.
+        retries: At most so many more modules are trained for the records that one missed.
         reworded_bar: Share of its held-out wordings that a record must be recalled by to count
             as held; every question that it was trained on must be answered exactly.
         progress: Show a progress bar; None shows one on terminals only.
@@ -64,6 +74,8 @@ class Recipe:
     train: TrainSpec = field(default_factory=TrainSpec)
     synthesizer: Synthesizer = field(default_factory=TemplateSynthesizer)
     records_per_module: int = RECORDS_PER_MODULE
+    max_rank: int = MAX_RANK
+    retries: int = RETRIES
     reworded_bar: float = 0.5
     progress: bool | None = None
 
@@ -79,7 +91,7 @@ class Consolidator:
     def __init__(self, recipe: Recipe, *, lock_timeout: float = 30.0) -> None:
         self.recipe = recipe
         self._lock_timeout = lock_timeout
-        self._trainer: Trainer | None = None
+        self._trainers: dict[int, Trainer] = {}  # by rank
 
     def run(
         self, backend: LoraBackend, records: Sequence[Record], *, name: str | None = None
@@ -103,7 +115,7 @@ class Consolidator:
             sweep_orphans(backend.ledger)
             if records:
                 calibrate(backend, self.recipe.synthesizer, records)
-            parts = partition(records, self.recipe.records_per_module)
+            parts = self._plan(backend, records)
             reports = self._modules(backend, parts, name if len(parts) == 1 else None)
         return ConsolidationReport(tuple(reports), time.perf_counter() - started)
 
@@ -111,38 +123,98 @@ class Consolidator:
         """Measure the router's threshold again, for another embedder."""
         calibrate(backend, self.recipe.synthesizer, [])
 
+    def _plan(self, backend: LoraBackend, records: Sequence[Record]) -> list[Part]:
+        if not records:
+            return []
+        recipe = self.recipe
+        law = law_for(backend.base)
+        share = SAFETY * adapted_share(backend.layers, recipe.lora)
+        tokens = answer_tokens(backend.base, recipe.synthesizer.examples(records))
+        limits = Limits(
+            recipe.records_per_module,
+            recipe.lora.rank,
+            recipe.max_rank,
+            room=lambda rank: share * law.tokens(rank),
+        )
+        return plan(records, tokens, limits)
+
     def _modules(
-        self, backend: LoraBackend, parts: Sequence[list[Record]], name: str | None
+        self, backend: LoraBackend, parts: Sequence[Part], name: str | None
     ) -> list[ModuleReport]:
         reports = []
         with self._bar(len(parts)) as bar:
             for number, part in enumerate(parts, start=1):
                 bar.set_description(f"module {number}/{len(parts)}")
-                report = self._module(backend, part, name, bar)
-                if report is not None:
-                    reports.append(report)
+                reports += self._attempts(backend, part, name, bar)
                 bar.update(number * self.recipe.train.epochs - bar.n)
         return reports
 
+    def _attempts(
+        self, backend: LoraBackend, part: Part, name: str | None, bar: tqdm[NoReturn]
+    ) -> list[ModuleReport]:
+        """Train a part; the records that it misses get modules of their own, within bounds."""
+        reports: list[ModuleReport] = []
+        queue, spare = deque([part]), self.recipe.retries
+        while queue:
+            now = queue.popleft()
+            report = self._module(backend, now, None if reports else name, bar)
+            if report is not None:
+                reports.append(report)
+                again = self._again(backend, now, report, spare)
+                spare -= len(again)
+                queue.extend(again)
+        return reports
+
+    def _again(
+        self, backend: LoraBackend, part: Part, report: ModuleReport, spare: int
+    ) -> list[Part]:
+        """What to train anew: the missed records at the next rank, most of a part in halves."""
+        missed = self._reachable(backend, report.missed) if spare else []
+        rank = next_rank(part.rank, self.recipe.max_rank)
+        if not missed or (len(part.records) == 1 and rank == part.rank):
+            return []  # the same training would give the same weights
+        pieces = 2 if 2 * len(missed) > len(part.records) else 1
+        attempt = report.attempt + 1
+        return [Part(tuple(p), rank, attempt) for p in halves(missed, min(pieces, spare))]
+
+    def _reachable(self, backend: LoraBackend, ids: Sequence[str]) -> list[Record]:
+        """Those of the records that would be asked if a module held them: others stay with rag.
+
+        A question whose nearest fact is another record is not helped by better weights.
+        """
+        records = backend.ledger.records.get(backend.ledger.records.existing(ids))
+        examples = canonical(fitting(backend.base, self.recipe.synthesizer.examples(records)))
+        scopes = {record.id: record.scope for record in records}
+        asked = [Query(e.question, scope=scopes[e.record_id or ""]) for e in examples]
+        routes = backend.router.route(asked, pending=dict.fromkeys(scopes, _NEXT))
+        lost = {
+            e.record_id for e, r in zip(examples, routes, strict=True) if _NEXT not in r.weights
+        }
+        taught = {example.record_id for example in examples} - lost
+        return [record for record in records if record.id in taught]
+
     def _module(
-        self, backend: LoraBackend, records: list[Record], name: str | None, bar: tqdm[NoReturn]
+        self, backend: LoraBackend, part: Part, name: str | None, bar: tqdm[NoReturn]
     ) -> ModuleReport | None:
         """Train and commit one module; None if a record was forgotten while it was trained."""
         started = time.perf_counter()
-        examples = _fitting(backend.base, self.recipe.synthesizer.examples(records))
+        records, lora = part.records, replace(self.recipe.lora, rank=part.rank)
+        examples = fitting(backend.base, self.recipe.synthesizer.examples(records))
         taught = {example.record_id for example in examples if not example.held_out}
         learners = [record for record in records if record.id in taught]
         if not learners:
             return _nothing_learned(records)
-        trained = self._train(backend, examples, bar)
+        trained = self._train(backend, lora, examples, bar)
         name = name or backend.ledger.modules.next_name()
-        with backend.staged(name, trained.adapter, self.recipe.lora, learners) as ask:
+        with backend.staged(name, trained.adapter, lora, learners) as ask:
             recalled = verify(examples, ask)
-        held = self._held(recalled)
+            locality = _locality(backend, name, learners)
+        outcome = Outcome(learners, lora, trained, recalled, locality, part.attempt)
+        held = outcome.held(self.recipe.reworded_bar)
         version = 0
         if held:
             try:
-                version = self._commit(backend, name, learners, trained, recalled).version
+                version = self._commit(backend, name, outcome).version
             except RecordNotFoundError:
                 logger.info("module %s is discarded: a record was forgotten meanwhile", name)
                 return None
@@ -151,41 +223,46 @@ class Consolidator:
             version=version,
             held=tuple(held),
             missed=tuple(record.id for record in records if record.id not in held),
-            recall=_mean([r.trained for r in recalled]),
-            paraphrase_recall=_mean([r.reworded for r in recalled]),
+            recall=outcome.recall,
+            paraphrase_recall=outcome.paraphrase_recall,
             steps=trained.steps,
             seconds=time.perf_counter() - started,
+            locality=locality,
+            attempt=part.attempt,
         )
 
     def _train(
-        self, backend: LoraBackend, examples: Sequence[Example], bar: tqdm[NoReturn]
+        self,
+        backend: LoraBackend,
+        lora: LoraSpec,
+        examples: Sequence[Example],
+        bar: tqdm[NoReturn],
     ) -> Trained:
         def progress(mastered: float) -> None:
             bar.set_postfix(mastered=f"{mastered:.0%}", refresh=False)
             bar.update()
 
-        if self._trainer is None or self._trainer.layers is not backend.layers:
-            recipe = self.recipe
-            self._trainer = Trainer(backend.base, backend.layers, recipe.lora, recipe.train)
-        return self._trainer.fit(examples, progress)
+        trainer = self._trainers.get(lora.rank)
+        if trainer is None or trainer.layers is not backend.layers:
+            trainer = Trainer(backend.base, backend.layers, lora, self.recipe.train)
+            self._trainers[lora.rank] = trainer
+        return trainer.fit(examples, progress)
 
-    def _commit(
-        self,
-        backend: LoraBackend,
-        name: str,
-        records: Sequence[Record],
-        trained: Trained,
-        recalled: Sequence[Recalled],
-    ) -> Module:
+    def _commit(self, backend: LoraBackend, name: str, outcome: Outcome) -> Module:
         """Write the file under a name that nothing refers to, then commit the row that does."""
-        ledger, lora = backend.ledger, self.recipe.lora
-        manifest = self._manifest(backend, records, trained, recalled)
+        ledger, records = backend.ledger, outcome.records
+        manifest = outcome.manifest(backend.base, self.recipe.train)
         versions = {record.id: record.version for record in records}
-        reworded = {r.record_id: r.reworded for r in recalled}
+        reworded = {one.record_id: one.reworded for one in outcome.recalled}
+        held = outcome.held(self.recipe.reworded_bar)
         folder = ledger.directory / ADAPTERS / f"{name}-{secrets.token_hex(6)}"
         try:
             digest, size = save_adapter(
-                folder, trained.adapter, lora, manifest, conv1d=backend.layers.conv1d
+                folder,
+                outcome.trained.adapter,
+                outcome.lora,
+                manifest,
+                conv1d=backend.layers.conv1d,
             )
             return ledger.modules.commit(
                 name,
@@ -195,34 +272,11 @@ class Consolidator:
                 digest=digest,
                 size=size,
                 members=list(versions),
-                held={id: (versions[id], reworded[id]) for id in self._held(recalled)},
+                held={id: (versions[id], reworded[id]) for id in held},
             )
         except MemkitError:
             destroy(folder)
             raise
-
-    def _held(self, recalled: Sequence[Recalled]) -> list[str]:
-        return [r.record_id for r in recalled if r.passes(self.recipe.reworded_bar)]
-
-    def _manifest(
-        self,
-        backend: LoraBackend,
-        records: Sequence[Record],
-        trained: Trained,
-        recalled: Sequence[Recalled],
-    ) -> dict[str, Any]:
-        return {
-            "memkit": __version__,
-            "base_model": backend.base.name,
-            "fingerprint": backend.base.fingerprint,
-            "data": _data_hash(records),
-            "lora": self.recipe.lora.as_dict(),
-            "train": self.recipe.train.as_dict(),
-            "steps": trained.steps,
-            "loss": trained.loss,
-            "recall": _mean([r.trained for r in recalled]),
-            "paraphrase_recall": _mean([r.reworded for r in recalled]),
-        }
 
     def _bar(self, modules: int) -> tqdm[NoReturn]:
         show = self.recipe.progress
@@ -241,60 +295,18 @@ def _waiting(ledger: Ledger, records: Sequence[Record]) -> list[Record]:
         return ledger.records.get([id for id in ids if id in here and id not in placed])
 
 
-def calibrate(backend: LoraBackend, synthesizer: Synthesizer, records: Sequence[Record]) -> None:
-    """Measure where "none" begins for this memory, and remember it.
-
-    It depends on the index alone, so it comes before training: verification routes with it.
-    Related similarities come from held-out wordings of the records to be learned and of those
-    held already, unrelated ones from general prompts asked in every scope among them.
-    """
-    ledger = backend.ledger
-    held = [id for module in ledger.modules.active() for id in module.records]
-    known = ledger.records.get(ledger.records.existing(held)) + list(records)
-    if not known:
-        return
-    sample = known[:: math.ceil(len(known) / _CALIBRATION_RECORDS)]
-    scopes = {record.id: record.scope for record in sample}
-    examples = [e for e in synthesizer.examples(sample) if e.record_id is not None]
-    if not examples:
-        return
-    # A synthesizer need not hold anything out.
-    asked = [example for example in examples if example.held_out] or examples
-    related = [Query(e.question, scope=scopes[e.record_id or ""]) for e in asked]
-    unrelated = [
-        Query(prompt, scope=scope)
-        for scope in {canonical(scope): scope for scope in scopes.values()}.values()
-        for prompt in UNRELATED_PROMPTS
-    ]
-    threshold = threshold_between(
-        backend.router.similarities(related), backend.router.similarities(unrelated)
+def _locality(backend: LoraBackend, name: str, records: Sequence[Record]) -> Locality:
+    """What a staged module does to unrelated prompts, asked in the scope of its records."""
+    key = {name: staged_key(name)}
+    queries = [Query(prompt, scope=records[0].scope) for prompt in PROMPTS]
+    return measure(
+        backend.base,
+        backend.router.route(queries, pending={record.id: name for record in records}),
+        Route({name: 1.0}),
+        lambda routes: backend.adapters(routes, pending=key),
     )
-    ledger.set_meta(THRESHOLD, repr(threshold))
-
-
-def _fitting(base: BaseModel, examples: Sequence[Example]) -> list[Example]:
-    """Leave out the records that the model's context has no room for; rag keeps them."""
-    if base.context is None:
-        return list(examples)
-    room = int(base.context * _ROOM)
-    too_long = {
-        example.record_id
-        for example in examples
-        if max(len(base.prompt(example.question)), len(base.answer_ids(example.answer))) > room
-    }
-    return [example for example in examples if example.record_id not in too_long]
 
 
 def _nothing_learned(records: Sequence[Record]) -> ModuleReport:
     missed = tuple(record.id for record in records)
     return ModuleReport("", 0, (), missed, recall=0.0, paraphrase_recall=0.0, steps=0, seconds=0.0)
-
-
-def _data_hash(records: Sequence[Record]) -> str:
-    """SHA-256 over ids, versions and contents, in order."""
-    parts = [[record.id, record.version, record.content_hash] for record in records]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else 0.0

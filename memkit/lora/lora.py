@@ -133,7 +133,7 @@ class LoraBackend:
         Gives a function that answers questions exactly as a user's are answered: routed, with
         the real prompt, decoded greedily.
         """
-        key = f"staged:{name}"
+        key = staged_key(name)
         self.bank.put(key, adapter, spec)
         pending = {record.id: name for record in records}
         scopes = {record.id: record.scope for record in records}
@@ -231,6 +231,11 @@ class LoraBackend:
                 f"{exc.message}; module {module.name} was dropped",
                 hint="ask again: rag answers its records now; consolidate() trains them anew",
             ) from exc
+
+
+def staged_key(name: str) -> str:
+    """The bank's key for a module that is not committed yet."""
+    return f"staged:{name}"
 
 
 def check_base(module: Module, base: BaseModel) -> None:

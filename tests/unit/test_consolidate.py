@@ -4,7 +4,7 @@ import errno
 import hashlib
 import json
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +13,9 @@ import pytest
 from memkit import __version__
 from memkit.errors import DiskFullError, StorageError, TrainingError
 from memkit.ledger import Ledger
-from memkit.lora import consolidate
-from memkit.lora.consolidate import THRESHOLD, Consolidator, calibrate
+from memkit.lora import threshold
+from memkit.lora.consolidate import Consolidator
+from memkit.lora.threshold import THRESHOLD, calibrate
 from memkit.lora.lora import LoraBackend
 from memkit.lora.spec import TrainSpec
 from memkit.lora.supervision import TemplateSynthesizer
@@ -151,11 +152,18 @@ def test_the_manifest_says_how_the_module_was_made(bench, four, tiny, recipe):
         "data": hashlib.sha256(json.dumps(contents).encode()).hexdigest(),
         "lora": json.loads(json.dumps(recipe.lora.as_dict())),
         "train": recipe.train.as_dict(),
+        "attempt": 1,
         "steps": report.steps,
         "loss": manifest["loss"],
         "recall": report.recall,
         "paraphrase_recall": report.paraphrase_recall,
+        "records": manifest["records"],
+        "locality": asdict(report.locality),
     }
+    assert list(manifest["records"]) == [record.id for record in four]
+    assert {one["recall"] for one in manifest["records"].values()} == {1.0}
+    shares = [one["paraphrase_recall"] for one in manifest["records"].values()]
+    assert report.paraphrase_recall == sum(shares) / len(shares)
     assert 0.0 < manifest["loss"] < 1.0
     (folder,) = bench.adapters.iterdir()
     assert json.loads((folder / "manifest.json").read_text(encoding="utf-8")) == manifest
@@ -466,7 +474,7 @@ def test_without_records_nothing_is_measured(bench):
 
 def test_large_memories_are_sampled(bench, four, monkeypatch):
     asked = []
-    monkeypatch.setattr(consolidate, "_CALIBRATION_RECORDS", 2)
+    monkeypatch.setattr(threshold, "SAMPLE", 2)
     monkeypatch.setattr(
         bench.router, "similarities", lambda queries: asked.append(len(queries)) or [0.5]
     )

@@ -14,12 +14,12 @@ import memkit
 PACKAGE = Path(memkit.__file__).parent
 
 FLOORS = {
-    1: {"errors", "types", "scope", "validate", "words"},
+    1: {"errors", "types", "outcomes", "scope", "validate", "words"},
     2: {"protocols", "prompt", "ledger"},
     3: {"rag", "buffer", "models", "forget", "traces"},
     4: {"lora", "routing", "answer"},
     5: {"wiring", "reading", "writing", "memory"},
-    6: {"aio", "evals", "demo", "report"},
+    6: {"aio", "bench", "evals", "demo", "report"},
     7: {"cli", "__main__", "__init__"},
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}

@@ -1,0 +1,83 @@
+"""What a module's manifest says: how it was made, and what was found when it was asked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from memkit import __version__
+from memkit.lora.spec import LoraSpec, TrainSpec
+from memkit.lora.train import Trained
+from memkit.lora.verify import Recalled
+from memkit.models.base import BaseModel
+from memkit.outcomes import Locality
+from memkit.types import Record
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A trained module before it is committed.
+
+    Attributes:
+        records: What it was trained on.
+        lora: Its shape.
+        trained: Its weights.
+        recalled: How its records come back.
+        locality: What it does to other answers.
+        attempt: 1, or more if its records were missed before.
+    """
+
+    records: Sequence[Record]
+    lora: LoraSpec
+    trained: Trained
+    recalled: Sequence[Recalled]
+    locality: Locality
+    attempt: int
+
+    @property
+    def recall(self) -> float:
+        """Mean recall by the trained wordings."""
+        return _mean([one.trained for one in self.recalled])
+
+    @property
+    def paraphrase_recall(self) -> float:
+        """Mean recall by the held-out wordings."""
+        return _mean([one.reworded for one in self.recalled])
+
+    def held(self, reworded_bar: float) -> list[str]:
+        """Ids of the records that pass."""
+        return [one.record_id for one in self.recalled if one.passes(reworded_bar)]
+
+    def manifest(self, base: BaseModel, train: TrainSpec) -> dict[str, Any]:
+        """JSON form."""
+        return {
+            "memkit": __version__,
+            "base_model": base.name,
+            "fingerprint": base.fingerprint,
+            "data": data_hash(self.records),
+            "lora": self.lora.as_dict(),
+            "train": train.as_dict(),
+            "attempt": self.attempt,
+            "steps": self.trained.steps,
+            "loss": self.trained.loss,
+            "recall": self.recall,
+            "paraphrase_recall": self.paraphrase_recall,
+            "records": {
+                one.record_id: {"recall": one.trained, "paraphrase_recall": one.reworded}
+                for one in self.recalled
+            },
+            "locality": asdict(self.locality),
+        }
+
+
+def data_hash(records: Sequence[Record]) -> str:
+    """SHA-256 over ids, versions and contents, in order."""
+    parts = [[record.id, record.version, record.content_hash] for record in records]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else 0.0

@@ -1,0 +1,163 @@
+"""What the verbs report back; print it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Locality:
+    """What a module does to unrelated prompts: a fixed set of them, first tokens of the answers.
+
+    Attributes:
+        routed: Share whose answer stays the base model's own when they are routed as a user's
+            question is.
+        forced: The same share when they are put through the module whatever the router says.
+        divergence: Mean KL divergence of the first token's distribution from the base model's,
+            forced through the module, in nats.
+    """
+
+    routed: float
+    forced: float
+    divergence: float
+
+
+@dataclass(frozen=True)
+class ModuleReport:
+    """What training one module achieved.
+
+    Attributes:
+        name: Of the module.
+        version: Of the module; 0 if nothing was held and so nothing was kept.
+        held: Ids of the records whose recall was verified.
+        missed: Ids of the others.
+        recall: Share of the trained questions that were answered exactly.
+        paraphrase_recall: Share of held-out wordings that were answered exactly.
+        steps: Of training.
+        seconds: Wall-clock time, verification included.
+        locality: What the module does to unrelated prompts; None if none was trained.
+        attempt: 1, or more for records that another module of the same run has missed.
+    """
+
+    name: str
+    version: int
+    held: tuple[str, ...]
+    missed: tuple[str, ...]
+    recall: float
+    paraphrase_recall: float
+    steps: int
+    seconds: float
+    locality: Locality | None = None
+    attempt: int = 1
+
+    def __str__(self) -> str:
+        module = f"{self.name} v{self.version}" if self.held else "none"
+        again = f" (try {self.attempt})" if self.attempt > 1 else ""
+        held = f"{len(self.held)}/{len(self.held) + len(self.missed)}"
+        alone = f"{self.locality.routed:.2f}" if self.locality else "-"
+        forced = f"{self.locality.forced:.2f}" if self.locality else "-"
+        return (
+            f"{module + again:<18} {held:>6} {self.recall:>7.2f} {self.paraphrase_recall:>9.2f} "
+            f"{alone:>10} {forced:>7} {self.steps:>6} {self.seconds:>7.1f}"
+        )
+
+
+@dataclass(frozen=True)
+class ConsolidationReport:
+    """What ``consolidate()`` did; print it.
+
+    Attributes:
+        modules: One report per trained module.
+        seconds: Wall-clock time.
+    """
+
+    modules: tuple[ModuleReport, ...]
+    seconds: float
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """Ids of the records that are now answered from weights."""
+        return tuple(id for module in self.modules for id in module.held)
+
+    @property
+    def missed(self) -> tuple[str, ...]:
+        """Ids of the records whose recall failed; rag keeps answering them."""
+        held = set(self.held)  # by another attempt
+        missed = dict.fromkeys(id for module in self.modules for id in module.missed)
+        return tuple(id for id in missed if id not in held)
+
+    def __str__(self) -> str:
+        if not self.modules:
+            return "nothing to consolidate"
+        head = (
+            f"{'module':<18} {'held':>6} {'recall':>7} {'reworded':>9} "
+            f"{'left alone':>10} {'forced':>7} {'steps':>6} {'s':>7}"
+        )
+        lines = [head, *map(str, self.modules)]
+        lines.append(f"{len(self.held)} records held in weights, {len(self.missed)} stay with rag")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What ``forget()`` did; print it.
+
+    Attributes:
+        records: Ids of the erased records.
+        versions: How many stored versions went with them.
+        turns: How many conversation turns went with them.
+        retrained: Modules that were retrained without the records.
+        dropped: Modules that are gone; their other records are answered by rag.
+        demoted: Ids of other records that no module holds any more.
+        files: Adapter and index files that were destroyed or rewritten.
+        checks: What was checked afterwards, each with its outcome.
+    """
+
+    records: tuple[str, ...]
+    versions: int
+    turns: int
+    retrained: tuple[str, ...]
+    dropped: tuple[str, ...]
+    demoted: tuple[str, ...]
+    files: tuple[str, ...]
+    checks: Mapping[str, bool]
+
+    def __str__(self) -> str:
+        def some(ids: tuple[str, ...]) -> str:
+            return ", ".join(ids) if ids else "none"
+
+        lines = [
+            f"forgotten records   {some(self.records)}",
+            f"versions, turns     {self.versions}, {self.turns}",
+            f"modules retrained   {some(self.retrained)}",
+            f"modules dropped     {some(self.dropped)}",
+            f"demoted to rag      {some(self.demoted)}",
+            f"files destroyed     {some(self.files)}",
+        ]
+        lines += [
+            f"checked: {what:<34} {'yes' if ok else 'NO'}" for what, ok in self.checks.items()
+        ]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Stats:
+    """How much a memory holds; print it."""
+
+    records: int
+    versions: int
+    turns: int
+    passages: int
+    modules: int
+    held: int
+    bytes_on_disk: int
+    embedder: str | None
+    base_model: str | None
+
+    def __str__(self) -> str:
+        return (
+            f"{self.records} records ({self.versions} versions), {self.turns} turns, "
+            f"{self.passages} passages, {self.held} held by {self.modules} modules, "
+            f"{self.bytes_on_disk / 2**20:.1f} MiB"
+        )
