@@ -22,18 +22,16 @@ if TYPE_CHECKING:
         UnsupportedOperationError,
     )
     from memkit.memory import Memory
+    from memkit.outcomes import ConsolidationReport, Receipt, Stats
     from memkit.types import (
         Answer,
-        ConsolidationReport,
         Draft,
         Hit,
         Module,
         Page,
         Recall,
-        Receipt,
         Record,
         Route,
-        Stats,
         Turn,
         Version,
     )
@@ -72,6 +70,8 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 def _home(name: str) -> str:
     if name == "Memory":
         return "memkit.memory"
+    if name in {"ConsolidationReport", "Receipt", "Stats"}:
+        return "memkit.outcomes"
     return "memkit.errors" if name.endswith("Error") else "memkit.types"
 
 

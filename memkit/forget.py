@@ -24,7 +24,7 @@ from memkit.errors import BusyError
 from memkit.ledger import Ledger
 from memkit.ledger.locks import adapters_lock
 from memkit.traces import samples
-from memkit.types import Scope
+from memkit.types import Module, Scope
 
 if TYPE_CHECKING:
     from memkit.rag.index import FactIndex
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 ADAPTERS = "adapters"  # directory of adapter files, relative to the memory's
 INDEX_FILE = "index/dense.faiss"
 _BLOCK = 1 << 20  # bytes that are overwritten at once
+
+Drop = Callable[[str, int | None], None]  # a module's name, and a version or None for all
 
 logger = logging.getLogger("memkit")
 
@@ -62,7 +64,7 @@ def erase(
     ids: Sequence[str],
     *,
     index: FactIndex | None,
-    drop: Callable[[str], None],
+    drop: Drop,
     turns_of: Scope | None = None,
 ) -> Erased:
     """Delete records, and every module that was trained on any version of them.
@@ -71,17 +73,15 @@ def erase(
         ledger: The memory's ledger.
         ids: The records; those that do not exist are left out of the result.
         index: Its index of facts, if there is one.
-        drop: Deletes a module from the ledger and from memory.
+        drop: Deletes a module, or one version of it, from the ledger and from memory.
         turns_of: Delete the turns of this scope and narrower ones, too.
     """
     with ledger.transaction():
         here = set(ledger.records.existing(ids))
         ids = [id for id in ids if id in here]
         versions = [version for id in ids for version in ledger.records.history(id)]
-        modules = {}
-        for module in ledger.modules.holding(ids):
-            modules[module.name] = tuple(id for id in module.records if id not in set(ids))
-            drop(module.name)
+        dropped = drop_trained_on(ledger, ids, drop)
+        modules = {m.name: tuple(id for id in m.records if id not in here) for m in dropped}
         _, _, turns = ledger.records.delete(ids)
         if turns_of is not None:
             turns += ledger.turns.delete(within=turns_of)
@@ -92,6 +92,19 @@ def erase(
     said = [text for v in versions for text in (v.text, v.question, v.answer) if text]
     pieces = dict.fromkeys(piece for text in said for piece in samples(text))
     return Erased(tuple(ids), len(versions), turns, modules, tuple(files), tuple(pieces))
+
+
+def drop_trained_on(ledger: Ledger, ids: Sequence[str], drop: Drop) -> list[Module]:
+    """Drop every version whose weights contain any text of these records.
+
+    A module goes as a whole if its active version is among them; those modules are returned.
+    """
+    modules = [module for module in ledger.modules.holding(ids) if module.active]
+    for module in modules:
+        drop(module.name, None)
+    for version in ledger.modules.holding(ids):  # of modules that stay
+        drop(version.name, version.version)
+    return modules
 
 
 def finish(ledger: Ledger, index: FactIndex | None) -> list[str]:
@@ -128,7 +141,7 @@ def sweep_orphans(ledger: Ledger) -> list[str]:
     folder = ledger.directory / ADAPTERS
     if not folder.is_dir():
         return []
-    named = {ledger.modules.file(module.name).path for module in ledger.modules.active()}
+    named = {file.path for file in ledger.modules.files()}
     orphans = [p for p in sorted(folder.iterdir()) if f"{ADAPTERS}/{p.name}" not in named]
     for path in orphans:
         logger.warning("removing %s: no module names it", path.name)

@@ -7,22 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self, overload
 
 from memkit import reading, writing
+from memkit.outcomes import ConsolidationReport, Receipt, Stats
 from memkit.protocols import GREEDY, Embedder, Query, Sampling
 from memkit.types import (
     Answer,
     BackendName,
-    ConsolidationReport,
     Draft,
     Hit,
     Metadata,
     Module,
     Page,
     Recall,
-    Receipt,
     Record,
     Role,
     Scope,
-    Stats,
     Turn,
     Version,
 )

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from memkit.errors import InvalidInputError, ModuleNotFoundInMemoryError
 from memkit.ledger.selection import check_limit
+from memkit.outcomes import Stats
 from memkit.prompt import assemble
 from memkit.protocols import Query, Sampling
 from memkit.traces import files_below
-from memkit.types import NO_ROUTE, Answer, Recall, Route, Stats
+from memkit.types import NO_ROUTE, Answer, Recall, Route
 from memkit.validate import check_text
 from memkit.wiring import Parts
 

@@ -271,6 +271,9 @@ class Module:
         records: Ids of the records whose recall from it was verified.
         manifest: How it was made: base fingerprint, data hash, seed, spec, recall.
         created_at: When it was committed (UTC).
+        versions: The versions of the module that are kept, oldest first; `Memory.rollback`
+            makes another of them the active one.
+        active: Whether this version is the one that answers.
     """
 
     name: str
@@ -279,118 +282,22 @@ class Module:
     records: tuple[str, ...]
     manifest: Metadata
     created_at: datetime
-
-
-@dataclass(frozen=True)
-class ModuleReport:
-    """What training one module achieved."""
-
-    name: str
-    version: int
-    held: tuple[str, ...]
-    missed: tuple[str, ...]
-    recall: float
-    paraphrase_recall: float
-    steps: int
-    seconds: float
-
-
-@dataclass(frozen=True)
-class ConsolidationReport:
-    """What ``consolidate()`` did; print it.
-
-    Attributes:
-        modules: One report per trained module.
-        seconds: Wall-clock time.
-    """
-
-    modules: tuple[ModuleReport, ...]
-    seconds: float
-
-    @property
-    def held(self) -> tuple[str, ...]:
-        """Ids of the records that are now answered from weights."""
-        return tuple(id for module in self.modules for id in module.held)
-
-    @property
-    def missed(self) -> tuple[str, ...]:
-        """Ids of the records whose recall failed; rag keeps answering them."""
-        return tuple(id for module in self.modules for id in module.missed)
+    versions: tuple[int, ...] = ()
+    active: bool = True
 
     def __str__(self) -> str:
-        if not self.modules:
-            return "nothing to consolidate"
-        lines = [f"{'module':<12} {'held':>9} {'recall':>7} {'reworded':>9} {'steps':>6} {'s':>7}"]
-        for m in self.modules:
-            module = f"{m.name} v{m.version}" if m.held else "none"
-            held = f"{len(m.held)}/{len(m.held) + len(m.missed)}"
-            lines.append(
-                f"{module:<12} {held:>9} {m.recall:>7.2f} {m.paraphrase_recall:>9.2f} "
-                f"{m.steps:>6} {m.seconds:>7.1f}"
-            )
-        lines.append(f"{len(self.held)} records held in weights, {len(self.missed)} stay with rag")
-        return "\n".join(lines)
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """What ``forget()`` did; print it.
-
-    Attributes:
-        records: Ids of the erased records.
-        versions: How many stored versions went with them.
-        turns: How many conversation turns went with them.
-        retrained: Modules that were retrained without the records.
-        dropped: Modules that are gone; their other records are answered by rag.
-        demoted: Ids of other records that no module holds any more.
-        files: Adapter and index files that were destroyed or rewritten.
-        checks: What was checked afterwards, each with its outcome.
-    """
-
-    records: tuple[str, ...]
-    versions: int
-    turns: int
-    retrained: tuple[str, ...]
-    dropped: tuple[str, ...]
-    demoted: tuple[str, ...]
-    files: tuple[str, ...]
-    checks: Mapping[str, bool]
-
-    def __str__(self) -> str:
-        def some(ids: tuple[str, ...]) -> str:
-            return ", ".join(ids) if ids else "none"
-
-        lines = [
-            f"forgotten records   {some(self.records)}",
-            f"versions, turns     {self.versions}, {self.turns}",
-            f"modules retrained   {some(self.retrained)}",
-            f"modules dropped     {some(self.dropped)}",
-            f"demoted to rag      {some(self.demoted)}",
-            f"files destroyed     {some(self.files)}",
+        scope = ", ".join(f"{key}={value}" for key, value in self.scope.items())
+        kept = ", ".join(f"v{version}" for version in self.versions if version != self.version)
+        figures = [
+            f"{said} {self.manifest[key]:.2f}"
+            for key, said in (("recall", "recall"), ("paraphrase_recall", "reworded"))
+            if key in self.manifest
         ]
-        lines += [
-            f"checked: {what:<34} {'yes' if ok else 'NO'}" for what, ok in self.checks.items()
-        ]
-        return "\n".join(lines)
-
-
-@dataclass(frozen=True)
-class Stats:
-    """How much a memory holds; print it."""
-
-    records: int
-    versions: int
-    turns: int
-    passages: int
-    modules: int
-    held: int
-    bytes_on_disk: int
-    embedder: str | None
-    base_model: str | None
-
-    def __str__(self) -> str:
-        return (
-            f"{self.records} records ({self.versions} versions), {self.turns} turns, "
-            f"{self.passages} passages, {self.held} held by {self.modules} modules, "
-            f"{self.bytes_on_disk / 2**20:.1f} MiB"
+        return "; ".join(
+            [
+                f"{self.name} v{self.version}" + (f" (also kept: {kept})" if kept else ""),
+                f"{len(self.records)} records" + (f" of {scope}" if scope else ""),
+                *figures,
+                f"trained {self.created_at:%Y-%m-%d %H:%M} UTC",
+            ]
         )

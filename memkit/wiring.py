@@ -205,12 +205,12 @@ class Parts:
             )
         return part
 
-    def drop_module(self, name: str) -> None:
-        """Take a module out of the ledger and out of memory."""
+    def drop_module(self, name: str, version: int | None = None) -> None:
+        """Take a module, or one older version of it, out of the ledger and out of memory."""
         if self.lora is not None:
-            self.lora.drop(name)
+            self.lora.drop(name, version)
         else:
-            self.ledger.modules.drop(name)
+            self.ledger.modules.drop(name, version)
 
     def drop_caches(self) -> None:
         """Let go of what the base model remembers of earlier prompts."""

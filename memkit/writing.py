@@ -10,8 +10,9 @@ from memkit.errors import InvalidInputError, MemkitError, RecordNotFoundError
 from memkit.forget import Erased, erase
 from memkit.ledger import NewPassage
 from memkit.ledger.turns import check_turn
+from memkit.outcomes import ModuleReport, Receipt
 from memkit.traces import remains
-from memkit.types import Draft, Metadata, ModuleReport, Receipt, Record, Role, Scope, Turn
+from memkit.types import Draft, Metadata, Record, Role, Scope, Turn
 from memkit.validate import validate_draft
 from memkit.wiring import Parts
 

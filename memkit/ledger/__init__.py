@@ -1,7 +1,7 @@
 """The ledger: records, versions, turns, passages and modules of one memory, in SQLite."""
 
 from memkit.ledger.ledger import Event, Ledger
-from memkit.ledger.modules import ModuleFile
 from memkit.ledger.passages import Change, NewPassage, Passage
+from memkit.ledger.versions import ModuleFile
 
 __all__ = ["Change", "Event", "Ledger", "ModuleFile", "NewPassage", "Passage"]

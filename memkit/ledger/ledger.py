@@ -15,6 +15,7 @@ from typing import Any, Self
 from memkit.errors import BusyError, DiskFullError, StorageError
 from memkit.ledger.database import SCRUB_PENDING, Database
 from memkit.ledger.erasures import ErasureTable
+from memkit.ledger.misses import MissTable
 from memkit.ledger.modules import ModuleTable
 from memkit.ledger.opening import connect, locate
 from memkit.ledger.passages import PassageTable
@@ -47,6 +48,7 @@ class Ledger:
         passages: What retrieval works on: slices of records, with vectors and word index.
         turns: Conversations.
         modules: Adapter modules, and which records they hold.
+        misses: Records that no module could be made to hold.
         erasures: Files that are to be destroyed.
     """
 
@@ -57,6 +59,7 @@ class Ledger:
         self.passages = PassageTable(database)
         self.turns = TurnTable(database)
         self.modules = ModuleTable(database)
+        self.misses = MissTable(database)
         self.erasures = ErasureTable(database)
 
     @classmethod

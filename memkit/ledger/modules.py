@@ -1,49 +1,40 @@
-"""Adapter modules, and which records they hold."""
+"""Adapter modules, their versions, and which records they hold."""
 
 # ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from memkit.errors import InvalidInputError, ModuleNotFoundInMemoryError, RecordNotFoundError
 from memkit.ledger.database import Database, Row, json_list
-from memkit.ledger.erasures import check_relative
 from memkit.ledger.records import COLUMNS, record_of
 from memkit.ledger.selection import select_sql, visible_sql
-from memkit.scope import canonical, contains, parse
+from memkit.ledger.versions import Member, ModuleFile, VersionTable
+from memkit.scope import contains, parse
 from memkit.types import Metadata, Module, Record, Scope
 from memkit.validate import check_text
 
-_COLUMNS = "modules.name, modules.version, modules.scope, modules.manifest, modules.created_at"
-# A placement counts only while the record has the version that was trained.
-_VALID = "records.rowid = placements.record AND records.version = placements.version"
-
-
-@dataclass(frozen=True)
-class ModuleFile:
-    """Where the weights of a module are.
-
-    Attributes:
-        path: Relative to the memory's directory, with forward slashes.
-        digest: Checksum of the file.
-        size: Its length in bytes.
-    """
-
-    path: str
-    digest: str
-    size: int
+# A placement counts only while the record says what was trained.
+_VALID = "records.rowid = placements.record AND records.content_hash = placements.content_hash"
+_ACTIVE = "modules.active = v.version"
+_IN_SERVICE = f"{_ACTIVE} AND v.file IS NOT NULL"
 
 
 class ModuleTable:
-    """The active version of every module; a record is placed in one module at most."""
+    """Modules with their versions; a record is placed in one module at most.
+
+    A version never changes: what it was trained on, how, and which records it recalled. One
+    version of a module is active, and its records are placed in the module. Both change in one
+    transaction, so a reader sees the old version with its records, or the new one with its own.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._versions = VersionTable(database)
+
+    # -- writing ---------------------------------------------------------------------------
 
     def commit(
         self,
@@ -54,23 +45,27 @@ class ModuleTable:
         file: str,
         digest: str,
         size: int,
-        members: Sequence[str],
-        held: Mapping[str, tuple[int, float]],
+        members: Sequence[Record],
+        held: Mapping[str, float],
     ) -> Module:
-        """Make a trained adapter the active version of a module, in one transaction.
+        """Make trained weights the active version of a module, in one transaction.
 
-        The version it replaces goes; its file is queued for destruction.
+        It becomes the next version, and takes over what it holds from other modules. Weights
+        that the module has already, trained on the same records and holding the same ones, make
+        no new version: the one that is there gets the new file and becomes active.
+
+        Of older versions, the one that was active and the newest others are kept; the files of
+        the rest are queued for destruction.
 
         Args:
             name: A new name from `next_name`, or that of the module that was retrained.
             scope: Who may be answered from it.
             manifest: How it was made; JSON values.
             file: Path of the weights, relative to the memory's directory; new to the ledger.
-            digest: Checksum of the file.
-            size: Its length in bytes.
-            members: Ids of all records that it was trained on, held or missed.
-            held: Record id to record version and verified recall, for those of ``members``
-                that it holds.
+            digest: Checksum of the weights.
+            size: Their length in bytes.
+            members: All records that it was trained on, in order and as they were then.
+            held: Record id to verified recall, for those of ``members`` that it holds.
 
         Raises:
             RecordNotFoundError: If a member was deleted meanwhile: the weights contain what
@@ -79,26 +74,84 @@ class ModuleTable:
                 narrower than the module's, or the file is in use or queued for destruction.
         """
         check_text("name", name)
-        check_relative("file", file)
-        key = canonical(scope)
+        trained = {one.id: Member(one.id, one.content_hash, held.get(one.id)) for one in members}
         with self._database.transaction():
             self._check_members(members, held, scope)
-            self._check_file(file)
-            self._remove(name)
-            version = self._next_version(name)
-            self._database.execute(
-                "INSERT INTO modules VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                name,
-                version,
-                key,
-                json.dumps(manifest, ensure_ascii=False, default=dict),
-                file,
-                digest,
-                size,
-                time.time(),
-            )
-            self._place(name, members, held)
+            self._versions.check_file(file)
+            before = self._active_version(name)
+            version = self._versions.find(name, digest, [*trained.values()])
+            if version is not None:
+                self._versions.move(name, version, file)
+                self._activate(name, version)
+            else:
+                where = ModuleFile(file, digest, size)
+                version = self._versions.add(name, scope, manifest, where, [*trained.values()])
+                self._activate(name, version, take_over=True)
+            self._versions.retire(name, before)
             return self.get(name)
+
+    def activate(self, name: str, version: int) -> Module:
+        """Make a kept version of a module the active one, in one transaction.
+
+        The module gives up what its other version held, and takes back those records of the
+        older version that no other module holds.
+
+        Raises:
+            ModuleNotFoundInMemoryError: If there is no such module, or it has no such version.
+        """
+        with self._database.transaction():
+            kept = self._versions.kept(name)
+            if not kept:
+                raise _unknown(name)
+            if version not in kept:
+                raise ModuleNotFoundInMemoryError(
+                    f"module {name!r} has no version {version!r}",
+                    f"These are kept: {', '.join(map(str, kept))}.",
+                )
+            self._activate(name, version)
+            return self.get(name)
+
+    def drop(self, name: str, version: int | None = None) -> None:
+        """Delete a module, or a version of it; its files are queued for destruction.
+
+        Args:
+            name: The module.
+            version: Which version; None, or the active one, for the module as a whole.
+
+        Raises:
+            ModuleNotFoundInMemoryError: If there is no such module or version.
+        """
+        with self._database.transaction():
+            if version is not None and version != self._active_version(name):
+                gone = self._versions.delete("module = ? AND version = ?", name, version)
+            else:
+                gone = self._versions.delete("module = ?", name)
+                self._database.execute("DELETE FROM placements WHERE module = ?", name)
+                self._database.execute("UPDATE modules SET active = NULL WHERE name = ?", name)
+            if not gone:
+                raise _unknown(name)
+
+    def lose(self, path: str) -> None:
+        """Note that the weights in a file cannot be used; the file is queued for destruction.
+
+        A module whose active version loses its weights is out of service: nothing is answered
+        from it until it was trained again. Of any other version nothing is left.
+
+        Args:
+            path: Of a version.
+
+        Raises:
+            ModuleNotFoundInMemoryError: If no version has its weights there any more.
+        """
+        with self._database.transaction():
+            module = self.in_file(path)
+            if not module.active:
+                self.drop(module.name, module.version)
+                return
+            self._versions.move(module.name, module.version, None)
+            self._database.execute(
+                "UPDATE placements SET content_hash = '' WHERE module = ?", module.name
+            )
 
     def next_name(self) -> str:
         """Make a name that was never used: "m0001", then "m0002" and so on."""
@@ -107,46 +160,64 @@ class ModuleTable:
         )
         return f"m{int(number):04}"
 
+    # -- reading ---------------------------------------------------------------------------
+
     def active(self, *, visible_to: Scope | None = None) -> list[Module]:
-        """List the modules in the order of their names.
+        """List the modules in service, in the order of their names.
 
         Args:
             visible_to: Only what a query of this scope may be answered from; None for all.
         """
         condition, parameters = (
-            ("1", []) if visible_to is None else visible_sql("modules.scope", visible_to)
+            ("1", []) if visible_to is None else visible_sql("v.scope", visible_to)
         )
-        return self._modules(condition, *parameters)
+        return self._modules(f"{_IN_SERVICE} AND {condition}", *parameters)
+
+    def lost(self) -> list[Module]:
+        """List the modules that are out of service because their weights were lost."""
+        return self._modules(f"{_ACTIVE} AND v.file IS NULL")
 
     def get(self, name: str) -> Module:
-        """Give a module.
+        """Give a module as its active version is.
 
         Raises:
-            ModuleNotFoundInMemoryError: If there is none of this name.
+            ModuleNotFoundInMemoryError: If there is none of this name in service.
         """
-        modules = self._modules("modules.name = ?", name)
+        modules = self._modules(f"{_IN_SERVICE} AND v.module = ?", name)
         if not modules:
             raise _unknown(name)
         return modules[0]
 
-    def file(self, name: str) -> ModuleFile:
+    def file(self, name: str, version: int | None = None) -> ModuleFile:
         """Tell where the weights of a module are.
 
+        Args:
+            name: The module.
+            version: None for the active one.
+
         Raises:
-            ModuleNotFoundInMemoryError: If there is none of this name.
+            ModuleNotFoundInMemoryError: If there is none of this name with weights.
         """
-        row = self._database.row("SELECT file, digest, size FROM modules WHERE name = ?", name)
-        if row is None:
+        files = self._versions.files(
+            "module = ?1 AND version = coalesce(?2, (SELECT active FROM modules WHERE name = ?1))",
+            name,
+            version,
+        )
+        if not files:
             raise _unknown(name)
-        return ModuleFile(*row)
+        return files[0]
+
+    def files(self, name: str | None = None) -> list[ModuleFile]:
+        """Tell where the weights of all versions are, of one module or of all."""
+        return self._versions.files("module = coalesce(?, module)", name)
 
     def in_file(self, path: str) -> Module:
-        """Give the module whose weights are in a file.
+        """Give the version whose weights are in a file, active or not.
 
         Raises:
-            ModuleNotFoundInMemoryError: If it was dropped, or trained into another file since.
+            ModuleNotFoundInMemoryError: If it is gone.
         """
-        modules = self._modules("modules.file = ?", path)
+        modules = self._modules("v.file = ?", path)
         if not modules:
             raise ModuleNotFoundInMemoryError(
                 f"no module has its weights in {path!r} any more", "Route the query again."
@@ -155,12 +226,15 @@ class ModuleTable:
 
     def placements(self, record_ids: Sequence[str]) -> dict[str, str]:
         """Map those of the records that are held as they are now to the module that does."""
-        rows = self._database.rows(
-            f"SELECT records.id, placements.module FROM records JOIN placements ON {_VALID} "
-            "WHERE records.id IN (SELECT value FROM json_each(?))",
-            json_list("record_ids", record_ids),
-        )
-        return dict(rows)
+        return self._placed(_VALID, record_ids)
+
+    def homes(self, record_ids: Sequence[str]) -> dict[str, str]:
+        """Map records that were held, but are not as they are now, to the module that did.
+
+        Either the record says something else since, or the module has lost its weights.
+        """
+        placed = "records.rowid = placements.record AND NOT records.content_hash ="
+        return self._placed(f"{placed} placements.content_hash", record_ids)
 
     def unplaced(
         self, *, within: Scope | None, where: Metadata | None, include_turns: bool
@@ -183,114 +257,106 @@ class ModuleTable:
         return [record_of(row) for row in rows]
 
     def holding(self, record_ids: Sequence[str]) -> list[Module]:
-        """List the modules whose weights contain any version of these records."""
+        """List the versions, active or not, whose weights contain any text of these records."""
         return self._modules(
-            "modules.name IN (SELECT module FROM members "
+            "(v.module, v.version) IN (SELECT module, version FROM members "
             "WHERE record IN (SELECT value FROM json_each(?)))",
             json_list("record_ids", record_ids),
         )
 
     def members(self, name: str) -> list[str]:
-        """List the ids of all records that a module was trained on, held or missed.
+        """List the ids of all records that a module's active version was trained on, in order.
 
-        Deleted records are still listed: the weights contain them until the module is
-        retrained or dropped.
+        Missed records are listed, and deleted ones: the weights contain them.
         """
         return self._database.column(
-            "SELECT record FROM members WHERE module = ? ORDER BY record", name
+            "SELECT record FROM members JOIN modules ON name = module AND active = version "
+            "WHERE name = ? ORDER BY position",
+            name,
         )
 
-    def drop(self, name: str) -> None:
-        """Delete a module; its file is queued for destruction in the same transaction.
-
-        Raises:
-            ModuleNotFoundInMemoryError: If there is none of this name.
-        """
-        with self._database.transaction():
-            if not self._remove(name):
-                raise _unknown(name)
-
-    def generation(self) -> int:
-        """Give a number that grows with every change of modules or placements."""
-        return int(self._database.value("SELECT value FROM meta WHERE name = 'generation'"))
+    # -- how -------------------------------------------------------------------------------
 
     def _modules(self, condition: str, *parameters: object) -> list[Module]:
         rows = self._database.rows(
-            f"SELECT {_COLUMNS}, (SELECT json_group_array(json_array(records.rowid, records.id)) "
+            f"SELECT v.module, v.version, v.scope, v.manifest, v.created_at, {_ACTIVE}, "
+            "(SELECT json_group_array(json_array(records.rowid, records.id)) "
             f"FROM placements CROSS JOIN records ON {_VALID} "
-            "WHERE placements.module = modules.name) "
-            f"FROM modules WHERE {condition} ORDER BY modules.name",
+            f"WHERE placements.module = v.module AND {_ACTIVE}), "
+            "(SELECT json_group_array(version) FROM module_versions AS kept "
+            "WHERE kept.module = v.module AND kept.file IS NOT NULL) "
+            "FROM module_versions AS v JOIN modules ON modules.name = v.module "
+            f"WHERE {condition} ORDER BY v.module, v.version",
             *parameters,
         )
         return [_module(row) for row in rows]
 
-    def _check_members(self, members: Iterable[str], held: Mapping[str, Any], scope: Scope) -> None:
-        strangers = sorted(set(held) - set(members))
+    def _placed(self, condition: str, record_ids: Sequence[str]) -> dict[str, str]:
+        rows = self._database.rows(
+            f"SELECT records.id, placements.module FROM records JOIN placements ON {condition} "
+            "WHERE records.id IN (SELECT value FROM json_each(?))",
+            json_list("record_ids", record_ids),
+        )
+        return dict(rows)
+
+    def _active_version(self, name: str) -> int | None:
+        version: int | None = self._database.value(
+            "SELECT active FROM modules WHERE name = ?", name
+        )
+        return version
+
+    def _check_members(self, members: Sequence[Record], held: Iterable[str], scope: Scope) -> None:
+        ids = [record.id for record in members]
+        strangers = sorted(set(held) - set(ids))
         if strangers:
             raise InvalidInputError(f"`held` must be part of `members`, got also {strangers[:3]}")
-        scopes: dict[str, str] = dict(
-            self._database.rows(
-                "SELECT id, scope FROM records WHERE id IN (SELECT value FROM json_each(?))",
-                json_list("members", members),
-            )
+        here = self._database.column(
+            "SELECT id FROM records WHERE id IN (SELECT value FROM json_each(?))",
+            json_list("members", ids),
         )
-        for id in members:
-            if id not in scopes:
-                raise RecordNotFoundError(
-                    f"record {id!r} was deleted while the module was trained on it",
-                    "Destroy the file and train again.",
-                )
-            if not contains(scope, parse(scopes[id])):
+        gone = sorted(set(ids) - set(here))
+        if gone:
+            raise RecordNotFoundError(
+                f"record {gone[0]!r} was deleted while the module was trained on it",
+                "Destroy the file and train again.",
+            )
+        for record in members:
+            if not contains(scope, record.scope):
                 raise InvalidInputError(
-                    f"`scope` {dict(scope)!r} of the module would show record {id!r} of scope "
-                    f"{scopes[id]} to others",
+                    f"`scope` {dict(scope)!r} of the module would show record {record.id!r} of "
+                    f"scope {dict(record.scope)!r} to others",
                     "Train records of one scope together.",
                 )
 
-    def _check_file(self, file: str) -> None:
-        taken = self._database.value(
-            "SELECT 1 FROM modules WHERE file = ?1 "
-            "UNION ALL SELECT 1 FROM erasures WHERE path = ?1",
-            file,
-        )
-        if taken:
-            raise InvalidInputError(
-                f"`file` {file!r} belongs to a module already or is queued for destruction",
-                "Write every version to a new file.",
-            )
-
-    def _remove(self, name: str) -> bool:
+    def _activate(self, name: str, version: int, *, take_over: bool = False) -> None:
+        """Move the pointer and, with it, the records. A version without weights goes."""
+        self._database.execute("UPDATE modules SET active = ? WHERE name = ?", version, name)
+        self._database.execute("DELETE FROM placements WHERE module = ?", name)
+        # What is trained by now in another wording is placed, too, unless another module holds
+        # it: it leads `homes` to the module that is to be trained again.
         self._database.execute(
-            "INSERT INTO erasures SELECT file FROM modules WHERE name = ? ON CONFLICT DO NOTHING",
+            "INSERT INTO placements SELECT records.rowid, members.module, members.content_hash "
+            "FROM members JOIN records ON records.id = members.record "
+            "WHERE members.module = ?1 AND members.version = ?2 AND recall IS NOT NULL "
+            "ON CONFLICT (record) DO UPDATE "
+            "SET module = excluded.module, content_hash = excluded.content_hash "
+            "WHERE excluded.content_hash = "
+            "(SELECT content_hash FROM records WHERE rowid = excluded.record) "
+            "AND (?3 OR placements.content_hash <> excluded.content_hash)",
+            name,
+            version,
+            take_over,
+        )
+        self._database.execute(
+            "DELETE FROM misses WHERE (record, content_hash) IN "
+            "(SELECT record, content_hash FROM placements WHERE module = ?)",
             name,
         )
-        return bool(self._database.execute("DELETE FROM modules WHERE name = ?", name))
-
-    def _next_version(self, name: str) -> int:
-        return int(
-            self._database.value(
-                "INSERT INTO module_names VALUES (?, 1) "
-                "ON CONFLICT (name) DO UPDATE SET versions = versions + 1 RETURNING versions",
-                name,
-            )
-        )
-
-    def _place(
-        self, name: str, members: Iterable[str], held: Mapping[str, tuple[int, float]]
-    ) -> None:
-        self._database.execute_many(
-            "INSERT INTO members VALUES (?, ?)", [(name, id) for id in dict.fromkeys(members)]
-        )
-        self._database.execute_many(
-            "INSERT INTO placements SELECT rowid, ?, ?, ? FROM records WHERE id = ? "
-            "ON CONFLICT (record) DO UPDATE SET module = excluded.module, "
-            "version = excluded.version, recall = excluded.recall",
-            [(name, version, recall, id) for id, (version, recall) in held.items()],
-        )
+        self._versions.delete("module = ? AND version <> ? AND file IS NULL", name, version)
 
 
 def _module(row: Row) -> Module:
-    name, version, scope, manifest, created_at, records = row
+    name, version, scope, manifest, created_at, active, records, kept = row
     return Module(
         name=name,
         version=version,
@@ -298,6 +364,8 @@ def _module(row: Row) -> Module:
         records=tuple(id for _, id in sorted(json.loads(records))),
         manifest=json.loads(manifest),
         created_at=datetime.fromtimestamp(created_at, UTC),
+        versions=tuple(sorted(json.loads(kept))),
+        active=bool(active),
     )
 
 

@@ -9,6 +9,8 @@ from memkit.ledger.database import Database
 
 APPLICATION_ID = 0x6D6B6974  # "mkit": tells our files from other SQLite databases
 
+_OLD = ("modules", "members", "placements")  # remade for versions of modules
+
 _BASE = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
     "INSERT INTO meta VALUES ('generation', '0'), ('last_module', '0')",
@@ -166,8 +168,105 @@ _BASE = (
     "CREATE TABLE erasures (path TEXT PRIMARY KEY) WITHOUT ROWID",
 )
 
+# Versions of modules: a version stays as it was trained, and `modules` says which one is active.
+# The triggers on the renamed tables go with them.
+_MODULE_VERSIONS = (
+    "DROP TRIGGER placement_outdated",
+    "DELETE FROM meta WHERE name = 'generation'",
+    *(f"ALTER TABLE {table} RENAME TO old_{table}" for table in _OLD),
+    "DROP INDEX members_by_record",
+    "DROP INDEX placements_by_module",
+    # `versions` counts all that a name has had, so that a number is never used twice; `active`
+    # is NULL once the module was dropped.
+    """
+    CREATE TABLE modules (
+        name TEXT PRIMARY KEY,
+        versions INTEGER NOT NULL,
+        active INTEGER
+    ) WITHOUT ROWID
+    """,
+    # `file` is NULL where the weights were lost; such a version waits to be trained again.
+    """
+    CREATE TABLE module_versions (
+        module TEXT NOT NULL REFERENCES modules (name),
+        version INTEGER NOT NULL,
+        scope TEXT NOT NULL,
+        manifest TEXT NOT NULL,
+        file TEXT UNIQUE,
+        digest TEXT NOT NULL,
+        size INTEGER NOT NULL,
+        created_at REAL NOT NULL,
+        PRIMARY KEY (module, version)
+    ) WITHOUT ROWID
+    """,
+    # What a version was trained on, in order. Record ids, not rows: weights still contain a
+    # record that was deleted. `content_hash` is that of the text that was trained ('' if it is
+    # not known), `recall` is NULL for a record that was missed.
+    """
+    CREATE TABLE members (
+        module TEXT NOT NULL,
+        version INTEGER NOT NULL,
+        record TEXT NOT NULL,
+        position INTEGER NOT NULL,
+        content_hash TEXT NOT NULL,
+        recall REAL,
+        PRIMARY KEY (module, version, record),
+        FOREIGN KEY (module, version) REFERENCES module_versions ON DELETE CASCADE
+    ) WITHOUT ROWID
+    """,
+    "CREATE INDEX members_by_record ON members (record)",
+    # Which module a record is answered from. It counts only while the record's content is the
+    # one that the module's active version was trained on; '' never is.
+    """
+    CREATE TABLE placements (
+        record INTEGER PRIMARY KEY REFERENCES records (rowid) ON DELETE CASCADE,
+        module TEXT NOT NULL REFERENCES modules (name),
+        content_hash TEXT NOT NULL
+    )
+    """,
+    "CREATE INDEX placements_by_module ON placements (module)",
+    # Records that training has failed to make a module hold, and with which recipe.
+    """
+    CREATE TABLE misses (
+        record INTEGER PRIMARY KEY REFERENCES records (rowid) ON DELETE CASCADE,
+        content_hash TEXT NOT NULL,
+        recipe TEXT NOT NULL
+    )
+    """,
+    """
+    INSERT INTO modules SELECT name, versions,
+        (SELECT version FROM old_modules WHERE old_modules.name = module_names.name)
+    FROM module_names
+    """,
+    """
+    INSERT INTO module_versions
+    SELECT name, version, scope, manifest, file, digest, size, created_at FROM old_modules
+    """,
+    # Which content was trained is known for what was held, and for what was never updated.
+    """
+    INSERT INTO members
+    SELECT old_members.module, old_modules.version, old_members.record,
+        row_number() OVER (PARTITION BY old_members.module ORDER BY records.rowid) - 1,
+        CASE records.version WHEN coalesce(old_placements.version, 1)
+            THEN records.content_hash ELSE '' END,
+        old_placements.recall
+    FROM old_members JOIN old_modules ON old_modules.name = old_members.module
+    LEFT JOIN records ON records.id = old_members.record
+    LEFT JOIN old_placements ON old_placements.record = records.rowid
+        AND old_placements.module = old_members.module
+    """,
+    """
+    INSERT INTO placements
+    SELECT records.rowid, module,
+        CASE old_placements.version WHEN records.version THEN content_hash ELSE '' END
+    FROM old_placements JOIN records ON records.rowid = old_placements.record
+    """,
+    *(f"DROP TABLE old_{table}" for table in reversed(_OLD)),
+    "DROP TABLE module_names",
+)
+
 # Each entry lifts a file by one version. Entries are never changed once released, only added.
-MIGRATIONS: tuple[Sequence[str], ...] = (_BASE,)
+MIGRATIONS: tuple[Sequence[str], ...] = (_BASE, _MODULE_VERSIONS)
 
 
 def current_version() -> int:

@@ -252,7 +252,6 @@ class Consolidator:
         """Write the file under a name that nothing refers to, then commit the row that does."""
         ledger, records = backend.ledger, outcome.records
         manifest = outcome.manifest(backend.base, self.recipe.train)
-        versions = {record.id: record.version for record in records}
         reworded = {one.record_id: one.reworded for one in outcome.recalled}
         held = outcome.held(self.recipe.reworded_bar)
         folder = ledger.directory / ADAPTERS / f"{name}-{secrets.token_hex(6)}"
@@ -271,8 +270,8 @@ class Consolidator:
                 file=f"{ADAPTERS}/{folder.name}",
                 digest=digest,
                 size=size,
-                members=list(versions),
-                held={id: (versions[id], reworded[id]) for id in held},
+                members=records,
+                held={id: reworded[id] for id in held},
             )
         except MemkitError:
             destroy(folder)

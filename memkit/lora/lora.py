@@ -12,6 +12,7 @@ from memkit.errors import (
     IncompatibleModelError,
     ModuleNotFoundInMemoryError,
 )
+from memkit.forget import drop_trained_on
 from memkit.ledger import Ledger
 from memkit.lora.bank import AdapterBank
 from memkit.lora.layers import Adapter, AdapterLayers
@@ -156,47 +157,55 @@ class LoraBackend:
             self.bank.drop(key)
 
     def delete(self, ids: Sequence[str]) -> int:
-        """Drop every module whose weights contain any version of these records.
+        """Drop every module version whose weights contain any text of these records.
 
         The files are queued for destruction; `memkit.forget` destroys them. The modules' other
         records are left to rag until the next consolidation.
         """
-        held = self.ledger.modules.placements(ids)
-        for module in self.ledger.modules.holding(ids):
-            self.drop(module.name)
+        with self.ledger.transaction():
+            held = self.ledger.modules.placements(ids)
+            drop_trained_on(self.ledger, ids, self.drop)
         return len(held)
 
-    def drop(self, name: str) -> None:
-        """Take a module out of service."""
-        path = self.ledger.modules.file(name).path
-        self.ledger.modules.drop(name)
+    def drop(self, name: str, version: int | None = None) -> None:
+        """Delete a module, or one older version of it."""
+        modules = self.ledger.modules
+        files = modules.files(name) if version is None else [modules.file(name, version)]
+        modules.drop(name, version)
+        for file in files:
+            self._let_go(file.path)
+
+    def _let_go(self, path: str) -> None:
         if "bank" in self.__dict__:
             self.bank.drop(path)
 
     def check_files(self) -> None:
         """Take modules out of service whose file is missing or has another size.
 
-        Their records are answered by rag and trained again by the next consolidation.
+        Their records are answered by rag until the next consolidation trains the modules anew.
         """
-        if not self.ledger.modules.active():
+        if not self.ledger.modules.files():
             return
         with self.ledger.transaction():  # nobody replaces a module meanwhile
-            for module in self.ledger.modules.active():
-                file = self.ledger.modules.file(module.name)
+            for file in self.ledger.modules.files():
                 size = size_of(self.ledger.directory / file.path)
                 if size != file.size:
                     logger.warning(
                         "dropping module %s: expected %d bytes in %s, found %s",
-                        module.name,
+                        self.ledger.modules.in_file(file.path).name,
                         file.size,
                         file.path,
                         size,
                     )
-                    self.drop(module.name)
+                    self._lose(file.path)
+
+    def _lose(self, path: str) -> None:
+        self.ledger.modules.lose(path)
+        self._let_go(path)
 
     def drop_strangers(self) -> None:
         """Drop the modules that were trained for another base model."""
-        for module in self.ledger.modules.active():
+        for module in self.ledger.modules.active() + self.ledger.modules.lost():
             if module.manifest["fingerprint"] != self._base().fingerprint:
                 logger.warning("dropping module %s: it is for another base model", module.name)
                 self.drop(module.name)
@@ -218,14 +227,13 @@ class LoraBackend:
         spec = LoraSpec.from_dict(module.manifest["lora"])
         check_base(module, self.base)
         try:
-            digest = self.ledger.modules.file(module.name).digest
+            digest = self.ledger.modules.file(module.name, module.version).digest
             folder = self.ledger.directory / path
             return load_adapter(folder, spec, self.layers.shapes, digest=digest), spec
         except CorruptFileError as exc:
             if not self.ledger.writable:
                 raise
-            with self.ledger.transaction():
-                self.drop(self.ledger.modules.in_file(path).name)  # unless it was replaced
+            self._lose(path)
             logger.warning("dropping module %s: %s", module.name, exc.message)
             raise CorruptFileError(
                 f"{exc.message}; module {module.name} was dropped",

@@ -20,7 +20,8 @@ from memkit.errors import (
     ReadOnlyError,
     StorageError,
 )
-from memkit.ledger import Ledger, opening, schema
+from memkit.ledger import Ledger, ModuleFile, opening, schema
+from memkit.ledger.schema import current_version
 from memkit.types import Draft
 
 FILE = "ledger.sqlite3"
@@ -54,7 +55,7 @@ def test_a_memory_is_made_where_there_is_none_and_found_again(directory):
     assert sorted(path.name for path in directory.iterdir()) == [FILE]
     with sqlite3.connect(directory / FILE) as plain:
         assert plain.execute("PRAGMA application_id").fetchone() == (0x6D6B6974,)
-        assert plain.execute("PRAGMA user_version").fetchone() == (1,)
+        assert plain.execute("PRAGMA user_version").fetchone() == (current_version(),)
         assert plain.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     plain.close()
     ledger = Ledger.open(directory, create=False)
@@ -167,7 +168,7 @@ def test_a_newer_format_is_refused(directory):
     with sqlite3.connect(directory / FILE) as plain:
         plain.execute("PRAGMA user_version = 99")
     plain.close()
-    with pytest.raises(FormatVersionError, match="format 99, this memkit reads up to 1") as caught:
+    with pytest.raises(FormatVersionError, match="format 99, this memkit reads up to 2") as caught:
         Ledger.open(directory)
     assert "newer memkit" in caught.value.hint
 
@@ -180,10 +181,66 @@ def test_an_older_format_is_brought_up_to_date_in_order(directory, monkeypatch):
     )
     monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, *later))
     ledger = Ledger.open(directory)
-    assert ledger._database.value("PRAGMA user_version") == 3
+    assert ledger._database.value("PRAGMA user_version") == current_version() == 4
     assert ledger._database.column("SELECT colour FROM records") == ["reddish"] * 3
     ledger.close()
     Ledger.open(directory).close()
+
+
+def test_modules_of_format_1_become_versions(directory, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
+        old = Ledger.open(directory)
+        drafts = [Draft(text=text) for text in ("held", "missed", "updated", "elsewhere", "edited")]
+        held, missed, updated, elsewhere, edited = old.records.add(drafts)
+        run = old._database.execute
+        for name, versions in (("m0001", 2), ("m0002", 1), ("gone", 7)):
+            run("INSERT INTO module_names VALUES (?, ?)", name, versions)
+        row = "INSERT INTO modules VALUES (?, ?, '{}', '{\"seed\": 1}', ?, 'd', 9, 1.5)"
+        run(row, "m0001", 2, "adapters/one")
+        run(row, "m0002", 1, "adapters/two")
+        for record in (edited, updated, missed, held, elsewhere):
+            run("INSERT INTO members VALUES ('m0001', ?)", record.id)
+        run("INSERT INTO members VALUES ('m0002', ?)", elsewhere.id)
+        places = [(held, "m0001"), (updated, "m0001"), (elsewhere, "m0002")]
+        for record, name in places:
+            run("INSERT INTO placements SELECT rowid, ?, 1, 0.75 FROM records WHERE id = ?",
+                name, record.id)  # fmt: skip
+        for record in (updated, edited):
+            old.records.update(record.id, text="new", question=record.id, answer="new", metadata={})
+        run("INSERT INTO erasures VALUES ('adapters/zero')")
+        old.close()
+    ledger = Ledger.open(directory)
+    modules = ledger.modules
+    assert ledger.records.count() == 5
+    assert [(m.name, m.version, m.records, m.versions) for m in modules.active()] == [
+        ("m0001", 2, (held.id,), (2,)),
+        ("m0002", 1, (elsewhere.id,), (1,)),
+    ]
+    assert modules.get("m0001").manifest == {"seed": 1}
+    assert modules.get("m0001").created_at.timestamp() == 1.5
+    assert modules.file("m0001") == ModuleFile("adapters/one", "d", 9)
+    assert ledger.erasures.pending() == ["adapters/zero"]
+    # In the order in which the records were added, which was that of training.
+    everything = [held.id, missed.id, updated.id, elsewhere.id, edited.id]
+    assert modules.members("m0001") == everything
+    assert modules.homes(everything) == {updated.id: "m0001"}
+    rows = ledger._database.rows("SELECT record, content_hash, recall FROM members "
+                                 "WHERE module = 'm0001' ORDER BY position")  # fmt: skip
+    assert rows == [
+        (held.id, held.content_hash, 0.75),
+        (missed.id, missed.content_hash, None),
+        (updated.id, "", 0.75),
+        (elsewhere.id, elsewhere.content_hash, None),
+        (edited.id, "", None),
+    ]
+    fields = {"digest": "d", "size": 9, "members": [held], "held": {held.id: 1.0}}
+    assert modules.commit("m0001", {}, {}, file="adapters/three", **fields).version == 3
+    assert modules.commit("gone", {}, {}, file="adapters/four", **fields).version == 8
+    tables = ledger._database.column("SELECT name FROM sqlite_master WHERE name LIKE '%old%'")
+    assert tables == []
+    assert ledger._database.rows("PRAGMA foreign_key_check") == []
+    ledger.close()
 
 
 def test_a_failed_migration_leaves_the_file_as_it_was(directory, monkeypatch):
@@ -194,7 +251,7 @@ def test_a_failed_migration_leaves_the_file_as_it_was(directory, monkeypatch):
         with pytest.raises(BackendError, match="no such table: nowhere"):
             Ledger.open(directory)
     ledger = Ledger.open(directory)
-    assert ledger._database.value("PRAGMA user_version") == 1
+    assert ledger._database.value("PRAGMA user_version") == current_version()
     assert ledger.records.count() == 3
     ledger.close()
 
@@ -203,7 +260,7 @@ def test_an_older_format_that_cannot_be_written_is_refused(directory, monkeypatc
     fill(directory)
     monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, ["SELECT 1"]))
     monkeypatch.setattr(opening, "_can_write", lambda path: False)
-    with pytest.raises(ReadOnlyError, match="format 1, this memkit reads 2"):
+    with pytest.raises(ReadOnlyError, match="format 2, this memkit reads 3"):
         Ledger.open(directory)
 
 

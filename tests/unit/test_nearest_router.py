@@ -57,8 +57,8 @@ class Facts:
             file=f"adapters/{module}-{len(records)}",
             digest="d",
             size=1,
-            members=[one.id for one in records],
-            held={one.id: (one.version, 1.0) for one in records},
+            members=records,
+            held={one.id: 1.0 for one in records},
         )
 
     def router(self, voting=None):
