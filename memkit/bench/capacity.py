@@ -19,6 +19,7 @@ from memkit.lora.bank import AdapterBank
 from memkit.lora.capacity import Point, fit
 from memkit.lora.laws import load_points, points_file, save_points
 from memkit.lora.layers import AdapterLayers
+from memkit.lora.layout import Row
 from memkit.lora.spec import LoraSpec, TrainSpec
 from memkit.lora.supervision import TemplateSynthesizer
 from memkit.lora.train import Trainer
@@ -92,9 +93,8 @@ def _point(base: BaseModel, layers: AdapterLayers, rank: int, facts: int) -> Poi
     started = time.process_time()
     trained = trainer.fit(examples)
     seconds = time.process_time() - started
-    bank = AdapterBank(
-        layers, lambda _: (trained.adapter, spec), device=base.device, dtype=base.model.dtype
-    )
+    row = Row.of(trained.adapter, spec.scale)
+    bank = AdapterBank(layers, lambda _: row, device=base.device, dtype=base.model.dtype)
 
     def right(pairs: Sequence[tuple[str, str]]) -> int:
         hits = 0

@@ -19,6 +19,7 @@ from memkit.demo.company import Company
 from memkit.demo.words import UNRELATED
 from memkit.lora.bank import AdapterBank
 from memkit.lora.layers import AdapterLayers
+from memkit.lora.layout import Row
 from memkit.lora.spec import LoraSpec, TrainSpec
 from memkit.lora.supervision import TemplateSynthesizer
 from memkit.lora.train import Trainer
@@ -109,7 +110,7 @@ class Bench:
         cpu = time.process_time() - started
         bank = AdapterBank(
             self._layers,
-            lambda _: (trained.adapter, case.lora),
+            lambda _: Row.of(trained.adapter, case.lora.scale),
             device=self._base.device,
             dtype=self._base.model.dtype,
         )

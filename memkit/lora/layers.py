@@ -4,10 +4,10 @@ A forward hook on each target layer adds, in output space,
 
     y = W x + sum_i w_i s_i B_i A_i x
 
-where the adapters in place are stacked along the rank, ``A`` as (R, in) and ``B`` as (out, R)
-with R = sum of ranks, and every row of a batch scales the R-wide hidden vector with its own
-weights. The product is exact, needs no merging, and the base weights are never touched: with
-nothing in place the hooks return the layer's own output object.
+where the adapters in place are stacked along the rank to width R = sum of ranks, and every row
+of a batch scales the R-wide hidden vector with its own weights (`memkit.lora.delta`). The sum
+is exact, needs no merging, and the base weights are never touched: with nothing in place the
+hooks return the layer's own output object.
 
 Training and serving both go through these hooks.
 """
@@ -15,7 +15,7 @@ Training and serving both go through these hooks.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -23,19 +23,34 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from memkit.errors import IncompatibleModelError
+from memkit.lora.delta import Delta, Gains, Product
 from memkit.lora.spec import ALL_LINEAR, LoraSpec
 
 
 @dataclass(frozen=True)
 class Factors:
-    """The two factors of one layer's delta: ``a`` is (r, in), ``b`` is (out, r)."""
+    """What is known of one layer's delta.
+
+    Attributes:
+        a: Shape (r, in).
+        b: Shape (out, r).
+        gate: Shape (out,): what DoRA adds of ``W x`` itself, ``y = W x + gate * W x + s B A x``
+            with ``gate = m / ||W + s B A|| - 1`` and ``B`` multiplied by ``m / ||W + s B A||``;
+            None for plain LoRA.
+    """
 
     a: Tensor
     b: Tensor
+    gate: Tensor | None = None
+
+    @property
+    def parts(self) -> list[Tensor]:
+        """The tensors that there are."""
+        return [part for part in (self.a, self.b, self.gate) if part is not None]
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Factors:
         """The same factors elsewhere; gradients flow back."""
-        return Factors(self.a.to(device, dtype), self.b.to(device, dtype))
+        return Factors(*(part.to(device, dtype) for part in self.parts))
 
 
 Adapter = Mapping[str, Factors]  # layer name -> factors
@@ -68,8 +83,8 @@ class AdapterLayers:
         layers = linear_layers(model)
         self.shapes = {name: shape_of(layer) for name, layer in layers.items()}
         self.conv1d = any(isinstance(layer, Conv1D) for layer in layers.values())
-        self._stack: Adapter = {}
-        self._gain: Tensor | None = None  # (b, 1, R), or None while nothing is in place
+        self._deltas: Mapping[str, Delta] = {}  # in place now, by layer
+        self._busy = 0  # how many are in place, the outer ones included
         self._leaving = False
         self._handles = [
             layer.register_forward_hook(self._hook(name)) for name, layer in layers.items()
@@ -98,39 +113,48 @@ class AdapterLayers:
             )
         return found
 
-    @contextmanager
-    def place(self, stack: Adapter, gain: Tensor) -> Iterator[None]:
-        """Put stacked adapters in place for the enclosed forward passes.
+    def place(self, stack: Adapter, gain: Tensor) -> AbstractContextManager[None]:
+        """Put stacked adapters in place for the enclosed forward passes; gradients flow.
 
         Args:
             stack: Factors by layer, stacked along the rank to width R; other layers stay bare.
+                Gates count in full.
             gain: Shape (b, R): ``w_i s_i`` of each row's mixture, repeated over adapter i's
                 rank.
         """
-        before = self._stack, self._gain
-        self._stack, self._gain = stack, gain[:, None, :]
+        gains = Gains(gain)
+        return self.install(
+            {name: Delta(Product(f.a[None], gains), 0, f.b.T, f.gate) for name, f in stack.items()}
+        )
+
+    @contextmanager
+    def install(self, deltas: Mapping[str, Delta]) -> Iterator[None]:
+        """Put deltas in place for the enclosed forward passes; layers without one stay bare.
+
+        The innermost ones count; the outer ones are back afterwards, also if an error passes.
+        """
+        before, self._deltas = self._deltas, deltas
+        self._busy += 1
         try:
             yield
         finally:
-            self._stack, self._gain = before
+            self._deltas = before
+            self._busy -= 1
             if self._leaving:
                 self.detach()
 
     def detach(self) -> None:
         """Remove the hooks, once no adapter is in place; the model is then as it was."""
-        self._leaving = self._gain is not None  # an answer is being streamed with them
+        self._leaving = self._busy > 0  # an answer is being streamed with them
         if not self._leaving:
             for handle in self._handles:
                 handle.remove()
             self._handles.clear()
 
     def _hook(self, name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
-        def add_delta(_: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            if self._gain is None or name not in self._stack:
-                return output
-            factors = self._stack[name]
-            hidden = args[0] @ factors.a.T  # (b, t, R)
-            return output + (hidden * self._gain) @ factors.b.T
+        def add_delta(layer: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            delta = self._deltas.get(name)
+            return output if delta is None else delta.add(layer, args[0], output)
 
         return add_delta
 

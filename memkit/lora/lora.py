@@ -16,6 +16,7 @@ from memkit.forget import drop_trained_on
 from memkit.ledger import Ledger
 from memkit.lora.bank import AdapterBank
 from memkit.lora.layers import Adapter, AdapterLayers
+from memkit.lora.layout import Row
 from memkit.lora.peft_format import load_adapter, size_of
 from memkit.lora.spec import LoraSpec
 from memkit.lora.verify import Ask
@@ -135,7 +136,7 @@ class LoraBackend:
         the real prompt, decoded greedily.
         """
         key = staged_key(name)
-        self.bank.put(key, adapter, spec)
+        self.bank.put(key, Row.of(adapter, spec.scale))
         pending = {record.id: name for record in records}
         scopes = {record.id: record.scope for record in records}
 
@@ -222,14 +223,15 @@ class LoraBackend:
         for name in ("bank", "layers", "base"):
             self.__dict__.pop(name, None)
 
-    def _load(self, path: str) -> tuple[Adapter, LoraSpec]:
+    def _load(self, path: str) -> Row:
         module = self.ledger.modules.in_file(path)
         spec = LoraSpec.from_dict(module.manifest["lora"])
         check_base(module, self.base)
         try:
             digest = self.ledger.modules.file(module.name, module.version).digest
             folder = self.ledger.directory / path
-            return load_adapter(folder, spec, self.layers.shapes, digest=digest), spec
+            adapter = load_adapter(folder, spec, self.layers.shapes, digest=digest)
+            return Row.of(adapter, spec.scale)
         except CorruptFileError as exc:
             if not self.ledger.writable:
                 raise

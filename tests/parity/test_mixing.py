@@ -12,6 +12,7 @@ from transformers.pytorch_utils import Conv1D
 from memkit.errors import IncompatibleModelError
 from memkit.lora.bank import AdapterBank
 from memkit.lora.layers import AdapterLayers, Factors, linear_layers, new_adapter, stack_adapters
+from memkit.lora.layout import Row
 from memkit.lora.spec import LoraSpec
 from memkit.protocols import Sampling
 from memkit.testing import tiny_gpt2, tiny_llama, tiny_qwen2
@@ -40,7 +41,7 @@ class Bench:
         }
         self.bank = AdapterBank(
             self.layers,
-            lambda key: (self.adapters[key], SPECS[key]),
+            lambda key: Row.of(self.adapters[key], SPECS[key].scale),
             device=torch.device("cpu"),
             dtype=torch.float64,
         )
@@ -127,7 +128,7 @@ def test_any_weights_and_ranks(ranks, data):
     specs = {f"m{i}": LoraSpec(rank=rank, alpha=float(i)) for i, rank in enumerate(ranks)}
     adapters = {k: random_adapter(layers.shapes, s.rank, random) for k, s in specs.items()}
     bank = AdapterBank(
-        layers, lambda key: (adapters[key], specs[key]), device=layer.weight.device,
+        layers, lambda key: Row.of(adapters[key], specs[key].scale), device=layer.weight.device,
         dtype=torch.float64,
     )  # fmt: skip
     weights = st.floats(-3, 3, allow_nan=False)

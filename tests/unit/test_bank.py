@@ -5,16 +5,16 @@ import torch
 from torch import nn
 
 from memkit.errors import InvalidInputError
+from memkit.lora import arena
+from memkit.lora import bank as bank_module
 from memkit.lora.bank import AdapterBank
 from memkit.lora.layers import AdapterLayers, Factors
-from memkit.lora.spec import LoraSpec
-
-SPEC = LoraSpec(rank=1, alpha=1.0)
+from memkit.lora.layout import Row
 
 
-def adapter(value=1.0):
+def adapter(value=1.0, dtype=torch.float32):
     """Adds ``value`` times the sum of the inputs to each output."""
-    return {"0": Factors(a=torch.ones(1, 3), b=torch.full((2, 1), value))}
+    return Row.of({"0": Factors(torch.ones(1, 3), torch.full((2, 1), value))}, 1.0, dtype=dtype)
 
 
 class Disk:
@@ -27,7 +27,7 @@ class Disk:
         self.read.append(key)
         if not key.isalpha():
             raise KeyError(key)
-        return adapter(float(ord(key))), SPEC
+        return adapter(float(ord(key)))
 
 
 @pytest.fixture
@@ -82,10 +82,10 @@ def test_the_least_recently_used_goes_first(layers, disk):
 
 def test_what_is_put_counts_as_used(layers, disk):
     bank = bank_of(layers, disk, capacity=2)
-    bank.put("x", adapter(5.0), SPEC)
-    bank.put("y", adapter(6.0), SPEC)
-    bank.put("x", adapter(7.0), SPEC)  # replaces, and is now the most recent
-    bank.put("z", adapter(8.0), SPEC)
+    bank.put("x", adapter(5.0))
+    bank.put("y", adapter(6.0))
+    bank.put("x", adapter(7.0))  # replaces, and is now the most recent
+    bank.put("z", adapter(8.0))
 
     assert outputs(layers, bank, {"x": 1.0}) == [7.0]
     assert outputs(layers, bank, {"z": 1.0}) == [8.0]
@@ -120,23 +120,88 @@ def test_what_is_dropped_is_read_again(layers, disk):
 def test_an_error_of_loading_passes_and_nothing_is_in_place(layers, disk):
     bank = bank_of(layers, disk)
 
-    with pytest.raises(KeyError, match="7"):
-        outputs(layers, bank, {"a": 1.0, "7": 1.0})
+    with pytest.raises(KeyError, match="b7"):
+        outputs(layers, bank, {"a": 1.0, "b7": 1.0})
 
     assert outputs(layers, bank, {}) == [0.0]
     assert len(bank) == 1
 
 
-def test_adapters_are_kept_in_the_models_precision(layers, disk):
-    layers.model.to(torch.bfloat16)
-    bank = bank_of(layers, disk, dtype=torch.bfloat16)
+@pytest.mark.parametrize("stored", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("computed", [torch.float32, torch.bfloat16])
+def test_adapters_may_be_stored_in_another_precision(layers, stored, computed):
+    layers.model.to(computed)
+    bank = bank_of(layers, lambda _: adapter(97.0, stored), dtype=computed)
 
     with torch.no_grad(), bank.mix([{"a": 1.0}]):
-        output = layers.model(torch.ones(1, 1, 3, dtype=torch.bfloat16))
+        output = layers.model(torch.ones(1, 1, 3, dtype=computed))
 
-    assert output.dtype == torch.bfloat16
-    assert output[0, 0].tolist() == [292.0] * 2  # 3 * 97; of these, bfloat16 has the even ones
-    assert bank._held["a"][0]["0"].a.dtype == torch.bfloat16
+    assert output.dtype == computed
+    # 3 * 97 = 291; of these, bfloat16 has the even ones
+    assert output[0, 0].tolist() == [291.0 if computed == torch.float32 else 292.0] * 2
+
+
+def test_nothing_is_copied_while_the_same_adapters_are_in_place(layers, disk, monkeypatch):
+    bank = bank_of(layers, disk, capacity=4)
+    copied = []
+    copy = arena._copy_blocks
+
+    def note(seat, *rest):
+        copied.append(seat.key)
+        copy(seat, *rest)
+
+    monkeypatch.setattr(arena, "_copy_blocks", note)
+
+    assert outputs(layers, bank, {"a": 1.0, "b": 1.0}) == [195.0]
+    assert outputs(layers, bank, {"b": 2.0, "a": 0.5}) == [244.5]  # other weights, other order
+    assert outputs(layers, bank, {"a": 1.0}, {"b": 1.0}) == [97.0, 98.0]  # as rows of a batch
+    assert outputs(layers, bank, {}) == [0.0]
+    assert outputs(layers, bank, {"a": 1.0, "b": 1.0}) == [195.0]
+    assert copied == ["a", "b"]
+    outputs(layers, bank, {"a": 1.0})
+    assert copied == ["a", "b", "a"]
+
+
+def test_what_is_dropped_does_not_stay_in_the_buffers(layers, disk):
+    bank = bank_of(layers, disk)
+    outputs(layers, bank, {"a": 1.0})
+    bank.put("a", adapter(5.0))
+
+    assert outputs(layers, bank, {"a": 1.0}) == [5.0]
+
+
+def test_what_is_dropped_while_in_place_stays_until_it_leaves(layers, disk):
+    """An answer that is being streamed is finished with the adapters it began with."""
+    bank = bank_of(layers, disk, capacity=1)
+    x = torch.ones(1, 1, 3)
+    with torch.no_grad(), bank.mix([{"a": 1.0}]):
+        bank.drop("a")
+        outputs(layers, bank, {"b": 1.0})  # evicts whatever could be evicted
+        bank.put("a", adapter(5.0))
+        assert layers.model(x)[0, 0, 0] == 3 * 97
+    assert outputs(layers, bank, {"a": 1.0}) == [5.0]
+
+
+def test_wider_and_narrower_mixtures_use_the_same_buffers(layers, disk):
+    bank = bank_of(layers, disk, capacity=4)
+    for row, expected in [
+        ({"a": 1.0}, 97.0),
+        ({"a": 1.0, "b": 1.0, "c": 1.0}, 294.0),
+        ({"b": 1.0}, 98.0),
+        ({"c": 1.0, "b": -1.0}, 1.0),
+        ({"a": 1.0, "b": 1.0, "c": 1.0}, 294.0),
+    ]:
+        assert outputs(layers, bank, row) == [expected]
+
+
+@pytest.mark.parametrize("rows", [2, 5])
+def test_many_adapters_in_a_batch_go_row_by_row(layers, disk, rows, monkeypatch):
+    monkeypatch.setattr(bank_module, "DENSE_WIDTH", 1)
+    bank = bank_of(layers, disk, capacity=9)
+    mixtures = [{"a": 1.0, "b": 0.5}, {"c": 2.0}, {}, {"b": 1.0}, {"a": 1.0, "c": -1.0}][:rows]
+
+    assert outputs(layers, bank, *mixtures) == [146.0, 198.0, 0.0, 98.0, -2.0][:rows]
+    assert outputs(layers, bank, *mixtures[::-1]) == [146.0, 198.0, 0.0, 98.0, -2.0][:rows][::-1]
 
 
 @pytest.mark.parametrize("capacity", [0, -1])

@@ -259,7 +259,7 @@ def test_no_cache_in_memory_remembers(trained, tiny):
     caches = trained._parts.index._cache, tiny._prefixes
     assert NORA in caches[0]
     assert any("4471" in tiny.decode(prefix) for prefix in caches[1])
-    held = trained._parts.lora.bank._held
+    held = trained._parts.lora.bank._held._items
     before = set(held)
     trained.forget("Nora")
     assert not any("Nora" in query for query in caches[0])

@@ -1,0 +1,254 @@
+"""Where the factors of an adapter lie in a row of the bank.
+
+A row is one flat array. Layers that share an input (query, key and value; gate and up) lie
+side by side, and the same layers of all decoder layers one behind the other, so that a whole
+adapter is put beside others with a handful of strided copies:
+
+    for each kind of layers    A     (decoder layers, members, rank, in)
+        for each member        B^T   (decoder layers, rank, out)
+        for each member        gate  (decoder layers, out), if the adapter has gates
+
+``B`` is transposed so that adapters stack along the rank in both factors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from memkit.errors import IncompatibleModelError, NonFiniteError
+from memkit.lora.layers import Adapter, Factors
+
+# Siblings that read the same input. If a model feeds them different ones after all, each
+# computes a product of its own: that costs time and changes nothing.
+_SHARING = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
+
+Targets = Mapping[str, tuple[int, int]]  # layer name -> (in, out), in the model's order
+
+
+@dataclass(frozen=True)
+class Block:
+    """Layers of one kind.
+
+    Attributes:
+        names: For each decoder layer the members, which share an input.
+        n_in: Width of the input.
+        n_outs: Width of each member's output.
+    """
+
+    names: tuple[tuple[str, ...], ...]
+    n_in: int
+    n_outs: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Views:
+    """The factors of one block.
+
+    Shapes: ``a`` (decoder layers, members, rank, in); for each member ``b`` (decoder layers,
+    rank, out) and, if the adapter has gates, ``gate`` (decoder layers, out).
+    """
+
+    a: Tensor
+    b: tuple[Tensor, ...]
+    gate: tuple[Tensor, ...]
+
+
+class Layout:
+    """The order of an adapter's factors in a flat array.
+
+    Args:
+        targets: The layers that it adapts.
+        rank: Of every factor.
+        dtype: Of every element.
+        gated: Whether it has gates.
+    """
+
+    def __init__(
+        self, targets: Targets, rank: int, dtype: torch.dtype, *, gated: bool = False
+    ) -> None:
+        self.targets = targets
+        self.rank = rank
+        self.dtype = dtype
+        self.gated = gated
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over layers, shapes and gates: equal ones differ in rank and type at most."""
+        layers = [[name, *shape] for name, shape in self.targets.items()]
+        return hashlib.sha256(json.dumps([layers, self.gated]).encode()).hexdigest()
+
+    @cached_property
+    def blocks(self) -> tuple[Block, ...]:
+        """The kinds of layers, in the order in which they lie in a row."""
+        kinds: dict[tuple[object, ...], list[tuple[str, ...]]] = {}
+        for names in _siblings(self.targets):
+            kind = tuple((_template(name), self.targets[name]) for name in names)
+            kinds.setdefault(kind, []).append(names)
+        return tuple(
+            Block(
+                names=tuple(names),
+                n_in=self.targets[names[0][0]][0],
+                n_outs=tuple(self.targets[member][1] for member in names[0]),
+            )
+            for names in kinds.values()
+        )
+
+    @cached_property
+    def size(self) -> int:
+        """Number of elements."""
+        return sum(
+            self.rank * (n_in + n_out) + self.gated * n_out for n_in, n_out in self.targets.values()
+        )
+
+    @property
+    def nbytes(self) -> int:
+        """Number of bytes."""
+        return self.size * self.dtype.itemsize
+
+    def at(self, rank: int, dtype: torch.dtype) -> Layout:
+        """The same layers with another rank and type."""
+        return Layout(self.targets, rank, dtype, gated=self.gated)
+
+    def views(self, flat: Tensor) -> list[Views]:
+        """The factors of each block, not copied; ``flat`` has at least ``size`` elements."""
+        start = 0
+
+        def take(*shape: int) -> Tensor:
+            nonlocal start
+            piece = flat[start : start + math.prod(shape)].view(shape)
+            start += piece.numel()
+            return piece
+
+        return [
+            Views(
+                a=take(len(block.names), len(block.n_outs), self.rank, block.n_in),
+                b=tuple(take(len(block.names), self.rank, n) for n in block.n_outs),
+                gate=tuple(take(len(block.names), n) for n in block.n_outs if self.gated),
+            )
+            for block in self.blocks
+        ]
+
+    def unpack(self, flat: Tensor) -> dict[str, Factors]:
+        """The factors of each layer, not copied."""
+        found = {}
+        for block, views in zip(self.blocks, self.views(flat), strict=True):
+            for layer, names in enumerate(block.names):
+                for member, name in enumerate(names):
+                    gate = views.gate[member][layer] if self.gated else None
+                    found[name] = Factors(views.a[layer, member], views.b[member][layer].T, gate)
+        return {name: found[name] for name in self.targets}
+
+    def pack(self, adapter: Adapter) -> Tensor:
+        """Write an adapter into a new flat array on the CPU; layers that it lacks become zeros.
+
+        Raises:
+            IncompatibleModelError: If it has a layer or shape that this layout has not.
+            NonFiniteError: If a weight is NaN or infinite, or too large for ``dtype``.
+        """
+        flat = torch.zeros(self.size, dtype=self.dtype)
+        places = self.unpack(flat)
+        for name, factors in adapter.items():
+            self._check(name, factors)
+            place = places[name]
+            place.a.copy_(factors.a)
+            place.b.copy_(factors.b)
+            if place.gate is not None and factors.gate is not None:
+                place.gate.copy_(factors.gate)
+            if not all(part.isfinite().all() for part in place.parts):
+                raise NonFiniteError(
+                    f"expected weights for {name} that are finite in {self.dtype}, got NaN, "
+                    "infinity or more than the type can hold",
+                    hint="train with a smaller learning rate, or store rows as float32",
+                )
+        return flat
+
+    def _check(self, name: str, factors: Factors) -> None:
+        n_in, n_out = self.targets.get(name, (0, 0))
+        expected = [(self.rank, n_in), (n_out, self.rank), *[(n_out,)] * self.gated]
+        came = [tuple(part.shape) for part in factors.parts]
+        if name not in self.targets or came != expected:
+            raise IncompatibleModelError(
+                f"expected factors of shapes {expected} for {name}, got {came}"
+                if name in self.targets
+                else f"the adapter has weights for {name!r}, the layout has no such layer"
+            )
+
+
+@dataclass(frozen=True)
+class Row:
+    """An adapter as it is stored.
+
+    Attributes:
+        layout: Where its factors lie.
+        data: Shape (layout.size,), of the layout's type, on the CPU.
+        scale: The factor s in ``W + s B A``.
+    """
+
+    layout: Layout
+    data: Tensor
+    scale: float
+
+    @classmethod
+    def of(
+        cls,
+        adapter: Adapter,
+        scale: float,
+        *,
+        targets: Targets | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> Row:
+        """Pack an adapter.
+
+        Args:
+            adapter: Factors by layer, all of one rank.
+            scale: The factor s in ``W + s B A``.
+            targets: The layers of the row; None for those of the adapter.
+            dtype: Of the row; None for the adapter's.
+
+        Raises:
+            IncompatibleModelError: If it has a layer or shape that the row has not.
+            NonFiniteError: If a weight is NaN or infinite, or too large for ``dtype``.
+        """
+        some = next(iter(adapter.values()))
+        shapes = {name: (f.a.shape[1], f.b.shape[0]) for name, f in adapter.items()}
+        layout = Layout(
+            shapes if targets is None else targets,
+            some.a.shape[0],
+            dtype or some.a.dtype,
+            gated=any(factors.gate is not None for factors in adapter.values()),
+        )
+        return cls(layout, layout.pack(adapter), scale)
+
+
+def union(layouts: Sequence[Layout], order: Targets, rank: int, dtype: torch.dtype) -> Layout:
+    """The layout of several adapters side by side; ``order`` has every layer of the model."""
+    first = layouts[0]
+    if all(layout.digest == first.digest for layout in layouts):
+        return first.at(rank, dtype)
+    adapted = {name for layout in layouts for name in layout.targets}
+    targets = {name: shape for name, shape in order.items() if name in adapted}
+    return Layout(targets, rank, dtype, gated=any(layout.gated for layout in layouts))
+
+
+def _siblings(targets: Targets) -> list[tuple[str, ...]]:
+    """Group the layers that share an input."""
+    groups: dict[tuple[object, ...], list[str]] = {}
+    for name, (n_in, _) in targets.items():
+        parent, _, leaf = name.rpartition(".")
+        family = next((family for family in _SHARING if leaf in family), leaf)
+        groups.setdefault((parent, family, n_in), []).append(name)
+    return [tuple(names) for names in groups.values()]
+
+
+def _template(name: str) -> str:
+    """A layer's name without the number of its decoder layer, the first in the name."""
+    return re.sub(r"(^|\.)\d+(?=\.|$)", r"\1*", name, count=1)
