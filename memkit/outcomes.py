@@ -100,6 +100,31 @@ class ConsolidationReport:
 
 
 @dataclass(frozen=True)
+class Exposure:
+    """How far a forgotten answer stands out in the weights that were trained anew.
+
+    It is asked for together with canaries: invented answers of the same shape, never trained.
+
+    Attributes:
+        record_id: The forgotten record.
+        module: Name and version of the module that was asked.
+        bits: Exposure, ``-log2`` of the share of canaries that would lie as high; about 1 where
+            the answer is one of many, dozens where the weights remember it.
+        rank: Place of the answer among the canaries; 1 is the highest.
+        of: How many answers competed, the forgotten one included.
+        lift: By how much the module makes the answer more probable than the base model does,
+            in nats.
+    """
+
+    record_id: str
+    module: str
+    bits: float
+    rank: int
+    of: int
+    lift: float
+
+
+@dataclass(frozen=True)
 class Receipt:
     """What ``forget()`` did; print it.
 

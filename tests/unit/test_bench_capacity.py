@@ -1,0 +1,61 @@
+"""The measurement of capacity on a tiny model: points are kept, and not measured twice."""
+
+import json
+
+import pytest
+
+from memkit.bench import capacity
+from memkit.demo.company import Company
+from memkit.lora.laws import load_points, points_file
+from memkit.lora.train import Trainer
+from memkit.models.base import BaseModel
+
+
+def test_points_are_kept_and_a_run_goes_on_where_it_was(tiny, tmp_path, monkeypatch):
+    kept = tmp_path / "points.json"
+    (first,) = capacity.measure(tiny, (1,), (4,), kept)
+    assert (first.rank, first.facts, first.asked) == (1, 4, 12)  # three held-out wordings each
+    assert 0 <= first.recalled <= first.asked
+    answers = [fact.answer for fact in Company.generate(0, 4).facts]
+    assert first.tokens == sum(len(tiny.answer_ids(answer)) for answer in answers)
+    assert load_points(kept) == [first]
+
+    fit = Trainer.fit
+    trained = []
+
+    def note(trainer, *arguments):
+        trained.append(trainer.lora.rank)
+        return fit(trainer, *arguments)
+
+    monkeypatch.setattr(Trainer, "fit", note)
+    points = capacity.measure(tiny, (1, 2), (4,), kept)
+
+    assert trained == [2]
+    assert points[0] == first
+    assert load_points(kept) == points
+
+
+def test_the_command_prints_the_law_and_writes_it(tiny, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MEMKIT_CACHE", str(tmp_path))
+    monkeypatch.setattr(BaseModel, "load", lambda spec: tiny)
+    file = tmp_path / "report.json"
+
+    assert capacity.main(ranks=(1,), loads=(4,), json_path=file) == 0
+
+    shown = capsys.readouterr().out
+    assert "rank 1" in shown
+    assert "law of tiny-llama-0" in shown
+    report = json.loads(file.read_text(encoding="utf-8"))
+    assert report["name"] == "capacity"
+    assert set(report["ratios"]) == {"scale", "exponent", "most"}
+    (point,) = load_points(points_file(tiny.fingerprint))
+    figures = {one["metric"]: one["value"] for one in report["results"]}
+    assert figures["answer tokens"] == point.tokens
+    assert figures["reworded"] == point.recalled / point.asked
+
+
+@pytest.mark.parametrize(
+    ("facts", "asked"), [(1, [0]), (3, [0, 1, 2]), (48, list(range(0, 48, 2)))]
+)
+def test_of_many_facts_a_sample_is_asked(facts, asked):
+    assert capacity._spread(facts) == asked
