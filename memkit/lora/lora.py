@@ -17,6 +17,7 @@ from memkit.ledger import Ledger
 from memkit.lora.bank import AdapterBank
 from memkit.lora.layers import Adapter, AdapterLayers
 from memkit.lora.layout import Row
+from memkit.lora.merges import Scaled
 from memkit.lora.peft_format import load_adapter, size_of
 from memkit.lora.spec import LoraSpec
 from memkit.lora.verify import Ask
@@ -215,6 +216,16 @@ class LoraBackend:
         """Count modules and the records they hold."""
         modules = self.ledger.modules.active()
         return {"modules": len(modules), "held": sum(len(m.records) for m in modules)}
+
+    def stored(self, module: Module) -> Scaled:
+        """A version's adapter as it is stored, in float32 on the CPU.
+
+        Raises:
+            CorruptFileError: As for `adapters`.
+        """
+        row = self._load(self.ledger.modules.file(module.name, module.version).path)
+        factors = row.layout.unpack(row.data.float())
+        return Scaled(factors, row.layout.rank, row.scale)
 
     def close(self) -> None:
         """Take the hooks off the base model and let go of the adapters."""

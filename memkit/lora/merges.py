@@ -5,10 +5,11 @@ here only ``cat``, ``mean_delta`` and, at full rank, ``svd`` give the sum of the
 
     sum_i w_i s_i B_i A_i
 
-and accept adapters of any ranks and layers. The others combine the factors: A with A, B with B.
-They are PEFT's (0.21.2, ``LoraModel.add_weighted_adapter``), number for number, and the product
-of combined factors has cross terms B_i A_j of adapters that were never trained together. What
-that means, and where PEFT itself is off: docs/decisions/0004-merges.md.
+and accept adapters of any ranks and layers, DoRA's gates included. The others combine the
+factors: A with A, B with B. They are PEFT's (0.21.2, ``LoraModel.add_weighted_adapter``), number
+for number, and the product of combined factors has cross terms B_i A_j of adapters that were
+never trained together. What that means, and where PEFT itself is off:
+docs/decisions/0004-merges.md.
 
 Shapes: ``a`` is (r, in), ``b`` is (out, r); N adapters.
 """
@@ -32,15 +33,21 @@ DENSITY = 0.5  # the studies' choice for TIES and DARE
 
 @dataclass(frozen=True)
 class Scaled:
-    """An adapter that says how strong it is: in each layer its delta is ``scale * b @ a``."""
+    """An adapter that says how strong it is: each layer's delta is ``scale * b @ a + gate * W``."""
 
     adapter: Adapter
     rank: int
     scale: float
 
     def times(self, weight: float) -> Scaled:
-        """The same factors, ``weight`` times as strong."""
-        return replace(self, scale=self.scale * weight)
+        """The same delta, ``weight`` times as strong; plain factors stay what they are."""
+        gated = {
+            name: replace(factors, gate=factors.gate * weight)
+            for name, factors in self.adapter.items()
+            if factors.gate is not None
+        }
+        adapter = {**self.adapter, **gated} if gated else self.adapter
+        return Scaled(adapter, self.rank, self.scale * weight)
 
 
 @dataclass(frozen=True)
@@ -113,7 +120,11 @@ def cat(parts: Sequence[Scaled], weights: Sequence[float], _: Merge) -> Scaled:
         }
         for part, weight in zip(parts, weights, strict=True)
     ]
-    return Scaled(stack_adapters(weighed, ranks), sum(ranks), 1.0)
+    adapter = {
+        name: replace(factors, gate=_gate(parts, weights, name))
+        for name, factors in stack_adapters(weighed, ranks).items()
+    }
+    return Scaled(adapter, sum(ranks), 1.0)
 
 
 def mean_delta(parts: Sequence[Scaled], weights: Sequence[float], options: Merge) -> Scaled:
@@ -257,7 +268,18 @@ def _truncated(factors: Factors, rank: int) -> Factors:
     missing = (0, 0, 0, rank - len(roots))  # rows to add to a
     a = torch.nn.functional.pad((roots[:, None] * vh[:rank]) @ q_a.T, missing)
     b = torch.nn.functional.pad(((q_b @ u[:, :rank]) * roots).T, missing).T
-    return Factors(a.to(factors.a).contiguous(), b.to(factors.b).contiguous())
+    return Factors(a.to(factors.a).contiguous(), b.to(factors.b).contiguous(), factors.gate)
+
+
+def _gate(parts: Sequence[Scaled], weights: Sequence[float], name: str) -> Tensor | None:
+    """The sum of a layer's gates; a gate is a share of ``W x``, which ranks and scales miss."""
+    layers = [part.adapter.get(name) for part in parts]
+    gates = [
+        weight * layer.gate
+        for layer, weight in zip(layers, weights, strict=True)
+        if layer is not None and layer.gate is not None
+    ]
+    return torch.stack(gates).sum(dim=0) if gates else None
 
 
 def _check(parts: Sequence[Scaled], weights: Sequence[float]) -> None:
@@ -267,7 +289,7 @@ def _check(parts: Sequence[Scaled], weights: Sequence[float]) -> None:
         raise InvalidInputError(
             f"expected one weight for each of {len(parts)} adapters, got {len(weights)}"
         )
-    if not all(math.isfinite(weight) for weight in weights):
+    if not all(isinstance(weight, int | float) and math.isfinite(weight) for weight in weights):
         raise InvalidInputError(f"expected finite weights, got {list(weights)}")
     shapes: dict[str, tuple[int, int]] = {}
     for part in parts:
@@ -281,10 +303,12 @@ def _check(parts: Sequence[Scaled], weights: Sequence[float]) -> None:
 
 
 def _check_alike(parts: Sequence[Scaled]) -> None:
-    exact = "the merges 'cat', 'mean_delta' and 'svd' take adapters of any ranks and layers"
+    exact = "the merges 'cat', 'mean_delta' and 'svd' take any adapters"
     ranks = [part.rank for part in parts]
     if len(set(ranks)) > 1:
         raise InvalidInputError(f"expected adapters of one rank, got ranks {ranks}", hint=exact)
+    if any(factors.gate is not None for part in parts for factors in part.adapter.values()):
+        raise InvalidInputError("expected plain LoRA adapters, some have DoRA's gates", hint=exact)
     for part in parts[1:]:
         if odd := part.adapter.keys() ^ parts[0].adapter.keys():
             raise InvalidInputError(

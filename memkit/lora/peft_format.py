@@ -42,6 +42,7 @@ CONFIG = "adapter_config.json"
 MANIFEST = "manifest.json"
 PICKLED = ("adapter_model.bin", "adapter_model.pt", "adapter_model.pth")
 
+_STEM = "base_model.model."  # what PEFT puts before the name of a layer
 MAX_RANK = 1024  # 64 modules of rank 16 in one; a file that claims more is a mistake or an attack
 _MAX_ALPHA = 1e9
 _MAX_JSON = 1 << 20  # bytes; PEFT writes about 2 KiB, memkit's manifests grow with their modules
@@ -77,7 +78,14 @@ class Settings:
     fingerprint: str | None
 
 
-def write_folder(folder: Path, part: Scaled, manifest: Mapping[str, Any], *, conv1d: bool) -> None:
+def write_folder(
+    folder: Path,
+    part: Scaled,
+    manifest: Mapping[str, Any],
+    *,
+    conv1d: bool,
+    magnitudes: Mapping[str, Tensor] | None = None,
+) -> None:
     """Write an adapter as a folder that appears whole or not at all.
 
     Args:
@@ -85,6 +93,7 @@ def write_folder(folder: Path, part: Scaled, manifest: Mapping[str, Any], *, con
         part: The adapter; it is written in its own precision.
         manifest: How it was made; JSON values. PEFT is told its ``base_model``.
         conv1d: Whether the base stores its weights as (in, out), like GPT-2.
+        magnitudes: DoRA's magnitude of each output by layer, shape (out,), if it has any.
 
     Raises:
         InvalidInputError: If there is something in the folder's place.
@@ -101,8 +110,9 @@ def write_folder(folder: Path, part: Scaled, manifest: Mapping[str, Any], *, con
         draft = folder.with_name(f".{folder.name}.{secrets.token_hex(6)}")
         try:
             draft.mkdir()
-            (draft / WEIGHTS).write_bytes(_pack(part.adapter))
-            (draft / CONFIG).write_text(_json(_config(part, manifest, conv1d)), encoding="utf-8")
+            config = _config(part, manifest, conv1d) | {"use_dora": bool(magnitudes)}
+            (draft / WEIGHTS).write_bytes(_pack(part.adapter, magnitudes or {}))
+            (draft / CONFIG).write_text(_json(config), encoding="utf-8")
             (draft / MANIFEST).write_text(_json(manifest), encoding="utf-8")
             for path in (*draft.iterdir(), draft):
                 _flush(path)
@@ -273,11 +283,11 @@ def _read_bounded(path: Path, most: int) -> bytes:
     return data
 
 
-def _pack(adapter: Adapter) -> bytes:
-    tensors = {}
+def _pack(adapter: Adapter, magnitudes: Mapping[str, Tensor]) -> bytes:
+    tensors = {f"{_STEM}{name}.lora_magnitude_vector": m for name, m in magnitudes.items()}
     for name, factors in adapter.items():
-        for key, tensor in zip(_keys(name), (factors.a, factors.b), strict=True):
-            tensors[key] = tensor.cpu().contiguous()
+        tensors |= zip(_keys(name), (factors.a, factors.b), strict=True)
+    tensors = {key: tensor.cpu().contiguous() for key, tensor in tensors.items()}
     return safetensors.torch.save(tensors, metadata={"format": "pt"})
 
 
@@ -321,8 +331,7 @@ def _tensor(layer: str, view: Mapping[str, Any]) -> Tensor:
 
 def _keys(name: str) -> tuple[str, str]:
     """What PEFT calls the factors of a layer."""
-    stem = f"base_model.model.{name}.lora"
-    return f"{stem}_A.weight", f"{stem}_B.weight"
+    return f"{_STEM}{name}.lora_A.weight", f"{_STEM}{name}.lora_B.weight"
 
 
 def _json(values: Mapping[str, Any]) -> str:
@@ -360,7 +369,7 @@ def save_adapter(
         StorageError: If it cannot be written; `DiskFullError` and `ReadOnlyError` say why.
     """
     config = _config(Scaled(adapter, spec.rank, spec.scale), manifest, conv1d)
-    weights = _pack(adapter)
+    weights = _pack(adapter, {})
     with storage_errors(folder):
         folder.mkdir(parents=True)
         (folder / WEIGHTS).write_bytes(weights)

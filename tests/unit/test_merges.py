@@ -275,6 +275,51 @@ def test_a_merge_can_be_merged_again(method):
     assert_deltas(Merge("cat")([once, once], [1.0, 1.0]), expected, atol=1e-4)
 
 
+# -- DoRA's gates -----------------------------------------------------------------------------
+
+
+def gated(seed, *gate):
+    one = of([[seed + 1.0, 2.0]], [[1.0]] * len(gate), scale=3.0)
+    factors = one.adapter["up"]
+    return Scaled({"up": Factors(factors.a, factors.b, torch.tensor(gate))}, 1, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [
+        (Merge("cat"), [0.5 * 0.1 + 2 * 0.4, 0.5 * -0.2]),
+        (Merge("svd", rank=1), [0.5 * 0.1 + 2 * 0.4, 0.5 * -0.2]),
+        (Merge("mean_delta"), [(0.5 * 0.1 + 2 * 0.4) / 2, 0.5 * -0.2 / 2]),
+    ],
+    ids=str,
+)
+def test_gates_add_up_whatever_the_scales(how, expected):
+    merged = how([gated(0, 0.1, -0.2), gated(1, 0.4, 0.0)], [0.5, 2.0])
+
+    torch.testing.assert_close(merged.adapter["up"].gate, torch.tensor(expected))
+
+
+def test_a_gate_is_weighed_with_its_adapter():
+    merged = Merge("cat")([gated(0, 0.1, -0.2)], [0.5])
+
+    assert merged.scale == 1.5
+    torch.testing.assert_close(merged.adapter["up"].gate, torch.tensor([0.05, -0.1]))
+
+
+def test_plain_adapters_and_gated_ones_mix():
+    plain = of([[1, 2]], [[1], [1]])
+
+    gate = Merge("cat")([plain, gated(0, 0.1, -0.2)], [1.0, 2.0]).adapter["up"].gate
+
+    torch.testing.assert_close(gate, torch.tensor([0.2, -0.4]))
+
+
+@pytest.mark.parametrize("method", BY_FACTOR)
+def test_gates_have_no_factors_to_combine(method):
+    with pytest.raises(InvalidInputError, match=r"plain LoRA .*DoRA's gates\nHint: .*'cat'"):
+        Merge(method)([gated(0, 0.1), gated(1, 0.4)], [0.5, 0.5])
+
+
 # -- what is refused -------------------------------------------------------------------------
 
 
@@ -317,7 +362,7 @@ def test_weights_have_to_match(weights):
         Merge()([part(0), part(1)], weights)
 
 
-@pytest.mark.parametrize("weight", [float("nan"), float("inf")])
+@pytest.mark.parametrize("weight", [float("nan"), float("inf"), "1", None])
 def test_weights_have_to_be_finite(weight):
     with pytest.raises(InvalidInputError, match="expected finite weights"):
         Merge()([part(0), part(1)], [1.0, weight])

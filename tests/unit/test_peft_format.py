@@ -124,6 +124,7 @@ def test_names_and_settings_are_pefts(folder):
         "bias": "none",
         "fan_in_fan_out": False,
         "target_modules": ["model.layers.0.up", "model.layers.1.down"],
+        "use_dora": False,
     }
 
 
