@@ -253,3 +253,20 @@ def test_rslora_adapters_go_back_to_peft_so_that_its_merges_are_right(bench, tmp
     model.set_adapter("both")
 
     assert_same(bench.logits([(part, 1.0)]), logits_of(model))
+
+
+# -- the default model -------------------------------------------------------------------------
+
+
+@pytest.mark.real
+def test_a_mixture_on_the_default_model_computes_the_same_in_peft(smollm2, tmp_path):
+    bench = Bench(smollm2)
+    mixed = [(bench.parts["all"], 0.7), (bench.parts["high"], 0.3)]
+    bench.write(tmp_path / "mixed", Merge()(*zip(*mixed, strict=True)))
+    ours = bench.logits(mixed)
+    bench.layers.detach()
+
+    theirs = logits_of(bench.in_peft(tmp_path / "mixed"))
+
+    torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-5)
+    assert (theirs - logits_of(smollm2.model)).abs().max() > 1.0
