@@ -24,7 +24,7 @@ from transformers.pytorch_utils import Conv1D
 
 from memkit.errors import IncompatibleModelError
 from memkit.lora.delta import Delta, Gains, Product
-from memkit.lora.spec import ALL_LINEAR, LoraSpec
+from memkit.lora.spec import LoraSpec
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class AdapterLayers:
             name: shape
             for name, shape in self.shapes.items()
             if first <= _index(name) < last
-            and (spec.target_modules == ALL_LINEAR or name.split(".")[-1] in spec.target_modules)
+            and spec.adapts(name)
         }
         if not found:
             have = sorted({name.split(".")[-1] for name in self.shapes})

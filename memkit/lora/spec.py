@@ -8,6 +8,11 @@ from typing import Any
 from memkit.errors import InvalidInputError
 
 ALL_LINEAR = "all-linear"
+# What the names of the submodules say in every decoder that transformers has.
+GROUPS = {"attention": ("attn", "attention"), "mlp": ("mlp", "feed_forward", "ffn")}
+VARIANTS = ("lora", "dora", "pissa")
+OBJECTIVES = ("answer", "sequence", "distill")
+PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -15,27 +20,31 @@ class LoraSpec:
     """The shape of an adapter.
 
     Attributes:
-        rank: Width of the low-rank product, >= 1.
+        rank: Width of the low-rank product that is trained, >= 1.
         alpha: The delta is scaled by ``alpha / rank``; None means ``2 * rank``.
-        target_modules: Last name parts of the linear layers to adapt, or "all-linear".
+        target_modules: "all-linear", "attention", "mlp", or last name parts of the linear
+            layers to adapt.
         layers: Adapt decoder layers ``[first, last)`` given as fractions of the depth. Any
             half of them learns the questions, all of them answer paraphrases best
             (docs/decisions/0001-training-defaults.md).
+        variant: "lora"; "dora", which also learns the length of each row of the weights; or
+            "pissa", which starts from their largest singular vectors.
+        rslora: Scale by ``alpha / sqrt(rank)`` instead (Kalajdzievski 2023, arXiv 2312.03732).
     """
 
     rank: int = 8
     alpha: float | None = None
     target_modules: tuple[str, ...] | str = ALL_LINEAR
     layers: tuple[float, float] = (0.0, 1.0)
+    variant: str = "lora"
+    rslora: bool = False
 
     def __post_init__(self) -> None:
         if self.rank < 1:
             raise InvalidInputError(f"`rank` must be at least 1, got {self.rank!r}")
-        if isinstance(self.target_modules, str) and self.target_modules != ALL_LINEAR:
-            raise InvalidInputError(
-                f"`target_modules` must be {ALL_LINEAR!r} or a tuple of layer names, "
-                f"got {self.target_modules!r}"
-            )
+        if not isinstance(self.target_modules, tuple):
+            _check("target_modules", self.target_modules, (ALL_LINEAR, *GROUPS), "layer names")
+        _check("variant", self.variant, VARIANTS)
         first, last = self.layers
         if not 0.0 <= first < last <= 1.0:
             raise InvalidInputError(
@@ -45,7 +54,24 @@ class LoraSpec:
     @property
     def scale(self) -> float:
         """The factor s in ``W + s B A``."""
-        return (2.0 * self.rank if self.alpha is None else self.alpha) / self.rank
+        alpha = 2.0 * self.rank if self.alpha is None else self.alpha
+        return alpha / (self.rank**0.5 if self.rslora else self.rank)
+
+    @property
+    def width(self) -> int:
+        """Rank of the adapter that comes out.
+
+        PiSSA takes away what it started from, which is as wide as what it learned.
+        """
+        return 2 * self.rank if self.variant == "pissa" else self.rank
+
+    def adapts(self, layer: str) -> bool:
+        """Whether a linear layer is one of the target modules, by its full name."""
+        *path, last = layer.split(".")
+        if isinstance(self.target_modules, tuple):
+            return last in self.target_modules
+        words = GROUPS.get(self.target_modules, ("",))
+        return any(word in part for part in path for word in words)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON form for manifests."""
@@ -56,10 +82,11 @@ class LoraSpec:
         """Inverse of `as_dict`."""
         targets = values["target_modules"]
         return cls(
-            rank=values["rank"],
-            alpha=values["alpha"],
-            target_modules=targets if isinstance(targets, str) else tuple(targets),
-            layers=tuple(values["layers"]),
+            **{
+                **values,
+                "target_modules": targets if isinstance(targets, str) else tuple(targets),
+                "layers": tuple(values["layers"]),
+            }
         )
 
 
@@ -68,7 +95,7 @@ class TrainSpec:
     """How an adapter is trained.
 
     Attributes:
-        learning_rate: Peak of the cosine schedule.
+        learning_rate: Peak of the cosine schedule; halved if the loss diverges.
         epochs: At most this many visits to each record.
         batch_size: Examples per step.
         guards: How many of a batch are general prompts with the base model's own answers,
@@ -76,6 +103,10 @@ class TrainSpec:
         mastery: An example counts as learned when every answer token has at least this
             probability.
         seed: Seeds the initial weights and the order of the examples.
+        objective: "answer" predicts the answer's tokens; "sequence" the question's, too;
+            "distill" follows the base model with the record's text before it.
+        precision: Of the base model while it trains. "auto" takes bfloat16 where the processor
+            multiplies it in hardware (Intel AMX), else the precision that it serves in.
     """
 
     learning_rate: float = 5e-3
@@ -84,6 +115,8 @@ class TrainSpec:
     guards: int = 1
     mastery: float = 0.5
     seed: int = 0
+    objective: str = "answer"
+    precision: str = "auto"
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):
@@ -98,7 +131,15 @@ class TrainSpec:
             raise InvalidInputError(f"`learning_rate` must be above 0, got {self.learning_rate!r}")
         if not 0.0 < self.mastery < 1.0:
             raise InvalidInputError(f"`mastery` must be between 0 and 1, got {self.mastery!r}")
+        _check("objective", self.objective, OBJECTIVES)
+        _check("precision", self.precision, PRECISIONS)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON form for manifests."""
         return asdict(self)
+
+
+def _check(name: str, value: str, known: tuple[str, ...], other: str = "") -> None:
+    if value not in known:
+        rest = f" or a tuple of {other}" if other else ""
+        raise InvalidInputError(f"`{name}` must be one of {known}{rest}, got {value!r}")
