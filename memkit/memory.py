@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self, overload
 
 from memkit import reading, writing
-from memkit.outcomes import ConsolidationReport, Receipt, Stats
+from memkit.modules import ModuleVerbs
+from memkit.outcomes import Receipt, Stats
 from memkit.protocols import GREEDY, Embedder, Query, Sampling
 from memkit.types import (
     Answer,
@@ -15,7 +16,6 @@ from memkit.types import (
     Draft,
     Hit,
     Metadata,
-    Module,
     Page,
     Recall,
     Record,
@@ -36,17 +36,16 @@ PASSAGES = 3  # in an answer's prompt; the default base model loses the thread i
 NOWHERE: Scope = {}
 
 
-class Memory:
+class Memory(ModuleVerbs):
     """A memory for language-model agents, in one directory.
 
     Use `Memory.open`. Threads may share a `Memory`, and several processes a directory.
 
     A query with a scope sees a record if every key of the record's scope has the same value in
     the query's: records without scope are shared, queries without scope see only those.
-    """
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    The verbs about adapter modules, from `consolidate` to `rollback`, are in `memkit.modules`.
+    """
 
     # -- opening and closing ---------------------------------------------------------------
 
@@ -200,34 +199,6 @@ class Memory:
         changes = writing.Changes(text, question, answer, metadata)
         return writing.rewrite(self._parts, id, changes, scope=scope)
 
-    def consolidate(
-        self,
-        *,
-        scope: Scope | None = None,
-        where: Metadata | None = None,
-        include_turns: bool = False,
-    ) -> ConsolidationReport:
-        """Move knowledge into the weights: train, verify and commit adapter modules.
-
-        Takes every record that no module holds in its current version. A record counts as held
-        only after its recall from the weights was verified; the others stay with rag.
-
-        Args:
-            scope: Only records of this scope and narrower ones; None for all.
-            where: Only records that pass this metadata filter.
-            include_turns: Also learn the turns of conversations.
-
-        Raises:
-            UnsupportedOperationError: Without the "lora" backend.
-            BusyError: If another process is consolidating this memory.
-            TrainingError: If training diverges; modules that are done stay.
-        """
-        lora = self._parts.need_lora("consolidate()")
-        records = self._parts.ledger.modules.unplaced(
-            within=scope, where=where, include_turns=include_turns
-        )
-        return self._parts.consolidator.run(lora, records)
-
     def forget(
         self,
         id: str | Sequence[str] | None = None,
@@ -280,16 +251,12 @@ class Memory:
         after: str | None = None,
         limit: int = 100,
     ) -> Page:
-        """List records in the order in which they were added, selected as by `consolidate`."""
+        """List records in the order in which they were added, selected as by `forget`."""
         return self._parts.ledger.records.page(within=scope, where=where, after=after, limit=limit)
 
     def turns(self, *, scope: Scope = NOWHERE, limit: int = 50) -> list[Turn]:
         """List the newest turns of exactly this conversation, the oldest of them first."""
         return self._parts.ledger.turns.recent(scope, limit)[::-1]
-
-    def modules(self) -> list[Module]:
-        """List the adapter modules in service."""
-        return self._parts.ledger.modules.active()
 
     def search(
         self, query: str, k: int = 5, *, scope: Scope = NOWHERE, where: Metadata | None = None

@@ -38,6 +38,8 @@ class ModuleReport:
         seconds: Wall-clock time, verification included.
         locality: What the module does to unrelated prompts; None if none was trained.
         attempt: 1, or more for records that another module of the same run has missed.
+        unchanged: Whether training gave a version that was there already, to the last byte; no
+            other one was added.
     """
 
     name: str
@@ -50,10 +52,12 @@ class ModuleReport:
     seconds: float
     locality: Locality | None = None
     attempt: int = 1
+    unchanged: bool = False
 
     def __str__(self) -> str:
         module = f"{self.name} v{self.version}" if self.held else "none"
         again = f" (try {self.attempt})" if self.attempt > 1 else ""
+        again += " (as before)" if self.unchanged else ""
         held = f"{len(self.held)}/{len(self.held) + len(self.missed)}"
         alone = f"{self.locality.routed:.2f}" if self.locality else "-"
         forced = f"{self.locality.forced:.2f}" if self.locality else "-"
@@ -65,15 +69,18 @@ class ModuleReport:
 
 @dataclass(frozen=True)
 class ConsolidationReport:
-    """What ``consolidate()`` did; print it.
+    """What ``consolidate()`` or ``retrain()`` did; print it.
 
     Attributes:
         modules: One report per trained module.
         seconds: Wall-clock time.
+        left_out: Ids of records that were not tried, because the same training has failed on
+            them before; ``consolidate(retry_missed=True)`` tries them again.
     """
 
     modules: tuple[ModuleReport, ...]
     seconds: float
+    left_out: tuple[str, ...] = ()
 
     @property
     def held(self) -> tuple[str, ...]:
@@ -88,15 +95,17 @@ class ConsolidationReport:
         return tuple(id for id in missed if id not in held)
 
     def __str__(self) -> str:
+        left_out = f"{len(self.left_out)} left out, as missed before (see `retry_missed`)"
+        last = [left_out] if self.left_out else []
         if not self.modules:
-            return "nothing to consolidate"
+            return "\n".join(["nothing to consolidate", *last])
         head = (
             f"{'module':<18} {'held':>6} {'recall':>7} {'reworded':>9} "
             f"{'left alone':>10} {'forced':>7} {'steps':>6} {'s':>7}"
         )
         lines = [head, *map(str, self.modules)]
         lines.append(f"{len(self.held)} records held in weights, {len(self.missed)} stay with rag")
-        return "\n".join(lines)
+        return "\n".join(lines + last)
 
 
 @dataclass(frozen=True)

@@ -153,6 +153,11 @@ class ModuleTable:
                 "UPDATE placements SET content_hash = '' WHERE module = ?", module.name
             )
 
+    def repoint(self, path: str, to: str) -> bool:
+        """Note that weights lie elsewhere now; returns whether a version had them there."""
+        with self._database.transaction():
+            return self._versions.repoint(path, to)
+
     def next_name(self) -> str:
         """Make a name that was never used: "m0001", then "m0002" and so on."""
         number = self._database.value(
@@ -274,6 +279,11 @@ class ModuleTable:
             "WHERE name = ? ORDER BY position",
             name,
         )
+
+    def last_version(self, name: str) -> int:
+        """Number of the newest version that a module has ever had; 0 if it had none."""
+        version = self._database.value("SELECT versions FROM modules WHERE name = ?", name)
+        return int(version or 0)
 
     # -- how -------------------------------------------------------------------------------
 

@@ -127,6 +127,12 @@ class VersionTable:
             version,
         )
 
+    def repoint(self, path: str, to: str) -> bool:
+        """Note that a file was moved; returns whether a version had it."""
+        return bool(
+            self._database.execute("UPDATE module_versions SET file = ? WHERE file = ?", to, path)
+        )
+
     def retire(self, name: str, before: int | None) -> None:
         """Delete the versions that are too many: not the active one, nor the one before it."""
         self.delete(

@@ -1,83 +1,52 @@
-"""Moving records into the weights: train, verify, commit, one module at a time.
+"""Moving records into the weights: what there is to train, under a lock, one by one.
 
-A module becomes visible in one ledger transaction, after its recall was verified and its file
-was flushed. A run that fails or is killed leaves at most a directory that no ledger row names;
-the next run, or the next opening, removes it.
+Each module is committed on its own (`memkit.lora.workshop`), so a run that is killed leaves
+what was done, and the next one does the rest.
 """
 
 from __future__ import annotations
 
 import logging
-import secrets
 import time
-from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import NoReturn
 
 from tqdm import tqdm
 
-from memkit.errors import MemkitError, RecordNotFoundError
-from memkit.forget import ADAPTERS, destroy, sweep_orphans
-from memkit.ledger import Ledger
+from memkit.forget import sweep_orphans
 from memkit.ledger.locks import adapters_lock
-from memkit.lora.capacity import (
-    RECORDS_PER_MODULE,
-    SAFETY,
-    Limits,
-    Part,
-    halves,
-    next_rank,
-    plan,
-)
+from memkit.lora.agenda import Job, agenda, repetition, waiting
+from memkit.lora.capacity import SAFETY, Limits, Part, plan
 from memkit.lora.laws import law_for
-from memkit.lora.lessons import adapted_share, answer_tokens, fitting
-from memkit.lora.locality import PROMPTS, measure
-from memkit.lora.lora import LoraBackend, staged_key
-from memkit.lora.manifest import Outcome
-from memkit.lora.peft_format import save_adapter
-from memkit.lora.spec import LoraSpec, TrainSpec
-from memkit.lora.supervision import TemplateSynthesizer
+from memkit.lora.lessons import adapted_share, answer_tokens
+from memkit.lora.lora import LoraBackend
+from memkit.lora.recipe import Recipe
 from memkit.lora.threshold import calibrate
-from memkit.lora.train import Trained, Trainer
-from memkit.lora.verify import canonical, verify
-from memkit.outcomes import ConsolidationReport, Locality, ModuleReport
-from memkit.protocols import Example, Query, Synthesizer
-from memkit.types import Module, Record, Route
+from memkit.lora.workshop import Trainers, Workshop
+from memkit.outcomes import ConsolidationReport, ModuleReport
+from memkit.types import Record
+
+__all__ = ["Consolidator", "Recipe"]
 
 logger = logging.getLogger("memkit")
 
-MAX_RANK = 16
-RETRIES = 2
-_NEXT = "next"  # stands for the module that a record would be trained into
-
 
 @dataclass(frozen=True)
-class Recipe:
-    """How records become modules.
+class _Task:
+    """One module to be trained.
 
     Attributes:
-        lora: Shape of the adapters.
-        train: How they are trained.
-        synthesizer: Makes training examples of records.
-        records_per_module: At most so many records share a module; fewer if their answers are
-            long (`memkit.lora.capacity.plan`).
-        max_rank: The rank of ``lora`` is doubled, up to this, for a record that is too long for
-            it, and for records that verification missed.
-        retries: At most so many more modules are trained for the records that one missed.
-        reworded_bar: Share of its held-out wordings that a record must be recalled by to count
-            as held; every question that it was trained on must be answered exactly.
-        progress: Show a progress bar; None shows one on terminals only.
+        shop: Where.
+        part: The records.
+        name: The module whose next version it becomes; None for a new one.
+        repeated: Whether it is trained as before, not as the recipe says.
     """
 
-    lora: LoraSpec = field(default_factory=LoraSpec)
-    train: TrainSpec = field(default_factory=TrainSpec)
-    synthesizer: Synthesizer = field(default_factory=TemplateSynthesizer)
-    records_per_module: int = RECORDS_PER_MODULE
-    max_rank: int = MAX_RANK
-    retries: int = RETRIES
-    reworded_bar: float = 0.5
-    progress: bool | None = None
+    shop: Workshop
+    part: Part
+    name: str | None
+    repeated: bool
 
 
 class Consolidator:
@@ -91,18 +60,27 @@ class Consolidator:
     def __init__(self, recipe: Recipe, *, lock_timeout: float = 30.0) -> None:
         self.recipe = recipe
         self._lock_timeout = lock_timeout
-        self._trainers: dict[int, Trainer] = {}  # by rank
+        self._trainers: Trainers = {}
 
     def run(
-        self, backend: LoraBackend, records: Sequence[Record], *, name: str | None = None
+        self,
+        backend: LoraBackend,
+        records: Sequence[Record],
+        *,
+        name: str | None = None,
+        retry_missed: bool = False,
     ) -> ConsolidationReport:
         """Train records into modules; each is committed as soon as it is verified.
+
+        Modules that hold an older text of the records, or have lost their weights, are trained
+        again with them (`memkit.lora.agenda`).
 
         Args:
             backend: Where the modules go.
             records: Partitioned by scope, then in the order given. Those that are gone or held
                 by the time that it is this run's turn are left out.
-            name: Retrain this module with them, if they fit into one; None for new modules.
+            name: Train the next version of this module on them and nothing else.
+            retry_missed: Also try records on which the same training has failed already.
 
         Raises:
             BusyError: If another process consolidates this memory for too long.
@@ -110,18 +88,65 @@ class Consolidator:
             TrainingError: If training diverges; modules committed before it stay.
         """
         started = time.perf_counter()
-        with adapters_lock(backend.ledger.directory, self._lock_timeout):
-            records = _waiting(backend.ledger, records)
-            sweep_orphans(backend.ledger)
-            if records:
-                calibrate(backend, self.recipe.synthesizer, records)
-            parts = self._plan(backend, records)
-            reports = self._modules(backend, parts, name if len(parts) == 1 else None)
+        ledger = backend.ledger
+        with adapters_lock(ledger.directory, self._lock_timeout):
+            sweep_orphans(ledger)
+            here = waiting(ledger, records)
+            tried = set() if retry_missed else self._tried(backend, here)
+            untried = [record for record in here if record.id not in tried]
+            jobs = agenda(ledger, untried) if name is None else [Job(untried, name)]
+            if untried:
+                calibrate(backend, self.recipe.synthesizer, untried)
+            reports = self._modules(backend, self._tasks(backend, jobs))
+            _drop_emptied(backend, [job.name for job in jobs if job.manifest is None])
+        left_out = tuple(record.id for record in here if record.id in tried)
+        return ConsolidationReport(tuple(reports), time.perf_counter() - started, left_out)
+
+    def retrain(self, backend: LoraBackend, names: Sequence[str] | None) -> ConsolidationReport:
+        """Train modules again as they were: the same records in the same order, spec and seed.
+
+        Args:
+            backend: Where they are.
+            names: The modules; None for all, those included that have lost their weights.
+
+        Raises:
+            ModuleNotFoundInMemoryError: If one is unknown; nothing is trained then.
+            BusyError: As `run`, also for the errors that follow.
+        """
+        started = time.perf_counter()
+        ledger = backend.ledger
+        with adapters_lock(ledger.directory, self._lock_timeout):
+            sweep_orphans(ledger)
+            jobs = repetition(ledger, names)
+            reports = self._modules(backend, self._tasks(backend, jobs))
         return ConsolidationReport(tuple(reports), time.perf_counter() - started)
 
     def recalibrate(self, backend: LoraBackend) -> None:
         """Measure the router's threshold again, for another embedder."""
         calibrate(backend, self.recipe.synthesizer, [])
+
+    def _tried(self, backend: LoraBackend, records: Sequence[Record]) -> set[str]:
+        """Ids of the records on which this very training has failed."""
+        missed = backend.ledger.misses.recipes([record.id for record in records])
+        if not missed:
+            return set()  # without a look at the base model
+        key = self.recipe.key(backend.base)
+        return {id for id, recipe in missed.items() if recipe == key}
+
+    def _tasks(self, backend: LoraBackend, jobs: Sequence[Job]) -> list[_Task]:
+        own = Workshop(backend, self.recipe, self._trainers)
+        tasks = []
+        for job in jobs:
+            if job.manifest is None:
+                parts = self._plan(backend, job.records)
+                names = [job.name, *[None] * len(parts)]
+                tasks += [_Task(own, *pair, False) for pair in zip(parts, names, strict=False)]
+            else:
+                shop = Workshop(backend, self.recipe.like(job.manifest), self._trainers)
+                attempt = job.manifest.get("attempt", 1)
+                part = Part(tuple(job.records), shop.recipe.lora.rank, attempt)
+                tasks.append(_Task(shop, part, job.name, repeated=True))
+        return tasks
 
     def _plan(self, backend: LoraBackend, records: Sequence[Record]) -> list[Part]:
         if not records:
@@ -138,144 +163,25 @@ class Consolidator:
         )
         return plan(records, tokens, limits)
 
-    def _modules(
-        self, backend: LoraBackend, parts: Sequence[Part], name: str | None
-    ) -> list[ModuleReport]:
+    def _modules(self, backend: LoraBackend, tasks: Sequence[_Task]) -> list[ModuleReport]:
         reports = []
-        with self._bar(len(parts)) as bar:
-            for number, part in enumerate(parts, start=1):
-                bar.set_description(f"module {number}/{len(parts)}")
-                reports += self._attempts(backend, part, name, bar)
+        with self._bar(len(tasks)) as bar:
+            for number, task in enumerate(tasks, start=1):
+                bar.set_description(f"module {number}/{len(tasks)}")
+                done = task.shop.attempts(task.part, task.name, bar)
+                if not task.repeated:
+                    self._note_misses(backend, task.part, done)
+                reports += done
                 bar.update(number * self.recipe.train.epochs - bar.n)
         return reports
 
-    def _attempts(
-        self, backend: LoraBackend, part: Part, name: str | None, bar: tqdm[NoReturn]
-    ) -> list[ModuleReport]:
-        """Train a part; the records that it misses get modules of their own, within bounds."""
-        reports: list[ModuleReport] = []
-        queue, spare = deque([part]), self.recipe.retries
-        while queue:
-            now = queue.popleft()
-            report = self._module(backend, now, None if reports else name, bar)
-            if report is not None:
-                reports.append(report)
-                again = self._again(backend, now, report, spare)
-                spare -= len(again)
-                queue.extend(again)
-        return reports
-
-    def _again(
-        self, backend: LoraBackend, part: Part, report: ModuleReport, spare: int
-    ) -> list[Part]:
-        """What to train anew: the missed records at the next rank, most of a part in halves."""
-        missed = self._reachable(backend, report.missed) if spare else []
-        rank = next_rank(part.rank, self.recipe.max_rank)
-        if not missed or (len(part.records) == 1 and rank == part.rank):
-            return []  # the same training would give the same weights
-        pieces = 2 if 2 * len(missed) > len(part.records) else 1
-        attempt = report.attempt + 1
-        return [Part(tuple(p), rank, attempt) for p in halves(missed, min(pieces, spare))]
-
-    def _reachable(self, backend: LoraBackend, ids: Sequence[str]) -> list[Record]:
-        """Those of the records that would be asked if a module held them: others stay with rag.
-
-        A question whose nearest fact is another record is not helped by better weights.
-        """
-        records = backend.ledger.records.get(backend.ledger.records.existing(ids))
-        examples = canonical(fitting(backend.base, self.recipe.synthesizer.examples(records)))
-        scopes = {record.id: record.scope for record in records}
-        asked = [Query(e.question, scope=scopes[e.record_id or ""]) for e in examples]
-        routes = backend.router.route(asked, pending=dict.fromkeys(scopes, _NEXT))
-        lost = {
-            e.record_id for e, r in zip(examples, routes, strict=True) if _NEXT not in r.weights
-        }
-        taught = {example.record_id for example in examples} - lost
-        return [record for record in records if record.id in taught]
-
-    def _module(
-        self, backend: LoraBackend, part: Part, name: str | None, bar: tqdm[NoReturn]
-    ) -> ModuleReport | None:
-        """Train and commit one module; None if a record was forgotten while it was trained."""
-        started = time.perf_counter()
-        records, lora = part.records, replace(self.recipe.lora, rank=part.rank)
-        examples = fitting(backend.base, self.recipe.synthesizer.examples(records))
-        taught = {example.record_id for example in examples if not example.held_out}
-        learners = [record for record in records if record.id in taught]
-        if not learners:
-            return _nothing_learned(records)
-        trained = self._train(backend, lora, examples, bar)
-        name = name or backend.ledger.modules.next_name()
-        with backend.staged(name, trained.adapter, lora, learners) as ask:
-            recalled = verify(examples, ask)
-            locality = _locality(backend, name, learners)
-        outcome = Outcome(learners, lora, trained, recalled, locality, part.attempt)
-        held = outcome.held(self.recipe.reworded_bar)
-        version = 0
-        if held:
-            try:
-                version = self._commit(backend, name, outcome).version
-            except RecordNotFoundError:
-                logger.info("module %s is discarded: a record was forgotten meanwhile", name)
-                return None
-        return ModuleReport(
-            name=name,
-            version=version,
-            held=tuple(held),
-            missed=tuple(record.id for record in records if record.id not in held),
-            recall=outcome.recall,
-            paraphrase_recall=outcome.paraphrase_recall,
-            steps=trained.steps,
-            seconds=time.perf_counter() - started,
-            locality=locality,
-            attempt=part.attempt,
-        )
-
-    def _train(
-        self,
-        backend: LoraBackend,
-        lora: LoraSpec,
-        examples: Sequence[Example],
-        bar: tqdm[NoReturn],
-    ) -> Trained:
-        def progress(mastered: float) -> None:
-            bar.set_postfix(mastered=f"{mastered:.0%}", refresh=False)
-            bar.update()
-
-        trainer = self._trainers.get(lora.rank)
-        if trainer is None or trainer.layers is not backend.layers:
-            trainer = Trainer(backend.base, backend.layers, lora, self.recipe.train)
-            self._trainers[lora.rank] = trainer
-        return trainer.fit(examples, progress)
-
-    def _commit(self, backend: LoraBackend, name: str, outcome: Outcome) -> Module:
-        """Write the file under a name that nothing refers to, then commit the row that does."""
-        ledger, records = backend.ledger, outcome.records
-        manifest = outcome.manifest(backend.base, self.recipe.train)
-        reworded = {one.record_id: one.reworded for one in outcome.recalled}
-        held = outcome.held(self.recipe.reworded_bar)
-        folder = ledger.directory / ADAPTERS / f"{name}-{secrets.token_hex(6)}"
-        try:
-            digest, size = save_adapter(
-                folder,
-                outcome.trained.adapter,
-                outcome.lora,
-                manifest,
-                conv1d=backend.layers.conv1d,
-            )
-            return ledger.modules.commit(
-                name,
-                records[0].scope,
-                manifest,
-                file=f"{ADAPTERS}/{folder.name}",
-                digest=digest,
-                size=size,
-                members=records,
-                held={id: reworded[id] for id in held},
-            )
-        except MemkitError:
-            destroy(folder)
-            raise
+    def _note_misses(
+        self, backend: LoraBackend, part: Part, reports: Sequence[ModuleReport]
+    ) -> None:
+        missed = set(ConsolidationReport(tuple(reports), 0.0).missed)
+        records = [record for record in part.records if record.id in missed]
+        if records:
+            backend.ledger.misses.note(records, self.recipe.key(backend.base))
 
     def _bar(self, modules: int) -> tqdm[NoReturn]:
         show = self.recipe.progress
@@ -286,26 +192,9 @@ class Consolidator:
         )
 
 
-def _waiting(ledger: Ledger, records: Sequence[Record]) -> list[Record]:
-    """Those of the records that still exist and that no module holds, as they are now."""
-    ids = [record.id for record in records]
-    with ledger.transaction():
-        here, placed = set(ledger.records.existing(ids)), ledger.modules.placements(ids)
-        return ledger.records.get([id for id in ids if id in here and id not in placed])
-
-
-def _locality(backend: LoraBackend, name: str, records: Sequence[Record]) -> Locality:
-    """What a staged module does to unrelated prompts, asked in the scope of its records."""
-    key = {name: staged_key(name)}
-    queries = [Query(prompt, scope=records[0].scope) for prompt in PROMPTS]
-    return measure(
-        backend.base,
-        backend.router.route(queries, pending={record.id: name for record in records}),
-        Route({name: 1.0}),
-        lambda routes: backend.adapters(routes, pending=key),
-    )
-
-
-def _nothing_learned(records: Sequence[Record]) -> ModuleReport:
-    missed = tuple(record.id for record in records)
-    return ModuleReport("", 0, (), missed, recall=0.0, paraphrase_recall=0.0, steps=0, seconds=0.0)
+def _drop_emptied(backend: LoraBackend, names: Sequence[str | None]) -> None:
+    """Drop those modules whose records are all held by others now."""
+    for module in backend.ledger.modules.active():
+        if module.name in names and not module.records:
+            logger.info("module %s is dropped: others hold its records", module.name)
+            backend.drop(module.name)

@@ -61,9 +61,9 @@ class Bench:
         self.index.write(records)
         return records
 
-    def run(self, records, **changes):
+    def run(self, records, *, retry_missed=False, **changes):
         self.consolidator.recipe = replace(self.consolidator.recipe, **changes)
-        return self.consolidator.run(self.backend, records)
+        return self.consolidator.run(self.backend, records, retry_missed=retry_missed)
 
     def ask(self, question, scope=None):
         """Through router, bank and base model, as a user's question is answered."""
@@ -259,8 +259,8 @@ def test_a_record_whose_questions_lead_elsewhere_is_not_held(bench, badges):
     assert report.modules[0].steps > 0
     route = bench.router.route([Query(safe.question)])[0]
     assert route.reason == "the nearest fact is not held in weights"
-    held = bench.run([nora], synthesizer=Script(Nora=[(nora.question, nora.answer)])).held
-    assert held == ("Nora",)
+    asked = Script(Nora=[(nora.question, nora.answer)])
+    assert bench.run([nora], retry_missed=True, synthesizer=asked).held == ("Nora",)
 
 
 def test_all_facts_of_a_record_have_to_be_recalled(bench, badges):
@@ -286,7 +286,7 @@ def test_records_that_cannot_be_learned_stay_with_rag(bench, four):
 
     assert report.held == ("Nora", "Emil", "Tara", "Owen")
     assert report.missed == ("nothing to ask", "too long an answer", "too long a question")
-    assert bench.ledger.modules.members("m0001") == sorted(report.held)
+    assert bench.ledger.modules.members("m0001") == list(report.held)
 
 
 def test_a_memory_of_nothing_that_can_be_learned(bench):

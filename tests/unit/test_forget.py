@@ -95,14 +95,15 @@ def test_a_module_of_nothing_else_is_gone(trained, directory):
 
 def test_an_older_version_in_the_weights_counts(trained, directory):
     trained.update("Nora", "The badge number of Nora is 7777.", answer="7777")
-    assert trained.consolidate().held == ("Nora",)
+    assert "Nora" in trained.consolidate().held
     assert traces(directory, " 4471")
     receipt = trained.forget("Nora")
     assert receipt.versions == 2
     assert all(receipt.checks.values())
-    # m0001 held the old version, m0003 the new one and nothing else.
-    assert receipt.retrained == ("m0001 v2",)
-    assert receipt.dropped == ("m0003",)
+    # Of m0001, version 1 was trained on the old text and version 2 on the new one.
+    assert receipt.retrained == ("m0001 v3",)
+    assert trained.modules()[0].versions == (3,)
+    assert receipt.dropped == ()
     assert traces(directory, *TRACES, " 7777") == []
 
 

@@ -18,7 +18,7 @@ FLOORS = {
     2: {"protocols", "prompt", "ledger"},
     3: {"rag", "buffer", "models", "forget", "traces"},
     4: {"lora", "routing", "answer"},
-    5: {"wiring", "reading", "writing", "memory"},
+    5: {"wiring", "reading", "writing", "modules", "memory"},
     6: {"aio", "bench", "evals", "demo", "report"},
     7: {"cli", "__main__", "__init__"},
 }

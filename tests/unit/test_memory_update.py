@@ -102,9 +102,17 @@ def test_the_weights_do_not_answer_with_the_old_version(trained):
     assert trained.stats().held == 7
     # The others of its module are still answered.
     assert trained.ask("What is the badge number of Emil?", budget=0).text == "1234"
-    report = trained.consolidate()
-    assert report.held == ("Nora",)
+    (report,) = trained.consolidate().modules
+    assert (report.name, report.version) == ("m0001", 2)
+    assert report.held == ("Nora", "Emil", "Tara", "Owen")
     assert trained.ask(NORA, budget=0).text == "7777"
+
+
+def test_metadata_are_no_reason_to_train_again(trained):
+    trained.update("Nora", metadata={"source": "hr"})
+    assert trained.ask(NORA, budget=0).text == "4471"
+    assert trained.consolidate().modules == ()
+    assert trained.stats().held == 8
 
 
 def test_updates_of_two_threads_are_both_kept(memory, nora):

@@ -1,0 +1,96 @@
+"""The verbs about adapter modules; a `memkit.Memory` has them all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from memkit.outcomes import ConsolidationReport
+from memkit.types import Metadata, Module, Scope
+from memkit.wiring import Parts
+
+
+class ModuleVerbs:
+    """The part of `memkit.Memory` that makes modules, lists them and changes their versions."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def consolidate(
+        self,
+        *,
+        scope: Scope | None = None,
+        where: Metadata | None = None,
+        include_turns: bool = False,
+        retry_missed: bool = False,
+    ) -> ConsolidationReport:
+        """Move knowledge into the weights: train, verify and commit adapter modules.
+
+        Takes every record that no module holds as it is now. A record counts as held only after
+        its recall from the weights was verified; the others stay with rag. A module that holds
+        the older text of a record is trained again, on the new text and on what else it holds;
+        so is one whose file was lost or damaged.
+
+        Args:
+            scope: Only records of this scope and narrower ones; None for all.
+            where: Only records that pass this metadata filter.
+            include_turns: Also learn the turns of conversations.
+            retry_missed: Also try records that were missed before, with the same recipe, base
+                model and memkit; without it the report lists them as left out.
+
+        Raises:
+            UnsupportedOperationError: Without the "lora" backend.
+            BusyError: If another process is consolidating this memory.
+            TrainingError: If training diverges; modules that are done stay.
+        """
+        lora = self._parts.need_lora("consolidate()")
+        records = self._parts.ledger.modules.unplaced(
+            within=scope, where=where, include_turns=include_turns
+        )
+        return self._parts.consolidator.run(lora, records, retry_missed=retry_missed)
+
+    def modules(self) -> list[Module]:
+        """List the adapter modules in service; print one to read it.
+
+        Each says which of its versions are kept: the active one and at most two others.
+        """
+        return self._parts.ledger.modules.active()
+
+    def rollback(self, name: str, version: int) -> Module:
+        """Put another version of a module into service, with the records that it holds.
+
+        This and all other processes answer from it at once. What only the other version held is
+        left to rag, and so is what says something else by now; `consolidate` trains it again.
+
+        Args:
+            name: The module.
+            version: One of its `Module.versions`; the active one changes nothing.
+
+        Returns:
+            The module as it is in service now.
+
+        Raises:
+            ModuleNotFoundInMemoryError: If there is no such module, or it has no such version.
+            UnsupportedOperationError: Without the "lora" backend.
+        """
+        self._parts.need_lora("rollback()")
+        return self._parts.ledger.modules.activate(name, version)
+
+    def retrain(self, names: str | Sequence[str] | None = None) -> ConsolidationReport:
+        """Train modules again from the ledger: the same records, specification and seed.
+
+        Where no record was updated since, the same kind of machine gives the same weights to
+        the last byte. The version that is there stays then, with a fresh file, and the report
+        says that it is unchanged; otherwise the module gets its next version.
+
+        Args:
+            names: One module or several; None for all, those included that are out of service
+                because their file was lost or damaged.
+
+        Raises:
+            ModuleNotFoundInMemoryError: If a module is unknown; nothing is trained then.
+            UnsupportedOperationError: Without the "lora" backend.
+            BusyError: If another process is consolidating this memory.
+            TrainingError: If training diverges; modules that are done stay.
+        """
+        chosen = [names] if isinstance(names, str) else names
+        return self._parts.consolidator.retrain(self._parts.need_lora("retrain()"), chosen)
