@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -108,29 +109,43 @@ class ConsolidationReport:
         return "\n".join(lines + last)
 
 
+STANDS_OUT = 1.5  # nats, about 4.5 times; docs/decisions/0005-capacity.md
+
+
 @dataclass(frozen=True)
 class Exposure:
     """How far a forgotten answer stands out in the weights that were trained anew.
 
-    It is asked for together with canaries: invented answers of the same shape, never trained.
+    It is asked for together with canaries: invented answers of the same shape, never trained,
+    half of them near misses. What is compared is the *lift*: by how much the module makes an
+    answer more probable than the base model does, in nats, mean over the wordings asked.
 
     Attributes:
         record_id: The forgotten record.
         module: Name and version of the module that was asked.
-        bits: Exposure, ``-log2`` of the share of canaries that would lie as high; about 1 where
-            the answer is one of many, dozens where the weights remember it.
         rank: Place of the answer among the canaries; 1 is the highest.
         of: How many answers competed, the forgotten one included.
-        lift: By how much the module makes the answer more probable than the base model does,
-            in nats.
+        lift: Of the forgotten answer.
+        ahead: By how much that is above the highest lift of a canary; negative where one of
+            them is higher.
     """
 
     record_id: str
     module: str
-    bits: float
     rank: int
     of: int
     lift: float
+    ahead: float
+
+    @property
+    def stands_out(self) -> bool:
+        """Whether the weights know the answer better than what they never saw."""
+        return self.ahead >= STANDS_OUT
+
+    @property
+    def bits(self) -> float:
+        """Exposure after Carlini et al. 2019: ``log2(of) - log2(rank)``."""
+        return math.log2(self.of / self.rank)
 
 
 @dataclass(frozen=True)
@@ -146,6 +161,8 @@ class Receipt:
         demoted: Ids of other records that no module holds any more.
         files: Adapter and index files that were destroyed or rewritten.
         checks: What was checked afterwards, each with its outcome.
+        exposure: How far forgotten answers stand out in the modules that were retrained, for a
+            sample of them; empty if none was, as then no weights are left to be asked.
     """
 
     records: tuple[str, ...]
@@ -156,6 +173,7 @@ class Receipt:
     demoted: tuple[str, ...]
     files: tuple[str, ...]
     checks: Mapping[str, bool]
+    exposure: tuple[Exposure, ...] = ()
 
     def __str__(self) -> str:
         def some(ids: tuple[str, ...]) -> str:
@@ -172,6 +190,12 @@ class Receipt:
         lines += [
             f"checked: {what:<34} {'yes' if ok else 'NO'}" for what, ok in self.checks.items()
         ]
+        if self.exposure:
+            most = max(self.exposure, key=lambda one: one.ahead)
+            lines.append(
+                f"weights asked for   {len(self.exposure)} forgotten answers; the most exposed: "
+                f"rank {most.rank} of {most.of}, {most.ahead:+.1f} nats from the best canary"
+            )
         return "\n".join(lines)
 
 

@@ -5,18 +5,24 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from memkit.errors import InvalidInputError, MemkitError, RecordNotFoundError
 from memkit.forget import Erased, erase
 from memkit.ledger import NewPassage
 from memkit.ledger.turns import check_turn
-from memkit.outcomes import ModuleReport, Receipt
+from memkit.outcomes import Exposure, ModuleReport, Receipt
 from memkit.traces import remains
 from memkit.types import Draft, Metadata, Record, Role, Scope, Turn
 from memkit.validate import validate_draft
 from memkit.wiring import Parts
 
+if TYPE_CHECKING:
+    from memkit.lora.canaries import Probe
+
 logger = logging.getLogger("memkit")
+
+UNKNOWN = "weights know it no better than what they never saw"  # a check of the receipt
 
 # What is indexed for a draft; None if the memory knows it already.
 Prepared = Sequence[Sequence[NewPassage] | None]
@@ -155,6 +161,7 @@ def forget(
 ) -> Receipt:
     """Erase the selected records, retrain what is left of their modules, check, and report."""
     selected = _select(parts, ids, scope, where)
+    probes = _probes(parts, selected) if retrain else []
     erased = erase(
         parts.ledger,
         selected,
@@ -164,6 +171,7 @@ def forget(
     )
     parts.drop_caches()
     trained = _retrain(parts, erased) if retrain and parts.lora is not None else []
+    exposure = _exposure(parts, probes, trained)
     held = {id for module in trained for id in module.held}
     back = {module.name for module in trained if module.held}
     return Receipt(
@@ -174,7 +182,8 @@ def forget(
         dropped=tuple(name for name in erased.modules if name not in back),
         demoted=tuple(id for others in erased.modules.values() for id in others if id not in held),
         files=erased.files,
-        checks=_checks(parts, erased),
+        checks=_checks(parts, erased, exposure),
+        exposure=exposure,
     )
 
 
@@ -214,14 +223,50 @@ def _retrain(parts: Parts, erased: Erased) -> list[ModuleReport]:
     return reports
 
 
-def _checks(parts: Parts, erased: Erased) -> dict[str, bool]:
+def _probes(parts: Parts, ids: Sequence[str]) -> list[Probe]:
+    """What to ask the weights once the records are gone; kept in memory only."""
+    if parts.lora is None:
+        return []
+    from memkit.lora.canaries import probes
+
+    try:
+        return probes(parts.lora, parts.consolidator.recipe.synthesizer, ids)
+    except MemkitError as exc:  # no reason to keep what is to be forgotten
+        logger.warning("the weights will not be asked for what is forgotten: %s", exc)
+        return []
+
+
+def _exposure(
+    parts: Parts, probes: Sequence[Probe], trained: Sequence[ModuleReport]
+) -> tuple[Exposure, ...]:
+    """How far the forgotten answers stand out in the modules that were trained anew."""
+    if not probes or not trained:
+        return ()
+    from memkit.lora.canaries import ask
+
+    lora = parts.need_lora("forget()")
+    found = []
+    for module in trained:
+        for probe in probes:
+            if module.held and module.name in probe.modules:
+                try:
+                    found.append(ask(lora, probe, module.name))
+                except MemkitError as exc:  # the module may be gone again
+                    logger.warning("module %s cannot be asked: %s", module.name, exc)
+    return tuple(one for one in found if one is not None)
+
+
+def _checks(parts: Parts, erased: Erased, exposure: Sequence[Exposure]) -> dict[str, bool]:
     """Look for what was erased in every place where it could be."""
     ledger, gone = parts.ledger, set(erased.records)
     found = remains(ledger.directory, erased.samples)
     # Others may rightly keep the same words, such as another tenant.
     left = [text for text in found if not ledger.records.has_text(text)]
-    return {
+    checks = {
         "no record or version is left": not ledger.records.existing(gone),
         "no adapter was trained on them": not ledger.modules.holding(list(gone)),
         "no file holds their texts": not left,
     }
+    if exposure:
+        checks[UNKNOWN] = not any(one.stands_out for one in exposure)
+    return checks

@@ -5,10 +5,14 @@ the same shape that nobody ever trained. What counts is how much more probable t
 each of them than the base model does. An answer that the weights remember stands far above the
 canaries; one that they never saw lies among them.
 
+Rank alone would raise a false alarm for every 32nd answer, and a canary that looks like a fact
+that the module does hold would be no fair rival. So half of the canaries are near misses of the
+answer, and it has to be ahead of the best of them all by a margin. Weights that remember an
+answer give its near misses little.
+
 Source:
-    Carlini et al. 2019, "The Secret Sharer" (arXiv 1802.08232), section 4: exposure, and its
-    estimate from a distribution fitted to a sample of canaries. They fit a skew normal to
-    perplexities; here it is a normal, to lifts over the base model.
+    Canaries and exposure: Carlini et al. 2019, "The Secret Sharer" (arXiv 1802.08232), section
+    4. Near misses and the margin: own design (docs/decisions/0005-capacity.md).
 """
 
 from __future__ import annotations
@@ -17,9 +21,9 @@ import math
 import re
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
-from statistics import fmean, pstdev
+from statistics import fmean
 
 from memkit.lora.lora import LoraBackend
 from memkit.lora.scoring import Ids, Mix, answer_states, log_probabilities, no_adapters
@@ -33,9 +37,6 @@ CANARIES = 31
 FEWEST = 5  # canaries; from fewer nothing can be concluded
 ANSWERS = 8  # of the forgotten records that are asked about, however many there are
 WORDINGS = 3  # of each question
-STANDS_OUT = 10.0  # bits of exposure: one canary in a thousand would lie as high
-MOST_BITS = 99.0  # where the normal's tail is too thin for floating point
-_SAME = 0.5  # nats; canaries that differ by less do not tell what is far
 
 _VOWELS = "aeiou"
 _CONSONANTS = "bdfgklmnprstv"
@@ -89,7 +90,8 @@ def probes(backend: LoraBackend, synthesizer: Synthesizer, ids: Sequence[str]) -
         modules = tuple(dict.fromkeys(holding[record.id]))
         others = {id for name in modules for id in ledger.modules.members(name)} - set(ids)
         known = _words_of(ledger.records.get(ledger.records.existing(sorted(others))))
-        found += _probes_of(record, synthesizer.examples([record]), known, modules)
+        texts = _versions(backend, record)
+        found += _probes_of(record, synthesizer.examples(texts), known, modules)
     return found[:: math.ceil(len(found) / ANSWERS) or 1]
 
 
@@ -110,6 +112,13 @@ def _probes_of(
         for answer, (trained, held_out) in asked.items()
         if trained
     ]
+
+
+def _versions(backend: LoraBackend, record: Record) -> list[Record]:
+    """A record as it is and as it was: the weights may hold any of its texts."""
+    history = backend.ledger.records.history(record.id)
+    older = (replace(record, text=v.text, question=v.question, answer=v.answer) for v in history)
+    return [record, *older]
 
 
 def _words_of(records: Sequence[Record]) -> set[str]:
@@ -141,10 +150,10 @@ def ask(backend: LoraBackend, probe: Probe, module: str) -> Exposure | None:
     return Exposure(
         record_id=probe.record_id,
         module=f"{module} v{backend.ledger.modules.get(module).version}",
-        bits=exposure(mean[0], mean[1:]),
         rank=1 + sum(lift >= mean[0] for lift in mean[1:]),
         of=len(mean),
         lift=mean[0],
+        ahead=mean[0] - max(mean[1:]),
     )
 
 
@@ -159,19 +168,8 @@ def _lifts(base: BaseModel, prompt: Prompt, answers: Sequence[Ids], mix: Mix) ->
     return [inside - outside for inside, outside in pairs]
 
 
-def exposure(lift: float, canary_lifts: Sequence[float]) -> float:
-    """Bits of surprise to find a canary as high as this: ``-log2 P(canary >= lift)``.
-
-    P is the tail of a normal distribution fitted to the canaries. 1 bit is their middle.
-    """
-    spread = max(pstdev(canary_lifts), _SAME)
-    z = (lift - fmean(canary_lifts)) / spread
-    tail = 0.5 * math.erfc(z / math.sqrt(2.0))
-    return min(-math.log2(tail), MOST_BITS) if tail > 0.0 else MOST_BITS
-
-
 def canaries(answer: str, known: Collection[str], count: int) -> list[str]:
-    """Invent answers of the same shape; deterministic.
+    """Invent answers of the same shape, every other one a near miss; deterministic.
 
     Figures become other figures, words other words: of the same kind, for months, directions
     and the like, otherwise invented ones, vowel for vowel and consonant for consonant. Words
@@ -195,13 +193,23 @@ def canaries(answer: str, known: Collection[str], count: int) -> list[str]:
         return []
     random = Random(answer)  # noqa: S311 (no secret)
     found: dict[str, None] = {}
-    for _ in range(20 * count):  # short answers repeat themselves
-        rival = "".join(_other(p, random) if i in varied else p for i, p in enumerate(pieces))
+    for draw in range(20 * count):  # short answers repeat themselves
+        changed = {random.choice(sorted(varied))} if draw % 2 else varied
+        other = _near if draw % 2 else _other
+        rival = "".join(other(p, random) if i in changed else p for i, p in enumerate(pieces))
         if rival != answer:
             found[rival] = None
         if len(found) == count:
             break
     return list(found)
+
+
+def _near(word: str, random: Random) -> str:
+    """Another word of its kind, or the same word with one character changed."""
+    if any(word.lower() in kind for kind in _KINDS):
+        return _other(word, random)
+    place = random.randrange(len(word))
+    return word[:place] + _other_letter(word[place], random) + word[place + 1 :]
 
 
 def _other(word: str, random: Random) -> str:

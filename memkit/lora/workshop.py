@@ -87,7 +87,8 @@ class Workshop:
         examples = canonical(fitting(self._backend.base, self.recipe.synthesizer.examples(records)))
         scopes = {record.id: record.scope for record in records}
         asked = [Query(e.question, scope=scopes[e.record_id or ""]) for e in examples]
-        routes = self._backend.router.route(asked, pending=dict.fromkeys(scopes, _NEXT))
+        coming = {example.record_id or "": _NEXT for example in examples}
+        routes = self._backend.router.route(asked, pending=coming)
         lost = {
             e.record_id for e, r in zip(examples, routes, strict=True) if _NEXT not in r.weights
         }

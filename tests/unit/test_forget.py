@@ -53,6 +53,7 @@ def test_the_weights_are_trained_anew_without_it(trained, directory):
         "no record or version is left": True,
         "no adapter was trained on them": True,
         "no file holds their texts": True,
+        "weights know it no better than what they never saw": True,
     }
     for line in ("forgotten records   Nora", "modules retrained   m0001 v2", "texts          yes"):
         assert line in str(receipt)
