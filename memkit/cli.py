@@ -53,9 +53,22 @@ def _parser() -> argparse.ArgumentParser:
 
     evaluate = commands.add_parser("eval", parents=[common], help="measure what the docs quote")
     evaluate.set_defaults(command=_eval)
-    evaluate.add_argument("subject", choices=("routing", "training"))
+    evaluate.add_argument("subject", choices=("forgetting", "routing", "training"))
     evaluate.add_argument("--seeds", type=int, default=3, help="how many companies (default: 3)")
     evaluate.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
+
+    bench = commands.add_parser("bench", help="measure the engine")
+    subjects = bench.add_subparsers(title="subjects", required=True, metavar="SUBJECT")
+    measured = argparse.ArgumentParser(add_help=False, parents=[common])
+    measured.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
+
+    capacity = subjects.add_parser(
+        "capacity", parents=[measured], help="how much an adapter holds; goes on where it was"
+    )
+    capacity.set_defaults(command=_bench_capacity)
+    capacity.add_argument("--ranks", type=_numbers, metavar="R,R", help="ranks to try")
+    capacity.add_argument("--loads", type=_numbers, metavar="N,N", help="numbers of facts to try")
+    capacity.add_argument("--base", metavar="MODEL", help="folder or hub id of a base model")
 
     stats = commands.add_parser("stats", parents=[on_memory], help="count what it holds")
     stats.set_defaults(command=_stats)
@@ -85,11 +98,29 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 
 def _eval(arguments: argparse.Namespace) -> int:
-    from memkit.evals import routing, training
+    from memkit.evals import forgetting, routing, training
 
-    if arguments.subject == "routing":
-        return routing.main(seeds=arguments.seeds, json_path=arguments.json)
-    return training.main(seeds=arguments.seeds, json_path=arguments.json)
+    mains = {"forgetting": forgetting.main, "routing": routing.main, "training": training.main}
+    return mains[arguments.subject](seeds=arguments.seeds, json_path=arguments.json)
+
+
+def _bench_capacity(arguments: argparse.Namespace) -> int:
+    from memkit.bench import capacity
+
+    return capacity.main(
+        ranks=arguments.ranks or capacity.RANKS,
+        loads=arguments.loads or capacity.LOADS,
+        base=arguments.base,
+        json_path=arguments.json,
+    )
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    """Whole numbers above 0, separated by commas."""
+    numbers = tuple(int(part) for part in text.split(","))
+    if min(numbers) < 1:
+        raise ValueError(text)
+    return numbers
 
 
 def _stats(arguments: argparse.Namespace) -> int:

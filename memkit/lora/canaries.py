@@ -29,7 +29,7 @@ from memkit.lora.lora import LoraBackend
 from memkit.lora.scoring import Ids, Mix, answer_states, log_probabilities, no_adapters
 from memkit.models.base import BaseModel
 from memkit.outcomes import Exposure
-from memkit.protocols import Example, Prompt, Synthesizer
+from memkit.protocols import Prompt, Synthesizer
 from memkit.types import Record, Route
 from memkit.words import STOP_WORDS, content_words
 
@@ -82,24 +82,45 @@ def probes(backend: LoraBackend, synthesizer: Synthesizer, ids: Sequence[str]) -
         ids: The records; they still exist.
     """
     ledger = backend.ledger
-    holding = {id: [m.name for m in ledger.modules.holding([id])] for id in ids}
-    held = [id for id in ids if holding[id]]
+    gone = set(ids)
+    holding: dict[str, list[str]] = {}  # record id -> modules
+    for module in ledger.modules.holding(ids):
+        if module.active:  # the others go without being trained anew
+            for id in gone.intersection(ledger.modules.members(module.name)):
+                holding.setdefault(id, []).append(module.name)
+    held = [id for id in ids if id in holding]
     some = held[:: math.ceil(len(held) / ANSWERS) or 1]
-    found = []
-    for record in ledger.records.get(some):
-        modules = tuple(dict.fromkeys(holding[record.id]))
-        others = {id for name in modules for id in ledger.modules.members(name)} - set(ids)
-        known = _words_of(ledger.records.get(ledger.records.existing(sorted(others))))
-        texts = _versions(backend, record)
-        found += _probes_of(record, synthesizer.examples(texts), known, modules)
+    found = [
+        probe
+        for record in ledger.records.get(some)
+        for probe in probes_of(backend, synthesizer, record, holding[record.id], gone)
+    ]
     return found[:: math.ceil(len(found) / ANSWERS) or 1]
 
 
-def _probes_of(
-    record: Record, examples: Sequence[Example], known: set[str], modules: tuple[str, ...]
+def probes_of(
+    backend: LoraBackend,
+    synthesizer: Synthesizer,
+    record: Record,
+    modules: Sequence[str],
+    gone: Collection[str],
 ) -> list[Probe]:
+    """The answers of one record, as it is and as it was: weights may hold any of its texts.
+
+    Args:
+        backend: Knows what else the modules hold.
+        synthesizer: Made the training examples.
+        record: It still exists.
+        modules: What to ask.
+        gone: Ids of all records that are forgotten with it.
+    """
+    ledger = backend.ledger
+    others = {id for name in modules for id in ledger.modules.members(name)} - {*gone, record.id}
+    known = _words_of(ledger.records.get(ledger.records.existing(sorted(others))))
+    history = ledger.records.history(record.id)
+    older = [replace(record, text=v.text, question=v.question, answer=v.answer) for v in history]
     asked: dict[str, tuple[list[str], list[str]]] = {}
-    for example in examples:
+    for example in synthesizer.examples([record, *older]):
         asked.setdefault(example.answer, ([], []))[example.held_out].append(example.question)
     return [
         Probe(
@@ -107,18 +128,11 @@ def _probes_of(
             (*trained[:1], *held_out[: WORDINGS - 1]),
             answer,
             frozenset(known | {word.lower() for word in content_words(trained[0])}),
-            modules,
+            tuple(modules),
         )
         for answer, (trained, held_out) in asked.items()
         if trained
     ]
-
-
-def _versions(backend: LoraBackend, record: Record) -> list[Record]:
-    """A record as it is and as it was: the weights may hold any of its texts."""
-    history = backend.ledger.records.history(record.id)
-    older = (replace(record, text=v.text, question=v.question, answer=v.answer) for v in history)
-    return [record, *older]
 
 
 def _words_of(records: Sequence[Record]) -> set[str]:

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from memkit import cli
 from memkit.bench import capacity
 from memkit.demo.company import Company
 from memkit.lora.laws import load_points, points_file
@@ -59,3 +60,22 @@ def test_the_command_prints_the_law_and_writes_it(tiny, tmp_path, monkeypatch, c
 )
 def test_of_many_facts_a_sample_is_asked(facts, asked):
     assert capacity._spread(facts) == asked
+
+
+def test_the_command_line_says_what_to_measure(monkeypatch, tmp_path, capsys):
+    asked = []
+    monkeypatch.setattr(capacity, "main", lambda **options: asked.append(options) or 0)
+
+    assert cli.main(["bench", "capacity"]) == 0
+    given = ["--ranks", "2,8", "--loads", "64", "--base", "x/y", "--json", str(tmp_path / "f")]
+    assert cli.main(["bench", "capacity", *given]) == 0
+
+    defaults = {"ranks": capacity.RANKS, "loads": capacity.LOADS, "base": None, "json_path": None}
+    assert asked[0] == defaults
+    assert asked[1] == {
+        "ranks": (2, 8), "loads": (64,), "base": "x/y", "json_path": tmp_path / "f",
+    }  # fmt: skip
+    for wrong in ("0", "1,x", ""):
+        with pytest.raises(SystemExit):
+            cli.main(["bench", "capacity", "--ranks", wrong])
+    assert "--ranks" in capsys.readouterr().err
