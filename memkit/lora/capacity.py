@@ -23,7 +23,7 @@ from memkit.types import Record
 # has to be retrained when one of them is forgotten (docs/decisions/0001-training-defaults.md).
 RECORDS_PER_MODULE = 16
 RECALL = 0.9  # of held-out wordings: what a full adapter is to recall
-SAFETY = 0.5  # of a full adapter's load: facts differ, and so do seeds
+SAFETY = 0.5  # of what fills an adapter: facts differ, and so do seeds
 _RIDGE = 1e-2  # keeps the fit finite where recall falls from all to nothing between two loads
 _STEPS = 100  # Newton's, far more than it takes
 
@@ -71,7 +71,14 @@ class Law:
 
     def tokens(self, rank: int) -> float:
         """Answer tokens that an adapter of this rank holds at a recall of `RECALL`."""
-        return min(self.scale * math.pow(rank, self.exponent), float(self.most))
+        return min(self._full(rank), float(self.most))
+
+    def room(self, rank: int) -> float:
+        """Answer tokens to give to an adapter of this rank: half of what would fill it."""
+        return min(SAFETY * self._full(rank), float(self.most))
+
+    def _full(self, rank: int) -> float:
+        return self.scale * math.pow(rank, self.exponent)
 
 
 def fit(points: Sequence[Point]) -> Law:

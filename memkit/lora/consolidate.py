@@ -17,7 +17,7 @@ from tqdm import tqdm
 from memkit.forget import sweep_orphans
 from memkit.ledger.locks import adapters_lock
 from memkit.lora.agenda import Job, agenda, repetition, waiting
-from memkit.lora.capacity import SAFETY, Limits, Part, plan
+from memkit.lora.capacity import Limits, Part, plan
 from memkit.lora.laws import law_for
 from memkit.lora.lessons import adapted_share, answer_tokens
 from memkit.lora.lora import LoraBackend
@@ -153,13 +153,13 @@ class Consolidator:
             return []
         recipe = self.recipe
         law = law_for(backend.base)
-        share = SAFETY * adapted_share(backend.layers, recipe.lora)
+        share = adapted_share(backend.layers, recipe.lora)
         tokens = answer_tokens(backend.base, recipe.synthesizer.examples(records))
         limits = Limits(
             recipe.records_per_module,
             recipe.lora.rank,
             recipe.max_rank,
-            room=lambda rank: share * law.tokens(rank),
+            room=lambda rank: share * law.room(rank),
         )
         return plan(records, tokens, limits)
 

@@ -160,6 +160,11 @@ def test_where_everything_is_recalled_the_largest_load_is_all_that_is_known():
 def test_nothing_is_said_beyond_the_largest_load():
     assert Law(scale=100.0, exponent=1.0, most=300).tokens(2) == 200.0
     assert Law(scale=100.0, exponent=1.0, most=300).tokens(8) == 300.0
+    assert Law(scale=100.0, exponent=1.0, most=300).room(8) == 300.0
+
+
+def test_an_adapter_is_filled_by_half():
+    assert Law(scale=100.0, exponent=1.0, most=900).room(4) == 200.0
 
 
 def test_a_sharp_fall_between_two_loads_is_no_trouble():
