@@ -17,7 +17,7 @@ class Job:
 
     Attributes:
         records: In the order of training.
-        name: The module of which the first becomes the next version; None for a new one.
+        name: The module whose next version they become, or most of them; None for a new one.
         manifest: Of the version that is to be repeated: one module, trained as that was. None
             to train as the recipe says.
     """

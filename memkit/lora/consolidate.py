@@ -139,8 +139,11 @@ class Consolidator:
         for job in jobs:
             if job.manifest is None:
                 parts = self._plan(backend, job.records)
-                names = [job.name, *[None] * len(parts)]
-                tasks += [_Task(own, *pair, False) for pair in zip(parts, names, strict=False)]
+                named = max(parts, key=lambda part: len(part.records), default=None)
+                tasks += [
+                    _Task(own, part, job.name if part is named else None, repeated=False)
+                    for part in parts
+                ]
             else:
                 shop = Workshop(backend, self.recipe.like(job.manifest), self._trainers)
                 attempt = job.manifest.get("attempt", 1)

@@ -62,6 +62,28 @@ time.sleep(60)
 """
 )
 
+# Two modules share twelve records; their versions are made, exchanged and lost.
+MODULES = (
+    START
+    + """
+records = ledger.records.add([Draft(text=f"fact {n}") for n in range(12)])
+for n in range(10**9):
+    module = "ab"[n % 2]
+    held = records[n % 5 : n % 5 + 6]
+    made = ledger.modules.commit(
+        module, {}, {}, file=f"adapters/{name}-{n}", digest=str(n % 7), size=1, members=held,
+        held={record.id: 0.5 for record in held[: 3 + n % 4]},
+    )
+    ledger.modules.activate(module, made.versions[0])
+    if n % 5 == 4:
+        ledger.modules.lose(ledger.modules.file(module).path)
+    if n % 3 == 2:
+        ledger.records.update(records[n % 12].id, text=f"fact {n % 12} {n % 2}", question=None,
+                              answer=None, metadata={})
+    print(n, flush=True)
+"""
+)
+
 
 def start(script, directory, name="a"):
     return subprocess.Popen(
@@ -129,6 +151,36 @@ def test_a_kill_while_a_memory_is_made_leaves_a_memory(tmp_path):
         check(ledger)
         ledger.records.add([Draft(text="works")])
         ledger.close()
+
+
+# Placements of records that the active version of their module does not hold.
+MISPLACED = """
+    SELECT * FROM placements
+    JOIN records ON records.rowid = placements.record
+    JOIN modules ON name = placements.module
+    LEFT JOIN members
+        ON members.module = name AND members.version = active AND members.record = records.id
+    WHERE recall IS NULL OR placements.content_hash NOT IN ('', members.content_hash)
+"""
+
+
+def test_pointer_and_placements_agree_after_a_kill(tmp_path):
+    rng = random.Random(22)
+    placed = 0
+    for round in range(8):
+        assert kill_after(start(MODULES, tmp_path / "m", f"{round}"), rng.uniform(0, 0.15))
+        ledger = Ledger.open(tmp_path / "m", create=False)
+        check(ledger)
+        assert ledger._database.rows(MISPLACED) == []
+        for module in ledger.modules.active():
+            assert module.version in module.versions
+            assert len(module.versions) <= 3
+            placed += len(module.records)
+        named = [file.path for file in ledger.modules.files()]
+        assert len(named) == len(set(named))
+        assert not set(named) & set(ledger.erasures.pending())
+        ledger.close()
+    assert placed
 
 
 def contents(directory: Path) -> bytes:

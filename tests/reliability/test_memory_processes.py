@@ -42,6 +42,12 @@ memory.close()
 """
 )
 
+# The same with adapters.
+ANSWER = OBEY.replace(
+    'backends=("buffer", "rag"), embedder=HashingEmbedder(),\n                 count_tokens=len',
+    "base_model=tiny_llama(), embedder=HashingEmbedder()",
+).replace("import HashingEmbedder", "import HashingEmbedder, tiny_llama")
+
 HOLD = (
     START
     + """
@@ -168,6 +174,23 @@ def test_what_is_in_the_weights_of_one_process_is_forgotten_by_another(trained, 
     assert not after.route
     assert after.text != "4471"
     assert trained.ask("What is the badge number of Lena?", budget=0).text == "3141"
+
+
+def test_another_version_answers_in_all_processes_at_once(trained, start, tmp_path):
+    question = "What is the badge number of Nora?"
+    trained.update("Nora", "The badge number of Nora is 7777.", answer="7777")
+    trained.consolidate()
+    other = start(ANSWER, tmp_path / "trained.mem")
+    assert other.read() == "ready"
+    asked = f"memory.ask({question!r}, budget=0)"
+    assert other.ask(f"{asked}.text") == "7777"
+    trained.rollback("m0001", 1)
+    assert other.ask(f"bool({asked}.route)") == "False"
+    assert other.ask("[m.version for m in memory.modules()]") == "[1, 1]"
+    assert other.ask("memory.ask('What is the badge number of Emil?', budget=0).text") == "1234"
+    assert other.ask("memory.rollback('m0001', 2).version") == "2"
+    assert trained.ask(question, budget=0).text == "7777"
+    assert other.ask("memory.rollback('m0001', 9)") == "ModuleNotFoundInMemoryError"
 
 
 def test_many_writers_lose_nothing(tmp_path, start, open_memory):
