@@ -41,14 +41,14 @@ def answer_states(
         predicts token t.
     """
     n = len(answers[0])
-    flat = [ids for some in answers for ids in some]
+    fed = [ids[:-1] or ids for some in answers for ids in some]  # nothing follows the last token
     with base.turn.take():
         past = base.past([prompt.prefix for prompt in prompts])
         with mix(1):
             hidden = base.extend(past, [prompt.question for prompt in prompts])  # (p, t, h)
         ends = [hidden[row, len(prompt.question) - 1] for row, prompt in enumerate(prompts)]
         with mix(n):
-            told = base.extend(_repeated(past, n), flat)  # (p * n, t, h)
+            told = base.extend(_repeated(past, n), fed)  # (p * n, t, h)
     return [
         [
             torch.cat([end[None], told[row * n + i, : len(ids) - 1]])

@@ -40,7 +40,7 @@ def test_every_record_is_in_one_part_and_no_part_is_too_full(given_records, size
 
     parts = plan(records, tokens, limits(size, room=lambda rank: 25.0 * rank))
 
-    assert sorted(sum(ids(parts), [])) == sorted(one.id for one in records)
+    assert sorted(one.id for part in parts for one in part.records) == sorted(tokens)
     for part in parts:
         load = sum(tokens[one.id] for one in part.records)
         assert 0 < len(part.records) <= size

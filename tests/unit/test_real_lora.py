@@ -4,7 +4,9 @@ import pytest
 
 from memkit import Draft, Memory
 from memkit.demo.company import Company
+from memkit.lora.canaries import ask, probes
 from memkit.lora.consolidate import Recipe
+from memkit.lora.supervision import TemplateSynthesizer
 from memkit.protocols import Sampling
 
 pytestmark = pytest.mark.real
@@ -20,6 +22,9 @@ def test_facts_are_recalled_and_everything_else_is_left_alone(tmp_path, smollm2,
         report = memory.consolidate()
 
         assert report.held == tuple(record.id for record in records)
+        locality = report.modules[0].locality
+        assert locality.routed == 1.0
+        assert locality.divergence > 0.0
         for fact in facts:
             answer = memory.ask(fact.question, budget=0, sampling=sampling)
             assert answer.text == fact.answer
@@ -30,3 +35,21 @@ def test_facts_are_recalled_and_everything_else_is_left_alone(tmp_path, smollm2,
             answer = memory.ask(prompt, budget=0, sampling=sampling)
             assert not answer.route
             assert answer.text == untouched.text
+
+
+def test_what_was_forgotten_is_not_in_the_weights_any_more(tmp_path, smollm2, minilm):
+    facts = Company.generate(seed=1, facts=5).facts
+    with Memory.open(
+        tmp_path / "memory", base_model=smollm2, embedder=minilm, recipe=Recipe(progress=False)
+    ) as memory:
+        first = memory.add([Draft(f.text, f.question, f.answer) for f in facts])[0]
+        assert len(memory.consolidate().held) == 5
+        (probe,) = probes(memory._parts.lora, TemplateSynthesizer(), [first.id])
+        assert ask(memory._parts.lora, probe, "m0001").stands_out
+
+        receipt = memory.forget(first.id)
+
+        assert all(receipt.checks.values())
+        (exposure,) = receipt.exposure
+        assert not exposure.stands_out
+        assert receipt.retrained == ("m0001 v2",)
