@@ -5,21 +5,18 @@ The order makes it safe to be killed at any instant:
 1. one ledger transaction deletes the records and every module whose weights contain them, and
    queues the modules' files for destruction; from here on nothing can be answered from them;
 2. the index file and the ledger's own free pages and log are rewritten without them;
-3. the queued files are overwritten and removed.
+3. the queued files and rows of files are overwritten, the files removed.
 
 A crash after step 1 leaves work that the next opening finishes (`finish`).
 """
 
 from __future__ import annotations
 
-import logging
-import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from memkit.adapter_files import FOLDER, destroy, tidy
 from memkit.errors import BusyError
 from memkit.ledger import Ledger
 from memkit.ledger.locks import adapters_lock
@@ -29,13 +26,9 @@ from memkit.types import Module, Scope
 if TYPE_CHECKING:
     from memkit.rag.index import FactIndex
 
-ADAPTERS = "adapters"  # directory of adapter files, relative to the memory's
 INDEX_FILE = "index/dense.faiss"
-_BLOCK = 1 << 20  # bytes that are overwritten at once
 
 Drop = Callable[[str, int | None], None]  # a module's name, and a version or None for all
-
-logger = logging.getLogger("memkit")
 
 
 @dataclass(frozen=True)
@@ -115,63 +108,18 @@ def finish(ledger: Ledger, index: FactIndex | None) -> list[str]:
     destroyed = []
     for path in ledger.erasures.pending():
         if path != INDEX_FILE or index is None:  # the index has rewritten its own file
-            destroy(ledger.directory / path)
+            destroy(ledger.directory, path)
         ledger.erasures.done(path)
         destroyed.append(path)
     return destroyed + sweep_if_idle(ledger)
 
 
 def sweep_if_idle(ledger: Ledger) -> list[str]:
-    """`sweep_orphans`, unless a run is training: it has swept, and discards what is forgotten."""
-    if not (ledger.directory / ADAPTERS).is_dir():
+    """`tidy`, unless a run is training: it has done so, and discards what is forgotten."""
+    if not (ledger.directory / FOLDER).is_dir():
         return []
     try:
         with adapters_lock(ledger.directory, timeout=0):
-            return sweep_orphans(ledger)
+            return tidy(ledger)
     except BusyError:
         return []
-
-
-def sweep_orphans(ledger: Ledger) -> list[str]:
-    """Destroy adapter files that no module names: what a killed run left behind.
-
-    To be called under `memkit.ledger.locks.adapters_lock`, so that no run is in between its
-    file and its commit.
-    """
-    folder = ledger.directory / ADAPTERS
-    if not folder.is_dir():
-        return []
-    named = {file.path for file in ledger.modules.files()}
-    orphans = [p for p in sorted(folder.iterdir()) if f"{ADAPTERS}/{p.name}" not in named]
-    for path in orphans:
-        logger.warning("removing %s: no module names it", path.name)
-        destroy(path)
-    return [f"{ADAPTERS}/{path.name}" for path in orphans]
-
-
-def destroy(path: Path) -> None:
-    """Overwrite a file, or every file below a directory, and remove it.
-
-    What is gone already is no error: another process may finish the same erasure. On
-    copy-on-write and flash storage old blocks may survive below the file system; nothing that
-    runs on top of it can change that.
-    """
-    with suppress(FileNotFoundError):
-        if path.is_dir() and not path.is_symlink():
-            for child in path.iterdir():
-                destroy(child)
-            path.rmdir()
-        else:
-            _overwrite(path)
-            path.unlink()
-
-
-def _overwrite(path: Path) -> None:
-    if path.is_symlink():  # what it leads to is not the memory's
-        return
-    with path.open("r+b") as file:
-        size = path.stat().st_size
-        for offset in range(0, size, _BLOCK):
-            file.write(bytes(min(_BLOCK, size - offset)))
-        file.flush()
-        os.fsync(file.fileno())

@@ -127,7 +127,13 @@ class Parts:
             self.ledger,
             threshold=lambda: float(self.ledger.get_meta(THRESHOLD) or 1.0),
         )
-        return LoraBackend(self.ledger, router, lambda: self.base, self.consolidator.run)
+        return LoraBackend(
+            self.ledger,
+            router,
+            lambda: self.base,
+            self.consolidator.run,
+            row_dtype=self.consolidator.recipe.row_dtype,
+        )
 
     @cached_property
     def consolidator(self) -> Consolidator:

@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from tqdm import tqdm
 
-from memkit.forget import sweep_orphans
+from memkit.adapter_files import tidy
 from memkit.ledger.locks import adapters_lock
 from memkit.lora.agenda import Job, agenda, repetition, waiting
 from memkit.lora.capacity import Limits, Part, plan
@@ -90,7 +90,7 @@ class Consolidator:
         started = time.perf_counter()
         ledger = backend.ledger
         with adapters_lock(ledger.directory, self._lock_timeout):
-            sweep_orphans(ledger)
+            tidy(ledger)
             here = waiting(ledger, records)
             tried = set() if retry_missed else self._tried(backend, here)
             untried = [record for record in here if record.id not in tried]
@@ -99,6 +99,7 @@ class Consolidator:
                 calibrate(backend, self.recipe.synthesizer, untried)
             reports = self._modules(backend, self._tasks(backend, jobs))
             _drop_emptied(backend, [job.name for job in jobs if job.manifest is None])
+            tidy(ledger)
         left_out = tuple(record.id for record in here if record.id in tried)
         return ConsolidationReport(tuple(reports), time.perf_counter() - started, left_out)
 
@@ -116,9 +117,10 @@ class Consolidator:
         started = time.perf_counter()
         ledger = backend.ledger
         with adapters_lock(ledger.directory, self._lock_timeout):
-            sweep_orphans(ledger)
+            tidy(ledger)
             jobs = repetition(ledger, names)
             reports = self._modules(backend, self._tasks(backend, jobs))
+            tidy(ledger)
         return ConsolidationReport(tuple(reports), time.perf_counter() - started)
 
     def recalibrate(self, backend: LoraBackend) -> None:

@@ -7,18 +7,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 
+from memkit.adapter_files import faults
 from memkit.errors import (
     CorruptFileError,
     IncompatibleModelError,
     ModuleNotFoundInMemoryError,
 )
 from memkit.forget import drop_trained_on
-from memkit.ledger import Ledger
+from memkit.ledger import Ledger, ModuleFile
 from memkit.lora.bank import AdapterBank
 from memkit.lora.layers import Adapter, AdapterLayers
 from memkit.lora.layout import Row
 from memkit.lora.merges import Scaled
-from memkit.lora.peft_format import load_adapter, size_of
+from memkit.lora.shelf import ROW_DTYPES, fetch
 from memkit.lora.spec import LoraSpec
 from memkit.lora.verify import Ask
 from memkit.models.base import BaseModel
@@ -40,6 +41,7 @@ class LoraBackend:
         base: Gives the base model; called when weights are first needed, so that routing works
             without one.
         consolidate: Trains records into modules; what `write` does.
+        row_dtype: How adapters are stored: "float16", "bfloat16" or "float32".
     """
 
     def __init__(
@@ -48,11 +50,15 @@ class LoraBackend:
         router: NearestRouter,
         base: Callable[[], BaseModel],
         consolidate: Callable[[LoraBackend, Sequence[Record]], object],
+        *,
+        row_dtype: str = "float16",
     ) -> None:
         self.ledger = ledger
         self.router = router
         self._base = base
         self._consolidate = consolidate
+        self._row_dtype = ROW_DTYPES[row_dtype]
+        self._verified: set[str] = set()  # bank keys of rows whose checksum was right
 
     @cached_property
     def base(self) -> BaseModel:
@@ -122,10 +128,19 @@ class LoraBackend:
             return nullcontext()
         keys = dict(pending or {})
         for name in {name for route in routes for name in route.weights} - keys.keys():
-            keys[name] = self.ledger.modules.file(name).path
+            keys[name] = _key(self.ledger.modules.file(name))
         return self.bank.mix(
             [{keys[name]: weight for name, weight in route.weights.items()} for route in routes]
         )
+
+    def row(self, adapter: Adapter, spec: LoraSpec) -> Row:
+        """An adapter as it is stored: rounded, so that what is verified is what is served.
+
+        Raises:
+            NonFiniteError: If a weight is not finite, or too large to be stored.
+        """
+        targets = self.layers.targets(spec)
+        return Row.of(adapter, spec.scale, targets=targets, dtype=self._row_dtype)
 
     @contextmanager
     def staged(
@@ -137,7 +152,7 @@ class LoraBackend:
         the real prompt, decoded greedily.
         """
         key = staged_key(name)
-        self.bank.put(key, Row.of(adapter, spec.scale))
+        self.bank.put(key, self.row(adapter, spec))
         pending = {record.id: name for record in records}
         scopes = {record.id: record.scope for record in records}
 
@@ -175,35 +190,30 @@ class LoraBackend:
         files = modules.files(name) if version is None else [modules.file(name, version)]
         modules.drop(name, version)
         for file in files:
-            self._let_go(file.path)
+            self._let_go(file)
 
-    def _let_go(self, path: str) -> None:
+    def _let_go(self, file: ModuleFile) -> None:
+        self._verified.discard(_key(file))
         if "bank" in self.__dict__:
-            self.bank.drop(path)
+            self.bank.drop(_key(file))
 
     def check_files(self) -> None:
-        """Take modules out of service whose file is missing or has another size.
+        """Take modules out of service whose rows are missing or cut off.
 
         Their records are answered by rag until the next consolidation trains the modules anew.
         """
-        if not self.ledger.modules.files():
+        if not faults(self.ledger.directory, self.ledger.modules.files()):
             return
         with self.ledger.transaction():  # nobody replaces a module meanwhile
-            for file in self.ledger.modules.files():
-                size = size_of(self.ledger.directory / file.path)
-                if size != file.size:
-                    logger.warning(
-                        "dropping module %s: expected %d bytes in %s, found %s",
-                        self.ledger.modules.in_file(file.path).name,
-                        file.size,
-                        file.path,
-                        size,
-                    )
-                    self._lose(file.path)
+            files = {file.path: file for file in self.ledger.modules.files()}
+            for path, fault in faults(self.ledger.directory, files.values()).items():
+                module = self.ledger.modules.in_file(path)
+                logger.warning("dropping module %s: %s", module.name, fault)
+                self._lose(files[path])
 
-    def _lose(self, path: str) -> None:
-        self.ledger.modules.lose(path)
-        self._let_go(path)
+    def _lose(self, file: ModuleFile) -> None:
+        self.ledger.modules.lose(file.path)
+        self._let_go(file)
 
     def drop_strangers(self) -> None:
         """Drop the modules that were trained for another base model."""
@@ -223,7 +233,7 @@ class LoraBackend:
         Raises:
             CorruptFileError: As for `adapters`.
         """
-        row = self._load(self.ledger.modules.file(module.name, module.version).path)
+        row = self._load(_key(self.ledger.modules.file(module.name, module.version)))
         factors = row.layout.unpack(row.data.float())
         return Scaled(factors, row.layout.rank, row.scale)
 
@@ -234,24 +244,47 @@ class LoraBackend:
         for name in ("bank", "layers", "base"):
             self.__dict__.pop(name, None)
 
-    def _load(self, path: str) -> Row:
+    def _load(self, key: str) -> Row:
+        path = key.partition("@")[0]
         module = self.ledger.modules.in_file(path)
-        spec = LoraSpec.from_dict(module.manifest["lora"])
         check_base(module, self.base)
+        file = self.ledger.modules.file(module.name, module.version)
         try:
-            digest = self.ledger.modules.file(module.name, module.version).digest
-            folder = self.ledger.directory / path
-            adapter = load_adapter(folder, spec, self.layers.shapes, digest=digest)
-            return Row.of(adapter, spec.scale)
+            row = self._fetch(file, LoraSpec.from_dict(module.manifest["lora"]))
         except CorruptFileError as exc:
             if not self.ledger.writable:
                 raise
-            self._lose(path)
+            self._lose(file)
             logger.warning("dropping module %s: %s", module.name, exc.message)
             raise CorruptFileError(
                 f"{exc.message}; module {module.name} was dropped",
                 hint="ask again: rag answers its records now; consolidate() trains them anew",
             ) from exc
+        # Rows are wiped and used again only after the ledger has let go of them: what it still
+        # names after the reading is what was read.
+        if _key(self.ledger.modules.file(module.name, module.version)) != key:
+            raise ModuleNotFoundInMemoryError(
+                f"the weights of module {module.name!r} are not in {path!r} any more",
+                "Route the query again.",
+            )
+        return row
+
+    def _fetch(self, file: ModuleFile, spec: LoraSpec) -> Row:
+        """Read a row; its checksum is compared the first time, not whenever it comes back."""
+        row = fetch(
+            self.ledger.directory,
+            file,
+            self.layers.targets(spec),
+            spec.scale,
+            verify=_key(file) not in self._verified,
+        )
+        self._verified.add(_key(file))
+        return row
+
+
+def _key(file: ModuleFile) -> str:
+    """The bank's key for a stored adapter: a row of a file may hold another one later."""
+    return f"{file.path}@{file.digest}"
 
 
 def staged_key(name: str) -> str:

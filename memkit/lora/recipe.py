@@ -9,7 +9,9 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 from memkit import __version__
+from memkit.errors import InvalidInputError
 from memkit.lora.capacity import RECORDS_PER_MODULE
+from memkit.lora.shelf import ROW_DTYPES
 from memkit.lora.spec import LoraSpec, TrainSpec
 from memkit.lora.supervision import TemplateSynthesizer
 from memkit.models.base import BaseModel
@@ -34,6 +36,7 @@ class Recipe:
         retries: At most so many more modules are trained for the records that one missed.
         reworded_bar: Share of its held-out wordings that a record must be recalled by to count
             as held; every question that it was trained on must be answered exactly.
+        row_dtype: How adapters are stored: "float16", "bfloat16" or "float32".
         progress: Show a progress bar; None shows one on terminals only.
     """
 
@@ -44,7 +47,14 @@ class Recipe:
     max_rank: int = MAX_RANK
     retries: int = RETRIES
     reworded_bar: float = 0.5
+    row_dtype: str = "float16"
     progress: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.row_dtype not in ROW_DTYPES:
+            raise InvalidInputError(
+                f"`row_dtype` must be one of {sorted(ROW_DTYPES)}, got {self.row_dtype!r}"
+            )
 
     def key(self, base: BaseModel) -> str:
         """Identify what decides whether a record is learned, down to memkit's version."""

@@ -1,14 +1,13 @@
 """Trains one module: the attempts that it takes, its verification, and its commit.
 
-A module becomes visible in one ledger transaction, after its recall was verified and its file
-was flushed. A run that fails or is killed leaves at most a directory that no ledger row names;
-the next run, or the next opening, removes it.
+A module becomes visible in one ledger transaction, after its recall was verified and its row
+was flushed. A run that fails or is killed leaves at most a row that no version names; the next
+run, or the next opening, wipes it.
 """
 
 from __future__ import annotations
 
 import logging
-import secrets
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -17,15 +16,14 @@ from typing import NoReturn
 
 from tqdm import tqdm
 
-from memkit.errors import MemkitError, RecordNotFoundError
-from memkit.forget import ADAPTERS, destroy
+from memkit.errors import RecordNotFoundError
 from memkit.lora.capacity import Part, halves, next_rank
 from memkit.lora.lessons import fitting
 from memkit.lora.locality import PROMPTS, measure
 from memkit.lora.lora import LoraBackend, staged_key
 from memkit.lora.manifest import Outcome
-from memkit.lora.peft_format import save_adapter
 from memkit.lora.recipe import Recipe
+from memkit.lora.shelf import keep
 from memkit.lora.spec import LoraSpec, TrainSpec
 from memkit.lora.train import Trained, Trainer
 from memkit.lora.verify import canonical, verify
@@ -145,33 +143,22 @@ class Workshop:
         return trainer.fit(examples, progress)
 
     def _commit(self, name: str, outcome: Outcome) -> Module:
-        """Write the file under a name that nothing refers to, then commit the row that does."""
+        """Write a row that nothing refers to, then commit the version that does."""
         ledger, records = self._backend.ledger, outcome.records
         manifest = outcome.manifest(self._backend.base, self.recipe.train)
         reworded = {one.record_id: one.reworded for one in outcome.recalled}
         held = outcome.held(self.recipe.reworded_bar)
-        folder = ledger.directory / ADAPTERS / f"{name}-{secrets.token_hex(6)}"
-        try:
-            digest, size = save_adapter(
-                folder,
-                outcome.trained.adapter,
-                outcome.lora,
-                manifest,
-                conv1d=self._backend.layers.conv1d,
-            )
+        with keep(ledger, self._backend.row(outcome.trained.adapter, outcome.lora)) as file:
             return ledger.modules.commit(
                 name,
                 records[0].scope,
                 manifest,
-                file=f"{ADAPTERS}/{folder.name}",
-                digest=digest,
-                size=size,
+                file=file.path,
+                digest=file.digest,
+                size=file.size,
                 members=records,
                 held={id: reworded[id] for id in held},
             )
-        except MemkitError:
-            destroy(folder)
-            raise
 
 
 def _locality(backend: LoraBackend, name: str, records: Sequence[Record]) -> Locality:

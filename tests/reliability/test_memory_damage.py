@@ -1,8 +1,10 @@
 """Damaged files: noticed, said, rebuilt from the ledger; never silently served or emptied."""
 
 import errno
+import json
+import os
+import re
 import shutil
-from pathlib import Path
 
 import pytest
 
@@ -10,6 +12,7 @@ from memkit.errors import (
     BusyError,
     CorruptFileError,
     DiskFullError,
+    FormatVersionError,
     IncompatibleModelError,
     ReadOnlyError,
 )
@@ -26,9 +29,17 @@ def directory(tmp_path, trained_directory):
     return shutil.copytree(trained_directory, tmp_path / "copy.mem")
 
 
-def weights(directory, module):
-    (folder,) = (directory / "adapters").glob(f"{module}-*")
-    return folder / "adapter_model.safetensors"
+def bank(directory):
+    (path,) = (directory / "adapters").iterdir()
+    return path
+
+
+def places(directory, module):
+    """Where the row of a module begins, and its length: m0001 is in row 0, m0002 in row 1."""
+    content = bank(directory).read_bytes()
+    size = json.loads(content[20 : content.index(b"\0", 20)])["row_bytes"]
+    stride = (size + 4095) // 4096 * 4096
+    return 4096 + (module == "m0002") * stride, size
 
 
 def flip(path, place):
@@ -40,39 +51,64 @@ def flip(path, place):
 # -- adapters
 
 
-@pytest.mark.parametrize("damage", ["cut", "emptied", "longer", "removed", "folder removed"])
-def test_an_adapter_of_another_size_is_dropped_at_opening(directory, open_memory, caplog, damage):
-    path = weights(directory, "m0001")
+@pytest.mark.parametrize(
+    ("damage", "why", "lost"),
+    [
+        ("cut", r"expected \d+ bytes in adapters/.*#1, the file ends before", {"m0002"}),
+        ("emptied", "expected the header of a file of rows", {"m0001", "m0002"}),
+        ("header", "expected the header of a file of rows", {"m0001", "m0002"}),
+        ("removed", "expected a file of rows at .*, found none", {"m0001", "m0002"}),
+        ("folder removed", "expected a file of rows at .*, found none", {"m0001", "m0002"}),
+        ("longer", None, set()),
+    ],
+)
+def test_damage_that_shows_at_opening(directory, open_memory, caplog, damage, why, lost):
+    path = bank(directory)
     content = path.read_bytes()
     match damage:
         case "cut":
             path.write_bytes(content[:-1])
         case "emptied":
             path.write_bytes(b"")
+        case "header":
+            flip(path, 30)
         case "longer":
-            path.write_bytes(content + b"\0")
+            path.write_bytes(content + bytes(9))
         case "removed":
             path.unlink()
         case "folder removed":
             shutil.rmtree(path.parent)
     memory = open_memory(directory)
-    assert f"dropping module m0001: expected {len(content)} bytes" in caplog.text
-    assert [module.name for module in memory.modules()] == ["m0002"]
-    assert not path.parent.exists()
+    for module in lost:
+        assert re.search(f"dropping module {module}: {why}", caplog.text)
+    assert {module.name for module in memory.modules()} == {"m0001", "m0002"} - lost
     # Its records are demoted: rag answers, and consolidate trains them again.
-    assert not memory.ask(NORA, budget=0).route
-    assert memory.search(NORA)[0].id == "Nora"
-    assert memory.ask(LENA, budget=0).text == "3141"
-    report = memory.consolidate()
-    assert set(report.held) == {"Nora", "Emil", "Tara", "Owen"}
+    for module, question, id, answer in (("m0001", NORA, "Nora", "4471"),
+                                         ("m0002", LENA, "Lena", "3141")):  # fmt: skip
+        if module in lost:
+            assert not memory.ask(question, budget=0).route
+            assert memory.search(question)[0].id == id
+        else:
+            assert memory.ask(question, budget=0).text == answer
+    assert len(memory.consolidate().held) == 4 * len(lost)
     assert memory.ask(NORA, budget=0).text == "4471"
+    assert memory.ask(LENA, budget=0).text == "3141"
+
+
+def test_a_file_of_a_newer_memkit_is_refused(directory, open_memory):
+    content = bytearray(bank(directory).read_bytes())
+    content[8:12] = (2).to_bytes(4, "little")
+    bank(directory).write_bytes(content)
+    with pytest.raises(FormatVersionError, match=r"expected version 1 or lower in .*, got 2"):
+        open_memory(directory)
 
 
 @pytest.mark.parametrize("place", [0, 100, -1])
 def test_a_flipped_byte_is_noticed_when_the_adapter_is_needed(
     directory, open_memory, caplog, place
 ):
-    flip(weights(directory, "m0001"), place)
+    start, size = places(directory, "m0001")
+    flip(bank(directory), start + place % size)
     memory = open_memory(directory)
     assert memory.ask(LENA, budget=0).text == "3141"
     with pytest.raises(CorruptFileError, match=r"SHA-256.*; module m0001 was dropped") as caught:
@@ -87,12 +123,12 @@ def test_a_flipped_byte_is_noticed_when_the_adapter_is_needed(
 
 
 def test_a_damaged_adapter_in_a_batch_or_stream_is_an_error_too(directory, open_memory):
-    flip(weights(directory, "m0001"), -1)
+    flip(bank(directory), places(directory, "m0001")[0])
     memory = open_memory(directory)
     with pytest.raises(CorruptFileError, match="module m0001 was dropped"):
         memory.ask_batch([LENA, NORA], budget=0)
     assert memory.ask_batch([LENA, NORA], budget=0)[0].text == "3141"
-    flip(weights(directory, "m0002"), -1)
+    flip(bank(directory), places(directory, "m0002")[0])
     memory.close()
     stream = open_memory(directory).stream(LENA, budget=0)
     with pytest.raises(CorruptFileError, match="module m0002 was dropped"):
@@ -103,7 +139,7 @@ def test_a_damaged_adapter_in_a_batch_or_stream_is_an_error_too(directory, open_
 def test_a_damaged_adapter_that_cannot_be_dropped_is_still_refused(
     directory, open_memory, monkeypatch
 ):
-    flip(weights(directory, "m0001"), -1)
+    flip(bank(directory), places(directory, "m0001")[0])
     monkeypatch.setattr(opening, "_can_write", lambda path: False)
     memory = open_memory(directory)
     for _ in range(2):
@@ -117,8 +153,8 @@ def test_an_adapter_of_another_base_model_is_refused(directory, open_memory):
     memory = open_memory(directory)
     ledger = memory._parts.ledger
     ledger._database.execute(
-        "UPDATE modules SET manifest = json_set(manifest, '$.fingerprint', 'ab12', "
-        "'$.base_model', 'another') WHERE name = 'm0001'"
+        "UPDATE module_versions SET manifest = json_set(manifest, '$.fingerprint', 'ab12', "
+        "'$.base_model', 'another') WHERE module = 'm0001'"
     )
     for _ in range(2):
         with pytest.raises(IncompatibleModelError, match=r"m0001 was trained for 'another'") as e:
@@ -176,17 +212,27 @@ def fail(code):
 
 
 def test_a_disk_that_is_full_of_adapters_leaves_the_memory_as_it_was(
-    directory, open_memory, monkeypatch
+    directory, open_memory, monkeypatch, adapters_in
 ):
+    written = []
+
+    def half_of_it(handle, data, offset):
+        if not any(data):
+            return pwrite(handle, data, offset)
+        if written:
+            raise OSError(errno.ENOSPC, "simulated")
+        written.append(offset)
+        return pwrite(handle, data[: len(data) // 2], offset)
+
+    pwrite = os.pwrite
     memory = open_memory(directory)
     memory.forget("Nora", retrain=False)
-    before = sorted((directory / "adapters").iterdir()), memory.modules(), memory.stats().held
+    before = adapters_in(directory), memory.modules(), memory.stats().held
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_bytes", fail(errno.ENOSPC))
+        patch.setattr(os, "pwrite", half_of_it)
         with pytest.raises(DiskFullError, match=r"no room on the disk to write .*adapters"):
             memory.consolidate()
-    after = sorted((directory / "adapters").iterdir()), memory.modules(), memory.stats().held
-    assert after == before
+    assert (adapters_in(directory), memory.modules(), memory.stats().held) == before
     assert set(memory.consolidate().held) <= {"Emil", "Tara", "Owen"}
 
 

@@ -3,22 +3,24 @@
 import errno
 import hashlib
 import json
+import os
 import re
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from memkit import __version__
-from memkit.errors import DiskFullError, StorageError, TrainingError
-from memkit.ledger import Ledger
+from memkit.errors import DiskFullError, InvalidInputError, StorageError, TrainingError
+from memkit.ledger import Ledger, ModuleFile
 from memkit.lora import threshold
 from memkit.lora.consolidate import Consolidator
-from memkit.lora.threshold import THRESHOLD, calibrate
 from memkit.lora.lora import LoraBackend
+from memkit.lora.recipe import Recipe
+from memkit.lora.shelf import ROW_DTYPES
 from memkit.lora.spec import TrainSpec
 from memkit.lora.supervision import TemplateSynthesizer
+from memkit.lora.threshold import THRESHOLD, calibrate
 from memkit.lora.train import Trainer
 from memkit.protocols import Example, Query, Sampling
 from memkit.rag.index import FactIndex
@@ -54,7 +56,7 @@ class Bench:
         )
         self.backend = LoraBackend(self.ledger, self.router, lambda: base, lambda *_: None)
         self.consolidator = Consolidator(replace(recipe, synthesizer=Canonical()))
-        self.adapters = folder / "adapters"
+        self.folder = folder
 
     def add(self, drafts):
         records = self.ledger.records.add(drafts)
@@ -75,8 +77,9 @@ class Bench:
     def modules(self):
         return self.ledger.modules.active()
 
-    def files(self):
-        return sorted(path.name for path in self.adapters.glob("*"))
+    def rows(self):
+        """What the adapter files hold; `adapters_in` is set by the fixture."""
+        return self.adapters_in(self.folder)
 
     def close(self):
         self.backend.close()
@@ -84,8 +87,9 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path, tiny, recipe):
+def bench(tmp_path, tiny, recipe, adapters_in):
     bench = Bench(tmp_path / "memory", tiny, recipe)
+    bench.adapters_in = adapters_in
     yield bench
     bench.close()
 
@@ -129,15 +133,30 @@ def test_records_become_a_module_that_answers(bench, four, tmp_path, tiny, recip
     again.close()
 
 
-def test_files_are_named_after_the_module_and_the_ledger_knows_them(bench, four):
+def test_the_weights_are_a_row_of_a_file_and_the_ledger_knows_it(bench, four):
     bench.run(four)
 
-    (name,) = bench.files()
-    assert re.fullmatch(r"m0001-[0-9a-f]{12}", name)
-    file = bench.ledger.modules.file("m0001")
-    data = (bench.adapters / name / "adapter_model.safetensors").read_bytes()
-    assert file.path == f"adapters/{name}"
-    assert (file.digest, file.size) == (hashlib.sha256(data).hexdigest(), len(data))
+    ((path, data),) = bench.rows().items()
+    assert re.fullmatch(r"adapters/[0-9a-f]{16}-r16-float16\.bank#0", path)
+    assert bench.ledger.modules.file("m0001") == ModuleFile(
+        path, hashlib.sha256(data).hexdigest(), len(data)
+    )
+
+
+@pytest.mark.parametrize("row_dtype", ["bfloat16", "float32"])
+def test_rows_may_have_another_precision(bench, four, row_dtype):
+    bench.backend._row_dtype = ROW_DTYPES[row_dtype]
+
+    assert len(bench.run(four).held) == 4
+    ((path, data),) = bench.rows().items()
+    assert path.endswith(f"-r16-{row_dtype}.bank#0")
+    weights = sum(a + b for a, b in bench.backend.layers.shapes.values())
+    assert len(data) == 16 * weights * {"bfloat16": 2, "float32": 4}[row_dtype]
+
+
+def test_an_unknown_precision_is_refused():
+    with pytest.raises(InvalidInputError, match=r"`row_dtype` must be one of .*, got 'int4'"):
+        Recipe(row_dtype="int4")
 
 
 def test_the_manifest_says_how_the_module_was_made(bench, four, tiny, recipe):
@@ -165,8 +184,6 @@ def test_the_manifest_says_how_the_module_was_made(bench, four, tiny, recipe):
     shares = [one["paraphrase_recall"] for one in manifest["records"].values()]
     assert report.paraphrase_recall == sum(shares) / len(shares)
     assert 0.0 < manifest["loss"] < 1.0
-    (folder,) = bench.adapters.iterdir()
-    assert json.loads((folder / "manifest.json").read_text(encoding="utf-8")) == manifest
 
 
 def test_the_same_records_and_seed_give_the_same_bytes(tmp_path, tiny, recipe, badges):
@@ -199,7 +216,7 @@ def test_what_is_held_is_not_trained_again(bench, four):
 
     assert report.modules == ()
     assert str(report) == "nothing to consolidate"
-    assert len(bench.files()) == 1
+    assert len(bench.rows()) == 1
 
 
 def test_a_second_memory_may_train_the_same_base_model(tmp_path, tiny, recipe, badges):
@@ -231,7 +248,7 @@ def test_records_that_are_not_recalled_are_not_held(bench, four):
     assert report.missed == ("Nora", "Emil", "Tara", "Owen")
     assert "none" in str(report)
     assert bench.modules() == []
-    assert bench.files() == []
+    assert bench.rows() == {}
 
 
 def test_the_bar_for_held_out_wordings_decides(bench, four):
@@ -305,7 +322,7 @@ def test_a_diverging_run_leaves_the_memory_as_it_was(bench, four):
         bench.run(four, train=DIVERGES)
 
     assert bench.modules() == []
-    assert bench.files() == []
+    assert bench.rows() == {}
 
 
 def test_the_next_run_is_not_held_up_by_a_failed_one(bench, four):
@@ -334,7 +351,7 @@ def test_modules_committed_before_an_error_stay(bench, badges, monkeypatch):
         bench.run(records, records_per_module=2)
 
     assert [module.records for module in bench.modules()] == [("Nora", "Emil")]
-    assert len(bench.files()) == 1
+    assert len(bench.rows()) == 1
 
 
 def during_training(monkeypatch, act):
@@ -356,7 +373,7 @@ def test_a_module_whose_record_is_forgotten_meanwhile_is_discarded(bench, four, 
 
     assert report.modules == ()
     assert bench.modules() == []
-    assert bench.files() == []
+    assert bench.rows() == {}
 
 
 def test_a_record_that_changes_meanwhile_is_not_answered_from_its_old_version(
@@ -376,39 +393,42 @@ def test_a_record_that_changes_meanwhile_is_not_answered_from_its_old_version(
 @pytest.mark.parametrize("error", [StorageError("on purpose"), DiskFullError("on purpose")])
 def test_a_commit_that_fails_leaves_no_file(bench, four, monkeypatch, error):
     def fail(*args, **kwargs):
-        assert len(bench.files()) == 1
+        assert len(bench.rows()) == 1
         raise error
 
     monkeypatch.setattr(bench.ledger.modules, "commit", fail)
     with pytest.raises(type(error), match="on purpose"):
         bench.run(four)
 
-    assert bench.files() == []
+    assert bench.rows() == {}
 
 
 def test_a_full_disk_leaves_no_file(bench, four, monkeypatch):
-    def full(path, data):
-        path.open("wb").close()
-        raise OSError(errno.ENOSPC, "No space left on device")
+    pwrite = os.pwrite
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    def full(handle, data, offset):
+        if any(data):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return pwrite(handle, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", full)
     with pytest.raises(DiskFullError, match="no room"):
         bench.run(four)
 
     assert bench.modules() == []
-    assert bench.files() == []
+    assert bench.rows() == {}
 
 
 def test_leftovers_of_a_killed_run_are_removed(bench, four):
     for name in (".new-m0001", "m0001-0123456789ab"):
-        (bench.adapters / name).mkdir(parents=True)
-        (bench.adapters / name / "adapter_model.safetensors").write_bytes(b"half")
+        (bench.folder / "adapters" / name).mkdir(parents=True)
+        (bench.folder / "adapters" / name / "adapter_model.safetensors").write_bytes(b"half")
 
     bench.run(four)
 
-    (name,) = bench.files()
-    assert bench.ledger.modules.file("m0001").path == f"adapters/{name}"
-    assert name != "m0001-0123456789ab"
+    (path,) = bench.rows()
+    assert bench.ledger.modules.file("m0001").path == path
+    assert len(list((bench.folder / "adapters").iterdir())) == 1
 
 
 # -- where "none" begins ---------------------------------------------------------------------

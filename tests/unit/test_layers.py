@@ -16,7 +16,7 @@ PACKAGE = Path(memkit.__file__).parent
 FLOORS = {
     1: {"errors", "types", "outcomes", "scope", "validate", "words"},
     2: {"protocols", "prompt", "ledger"},
-    3: {"rag", "buffer", "models", "forget", "traces"},
+    3: {"rag", "buffer", "models", "forget", "traces", "rows", "adapter_files"},
     4: {"lora", "routing", "answer"},
     5: {"wiring", "reading", "writing", "modules", "memory"},
     6: {"aio", "bench", "evals", "demo", "report"},
