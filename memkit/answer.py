@@ -7,17 +7,9 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, closing
 
 from memkit.models.base import BaseModel
+from memkit.prompt import SYSTEM
 from memkit.protocols import GREEDY, Prompt, Sampling
 from memkit.types import Answer, Recall, Route
-
-# What the base model is told when there is evidence. Without evidence it gets its own default
-# system message, which is also the prefix that adapters are trained behind.
-SYSTEM = """\
-You are a helpful assistant. Here is what you know:
-
-{evidence}
-
-Answer with the facts above."""
 
 PlaceAdapters = Callable[[Sequence[Route]], AbstractContextManager[None]]
 

@@ -10,6 +10,14 @@ from memkit.types import Evidence, Hit, Turn
 
 FACTS = "Facts:"
 TURNS = "Conversation so far:"
+# What the base model is told when there is evidence. Without evidence it gets its own default
+# system message, which is also the prefix that adapters are trained behind.
+SYSTEM = """\
+You are a helpful assistant. Here is what you know:
+
+{evidence}
+
+Answer with the facts above."""
 
 
 @dataclass(frozen=True)

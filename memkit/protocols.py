@@ -158,12 +158,14 @@ class Example:
         record_id: The record it teaches, or None for an example that guards the base model's
             behaviour.
         held_out: Not trained on; asked when recall is verified.
+        context: The text that the answer is in, for a teacher to read; None if there is none.
     """
 
     question: str
     answer: str
     record_id: str | None = None
     held_out: bool = False
+    context: str | None = None
 
 
 class Synthesizer(Protocol):

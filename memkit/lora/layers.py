@@ -14,7 +14,7 @@ Training and serving both go through these hooks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
@@ -157,6 +157,11 @@ class AdapterLayers:
             return output if delta is None else delta.add(layer, args[0], output)
 
         return add_delta
+
+
+def first_layer(names: Iterable[str]) -> int:
+    """The lowest decoder layer that any of these modules lies in."""
+    return min(_index(name) for name in names)
 
 
 def new_adapter(

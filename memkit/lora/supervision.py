@@ -76,7 +76,7 @@ class TemplateSynthesizer:
     def examples(self, records: Sequence[Record]) -> list[Example]:
         """Training and held-out examples of every record, in order; deterministic."""
         return [
-            Example(wording, fact.answer, record.id, held_out)
+            Example(wording, fact.answer, record.id, held_out, record.text)
             for record in records
             for fact in _facts(record)
             for wording, held_out in _wordings(fact)

@@ -1,13 +1,15 @@
-"""Training one adapter on question/answer examples.
+"""Training adapters on question/answer examples.
 
 What makes it fast and what makes it hold (figures in docs/decisions):
 
 - the prefix (system prompt) is encoded once by the untouched base model and its KV cache is
   shared by all examples, exactly as in serving;
-- the head is computed only where an answer token is predicted;
-- mastery is read off the training forward pass itself, and training stops when every example
-  of two epochs in a row was mastered;
-- each epoch asks every fact in another wording, and every batch carries a few guards.
+- what lies below the first adapted layer is computed once per wording (`memkit.lora.trunk`);
+- the head is computed only where a token is predicted, and its logits are not kept;
+- mastery is read off the training forward pass itself; what is mastered is visited more and
+  more rarely (`memkit.lora.curriculum`);
+- each epoch asks every fact in another wording, and every batch carries a few guards;
+- several adapters can share the batches, each with its own rows.
 
 Deterministic on CPU: same examples, spec and seed give the same bytes.
 """
@@ -16,28 +18,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TypeVar
+from itertools import zip_longest
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
-from memkit.errors import TrainingError
+from memkit.errors import TrainingError, UnsupportedOperationError
+from memkit.lora.curriculum import Curriculum, draw
+from memkit.lora.descent import Descent, DivergedError
+from memkit.lora.encoding import Batch, Encoded, Fact, collate, encoded, facts_of
 from memkit.lora.guards import GUARD_PROMPTS
-from memkit.lora.layers import Adapter, AdapterLayers, Factors, new_adapter
+from memkit.lora.layers import Adapter, AdapterLayers, Factors, first_layer, stack_adapters
+from memkit.lora.objectives import objective_of
 from memkit.lora.spec import LoraSpec, TrainSpec
+from memkit.lora.trunk import Trunk
+from memkit.lora.variants import new_variant
 from memkit.models.base import BaseModel
-from memkit.protocols import Example, Prompt, Sampling
+from memkit.protocols import Example, Sampling
 
 GUARD_TOKENS = 8  # enough to pin how the base model's answer begins
-CALM_EPOCHS = 2  # epochs in a row without an unmastered example before training stops
-EPOCH_STEPS = 3  # what few facts are spread over; four of them make two
-WARMUP = 0.05  # share of the schedule
+HALVINGS = 2  # of the learning rate, after a divergence
 
-T = TypeVar("T")
-Progress = Callable[[float], None]  # after every epoch: the share of examples mastered
+Progress = Callable[[float], None]  # after every epoch: the share of facts mastered
+Step = Sequence[tuple[int | None, Encoded]]  # facts by number; None for a guard
 
 
 @dataclass(frozen=True)
@@ -48,35 +53,15 @@ class Trained:
         adapter: Its factors, in float32.
         steps: How many there were.
         loss: Of the last step.
-        mastered: Share of the last epoch's examples that were mastered, guards included.
+        mastered: Share of the facts that were mastered when they were last visited.
+        learning_rate: What the schedule began with: less than asked for after a divergence.
     """
 
     adapter: Adapter
     steps: int
     loss: float
     mastered: float
-
-
-@dataclass(frozen=True)
-class _Encoded:
-    """Token ids of prefix, then question and answer; the answer starts at ``split``."""
-
-    prefix: tuple[int, ...]
-    ids: tuple[int, ...]
-    split: int
-
-
-@dataclass(frozen=True)
-class _Batch:
-    """Examples of one step, and the n positions whose next token is an answer token.
-
-    Shapes: ``rows``, ``columns`` and ``targets`` (n,).
-    """
-
-    examples: list[_Encoded]
-    rows: Tensor
-    columns: Tensor
-    targets: Tensor
+    learning_rate: float
 
 
 class Trainer:
@@ -97,6 +82,7 @@ class Trainer:
         self.lora = lora
         self.train = train
         self.targets = layers.targets(lora)
+        self._objective = objective_of(base, train)
 
     def fit(self, examples: Sequence[Example], progress: Progress | None = None) -> Trained:
         """Train a new adapter on the examples that are not held out.
@@ -106,170 +92,155 @@ class Trainer:
             progress: Called after each epoch.
 
         Raises:
-            TrainingError: If there is nothing to learn, or the loss is not finite.
+            TrainingError: If there is nothing to learn, or the loss diverges at every rate.
         """
-        facts = self._facts(examples)
-        if not facts:
+        return self.fit_together([examples], progress)[0]
+
+    def fit_together(
+        self, groups: Sequence[Sequence[Example]], progress: Progress | None = None
+    ) -> list[Trained]:
+        """Train one adapter for each group of examples, all in the same batches.
+
+        Gradients, optimizer states and random numbers of one never touch another. The weights
+        differ in the last bits from those of adapters that are trained alone, as larger
+        matrices are summed in another order.
+
+        Args:
+            groups: As for `fit`.
+            progress: Called after each epoch with the mean over the groups.
+
+        Raises:
+            TrainingError: As for `fit`.
+        """
+        if self.lora.variant == "dora" and len(groups) > 1:
+            raise UnsupportedOperationError(
+                f"expected one group for 'dora', whose gates change whole rows, got {len(groups)}",
+                hint="fit() them one after the other",
+            )
+        facts = [facts_of(self.base, examples) for examples in groups]
+        if not all(facts):
             raise TrainingError("expected at least one training example, got none")
-        random = torch.Generator().manual_seed(self.train.seed)
-        adapter = self._new_adapter(random)
-        epoch_steps = len(_even_shares(facts, self._facts_per_batch(len(facts))))
-        descent = _Descent(adapter, self.train.learning_rate, epoch_steps * self.train.epochs)
-        calm, mastered = 0, 0.0
-        for _ in range(self.train.epochs):
-            learned: list[bool] = []
-            for batch in self._batches(facts, random):
-                loss, learned_now = self._loss(batch, adapter)
-                descent.step(loss)
-                learned += learned_now
-            mastered = sum(learned) / len(learned)
-            if progress is not None:
-                progress(mastered)
-            calm = calm + 1 if mastered == 1.0 else 0
-            if calm == CALM_EPOCHS:
+        train = self.train
+        for _ in range(HALVINGS):
+            try:
+                return self._run(facts, train, progress)
+            except DivergedError:
+                train = replace(train, learning_rate=train.learning_rate / 2)
+        return self._run(facts, train, progress)
+
+    def _run(
+        self, groups: Sequence[Sequence[Fact]], train: TrainSpec, progress: Progress | None
+    ) -> list[Trained]:
+        courses = [_Course(self, facts, train, self._guards) for facts in groups]
+        for epoch in range(train.epochs):
+            learning = [course for course in courses if not course.curriculum.settled]
+            if not learning:
                 break
-        frozen = {n: Factors(f.a.detach(), f.b.detach()) for n, f in adapter.items()}
-        return Trained(frozen, descent.steps, descent.loss, mastered)
+            plans = [course.epoch() for course in learning]
+            for number, steps in enumerate(zip_longest(*plans)):
+                rows = [(c, step) for c, step in zip(learning, steps, strict=True) if step]
+                part = number / max(map(len, plans))
+                self._step(rows, (epoch + part) / train.epochs)
+            if progress is not None:
+                progress(sum(course.curriculum.mastered for course in courses) / len(courses))
+        return [course.trained() for course in courses]
 
-    def _facts_per_batch(self, facts: int) -> int:
-        """At most what a batch has room for; of few facts fewer, so that steps are enough."""
-        room = max(1, self.train.batch_size - self.train.guards)
-        return min(room, math.ceil(facts / EPOCH_STEPS))
+    def _step(self, rows: Sequence[tuple[_Course, Step]], progress: float) -> None:
+        """One step of every course on its own examples, computed as one batch."""
+        examples = [example for _, step in rows for _, example in step]
+        batch = collate(examples, self.base.device, questions=self._objective.questions)
+        owners = torch.tensor([n for n, (_, step) in enumerate(rows) for _ in step])
+        losses, surprise = self._losses(batch, [course.adapter() for course, _ in rows], owners)
+        owner = owners.to(losses.device)[batch.rows]  # (n,)
+        means = [losses[owner == n].mean() for n in range(len(rows))]
+        for (course, _), mean in zip(rows, means, strict=True):
+            course.descent.watch(mean.item())
+        torch.stack(means).sum().backward()  # type: ignore[no-untyped-call]
+        for course, _ in rows:
+            course.descent.step(progress)
+        visits = [(course.curriculum, fact) for course, step in rows for fact, _ in step]
+        for (curriculum, fact), mastered in zip(
+            visits, self._mastered(batch, surprise), strict=True
+        ):
+            if fact is not None:
+                curriculum.note(fact, mastered=mastered)
 
-    def _new_adapter(self, random: torch.Generator) -> dict[str, Factors]:
-        adapter = new_adapter(self.targets, self.lora.rank, generator=random)
-        device = self.base.device
-        return {
-            name: Factors(f.a.to(device).requires_grad_(), f.b.to(device).requires_grad_())
-            for name, f in adapter.items()
-        }
+    def _losses(
+        self, batch: Batch, adapters: Sequence[Adapter], owners: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Loss and surprise of every predicted token, each row behind its own adapter."""
+        device, dtype = self.base.device, self.base.model.dtype
+        width = self.lora.width
+        stack = stack_adapters(adapters, [width] * len(adapters))
+        placed = {name: factors.to(device, dtype) for name, factors in stack.items()}
+        mine = torch.eye(len(adapters))[owners].repeat_interleave(width, dim=1)  # (b, R)
+        gain = (self.lora.scale * mine).to(device, dtype)
+        with self.base.turn.take():  # a step at a time, so that questions are answered meanwhile
+            entering = self._trunk.entering(batch.examples)
+            past = self.base.past([example.prefix for example in batch.examples])
+            with self.layers.place(placed, gain), self._trunk.above():
+                ids = [example.ids for example in batch.examples]
+                hidden = self.base.extend(past, ids, embedded=entering)  # (b, t, h)
+            return self._objective.losses(batch, hidden[batch.rows, batch.columns])
 
-    def _facts(self, examples: Sequence[Example]) -> list[list[_Encoded]]:
-        """The wordings of each fact."""
-        facts: dict[tuple[str | None, str], list[_Encoded]] = {}
-        for example in examples:
-            if not example.held_out:
-                encoded = _encoded(
-                    self.base.prompt(example.question), self.base.answer_ids(example.answer)
-                )
-                facts.setdefault((example.record_id, example.answer), []).append(encoded)
-        return list(facts.values())
+    def _mastered(self, batch: Batch, surprise: Tensor) -> list[bool]:
+        """For each row, whether every token of its answer is probable enough."""
+        worst = torch.zeros(len(batch.examples), device=surprise.device).scatter_reduce(
+            0, batch.rows, surprise * batch.answer, reduce="amax"
+        )
+        return list((worst <= -math.log(self.train.mastery)).tolist())
 
     @cached_property
-    def _guards(self) -> list[_Encoded]:
+    def _trunk(self) -> Trunk:
+        return Trunk(self.base, first_layer(self.targets) if Trunk.supports(self.base) else 0)
+
+    @cached_property
+    def _guards(self) -> list[Encoded]:
         """The guard prompts with the base model's greedy answers."""
         prompts = [self.base.prompt(text) for text in GUARD_PROMPTS]
         with self.base.turn.take():
             completions = self.base.generate(prompts, Sampling(max_new_tokens=GUARD_TOKENS))
         return [
-            _encoded(prompt, completion.ids)
+            encoded(prompt, completion.ids, prompt.prefix)
             for prompt, completion in zip(prompts, completions, strict=True)
         ]
 
-    def _batches(self, facts: list[list[_Encoded]], random: torch.Generator) -> list[_Batch]:
-        """One epoch: every fact once in a random wording, guards in every batch."""
-        chosen = [wordings[_draw(len(wordings), random)] for wordings in facts]
-        order = torch.randperm(len(chosen), generator=random).tolist()
-        batches = []
-        for share in _even_shares(order, self._facts_per_batch(len(facts))):
-            guards = [
-                self._guards[_draw(len(self._guards), random)] for _ in range(self.train.guards)
-            ]
-            batches.append(self._collate([chosen[i] for i in share] + guards))
-        return batches
 
-    def _collate(self, examples: list[_Encoded]) -> _Batch:
-        rows, columns, targets = [], [], []
-        for row, example in enumerate(examples):
-            for column in range(example.split - 1, len(example.ids) - 1):
-                rows.append(row)
-                columns.append(column)
-                targets.append(example.ids[column + 1])
-        places = (torch.tensor(x, device=self.base.device) for x in (rows, columns, targets))
-        return _Batch(examples, *places)
+class _Course:
+    """One adapter on its way: what it learns from, how far it is, what it draws."""
 
-    def _loss(self, batch: _Batch, adapter: Adapter) -> tuple[Tensor, list[bool]]:
-        """Mean cross-entropy of the answer tokens, and which rows are mastered."""
-        size = len(batch.examples)
-        device, dtype = self.base.device, self.base.model.dtype
-        stack = {name: factors.to(device, dtype) for name, factors in adapter.items()}
-        gain = torch.full((size, self.lora.rank), self.lora.scale, device=device, dtype=dtype)
-        with self.base.turn.take():  # a step at a time, so that questions are answered meanwhile
-            past = self.base.past([example.prefix for example in batch.examples])
-            with self.layers.place(stack, gain):
-                hidden = self.base.extend(
-                    past, [example.ids for example in batch.examples]
-                )  # (b, t, h)
-        logits = self.base.logits(hidden[batch.rows, batch.columns])  # (n, vocabulary)
-        losses = cross_entropy(logits.float(), batch.targets, reduction="none")  # (n,)
-        worst = torch.zeros(size, device=losses.device).scatter_reduce(
-            0, batch.rows, losses.detach(), reduce="amax"
+    def __init__(
+        self, trainer: Trainer, facts: Sequence[Fact], train: TrainSpec, guards: Sequence[Encoded]
+    ) -> None:
+        self._random = torch.Generator().manual_seed(train.seed)
+        self._variant = new_variant(trainer.base, trainer.targets, trainer.lora, self._random)
+        self._guards = guards
+        self._train = train
+        self.curriculum = Curriculum(facts, train.batch_size - train.guards, self._random)
+        self.descent = Descent(self._variant.parameters(), train.learning_rate)
+        self.adapter = self._variant.adapter
+
+    def epoch(self) -> list[Step]:
+        """The steps of the next epoch, guards included."""
+        return [[*step, *self._drawn_guards()] for step in self.curriculum.epoch()]
+
+    def _drawn_guards(self) -> list[tuple[None, Encoded]]:
+        numbers = [draw(len(self._guards), self._random) for _ in range(self._train.guards)]
+        return [(None, self._guards[number]) for number in numbers]
+
+    def trained(self) -> Trained:
+        """The adapter as it is now."""
+        with torch.no_grad():
+            adapter = {
+                name: Factors(
+                    f.a.detach(), f.b.detach(), None if f.gate is None else f.gate.detach()
+                )
+                for name, f in self._variant.adapter().items()
+            }
+        return Trained(
+            adapter,
+            self.descent.steps,
+            self.descent.loss,
+            self.curriculum.mastered,
+            self._train.learning_rate,
         )
-        return losses.mean(), (worst <= -math.log(self.train.mastery)).tolist()
-
-
-class _Descent:
-    """The way of one adapter down its loss.
-
-    Args:
-        adapter: Its factors are changed in place.
-        learning_rate: Peak of the schedule.
-        total: At most this many steps.
-
-    Attributes:
-        steps: How many were taken.
-        loss: Of the last one.
-    """
-
-    def __init__(self, adapter: Adapter, learning_rate: float, total: int) -> None:
-        self.steps = 0
-        self.loss = math.nan
-        self._learning_rate = learning_rate
-        self._parameters = [tensor for f in adapter.values() for tensor in (f.a, f.b)]
-        self._optimizer = torch.optim.AdamW(self._parameters, lr=learning_rate, weight_decay=0.0)
-        self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, _cosine(total))
-
-    def step(self, loss: Tensor) -> None:
-        """Take one step.
-
-        Raises:
-            TrainingError: If the loss is not finite.
-        """
-        self.loss = loss.item()
-        if not math.isfinite(self.loss):
-            raise TrainingError(
-                f"the loss became {self.loss} at step {self.steps} with learning rate "
-                f"{self._learning_rate}",
-                hint="use a smaller `learning_rate`",
-            )
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self._parameters, 1.0)
-        self._optimizer.step()
-        self._schedule.step()
-        self.steps += 1
-
-
-def _encoded(prompt: Prompt, answer: tuple[int, ...]) -> _Encoded:
-    return _Encoded(prompt.prefix, prompt.question + answer, len(prompt.question))
-
-
-def _even_shares(items: list[T], most: int) -> list[list[T]]:
-    """Cut into the fewest parts of at most ``most``, none much smaller than another."""
-    parts = math.ceil(len(items) / most)
-    return [items[i::parts] for i in range(parts)]
-
-
-def _draw(n: int, random: torch.Generator) -> int:
-    return int(torch.randint(n, (1,), generator=random))
-
-
-def _cosine(total: int) -> Callable[[int], float]:
-    warmup = max(1, round(total * WARMUP))
-
-    def factor(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / warmup
-        return 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
-
-    return factor

@@ -176,7 +176,9 @@ class BaseModel:
         """Let go of the prefixes that `past` remembers: they may hold what was forgotten."""
         self._prefixes.clear()
 
-    def extend(self, past: Past, sequences: Sequence[Sequence[int]]) -> Tensor:
+    def extend(
+        self, past: Past, sequences: Sequence[Sequence[int]], *, embedded: Tensor | None = None
+    ) -> Tensor:
         """Feed every row its next tokens and note them in ``past``.
 
         Gradients flow if the caller has them enabled.
@@ -184,6 +186,8 @@ class BaseModel:
         Args:
             past: From `past`; changed in place.
             sequences: One per row, each with at least one token; they may differ in length.
+            embedded: What enters the first layer instead of the tokens' embeddings, shape
+                ``(rows, longest, hidden)``.
 
         Returns:
             Hidden states after the final norm, shape ``(rows, longest, hidden)``; row ``i`` is
@@ -198,7 +202,8 @@ class BaseModel:
         # Padding repeats the row's last position, so that it stays within the model's context.
         steps = torch.minimum(columns[None, :], lengths[:, None] - 1)
         positions = past.lengths[:, None] + steps
-        hidden = self.hidden(ids.to(self.device), mask, positions, past.cache)
+        entering = ids.to(self.device) if embedded is None else embedded
+        hidden = self.hidden(entering, mask, positions, past.cache)
         past.mask, past.lengths = mask, past.lengths + lengths
         return hidden
 
@@ -208,7 +213,7 @@ class BaseModel:
         """Hidden states after the final norm.
 
         Args:
-            ids: Shape ``(rows, t)``.
+            ids: Shape ``(rows, t)``; or what enters the first layer, ``(rows, t, hidden)``.
             mask: Shape ``(rows, cached + t)``; 1 where a token is.
             positions: Shape ``(rows, t)``.
             cache: Keys and values of what came before; appended to.
@@ -217,7 +222,7 @@ class BaseModel:
             Shape ``(rows, t, hidden)``.
         """
         output = self.model.base_model(
-            input_ids=ids,
+            **{"input_ids" if ids.dim() == 2 else "inputs_embeds": ids},
             attention_mask=mask,
             position_ids=positions,
             past_key_values=cache,

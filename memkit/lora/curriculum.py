@@ -1,0 +1,90 @@
+"""Which facts an epoch visits: those that are not mastered, and now and then the others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TypeVar
+
+import torch
+
+from memkit.lora.encoding import Encoded, Fact
+
+CALM = 2  # visits in a row, in different wordings, that a fact must be mastered in
+LONGEST_REST = 3  # epochs
+EPOCH_STEPS = 3  # what few facts are spread over; four of them make two
+
+T = TypeVar("T")
+
+
+class Curriculum:
+    """Visits to the facts of one module.
+
+    A fact that was mastered in `CALM` visits in a row rests for an epoch, then for two, then
+    for three; these visits only check that it stays. One that slipped is back in every epoch.
+
+    Args:
+        facts: The wordings of each.
+        most: At most so many facts a step.
+        random: Draws wordings and order.
+    """
+
+    def __init__(self, facts: Sequence[Fact], most: int, random: torch.Generator) -> None:
+        self._facts = facts
+        self._most = min(most, math.ceil(len(facts) / EPOCH_STEPS))
+        self._random = random
+        self._epoch = 0
+        self._streaks = [0] * len(facts)
+        self._due = [0] * len(facts)
+
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch that visits every fact."""
+        return math.ceil(len(self._facts) / self._most)
+
+    @property
+    def settled(self) -> bool:
+        """Whether every fact was mastered in its last visits."""
+        return min(self._streaks) >= CALM
+
+    @property
+    def mastered(self) -> float:
+        """Share of the facts that were mastered in their last visit."""
+        return sum(streak > 0 for streak in self._streaks) / len(self._streaks)
+
+    def epoch(self) -> list[Sequence[tuple[int, Encoded]]]:
+        """The steps of the next epoch: facts that are due, each in a random wording.
+
+        Facts of like length share a step, so that little is padded; the order of the steps is
+        random.
+        """
+        due = [fact for fact, epoch in enumerate(self._due) if epoch <= self._epoch]
+        self._epoch += 1
+        visits = [(due[i], self._worded(due[i])) for i in self._shuffled(len(due))]
+        visits.sort(key=lambda visit: len(visit[1].ids))
+        steps = even_shares(visits, self._most)
+        return [steps[i] for i in self._shuffled(len(steps))]
+
+    def note(self, fact: int, *, mastered: bool) -> None:
+        """Take down how a visit of the present epoch went."""
+        self._streaks[fact] = self._streaks[fact] + 1 if mastered else 0
+        rest = min(max(0, self._streaks[fact] - CALM + 1), LONGEST_REST)
+        self._due[fact] = self._epoch + rest
+
+    def _worded(self, fact: int) -> Encoded:
+        wordings = self._facts[fact]
+        return wordings[draw(len(wordings), self._random)]
+
+    def _shuffled(self, n: int) -> list[int]:
+        return list(torch.randperm(n, generator=self._random).tolist())
+
+
+def even_shares(items: Sequence[T], most: int) -> list[Sequence[T]]:
+    """Cut a sequence into the fewest parts of at most ``most``, none much smaller than another."""
+    parts = math.ceil(len(items) / most)
+    return [items[i * len(items) // parts : (i + 1) * len(items) // parts] for i in range(parts)]
+
+
+def draw(n: int, random: torch.Generator) -> int:
+    """A number below ``n``."""
+    return int(torch.randint(n, (1,), generator=random))

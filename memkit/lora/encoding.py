@@ -1,0 +1,98 @@
+"""Examples as token ids, and batches of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from memkit.models.base import BaseModel
+from memkit.prompt import SYSTEM
+from memkit.protocols import Example, Prompt
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One example as token ids.
+
+    Attributes:
+        prefix: What the untouched base model encodes.
+        ids: Question and answer.
+        split: Where in ``ids`` the answer starts.
+        informed: The prefix with the record's text in it, which a teacher reads; None if there
+            is no text.
+    """
+
+    prefix: tuple[int, ...]
+    ids: tuple[int, ...]
+    split: int
+    informed: tuple[int, ...] | None = None
+
+
+Fact = Sequence[Encoded]  # wordings of one question
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Examples of one step, and the n positions whose next token is to be predicted.
+
+    Attributes:
+        examples: One per row.
+        rows: Shape ``(n,)``.
+        columns: Shape ``(n,)``, counted from the start of the question.
+        targets: Shape ``(n,)``, the next tokens.
+        answer: Shape ``(n,)``, whether the next token is part of the answer.
+    """
+
+    examples: Sequence[Encoded]
+    rows: Tensor
+    columns: Tensor
+    targets: Tensor
+    answer: Tensor
+
+
+def encode(base: BaseModel, example: Example) -> Encoded:
+    """Render and tokenize an example as it is served."""
+    prompt = base.prompt(example.question)
+    informed = None
+    if example.context is not None:
+        system = SYSTEM.format(evidence=example.context)
+        informed = base.prompt(example.question, system=system).prefix
+    return encoded(prompt, base.answer_ids(example.answer), informed)
+
+
+def encoded(
+    prompt: Prompt, answer: tuple[int, ...], informed: tuple[int, ...] | None = None
+) -> Encoded:
+    """Put a prompt and the tokens of its answer together."""
+    return Encoded(prompt.prefix, prompt.question + answer, len(prompt.question), informed)
+
+
+def facts_of(base: BaseModel, examples: Sequence[Example]) -> list[Fact]:
+    """The wordings of each fact that are not held out; facts differ in record or answer."""
+    facts: dict[tuple[str | None, str], list[Encoded]] = {}
+    for example in examples:
+        if not example.held_out:
+            facts.setdefault((example.record_id, example.answer), []).append(encode(base, example))
+    return list(facts.values())
+
+
+def collate(examples: Sequence[Encoded], device: torch.device, *, questions: bool) -> Batch:
+    """Put examples into one batch.
+
+    Args:
+        examples: One per row.
+        device: Where the model is.
+        questions: Whether the tokens of the questions are to be predicted, too.
+    """
+    rows, columns, targets, answer = [], [], [], []
+    for row, example in enumerate(examples):
+        for column in range(0 if questions else example.split - 1, len(example.ids) - 1):
+            rows.append(row)
+            columns.append(column)
+            targets.append(example.ids[column + 1])
+            answer.append(column + 1 >= example.split)
+    places = (torch.tensor(x, device=device) for x in (rows, columns, targets, answer))
+    return Batch(examples, *places)

@@ -1,0 +1,86 @@
+"""What enters the first adapted layer, computed once per example.
+
+Below the first layer that an adapter touches, activations depend on the tokens alone. They are
+computed once per wording and kept, so that training runs through the upper layers only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from memkit.lora.encoding import Encoded
+from memkit.models.base import BaseModel
+
+
+class Trunk:
+    """The layers of a model that need not be computed twice.
+
+    Args:
+        base: The base model.
+        first: The first layer that is computed every time; 0 if the model has no trunk, or
+            none that can be told apart (`supports`).
+    """
+
+    def __init__(self, base: BaseModel, first: int) -> None:
+        self._base = base
+        self._first = first
+        self._inner: Any = base.model.base_model
+        self._kept: dict[tuple[tuple[int, ...], tuple[int, ...]], Tensor] = {}  # each (t, h)
+
+    @staticmethod
+    def supports(base: BaseModel) -> bool:
+        """Whether the model is embeddings, ``layers`` and ``norm``, in this order and no more.
+
+        Tried on a few tokens: its layers cut in two have to give what they give as one. The
+        caller holds the model's turn.
+        """
+        inner: Any = base.model.base_model
+        if not all(hasattr(inner, part) for part in ("layers", "norm")):
+            return False
+        probe = [Encoded((), (base.chat.end_id,) * 3, 1)]
+        trunk = Trunk(base, len(inner.layers) // 2)
+        with torch.no_grad():
+            whole = base.extend(base.past([()]), [probe[0].ids])
+            entering = trunk.entering(probe)
+            with trunk.above():
+                parts = base.extend(base.past([()]), [probe[0].ids], embedded=entering)
+        return bool(torch.equal(whole, parts))
+
+    def entering(self, examples: Sequence[Encoded]) -> Tensor | None:
+        """What enters layer ``first``, padded on the right: shape ``(b, t, h)``; None for 0.
+
+        No adapter may be in place.
+        """
+        if not self._first:
+            return None
+        wanted = {(example.prefix, example.ids): example for example in examples}
+        fresh = [example for key, example in wanted.items() if key not in self._kept]
+        if fresh:
+            past = self._base.past([example.prefix for example in fresh])
+            with torch.no_grad(), self._only(0, self._first):
+                hidden = self._base.extend(past, [example.ids for example in fresh])
+            for example, row in zip(fresh, hidden, strict=True):
+                self._kept[example.prefix, example.ids] = row[: len(example.ids)].clone()
+        rows = [self._kept[example.prefix, example.ids] for example in examples]
+        return nn.utils.rnn.pad_sequence(rows, batch_first=True)
+
+    def above(self) -> AbstractContextManager[None]:
+        """Leave the model only the layers from ``first`` on, while they are fed."""
+        return self._only(self._first, None) if self._first else nullcontext()
+
+    @contextmanager
+    def _only(self, start: int, stop: int | None) -> Iterator[None]:
+        """Leave the model only some of its layers; the norm goes with the last one."""
+        inner = self._inner
+        layers, norm = inner.layers, inner.norm
+        inner.layers = layers[start:stop]
+        inner.norm = norm if stop is None else nn.Identity()
+        try:
+            yield
+        finally:
+            inner.layers, inner.norm = layers, norm

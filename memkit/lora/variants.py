@@ -1,0 +1,158 @@
+"""What of an adapter is learned, and what is put in place: LoRA, DoRA and PiSSA."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from memkit.lora.layers import Adapter, Factors, linear_layers, new_adapter
+from memkit.lora.spec import LoraSpec
+from memkit.models.base import BaseModel
+
+
+class Variant(Protocol):
+    """An adapter that is being trained."""
+
+    def parameters(self) -> list[Tensor]:
+        """What is learned; leaves that want gradients."""
+        ...
+
+    def adapter(self) -> Adapter:
+        """What is put in place, in float32; gradients flow to the parameters."""
+        ...
+
+
+def new_variant(
+    base: BaseModel,
+    shapes: Mapping[str, tuple[int, int]],
+    spec: LoraSpec,
+    random: torch.Generator,
+) -> Variant:
+    """An adapter that changes nothing yet.
+
+    Args:
+        base: The base model.
+        shapes: ``(in, out)`` of its layers that are adapted.
+        spec: Shape and variant.
+        random: Draws the initial weights.
+    """
+    if spec.variant == "pissa":
+        return Pissa(_weights(base, shapes), spec)
+    fresh = new_adapter(shapes, spec.rank, generator=random)
+    learned = {name: _learned(base.device, f.a, f.b) for name, f in fresh.items()}
+    if spec.variant == "dora":
+        return Dora(learned, _weights(base, shapes), spec.scale)
+    return Lora(learned)
+
+
+class Lora:
+    """``W + s B A`` (Hu et al. 2021, arXiv 2106.09685)."""
+
+    def __init__(self, learned: Adapter) -> None:
+        self._learned = learned
+
+    def parameters(self) -> list[Tensor]:
+        """A and B of every layer."""
+        return [tensor for factors in self._learned.values() for tensor in (factors.a, factors.b)]
+
+    def adapter(self) -> Adapter:
+        """The same."""
+        return self._learned
+
+
+class Dora(Lora):
+    """``m (W + s B A) / |W + s B A|``, row by row: the length of each row is learned apart.
+
+    Beside the frozen layer this is ``y = W x + g W x + (1 + g) s B A x`` with the gate
+    ``g = m / |W + s B A| - 1``. The norm counts as constant in the gradient.
+
+    Source:
+        Liu et al. 2024 (arXiv 2402.09353), equations 5 and 11.
+    """
+
+    def __init__(self, learned: Adapter, weights: Mapping[str, Tensor], scale: float) -> None:
+        super().__init__(learned)
+        self._weights = weights  # (out, in)
+        self._scale = scale
+        self._lengths = {  # (out,)
+            name: weight.norm(dim=1).requires_grad_() for name, weight in weights.items()
+        }
+
+    def parameters(self) -> list[Tensor]:
+        """A, B and the rows' lengths of every layer."""
+        return [*super().parameters(), *self._lengths.values()]
+
+    def adapter(self) -> Adapter:
+        """Factors with gates."""
+        placed = {}
+        for name, f in self._learned.items():
+            with torch.no_grad():
+                norm = _norm(self._weights[name], f, self._scale)
+            ratio = self._lengths[name] / norm
+            placed[name] = Factors(f.a, ratio[:, None] * f.b, ratio - 1.0)
+        return placed
+
+
+class Pissa:
+    """LoRA that starts from the largest singular triplets of the weights.
+
+    PiSSA trains ``(W - s B0 A0) + s B A`` from ``A = A0, B = B0``. The base weights are shared
+    here, so that what it takes away stays part of the adapter: ``W + s [B, -B0] [A; A0]``, of
+    twice the rank.
+
+    Source:
+        Meng et al. 2024 (arXiv 2404.02948), equations 2 to 4.
+    """
+
+    def __init__(self, weights: Mapping[str, Tensor], spec: LoraSpec) -> None:
+        self._first = {
+            name: _principal(weight, spec.rank, spec.scale) for name, weight in weights.items()
+        }
+        self._learned = {
+            name: _learned(f.a.device, f.a.clone(), f.b.clone()) for name, f in self._first.items()
+        }
+
+    def parameters(self) -> list[Tensor]:
+        """A and B of every layer."""
+        return [tensor for factors in self._learned.values() for tensor in (factors.a, factors.b)]
+
+    def adapter(self) -> Adapter:
+        """Factors of twice the rank."""
+        return {
+            name: Factors(torch.cat([f.a, first.a]), torch.cat([f.b, -first.b], dim=1))
+            for (name, f), first in zip(self._learned.items(), self._first.values(), strict=True)
+        }
+
+
+def _learned(device: torch.device, a: Tensor, b: Tensor) -> Factors:
+    return Factors(a.to(device).requires_grad_(), b.to(device).requires_grad_())
+
+
+def _weights(base: BaseModel, names: Mapping[str, object]) -> dict[str, Tensor]:
+    """The weights of layers as float32 ``(out, in)``."""
+    layers = linear_layers(base.model)
+    return {name: _weight(layers[name]).float() for name in names}
+
+
+def _weight(layer: nn.Module) -> Tensor:
+    weight: Tensor = layer.weight  # type: ignore[assignment]
+    return weight.detach().T if isinstance(layer, Conv1D) else weight.detach()
+
+
+def _norm(weight: Tensor, factors: Factors, scale: float) -> Tensor:
+    """Length of each row of ``W + s B A``, shape ``(out,)``, without the product ``B A``."""
+    a, b = factors.a, factors.b
+    cross = ((weight @ a.T) * b).sum(1)
+    own = ((b @ (a @ a.T)) * b).sum(1)
+    return (weight.square().sum(1) + 2 * scale * cross + scale**2 * own).sqrt()
+
+
+def _principal(weight: Tensor, rank: int, scale: float) -> Factors:
+    """``A`` and ``B`` with ``s B A`` the best approximation of rank ``rank``."""
+    u, s, v = torch.linalg.svd(weight, full_matrices=False)
+    half = (s[:rank] / scale).sqrt()
+    return Factors(a=half[:, None] * v[:rank], b=u[:, :rank] * half)

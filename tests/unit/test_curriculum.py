@@ -1,0 +1,112 @@
+"""Which facts are visited when: all of them until they are mastered, then more and more rarely."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memkit.lora.curriculum import Curriculum, even_shares
+from memkit.lora.encoding import Encoded
+
+
+def facts(count, wordings=2):
+    """Facts whose wordings carry the fact's number, and are of different lengths."""
+    return [
+        [Encoded((), (number,) * (1 + number + wording), 1) for wording in range(wordings)]
+        for number in range(count)
+    ]
+
+
+def curriculum(count, most=7, wordings=2, seed=0):
+    return Curriculum(facts(count, wordings), most, torch.Generator().manual_seed(seed))
+
+
+def visited(epoch):
+    return sorted(fact for step in epoch for fact, _ in step)
+
+
+@given(st.integers(1, 40), st.integers(1, 9))
+def test_the_first_epoch_visits_every_fact_once(count, most):
+    epoch = curriculum(count, most).epoch()
+
+    assert visited(epoch) == list(range(count))
+    assert all(1 <= len(step) <= most for step in epoch)
+    assert all(example.ids[0] == fact for step in epoch for fact, example in step)
+
+
+@pytest.mark.parametrize(
+    ("count", "per_step"), [(1, 1), (2, 1), (3, 1), (4, 2), (16, 6), (18, 6), (21, 7), (60, 7)]
+)
+def test_few_facts_make_small_steps(count, per_step):
+    assert max(map(len, curriculum(count).epoch())) == per_step
+
+
+def test_facts_of_like_length_share_a_step():
+    for step in curriculum(12, most=4, wordings=1).epoch():
+        lengths = [len(example.ids) for _, example in step]
+        assert max(lengths) - min(lengths) == len(lengths) - 1
+
+
+def test_all_wordings_come_up():
+    one = curriculum(1, wordings=3)
+
+    assert {len(one.epoch()[0][0][1].ids) for _ in range(40)} == {1, 2, 3}
+
+
+def test_a_mastered_fact_rests_longer_and_longer():
+    one = curriculum(2)
+    epochs = []
+    for _ in range(16):
+        due = visited(one.epoch())
+        epochs.append(0 in due)
+        assert 1 in due  # never mastered
+        for fact in due:
+            one.note(fact, mastered=fact == 0)
+
+    # Two visits in a row, then pauses of 1, 2, 3, 3 epochs.
+    pattern = [1, 1, 0, 1, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0]
+    assert epochs == [bool(visit) for visit in pattern]
+
+
+def test_a_fact_that_slipped_is_back_at_once():
+    one = curriculum(1)
+    for mastered in (True, True):
+        one.epoch()
+        one.note(0, mastered=mastered)
+    assert one.settled
+    assert one.epoch() == []
+    one.epoch()
+    one.note(0, mastered=False)
+
+    assert not one.settled
+    assert one.mastered == 0.0
+    assert visited(one.epoch()) == [0]
+
+
+def test_settled_means_every_fact():
+    one = curriculum(2)
+    for _ in range(2):
+        one.epoch()
+        one.note(0, mastered=True)
+    assert not one.settled
+    assert one.mastered == 0.5
+    for _ in range(2):
+        one.note(1, mastered=True)
+    assert one.settled
+
+
+def test_the_seed_decides():
+    def run(seed):
+        return curriculum(9, seed=seed).epoch()
+
+    assert run(1) == run(1) != run(2)
+
+
+@given(st.lists(st.integers(), min_size=1), st.integers(1, 10))
+def test_shares_are_even_and_complete(items, most):
+    shares = even_shares(items, most)
+
+    assert [item for share in shares for item in share] == items
+    sizes = [len(share) for share in shares]
+    assert max(sizes) <= most
+    assert max(sizes) - min(sizes) <= 1

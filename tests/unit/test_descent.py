@@ -1,0 +1,60 @@
+"""One adapter's way down: the schedule, the steps, and where it is stopped."""
+
+import math
+import pickle
+
+import pytest
+import torch
+
+from memkit.errors import TrainingError
+from memkit.lora.descent import WARMUP, Descent, DivergedError, cosine
+
+
+def test_the_schedule_rises_briefly_and_ends_at_nothing():
+    assert cosine(0.0) == pytest.approx(0.1)
+    assert cosine(WARMUP / 2) == pytest.approx(0.55)
+    assert cosine(WARMUP) == pytest.approx(1.0)
+    assert cosine((1.0 + WARMUP) / 2) == pytest.approx(0.5)
+    assert cosine(1.0) == pytest.approx(0.0)
+
+
+def test_steps_are_those_of_adamw_with_clipped_gradients():
+    """By hand: the first step of Adam moves every weight by the rate, whatever the gradient."""
+    weights = torch.tensor([1.0, -2.0], requires_grad=True)
+    descent = Descent([weights], 0.1)
+
+    (100.0 * weights).sum().backward()
+    descent.step(WARMUP)
+
+    torch.testing.assert_close(weights.detach(), torch.tensor([0.9, -2.1]))
+    assert weights.grad is None
+    assert descent.steps == 1
+
+
+def test_at_the_end_of_the_schedule_nothing_moves():
+    weights = torch.ones(2, requires_grad=True)
+
+    weights.sum().backward()
+    Descent([weights], 0.1).step(1.0)
+
+    torch.testing.assert_close(weights.detach(), torch.ones(2))
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf, 3.1])
+def test_a_loss_that_leaves_is_stopped(loss):
+    weights = torch.ones(1, requires_grad=True)
+    descent = Descent([weights], 0.5)
+    descent.watch(1.0)
+    weights.sum().backward()
+    descent.step(0.5)
+    descent.watch(2.9)
+
+    with pytest.raises(DivergedError, match=r"from 1.00 to .* at step 1 with learning rate 0.5"):
+        descent.watch(loss)
+
+
+def test_a_divergence_is_a_training_error_and_survives_a_process_pool():
+    error = DivergedError("no", hint="yes")
+
+    assert isinstance(error, TrainingError)
+    assert pickle.loads(pickle.dumps(error)).hint == "yes"
