@@ -99,11 +99,12 @@ def fit(points: Sequence[Point]) -> Law:
     if not points:
         raise InvalidInputError("expected measured points, got none")
     most = max(point.tokens for point in points)
+    highest = most / SAFETY  # of a scale: rank 1 is given all that was measured
     u, v, w = _logistic(points)
     if w <= _RIDGE:
-        return Law(float(most), 0.0, most)
+        return Law(highest, 0.0, most)
     at_recall = u - math.log(RECALL / (1.0 - RECALL))
-    return Law(math.exp(min(at_recall / w, math.log(most))), max(v, 0.0) / w, most)
+    return Law(math.exp(min(at_recall / w, math.log(highest))), max(v, 0.0) / w, most)
 
 
 def _logistic(points: Sequence[Point]) -> tuple[float, float, float]:
