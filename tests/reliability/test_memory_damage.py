@@ -52,7 +52,7 @@ def flip(path, place):
 
 
 @pytest.mark.parametrize(
-    ("damage", "why", "lost"),
+    "case",
     [
         ("cut", r"expected \d+ bytes in adapters/.*#1, the file ends before", {"m0002"}),
         ("emptied", "expected the header of a file of rows", {"m0001", "m0002"}),
@@ -62,7 +62,8 @@ def flip(path, place):
         ("longer", None, set()),
     ],
 )
-def test_damage_that_shows_at_opening(directory, open_memory, caplog, damage, why, lost):
+def test_damage_that_shows_at_opening(directory, open_memory, caplog, case):
+    damage, why, lost = case
     path = bank(directory)
     content = path.read_bytes()
     match damage:
