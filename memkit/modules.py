@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from memkit.outcomes import ConsolidationReport
+from memkit.outcomes import ConsolidationReport, ModuleReport
 from memkit.types import Metadata, Module, Scope
 from memkit.wiring import Parts
+
+if TYPE_CHECKING:
+    from memkit.lora.merges import Merge
 
 
 class ModuleVerbs:
@@ -94,3 +99,61 @@ class ModuleVerbs:
         """
         chosen = [names] if isinstance(names, str) else names
         return self._parts.consolidator.retrain(self._parts.need_lora("retrain()"), chosen)
+
+    def export_adapter(
+        self,
+        mixture: str | Mapping[str, float],
+        folder: str | Path,
+        *,
+        merge: str | Merge = "cat",
+    ) -> Path:
+        """Write a module, or a mixture of modules as one adapter, as a folder for PEFT.
+
+        PEFT computes with it what memkit computes where adapters act. `forget` does not reach
+        the folder.
+
+        Args:
+            mixture: The name of a module, or names with weights.
+            folder: Must not exist, or be empty.
+            merge: How modules become one adapter: "cat" is the mixture itself; other names and
+                their options are in `memkit.lora.merges.Merge`.
+
+        Returns:
+            The folder.
+
+        Raises:
+            ModuleNotFoundInMemoryError: If there is no such module.
+            InvalidInputError: If the modules do not merge in this way, or there is something in
+                the folder's place.
+            UnsupportedOperationError: Without the "lora" backend.
+        """
+        from memkit.lora.exchange import export_adapter
+
+        return export_adapter(self._parts.need_lora("export_adapter()"), mixture, folder, merge)
+
+    def import_adapter(self, folder: str | Path, *, records: Sequence[str]) -> ModuleReport:
+        """Take in a LoRA adapter that PEFT saved, as a module for records that are here.
+
+        Everything about the folder is checked before anything is stored. Then the adapter is
+        asked for the records as a user would; those that come back are held by it from now on,
+        whichever module held them before. If none does, it is not kept.
+
+        Args:
+            folder: As PEFT's ``save_pretrained`` or `export_adapter` wrote it; of a folder from
+                elsewhere nothing is executed.
+            records: Ids of the records whose questions it answers, all of one scope.
+
+        Raises:
+            InvalidInputError: If the records do not go together, or the adapter is not plain
+                LoRA in safetensors.
+            IncompatibleModelError: If it was trained for another base model.
+            CorruptFileError: If a file of it is missing or damaged.
+            NonFiniteError: If a weight is not finite, or too large to be stored.
+            RecordNotFoundError: If a record does not exist.
+            UnsupportedOperationError: Without the "lora" backend.
+            BusyError: If another process is consolidating this memory.
+        """
+        lora = self._parts.need_lora("import_adapter()")
+        from memkit.lora.exchange import import_adapter
+
+        return import_adapter(lora, self._parts.consolidator, folder, records)

@@ -21,6 +21,7 @@ from memkit.lora.capacity import Limits, Part, plan
 from memkit.lora.laws import law_for
 from memkit.lora.lessons import adapted_share, answer_tokens
 from memkit.lora.lora import LoraBackend
+from memkit.lora.manifest import Candidate
 from memkit.lora.recipe import Recipe
 from memkit.lora.threshold import calibrate
 from memkit.lora.workshop import Trainers, Workshop
@@ -122,6 +123,23 @@ class Consolidator:
             reports = self._modules(backend, self._tasks(backend, jobs))
             tidy(ledger)
         return ConsolidationReport(tuple(reports), time.perf_counter() - started)
+
+    def adopt(self, backend: LoraBackend, candidate: Candidate) -> ModuleReport:
+        """Verify and commit weights that were trained elsewhere.
+
+        Raises:
+            BusyError: As `run`.
+            RecordNotFoundError: If one of its records was forgotten meanwhile.
+        """
+        with adapters_lock(backend.ledger.directory, self._lock_timeout):
+            tidy(backend.ledger)
+            ids = [record.id for record in candidate.records]
+            holders = set(backend.ledger.modules.placements(ids).values())
+            calibrate(backend, self.recipe.synthesizer, candidate.records)
+            report = Workshop(backend, self.recipe, self._trainers).adopt(candidate)
+            _drop_emptied(backend, sorted(holders))
+            tidy(backend.ledger)
+        return report
 
     def recalibrate(self, backend: LoraBackend) -> None:
         """Measure the router's threshold again, for another embedder."""

@@ -21,11 +21,15 @@ from transformers.pytorch_utils import Conv1D
 from memkit import __version__
 from memkit.errors import IncompatibleModelError, InvalidInputError
 from memkit.ledger import Ledger
+from memkit.lora.consolidate import Consolidator
 from memkit.lora.layers import Factors
 from memkit.lora.lora import LoraBackend
+from memkit.lora.manifest import Candidate
 from memkit.lora.merges import Merge, Scaled
 from memkit.lora.peft_format import Settings, read_settings, read_weights, write_folder
+from memkit.lora.spec import LoraSpec
 from memkit.models.base import BaseModel
+from memkit.outcomes import ModuleReport
 from memkit.types import Module, Record
 
 # Of a module's manifest; its records' ids stay at home.
@@ -114,6 +118,35 @@ def _weight(model: Network, name: str) -> Tensor:
     return weight.T if isinstance(layer, Conv1D) else weight
 
 
+def import_adapter(
+    backend: LoraBackend, consolidator: Consolidator, folder: str | Path, ids: Sequence[str]
+) -> ModuleReport:
+    """Take in an adapter that was trained elsewhere, for records that are here.
+
+    It is verified like a module of memkit's own: asked through the path that serves it. The
+    records that come back become held, whichever module held them before.
+
+    Args:
+        backend: Where it goes.
+        consolidator: Verifies and commits it.
+        folder: As PEFT's ``save_pretrained`` or `export_adapter` wrote it.
+        ids: The records whose questions it answers, all of one scope.
+
+    Raises:
+        InvalidInputError: If the records do not go together, or it is not plain LoRA.
+        IncompatibleModelError: If it is for another base model.
+        CorruptFileError: If a file of it is missing or damaged.
+        NonFiniteError: If a weight is not finite, or too large to be stored.
+        RecordNotFoundError: If a record does not exist.
+        BusyError: If another process is consolidating this memory.
+    """
+    records = _of_one_scope(backend.ledger, ids)
+    given = read_adapter(Path(folder), backend.base, backend.layers.shapes)
+    origin = {"imported": {"base_model": given.base_model, "digest": given.digest}}
+    candidate = Candidate(records, given.spec, given.part.adapter, origin)
+    return consolidator.adopt(backend, candidate)
+
+
 @dataclass(frozen=True)
 class Imported:
     """An adapter that was trained elsewhere.
@@ -127,6 +160,13 @@ class Imported:
     part: Scaled
     base_model: str | None
     digest: str
+
+    @property
+    def spec(self) -> LoraSpec:
+        """Its shape; its scale is one of plain LoRA, whatever rule it came from."""
+        leaves = sorted({name.rpartition(".")[2] for name in self.part.adapter})
+        alpha = self.part.scale * self.part.rank
+        return LoraSpec(rank=self.part.rank, alpha=alpha, target_modules=tuple(leaves))
 
 
 def read_adapter(folder: Path, base: BaseModel, shapes: Mapping[str, tuple[int, int]]) -> Imported:

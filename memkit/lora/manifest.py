@@ -9,33 +9,44 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from memkit import __version__
-from memkit.lora.spec import LoraSpec, TrainSpec
-from memkit.lora.train import Trained
+from memkit.lora.layers import Adapter
+from memkit.lora.spec import LoraSpec
 from memkit.lora.verify import Recalled
 from memkit.models.base import BaseModel
 from memkit.outcomes import Locality
-from memkit.types import Record
+from memkit.types import Metadata, Record
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """A trained module before it is committed.
+class Candidate:
+    """Weights that may become a module.
 
     Attributes:
-        records: What it was trained on.
-        lora: Its shape.
-        trained: Its weights.
-        recalled: How its records come back.
-        locality: What it does to other answers.
-        attempt: 1, or more if its records were missed before.
+        records: What they were trained on, or are said to answer.
+        lora: Their shape.
+        adapter: Their factors.
+        origin: How they came about; JSON values.
     """
 
     records: Sequence[Record]
     lora: LoraSpec
-    trained: Trained
+    adapter: Adapter
+    origin: Metadata
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was found when a candidate was asked.
+
+    Attributes:
+        candidate: The weights.
+        recalled: How its records come back.
+        locality: What it does to other answers.
+    """
+
+    candidate: Candidate
     recalled: Sequence[Recalled]
     locality: Locality
-    attempt: int
 
     @property
     def recall(self) -> float:
@@ -51,18 +62,15 @@ class Outcome:
         """Ids of the records that pass."""
         return [one.record_id for one in self.recalled if one.passes(reworded_bar)]
 
-    def manifest(self, base: BaseModel, train: TrainSpec) -> dict[str, Any]:
+    def manifest(self, base: BaseModel) -> dict[str, Any]:
         """JSON form."""
         return {
             "memkit": __version__,
             "base_model": base.name,
             "fingerprint": base.fingerprint,
-            "data": data_hash(self.records),
-            "lora": self.lora.as_dict(),
-            "train": train.as_dict(),
-            "attempt": self.attempt,
-            "steps": self.trained.steps,
-            "loss": self.trained.loss,
+            "data": data_hash(self.candidate.records),
+            "lora": self.candidate.lora.as_dict(),
+            **self.candidate.origin,
             "recall": self.recall,
             "paraphrase_recall": self.paraphrase_recall,
             "records": {

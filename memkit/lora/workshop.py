@@ -21,7 +21,7 @@ from memkit.lora.capacity import Part, halves, next_rank
 from memkit.lora.lessons import fitting
 from memkit.lora.locality import PROMPTS, measure
 from memkit.lora.lora import LoraBackend, staged_key
-from memkit.lora.manifest import Outcome
+from memkit.lora.manifest import Candidate, Outcome
 from memkit.lora.recipe import Recipe
 from memkit.lora.shelf import keep
 from memkit.lora.spec import LoraSpec, TrainSpec
@@ -93,41 +93,78 @@ class Workshop:
         taught = {example.record_id for example in examples} - lost
         return [record for record in records if record.id in taught]
 
+    def adopt(self, candidate: Candidate) -> ModuleReport:
+        """Verify and commit weights that were trained elsewhere, like those trained here.
+
+        Raises:
+            RecordNotFoundError: If one of the records was forgotten meanwhile.
+            NonFiniteError: If a weight is too large to be stored.
+        """
+        started = time.perf_counter()
+        examples, learners = self._lesson(candidate.records)
+        if not learners:
+            return _nothing_learned(candidate.records)
+        report = self._admit(None, examples, replace(candidate, records=learners))
+        missed = _others(candidate.records, report.held)
+        return replace(report, missed=missed, seconds=time.perf_counter() - started)
+
     def _module(self, part: Part, name: str | None, bar: tqdm[NoReturn]) -> ModuleReport | None:
         """Train and commit one module; None if a record was forgotten while it was trained."""
         started = time.perf_counter()
-        records, lora = part.records, replace(self.recipe.lora, rank=part.rank)
+        lora = replace(self.recipe.lora, rank=part.rank)
+        examples, learners = self._lesson(part.records)
+        if not learners:
+            return _nothing_learned(part.records)
+        trained = self._train(lora, examples, bar)
+        origin = {
+            "train": self.recipe.train.as_dict(),
+            "attempt": part.attempt,
+            "steps": trained.steps,
+            "loss": trained.loss,
+        }
+        try:
+            report = self._admit(name, examples, Candidate(learners, lora, trained.adapter, origin))
+        except RecordNotFoundError:
+            logger.info("a module is discarded: a record was forgotten while it was trained")
+            return None
+        return replace(
+            report,
+            missed=_others(part.records, report.held),
+            steps=trained.steps,
+            seconds=time.perf_counter() - started,
+            attempt=part.attempt,
+        )
+
+    def _lesson(self, records: Sequence[Record]) -> tuple[list[Example], list[Record]]:
+        """The examples that fit the base model, and the records that they teach."""
         examples = fitting(self._backend.base, self.recipe.synthesizer.examples(records))
         taught = {example.record_id for example in examples if not example.held_out}
-        learners = [record for record in records if record.id in taught]
-        if not learners:
-            return _nothing_learned(records)
-        trained = self._train(lora, examples, bar)
-        name = name or self._backend.ledger.modules.next_name()
-        before = self._backend.ledger.modules.last_version(name)
-        with self._backend.staged(name, trained.adapter, lora, learners) as ask:
+        return examples, [record for record in records if record.id in taught]
+
+    def _admit(
+        self, name: str | None, examples: Sequence[Example], candidate: Candidate
+    ) -> ModuleReport:
+        """Verify a candidate through the path that serves it; commit it if it holds anything."""
+        modules = self._backend.ledger.modules
+        name = name or modules.next_name()
+        before = modules.last_version(name)
+        staged = self._backend.staged(name, candidate.adapter, candidate.lora, candidate.records)
+        with staged as ask:
             recalled = verify(examples, ask)
-            locality = _locality(self._backend, name, learners)
-        outcome = Outcome(learners, lora, trained, recalled, locality, part.attempt)
-        held = outcome.held(self.recipe.reworded_bar)
-        version = 0
-        if held:
-            try:
-                version = self._commit(name, outcome).version
-            except RecordNotFoundError:
-                logger.info("module %s is discarded: a record was forgotten meanwhile", name)
-                return None
+            locality = _locality(self._backend, name, candidate.records)
+        outcome = Outcome(candidate, recalled, locality)
+        held = tuple(outcome.held(self.recipe.reworded_bar))
+        version = self._commit(name, outcome).version if held else 0
         return ModuleReport(
             name=name,
             version=version,
-            held=tuple(held),
-            missed=tuple(record.id for record in records if record.id not in held),
+            held=held,
+            missed=_others(candidate.records, held),
             recall=outcome.recall,
             paraphrase_recall=outcome.paraphrase_recall,
-            steps=trained.steps,
-            seconds=time.perf_counter() - started,
+            steps=0,
+            seconds=0.0,
             locality=locality,
-            attempt=part.attempt,
             unchanged=0 < version <= before,
         )
 
@@ -144,19 +181,19 @@ class Workshop:
 
     def _commit(self, name: str, outcome: Outcome) -> Module:
         """Write a row that nothing refers to, then commit the version that does."""
-        ledger, records = self._backend.ledger, outcome.records
-        manifest = outcome.manifest(self._backend.base, self.recipe.train)
+        ledger, candidate = self._backend.ledger, outcome.candidate
+        manifest = outcome.manifest(self._backend.base)
         reworded = {one.record_id: one.reworded for one in outcome.recalled}
         held = outcome.held(self.recipe.reworded_bar)
-        with keep(ledger, self._backend.row(outcome.trained.adapter, outcome.lora)) as file:
+        with keep(ledger, self._backend.row(candidate.adapter, candidate.lora)) as file:
             return ledger.modules.commit(
                 name,
-                records[0].scope,
+                candidate.records[0].scope,
                 manifest,
                 file=file.path,
                 digest=file.digest,
                 size=file.size,
-                members=records,
+                members=candidate.records,
                 held={id: reworded[id] for id in held},
             )
 
@@ -171,6 +208,10 @@ def _locality(backend: LoraBackend, name: str, records: Sequence[Record]) -> Loc
         Route({name: 1.0}),
         lambda routes: backend.adapters(routes, pending=key),
     )
+
+
+def _others(records: Sequence[Record], held: Sequence[str]) -> tuple[str, ...]:
+    return tuple(record.id for record in records if record.id not in held)
 
 
 def _nothing_learned(records: Sequence[Record]) -> ModuleReport:

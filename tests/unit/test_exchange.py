@@ -1,0 +1,371 @@
+"""Adapters that leave a memory and come into one: whole, checked, verified; or not at all."""
+
+import copy
+import json
+import logging
+from dataclasses import replace
+
+import pytest
+import torch
+from peft import PeftModel
+
+from memkit import Draft
+from memkit.errors import (
+    BusyError,
+    CorruptFileError,
+    IncompatibleModelError,
+    InvalidInputError,
+    MemkitError,
+    ModuleNotFoundInMemoryError,
+    RecordNotFoundError,
+    UnsupportedOperationError,
+)
+from memkit.ledger.locks import adapters_lock
+from memkit.lora.merges import Merge
+from memkit.lora.peft_format import CONFIG, MANIFEST, WEIGHTS
+from memkit.testing import tiny_llama
+from memkit.types import Route
+
+IDS = torch.tensor([[5, 9, 70, 33, 8, 120], [77, 3, 15, 200, 41, 6]])
+NORA = "What is the badge number of Nora?"
+
+# PEFT reads a property that transformers is about to rename.
+peft_warns = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+
+
+def served(memory, mixture):
+    """The logits with a mixture in place, over the whole sequence as PEFT does."""
+    lora = memory._parts.lora
+    with torch.no_grad(), lora.adapters([Route(mixture)] * len(IDS)):
+        return lora.base.model(IDS, use_cache=False).logits
+
+
+def in_peft(folder, tiny):
+    return PeftModel.from_pretrained(copy.deepcopy(tiny.model), folder).eval()
+
+
+def logits_of(model):
+    with torch.no_grad():
+        return model(IDS, use_cache=False).logits
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory, opener, trained_directory):
+    """m0001 of `trained_directory` as a folder; to be copied, not changed."""
+    folder = tmp_path_factory.mktemp("exported") / "m0001"
+    with opener(trained_directory) as memory:
+        memory.export_adapter("m0001", folder)
+    return folder
+
+
+@pytest.fixture
+def folder(exported, tmp_path):
+    """A copy of `exported`."""
+    copied = tmp_path / "given"
+    copied.mkdir()
+    for path in exported.iterdir():
+        (copied / path.name).write_bytes(path.read_bytes())
+    return copied
+
+
+@pytest.fixture
+def names(trained_directory, opener):
+    with opener(trained_directory) as memory:
+        return memory.modules()[0].records
+
+
+@pytest.fixture
+def filled(memory, badges):
+    """A memory with the facts of `badges`, none of them in the weights."""
+    memory.add(badges)
+    return memory
+
+
+def without_manifest(folder):
+    (folder / MANIFEST).unlink()
+    return folder
+
+
+def configure(folder, **values):
+    path = folder / CONFIG
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | values))
+
+
+# -- out ---------------------------------------------------------------------------------------
+
+
+@peft_warns
+@pytest.mark.parametrize(
+    ("mixture", "merge"),
+    [
+        ("m0001", "cat"),
+        ({"m0001": 0.5}, "cat"),
+        ({"m0001": 0.8, "m0002": 0.2}, "cat"),
+        ({"m0001": 0.8, "m0002": 0.2}, Merge("svd", rank=32)),
+    ],
+    ids=str,
+)
+def test_peft_computes_what_the_memory_serves(trained, tiny, tmp_path, mixture, merge):
+    assert trained.export_adapter(mixture, tmp_path / "out", merge=merge) == tmp_path / "out"
+
+    weights = {mixture: 1.0} if isinstance(mixture, str) else mixture
+    expected = served(trained, weights)
+
+    trained.close()  # takes the hooks off, so that PEFT's copy has none
+    torch.testing.assert_close(
+        logits_of(in_peft(tmp_path / "out", tiny)), expected, atol=2e-4, rtol=1e-4
+    )
+    assert (expected - logits_of(tiny.model)).abs().max() > 0.1
+
+
+@peft_warns
+def test_a_merge_goes_by_its_name(trained, tiny, tmp_path):
+    halves = {"m0001": 0.5, "m0002": 0.5}
+    for merge in ("mean_delta", "linear"):
+        trained.export_adapter(halves, tmp_path / merge, merge=merge)
+    expected = served(trained, {"m0001": 0.25, "m0002": 0.25})
+    trained.close()
+
+    mean, linear = (logits_of(in_peft(tmp_path / m, tiny)) for m in ("mean_delta", "linear"))
+
+    torch.testing.assert_close(mean, expected, atol=2e-4, rtol=1e-4)
+    assert (linear - expected).abs().max() > 0.1
+
+
+def test_the_manifest_says_what_it_is_and_nothing_of_the_records(trained, tiny, tmp_path):
+    trained.export_adapter({"m0001": 0.8, "m0002": 0.2}, tmp_path / "out", merge=Merge("svd", 4))
+    manifest = json.loads((tmp_path / "out" / MANIFEST).read_text(encoding="utf-8"))
+
+    assert manifest["fingerprint"] == tiny.fingerprint
+    assert manifest["base_model"] == "tiny-llama-0"
+    assert manifest["merge"] == {"method": "svd", "rank": 4, "density": None, "seed": None}
+    assert [(m["name"], m["version"], m["weight"]) for m in manifest["modules"]] == [
+        ("m0001", 1, 0.8),
+        ("m0002", 1, 0.2),
+    ]
+    assert manifest["modules"][0]["recall"] == trained.modules()[0].manifest["recall"]
+    for path in (tmp_path / "out").iterdir():
+        for text in (b"Nora", b"4471", b"Owen"):
+            assert text not in path.read_bytes()
+
+
+def test_a_memory_is_not_changed_by_an_export(trained, tmp_path):
+    before = state(trained)
+
+    trained.export_adapter("m0001", tmp_path / "out")
+
+    assert state(trained) == before
+
+
+@pytest.mark.parametrize(
+    ("mixture", "error", "message"),
+    [
+        ("m0009", ModuleNotFoundInMemoryError, "'m0009'"),
+        ({"m0001": 1.0, "nobody": 1.0}, ModuleNotFoundInMemoryError, "'nobody'"),
+        ({}, InvalidInputError, "at least one adapter to merge, got none"),
+        ({"m0001": float("nan")}, InvalidInputError, "finite weights"),
+        ({"m0001": "1"}, InvalidInputError, "finite weights"),
+    ],
+)
+def test_what_cannot_be_exported_is_refused(trained, tmp_path, mixture, error, message):
+    with pytest.raises(error, match=message):
+        trained.export_adapter(mixture, tmp_path / "out")
+
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unknown_merge_is_refused(trained, tmp_path):
+    with pytest.raises(InvalidInputError, match=r"`merge` must be one of .*got 'average'"):
+        trained.export_adapter("m0001", tmp_path / "out", merge="average")
+
+
+def test_nothing_is_written_over(trained, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+
+    with pytest.raises(InvalidInputError, match="must be new or empty"):
+        trained.export_adapter("m0001", tmp_path / "out")
+
+
+# -- in ----------------------------------------------------------------------------------------
+
+
+def test_an_adapter_from_another_memory_is_verified_and_serves(filled, folder, names):
+    report = filled.import_adapter(folder, records=names)
+
+    assert (report.name, report.version) == ("m0001", 1)
+    assert report.held == tuple(names)
+    assert (report.missed, report.recall, report.steps) == ((), 1.0, 0)
+    answer = filled.ask(NORA, budget=0)
+    assert answer.text == "4471"
+    assert answer.route.modules == ("m0001",)
+
+
+def test_it_is_there_after_reopening(filled, open_memory, folder, names):
+    filled.import_adapter(folder, records=names)
+    filled.close()
+
+    again = open_memory(filled._parts.ledger.directory)
+
+    assert again.ask(NORA, budget=0).text == "4471"
+    (module,) = again.modules()
+    assert set(module.records) == set(names)
+    assert module.manifest["recall"] == 1.0
+    assert "train" not in module.manifest
+    assert module.manifest["imported"].keys() == {"base_model", "digest"}
+
+
+@peft_warns
+def test_what_peft_has_saved_is_an_adapter_too(filled, folder, names, tiny, tmp_path):
+    in_peft(folder, tiny).save_pretrained(tmp_path / "saved", save_embedding_layers=False)
+
+    report = filled.import_adapter(tmp_path / "saved", records=names)
+
+    assert report.held == tuple(names)
+
+
+def test_only_what_it_recalls_is_held(filled, badges, folder, names):
+    report = filled.import_adapter(folder, records=[draft.id for draft in badges])
+
+    assert set(report.held) == set(names)
+    assert set(report.missed) == {draft.id for draft in badges} - set(names)
+    assert set(filled.modules()[0].records) == set(names)
+
+
+def test_an_adapter_that_recalls_nothing_is_not_kept(filled, badges, folder, names):
+    others = [draft.id for draft in badges if draft.id not in names]
+
+    report = filled.import_adapter(folder, records=others)
+
+    assert (report.version, report.held) == (0, ())
+    assert filled.modules() == []
+    assert len(filled.consolidate().held) == len(badges)
+
+
+def test_it_takes_over_records_that_another_module_holds(trained, folder, names):
+    report = trained.import_adapter(folder, records=names)
+
+    assert report.held == tuple(names)
+    holder = {id: module.name for module in trained.modules() for id in module.records}
+    assert {holder[id] for id in names} == {report.name}
+
+
+def test_it_answers_in_the_scope_of_its_records(memory, badges, folder, names):
+    ann = {"user": "ann"}
+    memory.add([Draft(d.text, d.question, d.answer, scope=ann, id=d.id) for d in badges])
+    memory.import_adapter(folder, records=names)
+
+    assert memory.modules()[0].scope == ann
+    assert memory.ask(NORA, budget=0, scope=ann).text == "4471"
+    assert not memory.ask(NORA, budget=0).route
+
+
+def test_it_goes_when_a_record_is_forgotten(filled, folder, names):
+    filled.import_adapter(folder, records=names)
+
+    receipt = filled.forget(names[0], retrain=False)
+
+    assert receipt.dropped == ("m0001",)
+    assert all(receipt.checks.values())
+    assert filled.modules() == []
+
+
+# -- what does not come in ---------------------------------------------------------------------
+
+
+def state(memory):
+    """Everything that an import could have changed."""
+    adapters = memory._parts.ledger.directory / "adapters"
+    files = sorted(adapters.rglob("*")) if adapters.exists() else []
+    return memory.modules(), replace(memory.stats(), bytes_on_disk=0), files
+
+
+def refused(memory, folder, names, error, message):
+    before = state(memory)
+    with pytest.raises(error, match=message) as caught:
+        memory.import_adapter(folder, records=names)
+    assert isinstance(caught.value, MemkitError)
+    assert state(memory) == before
+
+
+def test_an_adapter_of_another_base_model_is_refused(tmp_path, open_memory, badges, folder, names):
+    other = open_memory(tmp_path / "other.mem", base_model=tiny_llama(seed=1))
+    other.add(badges)
+
+    refused(other, folder, names, IncompatibleModelError, r"'tiny-llama-0' .*'tiny-llama-1'")
+
+
+def test_another_name_of_the_base_model_is_said(filled, folder, names, caplog):
+    configure(without_manifest(folder), base_model_name_or_path="somebody/large-llama")
+
+    with caplog.at_level(logging.WARNING, logger="memkit"):
+        report = filled.import_adapter(folder, records=names)
+
+    assert report.held == tuple(names)
+    assert "'somebody/large-llama', the base model is 'tiny-llama-0'" in caplog.text
+
+
+@pytest.mark.parametrize("named", ["somebody/Tiny-Llama-0", "/models/tiny-llama-0/", None])
+def test_the_same_name_needs_no_words(filled, folder, names, caplog, named):
+    configure(without_manifest(folder), base_model_name_or_path=named)
+
+    with caplog.at_level(logging.WARNING, logger="memkit"):
+        assert filled.import_adapter(folder, records=names).held == tuple(names)
+
+    assert "base model is" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("records", "error", "message"),
+    [
+        ([], InvalidInputError, r"`records` to be a list of ids, got \[\]"),
+        ("Nora", InvalidInputError, "`records` to be a list of ids, got 'Nora'"),
+        (["Nora", "nobody"], RecordNotFoundError, "nobody"),
+    ],
+)
+def test_records_that_are_none_are_refused(filled, folder, records, error, message):
+    refused(filled, folder, records, error, message)
+
+
+def test_records_of_two_scopes_are_refused(filled, folder):
+    filled.add("Ann has a locker.", scope={"user": "ann"}, id="locker")
+
+    refused(filled, folder, ["Nora", "locker"], InvalidInputError, "`records` of one scope")
+
+
+def test_damaged_weights_are_refused(filled, folder, names):
+    (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:-1])
+
+    refused(filled, folder, names, CorruptFileError, "is no safetensors file")
+
+
+def test_more_than_plain_lora_is_refused(filled, folder, names):
+    configure(folder, use_dora=True)
+
+    refused(filled, folder, names, InvalidInputError, "plain LoRA")
+
+
+def test_weights_that_half_precision_cannot_hold_are_refused(filled, folder, names):
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(folder / WEIGHTS)
+    tensors[min(tensors)][0, 0] = 1e30
+    save_file(tensors, folder / WEIGHTS)
+
+    refused(filled, folder, names, MemkitError, "finite")
+
+
+def test_a_memory_without_adapters_cannot_take_one(tmp_path, open_memory, folder):
+    with open_memory(tmp_path / "rag.mem", backends=("rag",)) as memory:
+        with pytest.raises(UnsupportedOperationError, match=r"import_adapter\(\) needs the 'lora'"):
+            memory.import_adapter(folder, records=["Nora"])
+        with pytest.raises(UnsupportedOperationError, match=r"export_adapter\(\) needs the 'lora'"):
+            memory.export_adapter("m0001", tmp_path / "out")
+
+
+def test_an_import_waits_for_its_turn(tmp_path, open_memory, badges, folder, names):
+    memory = open_memory(tmp_path / "busy.mem", busy_timeout=0.1)
+    memory.add(badges)
+
+    with adapters_lock(tmp_path / "busy.mem", timeout=0):
+        refused(memory, folder, names, BusyError, "training this memory's adapters")
