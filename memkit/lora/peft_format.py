@@ -35,7 +35,6 @@ from memkit.errors import (
 from memkit.ledger.failures import storage_errors
 from memkit.lora.layers import Adapter, Factors
 from memkit.lora.merges import Scaled
-from memkit.lora.spec import LoraSpec
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
@@ -345,99 +344,3 @@ def _flush(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-# -- until adapters are rows of a bank ---------------------------------------------------------
-
-
-def save_adapter(
-    folder: Path, adapter: Adapter, spec: LoraSpec, manifest: Mapping[str, Any], *, conv1d: bool
-) -> tuple[str, int]:
-    """Write an adapter and flush it to disk.
-
-    Args:
-        folder: Made here; must not exist.
-        adapter: Factors by layer name.
-        spec: Rank and scale.
-        manifest: How the adapter was made; JSON values.
-        conv1d: Whether the base stores its weights as (in, out), like GPT-2.
-
-    Returns:
-        SHA-256 and size in bytes of the weights file.
-
-    Raises:
-        StorageError: If it cannot be written; `DiskFullError` and `ReadOnlyError` say why.
-    """
-    config = _config(Scaled(adapter, spec.rank, spec.scale), manifest, conv1d)
-    weights = _pack(adapter, {})
-    with storage_errors(folder):
-        folder.mkdir(parents=True)
-        (folder / WEIGHTS).write_bytes(weights)
-        (folder / CONFIG).write_text(_json(config), encoding="utf-8")
-        (folder / MANIFEST).write_text(_json(manifest), encoding="utf-8")
-        for path in (*folder.iterdir(), folder, folder.parent):
-            _flush(path)
-    return hashlib.sha256(weights).hexdigest(), len(weights)
-
-
-def load_adapter(
-    folder: Path, spec: LoraSpec, shapes: Mapping[str, tuple[int, int]], *, digest: str
-) -> dict[str, Factors]:
-    """Read an adapter back and check every byte and shape of it.
-
-    Args:
-        folder: Where `save_adapter` wrote it.
-        spec: Its rank.
-        shapes: ``(in, out)`` of the base model's layers.
-        digest: SHA-256 that the weights file must have.
-
-    Raises:
-        CorruptFileError: If the file is missing, truncated or changed.
-        IncompatibleModelError: If a layer or shape is not the base model's.
-        NonFiniteError: If a weight is NaN or infinite.
-    """
-    path = folder / WEIGHTS
-    if not path.is_file():
-        raise CorruptFileError(f"expected the adapter file {path.name} in {folder}, found none")
-    with storage_errors(path):
-        data = path.read_bytes()
-    if (found := hashlib.sha256(data).hexdigest()) != digest:
-        raise CorruptFileError(
-            f"expected SHA-256 {digest[:12]}… for {path}, the file has {found[:12]}…"
-        )
-    try:
-        tensors = safetensors.torch.load(data)
-    except SafetensorError as exc:
-        raise CorruptFileError(f"{path} is no safetensors file: {exc}") from exc
-    return _unpack_tensors(tensors, spec, shapes)
-
-
-def size_of(folder: Path) -> int | None:
-    """Size of an adapter's weights file in bytes; None if there is none."""
-    path = folder / WEIGHTS
-    return path.stat().st_size if path.is_file() else None
-
-
-def _unpack_tensors(
-    tensors: dict[str, Tensor], spec: LoraSpec, shapes: Mapping[str, tuple[int, int]]
-) -> dict[str, Factors]:
-    """Factors by layer; ``tensors`` is emptied."""
-    adapter = {}
-    for name, (n_in, n_out) in shapes.items():
-        a, b = (tensors.pop(key, None) for key in _keys(name))
-        if a is None and b is None:
-            continue  # the adapter leaves this layer bare
-        expected = [(spec.rank, n_in), (n_out, spec.rank)]
-        came = [None if half is None else tuple(half.shape) for half in (a, b)]
-        if a is None or b is None or came != expected:
-            raise IncompatibleModelError(
-                f"expected factors of shapes {expected} for {name}, got {came}"
-            )
-        if not (a.isfinite().all() and b.isfinite().all()):
-            raise NonFiniteError(f"the adapter's weights for {name} hold NaN or infinity")
-        adapter[name] = Factors(a, b)
-    if tensors:
-        raise IncompatibleModelError(
-            f"the adapter has weights {min(tensors)!r}, the base model has no such layer"
-        )
-    return adapter
