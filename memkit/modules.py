@@ -88,8 +88,9 @@ class ModuleVerbs:
         says that it is unchanged; otherwise the module gets its next version.
 
         Args:
-            names: One module or several; None for all, those included that are out of service
-                because their file was lost or damaged.
+            names: One module or several; None for all that were trained here, those included
+                that are out of service because their file was lost or damaged. An imported
+                module is trained by the memory's recipe, if it is named or was lost.
 
         Raises:
             ModuleNotFoundInMemoryError: If a module is unknown; nothing is trained then.

@@ -63,21 +63,28 @@ def repetition(ledger: Ledger, names: Sequence[str] | None) -> list[Job]:
 
     Args:
         ledger: Knows what they were trained on.
-        names: The modules; None for all.
+        names: The modules; None for all, except for imported ones that have their weights:
+            those cannot be made again.
 
     Raises:
         ModuleNotFoundInMemoryError: If one is unknown.
     """
     with ledger.transaction():
-        modules = {m.name: m for m in ledger.modules.active() + ledger.modules.lost()}
+        known = ledger.modules.active() + ledger.modules.lost()
+        modules = {module.name: module for module in sorted(known, key=lambda m: m.name)}
         for name in names or ():
             if name not in modules:
                 raise ModuleNotFoundInMemoryError(
                     f"no module has the name {name!r}",
-                    f"These can be trained again: {', '.join(sorted(modules)) or 'none'}.",
+                    f"These can be trained again: {', '.join(modules) or 'none'}.",
                 )
-        chosen = sorted(modules) if names is None else dict.fromkeys(names)
-        return [_repeated(ledger, modules[name]) for name in chosen]
+        if names is None:
+            names = [m.name for m in modules.values() if not (m.versions and _imported(m))]
+        return [_repeated(ledger, modules[name]) for name in dict.fromkeys(names)]
+
+
+def _imported(module: Module) -> bool:
+    return "imported" in module.manifest
 
 
 def _repeated(ledger: Ledger, module: Module) -> Job:

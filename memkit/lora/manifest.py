@@ -82,8 +82,8 @@ class Outcome:
 
 
 def data_hash(records: Sequence[Record]) -> str:
-    """SHA-256 over ids, versions and contents, in order."""
-    parts = [[record.id, record.version, record.content_hash] for record in records]
+    """SHA-256 over ids and contents, in order."""
+    parts = [[record.id, record.content_hash] for record in records]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

@@ -163,7 +163,7 @@ def test_the_manifest_says_how_the_module_was_made(bench, four, tiny, recipe):
     (report,) = bench.run(four).modules
 
     manifest = bench.ledger.modules.get("m0001").manifest
-    contents = [[record.id, 1, record.content_hash] for record in four]
+    contents = [[record.id, record.content_hash] for record in four]
     assert manifest == {
         "memkit": __version__,
         "base_model": tiny.name,
@@ -318,7 +318,7 @@ def test_a_memory_of_nothing_that_can_be_learned(bench):
 
 
 def test_a_diverging_run_leaves_the_memory_as_it_was(bench, four):
-    with pytest.raises(TrainingError, match="the loss became nan"):
+    with pytest.raises(TrainingError, match="the loss went from .* to nan"):
         bench.run(four, train=DIVERGES)
 
     assert bench.modules() == []
@@ -328,7 +328,7 @@ def test_a_diverging_run_leaves_the_memory_as_it_was(bench, four):
 def test_the_next_run_is_not_held_up_by_a_failed_one(bench, four):
     before = bench.consolidator
     bench.consolidator = Consolidator(replace(before.recipe, train=DIVERGES))
-    with pytest.raises(TrainingError, match="the loss became nan"):
+    with pytest.raises(TrainingError, match="the loss went from .* to nan"):
         bench.run(four)
     bench.consolidator = before
 

@@ -276,6 +276,20 @@ def test_nothing_is_retrained_if_a_name_is_unknown(trained):
     assert trained.retrain([]).modules == ()
 
 
+def test_an_imported_module_is_trained_anew_only_if_it_is_named(trained, tmp_path):
+    trained.export_adapter("m0001", tmp_path / "folder")
+    trained.import_adapter(tmp_path / "folder", records=FIRST[:2])
+    before = {module.name: module.records for module in trained.modules()}
+    assert (before["m0001"], before["m0003"]) == (FIRST[2:], FIRST[:2])
+    assert [(m.name, m.unchanged) for m in trained.retrain().modules] == [
+        ("m0001", True), ("m0002", True),
+    ]  # fmt: skip
+    assert {module.name: module.records for module in trained.modules()} == before
+    (report,) = trained.retrain("m0003").modules
+    assert (report.name, report.version, report.held) == ("m0003", 2, FIRST[:2])
+    assert "imported" not in trained.modules()[-1].manifest
+
+
 def test_without_modules_there_is_nothing_to_retrain(memory):
     assert memory.retrain().modules == ()
     with pytest.raises(ModuleNotFoundInMemoryError, match="no module has the name 'm0001'") as e:
@@ -413,7 +427,7 @@ def test_a_version_that_contains_a_forgotten_record_goes(trained):
 
 def test_a_module_goes_with_all_its_versions(updated):
     receipt = updated.forget("Emil")  # in both versions
-    assert (receipt.retrained, receipt.dropped) == (("m0001 v3",), ())
+    assert (receipt.retrained[0], receipt.dropped) == ("m0001 v3", ())
     assert updated.modules()[0].versions == (3,)
     assert len([path for path in receipt.files if path.startswith("adapters/")]) == 2
     assert all(receipt.checks.values())
