@@ -24,7 +24,8 @@ from memkit.lora.lora import LoraBackend
 from memkit.lora.manifest import Candidate
 from memkit.lora.recipe import Recipe
 from memkit.lora.threshold import calibrate
-from memkit.lora.workshop import Trainers, Workshop
+from memkit.lora.trainers import Trainers
+from memkit.lora.workshop import Workshop
 from memkit.outcomes import ConsolidationReport, ModuleReport
 from memkit.types import Record
 
@@ -61,7 +62,7 @@ class Consolidator:
     def __init__(self, recipe: Recipe, *, lock_timeout: float = 30.0) -> None:
         self.recipe = recipe
         self._lock_timeout = lock_timeout
-        self._trainers: Trainers = {}
+        self._trainers = Trainers()
 
     def run(
         self,

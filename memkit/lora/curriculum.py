@@ -20,11 +20,12 @@ T = TypeVar("T")
 class Curriculum:
     """Visits to the facts of one module.
 
-    A fact that was mastered in `CALM` visits in a row rests for an epoch, then for two, then
-    for three; these visits only check that it stays. One that slipped is back in every epoch.
+    Each visit is in another wording, until all have had their turn. A fact that was mastered
+    in `CALM` visits in a row rests for an epoch, then for two, then for three; these visits
+    only check that it stays. One that slipped is back in every epoch.
 
     Args:
-        facts: The wordings of each.
+        facts: The wordings of each, the canonical one first.
         most: At most so many facts a step.
         random: Draws wordings and order.
     """
@@ -34,8 +35,10 @@ class Curriculum:
         self._most = min(most, math.ceil(len(facts) / EPOCH_STEPS))
         self._random = random
         self._epoch = 0
+        self._noted = 0
         self._streaks = [0] * len(facts)
         self._due = [0] * len(facts)
+        self._waiting: list[list[Encoded]] = [[] for _ in facts]  # wordings of the present round
 
     @property
     def steps(self) -> int:
@@ -46,6 +49,11 @@ class Curriculum:
     def settled(self) -> bool:
         """Whether every fact was mastered in its last visits."""
         return min(self._streaks) >= CALM
+
+    @property
+    def visits(self) -> float:
+        """How often a fact was visited in the mean."""
+        return self._noted / len(self._facts)
 
     @property
     def mastered(self) -> float:
@@ -65,15 +73,24 @@ class Curriculum:
         steps = even_shares(visits, self._most)
         return [steps[i] for i in self._shuffled(len(steps))]
 
+    def exam(self) -> list[Sequence[tuple[int, Encoded]]]:
+        """Every fact in its canonical wording."""
+        canonical = [(fact, wordings[0]) for fact, wordings in enumerate(self._facts)]
+        return even_shares(canonical, self._most)
+
     def note(self, fact: int, *, mastered: bool) -> None:
         """Take down how a visit of the present epoch went."""
+        self._noted += 1
         self._streaks[fact] = self._streaks[fact] + 1 if mastered else 0
         rest = min(max(0, self._streaks[fact] - CALM + 1), LONGEST_REST)
         self._due[fact] = self._epoch + rest
 
     def _worded(self, fact: int) -> Encoded:
-        wordings = self._facts[fact]
-        return wordings[draw(len(wordings), self._random)]
+        waiting = self._waiting[fact]
+        if not waiting:
+            wordings = self._facts[fact]
+            waiting += [wordings[i] for i in self._shuffled(len(wordings))]
+        return waiting.pop()
 
     def _shuffled(self, n: int) -> list[int]:
         return list(torch.randperm(n, generator=self._random).tolist())

@@ -132,23 +132,33 @@ class Trainer:
         self, groups: Sequence[Sequence[Fact]], train: TrainSpec, progress: Progress | None
     ) -> list[Trained]:
         courses = [_Course(self, facts, train, self._guards) for facts in groups]
-        for epoch in range(train.epochs):
-            learning = [course for course in courses if not course.curriculum.settled]
-            if not learning:
-                break
+        while learning := [c for c in courses if c.progress < 1.0 and not self._passes(c)]:
             plans = [course.epoch() for course in learning]
-            for number, steps in enumerate(zip_longest(*plans)):
-                rows = [(c, step) for c, step in zip(learning, steps, strict=True) if step]
-                part = number / max(map(len, plans))
-                self._step(rows, (epoch + part) / train.epochs)
+            for steps in zip_longest(*plans):
+                self._step([(c, step) for c, step in zip(learning, steps, strict=True) if step])
             if progress is not None:
                 progress(sum(course.curriculum.mastered for course in courses) / len(courses))
         return [course.trained() for course in courses]
 
-    def _step(self, rows: Sequence[tuple[_Course, Step]], progress: float) -> None:
+    def _passes(self, course: _Course) -> bool:
+        """Whether a course may end: its facts are settled, and all pass a last look."""
+        if not course.curriculum.settled:
+            return False
+        for step in course.curriculum.exam():
+            batch = self._collated([example for _, example in step])
+            with torch.no_grad():
+                _, surprise = self._losses(
+                    batch, [course.adapter()], torch.zeros(len(step), dtype=torch.long)
+                )
+            for (fact, _), mastered in zip(step, self._mastered(batch, surprise), strict=True):
+                if not mastered:
+                    course.curriculum.note(fact, mastered=False)
+        return course.curriculum.settled
+
+    def _step(self, rows: Sequence[tuple[_Course, Step]]) -> None:
         """One step of every course on its own examples, computed as one batch."""
         examples = [example for _, step in rows for _, example in step]
-        batch = collate(examples, self.base.device, questions=self._objective.questions)
+        batch = self._collated(examples)
         owners = torch.tensor([n for n, (_, step) in enumerate(rows) for _ in step])
         losses, surprise = self._losses(batch, [course.adapter() for course, _ in rows], owners)
         owner = owners.to(losses.device)[batch.rows]  # (n,)
@@ -157,13 +167,16 @@ class Trainer:
             course.descent.watch(mean.item())
         torch.stack(means).sum().backward()  # type: ignore[no-untyped-call]
         for course, _ in rows:
-            course.descent.step(progress)
+            course.descent.step(course.progress)
         visits = [(course.curriculum, fact) for course, step in rows for fact, _ in step]
         for (curriculum, fact), mastered in zip(
             visits, self._mastered(batch, surprise), strict=True
         ):
             if fact is not None:
                 curriculum.note(fact, mastered=mastered)
+
+    def _collated(self, examples: Sequence[Encoded]) -> Batch:
+        return collate(examples, self.base.device, questions=self._objective.questions)
 
     def _losses(
         self, batch: Batch, adapters: Sequence[Adapter], owners: Tensor
@@ -219,6 +232,11 @@ class _Course:
         self.curriculum = Curriculum(facts, train.batch_size - train.guards, self._random)
         self.descent = Descent(self._variant.parameters(), train.learning_rate)
         self.adapter = self._variant.adapter
+
+    @property
+    def progress(self) -> float:
+        """How much of the visits to all facts are over; what rests does not use them up."""
+        return min(1.0, self.curriculum.visits / self._train.epochs)
 
     def epoch(self) -> list[Step]:
         """The steps of the next epoch, guards included."""

@@ -24,14 +24,13 @@ from memkit.lora.lora import LoraBackend, staged_key
 from memkit.lora.manifest import Candidate, Outcome
 from memkit.lora.recipe import Recipe
 from memkit.lora.shelf import keep
-from memkit.lora.spec import LoraSpec, TrainSpec
+from memkit.lora.spec import LoraSpec
 from memkit.lora.train import Trained, Trainer
+from memkit.lora.trainers import Trainers
 from memkit.lora.verify import canonical, verify
 from memkit.outcomes import Locality, ModuleReport
 from memkit.protocols import Example, Query
 from memkit.types import Module, Record, Route
-
-Trainers = dict[tuple[LoraSpec, TrainSpec], Trainer]  # each knows how the base model answers
 
 logger = logging.getLogger("memkit")
 
@@ -44,7 +43,7 @@ class Workshop:
     Args:
         backend: Where they go.
         recipe: How they are trained and what they have to recall.
-        trainers: Those that there are; new ones are added.
+        trainers: What trains them.
     """
 
     def __init__(self, backend: LoraBackend, recipe: Recipe, trainers: Trainers) -> None:
@@ -117,7 +116,7 @@ class Workshop:
             return _nothing_learned(part.records)
         trained = self._train(lora, examples, bar)
         origin = {
-            "train": self.recipe.train.as_dict(),
+            "train": self._trainer(lora).train.as_dict(),
             "attempt": part.attempt,
             "steps": trained.steps,
             "loss": trained.loss,
@@ -169,15 +168,17 @@ class Workshop:
         )
 
     def _train(self, lora: LoraSpec, examples: Sequence[Example], bar: tqdm[NoReturn]) -> Trained:
+        left = iter(range(self.recipe.train.epochs))  # resting facts can make it more of them
+
         def progress(mastered: float) -> None:
             bar.set_postfix(mastered=f"{mastered:.0%}", refresh=False)
-            bar.update()
+            bar.update(next(left, None) is not None)
 
-        how = lora, self.recipe.train
-        trainer = self._trainers.get(how)
-        if trainer is None or trainer.layers is not self._backend.layers:
-            trainer = self._trainers[how] = Trainer(self._backend.base, self._backend.layers, *how)
-        return trainer.fit(examples, progress)
+        return self._trainer(lora).fit(examples, progress)
+
+    def _trainer(self, lora: LoraSpec) -> Trainer:
+        backend = self._backend
+        return self._trainers.get(backend.base, backend.layers, lora, self.recipe.train)
 
     def _commit(self, name: str, outcome: Outcome) -> Module:
         """Write a row that nothing refers to, then commit the version that does."""
