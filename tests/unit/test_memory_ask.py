@@ -130,7 +130,7 @@ def test_the_same_seed_trains_the_same_adapter(tmp_path, open_memory, badges):
 
 def test_weights_and_passages_together_cite_their_record(trained):
     answer = trained.ask(NORA)
-    assert answer.text == "4471"
+    assert answer.route.modules == ("m0001",)
     assert answer.citations[0] == "Nora"
     assert "The badge number of Nora is 4471." in answer.recall.text
     bare = trained.ask(NORA, budget=0)
@@ -197,14 +197,14 @@ def test_a_module_that_goes_after_the_routing_is_not_missed(trained, monkeypatch
 
     def route_then_forget(queries, **options):
         routes = route(queries, **options)
-        routed.append(routes[0].modules)
+        routed.append(routes)
         if len(routed) == 1:
             trained.forget("Emil", retrain=retrain)  # m0001 held him, too
         return routes
 
     monkeypatch.setattr(router, "route", route_then_forget)
     answer = trained.ask(NORA, budget=0)
-    assert routed[0] == ("m0001",)
+    assert routed[0][0].modules == ("m0001",)
     assert answer.route.modules == (("m0001",) if retrain else ())
     assert (answer.text == "4471") == retrain
 
