@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("memkit")
 
-# `memkit bench capacity`; the points are in docs/decisions/0005-capacity.md.
+# `memkit bench capacity --ranks 1 --loads 48`: not even rank 1 was filled, so no more than the
+# largest load is known (docs/decisions/0005-capacity.md).
 DEFAULT_NAME = "SmolLM2-135M-Instruct"
-DEFAULT = Law(scale=400.0, exponent=0.5, most=1600)
-UNKNOWN_SHARE = 0.5  # of the default law, for models that nobody has measured
+DEFAULT = Law(scale=646.0, exponent=0.0, most=323)
 
 
 def law_for(base: BaseModel) -> Law:
@@ -46,7 +46,7 @@ def law_for(base: BaseModel) -> Law:
     if base.name == DEFAULT_NAME:
         return DEFAULT
     _say_unknown(base.name)
-    return Law(DEFAULT.scale * UNKNOWN_SHARE, DEFAULT.exponent, DEFAULT.most)
+    return Law(DEFAULT.scale / 2, DEFAULT.exponent, DEFAULT.most // 2)
 
 
 @lru_cache(maxsize=32)  # once for each name
