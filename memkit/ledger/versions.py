@@ -134,11 +134,10 @@ class VersionTable:
         )
 
     def retire(self, name: str, before: int | None) -> None:
-        """Delete the versions that are too many: not the active one, nor the one before it."""
+        """Delete the versions that are too many: not the newest, nor the one active before it."""
         self.delete(
-            "module = ?1 AND version IN (SELECT version FROM module_versions "
-            "JOIN modules ON name = module WHERE module = ?1 "
-            "ORDER BY version = active DESC, version = ?2 DESC, version DESC LIMIT -1 OFFSET ?3)",
+            "module = ?1 AND version IN (SELECT version FROM module_versions WHERE module = ?1 "
+            "ORDER BY version = ?2 DESC, version DESC LIMIT -1 OFFSET ?3)",
             name,
             before,
             KEPT_VERSIONS,
