@@ -143,3 +143,8 @@ def _check(name: str, value: str, known: tuple[str, ...], other: str = "") -> No
     if value not in known:
         rest = f" or a tuple of {other}" if other else ""
         raise InvalidInputError(f"`{name}` must be one of {known}{rest}, got {value!r}")
+
+
+# Shape and training of two tiers; their figures are in docs/decisions/0001-training-defaults.md.
+QUALITY = (LoraSpec(), TrainSpec())
+FAST = (LoraSpec(layers=(0.5, 1.0)), TrainSpec())
