@@ -63,7 +63,7 @@ class ModuleReport:
         alone = f"{self.locality.routed:.2f}" if self.locality else "-"
         forced = f"{self.locality.forced:.2f}" if self.locality else "-"
         return (
-            f"{module + again:<18} {held:>6} {self.recall:>7.2f} {self.paraphrase_recall:>9.2f} "
+            f"{module + again:<20} {held:>6} {self.recall:>7.2f} {self.paraphrase_recall:>9.2f} "
             f"{alone:>10} {forced:>7} {self.steps:>6} {self.seconds:>7.1f}"
         )
 
@@ -101,7 +101,7 @@ class ConsolidationReport:
         if not self.modules:
             return "\n".join(["nothing to consolidate", *last])
         head = (
-            f"{'module':<18} {'held':>6} {'recall':>7} {'reworded':>9} "
+            f"{'module':<20} {'held':>6} {'recall':>7} {'reworded':>9} "
             f"{'left alone':>10} {'forced':>7} {'steps':>6} {'s':>7}"
         )
         lines = [head, *map(str, self.modules)]
