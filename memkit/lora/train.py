@@ -186,8 +186,9 @@ class Trainer:
         width = self.lora.width
         stack = stack_adapters(adapters, [width] * len(adapters))
         placed = {name: factors.to(device, dtype) for name, factors in stack.items()}
-        mine = torch.eye(len(adapters))[owners].repeat_interleave(width, dim=1)  # (b, R)
-        gain = (self.lora.scale * mine).to(device, dtype)
+        rows = torch.eye(len(adapters))[owners] if len(adapters) > 1 else torch.ones(1, 1)
+        gain = self.lora.scale * rows.repeat_interleave(width, dim=1)  # (b, R); (1, R) for all
+        gain = gain.to(device, dtype)
         with self.base.turn.take():  # a step at a time, so that questions are answered meanwhile
             entering = self._trunk.entering(batch.examples)
             past = self.base.past([example.prefix for example in batch.examples])
