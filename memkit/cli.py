@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -62,6 +63,11 @@ def _parser() -> argparse.ArgumentParser:
     measured = argparse.ArgumentParser(add_help=False, parents=[common])
     measured.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
 
+    train = subjects.add_parser("train", parents=[measured], help="time until facts are recalled")
+    train.set_defaults(command=_bench_train)
+    train.add_argument("--seeds", type=int, default=3, help="how often memkit trains (default: 3)")
+    train.add_argument("--data", type=Path, metavar="DIR", help="where the study's PhoneBook is")
+
     capacity = subjects.add_parser(
         "capacity", parents=[measured], help="how much an adapter holds; goes on where it was"
     )
@@ -102,6 +108,15 @@ def _eval(arguments: argparse.Namespace) -> int:
 
     mains = {"forgetting": forgetting.main, "routing": routing.main, "training": training.main}
     return mains[arguments.subject](seeds=arguments.seeds, json_path=arguments.json)
+
+
+def _bench_train(arguments: argparse.Namespace) -> int:
+    from memkit.bench import train
+
+    data = arguments.data or os.environ.get("MEMKIT_EVAL_DATA")
+    return train.main(
+        data=Path(data) if data else None, seeds=arguments.seeds, json_path=arguments.json
+    )
 
 
 def _bench_capacity(arguments: argparse.Namespace) -> int:
