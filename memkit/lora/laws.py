@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("memkit")
 
-# `memkit bench capacity --ranks 1 --loads 48,96`: not even rank 1 was filled, so no more than the
+# `memkit bench capacity --ranks 1,8 --loads 48,96`: not even rank 1 was filled, so no more than the
 # largest load is known (docs/decisions/0005-capacity.md).
 DEFAULT_NAME = "SmolLM2-135M-Instruct"
 DEFAULT = Law(scale=1294.0, exponent=0.0, most=647)
