@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import torch
@@ -12,6 +13,7 @@ from memkit.lora.encoding import Encoded, Fact
 
 CALM = 2  # visits in a row, in different wordings, that a fact must be mastered in
 LONGEST_REST = 3  # epochs
+EVIDENCE = 4  # one visit in so many is behind a passage: adapters serve beside retrieval, too
 EPOCH_STEPS = 3  # what few facts are spread over; four of them make two
 
 T = TypeVar("T")
@@ -38,6 +40,8 @@ class Curriculum:
         self._noted = 0
         self._streaks = [0] * len(facts)
         self._due = [0] * len(facts)
+        # The text of a record, as passages are put before a question.
+        self._passages = [w[0].informed for w in facts if w[0].informed is not None]
         self._waiting: list[list[Encoded]] = [[] for _ in facts]  # wordings of the present round
 
     @property
@@ -90,7 +94,18 @@ class Curriculum:
         if not waiting:
             wordings = self._facts[fact]
             waiting += [wordings[i] for i in self._shuffled(len(wordings))]
-        return waiting.pop()
+        return self._behind_passage(waiting.pop())
+
+    def _behind_passage(self, example: Encoded) -> Encoded:
+        """Now and then, another record's text: what is asked for must come from the weights.
+
+        A record that is alone has its own.
+        """
+        others = [passage for passage in self._passages if passage != example.informed]
+        passages = others or self._passages
+        if not passages or draw(EVIDENCE, self._random):
+            return example
+        return replace(example, prefix=passages[draw(len(passages), self._random)])
 
     def _shuffled(self, n: int) -> list[int]:
         return list(torch.randperm(n, generator=self._random).tolist())
