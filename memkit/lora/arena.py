@@ -64,8 +64,8 @@ class Arena:
         self._flat = torch.empty(0, device=device, dtype=dtype)
         self._gains = Gains(self._flat[None])
         self._plan: Plan | None = None  # what lies in it
-        self._layout = Layout({}, 0, dtype)
         self._deltas: dict[str, Delta] = {}
+        self._gated = False
         self._known: dict[tuple[str, int, int], dict[str, Delta]] = {}
 
     @property
@@ -92,21 +92,21 @@ class Arena:
             self._copy(plan, data)
             self._plan = plan
         self._gains.set(gain)
-        if self._layout.gated:
+        if self._gated:
             self._set_gates(plan, shares, data)
         return self._deltas
 
     def _copy(self, plan: Plan, data: Mapping[str, Tensor]) -> None:
-        layouts = [seat.layout for seat in plan.seats]
-        self._layout = layout = union(layouts, self._order, plan.width, self._flat.dtype)
+        frame = union([seat.layout.frame for seat in plan.seats], self._order)
+        layout = Layout(frame, plan.width, self._flat.dtype)
         if self._flat.numel() < layout.size:
             self._flat = self._flat.new_empty(layout.size)
             self._known.clear()
-        kind = (layout.digest, plan.width, plan.rows)
+        kind = (frame.digest, plan.width, plan.rows)
         if kind not in self._known:
             self._known[kind] = _deltas_of(plan, layout, self._flat, self._gains)
-        self._deltas = self._known[kind]
-        alike = [seat.layout.digest == layout.digest for seat in plan.seats]
+        self._deltas, self._gated = self._known[kind], frame.gated
+        alike = [seat.layout.frame.digest == frame.digest for seat in plan.seats]
         if not (all(alike) and plan.full):
             self._flat[: layout.size].zero_()
         for seat, same in zip(plan.seats, alike, strict=True):
@@ -146,12 +146,14 @@ def _copy_layers(seat: Seat, data: Tensor, layout: Layout, flat: Tensor) -> None
 
 
 def _deltas_of(plan: Plan, layout: Layout, flat: Tensor, gains: Gains) -> dict[str, Delta]:
-    own = (plan.rows, plan.width // plan.rows) if plan.rows else (plan.width,)
+    rows = plan.rows or 1
+    width = plan.width // rows
+    own = (rows, width) if plan.rows else (width,)
     deltas = {}
-    for block, views in zip(layout.blocks, layout.views(flat), strict=True):
+    for block, views in zip(layout.frame.blocks, layout.views(flat), strict=True):
         for layer, names in enumerate(block.names):
             product = Product(views.a[layer].view(len(names), *own, block.n_in), gains)
             for member, name in enumerate(names):
-                b = views.b[member][layer].view(*own, block.n_outs[member])
+                b = views.b[member][layer].view(rows, width, block.n_outs[member])
                 deltas[name] = Delta(product, member, b)
     return deltas

@@ -7,6 +7,8 @@ same input (query, key and value; gate and up) share one product with their stac
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
@@ -15,23 +17,23 @@ from torch.nn.functional import linear
 class Gains:
     """How much each row of a batch takes of each adapter; one for all layers in place.
 
-    Attributes:
-        one: Shape ``(b, 1, R)``: ``w_i s_i`` over the rank of adapter i.
+    Args:
+        gain: Shape ``(b, R)``: ``w_i s_i`` over the rank of adapter i.
     """
 
     def __init__(self, gain: Tensor) -> None:
         self.set(gain)
 
     def set(self, gain: Tensor) -> None:
-        """Take gains of shape ``(b, R)``."""
-        self.one = gain[:, None, :]
+        """Take other gains."""
+        self.one = gain[:, None]
         self._tiled: dict[int, Tensor] = {1: self.one}
 
-    def tiled(self, parts: int) -> Tensor:
-        """Shape ``(b, 1, parts * R)``: the gains for so many layers side by side."""
-        if parts not in self._tiled:
-            self._tiled[parts] = self.one.repeat(1, 1, parts)
-        return self._tiled[parts]
+    def tiled(self, layers: int) -> Tensor:
+        """The gains for layers side by side, shape ``(b, 1, layers * R)``."""
+        if layers not in self._tiled:
+            self._tiled[layers] = self.one.repeat(1, 1, layers)
+        return self._tiled[layers]
 
 
 class Product:
@@ -43,40 +45,43 @@ class Product:
         gains: Applied to the product.
     """
 
-    __slots__ = ("_input", "_parts", "a", "gains")
+    __slots__ = ("_flat", "_input", "_parts", "_widths", "a", "gains")
 
     def __init__(self, a: Tensor, gains: Gains) -> None:
         self.a = a
         self.gains = gains
+        self._widths = [a.shape[-2]] * a.shape[0]
+        self._flat = a.flatten(0, 1) if a.dim() == 3 else None  # (layers * R, in)
         self._input: Tensor | None = None
-        self._parts: tuple[Tensor, ...] = ()
+        self._parts: Sequence[Tensor] = ()
 
     def part(self, x: Tensor, place: int) -> Tensor:
-        """The product for one of the layers, ``(b * t, R)``, or ``(b, t, R)`` with own stacks.
+        """The product for one of the layers, shape ``(b, t, R)``.
 
         Args:
             x: The layer's input, shape ``(b, t, in)``.
             place: Which layer.
         """
-        if torch.compiler.is_compiling():  # a compiler sees for itself what can be shared
-            return self._alone(x, place)
+        last = len(self._widths) - 1
+        if not last:
+            return self._all(x)[0]
         if place == 0 or x is not self._input:
             self._input, self._parts = x, self._all(x)
         part = self._parts[place]
-        if place == len(self._parts) - 1:
+        if place == last:  # let go of the input
             self._input, self._parts = None, ()
         return part
 
-    def _all(self, x: Tensor) -> tuple[Tensor, ...]:
-        if self.a.dim() == 4:
-            return (torch.matmul(x, self.a.mT) * self.gains.one).unbind()
-        layers, width, n_in = self.a.shape
-        hidden = linear(x, self.a.view(layers * width, n_in)).mul_(self.gains.tiled(layers))
-        return torch.chunk(hidden.view(-1, layers * width), layers, dim=1)
+    def alone(self, x: Tensor, place: int) -> Tensor:
+        """The same without sharing: a function of nothing but its arguments."""
+        return torch.matmul(x, self.a[place].mT) * self.gains.one
 
-    def _alone(self, x: Tensor, place: int) -> Tensor:
-        part = torch.matmul(x, self.a[place].mT) * self.gains.one
-        return part if self.a.dim() == 4 else part.flatten(0, 1)
+    def _all(self, x: Tensor) -> Sequence[Tensor]:
+        layers = len(self._widths)
+        if self._flat is None:
+            return (torch.matmul(x, self.a.mT) * self.gains.one).unbind()
+        hidden = linear(x, self._flat).mul_(self.gains.tiled(layers))
+        return (hidden,) if layers == 1 else hidden.split_with_sizes(self._widths, -1)
 
 
 class Delta:
@@ -85,25 +90,35 @@ class Delta:
     Args:
         product: ``gain * A x``, shared with the layers that read the same input.
         place: Which of them this is.
-        b: Shape ``(R, out)``, or ``(b, R, out)`` with a stack for each row of the batch.
+        b: Shape ``(1, R, out)``, or ``(b, R, out)`` with a stack for each row of the batch.
         gate: Shape ``(b, 1, out)``: what DoRA adds of ``W x`` itself; None for nothing.
     """
 
-    __slots__ = ("b", "gate", "place", "product")
+    __slots__ = ("_rows", "b", "gate", "place", "product")
 
     def __init__(self, product: Product, place: int, b: Tensor, gate: Tensor | None = None) -> None:
         self.product = product
         self.place = place
         self.b = b
         self.gate = gate
+        self._rows = b  # for every row of the last batch
 
     def add(self, layer: nn.Module, x: Tensor, output: Tensor) -> Tensor:
-        """Add it to a layer's output, shape ``(b, t, out)``, which is changed in place."""
+        """Add it to a layer's output, shape ``(b, t, out)``, which may change in place."""
         if self.gate is not None:
             bias = getattr(layer, "bias", None)
             output = output + self.gate * (output if bias is None else output - bias)
+        if torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return self._recorded(x, output)
         part = self.product.part(x, self.place)
-        if self.b.dim() == 3:
-            return output.baddbmm_(part, self.b)
-        output.view(-1, output.shape[-1]).addmm_(part, self.b)
-        return output
+        if self._rows.shape[0] != part.shape[0]:
+            self._rows = self.b.expand(part.shape[0], -1, -1)
+        return output.baddbmm_(part, self._rows)
+
+    def _recorded(self, x: Tensor, output: Tensor) -> Tensor:
+        """For gradients and compilers: one product for all rows, nothing kept in between."""
+        part = self.product.alone(x, self.place)
+        if self.b.shape[0] > 1:
+            return torch.baddbmm(output, part, self.b)
+        flat = torch.addmm(output.flatten(0, -2), part.flatten(0, -2), self.b[0])
+        return flat.view(output.shape)

@@ -101,8 +101,7 @@ class AdapterLayers:
         found = {
             name: shape
             for name, shape in self.shapes.items()
-            if first <= _index(name) < last
-            and spec.adapts(name)
+            if first <= _index(name) < last and spec.adapts(name)
         }
         if not found:
             have = sorted({name.split(".")[-1] for name in self.shapes})
@@ -124,7 +123,10 @@ class AdapterLayers:
         """
         gains = Gains(gain)
         return self.install(
-            {name: Delta(Product(f.a[None], gains), 0, f.b.T, f.gate) for name, f in stack.items()}
+            {
+                name: Delta(Product(f.a[None], gains), 0, f.b.T[None], f.gate)
+                for name, f in stack.items()
+            }
         )
 
     @contextmanager

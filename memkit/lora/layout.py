@@ -62,29 +62,33 @@ class Views:
     gate: tuple[Tensor, ...]
 
 
-class Layout:
-    """The order of an adapter's factors in a flat array.
+@dataclass(frozen=True)
+class Frame:
+    """What adapters of the same layers have in common: they can be stacked.
 
-    Args:
-        targets: The layers that it adapts.
-        rank: Of every factor.
-        dtype: Of every element.
-        gated: Whether it has gates.
+    Attributes:
+        targets: The layers that they adapt.
+        gated: Whether they have gates.
     """
 
-    def __init__(
-        self, targets: Targets, rank: int, dtype: torch.dtype, *, gated: bool = False
-    ) -> None:
-        self.targets = targets
-        self.rank = rank
-        self.dtype = dtype
-        self.gated = gated
+    targets: Targets
+    gated: bool = False
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over layers, shapes and gates: equal ones differ in rank and type at most."""
+        """SHA-256 over layers, shapes and gates."""
         layers = [[name, *shape] for name, shape in self.targets.items()]
         return hashlib.sha256(json.dumps([layers, self.gated]).encode()).hexdigest()
+
+    @cached_property
+    def rank_one(self) -> int:
+        """Number of elements of the factors at rank 1."""
+        return sum(n_in + n_out for n_in, n_out in self.targets.values())
+
+    @property
+    def gates(self) -> int:
+        """Number of elements of the gates."""
+        return sum(n_out for _, n_out in self.targets.values()) if self.gated else 0
 
     @cached_property
     def blocks(self) -> tuple[Block, ...]:
@@ -102,21 +106,25 @@ class Layout:
             for names in kinds.values()
         )
 
-    @cached_property
-    def size(self) -> int:
-        """Number of elements."""
-        return sum(
-            self.rank * (n_in + n_out) + self.gated * n_out for n_in, n_out in self.targets.values()
-        )
+
+@dataclass(frozen=True)
+class Layout:
+    """The order of an adapter's factors in a flat array.
+
+    Attributes:
+        frame: What it adapts.
+        rank: Of every factor.
+        dtype: Of every element.
+    """
+
+    frame: Frame
+    rank: int
+    dtype: torch.dtype
 
     @property
-    def nbytes(self) -> int:
-        """Number of bytes."""
-        return self.size * self.dtype.itemsize
-
-    def at(self, rank: int, dtype: torch.dtype) -> Layout:
-        """The same layers with another rank and type."""
-        return Layout(self.targets, rank, dtype, gated=self.gated)
+    def size(self) -> int:
+        """Number of elements."""
+        return self.rank * self.frame.rank_one + self.frame.gates
 
     def views(self, flat: Tensor) -> list[Views]:
         """The factors of each block, not copied; ``flat`` has at least ``size`` elements."""
@@ -132,20 +140,20 @@ class Layout:
             Views(
                 a=take(len(block.names), len(block.n_outs), self.rank, block.n_in),
                 b=tuple(take(len(block.names), self.rank, n) for n in block.n_outs),
-                gate=tuple(take(len(block.names), n) for n in block.n_outs if self.gated),
+                gate=tuple(take(len(block.names), n) for n in block.n_outs if self.frame.gated),
             )
-            for block in self.blocks
+            for block in self.frame.blocks
         ]
 
     def unpack(self, flat: Tensor) -> dict[str, Factors]:
         """The factors of each layer, not copied."""
         found = {}
-        for block, views in zip(self.blocks, self.views(flat), strict=True):
+        for block, views in zip(self.frame.blocks, self.views(flat), strict=True):
             for layer, names in enumerate(block.names):
                 for member, name in enumerate(names):
-                    gate = views.gate[member][layer] if self.gated else None
+                    gate = views.gate[member][layer] if self.frame.gated else None
                     found[name] = Factors(views.a[layer, member], views.b[member][layer].T, gate)
-        return {name: found[name] for name in self.targets}
+        return {name: found[name] for name in self.frame.targets}
 
     def pack(self, adapter: Adapter) -> Tensor:
         """Write an adapter into a new flat array on the CPU; layers that it lacks become zeros.
@@ -172,13 +180,13 @@ class Layout:
         return flat
 
     def _check(self, name: str, factors: Factors) -> None:
-        n_in, n_out = self.targets.get(name, (0, 0))
-        expected = [(self.rank, n_in), (n_out, self.rank), *[(n_out,)] * self.gated]
+        n_in, n_out = self.frame.targets.get(name, (0, 0))
+        expected = [(self.rank, n_in), (n_out, self.rank), *[(n_out,)] * self.frame.gated]
         came = [tuple(part.shape) for part in factors.parts]
-        if name not in self.targets or came != expected:
+        if name not in self.frame.targets or came != expected:
             raise IncompatibleModelError(
                 f"expected factors of shapes {expected} for {name}, got {came}"
-                if name in self.targets
+                if name in self.frame.targets
                 else f"the adapter has weights for {name!r}, the layout has no such layer"
             )
 
@@ -203,7 +211,7 @@ class Row:
         adapter: Adapter,
         scale: float,
         *,
-        targets: Targets | None = None,
+        frame: Frame | None = None,
         dtype: torch.dtype | None = None,
     ) -> Row:
         """Pack an adapter.
@@ -211,7 +219,7 @@ class Row:
         Args:
             adapter: Factors by layer, all of one rank.
             scale: The factor s in ``W + s B A``.
-            targets: The layers of the row; None for those of the adapter.
+            frame: The layers of the row; None for those of the adapter.
             dtype: Of the row; None for the adapter's.
 
         Raises:
@@ -219,24 +227,28 @@ class Row:
             NonFiniteError: If a weight is NaN or infinite, or too large for ``dtype``.
         """
         some = next(iter(adapter.values()))
-        shapes = {name: (f.a.shape[1], f.b.shape[0]) for name, f in adapter.items()}
-        layout = Layout(
-            shapes if targets is None else targets,
-            some.a.shape[0],
-            dtype or some.a.dtype,
-            gated=any(factors.gate is not None for factors in adapter.values()),
-        )
+        layout = Layout(frame or frame_of(adapter), some.a.shape[0], dtype or some.a.dtype)
         return cls(layout, layout.pack(adapter), scale)
 
 
-def union(layouts: Sequence[Layout], order: Targets, rank: int, dtype: torch.dtype) -> Layout:
-    """The layout of several adapters side by side; ``order`` has every layer of the model."""
-    first = layouts[0]
-    if all(layout.digest == first.digest for layout in layouts):
-        return first.at(rank, dtype)
-    adapted = {name for layout in layouts for name in layout.targets}
+def frame_of(adapter: Adapter) -> Frame:
+    """The layers of an adapter."""
+    shapes = {name: (f.a.shape[1], f.b.shape[0]) for name, f in adapter.items()}
+    return Frame(shapes, gated=has_gates(adapter))
+
+
+def has_gates(adapter: Adapter) -> bool:
+    """Whether an adapter has gates."""
+    return any(factors.gate is not None for factors in adapter.values())
+
+
+def union(frames: Sequence[Frame], order: Targets) -> Frame:
+    """The frame of several adapters side by side; ``order`` has every layer of the model."""
+    if all(frame.digest == frames[0].digest for frame in frames):
+        return frames[0]
+    adapted = {name for frame in frames for name in frame.targets}
     targets = {name: shape for name, shape in order.items() if name in adapted}
-    return Layout(targets, rank, dtype, gated=any(layout.gated for layout in layouts))
+    return Frame(targets, gated=any(frame.gated for frame in frames))
 
 
 def _siblings(targets: Targets) -> list[tuple[str, ...]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import cached_property
+from functools import cached_property, partial
 
 from memkit.adapter_files import faults
 from memkit.errors import (
@@ -17,7 +17,7 @@ from memkit.forget import drop_trained_on
 from memkit.ledger import Ledger, ModuleFile
 from memkit.lora.bank import AdapterBank
 from memkit.lora.layers import Adapter, AdapterLayers
-from memkit.lora.layout import Row
+from memkit.lora.layout import Frame, Row, has_gates
 from memkit.lora.merges import Scaled
 from memkit.lora.shelf import ROW_DTYPES, fetch
 from memkit.lora.spec import LoraSpec
@@ -58,6 +58,7 @@ class LoraBackend:
         self._base = base
         self._consolidate = consolidate
         self._row_dtype = ROW_DTYPES[row_dtype]
+        self._frames: dict[tuple[object, ...], Frame] = {}
         self._verified: set[str] = set()  # bank keys of rows whose checksum was right
 
     @cached_property
@@ -139,8 +140,15 @@ class LoraBackend:
         Raises:
             NonFiniteError: If a weight is not finite, or too large to be stored.
         """
-        targets = self.layers.targets(spec)
-        return Row.of(adapter, spec.scale, targets=targets, dtype=self._row_dtype)
+        frame = self._frame(spec, has_gates(adapter))
+        return Row.of(adapter, spec.scale, frame=frame, dtype=self._row_dtype)
+
+    def _frame(self, spec: LoraSpec, gated: bool) -> Frame:
+        """The layers that a spec adapts; one object, as working it out takes a while."""
+        key = spec.target_modules, spec.layers, gated
+        if key not in self._frames:
+            self._frames[key] = Frame(self.layers.targets(spec), gated=gated)
+        return self._frames[key]
 
     @contextmanager
     def staged(
@@ -274,7 +282,7 @@ class LoraBackend:
         row = fetch(
             self.ledger.directory,
             file,
-            self.layers.targets(spec),
+            partial(self._frame, spec),
             spec.scale,
             verify=_key(file) not in self._verified,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from torch import Tensor
 from memkit.adapter_files import locate, stored
 from memkit.errors import CorruptFileError, IncompatibleModelError
 from memkit.ledger import Ledger, ModuleFile
-from memkit.lora.layout import Layout, Row, Targets
+from memkit.lora.layout import Frame, Layout, Row
 from memkit.rows import Octets, RowFile
 
 ROW_DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
@@ -20,26 +21,26 @@ ROW_DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": t
 
 def keep(ledger: Ledger, row: Row) -> AbstractContextManager[ModuleFile]:
     """Write a row to disk, for the block to commit; see `memkit.adapter_files.stored`."""
-    layout = row.layout
-    about = {
-        "rank": layout.rank,
-        "dtype": _name(layout.dtype),
-        "layout": layout.digest,
-        "gated": layout.gated,
-    }
-    kind = f"{layout.digest[:16]}-r{layout.rank}-{about['dtype']}"
+    frame, rank, dtype = row.layout.frame, row.layout.rank, _name(row.layout.dtype)
+    about = {"rank": rank, "dtype": dtype, "layout": frame.digest, "gated": frame.gated}
+    kind = f"{frame.digest[:16]}-r{rank}-{dtype}"
     return stored(ledger, kind, about, _octets(row.data))
 
 
 def fetch(
-    directory: Path, file: ModuleFile, targets: Targets, scale: float, *, verify: bool
+    directory: Path,
+    file: ModuleFile,
+    frame: Callable[[bool], Frame],
+    scale: float,
+    *,
+    verify: bool,
 ) -> Row:
     """Read a row from disk.
 
     Args:
         directory: The memory's directory.
         file: Where it is.
-        targets: The layers that it adapts.
+        frame: Gives the layers that it adapts, with gates or without.
         scale: The factor s in ``W + s B A``.
         verify: Compare the checksum.
 
@@ -50,10 +51,10 @@ def fetch(
     name, number = locate(file.path)
     rows = RowFile.open(directory / name)
     about = rows.about
-    layout = Layout(targets, about["rank"], ROW_DTYPES[about["dtype"]], gated=about["gated"])
-    if layout.digest != about["layout"]:
+    layout = Layout(frame(about["gated"]), about["rank"], ROW_DTYPES[about["dtype"]])
+    if layout.frame.digest != about["layout"]:
         raise IncompatibleModelError(
-            f"expected layers of digest {layout.digest[:16]} in {name}, it has "
+            f"expected layers of digest {layout.frame.digest[:16]} in {name}, it has "
             f"{about['layout'][:16]}"
         )
     # A copy: who forgets the adapter in another process wipes the row in the file.
