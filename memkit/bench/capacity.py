@@ -22,7 +22,7 @@ from memkit.lora.layers import AdapterLayers
 from memkit.lora.layout import Row
 from memkit.lora.spec import LoraSpec, TrainSpec
 from memkit.lora.supervision import TemplateSynthesizer
-from memkit.lora.train import Trainer
+from memkit.lora.trainers import Trainers
 from memkit.lora.verify import canonical, same_answer
 from memkit.models.base import BaseModel
 from memkit.protocols import Example, Sampling
@@ -89,7 +89,7 @@ def _point(base: BaseModel, layers: AdapterLayers, rank: int, facts: int) -> Poi
     company = Company.generate(seed=0, facts=facts)
     examples = TemplateSynthesizer().examples(_records(company))
     spec = LoraSpec(rank=rank)
-    trainer = Trainer(base, layers, spec, TrainSpec())
+    trainer = Trainers().get(base, layers, spec, TrainSpec())
     started = time.process_time()
     trained = trainer.fit(examples)
     seconds = time.process_time() - started

@@ -12,7 +12,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -38,11 +38,8 @@ STUDY_STEPS, STUDY_MEASURED, STUDY_BATCH = 1500, 50, 8
 BRIEF = Sampling(max_new_tokens=16)
 ASKED_AT_ONCE = 48
 
-TIERS = {
-    "quality": QUALITY,
-    "fast": FAST,
-    "quality in float32": (QUALITY[0], TrainSpec(precision="float32")),
-}
+TIERS = {"quality": QUALITY, "fast": FAST}
+IN_FLOAT32 = QUALITY[0], replace(QUALITY[1], precision="float32")
 
 
 def main(*, data: Path | None, seeds: int, json_path: Path | None) -> int:
@@ -120,9 +117,8 @@ class Bench:
 
     def run(self, lora: LoraSpec, train: TrainSpec, seed: int) -> Outcome:
         """Train one adapter on all entries, from nothing: guards and copies are counted in."""
-        spec = TrainSpec(**{**train.as_dict(), "seed": seed})
         started = time.process_time()
-        trainer = Trainers().get(self._base, self._layers, lora, spec)
+        trainer = Trainers().get(self._base, self._layers, lora, replace(train, seed=seed))
         with tqdm(desc="memkit", unit="epoch", disable=None) as bar:
             trained = trainer.fit(self._examples, _follow(bar))
         seconds = time.process_time() - started

@@ -20,9 +20,9 @@ from memkit.demo.words import UNRELATED
 from memkit.lora.bank import AdapterBank
 from memkit.lora.layers import AdapterLayers
 from memkit.lora.layout import Row
-from memkit.lora.spec import LoraSpec, TrainSpec
+from memkit.lora.spec import FAST, QUALITY, LoraSpec, TrainSpec
 from memkit.lora.supervision import TemplateSynthesizer
-from memkit.lora.train import Trainer
+from memkit.lora.trainers import Trainers
 from memkit.lora.verify import canonical, same_answer
 from memkit.models.base import BaseModel
 from memkit.protocols import Example, Sampling
@@ -51,14 +51,23 @@ def question_only(examples: list[Example]) -> list[Example]:
 
 
 CASES = (
-    Case("defaults"),
-    Case("one wording", wordings=question_only),
-    Case("no guards", train=TrainSpec(guards=0, batch_size=7)),
-    Case("learning rate 3e-3", train=TrainSpec(learning_rate=3e-3)),
+    Case("quality", *QUALITY),
+    Case("fast", *FAST),
+    Case("lower half", lora=LoraSpec(layers=(0.0, 0.5))),
+    Case("MLP only", lora=LoraSpec(target_modules="mlp")),
+    Case("attention only", lora=LoraSpec(target_modules="attention")),
     Case("rank 2", lora=LoraSpec(rank=2)),
     Case("rank 16", lora=LoraSpec(rank=16)),
-    Case("upper half", lora=LoraSpec(layers=(0.5, 1.0))),
-    Case("lower half", lora=LoraSpec(layers=(0.0, 0.5))),
+    Case("rsLoRA", lora=LoraSpec(rslora=True)),
+    Case("DoRA", lora=LoraSpec(variant="dora")),
+    Case("PiSSA", lora=LoraSpec(variant="pissa")),
+    Case("learning rate 5e-3", train=TrainSpec(learning_rate=5e-3)),
+    Case("learning rate 1e-3", train=TrainSpec(learning_rate=1e-3)),
+    Case("float32", train=TrainSpec(precision="float32")),
+    Case("one wording", wordings=question_only),
+    Case("no guards", train=TrainSpec(guards=0, batch_size=7)),
+    Case("whole sequence", train=TrainSpec(objective="sequence")),
+    Case("distillation", train=TrainSpec(objective="distill")),
 )
 
 
@@ -98,13 +107,14 @@ class Bench:
     def __init__(self, base: BaseModel) -> None:
         self._base = base
         self._layers = AdapterLayers(base.model)
+        self._trainers = Trainers()
 
     def run(self, case: Case, seed: int) -> Outcome:
         """Train one adapter on the facts of one company, and ask it."""
         company = Company.generate(seed, FACTS)
         examples = TemplateSynthesizer().examples(list(_records(company)))
         spec = replace(case.train, seed=seed)
-        trainer = Trainer(self._base, self._layers, case.lora, spec)
+        trainer = self._trainers.get(self._base, self._layers, case.lora, spec)
         started = time.process_time()
         trained = trainer.fit(case.wordings(examples))
         cpu = time.process_time() - started

@@ -109,8 +109,8 @@ class TrainSpec:
             multiplies it in hardware (Intel AMX), else the precision that it serves in.
     """
 
-    learning_rate: float = 5e-3
-    epochs: int = 24
+    learning_rate: float = 3e-3
+    epochs: int = 20
     batch_size: int = 8
     guards: int = 1
     mastery: float = 0.5
