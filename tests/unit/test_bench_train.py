@@ -1,0 +1,84 @@
+"""`memkit bench train` on a tiny model: what it compares, and what it writes down."""
+
+import json
+
+import pytest
+
+from memkit.bench import train
+from memkit.bench.phonebook import Entry, invented, read, records_of
+from memkit.cli import main
+from memkit.errors import CorruptFileError, NotFoundError
+from memkit.lora.spec import LoraSpec, TrainSpec
+from memkit.models.base import BaseModel
+from memkit.testing import tiny_llama
+
+HEAD = "text\n"
+
+
+def write(folder, *lines):
+    book = folder / "phonebook" / "phonebook_qa_8K.csv"
+    book.parent.mkdir()
+    book.write_text(HEAD + "".join(f'"{line}"\n' for line in lines), encoding="utf-8")
+
+
+def test_invented_entries_are_distinct_and_repeat():
+    entries = invented(48, seed=3)
+
+    assert entries == invented(48, seed=3)
+    assert len({entry.name for entry in entries}) == 48
+    assert all([len(part) for part in entry.number.split("-")] == [3, 3, 4] for entry in entries)
+
+
+def test_the_studys_lines_are_read(tmp_path):
+    write(
+        tmp_path,
+        "Question: What is the phone number of Ada Lind? Answer: 123-456-7890",
+        "Question: What is the phone number of Bo O'Hara? Answer: 222-333-4444",
+    )
+
+    assert read(tmp_path, 1) == [Entry("Ada Lind", "123-456-7890")]
+    assert read(tmp_path, 5)[1] == Entry("Bo O'Hara", "222-333-4444")
+
+
+def test_other_data_are_refused(tmp_path):
+    with pytest.raises(NotFoundError, match=r"PhoneBook in .*found no such file"):
+        read(tmp_path, 1)
+    write(tmp_path, "Ada Lind: 123")
+    with pytest.raises(
+        CorruptFileError, match=r"a question and its answer in .*got 'Ada Lind: 123'"
+    ):
+        read(tmp_path, 1)
+
+
+def test_entries_become_records():
+    [record] = records_of([Entry("Ada Lind", "123-456-7890")])
+
+    assert record.question == "What is the phone number of Ada Lind?"
+    assert record.answer == "123-456-7890"
+    assert record.answer in record.text
+
+
+def test_the_report_has_every_case_and_ratio(tmp_path, monkeypatch, capsys):
+    short = TrainSpec(epochs=2, batch_size=2, guards=1)
+    monkeypatch.setattr(BaseModel, "load", lambda **_: tiny_llama())
+    monkeypatch.setattr(train, "FACTS", 2)
+    monkeypatch.setattr(train, "STUDY_MEASURED", 2)
+    monkeypatch.setattr(train, "TIERS", {"quality": (LoraSpec(rank=2), short)})
+    monkeypatch.setattr(train, "IN_FLOAT32", (LoraSpec(rank=2), short))
+
+    assert main(["bench", "train", "--seeds", "2", "--json", str(tmp_path / "t.json")]) == 0
+
+    report = json.loads((tmp_path / "t.json").read_text(encoding="utf-8"))
+    assert report["name"] == "train"
+    assert set(report["ratios"]) == {
+        "train_vs_peft", "train_vs_study", "exact_match", "paraphrase",
+    }  # fmt: skip
+    values = {(r["case"], r["metric"]): r for r in report["results"]}
+    assert values["quality", "steps"]["n"] == 2
+    assert values["plain PEFT loop", "steps"]["value"] == 2  # two epochs of one batch
+    assert values["the study's recipe", "step"]["n"] == 2
+    study, step = (values["the study's recipe", m]["value"] for m in ("extrapolated", "step"))
+    assert study == pytest.approx(1500 * step)
+    ours = values["quality", "time to recall"]["value"]
+    assert report["ratios"]["train_vs_study"] == pytest.approx(study / ours)
+    assert "train_vs_peft" in capsys.readouterr().out
