@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 from tqdm import tqdm
 
 from memkit.demo.company import Company
+from memkit.evals.unstored import unstored
 from memkit.lora.bank import AdapterBank
 from memkit.lora.capacity import Point, fit
 from memkit.lora.laws import load_points, points_file, save_points
@@ -27,7 +27,7 @@ from memkit.lora.verify import canonical, same_answer
 from memkit.models.base import BaseModel
 from memkit.protocols import Example, Sampling
 from memkit.report import Measurement, write_report
-from memkit.types import Record
+from memkit.types import Draft
 
 RANKS = (1, 2, 4)
 LOADS = (48, 96, 192)
@@ -87,7 +87,8 @@ def measure(base: BaseModel, ranks: Sequence[int], loads: Sequence[int], kept: P
 
 def _point(base: BaseModel, layers: AdapterLayers, rank: int, facts: int) -> Point:
     company = Company.generate(seed=0, facts=facts)
-    examples = TemplateSynthesizer().examples(_records(company))
+    drafts = [Draft(fact.text, fact.question, fact.answer) for fact in company.facts]
+    examples = TemplateSynthesizer().examples(unstored(drafts))
     spec = LoraSpec(rank=rank)
     trainer = Trainers().get(base, layers, spec, TrainSpec())
     started = time.process_time()
@@ -130,14 +131,6 @@ def _spread(facts: int) -> list[int]:
     """Numbers of the facts that are asked: of many a sample, evenly from all of them."""
     some = min(facts, ASKED)
     return [i * facts // some for i in range(some)]
-
-
-def _records(company: Company) -> list[Record]:
-    now = datetime.now(UTC)
-    return [
-        Record(str(i), fact.text, fact.question, fact.answer, {}, {}, now, now, 1, "")
-        for i, fact in enumerate(company.facts)
-    ]
 
 
 def _measurements(points: Sequence[Point]) -> list[Measurement]:

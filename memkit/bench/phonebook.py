@@ -7,12 +7,11 @@ import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from memkit.demo.words import FIRST_NAMES, LAST_NAMES
 from memkit.errors import CorruptFileError, NotFoundError
-from memkit.types import Record
+from memkit.types import Draft
 
 # Other words than those of the synthesizer's templates, trained or held out.
 OTHER_WORDINGS = (
@@ -75,21 +74,9 @@ def read(folder: Path, facts: int) -> list[Entry]:
     return entries
 
 
-def records_of(entries: Sequence[Entry]) -> list[Record]:
-    """Entries as records that no ledger holds."""
-    now = datetime.now(UTC)
+def drafts_of(entries: Sequence[Entry]) -> list[Draft]:
+    """What `memkit.Memory.add` takes."""
     return [
-        Record(
-            id=str(number),
-            text=f"The phone number of {entry.name} is {entry.number}.",
-            question=entry.question,
-            answer=entry.number,
-            scope={},
-            metadata={},
-            created_at=now,
-            updated_at=now,
-            version=1,
-            content_hash="",
-        )
-        for number, entry in enumerate(entries)
+        Draft(f"The phone number of {entry.name} is {entry.number}.", entry.question, entry.number)
+        for entry in entries
     ]

@@ -22,7 +22,8 @@ from peft import LoraConfig, get_peft_model
 from torch import Tensor
 from tqdm import tqdm
 
-from memkit.bench.phonebook import OTHER_WORDINGS, Entry, invented, read, records_of
+from memkit.bench.phonebook import OTHER_WORDINGS, Entry, drafts_of, invented, read
+from memkit.evals.unstored import unstored
 from memkit.lora.descent import cosine
 from memkit.lora.layers import Adapter, AdapterLayers
 from memkit.lora.spec import FAST, QUALITY, LoraSpec, TrainSpec
@@ -113,7 +114,7 @@ class Bench:
         self._base = base
         self._layers = AdapterLayers(base.model)
         self._entries = entries
-        self._examples = TemplateSynthesizer().examples(records_of(entries))
+        self._examples = TemplateSynthesizer().examples(unstored(drafts_of(entries)))
 
     def run(self, lora: LoraSpec, train: TrainSpec, seed: int) -> Outcome:
         """Train one adapter on all entries, from nothing: guards and copies are counted in."""

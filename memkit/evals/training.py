@@ -7,9 +7,8 @@ themselves, other wordings by templates that were not trained, and paraphrases i
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from tqdm import tqdm
 
 from memkit.demo.company import Company
 from memkit.demo.words import UNRELATED
+from memkit.evals.unstored import unstored
 from memkit.lora.bank import AdapterBank
 from memkit.lora.layers import AdapterLayers
 from memkit.lora.layout import Row
@@ -27,7 +27,7 @@ from memkit.lora.verify import canonical, same_answer
 from memkit.models.base import BaseModel
 from memkit.protocols import Example, Sampling
 from memkit.report import Measurement, write_report
-from memkit.types import Record
+from memkit.types import Draft
 
 FACTS = 16
 BRIEF = Sampling(max_new_tokens=24)
@@ -112,7 +112,8 @@ class Bench:
     def run(self, case: Case, seed: int) -> Outcome:
         """Train one adapter on the facts of one company, and ask it."""
         company = Company.generate(seed, FACTS)
-        examples = TemplateSynthesizer().examples(list(_records(company)))
+        drafts = [Draft(fact.text, fact.question, fact.answer) for fact in company.facts]
+        examples = TemplateSynthesizer().examples(unstored(drafts))
         spec = replace(case.train, seed=seed)
         trainer = self._trainers.get(self._base, self._layers, case.lora, spec)
         started = time.process_time()
@@ -149,23 +150,6 @@ class Bench:
         prompts = [self._base.prompt(question) for question in questions]
         mixture = None if bank is None else bank.mix([{"trained": 1.0}] * len(prompts))
         return [c.text for c in self._base.generate(prompts, BRIEF, adapters=mixture)]
-
-
-def _records(company: Company) -> Iterable[Record]:
-    now = datetime.now(UTC)
-    for number, fact in enumerate(company.facts):
-        yield Record(
-            id=str(number),
-            text=fact.text,
-            question=fact.question,
-            answer=fact.answer,
-            scope={},
-            metadata={},
-            created_at=now,
-            updated_at=now,
-            version=1,
-            content_hash="",
-        )
 
 
 def _measurements(name: str, runs: Sequence[Outcome]) -> list[Measurement]:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from memkit.bench import train
-from memkit.bench.phonebook import Entry, invented, read, records_of
+from memkit.bench.phonebook import Entry, drafts_of, invented, read
 from memkit.cli import main
 from memkit.errors import CorruptFileError, NotFoundError
 from memkit.lora.spec import LoraSpec, TrainSpec
@@ -50,12 +50,12 @@ def test_other_data_are_refused(tmp_path):
         read(tmp_path, 1)
 
 
-def test_entries_become_records():
-    [record] = records_of([Entry("Ada Lind", "123-456-7890")])
+def test_entries_become_drafts():
+    [draft] = drafts_of([Entry("Ada Lind", "123-456-7890")])
 
-    assert record.question == "What is the phone number of Ada Lind?"
-    assert record.answer == "123-456-7890"
-    assert record.answer in record.text
+    assert draft.question == "What is the phone number of Ada Lind?"
+    assert draft.answer == "123-456-7890"
+    assert draft.answer in draft.text
 
 
 def test_the_report_has_every_case_and_ratio(tmp_path, monkeypatch, capsys):

@@ -318,7 +318,7 @@ def test_a_memory_of_nothing_that_can_be_learned(bench):
 
 
 def test_a_diverging_run_leaves_the_memory_as_it_was(bench, four):
-    with pytest.raises(TrainingError, match="the loss went from .* to nan"):
+    with pytest.raises(TrainingError, match=r"the loss went from .* to nan"):
         bench.run(four, train=DIVERGES)
 
     assert bench.modules() == []
@@ -328,7 +328,7 @@ def test_a_diverging_run_leaves_the_memory_as_it_was(bench, four):
 def test_the_next_run_is_not_held_up_by_a_failed_one(bench, four):
     before = bench.consolidator
     bench.consolidator = Consolidator(replace(before.recipe, train=DIVERGES))
-    with pytest.raises(TrainingError, match="the loss went from .* to nan"):
+    with pytest.raises(TrainingError, match=r"the loss went from .* to nan"):
         bench.run(four)
     bench.consolidator = before
 
