@@ -76,6 +76,11 @@ def _parser() -> argparse.ArgumentParser:
     capacity.add_argument("--loads", type=_numbers, metavar="N,N", help="numbers of facts to try")
     capacity.add_argument("--base", metavar="MODEL", help="folder or hub id of a base model")
 
+    mix = subjects.add_parser("mix", parents=[measured], help="mixtures of adapters, beside PEFT")
+    mix.set_defaults(command=_bench_mix)
+    bank = subjects.add_parser("bank", parents=[measured], help="the cost of many modules")
+    bank.set_defaults(command=_bench_bank)
+
     stats = commands.add_parser("stats", parents=[on_memory], help="count what it holds")
     stats.set_defaults(command=_stats)
 
@@ -128,6 +133,18 @@ def _bench_capacity(arguments: argparse.Namespace) -> int:
         base=arguments.base,
         json_path=arguments.json,
     )
+
+
+def _bench_mix(arguments: argparse.Namespace) -> int:
+    from memkit.bench import mix
+
+    return mix.main(json_path=arguments.json)
+
+
+def _bench_bank(arguments: argparse.Namespace) -> int:
+    from memkit.bench import bank
+
+    return bank.main(json_path=arguments.json)
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from memkit.errors import IncompatibleModelError
+from memkit.lora import bank as bank_module
 from memkit.lora.bank import AdapterBank
 from memkit.lora.layers import AdapterLayers, Factors, linear_layers, new_adapter, stack_adapters
 from memkit.lora.layout import Row
@@ -348,3 +349,111 @@ def test_stacking_fills_in_zeros_for_absent_layers():
     assert stack["x"].b.tolist() == [[1, 0, 0]] * 3
     assert stack["y"].a.tolist() == [[0] * 5, [1] * 5, [1] * 5]
     assert stack["y"].b.tolist() == [[0, 1, 1]] * 4
+
+
+# -- gates
+
+
+def test_gates_add_up_as_dense_dora_weights_do():
+    """Each adapter's weights are ``(1 + g) W + B A`` row by row, the bias stays as it is."""
+    layer = nn.Linear(7, 4, dtype=torch.float64)
+    layers = AdapterLayers(nn.Sequential(layer))
+    random = torch.Generator().manual_seed(4)
+    plain = random_adapter(layers.shapes, 3, random)
+    gated = {
+        "0": Factors(
+            *random_adapter(layers.shapes, 2, random)["0"].parts,
+            gate=torch.randn(4, generator=random, dtype=torch.float64),
+        )
+    }
+    held = {"plain": Row.of(plain, 2.0), "gated": Row.of(gated, 1.5)}
+    bank = AdapterBank(layers, held.__getitem__, device=layer.weight.device, dtype=torch.float64)
+    x = torch.randn(3, 5, 7, generator=random, dtype=torch.float64)
+    rows = [{"gated": 0.5, "plain": 1.0}, {"gated": -1.0}, {}]
+
+    for width in (256, 1):
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            torch.no_grad(),
+        ):
+            patch.setattr(bank_module, "DENSE_WIDTH", width)
+            with bank.mix(rows):
+                mixed = layer(x)
+        for row, given_x, got in zip(rows, x, mixed, strict=True):
+            weight = layer.weight.detach().clone()
+            share = row.get("gated", 0.0)
+            weight += share * gated["0"].gate[:, None] * layer.weight.detach()
+            weight += share * 1.5 * gated["0"].b @ gated["0"].a
+            weight += row.get("plain", 0.0) * 2.0 * plain["0"].b @ plain["0"].a
+            expected = given_x @ weight.T + layer.bias.detach()
+            torch.testing.assert_close(got, expected, atol=1e-10, rtol=1e-10)
+
+
+# -- many adapters, other precisions, compiled models
+
+
+def test_rows_with_stacks_of_their_own_give_the_same(bench, monkeypatch):
+    rows = [*MIXTURES, {}]
+    ids = torch.randint(0, 200, (len(rows), 7), generator=torch.Generator().manual_seed(5))
+    together = bench.mixed(rows, ids)
+    monkeypatch.setattr(bank_module, "DENSE_WIDTH", 1)
+
+    torch.testing.assert_close(bench.mixed(rows, ids), together, atol=1e-9, rtol=1e-9)
+
+
+def test_gradients_are_those_of_dense_weights(bench):
+    """With ``W' = W + s B A``: ``dA = s B^T dW'`` and ``dB = s dW' A^T``."""
+    adapter, scale = bench.adapters["all"], SPECS["all"].scale
+    dense = copy.deepcopy(bench.bare).requires_grad_()
+    for name, factors in adapter.items():
+        add_delta(dense.get_submodule(name), factors, scale)
+    dense(IDS, use_cache=False).logits.square().mean().backward()
+
+    leaves = {
+        n: Factors(*(p.clone().requires_grad_() for p in f.parts)) for n, f in adapter.items()
+    }
+    with bench.layers.place(leaves, torch.full((1, 3), scale, dtype=torch.float64)):
+        bench.base.model(IDS, use_cache=False).logits.square().mean().backward()
+
+    for name, leaf in leaves.items():
+        layer, factors = dense.get_submodule(name), adapter[name]
+        slope = layer.weight.grad.T if isinstance(layer, Conv1D) else layer.weight.grad
+        torch.testing.assert_close(leaf.a.grad, scale * factors.b.T @ slope, atol=1e-6, rtol=1e-4)
+        torch.testing.assert_close(leaf.b.grad, scale * slope @ factors.a.T, atol=1e-6, rtol=1e-4)
+
+
+def test_mixtures_in_bfloat16_are_those_in_float32_rounded():
+    base = tiny_llama()
+    exact = Bench(tiny_llama())
+    layers = AdapterLayers(base.model.bfloat16())
+    held = {
+        name: Row.of(exact.adapters[name], SPECS[name].scale, dtype=torch.bfloat16)
+        for name in SPECS
+    }
+    bank = AdapterBank(layers, held.__getitem__, device=base.device, dtype=torch.bfloat16)
+    rows = [{"low": 1.0}, {"low": 0.2, "high": 1.3, "all": -0.7}]
+    with torch.no_grad(), bank.mix(rows):
+        mixed = base.model(IDS.repeat(2, 1), use_cache=False).logits
+
+    expected = exact.mixed(rows, IDS.repeat(2, 1))
+    assert mixed.dtype == torch.bfloat16
+    # bfloat16 has eight bits; two layers of it leave a few per cent of the largest logit.
+    assert (mixed - expected).abs().max() < 0.05 * expected.abs().max()
+
+
+def test_a_compiled_model_follows_the_mixtures():
+    base = tiny_llama()
+    bench = Bench(base)
+    torch.compiler.reset()
+    compiled = torch.compile(base.model, backend="aot_eager")
+    with torch.no_grad():
+        for rows in ([{}], [{"low": 1.0}], [{"high": 0.5, "all": 1.0}], [{}], [{"high": 1.0}],
+                     [{"low": 1.0, "high": -1.0, "all": 0.3}], [{"low": 0.5}]):  # fmt: skip
+            with bench.bank.mix(rows):
+                torch.testing.assert_close(
+                    compiled(IDS, use_cache=False).logits,
+                    base.model(IDS, use_cache=False).logits,
+                    atol=1e-9,
+                    rtol=1e-9,
+                )
+    torch.compiler.reset()
