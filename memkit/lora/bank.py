@@ -24,7 +24,11 @@ from memkit.lora.layout import Row
 Mixture = Mapping[str, float]  # adapter key -> weight; empty for the base model
 T = TypeVar("T")
 
-DENSE_WIDTH = 256
+# A product with the stack of all adapters costs rows times its width; products of each row with
+# a stack of its own cost five times as much by width, and copies of what several rows use
+# (measured, docs/benchmarks.md).
+_WIDER = 5
+_COPIES = 2
 
 
 class Recent(Generic[T]):
@@ -193,12 +197,23 @@ def plan_for(rows: Sequence[Mixture], held: Mapping[str, Row]) -> Plan:
     """Seat each adapter once for all rows, or once for each row that uses it if that is less."""
     width = sum(row.layout.rank for row in held.values())
     own = max(sum(held[key].layout.rank for key in row) for row in rows)
-    if width <= DENSE_WIDTH or len(rows) == 1:
+    if not apart(width, own, len(rows)):
         return Plan(_seats(held, held, 0), width)
     seats = tuple(
         seat for number, row in enumerate(rows) for seat in _seats(sorted(row), held, number * own)
     )
     return Plan(seats, own * len(rows), rows=len(rows))
+
+
+def apart(width: int, own: int, rows: int) -> bool:
+    """Whether rows of a batch get stacks of their own.
+
+    Args:
+        width: Of a stack of all adapters.
+        own: Of the widest row's stack.
+        rows: In the batch.
+    """
+    return width > _WIDER * own and rows * own <= _COPIES * width
 
 
 def gains_of(plan: Plan, rows: Sequence[Mixture], held: Mapping[str, Row]) -> Tensor:

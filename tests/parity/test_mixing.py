@@ -371,12 +371,9 @@ def test_gates_add_up_as_dense_dora_weights_do():
     x = torch.randn(3, 5, 7, generator=random, dtype=torch.float64)
     rows = [{"gated": 0.5, "plain": 1.0}, {"gated": -1.0}, {}]
 
-    for width in (256, 1):
-        with (
-            pytest.MonkeyPatch.context() as patch,
-            torch.no_grad(),
-        ):
-            patch.setattr(bank_module, "DENSE_WIDTH", width)
+    for apart in (False, True):
+        with pytest.MonkeyPatch.context() as patch, torch.no_grad():
+            patch.setattr(bank_module, "apart", lambda *_, apart=apart: apart)
             with bank.mix(rows):
                 mixed = layer(x)
         for row, given_x, got in zip(rows, x, mixed, strict=True):
@@ -396,7 +393,7 @@ def test_rows_with_stacks_of_their_own_give_the_same(bench, monkeypatch):
     rows = [*MIXTURES, {}]
     ids = torch.randint(0, 200, (len(rows), 7), generator=torch.Generator().manual_seed(5))
     together = bench.mixed(rows, ids)
-    monkeypatch.setattr(bank_module, "DENSE_WIDTH", 1)
+    monkeypatch.setattr(bank_module, "apart", lambda *_: True)
 
     torch.testing.assert_close(bench.mixed(rows, ids), together, atol=1e-9, rtol=1e-9)
 

@@ -196,7 +196,7 @@ def test_wider_and_narrower_mixtures_use_the_same_buffers(layers, disk):
 
 @pytest.mark.parametrize("rows", [2, 5])
 def test_many_adapters_in_a_batch_go_row_by_row(layers, disk, rows, monkeypatch):
-    monkeypatch.setattr(bank_module, "DENSE_WIDTH", 1)
+    monkeypatch.setattr(bank_module, "apart", lambda *_: True)
     bank = bank_of(layers, disk, capacity=9)
     mixtures = [{"a": 1.0, "b": 0.5}, {"c": 2.0}, {}, {"b": 1.0}, {"a": 1.0, "c": -1.0}][:rows]
 
@@ -208,3 +208,20 @@ def test_many_adapters_in_a_batch_go_row_by_row(layers, disk, rows, monkeypatch)
 def test_a_capacity_below_one_is_refused(layers, disk, capacity):
     with pytest.raises(InvalidInputError, match=f"`capacity` must be at least 1, got {capacity}"):
         bank_of(layers, disk, capacity=capacity)
+
+
+@pytest.mark.parametrize(
+    ("mixtures", "expected"),
+    [
+        ([{"a": 1.0, "b": 1.0}], (0, 2)),  # one request: nothing to tell apart
+        ([{"a": 1.0}, {"b": 1.0}], (0, 2)),
+        ([{key: 1.0} for key in "abcdef"], (6, 6)),  # six adapters, each of one request
+        ([{key: 1.0} for key in "abcdef"] * 3, (0, 6)),  # each of three: copies would be many
+        ([{"a": 1.0, "b": 1.0}, *({key: 1.0} for key in "cdefghijk")], (10, 20)),
+    ],
+)
+def test_rows_get_stacks_of_their_own_where_that_is_less_work(mixtures, expected):
+    held = {key: adapter() for row in mixtures for key in row}
+    plan = bank_module.plan_for(mixtures, held)
+
+    assert (plan.rows, plan.width) == expected
