@@ -141,7 +141,7 @@ def _placing(models: Models, modules: int) -> Times:
         circle, held, unread = triples[:32], triples[32:34], iter(triples[34:])
         for triple in circle:
             _place(backend, triple)
-        read, kept = itertools.cycle(circle), itertools.cycle(held)
+        read, kept, again = (itertools.cycle(some) for some in (circle, held, held))
         return _turns(
             {
                 (case, "PEFT cat + set + delete, holds 3"): lambda: in_peft(few),
@@ -149,7 +149,7 @@ def _placing(models: Models, modules: int) -> Times:
                 (case, "memkit, from disk, first use"): lambda: _place(backend, next(unread)),
                 (case, "memkit, from disk"): lambda: _place(backend, next(read)),
                 (case, "memkit, from memory"): lambda: _place(backend, next(kept)),
-                (case, "memkit, in place already"): lambda: _place(backend, held[-1]),
+                (case, "memkit, in place already"): lambda: _place(backend, next(again)),
             },
             rounds=12,
         )

@@ -64,13 +64,16 @@ class Curriculum:
         """Share of the facts that were mastered in their last visit."""
         return sum(streak > 0 for streak in self._streaks) / len(self._streaks)
 
-    def epoch(self) -> list[Sequence[tuple[int, Encoded]]]:
-        """The steps of the next epoch: facts that are due, each in a random wording.
+    def epoch(self, *, everything: bool = False) -> list[Sequence[tuple[int, Encoded]]]:
+        """The steps of the next epoch, each fact in another wording than before.
 
         Facts of like length share a step, so that little is padded; the order of the steps is
         random.
+
+        Args:
+            everything: Visit also the facts that would rest.
         """
-        due = [fact for fact, epoch in enumerate(self._due) if epoch <= self._epoch]
+        due = [f for f, epoch in enumerate(self._due) if everything or epoch <= self._epoch]
         self._epoch += 1
         visits = [(due[i], self._worded(due[i])) for i in self._shuffled(len(due))]
         visits.sort(key=lambda visit: len(visit[1].ids))
@@ -97,15 +100,11 @@ class Curriculum:
         return self._behind_passage(waiting.pop())
 
     def _behind_passage(self, example: Encoded) -> Encoded:
-        """Now and then, another record's text: what is asked for must come from the weights.
-
-        A record that is alone has its own.
-        """
-        others = [passage for passage in self._passages if passage != example.informed]
-        passages = others or self._passages
-        if not passages or draw(EVIDENCE, self._random):
+        """Now and then a record's text: its own, or another's, from which it cannot be copied."""
+        if example.informed is None or draw(EVIDENCE, self._random):
             return example
-        return replace(example, prefix=passages[draw(len(passages), self._random)])
+        any_one = self._passages[draw(len(self._passages), self._random)]
+        return replace(example, prefix=(example.informed, any_one)[draw(2, self._random)])
 
     def _shuffled(self, n: int) -> list[int]:
         return list(torch.randperm(n, generator=self._random).tolist())

@@ -11,7 +11,7 @@ from torch import Tensor
 from memkit.errors import TrainingError
 
 WARMUP = 0.05  # share of the schedule
-DIVERGED = 3.0  # times the loss of the first step; what learns wobbles from batch to batch
+DIVERGED = 3.0  # times a blind guess, or times the first step if that was worse
 
 
 class DivergedError(TrainingError):
@@ -19,22 +19,24 @@ class DivergedError(TrainingError):
 
 
 class Descent:
-    """AdamW under a cosine schedule; its state belongs to one adapter.
+    """AdamW; its state belongs to one adapter.
 
     Args:
         parameters: Changed in place.
-        learning_rate: Peak of the schedule.
+        learning_rate: Its highest.
+        guess: Loss of a uniform guess of the next token, in nats.
 
     Attributes:
         steps: How many were taken.
         loss: Of the last one.
     """
 
-    def __init__(self, parameters: Sequence[Tensor], learning_rate: float) -> None:
+    def __init__(self, parameters: Sequence[Tensor], learning_rate: float, *, guess: float) -> None:
         self.steps = 0
         self.loss = math.nan
         self._first = math.nan
         self._learning_rate = learning_rate
+        self._guess = guess
         self._parameters = list(parameters)
         self._optimizer = torch.optim.AdamW(self._parameters, lr=learning_rate, weight_decay=0.0)
 
@@ -42,26 +44,26 @@ class Descent:
         """Take the loss of a step down, before it is taken.
 
         Raises:
-            DivergedError: If it is not finite, or far above that of the first step.
+            DivergedError: If it is not finite, or far worse than to know nothing.
         """
         self.loss = loss
         if self.steps == 0:
             self._first = loss
-        if not math.isfinite(loss) or loss > DIVERGED * self._first:
+        if not math.isfinite(loss) or loss > DIVERGED * max(self._guess, self._first):
             raise DivergedError(
                 f"the loss went from {self._first:.2f} to {loss:.2f} at step {self.steps} with "
                 f"learning rate {self._learning_rate:g}",
                 hint="use a smaller `learning_rate`",
             )
 
-    def step(self, progress: float) -> None:
+    def step(self, rate: float) -> None:
         """Take one step along the gradients, and clear them.
 
         Args:
-            progress: How much of the schedule is over, in [0, 1].
+            rate: Share of the learning rate, in [0, 1].
         """
         for group in self._optimizer.param_groups:
-            group["lr"] = self._learning_rate * cosine(progress)
+            group["lr"] = self._learning_rate * rate
         torch.nn.utils.clip_grad_norm_(self._parameters, 1.0)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
@@ -69,7 +71,13 @@ class Descent:
 
 
 def cosine(progress: float) -> float:
-    """Share of the peak: a short linear rise, then half a cosine down to zero."""
+    """Share of the peak rate: a short linear rise, then half a cosine down to zero.
+
+    Args:
+        progress: How much of the schedule is over, in [0, 1].
+    """
     if progress < WARMUP:
         return 0.1 + 0.9 * progress / WARMUP
+    if progress >= 1.0:
+        return 0.0
     return 0.5 * (1.0 + math.cos(math.pi * (progress - WARMUP) / (1.0 - WARMUP)))

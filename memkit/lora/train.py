@@ -27,7 +27,7 @@ from torch import Tensor
 
 from memkit.errors import TrainingError, UnsupportedOperationError
 from memkit.lora.curriculum import Curriculum, draw
-from memkit.lora.descent import Descent, DivergedError
+from memkit.lora.descent import Descent, DivergedError, cosine
 from memkit.lora.encoding import Batch, Encoded, Fact, collate, encoded, facts_of
 from memkit.lora.guards import GUARD_PROMPTS
 from memkit.lora.layers import Adapter, AdapterLayers, Factors, first_layer, stack_adapters
@@ -39,6 +39,7 @@ from memkit.models.base import BaseModel
 from memkit.protocols import Example, Sampling
 
 GUARD_TOKENS = 8  # enough to pin how the base model's answer begins
+COOLING = 3  # visits to each fact between the last one that was learned and the end
 HALVINGS = 2  # of the learning rate, after a divergence
 
 Progress = Callable[[float], None]  # after every epoch: the share of facts mastered
@@ -132,7 +133,10 @@ class Trainer:
         self, groups: Sequence[Sequence[Fact]], train: TrainSpec, progress: Progress | None
     ) -> list[Trained]:
         courses = [_Course(self, facts, train, self._guards) for facts in groups]
-        while learning := [c for c in courses if c.progress < 1.0 and not self._passes(c)]:
+        while learning := [course for course in courses if not course.over]:
+            for course in learning:
+                if not course.cooling and self._passes(course):
+                    course.cool()
             plans = [course.epoch() for course in learning]
             for steps in zip_longest(*plans):
                 self._step([(c, step) for c, step in zip(learning, steps, strict=True) if step])
@@ -167,7 +171,7 @@ class Trainer:
             course.descent.watch(mean.item())
         torch.stack(means).sum().backward()  # type: ignore[no-untyped-call]
         for course, _ in rows:
-            course.descent.step(course.progress)
+            course.descent.step(course.rate)
         visits = [(course.curriculum, fact) for course, step in rows for fact, _ in step]
         for (curriculum, fact), mastered in zip(
             visits, self._mastered(batch, surprise), strict=True
@@ -230,18 +234,39 @@ class _Course:
         self._variant = new_variant(trainer.base, trainer.targets, trainer.lora, self._random)
         self._guards = guards
         self._train = train
+        self._cooled: float | None = None  # visits when it began to cool
+        self._warm = 1.0  # the rate then
         self.curriculum = Curriculum(facts, train.batch_size - train.guards, self._random)
-        self.descent = Descent(self._variant.parameters(), train.learning_rate)
+        guess = math.log(trainer.base.model.config.get_text_config().vocab_size)
+        self.descent = Descent(self._variant.parameters(), train.learning_rate, guess=guess)
         self.adapter = self._variant.adapter
 
     @property
-    def progress(self) -> float:
-        """How much of the visits to all facts are over; what rests does not use them up."""
-        return min(1.0, self.curriculum.visits / self._train.epochs)
+    def cooling(self) -> bool:
+        """Whether all is learned, and the rate is on its way to zero."""
+        return self._cooled is not None
+
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing left to do."""
+        return self.rate == 0.0
+
+    @property
+    def rate(self) -> float:
+        """Share of the peak rate; what rests does not use the schedule up."""
+        if self._cooled is None:
+            return cosine(min(1.0, self.curriculum.visits / self._train.epochs))
+        left = 1.0 - (self.curriculum.visits - self._cooled) / COOLING
+        return self._warm * max(0.0, left)
+
+    def cool(self) -> None:
+        """Bring the rate down to zero from where it is."""
+        self._cooled, self._warm = self.curriculum.visits, self.rate
 
     def epoch(self) -> list[Step]:
-        """The steps of the next epoch, guards included."""
-        return [[*step, *self._drawn_guards()] for step in self.curriculum.epoch()]
+        """The steps of the next epoch, guards included; while it cools, of all facts."""
+        steps = self.curriculum.epoch(everything=self.cooling)
+        return [[*step, *self._drawn_guards()] for step in steps]
 
     def _drawn_guards(self) -> list[tuple[None, Encoded]]:
         numbers = [draw(len(self._guards), self._random) for _ in range(self._train.guards)]

@@ -21,36 +21,44 @@ def test_the_schedule_rises_briefly_and_ends_at_nothing():
 def test_steps_are_those_of_adamw_with_clipped_gradients():
     """By hand: the first step of Adam moves every weight by the rate, whatever the gradient."""
     weights = torch.tensor([1.0, -2.0], requires_grad=True)
-    descent = Descent([weights], 0.1)
+    descent = Descent([weights], 0.1, guess=4.0)
 
     (100.0 * weights).sum().backward()
-    descent.step(WARMUP)
+    descent.step(1.0)
 
     torch.testing.assert_close(weights.detach(), torch.tensor([0.9, -2.1]))
     assert weights.grad is None
     assert descent.steps == 1
 
 
-def test_at_the_end_of_the_schedule_nothing_moves():
+def test_without_a_rate_nothing_moves():
     weights = torch.ones(2, requires_grad=True)
 
     weights.sum().backward()
-    Descent([weights], 0.1).step(1.0)
+    Descent([weights], 0.1, guess=4.0).step(0.0)
 
     torch.testing.assert_close(weights.detach(), torch.ones(2))
 
 
-@pytest.mark.parametrize("loss", [math.nan, math.inf, 3.1])
+@pytest.mark.parametrize("loss", [math.nan, math.inf, 12.1])
 def test_a_loss_that_leaves_is_stopped(loss):
     weights = torch.ones(1, requires_grad=True)
-    descent = Descent([weights], 0.5)
+    descent = Descent([weights], 0.5, guess=4.0)
     descent.watch(1.0)
     weights.sum().backward()
     descent.step(0.5)
-    descent.watch(2.9)
+    descent.watch(11.9)  # an easy batch first, and a hard one
 
     with pytest.raises(DivergedError, match=r"from 1.00 to .* at step 1 with learning rate 0.5"):
         descent.watch(loss)
+
+
+def test_an_untrained_model_may_begin_worse_than_a_guess():
+    descent = Descent([torch.ones(1, requires_grad=True)], 0.5, guess=4.0)
+
+    descent.watch(7.0)
+    descent.watch(20.9)
+    assert descent.loss == 20.9
 
 
 def test_a_divergence_is_a_training_error_and_survives_a_process_pool():
