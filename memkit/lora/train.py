@@ -16,6 +16,7 @@ Deterministic on CPU: same examples, spec and seed give the same bytes.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -41,6 +42,8 @@ from memkit.protocols import Example, Sampling
 GUARD_TOKENS = 8  # enough to pin how the base model's answer begins
 COOLING = 3  # visits to each fact between the last one that was learned and the end
 HALVINGS = 2  # of the learning rate, after a divergence
+
+logger = logging.getLogger("memkit")
 
 Progress = Callable[[float], None]  # after every epoch: the share of facts mastered
 Step = Sequence[tuple[int | None, Encoded]]  # facts by number; None for a guard
@@ -125,7 +128,8 @@ class Trainer:
         for _ in range(HALVINGS):
             try:
                 return self._run(facts, train, progress)
-            except DivergedError:
+            except DivergedError as exc:
+                logger.warning("training starts again at half the rate: %s", exc.message)
                 train = replace(train, learning_rate=train.learning_rate / 2)
         return self._run(facts, train, progress)
 
