@@ -20,7 +20,7 @@ def training_dtype(base: BaseModel, precision: str) -> torch.dtype:
     Args:
         base: The base model.
         precision: As in `memkit.lora.spec.TrainSpec`. "auto" means bfloat16 on CPUs with
-            matrix units for it (Intel AMX), where it is several times faster, and elsewhere
+            matrix units for it (Intel AMX), which is faster there, and elsewhere
             what the model has.
     """
     if precision != "auto":
