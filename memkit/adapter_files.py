@@ -181,20 +181,28 @@ def _kind(name: str) -> str:
 def _compact(ledger: Ledger, name: str) -> None:
     """Move the rows of a file into a new one if most of it is free."""
     live = sorted(_rows_of(name, _named(ledger)))
-    path = _new_path(ledger, _kind(name))
     try:
         old = RowFile.open(ledger.directory / name)
         free = len(old) - len(live)
         if free < _FEW or 2 * free <= len(old):
             return
+        path = _new_path(ledger, _kind(name))
+        _copy_rows(old, live, path)
+    except StorageError as exc:  # no room, or a module is lost: which is noticed elsewhere
+        logger.warning("%s is not compacted: %s", name, exc.message)
+        return
+    _switch(ledger, name, f"{FOLDER}/{path.name}", live)
+
+
+def _copy_rows(old: RowFile, live: Sequence[int], path: Path) -> None:
+    """Make a file of nothing but some rows of another one; all of it, or none is left."""
+    try:
         new = RowFile.create(path, old.row_bytes, old.about)
         for place, row in enumerate(live):
             new.write(place, old.read(row))
-    except StorageError as exc:  # no room, or a module is lost: which is noticed elsewhere
-        logger.warning("%s is not compacted: %s", name, exc.message)
+    except StorageError:
         destroy_file(path)
-        return
-    _switch(ledger, name, f"{FOLDER}/{path.name}", live)
+        raise
 
 
 def _switch(ledger: Ledger, old: str, new: str, live: Sequence[int]) -> None:

@@ -14,26 +14,21 @@ from pathlib import Path
 from tqdm import tqdm
 
 from memkit.demo.company import Company
-from memkit.evals.unstored import unstored
-from memkit.lora.bank import AdapterBank
+from memkit.evals.asking import bank_of, right
+from memkit.evals.unstored import drafts_of, unstored
 from memkit.lora.capacity import Point, fit
 from memkit.lora.laws import load_points, points_file, save_points
 from memkit.lora.layers import AdapterLayers
-from memkit.lora.layout import Row
+from memkit.lora.lessons import answer_tokens
 from memkit.lora.spec import LoraSpec, TrainSpec
 from memkit.lora.supervision import TemplateSynthesizer
 from memkit.lora.trainers import Trainers
-from memkit.lora.verify import canonical, same_answer
 from memkit.models.base import BaseModel
-from memkit.protocols import Example, Sampling
 from memkit.report import Measurement, write_report
-from memkit.types import Draft
 
 RANKS = (1, 2, 4)
 LOADS = (48, 96, 192)
 ASKED = 24  # facts that are asked, evenly from all of them
-BATCH = 24
-BRIEF = Sampling(max_new_tokens=24)
 
 
 def main(
@@ -87,25 +82,13 @@ def measure(base: BaseModel, ranks: Sequence[int], loads: Sequence[int], kept: P
 
 def _point(base: BaseModel, layers: AdapterLayers, rank: int, facts: int) -> Point:
     company = Company.generate(seed=0, facts=facts)
-    drafts = [Draft(fact.text, fact.question, fact.answer) for fact in company.facts]
-    examples = TemplateSynthesizer().examples(unstored(drafts))
+    examples = TemplateSynthesizer().examples(unstored(drafts_of(company.facts)))
     spec = LoraSpec(rank=rank)
     trainer = Trainers().get(base, layers, spec, TrainSpec())
     started = time.process_time()
     trained = trainer.fit(examples)
     seconds = time.process_time() - started
-    row = Row.of(trained.adapter, spec.scale)
-    bank = AdapterBank(layers, lambda _: row, device=base.device, dtype=base.model.dtype)
-
-    def right(pairs: Sequence[tuple[str, str]]) -> int:
-        hits = 0
-        for start in range(0, len(pairs), BATCH):
-            some = pairs[start : start + BATCH]
-            prompts = [base.prompt(question) for question, _ in some]
-            said = base.generate(prompts, BRIEF, adapters=bank.mix([{"": 1.0}] * len(some)))
-            hits += sum(same_answer(a, c.text) for (_, a), c in zip(some, said, strict=True))
-        return hits
-
+    bank = bank_of(base, layers, trained.adapter, spec)
     chosen = {str(number): company.facts[number] for number in _spread(facts)}
     reworded = [(e.question, e.answer) for e in examples if e.held_out and e.record_id in chosen]
     paraphrases = [(p, fact.answer) for fact in chosen.values() for p in fact.paraphrases]
@@ -113,18 +96,13 @@ def _point(base: BaseModel, layers: AdapterLayers, rank: int, facts: int) -> Poi
     return Point(
         rank=rank,
         facts=facts,
-        tokens=answer_tokens(base, examples),
+        tokens=answer_tokens(base, examples).total(),
         asked=len(reworded),
-        recalled=right(reworded),
-        exact=right(questions) / len(questions),
-        paraphrased=right(paraphrases) / len(paraphrases),
+        recalled=right(base, reworded, bank),
+        exact=right(base, questions, bank) / len(questions),
+        paraphrased=right(base, paraphrases, bank) / len(paraphrases),
         cpu_seconds=seconds,
     )
-
-
-def answer_tokens(base: BaseModel, examples: Sequence[Example]) -> int:
-    """Answer tokens of the examples, each record's answers once."""
-    return sum(len(base.answer_ids(example.answer)) for example in canonical(examples))
 
 
 def _spread(facts: int) -> list[int]:

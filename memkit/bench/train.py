@@ -22,25 +22,23 @@ from peft import LoraConfig, get_peft_model
 from torch import Tensor
 from tqdm import tqdm
 
+from memkit.bench.modules import show
 from memkit.bench.phonebook import OTHER_WORDINGS, Entry, drafts_of, invented, read
+from memkit.evals.asking import bank_of, right
 from memkit.evals.unstored import unstored
 from memkit.lora.descent import cosine
-from memkit.lora.layers import Adapter, AdapterLayers
+from memkit.lora.layers import AdapterLayers
 from memkit.lora.spec import FAST, QUALITY, LoraSpec, TrainSpec
 from memkit.lora.supervision import TemplateSynthesizer
 from memkit.lora.trainers import Trainers
-from memkit.lora.verify import same_answer
 from memkit.models.base import BaseModel
-from memkit.protocols import Example, Sampling
+from memkit.protocols import Example
 from memkit.report import Measurement, write_report
 
 FACTS = 48
 STUDY_STEPS, STUDY_MEASURED, STUDY_BATCH = 1500, 50, 8
-BRIEF = Sampling(max_new_tokens=16)
-ASKED_AT_ONCE = 48
 
 TIERS = {"quality": QUALITY, "fast": FAST}
-IN_FLOAT32 = QUALITY[0], replace(QUALITY[1], precision="float32")
 
 
 def main(*, data: Path | None, seeds: int, json_path: Path | None) -> int:
@@ -77,11 +75,7 @@ def main(*, data: Path | None, seeds: int, json_path: Path | None) -> int:
         "exact_match": median(outcome.exact for outcome in best),
         "paraphrase": median(outcome.reworded for outcome in best),
     }
-    for m in results:
-        tqdm.write(
-            f"{m.case:<20} {m.metric:<24} {m.value:>9.2f} {m.unit:<6} {m.low:.2f} to {m.high:.2f}"
-        )
-    tqdm.write("\n".join(f"{name:<45} {value:>9.2f}" for name, value in ratios.items()))
+    show(results, ratios)
     if json_path is not None:
         write_report(json_path, "train", results, ratios)
     return 0
@@ -126,21 +120,11 @@ class Bench:
         held_out = [(e.question, e.answer) for e in self._examples if e.held_out]
         other = [(w.format(name=e.name), e.number) for e in self._entries for w in OTHER_WORDINGS]
         own = [(entry.question, entry.number) for entry in self._entries]
+        bank = bank_of(self._base, self._layers, trained.adapter, lora)
         exact, reworded, others = (
-            self._share(asked, trained.adapter, lora) for asked in (own, held_out, other)
+            right(self._base, asked, bank) / len(asked) for asked in (own, held_out, other)
         )
         return Outcome(seconds, trained.steps, exact, reworded, others)
-
-    def _share(self, asked: Sequence[tuple[str, str]], adapter: Adapter, lora: LoraSpec) -> float:
-        right = 0
-        for start in range(0, len(asked), ASKED_AT_ONCE):
-            part = asked[start : start + ASKED_AT_ONCE]
-            gain = torch.full((len(part), lora.width), lora.scale)
-            prompts = [self._base.prompt(question) for question, _ in part]
-            placed = self._layers.place(adapter, gain)
-            answers = self._base.generate(prompts, BRIEF, adapters=placed)
-            right += sum(same_answer(b, a.text) for a, (_, b) in zip(answers, part, strict=True))
-        return right / len(asked)
 
 
 class Peer:
@@ -157,7 +141,7 @@ class Peer:
         steps_an_epoch = math.ceil(len(self._examples) / size)
         total = train.epochs * steps_an_epoch
         model = self._wrapped(LoraSpec(), dropout=0.0)
-        loop = _Loop(model, train.learning_rate, lambda step: cosine(min(1.0, step / total)))
+        loop = _Loop(model, train.learning_rate, lambda step: cosine(step / total))
         order = torch.Generator().manual_seed(train.seed)
         seconds, mastered = 0.0, 0.0
         with tqdm(desc="PEFT", unit="epoch", disable=None) as bar:

@@ -12,7 +12,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from memkit.demo.company import Company, Fact
+from memkit.demo.company import Company
+from memkit.evals.unstored import drafts_of
 from memkit.lora import canaries
 from memkit.lora.consolidate import Recipe
 from memkit.lora.lora import LoraBackend
@@ -22,7 +23,7 @@ from memkit.models.base import BaseModel
 from memkit.models.embedder import SentenceEmbedder
 from memkit.outcomes import STANDS_OUT, Exposure
 from memkit.report import Measurement, write_report
-from memkit.types import Draft, Record
+from memkit.types import Record
 
 FACTS = 16  # half of them are forgotten
 NEVER = 24
@@ -64,10 +65,10 @@ def expose(path: Path, models: tuple[BaseModel, SentenceEmbedder], seed: int) ->
     recipe = Recipe(train=TrainSpec(seed=seed))
     base, embedder = models
     with Memory.open(path, base_model=base, embedder=embedder, recipe=recipe) as memory:
-        learned = memory.add(_drafts(company.facts[:FACTS]))
+        learned = memory.add(drafts_of(company.facts[:FACTS]))
         memory.consolidate()
         lora = memory._parts.need_lora("eval")  # noqa: SLF001 - weights have no public question
-        never = memory.add(_drafts(company.facts[FACTS:]))
+        never = memory.add(drafts_of(company.facts[FACTS:]))
         ids = [record.id for record in learned]
         module = memory.modules()[0]
         before = _ask(lora, recipe, learned[::2], module.name)
@@ -87,7 +88,3 @@ def _ask(
         for probe in canaries.probes_of(lora, recipe.synthesizer, record, [module], gone)
     ]
     return [one for one in found if one is not None]
-
-
-def _drafts(facts: Sequence[Fact]) -> list[Draft]:
-    return [Draft(fact.text, fact.question, fact.answer) for fact in facts]

@@ -16,21 +16,18 @@ from tqdm import tqdm
 
 from memkit.demo.company import Company
 from memkit.demo.words import UNRELATED
-from memkit.evals.unstored import unstored
-from memkit.lora.bank import AdapterBank
+from memkit.evals.asking import answers, bank_of, right
+from memkit.evals.unstored import drafts_of, unstored
 from memkit.lora.layers import AdapterLayers
-from memkit.lora.layout import Row
 from memkit.lora.spec import FAST, QUALITY, LoraSpec, TrainSpec
 from memkit.lora.supervision import TemplateSynthesizer
 from memkit.lora.trainers import Trainers
-from memkit.lora.verify import canonical, same_answer
+from memkit.lora.verify import canonical
 from memkit.models.base import BaseModel
-from memkit.protocols import Example, Sampling
+from memkit.protocols import Example
 from memkit.report import Measurement, write_report
-from memkit.types import Draft
 
 FACTS = 16
-BRIEF = Sampling(max_new_tokens=24)
 
 Wordings = Callable[[list[Example]], list[Example]]
 
@@ -112,26 +109,20 @@ class Bench:
     def run(self, case: Case, seed: int) -> Outcome:
         """Train one adapter on the facts of one company, and ask it."""
         company = Company.generate(seed, FACTS)
-        drafts = [Draft(fact.text, fact.question, fact.answer) for fact in company.facts]
-        examples = TemplateSynthesizer().examples(unstored(drafts))
+        examples = TemplateSynthesizer().examples(unstored(drafts_of(company.facts)))
         spec = replace(case.train, seed=seed)
         trainer = self._trainers.get(self._base, self._layers, case.lora, spec)
         started = time.process_time()
         trained = trainer.fit(case.wordings(examples))
         cpu = time.process_time() - started
-        bank = AdapterBank(
-            self._layers,
-            lambda _: Row.of(trained.adapter, case.lora.scale),
-            device=self._base.device,
-            dtype=self._base.model.dtype,
-        )
+        bank = bank_of(self._base, self._layers, trained.adapter, case.lora)
 
         def share(pairs: Sequence[tuple[str, str]]) -> float:
-            answers = self._ask([question for question, _ in pairs], bank)
-            right = [same_answer(b, a) for a, (_, b) in zip(answers, pairs, strict=True)]
-            return sum(right) / len(right)
+            return right(self._base, pairs, bank) / len(pairs)
 
-        kept = [a == b for a, b in zip(self._ask(UNRELATED, bank), self._bare, strict=True)]
+        kept = [
+            a == b for a, b in zip(answers(self._base, UNRELATED, bank), self._bare, strict=True)
+        ]
         return Outcome(
             exact=share([(fact.question, fact.answer) for fact in company.facts]),
             reworded=share([(e.question, e.answer) for e in examples if e.held_out]),
@@ -144,12 +135,7 @@ class Bench:
     @cached_property
     def _bare(self) -> list[str]:
         """What the base model itself says to the unrelated prompts, the same for every run."""
-        return self._ask(UNRELATED, None)
-
-    def _ask(self, questions: Sequence[str], bank: AdapterBank | None) -> list[str]:
-        prompts = [self._base.prompt(question) for question in questions]
-        mixture = None if bank is None else bank.mix([{"trained": 1.0}] * len(prompts))
-        return [c.text for c in self._base.generate(prompts, BRIEF, adapters=mixture)]
+        return answers(self._base, UNRELATED, None)
 
 
 def _measurements(name: str, runs: Sequence[Outcome]) -> list[Measurement]:

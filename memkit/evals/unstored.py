@@ -1,11 +1,17 @@
-"""Records that no ledger holds, for measurements that need none."""
+"""What measurements learn: facts of the invented company, and records that no ledger holds."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
+from memkit.demo.company import Fact
 from memkit.types import Draft, Record
+
+
+def drafts_of(facts: Sequence[Fact]) -> list[Draft]:
+    """Facts as `memkit.Memory.add` takes them."""
+    return [Draft(fact.text, fact.question, fact.answer) for fact in facts]
 
 
 def unstored(drafts: Iterable[Draft]) -> list[Record]:

@@ -68,11 +68,6 @@ class Arena:
         self._gated = False
         self._known: dict[tuple[str, int, int], dict[str, Delta]] = {}
 
-    @property
-    def keys(self) -> set[str]:
-        """The adapters that lie in it."""
-        return {seat.key for seat in self._plan.seats} if self._plan else set()
-
     def fill(
         self, plan: Plan, gain: Tensor, shares: Tensor, data: Mapping[str, Tensor]
     ) -> Mapping[str, Delta]:

@@ -45,11 +45,6 @@ class Curriculum:
         self._waiting: list[list[Encoded]] = [[] for _ in facts]  # wordings of the present round
 
     @property
-    def steps(self) -> int:
-        """Steps of an epoch that visits every fact."""
-        return math.ceil(len(self._facts) / self._most)
-
-    @property
     def settled(self) -> bool:
         """Whether every fact was mastered in its last visits."""
         return min(self._streaks) >= CALM

@@ -74,7 +74,7 @@ def cosine(progress: float) -> float:
     """Share of the peak rate: a short linear rise, then half a cosine down to zero.
 
     Args:
-        progress: How much of the schedule is over, in [0, 1].
+        progress: How much of the schedule is over, >= 0; nothing is left from 1 on.
     """
     if progress < WARMUP:
         return 0.1 + 0.9 * progress / WARMUP

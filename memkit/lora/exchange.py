@@ -16,13 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import Module as Network
-from transformers.pytorch_utils import Conv1D
 
 from memkit import __version__
 from memkit.errors import IncompatibleModelError, InvalidInputError
 from memkit.ledger import Ledger
 from memkit.lora.consolidate import Consolidator
-from memkit.lora.layers import Factors
+from memkit.lora.layers import Factors, weight_of
 from memkit.lora.lora import LoraBackend
 from memkit.lora.manifest import Candidate
 from memkit.lora.merges import Merge, Scaled
@@ -106,16 +105,10 @@ def separated(part: Scaled, model: Network) -> tuple[Scaled, dict[str, Tensor]]:
         # An output of magnitude zero says nothing of its B, and needs none.
         b = torch.where(share == 0, 0.0, factors.b.T / share).T
         delta = part.scale * (b @ factors.a)
-        norms = (_weight(model, name).to(delta) + delta).norm(dim=1)
+        weight = weight_of(model.get_submodule(name)).to(delta)
+        norms = (weight + delta).norm(dim=1)
         plain[name], magnitudes[name] = Factors(factors.a, b), share * norms
     return replace(part, adapter=plain), magnitudes
-
-
-def _weight(model: Network, name: str) -> Tensor:
-    """A layer's W, shape (out, in)."""
-    layer = model.get_submodule(name)
-    weight: Tensor = layer.weight  # type: ignore[assignment]
-    return weight.T if isinstance(layer, Conv1D) else weight
 
 
 def import_adapter(

@@ -72,6 +72,12 @@ def shape_of(layer: nn.Module) -> tuple[int, int]:
     return layer.in_features, layer.out_features  # type: ignore[return-value]
 
 
+def weight_of(layer: nn.Module) -> Tensor:
+    """A linear layer's W, shape (out, in), without gradients; not copied."""
+    weight: Tensor = layer.weight.detach()  # type: ignore[operator]
+    return weight.T if isinstance(layer, Conv1D) else weight
+
+
 class AdapterLayers:
     """The hooks on one model's linear layers, and the adapters in place in them.
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import secrets
 import shutil
 from collections.abc import Mapping
@@ -35,6 +34,7 @@ from memkit.errors import (
 from memkit.ledger.failures import storage_errors
 from memkit.lora.layers import Adapter, Factors
 from memkit.lora.merges import Scaled
+from memkit.rows import flush
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
@@ -114,9 +114,9 @@ def write_folder(
             (draft / CONFIG).write_text(_json(config), encoding="utf-8")
             (draft / MANIFEST).write_text(_json(manifest), encoding="utf-8")
             for path in (*draft.iterdir(), draft):
-                _flush(path)
+                flush(path)
             draft.rename(folder)
-            _flush(folder.parent)
+            flush(folder.parent)
         finally:
             shutil.rmtree(draft, ignore_errors=True)  # gone, if all went well
 
@@ -335,12 +335,3 @@ def _keys(name: str) -> tuple[str, str]:
 
 def _json(values: Mapping[str, Any]) -> str:
     return json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False)
-
-
-def _flush(path: Path) -> None:
-    """Flush a file or directory, so that it is there after a power cut."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

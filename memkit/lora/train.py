@@ -259,7 +259,7 @@ class _Course:
     def rate(self) -> float:
         """Share of the peak rate; what rests does not use the schedule up."""
         if self._cooled is None:
-            return cosine(min(1.0, self.curriculum.visits / self._train.epochs))
+            return cosine(self.curriculum.visits / self._train.epochs)
         left = 1.0 - (self.curriculum.visits - self._cooled) / COOLING
         return self._warm * max(0.0, left)
 
@@ -280,10 +280,8 @@ class _Course:
         """The adapter as it is now."""
         with torch.no_grad():
             adapter = {
-                name: Factors(
-                    f.a.detach(), f.b.detach(), None if f.gate is None else f.gate.detach()
-                )
-                for name, f in self._variant.adapter().items()
+                name: Factors(*(part.detach() for part in factors.parts))
+                for name, factors in self._variant.adapter().items()
             }
         return Trained(
             adapter,

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
-from transformers.pytorch_utils import Conv1D
+from torch import Tensor
 
-from memkit.lora.layers import Adapter, Factors, linear_layers, new_adapter
+from memkit.lora.layers import Adapter, Factors, linear_layers, new_adapter, weight_of
 from memkit.lora.spec import LoraSpec
 from memkit.models.base import BaseModel
 
@@ -135,12 +134,7 @@ def _learned(device: torch.device, a: Tensor, b: Tensor) -> Factors:
 def _weights(base: BaseModel, names: Mapping[str, object]) -> dict[str, Tensor]:
     """The weights of layers as float32 ``(out, in)``."""
     layers = linear_layers(base.model)
-    return {name: _weight(layers[name]).float() for name in names}
-
-
-def _weight(layer: nn.Module) -> Tensor:
-    weight: Tensor = layer.weight  # type: ignore[assignment]
-    return weight.detach().T if isinstance(layer, Conv1D) else weight.detach()
+    return {name: weight_of(layers[name]).float() for name in names}
 
 
 def _norm(weight: Tensor, factors: Factors, scale: float) -> Tensor:

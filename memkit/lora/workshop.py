@@ -216,5 +216,5 @@ def _others(records: Sequence[Record], held: Sequence[str]) -> tuple[str, ...]:
 
 
 def _nothing_learned(records: Sequence[Record]) -> ModuleReport:
-    missed = tuple(record.id for record in records)
+    missed = _others(records, ())
     return ModuleReport("", 0, (), missed, recall=0.0, paraphrase_recall=0.0, steps=0, seconds=0.0)

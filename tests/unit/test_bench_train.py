@@ -64,7 +64,6 @@ def test_the_report_has_every_case_and_ratio(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(train, "FACTS", 2)
     monkeypatch.setattr(train, "STUDY_MEASURED", 2)
     monkeypatch.setattr(train, "TIERS", {"quality": (LoraSpec(rank=2), short)})
-    monkeypatch.setattr(train, "IN_FLOAT32", (LoraSpec(rank=2), short))
 
     assert main(["bench", "train", "--seeds", "2", "--json", str(tmp_path / "t.json")]) == 0
 
