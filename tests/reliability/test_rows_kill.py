@@ -106,38 +106,43 @@ def weights(ledger, adapters_in):
     return {found[path] for path in named}, set(found) - named
 
 
-def test_a_compaction_may_be_killed_at_any_moment(tmp_path, killed, adapters_in):
-    survivors = {letters(number) for number in range(9, 12)}
-    fill(tmp_path / "start", 12, drop=9)
+def moments(folder, killed, act):
+    """Kills an act on copies of a memory, later and later; gives what is left, until it ends.
+
+    The flag says whether the act was killed before its end.
+    """
     moment, running = 0, True
     while running:
         moment += 1
-        directory = shutil.copytree(tmp_path / "start", tmp_path / str(moment))
-        running = killed("compact", moment, directory)
-
+        directory = shutil.copytree(folder / "start", folder / str(moment))
+        running = killed(act, moment, directory)
         ledger = Ledger.open(directory)
+        yield ledger, running
+        ledger.close()
+
+
+def test_a_compaction_may_be_killed_at_any_moment(tmp_path, killed, adapters_in):
+    survivors = {letters(number) for number in range(9, 12)}
+    fill(tmp_path / "start", 12, drop=9)
+    reached = []
+    for ledger, running in moments(tmp_path, killed, "compact"):
+        reached.append(running)
         assert weights(ledger, adapters_in)[0] == survivors
         tidy(ledger)  # as the next opening does
         assert weights(ledger, adapters_in) == (survivors, set())
         assert ledger.erasures.pending() == []
-        assert len(list((directory / "adapters").iterdir())) == 1
-        ledger.close()
-    assert moment > 20
+        assert len(list((ledger.directory / "adapters").iterdir())) == 1
+    assert len(reached) > 20
 
 
 def test_a_commit_may_be_killed_at_any_moment(tmp_path, killed, adapters_in):
     fill(tmp_path / "start", 1, drop=0)
-    moment, running = 0, True
-    while running:
-        moment += 1
-        directory = shutil.copytree(tmp_path / "start", tmp_path / str(moment))
-        running = killed("commit", moment, directory)
-
-        ledger = Ledger.open(directory)
+    reached = []
+    for ledger, running in moments(tmp_path, killed, "commit"):
+        reached.append(running)
         tidy(ledger)
         names = [module.name for module in ledger.modules.active()]
         expected = {letters(0)} | {b"z" * 50 for name in names if name == "m9999"}
         assert weights(ledger, adapters_in) == (expected, set())
         assert running or len(expected) == 2
-        ledger.close()
-    assert moment > 8
+    assert len(reached) > 8

@@ -27,20 +27,11 @@ from memkit.rag.index import FactIndex
 from memkit.routing.calibrate import UNRELATED_PROMPTS, threshold_between
 from memkit.routing.nearest import NearestRouter
 from memkit.testing import HashingEmbedder
+from memkit.testing.synthesizers import FirstWordings, Script
 from memkit.types import Draft
 
 QUICK = TrainSpec(epochs=2, batch_size=8, guards=0)
 DIVERGES = TrainSpec(epochs=9, learning_rate=1e30, guards=0)
-
-
-class Canonical(TemplateSynthesizer):
-    """Trains on the first wording of each answer: training ends when it is known by heart."""
-
-    def examples(self, records):
-        first = {}
-        for one in super().examples(records):
-            first.setdefault((one.record_id, one.answer, one.held_out and one.question), one)
-        return list(first.values())
 
 
 class Bench:
@@ -55,7 +46,7 @@ class Bench:
             threshold=lambda: float(self.ledger.get_meta(THRESHOLD) or 1.0),
         )
         self.backend = LoraBackend(self.ledger, self.router, lambda: base, lambda *_: None)
-        self.consolidator = Consolidator(replace(recipe, synthesizer=Canonical()))
+        self.consolidator = Consolidator(replace(recipe, synthesizer=FirstWordings()))
         self.folder = folder
 
     def add(self, drafts):
@@ -98,20 +89,6 @@ def bench(tmp_path, tiny, recipe, adapters_in):
 def four(bench, badges):
     """Four records that fit into one module."""
     return bench.add(badges[:4])
-
-
-class Script:
-    """A synthesizer that says what it was told to."""
-
-    def __init__(self, **taught):
-        self.taught = taught
-
-    def examples(self, records):
-        return [
-            Example(question, answer, record.id)
-            for record in records
-            for question, answer in self.taught.get(record.id, [])
-        ]
 
 
 # -- what a run leaves behind ----------------------------------------------------------------
@@ -221,7 +198,7 @@ def test_what_is_held_is_not_trained_again(bench, four):
 
 def test_a_second_memory_may_train_the_same_base_model(tmp_path, tiny, recipe, badges):
     """The hooks of a closed backend are gone: nothing may still train through them."""
-    consolidator = Consolidator(replace(recipe, synthesizer=Canonical()))
+    consolidator = Consolidator(replace(recipe, synthesizer=FirstWordings()))
     for name in ("one", "two"):
         bench = Bench(tmp_path / name, tiny, recipe)
         bench.consolidator = consolidator

@@ -7,36 +7,12 @@ import pytest
 from memkit.lora import consolidate
 from memkit.lora.capacity import Law
 from memkit.lora.spec import TrainSpec
-from memkit.lora.supervision import TemplateSynthesizer
 from memkit.lora.train import Trainer
 from memkit.protocols import Example
+from memkit.testing.synthesizers import FirstWordings, Script
 from memkit.types import Draft
 
 QUICK = TrainSpec(epochs=2, batch_size=8, guards=0)
-
-
-class Canonical(TemplateSynthesizer):
-    """Trains on the first wording of each answer: training ends when it is known by heart."""
-
-    def examples(self, records):
-        first = {}
-        for one in super().examples(records):
-            first.setdefault((one.record_id, one.answer, one.held_out and one.question), one)
-        return list(first.values())
-
-
-class Script:
-    """A synthesizer that says what it was told to."""
-
-    def __init__(self, **taught):
-        self.taught = taught
-
-    def examples(self, records):
-        return [
-            Example(question, answer, record.id)
-            for record in records
-            for question, answer in self.taught.get(record.id, [])
-        ]
 
 
 @pytest.fixture
@@ -44,7 +20,7 @@ def bench(tmp_path, open_memory, recipe):
     """Opens a memory whose recipe differs from the usual one as given."""
 
     def open_bench(**changes):
-        changed = replace(recipe, **({"synthesizer": Canonical(), "max_rank": 32} | changes))
+        changed = replace(recipe, **({"synthesizer": FirstWordings(), "max_rank": 32} | changes))
         return open_memory(tmp_path / "bench", recipe=changed)
 
     return open_bench
@@ -106,7 +82,7 @@ def test_a_part_that_is_mostly_missed_is_split(bench, badges, monkeypatch):
 def test_attempts_are_bounded_and_only_what_helps_is_kept(bench, badges, monkeypatch):
     ranks = trainings(monkeypatch)
 
-    class Contradicts(Canonical):
+    class Contradicts(FirstWordings):
         """Two answers to one question: nobody can learn both."""
 
         def examples(self, records):
