@@ -144,6 +144,23 @@ class Support:
 
 
 @dataclass(frozen=True)
+class Part:
+    """One fact that a query needs, and what the module that holds it is asked for it.
+
+    Attributes:
+        question: What the module is asked: the query itself if it needs one fact only.
+        module: The module that answers.
+        record_id: The fact.
+        score: How sure the router is of it, in [0, 1].
+    """
+
+    question: str
+    module: str
+    record_id: str
+    score: float
+
+
+@dataclass(frozen=True)
 class Route:
     """Which adapter modules answer a query, and why.
 
@@ -152,12 +169,16 @@ class Route:
         support: The nearest facts, nearest first.
         threshold: The similarity below which the router says "none".
         reason: One sentence.
+        parts: What is asked of which module, most important first. One for a query that needs
+            one fact; one per fact for a query that needs several. Empty for "none", and where
+            the caller chose the modules.
     """
 
     weights: Mapping[str, float]
     support: tuple[Support, ...] = ()
     threshold: float = 0.0
     reason: str = ""
+    parts: tuple[Part, ...] = ()
 
     @property
     def modules(self) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from memkit.errors import InvalidInputError
 from memkit.ledger import Ledger
 from memkit.protocols import Query
 from memkit.rag.index import FactIndex, Nearest
-from memkit.types import Route, Support
+from memkit.types import Part, Route, Support
 
 TEMPERATURE = 0.05  # cosine units; a fact 0.1 nearer than another has e^2 times its vote
 
@@ -78,7 +78,10 @@ class NearestRouter:
         ids = list({fact.record_id for facts in found for fact in facts})
         placed = {**self._ledger.modules.placements(ids), **(pending or {})}
         threshold = self._threshold()
-        return [self._decide(facts, placed, threshold) for facts in found]
+        return [
+            self._decide(query.text, facts, placed, threshold)
+            for query, facts in zip(queries, found, strict=True)
+        ]
 
     def similarities(self, queries: Sequence[Query]) -> list[float]:
         """Cosine similarity of each query with its nearest fact; -1 where there is none."""
@@ -86,7 +89,7 @@ class NearestRouter:
         return [facts[0].similarity if facts else -1.0 for facts in found]
 
     def _decide(
-        self, facts: Sequence[Nearest], placed: Mapping[str, str], threshold: float
+        self, asked: str, facts: Sequence[Nearest], placed: Mapping[str, str], threshold: float
     ) -> Route:
         support = tuple(Support(f.record_id, f.similarity, placed.get(f.record_id)) for f in facts)
 
@@ -105,7 +108,9 @@ class NearestRouter:
         weights = _vote([s for s in support if s.similarity >= threshold], self._voting.modules)
         best = max(weights, key=lambda name: weights[name])
         reason = f"the nearest fact ({nearest.similarity:.2f}) and its neighbours vote for {best}"
-        return Route(weights, support, threshold, reason)
+        fact = next(s for s in support if s.module == best)
+        part = Part(asked, best, fact.record_id, min(1.0, max(0.0, fact.similarity)))
+        return Route(weights, support, threshold, reason, (part,))
 
 
 def _vote(support: Sequence[Support], modules: int) -> dict[str, float]:

@@ -97,6 +97,17 @@ def test_the_module_of_the_nearest_fact_answers(facts):
     )
 
 
+def test_one_module_is_asked_the_question_as_it_is(facts):
+    facts.add("fact 0", module="m1")
+    facts.add("fact 90", module="m2")
+
+    (part,) = facts.route("query 10").parts
+
+    assert (part.question, part.module, part.record_id) == ("query 10", "m1", "fact 0")
+    assert part.score == pytest.approx(degrees(10), abs=1e-6)
+    assert facts.route("query 180").parts == ()
+
+
 def test_votes_are_a_softmax_over_similarities(facts):
     for text, module in (("fact 0", "m1"), ("fact 20", "m2"), ("fact 30", "m2")):
         facts.add(text, module=module)
