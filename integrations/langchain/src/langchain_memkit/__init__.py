@@ -1,0 +1,35 @@
+"""memkit for LangChain and LangGraph.
+
+Names are looked up when they are first used: what needs LangGraph or LangChain itself asks for
+them only then, and importing the package stays light.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from langchain_memkit.embeddings import MemkitEmbeddings
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "MemkitEmbeddings",
+    "__version__",
+]
+
+_HOMES = {
+    "MemkitEmbeddings": "embeddings",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__]

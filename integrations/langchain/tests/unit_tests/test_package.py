@@ -1,0 +1,50 @@
+"""What the package exports, and what importing it asks for."""
+
+import subprocess
+import sys
+
+import pytest
+
+import langchain_memkit
+from langchain_memkit._optional import needs
+from memkit.errors import MissingDependencyError
+
+
+def test_the_names_are_sorted_and_real():
+    assert langchain_memkit.__all__ == sorted(langchain_memkit.__all__)
+    assert dir(langchain_memkit) == langchain_memkit.__all__
+    for name in langchain_memkit.__all__:
+        assert name in {"__version__", getattr(getattr(langchain_memkit, name), "__name__", None)}
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="'langchain_memkit' has no attribute 'Memkit'"):
+        langchain_memkit.Memkit  # noqa: B018
+
+
+@pytest.mark.parametrize("statement", ["import langchain_memkit"])
+def test_importing_is_light(statement):
+    script = f"{statement}\nimport sys\nprint(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    heavy = {"torch", "faiss", "transformers", "langgraph", "langchain"}
+    assert not heavy & set(done.stdout.split())
+
+
+def test_a_missing_library_is_named_with_its_extra():
+    with (
+        pytest.raises(MissingDependencyError, match="MemkitStore needs langgraph") as caught,
+        needs("langgraph", "MemkitStore"),
+    ):
+        raise ModuleNotFoundError("No module", name="langgraph.store")
+
+    assert caught.value.hint == "pip install 'langchain-memkit[langgraph]'"
+
+
+def test_another_missing_module_is_not_blamed_on_the_extra():
+    with (
+        pytest.raises(ModuleNotFoundError, match="No module named 'numpie'"),
+        needs("langgraph", "MemkitStore"),
+    ):
+        import numpie  # noqa: F401
