@@ -7,10 +7,11 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, closing
 
 from memkit.models.base import BaseModel
-from memkit.prompt import SYSTEM
-from memkit.protocols import GREEDY, Prompt, Sampling
+from memkit.prompt import system_message
+from memkit.protocols import GREEDY, Context, Prompt, Sampling
 from memkit.types import Answer, Recall, Route
 
+NO_CONTEXT = Context()
 PlaceAdapters = Callable[[Sequence[Route]], AbstractContextManager[None]]
 
 
@@ -51,10 +52,23 @@ class Answerer:
         self._base = base
         self._place = place
 
-    def answer(self, recalls: Sequence[Recall], sampling: Sampling = GREEDY) -> list[Answer]:
-        """One answer per recall, computed as one batch."""
+    def answer(
+        self,
+        recalls: Sequence[Recall],
+        sampling: Sampling = GREEDY,
+        *,
+        contexts: Sequence[Context | None] | None = None,
+    ) -> list[Answer]:
+        """One answer per recall, computed as one batch.
+
+        Args:
+            recalls: The questions, with their evidence.
+            sampling: How tokens are chosen.
+            contexts: For each question what was said before it; None if nothing was.
+        """
         started = time.perf_counter()
-        prompts = [self._prompt(recall) for recall in recalls]
+        before = contexts or [None] * len(recalls)
+        prompts = [self._prompt(*row) for row in zip(recalls, before, strict=True)]
         with self._base.turn.take():
             completions = self._base.generate(
                 prompts, sampling, adapters=self._adapters([recall.route for recall in recalls])
@@ -65,9 +79,11 @@ class Answerer:
             for recall, prompt, completion in zip(recalls, prompts, completions, strict=True)
         ]
 
-    def stream(self, recall: Recall, sampling: Sampling = GREEDY) -> AnswerStream:
+    def stream(
+        self, recall: Recall, sampling: Sampling = GREEDY, *, context: Context | None = None
+    ) -> AnswerStream:
         """The same answer, piece by piece."""
-        return AnswerStream(self._pieces(recall, self._prompt(recall), sampling))
+        return AnswerStream(self._pieces(recall, self._prompt(recall, context), sampling))
 
     def _pieces(
         self, recall: Recall, prompt: Prompt, sampling: Sampling
@@ -86,6 +102,7 @@ class Answerer:
     def _adapters(self, routes: Sequence[Route]) -> AbstractContextManager[None] | None:
         return self._place(routes) if self._place is not None else None
 
-    def _prompt(self, recall: Recall) -> Prompt:
-        system = SYSTEM.format(evidence=recall.text) if recall.text else None
-        return self._base.prompt(recall.query, system=system)
+    def _prompt(self, recall: Recall, context: Context | None) -> Prompt:
+        before = context or NO_CONTEXT
+        system = system_message(recall.text, before.system)
+        return self._base.prompt(recall.query, system=system, history=before.history)

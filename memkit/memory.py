@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self, overload
 
 from memkit import reading, writing
+from memkit.chat import ChatVerbs
 from memkit.modules import ModuleVerbs
 from memkit.outcomes import Receipt, Stats
 from memkit.protocols import GREEDY, Embedder, Query, Sampling
+from memkit.reading import BUDGET, PASSAGES
 from memkit.types import (
     Answer,
     BackendName,
@@ -31,12 +33,10 @@ if TYPE_CHECKING:
     from memkit.lora.consolidate import Recipe
     from memkit.models.base import BaseModel
 
-BUDGET = 512  # tokens of evidence: a few passages and the last turns
-PASSAGES = 3  # in an answer's prompt; the default base model loses the thread in more
 NOWHERE: Scope = {}
 
 
-class Memory(ModuleVerbs):
+class Memory(ModuleVerbs, ChatVerbs):
     """A memory for language-model agents, in one directory.
 
     Use `Memory.open`. Threads may share a `Memory`, and several processes a directory.
@@ -44,7 +44,8 @@ class Memory(ModuleVerbs):
     A query with a scope sees a record if every key of the record's scope has the same value in
     the query's: records without scope are shared, queries without scope see only those.
 
-    The verbs about adapter modules, from `consolidate` to `rollback`, are in `memkit.modules`.
+    The verbs about adapter modules, from `consolidate` to `rollback`, are in `memkit.modules`,
+    those that answer whole conversations in `memkit.chat`.
     """
 
     # -- opening and closing ---------------------------------------------------------------

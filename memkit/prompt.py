@@ -12,12 +12,9 @@ FACTS = "Facts:"
 TURNS = "Conversation so far:"
 # What the base model is told when there is evidence. Without evidence it gets its own default
 # system message, which is also the prefix that adapters are trained behind.
-SYSTEM = """\
-You are a helpful assistant. Here is what you know:
-
-{evidence}
-
-Answer with the facts above."""
+OPENING = "You are a helpful assistant."
+KNOWN = " Here is what you know:\n\n{evidence}\n\nAnswer with the facts above."
+SYSTEM = OPENING + KNOWN
 
 
 @dataclass(frozen=True)
@@ -37,6 +34,19 @@ class Assembled:
     turns: tuple[Turn, ...]
     tokens: int
     omitted: int
+
+
+def system_message(evidence: str, system: str | None = None) -> str | None:
+    """Say what the base model is told beside the question.
+
+    Args:
+        evidence: `Assembled.text`; may be empty.
+        system: The caller's own system message; it takes the place of the usual opening.
+
+    Returns:
+        None for the model's default system message.
+    """
+    return (system or OPENING) + KNOWN.format(evidence=evidence) if evidence else system
 
 
 def assemble(

@@ -20,6 +20,19 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Context:
+    """What was said before a question.
+
+    Attributes:
+        system: The system message, or None for the usual one.
+        history: Earlier messages as ``(role, content)``, oldest first.
+    """
+
+    system: str | None = None
+    history: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
 class Query:
     """One query as the backends see it.
 
@@ -28,12 +41,15 @@ class Query:
         k: At most this many hits.
         scope: Only what this scope may see takes part.
         where: Metadata filter, or None.
+        context: The conversation that it ends; None for a question by itself. For the base
+            model: backends look for what the question alone asks for.
     """
 
     text: str
     k: int = 5
     scope: Scope = field(default_factory=dict)
     where: Metadata | None = None
+    context: Context | None = None
 
 
 class Embedder(Protocol):

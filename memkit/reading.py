@@ -11,14 +11,17 @@ from memkit.errors import InvalidInputError, ModuleNotFoundInMemoryError
 from memkit.ledger.selection import check_limit
 from memkit.outcomes import Stats
 from memkit.prompt import assemble
-from memkit.protocols import Query, Sampling
+from memkit.protocols import Context, Query, Sampling
 from memkit.traces import files_below
-from memkit.types import NO_ROUTE, Answer, Recall, Route
+from memkit.types import NO_ROUTE, Answer, Evidence, Recall, Route
 from memkit.validate import check_text
 from memkit.wiring import Parts
 
 if TYPE_CHECKING:
     from memkit.answer import AnswerStream
+
+BUDGET = 512  # tokens of evidence: a few passages and the last turns
+PASSAGES = 3  # in an answer's prompt; the default base model loses the thread in more
 
 
 def recall(parts: Parts, query: Query, budget: int) -> Recall:
@@ -26,6 +29,8 @@ def recall(parts: Parts, query: Query, budget: int) -> Recall:
     check_text("query", query.text)
     check_limit("k", query.k)
     evidence = [backend.recall(query) for backend in parts.backends]
+    if query.context is not None:
+        evidence = [_unsaid(one, query, query.context) for one in evidence]
     counter, count = parts.counter
     assembled = assemble(evidence, budget=budget, count=count)
     routes = [one.route for one in evidence if one.route is not None]
@@ -61,18 +66,19 @@ def answer(
     def recalls() -> list[Recall]:
         return [_recall_for_answer(parts, query, budget, modules) for query in queries]
 
-    routed = recalls()
+    routed, contexts = recalls(), [query.context for query in queries]
     try:
-        return parts.answerer.answer(routed, sampling)
+        return parts.answerer.answer(routed, sampling, contexts=contexts)
     except ModuleNotFoundInMemoryError:  # others have dropped or replaced one: route again
-        return parts.answerer.answer(recalls(), sampling)
+        return parts.answerer.answer(recalls(), sampling, contexts=contexts)
 
 
 def stream(
     parts: Parts, query: Query, budget: int, modules: Sequence[str] | None, sampling: Sampling
 ) -> AnswerStream:
     """Answer one query piece by piece."""
-    return parts.answerer.stream(_recall_for_answer(parts, query, budget, modules), sampling)
+    found = _recall_for_answer(parts, query, budget, modules)
+    return parts.answerer.stream(found, sampling, context=query.context)
 
 
 def count(parts: Parts) -> Stats:
@@ -106,6 +112,13 @@ def _recall_for_answer(
         return replace(found, route=Route({}, reason="the caller chose the untouched base model"))
     chosen = parts.need_lora("ask() with `modules`").route_to(modules, query.scope)
     return replace(found, route=chosen)
+
+
+def _unsaid(evidence: Evidence, query: Query, context: Context) -> Evidence:
+    """Leave out what the conversation itself says: the prompt has it anyway."""
+    said = {query.text, *(content for _, content in context.history)}
+    hits = tuple(hit for hit in evidence.hits if hit.record.text not in said)
+    return replace(evidence, hits=hits, turns=())
 
 
 def _size(path: Path) -> int:

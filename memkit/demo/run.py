@@ -18,8 +18,9 @@ from memkit.demo.company import Company
 from memkit.demo.scores import Score, measurements, print_table, score
 from memkit.lora.consolidate import Recipe
 from memkit.lora.spec import TrainSpec
-from memkit.memory import BUDGET, Memory
+from memkit.memory import Memory
 from memkit.protocols import Sampling
+from memkit.reading import BUDGET
 from memkit.report import write_report
 from memkit.types import Answer, Draft, Record
 

@@ -1,0 +1,109 @@
+"""`chat`, `chat_batch`, `chat_stream`: the last message of a conversation is answered."""
+
+import pytest
+
+from memkit.errors import InvalidInputError
+from memkit.prompt import SYSTEM
+from memkit.protocols import Sampling
+
+NORA = "What is the badge number of Nora?"
+LENA = "What is the badge number of Lena?"
+BRIEF = Sampling(max_new_tokens=8)
+
+
+def user(content):
+    return {"role": "user", "content": content}
+
+
+def assistant(content):
+    return {"role": "assistant", "content": content}
+
+
+def system(content):
+    return {"role": "system", "content": content}
+
+
+def test_a_single_question_is_asked(trained):
+    asked = trained.ask(NORA, sampling=BRIEF)
+    said = trained.chat([user(NORA)], sampling=BRIEF)
+    assert (said.text, said.route, said.citations) == (asked.text, asked.route, asked.citations)
+    assert said.prompt_tokens == asked.prompt_tokens
+
+
+def test_the_base_model_reads_what_was_said_before(trained, tiny):
+    messages = [system("Be brief."), user("Good day."), assistant("Good day!"), user(NORA)]
+    answer = trained.chat(messages, modules=[], sampling=BRIEF)
+    evidence = answer.recall.text
+    assert "Nora" in evidence
+    told = SYSTEM.format(evidence=evidence).replace("You are a helpful assistant.", "Be brief.")
+    prompt = tiny.prompt(
+        NORA,
+        system=told,
+        history=[("user", "Good day."), ("assistant", "Good day!")],
+    )
+    assert answer.prompt_tokens == len(prompt)
+    assert answer.text == tiny.generate([prompt], BRIEF)[0].text
+
+
+def test_without_evidence_the_system_message_is_the_callers(trained, tiny):
+    answer = trained.chat([system("Sing."), system("Rhyme."), user(NORA)], 0, modules=[])
+    assert answer.prompt_tokens == len(tiny.prompt(NORA, system="Sing.\n\nRhyme."))
+    answer = trained.chat([user(NORA)], 0, modules=[])
+    assert answer.prompt_tokens == len(tiny.prompt(NORA))
+
+
+def test_each_conversation_has_its_own_adapters(trained):
+    conversations = [[user("Hello."), assistant("Hello."), user(NORA)], [user(LENA)]]
+    nora, lena = trained.chat_batch(conversations, 0, sampling=BRIEF)
+    assert nora.route.modules != lena.route.modules
+    assert (lena.text, lena.citations) == ("3141", ("Lena",))
+    assert nora.citations == ("Nora",)
+    alone = trained.chat(conversations[0], 0, sampling=BRIEF)
+    assert alone.text == nora.text
+    assert trained.chat_batch([]) == []
+
+
+def test_pieces_join_to_the_text(trained):
+    messages = [user("Hello."), assistant("Hello."), user(NORA)]
+    stream = trained.chat_stream(messages, 0, sampling=BRIEF)
+    text = "".join(stream)
+    assert stream.answer.text == text == trained.chat(messages, 0, sampling=BRIEF).text
+
+
+def test_what_the_conversation_says_is_not_evidence_too(memory):
+    memory.add("The canteen opens at noon.")
+    memory.add_turn("user", "When does the canteen open?")
+    memory.add_turn("assistant", "I do not know when the canteen opens.")
+    messages = [
+        user("When does the canteen open?"),
+        assistant("I do not know when the canteen opens."),
+        user("When does the canteen open on Friday?"),
+    ]
+    recall = memory.chat(messages, sampling=BRIEF).recall
+    assert [hit.text for hit in recall.hits] == ["The canteen opens at noon."]
+    assert recall.turns == ()
+
+
+def test_scopes_hold(memory):
+    memory.add("Ann's locker has the code 8812.", scope={"user": "ann"})
+    question = [user("What is the code of Ann's locker?")]
+    assert memory.chat(question, scope={"user": "bob"}, sampling=BRIEF).recall.hits == ()
+    assert memory.chat(question, scope={"user": "ann"}, sampling=BRIEF).recall.hits
+
+
+@pytest.mark.parametrize(
+    ("messages", "message"),
+    [
+        ([], "must end with the user's, got 'none'"),
+        ([system("Be brief.")], "must end with the user's"),
+        ([user(NORA), assistant("4471")], "must end with the user's"),
+        ([{"role": "user"}], "expected a message"),
+        ([{"role": "user", "content": None}], "expected a message"),
+        (["What?"], "expected a message"),
+        ([{"role": "bard", "content": "La"}, user(NORA)], "`role` must be one of"),
+        ([user("  ")], "`question` must"),
+    ],
+)
+def test_malformed_conversations_are_refused(trained, messages, message):
+    with pytest.raises(InvalidInputError, match=message):
+        trained.chat(messages)
