@@ -93,6 +93,7 @@ class AsyncMemory:
     chat_batch = _twin(Memory.chat_batch)
     chat_stream = _stream_twin(Memory.chat_stream)
     consolidate = _twin(Memory.consolidate)
+    count_tokens = _twin(Memory.count_tokens)
     export_adapter = _twin(Memory.export_adapter)
     forget = _twin(Memory.forget)
     get = _twin(Memory.get)
