@@ -55,6 +55,10 @@ class Factors:
 
 Adapter = Mapping[str, Factors]  # layer name -> factors
 
+# Siblings that read the same input. If a model feeds them different ones after all, each
+# computes a product of its own: that costs time and changes nothing.
+_SHARING = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
+
 
 def linear_layers(model: nn.Module) -> dict[str, nn.Module]:
     """Every linear layer inside a decoder layer, by its full name; embeddings and head are not."""
@@ -128,12 +132,12 @@ class AdapterLayers:
                 rank.
         """
         gains = Gains(gain)
-        return self.install(
-            {
-                name: Delta(Product(f.a[None], gains), 0, f.b.T[None], f.gate)
-                for name, f in stack.items()
-            }
-        )
+        deltas = {}
+        for names in siblings({n: (f.a.shape[1], f.b.shape[0]) for n, f in stack.items()}):
+            product = Product(torch.stack([stack[name].a for name in names]), gains)
+            for place, name in enumerate(names):
+                deltas[name] = Delta(product, place, stack[name].b.T[None], stack[name].gate)
+        return self.install(deltas)
 
     @contextmanager
     def install(self, deltas: Mapping[str, Delta]) -> Iterator[None]:
@@ -165,6 +169,16 @@ class AdapterLayers:
             return output if delta is None else delta.add(layer, args[0], output)
 
         return add_delta
+
+
+def siblings(targets: Mapping[str, tuple[int, int]]) -> list[tuple[str, ...]]:
+    """Group the layers that share an input: ``(in, out)`` by layer name, in the model's order."""
+    groups: dict[tuple[object, ...], list[str]] = {}
+    for name, (n_in, _) in targets.items():
+        parent, _, leaf = name.rpartition(".")
+        family = next((family for family in _SHARING if leaf in family), leaf)
+        groups.setdefault((parent, family, n_in), []).append(name)
+    return [tuple(names) for names in groups.values()]
 
 
 def first_layer(names: Iterable[str]) -> int:

@@ -25,11 +25,7 @@ import torch
 from torch import Tensor
 
 from memkit.errors import IncompatibleModelError, NonFiniteError
-from memkit.lora.layers import Adapter, Factors
-
-# Siblings that read the same input. If a model feeds them different ones after all, each
-# computes a product of its own: that costs time and changes nothing.
-_SHARING = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
+from memkit.lora.layers import Adapter, Factors, siblings
 
 Targets = Mapping[str, tuple[int, int]]  # layer name -> (in, out), in the model's order
 
@@ -94,7 +90,7 @@ class Frame:
     def blocks(self) -> tuple[Block, ...]:
         """The kinds of layers, in the order in which they lie in a row."""
         kinds: dict[tuple[object, ...], list[tuple[str, ...]]] = {}
-        for names in _siblings(self.targets):
+        for names in siblings(self.targets):
             kind = tuple((_template(name), self.targets[name]) for name in names)
             kinds.setdefault(kind, []).append(names)
         return tuple(
@@ -249,16 +245,6 @@ def union(frames: Sequence[Frame], order: Targets) -> Frame:
     adapted = {name for frame in frames for name in frame.targets}
     targets = {name: shape for name, shape in order.items() if name in adapted}
     return Frame(targets, gated=any(frame.gated for frame in frames))
-
-
-def _siblings(targets: Targets) -> list[tuple[str, ...]]:
-    """Group the layers that share an input."""
-    groups: dict[tuple[object, ...], list[str]] = {}
-    for name, (n_in, _) in targets.items():
-        parent, _, leaf = name.rpartition(".")
-        family = next((family for family in _SHARING if leaf in family), leaf)
-        groups.setdefault((parent, family, n_in), []).append(name)
-    return [tuple(names) for names in groups.values()]
 
 
 def _template(name: str) -> str:

@@ -156,7 +156,7 @@ class Trainer:
             batch = self._collated([example for _, example in step])
             with torch.no_grad():
                 _, surprise = self._losses(
-                    batch, [course.adapter()], torch.zeros(len(step), dtype=torch.long)
+                    batch, [course.adapter(self._dtype)], torch.zeros(len(step), dtype=torch.long)
                 )
             for (fact, _), mastered in zip(step, self._mastered(batch, surprise), strict=True):
                 if not mastered:
@@ -168,7 +168,7 @@ class Trainer:
         examples = [example for _, step in rows for _, example in step]
         batch = self._collated(examples)
         owners = torch.tensor([n for n, (_, step) in enumerate(rows) for _ in step])
-        losses, surprise = self._losses(batch, [course.adapter() for course, _ in rows], owners)
+        losses, surprise = self._losses(batch, [course.adapter(self._dtype) for course, _ in rows], owners)
         owner = owners.to(losses.device)[batch.rows]  # (n,)
         means = [losses[owner == n].mean() for n in range(len(rows))]
         for (course, _), mean in zip(rows, means, strict=True):
@@ -190,13 +190,11 @@ class Trainer:
         self, batch: Batch, adapters: Sequence[Adapter], owners: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Loss and surprise of every predicted token, each row behind its own adapter."""
-        device, dtype = self.base.device, self.base.model.dtype
         width = self.lora.width
-        stack = stack_adapters(adapters, [width] * len(adapters))
-        placed = {name: factors.to(device, dtype) for name, factors in stack.items()}
+        placed = stack_adapters(adapters, [width] * len(adapters))
         rows = torch.eye(len(adapters))[owners] if len(adapters) > 1 else torch.ones(1, 1)
         gain = self.lora.scale * rows.repeat_interleave(width, dim=1)  # (b, R); (1, R) for all
-        gain = gain.to(device, dtype)
+        gain = gain.to(self.base.device, self._dtype)
         with self.base.turn.take():  # a step at a time, so that questions are answered meanwhile
             entering = self._trunk.entering(batch.examples)
             past = self.base.past([example.prefix for example in batch.examples])
@@ -211,6 +209,10 @@ class Trainer:
             0, batch.rows, surprise * batch.answer, reduce="amax"
         )
         return list((worst <= -math.log(self.train.mastery)).tolist())
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return self.base.model.dtype
 
     @cached_property
     def _trunk(self) -> Trunk:

@@ -20,8 +20,8 @@ class Variant(Protocol):
         """What is learned; leaves that want gradients."""
         ...
 
-    def adapter(self) -> Adapter:
-        """What is put in place, in float32; gradients flow to the parameters."""
+    def adapter(self, dtype: torch.dtype = torch.float32) -> Adapter:
+        """What is put in place; gradients flow to the parameters."""
         ...
 
 
@@ -40,27 +40,57 @@ def new_variant(
         random: Draws the initial weights.
     """
     if spec.variant == "pissa":
-        return Pissa(_weights(base, shapes), spec)
-    fresh = new_adapter(shapes, spec.rank, generator=random)
-    learned = {name: _learned(base.device, f.a, f.b) for name, f in fresh.items()}
+        weights = _weights(base, shapes)
+        first = {name: _principal(w, spec.rank, spec.scale) for name, w in weights.items()}
+        return Pissa(first, base.device)
+    learned = Leaf(new_adapter(shapes, spec.rank, generator=random), base.device)
     if spec.variant == "dora":
         return Dora(learned, _weights(base, shapes), spec.scale)
     return Lora(learned)
 
 
+class Leaf:
+    """A and B of every layer as one flat tensor, so that each step handles one and not hundreds.
+
+    Args:
+        adapter: The weights to start from.
+        device: Where they are learned.
+    """
+
+    def __init__(self, adapter: Adapter, device: torch.device) -> None:
+        self._names = list(adapter)
+        parts = [part for factors in adapter.values() for part in (factors.a, factors.b)]
+        self._shapes = [part.shape for part in parts]
+        flat = torch.cat([part.flatten() for part in parts])
+        self.flat = flat.to(device, torch.float32).requires_grad_()
+
+    def factors(self, dtype: torch.dtype = torch.float32) -> dict[str, Factors]:
+        """The factors of every layer; gradients flow to ``flat``."""
+        return self.split(self.flat.to(dtype))
+
+    def split(self, flat: Tensor) -> dict[str, Factors]:
+        """Cut a tensor of ``flat``'s shape into what belongs to each layer; not copied."""
+        pieces = flat.split_with_sizes([shape.numel() for shape in self._shapes])
+        parts = [piece.view(shape) for piece, shape in zip(pieces, self._shapes, strict=True)]
+        return {
+            name: Factors(a, b)
+            for name, a, b in zip(self._names, parts[::2], parts[1::2], strict=True)
+        }
+
+
 class Lora:
     """``W + s B A`` (Hu et al. 2021, arXiv 2106.09685)."""
 
-    def __init__(self, learned: Adapter) -> None:
+    def __init__(self, learned: Leaf) -> None:
         self._learned = learned
 
     def parameters(self) -> list[Tensor]:
-        """A and B of every layer."""
-        return [tensor for factors in self._learned.values() for tensor in (factors.a, factors.b)]
+        """A and B of every layer, in one."""
+        return [self._learned.flat]
 
-    def adapter(self) -> Adapter:
-        """The same."""
-        return self._learned
+    def adapter(self, dtype: torch.dtype = torch.float32) -> Adapter:
+        """The same, layer by layer."""
+        return self._learned.factors(dtype)
 
 
 class Dora(Lora):
@@ -73,7 +103,7 @@ class Dora(Lora):
         Liu et al. 2024 (arXiv 2402.09353), equations 5 and 11.
     """
 
-    def __init__(self, learned: Adapter, weights: Mapping[str, Tensor], scale: float) -> None:
+    def __init__(self, learned: Leaf, weights: Mapping[str, Tensor], scale: float) -> None:
         super().__init__(learned)
         self._weights = weights  # (out, in)
         self._scale = scale
@@ -85,14 +115,15 @@ class Dora(Lora):
         """A, B and the rows' lengths of every layer."""
         return [*super().parameters(), *self._lengths.values()]
 
-    def adapter(self) -> Adapter:
+    def adapter(self, dtype: torch.dtype = torch.float32) -> Adapter:
         """Factors with gates."""
         placed = {}
-        for name, f in self._learned.items():
+        for name, f in self._learned.factors().items():
             with torch.no_grad():
                 norm = _norm(self._weights[name], f, self._scale)
             ratio = self._lengths[name] / norm
-            placed[name] = Factors(f.a, ratio[:, None] * f.b, ratio - 1.0)
+            gated = Factors(f.a, ratio[:, None] * f.b, ratio - 1.0)
+            placed[name] = gated.to(f.a.device, dtype)
         return placed
 
 
@@ -107,28 +138,22 @@ class Pissa:
         Meng et al. 2024 (arXiv 2404.02948), equations 2 to 4.
     """
 
-    def __init__(self, weights: Mapping[str, Tensor], spec: LoraSpec) -> None:
-        self._first = {
-            name: _principal(weight, spec.rank, spec.scale) for name, weight in weights.items()
-        }
-        self._learned = {
-            name: _learned(f.a.device, f.a.clone(), f.b.clone()) for name, f in self._first.items()
-        }
+    def __init__(self, first: Adapter, device: torch.device) -> None:
+        self._first = {name: f.to(device, torch.float32) for name, f in first.items()}
+        self._learned = Leaf(self._first, device)
 
     def parameters(self) -> list[Tensor]:
-        """A and B of every layer."""
-        return [tensor for factors in self._learned.values() for tensor in (factors.a, factors.b)]
+        """A and B of every layer, in one."""
+        return [self._learned.flat]
 
-    def adapter(self) -> Adapter:
+    def adapter(self, dtype: torch.dtype = torch.float32) -> Adapter:
         """Factors of twice the rank."""
-        return {
-            name: Factors(torch.cat([f.a, first.a]), torch.cat([f.b, -first.b], dim=1))
-            for (name, f), first in zip(self._learned.items(), self._first.values(), strict=True)
-        }
-
-
-def _learned(device: torch.device, a: Tensor, b: Tensor) -> Factors:
-    return Factors(a.to(device).requires_grad_(), b.to(device).requires_grad_())
+        placed = {}
+        for name, f in self._learned.factors().items():
+            first = self._first[name]
+            wide = Factors(torch.cat([f.a, first.a]), torch.cat([f.b, -first.b], dim=1))
+            placed[name] = wide.to(f.a.device, dtype)
+        return placed
 
 
 def _weights(base: BaseModel, names: Mapping[str, object]) -> dict[str, Tensor]:
