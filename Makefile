@@ -28,7 +28,7 @@ demo: $(SETUP)
 	$(BIN)/memkit demo
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 lint: $(TESTABLE)
 	$(BIN)/ruff check .
