@@ -70,21 +70,38 @@ def erase(
         turns_of: Delete the turns of this scope and narrower ones, too.
     """
     with ledger.transaction():
-        here = set(ledger.records.existing(ids))
+        here = set(ledger.records.existing(ids, expired=True))
         ids = [id for id in ids if id in here]
         versions = [version for id in ids for version in ledger.records.history(id)]
-        dropped = drop_trained_on(ledger, ids, drop)
-        modules = {m.name: tuple(id for id in m.records if id not in here) for m in dropped}
-        _, _, turns = ledger.records.delete(ids)
+        modules, turns = remove(ledger, ids, drop)
         if turns_of is not None:
             turns += ledger.turns.delete(within=turns_of)
-        if (ledger.directory / INDEX_FILE).exists():
-            ledger.erasures.queue(INDEX_FILE)
-        ledger.log_event("forget", {"records": len(ids), "modules": sorted(modules)})
+            ledger.ttls.delete(within=turns_of)
     files = finish(ledger, index)
     said = [text for v in versions for text in (v.text, v.question, v.answer) if text]
     pieces = dict.fromkeys(piece for text in said for piece in samples(text))
     return Erased(tuple(ids), len(versions), turns, modules, tuple(files), tuple(pieces))
+
+
+def remove(
+    ledger: Ledger, ids: Sequence[str], drop: Drop
+) -> tuple[dict[str, tuple[str, ...]], int]:
+    """Take records out of the ledger, and out of service every module that was trained on them.
+
+    Their bytes stay in the files until `finish`.
+
+    Returns:
+        The names of the modules with the ids of their other records, and how many turns went.
+    """
+    gone = set(ids)
+    with ledger.transaction():
+        dropped = drop_trained_on(ledger, ids, drop)
+        others = {m.name: tuple(id for id in m.records if id not in gone) for m in dropped}
+        _, _, turns = ledger.records.delete(ids)
+        if (ledger.directory / INDEX_FILE).exists():
+            ledger.erasures.queue(INDEX_FILE)
+        ledger.log_event("forget", {"records": len(ids), "modules": sorted(others)})
+    return others, turns
 
 
 def drop_trained_on(ledger: Ledger, ids: Sequence[str], drop: Drop) -> list[Module]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, overload
 
@@ -23,6 +24,7 @@ from memkit.types import (
     Record,
     Role,
     Scope,
+    Ttl,
     Turn,
     Version,
 )
@@ -124,6 +126,10 @@ class Memory(ModuleVerbs, ChatVerbs):
         scope: Scope = NOWHERE,
         metadata: Metadata = NOWHERE,
         id: str | None = None,
+        key: str | None = None,
+        ttl: Ttl | None = None,
+        pinned: bool = False,
+        at: datetime | None = None,
     ) -> Record: ...
 
     @overload
@@ -133,6 +139,9 @@ class Memory(ModuleVerbs, ChatVerbs):
         *,
         scope: Scope = NOWHERE,
         metadata: Metadata = NOWHERE,
+        ttl: Ttl | None = None,
+        pinned: bool = False,
+        at: datetime | None = None,
     ) -> list[Record]: ...
 
     def add(
@@ -144,10 +153,16 @@ class Memory(ModuleVerbs, ChatVerbs):
         scope: Scope = NOWHERE,
         metadata: Metadata = NOWHERE,
         id: str | None = None,
+        key: str | None = None,
+        ttl: Ttl | None = None,
+        pinned: bool = False,
+        at: datetime | None = None,
     ) -> Record | list[Record]:
         """Store knowledge; it can be recalled as soon as this returns, and survives a crash.
 
-        Adding the same content to the same scope again returns the record that is there.
+        Adding the same content to the same scope again returns the record that is there. Another
+        text under the same key, or another answer to the same question, becomes the next version
+        of the record that is there.
 
         Args:
             text: The knowledge, verbatim; or a list of texts or `Draft` objects.
@@ -156,11 +171,17 @@ class Memory(ModuleVerbs, ChatVerbs):
             scope: Who may see it; of every text in a list, while drafts bring their own.
             metadata: JSON values to filter by; in a list as ``scope``.
             id: Chosen by the caller; made up if None.
+            key: What it is about; by default its question. Different keys keep different
+                answers to one question side by side.
+            ttl: How long it lives, in seconds or as a timedelta; by default as long as `set_ttl`
+                says for the scope.
+            pinned: See `pin`.
+            at: When it was said or happened, for ``since`` and ``until``; by default now.
 
         Raises:
             InvalidInputError: If any of it cannot be stored; then nothing of it is.
         """
-        rest = Draft("", question, answer, scope, metadata, id)
+        rest = Draft("", question, answer, scope, metadata, id, key, ttl, pinned, at)
         records = writing.store(self._parts, writing.drafts_of(text, rest))
         return records[0] if isinstance(text, str) else records
 

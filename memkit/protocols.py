@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
-from memkit.types import Evidence, Metadata, Record, Route, Scope
+from memkit.types import ALWAYS, Evidence, Metadata, Period, Record, Route, Scope
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,6 +44,8 @@ class Query:
         where: Metadata filter, or None.
         context: The conversation that it ends; None for a question by itself. For the base
             model: backends look for what the question alone asks for.
+        period: Only records of this time take part.
+        as_of: Records as they were at this moment; None for now.
     """
 
     text: str
@@ -50,6 +53,8 @@ class Query:
     scope: Scope = field(default_factory=dict)
     where: Metadata | None = None
     context: Context | None = None
+    period: Period = ALWAYS
+    as_of: datetime | None = None
 
 
 class Embedder(Protocol):

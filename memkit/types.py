@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 Metadata = Mapping[str, Any]  # JSON values only
 Scope = Mapping[str, str]  # e.g. {"user": "u1", "session": "s7"}
 Role = Literal["system", "user", "assistant", "tool"]
 BackendName = Literal["buffer", "rag", "lora"]
+Ttl = float | timedelta  # seconds, or a timedelta
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,12 @@ class Draft:
         scope: Who the record is for; see `Record.scope`.
         metadata: JSON values to filter by.
         id: A caller-chosen id; None lets the ledger make one.
+        key: What the knowledge is about, such as "home:ann": the next draft with this key in
+            the same scope is the next version of the same record. None takes the question for
+            it, if there is one.
+        ttl: How long it lives; None takes the default of its scope (`Memory.set_ttl`), if any.
+        pinned: Always part of the evidence, and outlives the default of its scope.
+        at: When it was said or happened; None for now. Must have a time zone.
     """
 
     text: str
@@ -36,6 +43,10 @@ class Draft:
     scope: Scope = field(default_factory=dict)
     metadata: Metadata = field(default_factory=dict)
     id: str | None = None
+    key: str | None = None
+    ttl: Ttl | None = None
+    pinned: bool = False
+    at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +65,11 @@ class Record:
         updated_at: When this version was written (UTC).
         version: 1 for a new record; each update adds one.
         content_hash: SHA-256 over text, question and answer.
+        key: What it is about, as given or made of its question; no two records of a scope
+            share one.
+        expires_at: From when on it is gone (UTC); None for never.
+        pinned: Whether it is always part of the evidence.
+        said_at: When it was said or happened, if the caller told (UTC); see `at`.
     """
 
     id: str
@@ -66,6 +82,15 @@ class Record:
     updated_at: datetime
     version: int
     content_hash: str
+    key: str | None = None
+    expires_at: datetime | None = None
+    pinned: bool = False
+    said_at: datetime | None = None
+
+    @property
+    def at(self) -> datetime:
+        """The time that `since` and `until` look at: when it was said, else when written."""
+        return self.said_at or self.updated_at
 
 
 @dataclass(frozen=True)
@@ -79,6 +104,25 @@ class Version:
     answer: str | None
     metadata: Metadata
     created_at: datetime
+
+
+@dataclass(frozen=True)
+class Period:
+    """A stretch of time; `Record.at` has to lie in it.
+
+    Attributes:
+        since: The first moment in it; None for the beginning of time.
+        until: The first moment behind it; None for its end.
+    """
+
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def __bool__(self) -> bool:
+        return self.since is not None or self.until is not None
+
+
+ALWAYS = Period()
 
 
 @dataclass(frozen=True)

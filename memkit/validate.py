@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 
 from memkit.errors import InvalidInputError
-from memkit.types import Draft
+from memkit.types import Draft, Period
 
 MAX_CHARACTERS = 2_000_000
 MAX_DEPTH = 32
 MAX_ID_CHARACTERS = 256
+MAX_TTL = 1000 * 365.25 * 86_400  # seconds; what lives longer needs none
 
 _INT64 = range(-(2**63), 2**63)
 
@@ -21,12 +23,70 @@ def validate_draft(draft: Draft) -> None:
     Raises:
         InvalidInputError: If a text is empty, too long or holds characters that cannot be
             stored, if only one of question and answer is given, if the metadata is not JSON,
-            or if the id is not a short non-empty string.
+            if id or key is not a short non-empty string, or if its times are no times.
     """
     check_content(draft.text, draft.question, draft.answer)
     check_metadata(draft.metadata)
-    if draft.id is not None:
-        check_text("id", draft.id, longest=MAX_ID_CHARACTERS)
+    for name, value in (("id", draft.id), ("key", draft.key)):
+        if value is not None:
+            check_text(name, value, longest=MAX_ID_CHARACTERS)
+    if draft.at is not None:
+        check_time("at", draft.at)
+    if draft.ttl is not None:
+        ttl_seconds(draft.ttl)
+        if draft.pinned:
+            raise InvalidInputError(
+                f"what is pinned does not expire, got `pinned` and `ttl` {draft.ttl!r}",
+                "Give one of the two.",
+            )
+
+
+def ttl_seconds(ttl: object) -> float:
+    """Give a time to live in seconds.
+
+    Raises:
+        InvalidInputError: If it is neither a number of seconds nor a timedelta, or is not
+            above zero and at most 1,000 years.
+    """
+    seconds = ttl.total_seconds() if isinstance(ttl, timedelta) else ttl
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise InvalidInputError(f"`ttl` must be seconds or a timedelta, got {ttl!r}")
+    if not 0 < seconds <= MAX_TTL:  # NaN is neither
+        raise InvalidInputError(
+            f"`ttl` must be above 0 and at most 1,000 years, got {ttl!r}",
+            "None is for what never expires; forget() erases at once.",
+        )
+    return float(seconds)
+
+
+def check_time(name: str, value: object) -> None:
+    """Check that a moment is meant the same everywhere.
+
+    Raises:
+        InvalidInputError: If it is no datetime, or one without a time zone.
+    """
+    if not isinstance(value, datetime):
+        raise InvalidInputError(f"`{name}` must be a datetime, got {value!r}")
+    if value.utcoffset() is None:
+        raise InvalidInputError(
+            f"`{name}` must have a time zone, got the naive {value!r}",
+            "For example datetime.now(UTC), or value.astimezone() if it is local time.",
+        )
+
+
+def check_period(period: Period) -> None:
+    """Check the bounds of a period.
+
+    Raises:
+        InvalidInputError: If one is no time, or it ends before it begins.
+    """
+    for name, value in (("since", period.since), ("until", period.until)):
+        if value is not None:
+            check_time(name, value)
+    if period.since and period.until and period.since > period.until:
+        raise InvalidInputError(
+            f"`since` must not be later than `until`, got {period.since!r} and {period.until!r}"
+        )
 
 
 def check_content(text: object, question: object, answer: object) -> None:

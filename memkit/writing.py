@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from memkit.errors import InvalidInputError, MemkitError, RecordNotFoundError
-from memkit.forget import Erased, erase
+from memkit.forget import Erased, erase, remove
 from memkit.ledger import NewPassage
+from memkit.ledger.entries import content_hash
 from memkit.ledger.turns import check_turn
 from memkit.outcomes import Exposure, ModuleReport, Receipt
 from memkit.traces import remains
@@ -24,8 +25,8 @@ logger = logging.getLogger("memkit")
 
 UNKNOWN = "weights know it no better than what they never saw"  # a check of the receipt
 
-# What is indexed for a draft; None if the memory knows it already.
-Prepared = Sequence[Sequence[NewPassage] | None]
+# What is indexed, by content hash; nothing for what the memory knows already.
+Prepared = Mapping[str, Sequence[NewPassage]]
 
 
 def drafts_of(text: str | Sequence[str | Draft], rest: Draft) -> list[Draft]:
@@ -46,14 +47,17 @@ def drafts_of(text: str | Sequence[str | Draft], rest: Draft) -> list[Draft]:
             f"expected `text` to be a string or a list of strings or drafts, got {text!r}",
             hint="put a single draft into a list: add([Draft(text, question, answer)])",
         )
-    if (rest.question, rest.answer, rest.id) != (None, None, None):
+    own = (rest.question, rest.answer, rest.id, rest.key)
+    if any(part is not None for part in own):
         raise InvalidInputError(
-            "`question`, `answer` and `id` belong to a single text, got a list",
+            "`question`, `answer`, `id` and `key` belong to a single text, got a list",
             hint="put them into `Draft` objects: add([Draft(text, question, answer), ...])",
         )
-    if (rest.scope or rest.metadata) and any(isinstance(one, Draft) for one in text):
+    shared = (rest.scope, rest.metadata, rest.ttl, rest.pinned, rest.at)
+    if any(shared) and any(isinstance(one, Draft) for one in text):
         raise InvalidInputError(
-            "`scope` and `metadata` belong to plain texts, got a list with drafts",
+            "`scope`, `metadata`, `ttl`, `pinned` and `at` belong to plain texts, got a list "
+            "with drafts",
             hint="put them into the drafts: Draft(text, scope={'user': 'u1'})",
         )
     return [one if isinstance(one, Draft) else replace(rest, text=one) for one in text]
@@ -81,19 +85,25 @@ def _prepare(parts: Parts, drafts: Sequence[Draft]) -> Prepared:
     """Check drafts and embed the new ones: that may fail, and takes too long for a lock."""
     known = parts.ledger.records.find_duplicates(drafts)
     if parts.index is None:
-        return [None] * len(drafts)
+        return {}
     fresh = [draft for draft, before in zip(drafts, known, strict=True) if before is None]
-    prepared = iter(parts.index.prepare(fresh))
-    return [None if before else next(prepared) for before in known]
+    hashes = [content_hash(draft.text, draft.question, draft.answer) for draft in fresh]
+    return dict(zip(hashes, parts.index.prepare(fresh), strict=True))
 
 
 def _write(parts: Parts, drafts: Sequence[Draft], prepared: Prepared) -> list[Record]:
     """Add and index prepared drafts, inside a transaction."""
-    records = parts.ledger.records.add(drafts)
-    if parts.index is not None:
-        for record, passages in zip(records, prepared, strict=True):
-            if passages is not None:
-                parts.index.write([record], [passages])
+    ledger, index = parts.ledger, parts.index
+    expired = ledger.records.in_the_way(drafts)
+    if expired:
+        remove(ledger, expired, parts.drop_module)
+    records = ledger.records.add(drafts)
+    if index is not None:
+        bare = set(ledger.records.without_passages([record.id for record in records]))
+        for record in {record.id: record for record in records if record.id in bare}.values():
+            # Others may have deleted meanwhile what was known while drafts were prepared.
+            passages = prepared.get(record.content_hash)
+            index.write([record], None if passages is None else [passages])
     return records
 
 
@@ -197,14 +207,14 @@ def _select(
         )
     records = parts.ledger.records
     if ids is None:
-        return records.ids(within=scope, where=where)
-    ids = [record.id for record in records.get(list(dict.fromkeys(ids)))]
+        return records.ids(within=scope, where=where, expired=True)
+    ids = [record.id for record in records.get(list(dict.fromkeys(ids)), expired=True)]
     if scope is not None:
-        inside = set(records.ids(within=scope))
+        inside = set(records.ids(within=scope, expired=True))
         for id in ids:
             if id not in inside:
                 raise RecordNotFoundError(f"no record of scope {dict(scope)!r} has the id {id!r}")
-    passing = set(records.ids(where=where)) if where is not None else set(ids)
+    passing = set(records.ids(where=where, expired=True)) if where is not None else set(ids)
     return [id for id in ids if id in passing]
 
 
@@ -263,7 +273,7 @@ def _checks(parts: Parts, erased: Erased, exposure: Sequence[Exposure]) -> dict[
     # Others may rightly keep the same words, such as another tenant.
     left = [text for text in found if not ledger.records.has_text(text)]
     checks = {
-        "no record or version is left": not ledger.records.existing(gone),
+        "no record or version is left": not ledger.records.existing(gone, expired=True),
         "no adapter was trained on them": not ledger.modules.holding(list(gone)),
         "no file holds their texts": not left,
     }

@@ -63,7 +63,9 @@ class BufferBackend:
     def _newest(self, query: Query, turns: Sequence[Turn]) -> tuple[Hit, ...]:
         """At most ``k`` whole records, newest first, without those that ``turns`` repeats."""
         left_out = self._gone | {turn.record_id for turn in turns if turn.record_id}
-        ids = self._ledger.records.ids(visible_to=query.scope, where=query.where)
+        ids = self._ledger.records.ids(
+            visible_to=query.scope, where=query.where, period=query.period
+        )
         newest = [id for id in reversed(ids) if id not in left_out][: query.k]
         records = self._ledger.records.get(newest, scope=query.scope)
         return tuple(

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from memkit.errors import InvalidInputError, StorageError
 from memkit.ledger.failures import busy, mapped, read_only
+from memkit.ledger.keys import question_key
 
 Row = tuple[Any, ...]
 
@@ -28,6 +30,9 @@ class Database:
         path: The file, for messages.
         wait: Bound on waiting for locks, of threads and of processes, in seconds.
         read_only: Whether the connection can only read.
+
+    Attributes:
+        clock: Tells the time, in seconds since 1970; what it says decides what has expired.
     """
 
     def __init__(
@@ -36,8 +41,12 @@ class Database:
         self.path = path
         self.wait = wait
         self.read_only = read_only
+        self.clock: Callable[[], float] = time.time
+        self._began: float | None = None  # when the transaction that is open began
         self._connection: sqlite3.Connection | None = connection
         self._lock = threading.RLock()
+        connection.create_function("now", 0, self.now)
+        connection.create_function("question_key", 1, question_key, deterministic=True)
 
     def rows(self, sql: str, *parameters: object) -> list[Row]:
         """Run one statement and fetch what it gives."""
@@ -68,6 +77,11 @@ class Database:
         with self._usable() as connection, mapped(self.path, self.wait):
             connection.executemany(sql, rows)
 
+    def now(self) -> float:
+        """Tell the time; within a transaction it stands still, so that nothing expires there."""
+        with self._held():
+            return self.clock() if self._began is None else self._began
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Make the block atomic: committed as a whole, or rolled back if it raises.
@@ -87,6 +101,7 @@ class Database:
                 return
             with mapped(self.path, self.wait):
                 connection.execute("BEGIN IMMEDIATE")
+            self._began = self.clock()
             try:
                 yield
                 with mapped(self.path, self.wait):
@@ -95,6 +110,8 @@ class Database:
                 if connection.in_transaction:  # SQLite itself rolls back on a full disk
                     connection.execute("ROLLBACK")
                 raise
+            finally:
+                self._began = None
 
     def mark_for_scrub(self) -> None:
         """Note that deleted content may remain in the file until it is scrubbed."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from memkit.ledger.modules import ModuleTable
 from memkit.ledger.opening import connect, locate
 from memkit.ledger.passages import PassageTable
 from memkit.ledger.records import RecordTable
+from memkit.ledger.ttls import TtlTable
 from memkit.ledger.turns import TurnTable
 
 _SCRUB_WAIT = 2.0  # seconds to wait for readers in other processes to let go of the log
@@ -47,6 +47,7 @@ class Ledger:
         records: What is known.
         passages: What retrieval works on: slices of records, with vectors and word index.
         turns: Conversations.
+        ttls: How long what is written lives by default.
         modules: Adapter modules, and which records they hold.
         misses: Records that no module could be made to hold.
         erasures: Files that are to be destroyed.
@@ -55,9 +56,10 @@ class Ledger:
     def __init__(self, directory: Path, database: Database) -> None:
         self.directory = directory
         self._database = database
-        self.records = RecordTable(database)
+        self.ttls = TtlTable(database)
+        self.records = RecordTable(database, self.ttls)
         self.passages = PassageTable(database)
-        self.turns = TurnTable(database)
+        self.turns = TurnTable(database, self.ttls)
         self.modules = ModuleTable(database)
         self.misses = MissTable(database)
         self.erasures = ErasureTable(database)
@@ -140,7 +142,7 @@ class Ledger:
                 "INSERT INTO events (kind, detail, created_at) VALUES (?, ?, ?)",
                 kind,
                 json.dumps(dict(detail)),
-                time.time(),
+                self._database.now(),
             )
 
     def events(self, *, after: int = 0, limit: int = 100) -> list[Event]:

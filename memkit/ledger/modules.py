@@ -9,17 +9,25 @@ from datetime import UTC, datetime
 
 from memkit.errors import InvalidInputError, ModuleNotFoundInMemoryError, RecordNotFoundError
 from memkit.ledger.database import Database, Row, json_list
-from memkit.ledger.records import COLUMNS, record_of
-from memkit.ledger.selection import select_sql, visible_sql
+from memkit.ledger.entries import COLUMNS, record_of
+from memkit.ledger.selection import EXPIRED, LIVE, select_sql, visible_sql
 from memkit.ledger.versions import Member, ModuleFile, VersionTable
 from memkit.scope import contains, parse
 from memkit.types import Metadata, Module, Record, Scope
 from memkit.validate import check_text
 
-# A placement counts only while the record says what was trained.
-_VALID = "records.rowid = placements.record AND records.content_hash = placements.content_hash"
 _ACTIVE = "modules.active = v.version"
-_IN_SERVICE = f"{_ACTIVE} AND v.file IS NOT NULL"
+# Weights know all that they were trained on: once any of it has expired, nothing is answered
+# from them, until `sweep` has had them trained anew.
+_EXPIRED = (
+    f"(SELECT members.module FROM records JOIN members ON members.record = records.id "
+    "JOIN modules AS serving ON serving.name = members.module "
+    f"AND serving.active = members.version WHERE {EXPIRED})"
+)
+_IN_SERVICE = f"{_ACTIVE} AND v.file IS NOT NULL AND v.module NOT IN {_EXPIRED}"
+# A placement counts only while the record says what was trained.
+_PLACED = "records.rowid = placements.record AND records.content_hash = placements.content_hash"
+_VALID = f"{_PLACED} AND placements.module NOT IN {_EXPIRED}"
 
 
 class ModuleTable:
@@ -239,7 +247,7 @@ class ModuleTable:
         Either the record says something else since, or the module has lost its weights.
         """
         placed = "records.rowid = placements.record AND NOT records.content_hash ="
-        return self._placed(f"{placed} placements.content_hash", record_ids)
+        return self._placed(f"{placed} placements.content_hash AND {LIVE}", record_ids)
 
     def unplaced(
         self, *, within: Scope | None, where: Metadata | None, include_turns: bool
@@ -291,7 +299,7 @@ class ModuleTable:
         rows = self._database.rows(
             f"SELECT v.module, v.version, v.scope, v.manifest, v.created_at, {_ACTIVE}, "
             "(SELECT json_group_array(json_array(records.rowid, records.id)) "
-            f"FROM placements CROSS JOIN records ON {_VALID} "
+            f"FROM placements CROSS JOIN records ON {_PLACED} "
             f"WHERE placements.module = v.module AND {_ACTIVE}), "
             "(SELECT json_group_array(version) FROM module_versions AS kept "
             "WHERE kept.module = v.module AND kept.file IS NOT NULL) "
@@ -321,7 +329,7 @@ class ModuleTable:
         if strangers:
             raise InvalidInputError(f"`held` must be part of `members`, got also {strangers[:3]}")
         here = self._database.column(
-            "SELECT id FROM records WHERE id IN (SELECT value FROM json_each(?))",
+            f"SELECT id FROM records WHERE {LIVE} AND id IN (SELECT value FROM json_each(?))",
             json_list("members", ids),
         )
         gone = sorted(set(ids) - set(here))

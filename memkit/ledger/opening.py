@@ -127,7 +127,7 @@ def _mode(path: Path, *, writable: bool) -> str:
 
 
 def _prepare(database: Database) -> None:
-    for pragma in ("foreign_keys = ON", "secure_delete = ON", "temp_store = MEMORY"):
+    for pragma in ("secure_delete = ON", "temp_store = MEMORY"):
         database.execute(f"PRAGMA {pragma}")
     version = _version(database)
     if database.read_only:
@@ -143,6 +143,7 @@ def _prepare(database: Database) -> None:
     if version < current_version():
         with database.transaction():
             migrate(database, _version(database))
+    database.execute("PRAGMA foreign_keys = ON")  # cannot be switched while a file is migrated
 
 
 def _version(database: Database) -> int:

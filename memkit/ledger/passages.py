@@ -17,9 +17,9 @@ from memkit.errors import (
     RecordNotFoundError,
 )
 from memkit.ledger.database import Database, json_list
-from memkit.ledger.selection import check_limit, select_sql, visible_sql
+from memkit.ledger.selection import EXPIRED, check_limit, select_sql, visible_sql
 from memkit.ledger.words import match_expression
-from memkit.types import Metadata, Scope
+from memkit.types import ALWAYS, Metadata, Period, Scope
 
 Kind = Literal["text", "question"]
 
@@ -142,16 +142,19 @@ class PassageTable:
         )
         return {row[0]: Passage(*row) for row in rows}
 
-    def keys(self, *, visible_to: Scope, where: Metadata | None) -> NDArray[np.int64] | None:
+    def keys(
+        self, *, visible_to: Scope, where: Metadata | None, period: Period = ALWAYS
+    ) -> NDArray[np.int64] | None:
         """Give the passages that a query may find, ascending; None if it may find all.
 
         Args:
             visible_to: The query's scope.
             where: Metadata filter, or None.
+            period: Only records of this time.
         """
-        if where is None and not self._hides_any(visible_to):
+        if where is None and not period and not self._hides_any(visible_to):
             return None
-        condition, parameters = select_sql(visible_to=visible_to, where=where)
+        condition, parameters = select_sql(visible_to=visible_to, where=where, period=period)
         keys = self._database.column(
             "SELECT passages.key FROM passages JOIN records ON records.rowid = passages.record "
             f"WHERE {condition} ORDER BY passages.key",
@@ -160,7 +163,13 @@ class PassageTable:
         return np.array(keys, dtype=np.int64)
 
     def lexical(
-        self, query: str, *, k: int, visible_to: Scope, where: Metadata | None
+        self,
+        query: str,
+        *,
+        k: int,
+        visible_to: Scope,
+        where: Metadata | None,
+        period: Period = ALWAYS,
     ) -> list[tuple[int, float]]:
         """Find passages by their words, with BM25.
 
@@ -170,6 +179,7 @@ class PassageTable:
             k: At most this many.
             visible_to: The query's scope.
             where: Metadata filter, or None.
+            period: Only records of this time.
 
         Returns:
             Keys and scores, best first; a higher score is better, ties go to the older one.
@@ -178,7 +188,7 @@ class PassageTable:
         expression = match_expression(query)
         if not expression:
             return []
-        condition, parameters = select_sql(visible_to=visible_to, where=where)
+        condition, parameters = select_sql(visible_to=visible_to, where=where, period=period)
         # CROSS JOIN keeps SQLite from starting with the records: the words come first.
         rows = self._database.rows(
             "SELECT passages_fts.rowid, -bm25(passages_fts) AS score FROM passages_fts "
@@ -198,6 +208,8 @@ class PassageTable:
 
     def _hides_any(self, scope: Scope) -> bool:
         """Tell whether some record is invisible; jumps from scope to scope through the index."""
+        if self._database.value(f"SELECT 1 FROM records WHERE {EXPIRED} LIMIT 1"):
+            return True
         condition, parameters = visible_sql("scope", scope)
         hidden = self._database.value(
             "WITH RECURSIVE scopes (scope) AS (SELECT min(scope) FROM records UNION ALL "

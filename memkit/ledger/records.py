@@ -1,111 +1,91 @@
-"""Records and their versions."""
+"""Records and their versions: storing, changing and deleting them."""
 
 # ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
 from __future__ import annotations
 
-import hashlib
-import json
-import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Sequence
 
-from memkit.errors import InvalidInputError, RecordNotFoundError
-from memkit.ledger.database import Database, Row, json_list
+from memkit.errors import InvalidInputError
+from memkit.ledger.database import Database, json_list
+from memkit.ledger.entries import Entry, content_hash, dump_metadata, entry_of
 from memkit.ledger.identifiers import new_id
-from memkit.ledger.selection import check_limit, select_sql
-from memkit.scope import canonical, parse, visible_keys
-from memkit.types import Draft, Metadata, Page, Record, Scope, Version
-from memkit.validate import check_content, check_metadata, validate_draft
-
-COLUMNS = """
-    records.id, records.text, records.question, records.answer, records.scope,
-    records.metadata, records.created_at, records.updated_at, records.version,
-    records.content_hash
-"""
+from memkit.ledger.keys import question_key
+from memkit.ledger.matching import Known, Stored
+from memkit.ledger.reads import RecordReads
+from memkit.ledger.selection import EXPIRED
+from memkit.ledger.ttls import TtlTable
+from memkit.scope import canonical
+from memkit.types import Draft, Metadata, Record
+from memkit.validate import check_content, check_metadata
 
 
-@dataclass(frozen=True)
-class _Entry:
-    """A checked draft, as it would be stored."""
-
-    draft: Draft
-    scope: str
-    metadata: str
-    content_hash: str
-
-    @property
-    def identity(self) -> tuple[str, str]:
-        return self.scope, self.content_hash
-
-
-class RecordTable:
+class RecordTable(RecordReads):
     """What is known, verbatim.
 
-    Within a scope no two records have the same text, question and answer.
+    Within a scope no two records have the same key, and no two without a key the same text,
+    question and answer.
     """
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, ttls: TtlTable) -> None:
+        super().__init__(database)
+        self._ttls = ttls
 
     def find_duplicates(self, drafts: Sequence[Draft]) -> list[Record | None]:
-        """Give the stored record of the same scope and content for each draft, or None.
+        """Give for each draft the record that says the same already, or None.
 
         Raises:
             InvalidInputError: If a draft cannot be stored.
         """
-        entries = [_entry(draft) for draft in drafts]
-        known = self._by_identity(entries)
-        return [known.get(entry.identity) for entry in entries]
+        entries = [entry_of(draft) for draft in drafts]
+        known = Known.of(self._database, entries)
+        found = [known.match(entry) for entry in entries]
+        same = [
+            one.id if one is not None and one.content_hash == entry.content_hash else None
+            for one, entry in zip(found, entries, strict=True)
+        ]
+        ids = list(dict.fromkeys(id for id in same if id is not None))
+        records = {id: self.get([id])[0] for id in self.existing(ids)}
+        return [records.get(id or "") for id in same]
+
+    def in_the_way(self, drafts: Sequence[Draft]) -> list[str]:
+        """List expired records that wait for their destruction where drafts want to be.
+
+        Whoever adds the drafts deletes these first, and what was trained on them.
+        """
+        if self._database.value(f"SELECT 1 FROM records WHERE {EXPIRED} LIMIT 1") is None:
+            return []
+        entries = [entry_of(draft) for draft in drafts]
+        ids = [draft.id for draft in drafts if draft.id is not None]
+        taken = self.existing(ids, expired=True)
+        known = Known.of(self._database, entries, condition=EXPIRED)
+        here = set(self.existing(taken))
+        return list(dict.fromkeys([*known.ids, *(id for id in taken if id not in here)]))
 
     def add(self, drafts: Sequence[Draft]) -> list[Record]:
-        """Store drafts; all of them or, if one is invalid, none.
+        """Store drafts one after the other; all of them or, if one is invalid, none.
 
-        A draft whose content is already there in the same scope, or earlier in the list,
-        gives the record that is there, unchanged.
+        - A draft whose key is there in the same scope becomes the next version of that record.
+        - A draft whose content is already there in the same scope gives the record that is
+          there. It may get the draft's key, if it had none but its question; it may be pinned,
+          and live longer.
+        - Any other draft becomes a record.
 
         Returns:
-            One record per draft, in order.
+            One record per draft, in order, as it is in the end.
 
         Raises:
             InvalidInputError: If a draft cannot be stored, or its id is taken by other content.
         """
-        entries = [_entry(draft) for draft in drafts]
+        entries = [entry_of(draft) for draft in drafts]
         with self._database.transaction():
-            known = self._by_identity(entries)
-            fresh: dict[tuple[str, str], _Entry] = {}
-            for entry in entries:
-                if entry.identity not in known:
-                    fresh.setdefault(entry.identity, entry)
-            self._refuse_taken_ids(fresh.values())
-            self._insert(fresh.values())
-            known |= self._by_identity(fresh.values())
-        return [known[entry.identity] for entry in entries]
-
-    def get(self, ids: Sequence[str], *, scope: Scope | None = None) -> list[Record]:
-        """Give records in the order asked.
-
-        Args:
-            ids: May repeat.
-            scope: The scope of the query that wants to see them; None sees everything.
-
-        Raises:
-            RecordNotFoundError: If one is missing or not visible; which of the two is not told.
-        """
-        rows = self._database.rows(
-            f"SELECT {COLUMNS} FROM records WHERE id IN (SELECT value FROM json_each(?))",
-            json_list("ids", ids),
-        )
-        keys = None if scope is None else set(visible_keys(scope))
-        found = {row[0]: row for row in rows if keys is None or row[4] in keys}
-        missing = [id for id in ids if id not in found]
-        if missing:
-            raise RecordNotFoundError(
-                f"no record has the id {missing[0]!r}"
-                + (f" (nor {len(missing) - 1} more of those asked for)" if missing[1:] else ""),
-                "Check the id and the scope; a forgotten record is gone for good.",
-            )
-        return [record_of(found[id]) for id in ids]
+            known = Known.of(self._database, entries)
+            lives = self._lives(entries)
+            taken = set(self.existing([d.id for d in drafts if d.id is not None], expired=True))
+            ids = [
+                self._store(entry, ends, known, taken)
+                for entry, ends in zip(entries, lives, strict=True)
+            ]
+            return self.get(ids)
 
     def update(
         self,
@@ -118,54 +98,69 @@ class RecordTable:
     ) -> Record:
         """Write a new version of a record; the older one stays in its history.
 
-        Its passages are deleted. If nothing differs, nothing changes.
+        Its passages are deleted. If nothing differs, nothing changes. A key that was made of
+        the question follows the question.
 
         Raises:
             RecordNotFoundError: If there is no such record.
             InvalidInputError: If the content cannot be stored, or another record of the scope
-                has it already.
+                has it or the key already.
         """
         check_content(text, question, answer)
         check_metadata(metadata)
-        content_hash, stored = _hash(text, question, answer), _dump(metadata)
+        digest, stored = content_hash(text, question, answer), dump_metadata(metadata)
         with self._database.transaction():
             record = self.get([id])[0]
-            if (content_hash, stored) == (record.content_hash, _dump(record.metadata)):
+            said = digest != record.content_hash
+            if not said and stored == dump_metadata(record.metadata):
                 return record
-            self._refuse_twin(record, content_hash)
+            key = _key_after(record, question)
+            self._refuse_twin(record, digest, key)
             self._archive(id)
             self._database.execute(
                 "UPDATE records SET text = ?, question = ?, answer = ?, metadata = ?, "
-                "content_hash = ?, updated_at = ?, version = version + 1 WHERE id = ?",
-                text,
-                question,
-                answer,
-                stored,
-                content_hash,
-                time.time(),
-                id,
+                "content_hash = ?, key = ?, said_at = iif(?, NULL, said_at), updated_at = ?, "
+                "version = version + 1 WHERE id = ?",
+                *(text, question, answer, stored, digest, key, said, self._database.now(), id),
             )
             return self.get([id])[0]
 
-    def history(self, id: str) -> list[Version]:
-        """List the versions of a record, oldest first, the current one last.
+    def pin(self, id: str) -> Record:
+        """Pin a record; it does not expire any more.
 
         Raises:
             RecordNotFoundError: If there is no such record.
         """
-        columns = "version, text, question, answer, metadata"
-        rows = self._database.rows(
-            f"SELECT {columns}, created_at FROM versions "
-            "WHERE record = (SELECT rowid FROM records WHERE id = ?1) "
-            f"UNION ALL SELECT {columns}, updated_at FROM records WHERE id = ?1 ORDER BY version",
-            id,
-        )
-        if not rows:
-            raise RecordNotFoundError(f"no record has the id {id!r}")
-        return [_version(id, row) for row in rows]
+        return self._live_on(id, pinned=True, seconds=None)
+
+    def unpin(self, id: str) -> Record:
+        """Undo `pin`; the default of the scope holds again, counted from now.
+
+        Raises:
+            RecordNotFoundError: If there is no such record.
+        """
+        with self._database.transaction():
+            record = self.get([id])[0]
+            if not record.pinned:
+                return record
+            return self._live_on(id, pinned=False, seconds=self._ttls.of(record.scope))
+
+    def expire(self, id: str, seconds: float | None) -> Record:
+        """Let a record expire so many seconds from now; None lets it live.
+
+        Raises:
+            RecordNotFoundError: If there is no such record.
+            InvalidInputError: If it is pinned.
+        """
+        with self._database.transaction():
+            if self.get([id])[0].pinned and seconds is not None:
+                raise InvalidInputError(
+                    f"record {id!r} is pinned, and what is pinned does not expire", "Unpin it."
+                )
+            return self._live_on(id, pinned=None, seconds=seconds)
 
     def delete(self, ids: Sequence[str]) -> tuple[int, int, int]:
-        """Delete records with all that hangs on them; unknown ids are ignored.
+        """Delete records, expired or not, with all that hangs on them; ignores unknown ids.
 
         What remains of them in the file's free space goes with `Ledger.scrub`.
 
@@ -188,143 +183,94 @@ class RecordTable:
                 self._database.mark_for_scrub()
         return records, records + older, turns
 
-    def page(
-        self,
-        *,
-        visible_to: Scope | None = None,
-        within: Scope | None = None,
-        where: Metadata | None = None,
-        after: str | None = None,
-        limit: int = 100,
-    ) -> Page:
-        """List records in the order they were added.
+    def _lives(self, entries: Sequence[Entry]) -> list[float | None]:
+        """When each entry will expire, in seconds since 1970."""
+        defaults: dict[str, float | None] = {}
+        ends: list[float | None] = []
+        for entry in entries:
+            seconds = entry.ttl
+            if seconds is None and not entry.draft.pinned:
+                if entry.scope not in defaults:
+                    defaults[entry.scope] = self._ttls.of(entry.draft.scope)
+                seconds = defaults[entry.scope]
+            ends.append(None if seconds is None else self._database.now() + seconds)
+        return ends
 
-        Args:
-            visible_to: Only what a query of this scope sees; None for all.
-            within: Only this scope and narrower ones; None for all.
-            where: Metadata filter; None for all.
-            after: `Page.next` of the page before.
-            limit: At most this many.
-
-        Raises:
-            InvalidInputError: If the filter, cursor or limit is malformed.
-        """
-        check_limit("limit", limit)
-        condition, parameters = select_sql(visible_to=visible_to, within=within, where=where)
-        rows = self._database.rows(
-            f"SELECT {COLUMNS}, records.rowid FROM records "
-            f"WHERE {condition} AND records.rowid > ? ORDER BY records.rowid LIMIT ?",
-            *parameters,
-            _cursor(after),
-            limit + 1,
-        )
-        more = len(rows) > limit
-        rows = rows[:limit]
-        return Page(tuple(map(record_of, rows)), str(rows[-1][-1]) if more else None)
-
-    def ids(
-        self,
-        *,
-        visible_to: Scope | None = None,
-        within: Scope | None = None,
-        where: Metadata | None = None,
-    ) -> list[str]:
-        """List ids in the order the records were added; arguments as for `page`."""
-        condition, parameters = select_sql(visible_to=visible_to, within=within, where=where)
-        return self._database.column(
-            f"SELECT records.id FROM records WHERE {condition} ORDER BY records.rowid", *parameters
-        )
-
-    def existing(self, ids: Iterable[str]) -> list[str]:
-        """List those of the ids that records have."""
-        return self._database.column(
-            "SELECT id FROM records WHERE id IN (SELECT value FROM json_each(?))",
-            json_list("ids", ids),
-        )
-
-    def has_text(self, text: str) -> bool:
-        """Tell whether any record, version or turn contains a text, or the schema does."""
-        said = "instr(text, ?1) OR instr(question, ?1) OR instr(answer, ?1) OR instr(metadata, ?1)"
-        found = self._database.value(
-            f"SELECT 1 FROM records WHERE {said} OR instr(scope, ?1) OR instr(id, ?1) "
-            f"UNION ALL SELECT 1 FROM versions WHERE {said} "
-            "UNION ALL SELECT 1 FROM turns WHERE instr(content, ?1) "
-            "UNION ALL SELECT 1 FROM sqlite_master WHERE instr(sql, ?1) LIMIT 1",
-            text,
-        )
-        return found is not None
-
-    def count(self) -> int:
-        """Count all records."""
-        return int(self._database.value("SELECT count(*) FROM records"))
-
-    def count_versions(self) -> int:
-        """Count all versions of all records, the current ones included."""
-        return self.count() + int(self._database.value("SELECT count(*) FROM versions"))
-
-    def unindexed(self, limit: int) -> list[Record]:
-        """List records that have no passage yet, oldest first."""
-        check_limit("limit", limit)
-        rows = self._database.rows(
-            f"SELECT {COLUMNS} FROM records WHERE NOT EXISTS "
-            "(SELECT 1 FROM passages WHERE passages.record = records.rowid) "
-            "ORDER BY records.rowid LIMIT ?",
-            limit,
-        )
-        return [record_of(row) for row in rows]
-
-    def _by_identity(self, entries: Iterable[_Entry]) -> dict[tuple[str, str], Record]:
-        pairs = json.dumps([entry.identity for entry in entries])
-        rows = self._database.rows(
-            f"SELECT {COLUMNS} FROM json_each(?) AS asked CROSS JOIN records "
-            "ON records.scope = json_extract(asked.value, '$[0]') "
-            "AND records.content_hash = json_extract(asked.value, '$[1]')",
-            pairs,
-        )
-        return {(row[4], row[9]): record_of(row) for row in rows}
-
-    def _refuse_taken_ids(self, entries: Iterable[_Entry]) -> None:
-        wanted = [entry.draft.id for entry in entries if entry.draft.id is not None]
-        taken = set(self.existing(wanted))
-        for id in wanted:
+    def _store(self, entry: Entry, ends: float | None, known: Known, taken: set[str]) -> str:
+        """Store one entry, whatever that takes; returns the id of its record."""
+        match = known.match(entry)
+        if match is None:
+            id = entry.draft.id or new_id()
             if id in taken:
                 raise InvalidInputError(
                     f"`id` {id!r} belongs to a record with other content or another scope",
                     "To change a record, use update().",
                 )
             taken.add(id)
+            self._insert(id, entry, ends)
+            known.note(Stored(id, entry.scope, entry.key, entry.content_hash))
+            return id
+        known.forget(match)
+        if match.content_hash == entry.content_hash:
+            key = entry.draft.key or match.key
+            self._renew(match.id, key, ends, pinned=entry.draft.pinned)
+        else:
+            key = match.key
+            self._supersede(match.id, entry, ends)
+        known.note(Stored(match.id, entry.scope, key, entry.content_hash))
+        return match.id
 
-    def _insert(self, entries: Iterable[_Entry]) -> None:
-        now = time.time()
-        self._database.execute_many(
+    def _insert(self, id: str, entry: Entry, ends: float | None) -> None:
+        draft, now = entry.draft, self._database.now()
+        self._database.execute(
             "INSERT INTO records (id, scope, text, question, answer, metadata, created_at, "
-            "updated_at, version, content_hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, ?)",
-            [
-                (
-                    entry.draft.id or new_id(),
-                    entry.scope,
-                    entry.draft.text,
-                    entry.draft.question,
-                    entry.draft.answer,
-                    entry.metadata,
-                    now,
-                    now,
-                    entry.content_hash,
-                )
-                for entry in entries
-            ],
+            "updated_at, version, content_hash, key, expires_at, pinned, said_at) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?)",
+            *(id, entry.scope, draft.text, draft.question, draft.answer, entry.metadata, now, now),
+            *(entry.content_hash, entry.key, ends, draft.pinned, entry.said_at),
         )
 
-    def _refuse_twin(self, record: Record, content_hash: str) -> None:
+    def _renew(self, id: str, key: str | None, ends: float | None, *, pinned: bool) -> None:
+        """Let a record live on: never shorter than before."""
+        self._database.execute(
+            "UPDATE records SET key = ?1, pinned = pinned OR ?2, "
+            "expires_at = iif(?3 IS NULL OR expires_at IS NULL, NULL, max(?3, expires_at)) "
+            "WHERE id = ?4",
+            *(key, pinned, ends, id),
+        )
+
+    def _supersede(self, id: str, entry: Entry, ends: float | None) -> None:
+        """Make an entry the next version of a record; what is pinned stays so."""
+        self._archive(id)
+        draft = entry.draft
+        self._database.execute(
+            "UPDATE records SET text = ?, question = ?, answer = ?, metadata = ?, "
+            "content_hash = ?, said_at = ?, expires_at = iif(pinned, NULL, ?), "
+            "pinned = pinned OR ?, updated_at = ?, version = version + 1 WHERE id = ?",
+            *(draft.text, draft.question, draft.answer, entry.metadata, entry.content_hash),
+            *(entry.said_at, ends, draft.pinned, self._database.now(), id),
+        )
+
+    def _live_on(self, id: str, *, pinned: bool | None, seconds: float | None) -> Record:
+        with self._database.transaction():
+            ends = None if seconds is None else self._database.now() + seconds
+            self._database.execute(
+                "UPDATE records SET pinned = coalesce(?, pinned), expires_at = ? WHERE id = ?",
+                *(pinned, ends, self.get([id])[0].id),
+            )
+            return self.get([id])[0]
+
+    def _refuse_twin(self, record: Record, digest: str, key: str | None) -> None:
+        scope = canonical(record.scope)
         twin = self._database.value(
-            "SELECT id FROM records WHERE scope = ? AND content_hash = ? AND id <> ?",
-            canonical(record.scope),
-            content_hash,
-            record.id,
+            "SELECT id FROM records WHERE scope = ?1 AND id <> ?2 "
+            "AND (content_hash = ?3 AND coalesce(key, '') = coalesce(?4, '') OR key = ?4)",
+            *(scope, record.id, digest, key),
         )
         if twin is not None:
             raise InvalidInputError(
-                f"record {record.id!r} would become identical to record {twin!r} of its scope",
+                f"record {record.id!r} would become identical to record {twin!r} of its scope, "
+                "or an answer to the same question",
                 "Forget one of the two.",
             )
 
@@ -341,55 +287,12 @@ class RecordTable:
         )
 
 
-def record_of(row: Row) -> Record:
-    """Make a record from a row that starts with `COLUMNS`."""
-    id, text, question, answer, scope, metadata, created_at, updated_at, version, digest = row[:10]
-    return Record(
-        id=id,
-        text=text,
-        question=question,
-        answer=answer,
-        scope=parse(scope),
-        metadata=json.loads(metadata),
-        created_at=datetime.fromtimestamp(created_at, UTC),
-        updated_at=datetime.fromtimestamp(updated_at, UTC),
-        version=version,
-        content_hash=digest,
-    )
-
-
-def _version(id: str, row: Row) -> Version:
-    number, text, question, answer, metadata, created_at = row
-    at = datetime.fromtimestamp(created_at, UTC)
-    return Version(id, number, text, question, answer, json.loads(metadata), at)
-
-
-def _entry(draft: Draft) -> _Entry:
-    validate_draft(draft)
-    return _Entry(
-        draft=draft,
-        scope=canonical(draft.scope),
-        metadata=_dump(draft.metadata),
-        content_hash=_hash(draft.text, draft.question, draft.answer),
-    )
-
-
-def _hash(text: str, question: str | None, answer: str | None) -> str:
-    # As JSON, so that no two different triples give the same bytes.
-    content = json.dumps([text, question, answer], ensure_ascii=False)
-    return hashlib.sha256(content.encode()).hexdigest()
-
-
-def _dump(metadata: Metadata) -> str:
-    # Sorted, so that equal metadata gives equal text; `default` takes mappings that are no dict.
-    return json.dumps(metadata, ensure_ascii=False, sort_keys=True, default=dict)
-
-
-def _cursor(after: str | None) -> int:
-    if after is None:
-        return 0
-    if not isinstance(after, str) or not after.isdecimal():
-        raise InvalidInputError(
-            f"`after` must be the `next` of a page, got {after!r}", "Start without `after`."
-        )
-    return min(int(after), 2**63 - 1)
+def _key_after(record: Record, question: str | None) -> str | None:
+    """The key of a record that asks another question from now on."""
+    if record.question is None:
+        made = record.key is None
+    else:
+        made = record.key == question_key(record.question)
+    if not made:
+        return record.key
+    return None if question is None else question_key(question)

@@ -265,8 +265,66 @@ _MODULE_VERSIONS = (
     "DROP TABLE module_names",
 )
 
+# The life of a record: what it is about, when it ends, whether it is pinned, when it was said.
+# The table is remade, as content may be there twice now, under different keys.
+_LIVES = (
+    """
+    CREATE TABLE new_records (
+        rowid INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        scope TEXT NOT NULL,
+        text TEXT NOT NULL,
+        question TEXT,
+        answer TEXT,
+        metadata TEXT NOT NULL,
+        created_at REAL NOT NULL,
+        updated_at REAL NOT NULL,
+        version INTEGER NOT NULL,
+        content_hash TEXT NOT NULL,
+        key TEXT,
+        expires_at REAL,
+        pinned INTEGER NOT NULL DEFAULT 0,
+        said_at REAL
+    )
+    """,
+    """
+    INSERT INTO new_records (rowid, id, scope, text, question, answer, metadata, created_at,
+        updated_at, version, content_hash)
+    SELECT rowid, id, scope, text, question, answer, metadata, created_at, updated_at, version,
+        content_hash FROM records
+    """,
+    # The highest number that was ever used, not the highest that is there.
+    "DELETE FROM sqlite_sequence WHERE name = 'new_records'",
+    """
+    INSERT INTO sqlite_sequence
+    SELECT 'new_records', seq FROM sqlite_sequence WHERE name = 'records'
+    """,
+    "DROP TABLE records",
+    "ALTER TABLE new_records RENAME TO records",
+    # Of several answers to a question the newest has the key; the others stay as they are.
+    """
+    UPDATE records SET key = newest.key FROM (
+        SELECT max(rowid) AS record, scope, question_key(question) AS key FROM records
+        WHERE question IS NOT NULL GROUP BY scope, question_key(question)
+    ) AS newest WHERE records.rowid = newest.record
+    """,
+    "CREATE UNIQUE INDEX records_by_key ON records (scope, key) WHERE key IS NOT NULL",
+    # Begins with the scope, so that scopes are listed without a look at the records.
+    "CREATE UNIQUE INDEX records_by_content ON records (scope, content_hash, coalesce(key, ''))",
+    "CREATE INDEX records_by_expiry ON records (expires_at) WHERE expires_at IS NOT NULL",
+    "CREATE INDEX records_by_time ON records (coalesce(said_at, updated_at))",
+    "CREATE INDEX records_pinned ON records (scope) WHERE pinned",
+    "ALTER TABLE turns ADD COLUMN expires_at REAL",
+    "CREATE INDEX turns_by_expiry ON turns (expires_at) WHERE expires_at IS NOT NULL",
+    # Which message of an imported log a turn is; a digest.
+    "ALTER TABLE turns ADD COLUMN source TEXT",
+    "CREATE UNIQUE INDEX turns_by_source ON turns (scope, source) WHERE source IS NOT NULL",
+    # How long what is written to a scope lives, in seconds.
+    "CREATE TABLE ttls (scope TEXT PRIMARY KEY, seconds REAL NOT NULL) WITHOUT ROWID",
+)
+
 # Each entry lifts a file by one version. Entries are never changed once released, only added.
-MIGRATIONS: tuple[Sequence[str], ...] = (_BASE, _MODULE_VERSIONS)
+MIGRATIONS: tuple[Sequence[str], ...] = (_BASE, _MODULE_VERSIONS, _LIVES)
 
 
 def current_version() -> int:
@@ -275,7 +333,11 @@ def current_version() -> int:
 
 
 def migrate(database: Database, version: int) -> None:
-    """Bring a file from ``version`` (0: empty) up to date; runs inside a transaction."""
+    """Bring a file from ``version`` (0: empty) up to date.
+
+    Runs inside a transaction, with foreign keys off: a table that is remade must not take along
+    what refers to it.
+    """
     database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     for number, statements in enumerate(MIGRATIONS[version:], start=version + 1):
         for statement in statements:

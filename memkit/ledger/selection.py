@@ -1,4 +1,4 @@
-"""Turns scopes and filters into SQL conditions on ``records``."""
+"""Turns scopes, filters and times into SQL conditions on ``records``."""
 
 # ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
 from __future__ import annotations
@@ -8,9 +8,15 @@ import json
 from memkit.errors import InvalidInputError
 from memkit.ledger import filters
 from memkit.scope import canonical, visible_keys
-from memkit.types import Metadata, Scope
+from memkit.types import ALWAYS, Metadata, Period, Scope
+from memkit.validate import check_period
 
 Condition = tuple[str, list[object]]
+
+# Not expired. The subquery makes SQLite ask for the time once a statement, not once a row.
+LIVE = "(records.expires_at IS NULL OR records.expires_at > (SELECT now()))"
+EXPIRED = "records.expires_at <= (SELECT now())"  # its negation, but found through the index
+AT = "coalesce(records.said_at, records.updated_at)"  # `Record.at`
 
 
 def select_sql(
@@ -18,6 +24,8 @@ def select_sql(
     visible_to: Scope | None = None,
     within: Scope | None = None,
     where: Metadata | None = None,
+    period: Period = ALWAYS,
+    expired: bool = False,
 ) -> Condition:
     """Give the SQL condition, with its parameters, for the records that are asked for.
 
@@ -25,16 +33,25 @@ def select_sql(
         visible_to: Only what a query of this scope sees; None for all.
         within: Only this scope and narrower ones; None for all.
         where: Metadata filter; None for all.
+        period: Only records of this time.
+        expired: Also what has expired and waits for its destruction.
     """
-    conditions: list[Condition] = [("1", [])]
+    conditions: list[Condition] = [("1" if expired else LIVE, [])]
     if visible_to is not None:
         conditions.append(visible_sql("records.scope", visible_to))
     if within is not None:
         conditions.append(within_sql("records.scope", within))
     if where is not None:
         conditions.append(filters.compile(where))
+    conditions += _period_sql(period)
     parameters = [parameter for _, own in conditions for parameter in own]
     return " AND ".join(sql for sql, _ in conditions), parameters
+
+
+def _period_sql(period: Period) -> list[Condition]:
+    check_period(period)
+    bounds = ((">=", period.since), ("<", period.until))
+    return [(f"{AT} {sign} ?", [at.timestamp()]) for sign, at in bounds if at is not None]
 
 
 def visible_sql(column: str, scope: Scope) -> Condition:

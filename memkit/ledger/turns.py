@@ -3,14 +3,14 @@
 # ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime
 from typing import get_args
 
 from memkit.errors import InvalidInputError, NotFoundError, RecordNotFoundError
 from memkit.ledger.database import Database, Row
 from memkit.ledger.identifiers import new_id
-from memkit.ledger.selection import check_limit, within_sql
+from memkit.ledger.selection import LIVE, check_limit, within_sql
+from memkit.ledger.ttls import TtlTable
 from memkit.scope import canonical, parse
 from memkit.types import Role, Scope, Turn
 from memkit.validate import check_text
@@ -19,15 +19,26 @@ _COLUMNS = """
     SELECT turns.id, turns.role, turns.content, turns.scope, turns.created_at, records.id
     FROM turns LEFT JOIN records ON records.rowid = turns.record
 """
+_OWN_EXPIRED = "turns.expires_at <= (SELECT now())"
+_LIVE = f"(turns.expires_at IS NULL OR NOT {_OWN_EXPIRED}) AND {LIVE}"
 
 
 class TurnTable:
     """Turns of all conversations; a conversation is what shares one scope."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, ttls: TtlTable) -> None:
         self._database = database
+        self._ttls = ttls
 
-    def add(self, role: Role, content: str, scope: Scope, *, record_id: str | None) -> Turn:
+    def add(
+        self,
+        role: Role,
+        content: str,
+        scope: Scope,
+        *,
+        record_id: str | None,
+        source: str | None = None,
+    ) -> Turn:
         """Append a turn.
 
         Args:
@@ -35,7 +46,8 @@ class TurnTable:
             content: What was said, verbatim.
             scope: The conversation.
             record_id: The record that keeps the same content for retrieval; the turn goes
-                when it is deleted.
+                when it is deleted or expires. Without one, the default of the scope decides.
+            source: Digest of the message of a log that it was imported from.
 
         Raises:
             InvalidInputError: If the role is unknown or the content cannot be stored.
@@ -45,16 +57,15 @@ class TurnTable:
         key = canonical(scope)
         with self._database.transaction():
             record = self._record(record_id)
-            turn = Turn(new_id(), role, content, parse(key), _now(), record_id)
+            now = self._database.now()
+            seconds = self._ttls.of(scope) if record is None else None
+            ends = None if seconds is None else now + seconds
+            at = datetime.fromtimestamp(now, UTC)
+            turn = Turn(new_id(), role, content, parse(key), at, record_id)
             self._database.execute(
-                "INSERT INTO turns (id, scope, role, content, created_at, record) "
-                "VALUES (?, ?, ?, ?, ?, ?)",
-                turn.id,
-                key,
-                role,
-                content,
-                turn.created_at.timestamp(),
-                record,
+                "INSERT INTO turns (id, scope, role, content, created_at, record, expires_at, "
+                "source) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                *(turn.id, key, role, content, now, record, ends, source),
             )
         return turn
 
@@ -71,8 +82,8 @@ class TurnTable:
         """
         check_limit("limit", limit)
         rows = self._database.rows(
-            _COLUMNS
-            + "WHERE turns.scope = ? AND turns.rowid < ? ORDER BY turns.rowid DESC LIMIT ?",
+            _COLUMNS + f"WHERE turns.scope = ? AND turns.rowid < ? AND {_LIVE} "
+            "ORDER BY turns.rowid DESC LIMIT ?",
             canonical(scope),
             self._position(before),
             limit,
@@ -88,14 +99,39 @@ class TurnTable:
                 self._database.mark_for_scrub()
         return removed
 
-    def count(self) -> int:
-        """Count all turns."""
-        return int(self._database.value("SELECT count(*) FROM turns"))
+    def delete_expired(self) -> int:
+        """Delete the turns that have expired by themselves; returns how many."""
+        with self._database.transaction():
+            removed = self._database.execute(f"DELETE FROM turns WHERE {_OWN_EXPIRED}")
+            if removed:
+                self._database.mark_for_scrub()
+        return removed
+
+    def sources(self, scope: Scope) -> set[str]:
+        """Digests of the messages that were imported into exactly this scope."""
+        return set(
+            self._database.column(
+                "SELECT source FROM turns WHERE scope = ? AND source IS NOT NULL",
+                canonical(scope),
+            )
+        )
+
+    def count(self, *, within: Scope | None = None) -> int:
+        """Count the turns of a scope and narrower ones; None for all."""
+        condition, parameters = ("1", []) if within is None else within_sql("turns.scope", within)
+        found = self._database.value(
+            "SELECT count(*) FROM turns LEFT JOIN records ON records.rowid = turns.record "
+            f"WHERE {_LIVE} AND {condition}",
+            *parameters,
+        )
+        return int(found)
 
     def _record(self, record_id: str | None) -> int | None:
         if record_id is None:
             return None
-        record = self._database.value("SELECT rowid FROM records WHERE id = ?", record_id)
+        record = self._database.value(
+            f"SELECT rowid FROM records WHERE {LIVE} AND id = ?", record_id
+        )
         if record is None:
             raise RecordNotFoundError(f"no record has the id {record_id!r}")
         return int(record)
@@ -123,7 +159,3 @@ def check_turn(role: object, content: object) -> None:
 def _turn(row: Row) -> Turn:
     id, role, content, scope, created_at, record_id = row
     return Turn(id, role, content, parse(scope), datetime.fromtimestamp(created_at, UTC), record_id)
-
-
-def _now() -> datetime:
-    return datetime.fromtimestamp(time.time(), UTC)

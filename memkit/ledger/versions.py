@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -73,7 +72,7 @@ class VersionTable:
             file.path,
             file.digest,
             file.size,
-            time.time(),
+            self._database.now(),
         )
         self._database.execute_many(
             "INSERT INTO members VALUES (?, ?, ?, ?, ?, ?)",

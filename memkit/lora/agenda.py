@@ -88,7 +88,10 @@ def _imported(module: Module) -> bool:
 
 
 def _repeated(ledger: Ledger, module: Module) -> Job:
-    members = ledger.records.get(ledger.modules.members(module.name))
+    # Without those that have expired since the last sweep.
+    ids = ledger.modules.members(module.name)
+    here = set(ledger.records.existing(ids))
+    members = ledger.records.get([id for id in ids if id in here])
     return Job(members, module.name, module.manifest)
 
 

@@ -27,7 +27,7 @@ from memkit.rag.dense import check_vectors
 from memkit.rag.fusion import Ranked, best_similarity, rank
 from memkit.rag.mirror import Mirror
 from memkit.scope import canonical
-from memkit.types import Draft, Hit, Record
+from memkit.types import Draft, Hit, Period, Record
 from memkit.validate import check_text
 
 if TYPE_CHECKING:
@@ -162,9 +162,10 @@ class FactIndex:
             _check_query(query)
         self._check_embedder()
         vectors = self._embed_queries([query.text for query in queries])
-        groups: dict[tuple[str, str], list[int]] = {}
+        groups: dict[tuple[str, str, Period], list[int]] = {}
         for row, query in enumerate(queries):
-            groups.setdefault((canonical(query.scope), repr(query.where)), []).append(row)
+            group = canonical(query.scope), repr(query.where), query.period
+            groups.setdefault(group, []).append(row)
         found: dict[int, list[Nearest]] = {}
         for rows in groups.values():
             alike = [queries[row] for row in rows]
@@ -304,12 +305,14 @@ class FactIndex:
     def _nearest(
         self, vectors: Floats2d, queries: Sequence[Query]
     ) -> list[list[tuple[Passage, float]]]:
-        """Passages near each query, of at least ``k`` records; all share scope and filter."""
+        """Passages near each query, of at least ``k`` records; all share scope and filters."""
         k = max(query.k for query in queries)
-        scope, where = queries[0].scope, queries[0].where
+        shared = queries[0]
         fetch = _depth(k)
         while True:
-            rows = self._mirror.search(vectors, k=fetch, scope=scope, where=where)
+            rows = self._mirror.search(
+                vectors, k=fetch, scope=shared.scope, where=shared.where, period=shared.period
+            )
             passages = self._ledger.passages.get(list({key for row in rows for key, _ in row}))
             found = [[(passages[key], s) for key, s in row if key in passages] for row in rows]
             if all(
@@ -322,7 +325,11 @@ class FactIndex:
     def _words(self, query: Query, known: Mapping[int, Passage]) -> list[Passage]:
         """Passages that share words with the query, best first."""
         ranked = self._ledger.passages.lexical(
-            query.text, k=_depth(query.k), visible_to=query.scope, where=query.where
+            query.text,
+            k=_depth(query.k),
+            visible_to=query.scope,
+            where=query.where,
+            period=query.period,
         )
         missing = self._ledger.passages.get([key for key, _ in ranked if key not in known])
         found = {**known, **missing}

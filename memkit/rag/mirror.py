@@ -22,7 +22,7 @@ from memkit.errors import BusyError, CorruptFileError
 from memkit.ledger import Ledger
 from memkit.ledger.failures import storage_errors
 from memkit.rag.dense import DenseIndex, temporary
-from memkit.types import Metadata, Scope
+from memkit.types import ALWAYS, Metadata, Period, Scope
 
 if TYPE_CHECKING:
     from memkit.protocols import Floats2d
@@ -68,14 +68,20 @@ class Mirror:
                 self._stamp = changes[-1].seq
 
     def search(
-        self, queries: Floats2d, *, k: int, scope: Scope, where: Metadata | None
+        self,
+        queries: Floats2d,
+        *,
+        k: int,
+        scope: Scope,
+        where: Metadata | None,
+        period: Period = ALWAYS,
     ) -> list[list[tuple[int, float]]]:
-        """`DenseIndex.search` among the passages that a scope may see and a filter lets pass."""
+        """`DenseIndex.search` among the passages that a scope may see and filters let pass."""
         # One lock around all three: whatever enters the index later is judged by a later look
         # at who may see it.
         with self._lock:
             self.sync()
-            allowed = self._ledger.passages.keys(visible_to=scope, where=where)
+            allowed = self._ledger.passages.keys(visible_to=scope, where=where, period=period)
             return self._dense.search(queries, k=k, allowed=allowed)
 
     def save(self) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import shutil
 import sqlite3
 import subprocess
@@ -163,12 +164,19 @@ def test_damage_inside_is_reported_when_it_is_met(directory):
         reopened_texts(directory)
 
 
+def unpack(name, directory):
+    """Put a ledger that an earlier memkit has written into a directory."""
+    directory.mkdir(parents=True)
+    packed = Path(__file__).parent / "data" / f"{name}.sqlite3.gz"
+    (directory / FILE).write_bytes(gzip.decompress(packed.read_bytes()))
+
+
 def test_a_newer_format_is_refused(directory):
     fill(directory)
     with sqlite3.connect(directory / FILE) as plain:
         plain.execute("PRAGMA user_version = 99")
     plain.close()
-    with pytest.raises(FormatVersionError, match="format 99, this memkit reads up to 2") as caught:
+    with pytest.raises(FormatVersionError, match="format 99, this memkit reads up to 3") as caught:
         Ledger.open(directory)
     assert "newer memkit" in caught.value.hint
 
@@ -181,38 +189,19 @@ def test_an_older_format_is_brought_up_to_date_in_order(directory, monkeypatch):
     )
     monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, *later))
     ledger = Ledger.open(directory)
-    assert ledger._database.value("PRAGMA user_version") == current_version() == 4
+    assert ledger._database.value("PRAGMA user_version") == current_version() == 5
     assert ledger._database.column("SELECT colour FROM records") == ["reddish"] * 3
     ledger.close()
     Ledger.open(directory).close()
 
 
-def test_modules_of_format_1_become_versions(directory, monkeypatch):
-    with monkeypatch.context() as patch:
-        patch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
-        old = Ledger.open(directory)
-        drafts = [Draft(text=text) for text in ("held", "missed", "updated", "elsewhere", "edited")]
-        held, missed, updated, elsewhere, edited = old.records.add(drafts)
-        run = old._database.execute
-        for name, versions in (("m0001", 2), ("m0002", 1), ("gone", 7)):
-            run("INSERT INTO module_names VALUES (?, ?)", name, versions)
-        row = "INSERT INTO modules VALUES (?, ?, '{}', '{\"seed\": 1}', ?, 'd', 9, 1.5)"
-        run(row, "m0001", 2, "adapters/one")
-        run(row, "m0002", 1, "adapters/two")
-        for record in (edited, updated, missed, held, elsewhere):
-            run("INSERT INTO members VALUES ('m0001', ?)", record.id)
-        run("INSERT INTO members VALUES ('m0002', ?)", elsewhere.id)
-        places = [(held, "m0001"), (updated, "m0001"), (elsewhere, "m0002")]
-        for record, name in places:
-            run("INSERT INTO placements SELECT rowid, ?, 1, 0.75 FROM records WHERE id = ?",
-                name, record.id)  # fmt: skip
-        for record in (updated, edited):
-            old.records.update(record.id, text="new", question=record.id, answer="new", metadata={})
-        run("INSERT INTO erasures VALUES ('adapters/zero')")
-        old.close()
+def test_modules_of_format_1_become_versions(directory):
+    unpack("ledger-v1", directory)
     ledger = Ledger.open(directory)
     modules = ledger.modules
     assert ledger.records.count() == 5
+    ids = ["held", "missed", "updated", "elsewhere", "edited"]
+    held, missed, updated, elsewhere, edited = ledger.records.get(ids)
     assert [(m.name, m.version, m.records, m.versions) for m in modules.active()] == [
         ("m0001", 2, (held.id,), (2,)),
         ("m0002", 1, (elsewhere.id,), (1,)),
@@ -243,6 +232,48 @@ def test_modules_of_format_1_become_versions(directory, monkeypatch):
     ledger.close()
 
 
+def test_records_of_format_2_get_a_life(directory):
+    unpack("ledger-v2", directory)
+    with sqlite3.connect(directory / FILE) as plain:
+        (seq,) = plain.execute("SELECT seq FROM sqlite_sequence WHERE name = 'records'").fetchone()
+        before = plain.execute("SELECT rowid, id, text, answer, metadata, content_hash, version, "
+                               "created_at, updated_at FROM records").fetchall()  # fmt: skip
+    plain.close()
+    ledger = Ledger.open(directory)
+    rows = ledger._database.rows("SELECT rowid, id, text, answer, metadata, content_hash, version, "
+                                 "created_at, updated_at FROM records")  # fmt: skip
+    assert rows == before
+    nora, other, canteen = ledger.records.page().records
+    # Two answers to one question: the newer one has the key.
+    assert (nora.key, other.key, canteen.key) == (
+        None, "question:what is the badge number of nora", None,
+    )  # fmt: skip
+    assert {(r.expires_at, r.pinned, r.said_at) for r in (nora, other, canteen)} == {
+        (None, False, None)
+    }
+    assert [v.text for v in ledger.records.history("canteen")] == [
+        "The canteen opens at noon.", "The canteen opens at one.",
+    ]  # fmt: skip
+    assert [(t.content, t.record_id) for t in ledger.turns.recent({"user": "u1"}, 5)] == [
+        ("Noted.", None), ("The canteen opens at one.", "canteen"),
+    ]  # fmt: skip
+    found = ledger.passages.lexical("badge", k=9, visible_to={}, where=None)
+    assert len(ledger.passages.vectors([key for key, _ in found])[0]) == len(found) == 4
+    assert ledger.modules.active()[0].records == ("nora",)
+    assert ledger.misses.recipes(["canteen"]) == {"canteen": "recipe"}
+    # Numbers of deleted records do not come back.
+    assert seq > max(row[0] for row in before)
+    [new] = ledger.records.add([Draft("new")])
+    number = ledger._database.value("SELECT rowid FROM records WHERE id = ?", new.id)
+    assert number == seq + 1
+    assert ledger._database.rows("PRAGMA foreign_key_check") == []
+    assert ledger._database.value("PRAGMA foreign_keys") == 1
+    assert ledger._database.value("PRAGMA integrity_check") == "ok"
+    ledger.records.delete(["canteen"])
+    assert ledger.turns.count() == 1
+    ledger.close()
+
+
 def test_a_failed_migration_leaves_the_file_as_it_was(directory, monkeypatch):
     fill(directory)
     later = ["ALTER TABLE records ADD COLUMN colour TEXT", "UPDATE nowhere SET colour = 'red'"]
@@ -260,7 +291,7 @@ def test_an_older_format_that_cannot_be_written_is_refused(directory, monkeypatc
     fill(directory)
     monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, ["SELECT 1"]))
     monkeypatch.setattr(opening, "_can_write", lambda path: False)
-    with pytest.raises(ReadOnlyError, match="format 2, this memkit reads 3"):
+    with pytest.raises(ReadOnlyError, match="format 3, this memkit reads 4"):
         Ledger.open(directory)
 
 

@@ -93,7 +93,7 @@ def test_the_same_text_is_another_record_elsewhere_or_with_another_answer(ledger
             Draft(text="a"),
             Draft(text="a", scope={"user": "u1"}),
             Draft(text="a", question="q", answer="x"),
-            Draft(text="a", question="q", answer="y"),
+            Draft(text="a", question="r", answer="y"),
         ]
     )
     assert len({record.id for record in records}) == 4

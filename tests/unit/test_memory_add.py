@@ -1,6 +1,7 @@
 """`add`, `add_turn`, `get`, `records`, `turns`: what goes in comes out, and bad input does not."""
 
 import re
+from datetime import datetime
 
 import numpy as np
 import pytest
@@ -216,9 +217,18 @@ def test_blank_texts_are_refused(memory, blank):
         ({"text": b"bytes"}, "expected `text` to be a string or a list .*, got b'bytes'"),
         ({"text": Draft("a")}, "expected `text` to be a string or a list .*, got Draft"),
         ({"text": [7]}, "`text` must be a string, got int: 7"),
-        ({"text": ["a"], "id": "x"}, "`question`, `answer` and `id` belong to a single text"),
-        ({"text": [Draft("a")], "scope": {"user": "u1"}}, "`scope` and `metadata` belong to plain"),
-        ({"text": [Draft("a"), "b"], "metadata": {"a": 1}}, "`scope` and `metadata` belong to"),
+        ({"text": ["a"], "id": "x"}, "`question`, `answer`, `id` and `key` belong to a single"),
+        ({"text": ["a"], "key": "x"}, "`question`, `answer`, `id` and `key` belong to a single"),
+        ({"text": "a", "key": " "}, "`key` must not be empty or blank"),
+        ({"text": "a", "ttl": 0}, "`ttl` must be above 0"),
+        ({"text": "a", "ttl": True}, "`ttl` must be seconds or a timedelta, got True"),
+        ({"text": "a", "ttl": float("nan")}, "`ttl` must be above 0"),
+        ({"text": "a", "ttl": 5, "pinned": True}, "what is pinned does not expire"),
+        ({"text": "a", "at": datetime(2026, 1, 1)}, "`at` must have a time zone, got the naive"),
+        ({"text": "a", "at": "today"}, "`at` must be a datetime, got .today."),
+        ({"text": [Draft("a")], "scope": {"user": "u1"}}, "and `at` belong to plain texts"),
+        ({"text": [Draft("a"), "b"], "metadata": {"a": 1}}, "and `at` belong to plain texts"),
+        ({"text": [Draft("a")], "ttl": 9}, "and `at` belong to plain texts"),
     ],
 )
 def test_what_cannot_be_stored_is_refused(memory, arguments, message):
