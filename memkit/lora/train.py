@@ -168,7 +168,8 @@ class Trainer:
         examples = [example for _, step in rows for _, example in step]
         batch = self._collated(examples)
         owners = torch.tensor([n for n, (_, step) in enumerate(rows) for _ in step])
-        losses, surprise = self._losses(batch, [course.adapter(self._dtype) for course, _ in rows], owners)
+        adapters = [course.adapter(self._dtype) for course, _ in rows]
+        losses, surprise = self._losses(batch, adapters, owners)
         owner = owners.to(losses.device)[batch.rows]  # (n,)
         means = [losses[owner == n].mean() for n in range(len(rows))]
         for (course, _), mean in zip(rows, means, strict=True):
