@@ -1,18 +1,31 @@
-"""Answers from the local base model: prompt, adapters in place, text out."""
+"""Answers from the local base model: prompt, adapters in place, text out.
+
+A question that needs one fact is one row of a batch. One that needs several is a row for each:
+every module is asked its part of the question and nothing else, so that no adapter disturbs
+another (docs/decisions/0008-mixing.md), and what the rows say is put together again.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
 
+import torch
+
+from memkit.compose import joints, put_together, without_end
+from memkit.lora.scoring import answer_states, log_probabilities
 from memkit.models.base import BaseModel
+from memkit.outcomes import Claim
 from memkit.prompt import system_message
-from memkit.protocols import GREEDY, Context, Prompt, Sampling
+from memkit.protocols import GREEDY, Combine, Completion, Context, Prompt, Sampling
 from memkit.types import Answer, Recall, Route
 
-NO_CONTEXT = Context()
 PlaceAdapters = Callable[[Sequence[Route]], AbstractContextManager[None]]
+NO_CONTEXT = Context()
+CANDIDATES = 3  # modules that "confident" asks
 
 
 class AnswerStream:
@@ -40,6 +53,21 @@ class AnswerStream:
         self._pieces.close()
 
 
+@dataclass(frozen=True)
+class Row:
+    """One row of a batch.
+
+    Attributes:
+        question: The user's question, or the part of it about one fact.
+        route: The modules in place.
+        prompt: The question behind the evidence.
+    """
+
+    question: str
+    route: Route
+    prompt: Prompt
+
+
 class Answerer:
     """Turns recalled evidence into answers of the base model.
 
@@ -57,52 +85,147 @@ class Answerer:
         recalls: Sequence[Recall],
         sampling: Sampling = GREEDY,
         *,
+        combine: Combine = "rows",
         contexts: Sequence[Context | None] | None = None,
     ) -> list[Answer]:
         """One answer per recall, computed as one batch.
 
         Args:
-            recalls: The questions, with their evidence.
+            recalls: What was found for each question.
             sampling: How tokens are chosen.
+            combine: How several modules answer. "rows" asks each its part of the question.
+                "mix" puts all in place at once, with the route's weights. "confident" is for a
+                question of one part: it is asked of the modules of the nearest facts, and the
+                answer that its module is surest of counts.
             contexts: For each question what was said before it; None if nothing was.
         """
         started = time.perf_counter()
         before = contexts or [None] * len(recalls)
-        prompts = [self._prompt(*row) for row in zip(recalls, before, strict=True)]
-        with self._base.turn.take():
-            completions = self._base.generate(
-                prompts, sampling, adapters=self._adapters([recall.route for recall in recalls])
-            )
-        seconds = (time.perf_counter() - started) / max(1, len(prompts))
-        return [
-            Answer(completion.text, recall, len(prompt), completion.tokens, seconds)
-            for recall, prompt, completion in zip(recalls, prompts, completions, strict=True)
+        rows = [
+            self._rows(recall, combine, context)
+            for recall, context in zip(recalls, before, strict=True)
         ]
+        said = self._generate([row for some in rows for row in some], sampling)
+        bounds = pairwise(accumulate(map(len, rows), initial=0))
+        answers = [
+            self._composed(recall, some, said[start:end])
+            for recall, some, (start, end) in zip(recalls, rows, bounds, strict=True)
+        ]
+        seconds = (time.perf_counter() - started) / max(1, len(recalls))
+        return [replace(answer, seconds=seconds) for answer in answers]
 
     def stream(
-        self, recall: Recall, sampling: Sampling = GREEDY, *, context: Context | None = None
-    ) -> AnswerStream:
-        """The same answer, piece by piece."""
-        return AnswerStream(self._pieces(recall, self._prompt(recall, context), sampling))
-
-    def _pieces(
-        self, recall: Recall, prompt: Prompt, sampling: Sampling
+        self,
+        recall: Recall,
+        sampling: Sampling = GREEDY,
+        *,
+        combine: Combine = "rows",
+        context: Context | None = None,
     ) -> Generator[str, None, Answer]:
+        """The same answer, piece by piece; its parts one after the other."""
+        rows = self._rows(recall, combine, context)
+        if _choosing(rows):  # known once all have answered
+            (answer,) = self.answer([recall], sampling, combine=combine, contexts=[context])
+            yield answer.text
+            return answer
         started = time.perf_counter()
-        text = ""
+        said = []
         with self._base.turn.take():
-            adapters = self._adapters([recall.route])
-            with closing(self._base.stream(prompt, sampling, adapters=adapters)) as pieces:
-                for piece in pieces:
-                    text += piece
-                    yield piece
+            for row, joint in zip(rows, joints([row.question for row in rows]), strict=True):
+                if joint:
+                    yield joint
+                said.append("")
+                adapters = self._adapters([row.route])
+                with closing(self._base.stream(row.prompt, sampling, adapters=adapters)) as pieces:
+                    for piece in pieces if len(said) == len(rows) else without_end(pieces):
+                        said[-1] += piece
+                        yield piece
+        tokens = sum(map(self._base.count, said))
         seconds = time.perf_counter() - started
-        return Answer(text, recall, len(prompt), self._base.count(text), seconds)
+        return replace(_answer(recall, rows, said, tokens), seconds=seconds)
+
+    # -- rows ------------------------------------------------------------------------------
+
+    def _rows(self, recall: Recall, combine: Combine, context: Context | None) -> list[Row]:
+        """What is asked of which modules to answer one question."""
+        route, parts = recall.route, recall.route.parts
+        if combine != "mix" and len(parts) > 1:
+            asked = [(part.question, alone(route, part.module)) for part in parts]
+        elif combine == "confident" and route:
+            asked = [(recall.query, alone(route, module)) for module in candidates(route)]
+        else:
+            asked = [(recall.query, route)]
+        before = context or NO_CONTEXT
+        system = system_message(recall.text, before.system)
+        return [
+            Row(text, mix, self._base.prompt(text, system=system, history=before.history))
+            for text, mix in asked
+        ]
+
+    def _generate(self, rows: Sequence[Row], sampling: Sampling) -> list[Completion]:
+        adapters = self._adapters([row.route for row in rows])
+        with self._base.turn.take():
+            return self._base.generate([row.prompt for row in rows], sampling, adapters=adapters)
 
     def _adapters(self, routes: Sequence[Route]) -> AbstractContextManager[None] | None:
         return self._place(routes) if self._place is not None else None
 
-    def _prompt(self, recall: Recall, context: Context | None) -> Prompt:
-        before = context or NO_CONTEXT
-        system = system_message(recall.text, before.system)
-        return self._base.prompt(recall.query, system=system, history=before.history)
+    def _composed(self, recall: Recall, rows: list[Row], said: list[Completion]) -> Answer:
+        tokens = sum(completion.tokens for completion in said)
+        if _choosing(rows):
+            sure = self._sureness(rows, said)
+            best = max(range(len(rows)), key=lambda number: sure[number])
+            rows, said = [rows[best]], [said[best]]
+            recall = replace(recall, route=chosen(recall.route, rows[0].route.modules[0]))
+        return _answer(recall, rows, [completion.text for completion in said], tokens)
+
+    @torch.no_grad()
+    def _sureness(self, rows: Sequence[Row], said: Sequence[Completion]) -> list[float]:
+        """Mean log-probability of the tokens of each answer, in nats."""
+        routes = [row.route for row in rows]
+        states = answer_states(
+            self._base,
+            [row.prompt for row in rows],
+            [[completion.ids] for completion in said],
+            lambda _: self._adapters(routes) or nullcontext(),
+        )
+        ids = [completion.ids for completion in said]
+        total = log_probabilities(self._base, [one for (one,) in states], ids)
+        return [sum_ / len(tokens) for sum_, tokens in zip(total, ids, strict=True)]
+
+
+def _choosing(rows: Sequence[Row]) -> bool:
+    """Whether the rows are candidates of which one is chosen, not parts of one answer."""
+    return len(rows) > 1 and len({row.question for row in rows}) == 1
+
+
+def candidates(route: Route) -> list[str]:
+    """The modules that hold the nearest facts, nearest first."""
+    near = [fact.module for fact in route.support if fact.module is not None]
+    return list(dict.fromkeys([*near, *route.modules]))[:CANDIDATES]
+
+
+def alone(route: Route, module: str) -> Route:
+    """A route that one of its modules takes by itself."""
+    return replace(route, weights={module: 1.0})
+
+
+def chosen(route: Route, module: str) -> Route:
+    """A route as it is once the surest candidate has been chosen."""
+    fact = next((fact.record_id for fact in route.support if fact.module == module), None)
+    part = route.parts[:1]
+    if part and fact is not None:
+        part = (replace(part[0], module=module, record_id=fact),)
+    reason = f"{module} is the surest of {len(candidates(route))} candidates"
+    return replace(route, weights={module: 1.0}, parts=part, reason=reason)
+
+
+def _answer(recall: Recall, rows: Sequence[Row], said: Sequence[str], tokens: int) -> Answer:
+    """An answer that has not been compared with anything yet."""
+    claims = tuple(
+        Claim(row.question, text, row.route.modules[0] if row.route else None)
+        for row, text in zip(rows, said, strict=True)
+    )
+    text = put_together([row.question for row in rows], said)
+    prompt_tokens = sum(len(row.prompt) for row in rows)
+    return Answer(text, recall, prompt_tokens, tokens, seconds=0.0, claims=claims)

@@ -75,7 +75,9 @@ class ChatVerbs:
         """Like `chat`, for several conversations at once; each has its own adapters."""
         rest = Query("", k, scope, where)
         queries = [query_of(messages, rest) for messages in conversations]
-        return reading.answer(self._parts, queries, budget, modules, sampling)
+        return reading.answer(
+            self._parts, queries, reading.Asking(budget, modules, sampling=sampling)
+        )
 
     def chat_stream(
         self,
@@ -90,7 +92,10 @@ class ChatVerbs:
     ) -> AnswerStream:
         """Like `chat`, piece by piece; the result's ``answer`` is there at the end."""
         query = query_of(messages, Query("", k, scope, where))
-        return reading.stream(self._parts, query, budget, modules, sampling)
+        from memkit.answer import AnswerStream
+
+        asking = reading.Asking(budget, modules, sampling=sampling)
+        return AnswerStream(reading.stream(self._parts, query, asking))
 
 
 def query_of(messages: Sequence[Message], rest: Query) -> Query:

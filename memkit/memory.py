@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self, overload
 
 from memkit import reading, writing
+from memkit.asking import AskVerbs
 from memkit.chat import ChatVerbs
 from memkit.modules import ModuleVerbs
 from memkit.outcomes import Receipt, Stats
-from memkit.protocols import GREEDY, Embedder, Query, Sampling
-from memkit.reading import BUDGET, PASSAGES
+from memkit.protocols import Embedder, Query
+from memkit.reading import BUDGET
 from memkit.types import (
-    Answer,
     BackendName,
     Draft,
     Hit,
@@ -31,14 +31,14 @@ from memkit.types import (
 from memkit.wiring import ALL_BACKENDS, Config, CountTokens, Parts
 
 if TYPE_CHECKING:
-    from memkit.answer import AnswerStream
     from memkit.lora.consolidate import Recipe
     from memkit.models.base import BaseModel
+
 
 NOWHERE: Scope = {}
 
 
-class Memory(ModuleVerbs, ChatVerbs):
+class Memory(AskVerbs, ChatVerbs, ModuleVerbs):
     """A memory for language-model agents, in one directory.
 
     Use `Memory.open`. Threads may share a `Memory`, and several processes a directory.
@@ -46,8 +46,8 @@ class Memory(ModuleVerbs, ChatVerbs):
     A query with a scope sees a record if every key of the record's scope has the same value in
     the query's: records without scope are shared, queries without scope see only those.
 
-    The verbs about adapter modules, from `consolidate` to `rollback`, are in `memkit.modules`,
-    those that answer whole conversations in `memkit.chat`.
+    The verbs that answer are in `memkit.asking` and, for whole conversations, in `memkit.chat`;
+    those about adapter modules, from `consolidate` to `rollback`, in `memkit.modules`.
     """
 
     # -- opening and closing ---------------------------------------------------------------
@@ -319,67 +319,6 @@ class Memory(ModuleVerbs, ChatVerbs):
             InvalidInputError: If the query is blank, the budget negative or ``k`` < 1.
         """
         return reading.recall(self._parts, Query(query, k, scope, where), budget)
-
-    def ask(
-        self,
-        question: str,
-        budget: int = BUDGET,
-        *,
-        k: int = PASSAGES,
-        scope: Scope = NOWHERE,
-        where: Metadata | None = None,
-        modules: Sequence[str] | None = None,
-        sampling: Sampling = GREEDY,
-    ) -> Answer:
-        """Answer with the local base model, the routed adapters and what is recalled.
-
-        Args:
-            question: The user's words.
-            budget: Most tokens of evidence in the prompt; 0 answers from the weights alone.
-            k: At most this many records as evidence.
-            scope: Only what this scope may see.
-            where: Only records that pass this metadata filter.
-            modules: Use these adapters in equal parts instead of the routed ones; an empty
-                list for the untouched base model.
-            sampling: How tokens are chosen; greedy by default.
-
-        Raises:
-            ModelUnavailableError: If there is no base model.
-            IncompatibleModelError: If the adapters were trained for another one.
-        """
-        return self.ask_batch(
-            [question], budget, k=k, scope=scope, where=where, modules=modules, sampling=sampling
-        )[0]
-
-    def ask_batch(
-        self,
-        questions: Sequence[str],
-        budget: int = BUDGET,
-        *,
-        k: int = PASSAGES,
-        scope: Scope = NOWHERE,
-        where: Metadata | None = None,
-        modules: Sequence[str] | None = None,
-        sampling: Sampling = GREEDY,
-    ) -> list[Answer]:
-        """Like `ask`, for several questions at once; each row has its own adapters."""
-        queries = reading.queries_of(questions, Query("", k, scope, where))
-        return reading.answer(self._parts, queries, budget, modules, sampling)
-
-    def stream(
-        self,
-        question: str,
-        budget: int = BUDGET,
-        *,
-        k: int = PASSAGES,
-        scope: Scope = NOWHERE,
-        where: Metadata | None = None,
-        modules: Sequence[str] | None = None,
-        sampling: Sampling = GREEDY,
-    ) -> AnswerStream:
-        """Like `ask`, piece by piece; the result's ``answer`` is there at the end."""
-        query = Query(question, k, scope, where)
-        return reading.stream(self._parts, query, budget, modules, sampling)
 
     def stats(self) -> Stats:
         """Count what the memory holds."""

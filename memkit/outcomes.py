@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
+
+Source = Literal["buffer", "newer record", "record"]
 
 
 @dataclass(frozen=True)
@@ -219,3 +222,50 @@ class Stats:
             f"{self.passages} passages, {self.held} held by {self.modules} modules, "
             f"{self.bytes_on_disk / 2**20:.1f} MiB"
         )
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """Weights say one thing, and something that counts for more says another.
+
+    Attributes:
+        said: What the weights said.
+        recorded: What counts instead: a record's answer or, if it has none, its text; or a turn.
+        source: Where that stands. What counts for more comes first: a turn of the conversation
+            ("buffer"), a record written after the one that the module holds ("newer record"),
+            the held record itself ("record"). Modules count least.
+        record_id: Of the record; None for a turn that is none.
+        version: Of the record; None likewise.
+    """
+
+    said: str
+    recorded: str
+    source: Source
+    record_id: str | None
+    version: int | None
+
+    def __str__(self) -> str:
+        version = f", version {self.version}" if self.version is not None else ""
+        where = f"{self.source} {self.record_id or ''}".rstrip() + version
+        return f"the weights say {self.said!r}, the {where} says {self.recorded!r}"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What an answer says to one question, and how that compares with what is stored.
+
+    Attributes:
+        question: What was asked: the user's question, or the part of it about one fact.
+        text: What the model said.
+        module: The module that said it; None if no adapter was in place.
+        record_id: The record that says the same; None if none does.
+        conflict: What says otherwise, if the text came from weights and something does.
+        supported: Whether a record or a turn says the same.
+    """
+
+    question: str
+    text: str
+    module: str | None = None
+    record_id: str | None = None
+    conflict: Conflict | None = None
+    supported: bool = False

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from memkit.types import ALWAYS, Evidence, Metadata, Period, Record, Route, Scope
 
@@ -149,6 +149,10 @@ class Sampling:
 
 
 GREEDY = Sampling()
+
+# How several modules answer one question; see `memkit.answer.Answerer.answer`.
+Combine = Literal["rows", "mix", "confident"]
+COMBINATIONS: tuple[Combine, ...] = ("rows", "mix", "confident")
 
 
 @dataclass(frozen=True)

@@ -1,50 +1,71 @@
-"""What the reading verbs do: gather evidence, answer from it, count."""
+"""What the reading verbs do: gather evidence, answer from it, compare the two, count."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from memkit.errors import InvalidInputError, ModuleNotFoundInMemoryError
+from memkit.evidence import Stored, Told, check
 from memkit.ledger.selection import check_limit
-from memkit.outcomes import Stats
+from memkit.outcomes import Claim, Stats
 from memkit.prompt import assemble
-from memkit.protocols import Context, Query, Sampling
+from memkit.protocols import COMBINATIONS, GREEDY, Combine, Context, Query, Sampling
 from memkit.traces import files_below
-from memkit.types import NO_ROUTE, Answer, Evidence, Recall, Route
+from memkit.types import NO_ROUTE, Answer, Evidence, Recall, Record, Route
 from memkit.validate import check_text
 from memkit.wiring import Parts
 
-if TYPE_CHECKING:
-    from memkit.answer import AnswerStream
-
 BUDGET = 512  # tokens of evidence: a few passages and the last turns
 PASSAGES = 3  # in an answer's prompt; the default base model loses the thread in more
+# Of the way from the router's threshold to a perfect match: nearer than that, and the held
+# record need not stand in the prompt as well (docs/decisions/0008-mixing.md).
+SURE = 0.5
+NOTHING_SAYS_SO = "no record and no turn that was found says so"
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How questions are answered.
+
+    Attributes:
+        budget: Most tokens of evidence in the prompt.
+        modules: Chosen by the caller; None for the routed ones.
+        combine: How several modules answer; see `memkit.answer.Answerer.answer`.
+        strict: Withhold answers that nothing stored supports.
+        sampling: How tokens are chosen.
+        repeat_held: Put also those records into the prompt that the weights are sure to hold.
+    """
+
+    budget: int
+    modules: Sequence[str] | None = None
+    combine: Combine = "rows"
+    strict: bool = False
+    sampling: Sampling = GREEDY
+    repeat_held: bool = False
+
+    def __post_init__(self) -> None:
+        if self.combine not in COMBINATIONS:
+            raise InvalidInputError(
+                f"`combine` must be one of {COMBINATIONS}, got {self.combine!r}"
+            )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What the backends have for one query, what of it goes into the prompt, and its records."""
+
+    query: Query
+    evidence: Sequence[Evidence]
+    recall: Recall
+    records: Mapping[str, Record] = field(default_factory=dict)
 
 
 def recall(parts: Parts, query: Query, budget: int) -> Recall:
     """Ask every backend, and assemble what they contribute."""
     check_text("query", query.text)
-    check_limit("k", query.k)
-    evidence = [backend.recall(query) for backend in parts.backends]
-    if query.context is not None:
-        evidence = [_unsaid(one, query, query.context) for one in evidence]
-    counter, count = parts.counter
-    assembled = assemble(evidence, budget=budget, count=count)
-    routes = [one.route for one in evidence if one.route is not None]
-    return Recall(
-        query=query.text,
-        text=assembled.text,
-        hits=assembled.hits,
-        turns=assembled.turns,
-        route=routes[0] if routes else NO_ROUTE,
-        tokens=assembled.tokens,
-        budget=budget,
-        omitted=assembled.omitted,
-        counter=counter,
-    )
+    return _find(parts, query, Asking(budget, repeat_held=True)).recall
 
 
 def queries_of(questions: Sequence[str], rest: Query) -> list[Query]:
@@ -54,31 +75,40 @@ def queries_of(questions: Sequence[str], rest: Query) -> list[Query]:
     return [replace(rest, text=question) for question in questions]
 
 
-def answer(
-    parts: Parts,
-    queries: Sequence[Query],
-    budget: int,
-    modules: Sequence[str] | None,
-    sampling: Sampling,
-) -> list[Answer]:
+def answer(parts: Parts, queries: Sequence[Query], asking: Asking) -> list[Answer]:
     """Answer queries as one batch."""
 
-    def recalls() -> list[Recall]:
-        return [_recall_for_answer(parts, query, budget, modules) for query in queries]
+    def answers() -> list[Answer]:
+        found = [_find_for_answer(parts, query, asking) for query in queries]
+        said = parts.answerer.answer(
+            [one.recall for one in found],
+            asking.sampling,
+            combine=asking.combine,
+            contexts=[query.context for query in queries],
+        )
+        return [_checked(*pair, strict=asking.strict) for pair in zip(found, said, strict=True)]
 
-    routed, contexts = recalls(), [query.context for query in queries]
     try:
-        return parts.answerer.answer(routed, sampling, contexts=contexts)
+        return answers()
     except ModuleNotFoundInMemoryError:  # others have dropped or replaced one: route again
-        return parts.answerer.answer(recalls(), sampling, contexts=contexts)
+        return answers()
 
 
-def stream(
-    parts: Parts, query: Query, budget: int, modules: Sequence[str] | None, sampling: Sampling
-) -> AnswerStream:
-    """Answer one query piece by piece."""
-    found = _recall_for_answer(parts, query, budget, modules)
-    return parts.answerer.stream(found, sampling, context=query.context)
+def stream(parts: Parts, query: Query, asking: Asking) -> Generator[str, None, Answer]:
+    """Answer one query piece by piece; in one piece if it may turn out to be withheld."""
+    return _pieces(parts, _find_for_answer(parts, query, asking), asking)
+
+
+def _pieces(parts: Parts, found: _Found, asking: Asking) -> Generator[str, None, Answer]:
+    if asking.strict:
+        (checked,) = answer(parts, [found.query], asking)
+        if checked.text:
+            yield checked.text
+        return checked
+    said = yield from parts.answerer.stream(
+        found.recall, asking.sampling, combine=asking.combine, context=found.query.context
+    )
+    return _checked(found, said, strict=False)
 
 
 def count(parts: Parts) -> Stats:
@@ -98,20 +128,72 @@ def count(parts: Parts) -> Stats:
     )
 
 
-def _recall_for_answer(
-    parts: Parts, query: Query, budget: int, modules: Sequence[str] | None
-) -> Recall:
-    """Evidence, with the route that the caller chose instead of the routed one."""
+def _find_for_answer(parts: Parts, query: Query, asking: Asking) -> _Found:
     check_text("question", query.text)
-    found = recall(parts, query, budget)
+    found = _find(parts, query, asking)
+    route = found.recall.route
+    near = [fact.record_id for fact in route.support] + [part.record_id for part in route.parts]
+    near += [hit.id for one in found.evidence for hit in one.hits]
+    ids = parts.ledger.records.existing(list(dict.fromkeys(near)))
+    return replace(found, records={r.id: r for r in parts.ledger.records.get(ids)})
+
+
+def _find(parts: Parts, query: Query, asking: Asking) -> _Found:
+    check_limit("k", query.k)
+    evidence = [backend.recall(query) for backend in parts.backends]
+    if query.context is not None:
+        evidence = [_unsaid(one, query, query.context) for one in evidence]
+    route = _route(parts, query, evidence, asking.modules)
+    spared = () if asking.repeat_held else _held(parts, evidence, route)
+    counter, count = parts.counter
+    shown = [_without(one, spared) for one in evidence]
+    assembled = assemble(shown, budget=asking.budget, count=count)
+    recalled = Recall(
+        query=query.text,
+        text=assembled.text,
+        hits=assembled.hits,
+        turns=assembled.turns,
+        route=route,
+        tokens=assembled.tokens,
+        budget=asking.budget,
+        omitted=assembled.omitted,
+        counter=counter,
+        in_weights=spared,
+    )
+    return _Found(query, evidence, recalled)
+
+
+def _route(
+    parts: Parts, query: Query, evidence: Sequence[Evidence], modules: Sequence[str] | None
+) -> Route:
+    """The routed modules, or those that the caller chose instead."""
+    routed = next((one.route for one in evidence if one.route is not None), NO_ROUTE)
     if modules is None:
-        return found
+        return routed
     if isinstance(modules, str):
         raise InvalidInputError(f"`modules` must be a list of names, got the string {modules!r}")
     if not modules:
-        return replace(found, route=Route({}, reason="the caller chose the untouched base model"))
+        return Route({}, reason="the caller chose the untouched base model")
     chosen = parts.need_lora("ask() with `modules`").route_to(modules, query.scope)
-    return replace(found, route=chosen)
+    return replace(chosen, support=routed.support, threshold=routed.threshold)
+
+
+def _held(parts: Parts, evidence: Sequence[Evidence], route: Route) -> tuple[str, ...]:
+    """Records that need not stand in the prompt: the routed modules are sure to hold them.
+
+    A route that the caller chose is sure of nothing.
+    """
+    if not route.parts or not route.support:
+        return ()
+    bar = route.threshold + SURE * (1.0 - route.threshold)
+    if route.support[0].similarity < bar:
+        return ()
+    ids = [hit.id for one in evidence for hit in one.hits]
+    return tuple(parts.ledger.modules.placements(ids))
+
+
+def _without(evidence: Evidence, ids: Sequence[str]) -> Evidence:
+    return replace(evidence, hits=tuple(hit for hit in evidence.hits if hit.id not in ids))
 
 
 def _unsaid(evidence: Evidence, query: Query, context: Context) -> Evidence:
@@ -119,6 +201,42 @@ def _unsaid(evidence: Evidence, query: Query, context: Context) -> Evidence:
     said = {query.text, *(content for _, content in context.history)}
     hits = tuple(hit for hit in evidence.hits if hit.record.text not in said)
     return replace(evidence, hits=hits, turns=())
+
+
+def _checked(found: _Found, answer: Answer, *, strict: bool) -> Answer:
+    """The answer with its claims compared with what is stored; withheld if it has to be."""
+    records, told = found.records, _told(found)
+
+    def compared(claim: Claim) -> Claim:
+        held = records.get(_fact(answer.route, claim))
+        return check(claim, Stored(held, list(records.values()), told))
+
+    answer = replace(answer, claims=tuple(map(compared, answer.claims)))
+    doubt = next((claim for claim in answer.claims if not claim.supported), None)
+    if not strict or doubt is None:
+        return answer
+    return replace(answer, text="", withheld=str(doubt.conflict or NOTHING_SAYS_SO))
+
+
+def _told(found: _Found) -> list[Told]:
+    """What was said to the assistant in the conversation, oldest first."""
+    turns = [turn for one in found.evidence for turn in one.turns]
+    history = found.query.context.history if found.query.context is not None else ()
+    told = [Told(turn.content, turn.record_id) for turn in turns if turn.role != "assistant"]
+    return told + [Told(content) for role, content in history if role != "assistant"]
+
+
+def _fact(route: Route, claim: Claim) -> str:
+    """Id of the record that a claim is about; empty if none is near.
+
+    That is the fact that its module was asked for or, where the caller chose the modules, the
+    nearest one, whoever holds it.
+    """
+    for part in route.parts:
+        if (part.question, part.module) == (claim.question, claim.module):
+            return part.record_id
+    near = [fact.record_id for fact in route.support if fact.similarity >= route.threshold]
+    return near[0] if near else ""
 
 
 def _size(path: Path) -> int:

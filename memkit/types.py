@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
+from memkit.outcomes import Claim, Conflict
+
 Metadata = Mapping[str, Any]  # JSON values only
 Scope = Mapping[str, str]  # e.g. {"user": "u1", "session": "s7"}
 Role = Literal["system", "user", "assistant", "tool"]
@@ -270,6 +272,9 @@ class Recall:
         budget: How many it might have taken.
         omitted: How many passages and turns were found but did not fit.
         counter: What counted the tokens.
+        in_weights: Ids of the records that were found and left out of ``text`` because the
+            route's modules hold them and the router is sure of them; `Memory.ask` alone leaves
+            any out.
     """
 
     query: str
@@ -281,13 +286,20 @@ class Recall:
     budget: int
     omitted: int
     counter: str
+    in_weights: tuple[str, ...] = ()
 
     @property
     def citations(self) -> tuple[str, ...]:
-        """Ids of the records that the evidence comes from: the weights' fact, hits, turns."""
-        held = [s.record_id for s in self.route.support if s.module in self.route.weights][:1]
+        """Ids of the records that the evidence comes from: the weights' facts, hits, turns."""
+        nearest = [s.record_id for s in self.route.support if s.module in self.route.weights][:1]
+        held = [part.record_id for part in self.route.parts] or nearest
+        return tuple(dict.fromkeys([*held, *self.quoted]))
+
+    @property
+    def quoted(self) -> tuple[str, ...]:
+        """Ids of the records that ``text`` quotes: hits, then turns."""
         spoken = [turn.record_id for turn in self.turns if turn.record_id is not None]
-        return tuple(dict.fromkeys(held + [hit.id for hit in self.hits] + spoken))
+        return tuple(dict.fromkeys([hit.id for hit in self.hits] + spoken))
 
     def __str__(self) -> str:
         return self.text
@@ -298,11 +310,14 @@ class Answer:
     """What the base model said, and where it took it from.
 
     Attributes:
-        text: The answer.
+        text: The answer; empty if it was withheld.
         recall: The evidence that went in.
-        prompt_tokens: Length of the whole prompt, in tokens.
-        completion_tokens: Length of the answer, in tokens.
+        prompt_tokens: Length of the whole prompt, in tokens; of a question in parts, of all of
+            their prompts.
+        completion_tokens: Length of what was generated, in tokens.
         seconds: Wall-clock time; of a batch, this answer's share.
+        claims: What was said to each part of the question, compared with what is stored.
+        withheld: Why a strict answer was withheld; None if it was not.
     """
 
     text: str
@@ -310,6 +325,8 @@ class Answer:
     prompt_tokens: int
     completion_tokens: int
     seconds: float
+    claims: tuple[Claim, ...] = ()
+    withheld: str | None = None
 
     @property
     def route(self) -> Route:
@@ -318,8 +335,14 @@ class Answer:
 
     @property
     def citations(self) -> tuple[str, ...]:
-        """Ids of the records that the answer rests on."""
-        return self.recall.citations
+        """Ids of the records that the answer rests on: those that say the same, then the quoted."""
+        agreeing = [claim.record_id for claim in self.claims if claim.record_id is not None]
+        return tuple(dict.fromkeys([*agreeing, *self.recall.quoted]))
+
+    @property
+    def conflict(self) -> Conflict | None:
+        """The first of the claims' conflicts; None if nothing speaks against the answer."""
+        return next((claim.conflict for claim in self.claims if claim.conflict), None)
 
     def __str__(self) -> str:
         return self.text

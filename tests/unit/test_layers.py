@@ -15,10 +15,10 @@ PACKAGE = Path(memkit.__file__).parent
 
 FLOORS = {
     1: {"errors", "types", "outcomes", "scope", "validate", "words"},
-    2: {"protocols", "prompt", "ledger"},
+    2: {"protocols", "prompt", "compose", "evidence", "ledger"},
     3: {"rag", "buffer", "models", "forget", "traces", "rows", "adapter_files"},
     4: {"lora", "routing", "answer"},
-    5: {"wiring", "reading", "writing", "modules", "chat", "memory"},
+    5: {"wiring", "reading", "asking", "chat", "writing", "modules", "memory"},
     6: {"aio", "bench", "evals", "demo", "report"},
     7: {"cli", "__main__", "__init__"},
 }

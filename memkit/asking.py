@@ -1,0 +1,107 @@
+"""The verbs that answer with the local base model; a `memkit.Memory` has them all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from memkit import reading
+from memkit.protocols import GREEDY, Combine, Query, Sampling
+from memkit.reading import BUDGET, PASSAGES
+from memkit.types import Answer, Metadata, Scope
+from memkit.wiring import Parts
+
+if TYPE_CHECKING:
+    from memkit.answer import AnswerStream
+
+NOWHERE: Scope = {}
+
+
+class AskVerbs:
+    """The part of `memkit.Memory` that answers."""
+
+    _parts: Parts
+
+    def ask(
+        self,
+        question: str,
+        budget: int = BUDGET,
+        *,
+        k: int = PASSAGES,
+        scope: Scope = NOWHERE,
+        where: Metadata | None = None,
+        modules: Sequence[str] | None = None,
+        combine: Combine = "rows",
+        strict: bool = False,
+        sampling: Sampling = GREEDY,
+    ) -> Answer:
+        """Answer with the local base model, the routed adapters and what is recalled.
+
+        What the model says is compared with what is stored: `Answer.claims` and `citations` say
+        what agrees, `Answer.conflict` what does not.
+
+        Args:
+            question: The user's words. A question that needs facts of several modules is asked
+                of each in its part, and the answers are put together.
+            budget: Most tokens of evidence in the prompt; 0 answers from the weights alone.
+                Records that the routed modules are sure to hold are not repeated there.
+            k: At most this many records as evidence.
+            scope: Only what this scope may see.
+            where: Only records that pass this metadata filter.
+            modules: Use these adapters in equal parts instead of the routed ones; an empty
+                list for the untouched base model.
+            combine: How several modules answer: "rows" is described above; "mix" adds their
+                effects by the route's weights; "confident" asks the whole question of each of
+                the likeliest and takes the surest answer.
+            strict: Withhold an answer that no record and no turn supports: its text is empty,
+                and `Answer.withheld` says why.
+            sampling: How tokens are chosen; greedy by default.
+
+        Raises:
+            ModelUnavailableError: If there is no base model.
+            IncompatibleModelError: If the adapters were trained for another one.
+        """
+        queries = [Query(question, k, scope, where)]
+        asking = reading.Asking(budget, modules, combine, strict, sampling)
+        return reading.answer(self._parts, queries, asking)[0]
+
+    def ask_batch(
+        self,
+        questions: Sequence[str],
+        budget: int = BUDGET,
+        *,
+        k: int = PASSAGES,
+        scope: Scope = NOWHERE,
+        where: Metadata | None = None,
+        modules: Sequence[str] | None = None,
+        combine: Combine = "rows",
+        strict: bool = False,
+        sampling: Sampling = GREEDY,
+    ) -> list[Answer]:
+        """Like `ask`, for several questions at once; each row has its own adapters."""
+        queries = reading.queries_of(questions, Query("", k, scope, where))
+        asking = reading.Asking(budget, modules, combine, strict, sampling)
+        return reading.answer(self._parts, queries, asking)
+
+    def stream(
+        self,
+        question: str,
+        budget: int = BUDGET,
+        *,
+        k: int = PASSAGES,
+        scope: Scope = NOWHERE,
+        where: Metadata | None = None,
+        modules: Sequence[str] | None = None,
+        combine: Combine = "rows",
+        strict: bool = False,
+        sampling: Sampling = GREEDY,
+    ) -> AnswerStream:
+        """Like `ask`, piece by piece; the result's ``answer`` is there at the end.
+
+        A strict answer comes in one piece: until its end it may turn out to be withheld.
+        """
+        from memkit.answer import AnswerStream
+
+        asking = reading.Asking(budget, modules, combine, strict, sampling)
+        query = Query(question, k, scope, where)
+        return AnswerStream(reading.stream(self._parts, query, asking))
