@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from memkit.aio import AsyncMemory
     from memkit.errors import (
         BusyError,
         IncompatibleModelError,
@@ -40,6 +41,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Answer",
+    "AsyncMemory",
     "BusyError",
     "ConsolidationReport",
     "Draft",
@@ -70,6 +72,8 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 def _home(name: str) -> str:
     if name == "Memory":
         return "memkit.memory"
+    if name == "AsyncMemory":
+        return "memkit.aio"
     if name in {"ConsolidationReport", "Receipt", "Stats"}:
         return "memkit.outcomes"
     return "memkit.errors" if name.endswith("Error") else "memkit.types"

@@ -29,6 +29,19 @@ class ChatVerbs:
 
     _parts: Parts
 
+    @property
+    def model_name(self) -> str:
+        """Name of the base model that answers; it is not loaded for that.
+
+        Raises:
+            ModelUnavailableError: If there is no base model.
+        """
+        return self._parts.base_name
+
+    def count_tokens(self, text: str) -> int:
+        """Count the tokens of a text as for a budget: with the base model's tokenizer."""
+        return self._parts.counter[1](text)
+
     def chat(
         self,
         messages: Sequence[Message],

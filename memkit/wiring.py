@@ -155,6 +155,16 @@ class Parts:
             return self._base
 
     @property
+    def base_name(self) -> str:
+        """Name of the local language model, loaded or not."""
+        given = self.config.base_model
+        if not (given is None or isinstance(given, str | Path)):
+            return given.name
+        from memkit.models.find import find_base
+
+        return find_base(given).name
+
+    @property
     def answerer(self) -> Answerer:
         """Answers with the local language model."""
         from memkit.answer import Answerer
@@ -258,10 +268,8 @@ class Parts:
             return
         given = self.config.base_model
         if given is None or isinstance(given, str | Path):
-            from memkit.models.find import find_base
-
             try:
-                named = find_base(given).name
+                named = self.base_name
             except ModelUnavailableError:
                 return  # recalling works without; whoever needs it says that it is missing
             if trained_for == {named}:

@@ -41,6 +41,7 @@ def test_the_how_to(tmp_path):
     assert "user: I am moving to room 12 tomorrow." in printed
     assert "3 records held in weights" in printed
     assert printed.count("forgotten records") == 2
+    assert "Parcels are handed out at gate 3. one of" in printed
 
 
 def test_a_hosted_model_gets_the_evidence(tmp_path):

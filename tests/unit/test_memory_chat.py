@@ -2,6 +2,7 @@
 
 import pytest
 
+from memkit import Memory
 from memkit.errors import InvalidInputError
 from memkit.prompt import SYSTEM
 from memkit.protocols import Sampling
@@ -107,3 +108,15 @@ def test_scopes_hold(memory):
 def test_malformed_conversations_are_refused(trained, messages, message):
     with pytest.raises(InvalidInputError, match=message):
         trained.chat(messages)
+
+
+def test_the_base_model_is_named_and_counts(memory, tiny):
+    assert memory.model_name == tiny.name
+    assert memory.count_tokens("The night porter") == tiny.count("The night porter")
+
+
+@pytest.mark.real
+def test_the_default_model_is_not_loaded_for_its_name(tmp_path, minilm, smollm2):
+    with Memory.open(tmp_path / "m", embedder=minilm) as memory:
+        assert memory.model_name == smollm2.name
+        assert memory._parts._base is None

@@ -10,8 +10,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 from pytest_socket import disable_socket, enable_socket
 
-from memkit import Memory
-from memkit.testing import HashingEmbedder
+from memkit import Draft, Memory
+from memkit.lora.consolidate import Recipe
+from memkit.lora.spec import LoraSpec, TrainSpec
+from memkit.testing import HashingEmbedder, tiny_llama
 
 
 @pytest.fixture(autouse=True)
@@ -28,4 +30,36 @@ def memory(tmp_path):
     with Memory.open(
         tmp_path / "agent.mem", backends=("buffer", "rag"), embedder=HashingEmbedder()
     ) as memory:
+        yield memory
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """A random Llama of two layers."""
+    return tiny_llama()
+
+
+FACTS = [
+    Draft(f"The badge number of {name} is {number}.",
+          f"What is the badge number of {name}?", str(number), id=name)
+    for name, number in {"Nora": 4471, "Emil": 1234, "Tara": 9876, "Owen": 5555}.items()
+]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def trained(tiny, tmp_path_factory):
+    """A memory whose facts are in two modules; not to be changed."""
+    recipe = Recipe(
+        lora=LoraSpec(rank=16, layers=(0, 1)),
+        train=TrainSpec(
+            epochs=150, batch_size=2, learning_rate=5e-3, guards=0, precision="float32"
+        ),
+        records_per_module=2,
+        reworded_bar=0.0,
+        progress=False,
+    )
+    path = tmp_path_factory.mktemp("trained") / "agent.mem"
+    with Memory.open(path, base_model=tiny, embedder=HashingEmbedder(), recipe=recipe) as memory:
+        memory.add(FACTS)
+        assert len(memory.consolidate().held) == len(FACTS)
         yield memory

@@ -10,16 +10,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from langchain_memkit.chat_model import ChatMemkit
     from langchain_memkit.embeddings import MemkitEmbeddings
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "ChatMemkit",
     "MemkitEmbeddings",
     "__version__",
 ]
 
 _HOMES = {
+    "ChatMemkit": "chat_model",
     "MemkitEmbeddings": "embeddings",
 }
 

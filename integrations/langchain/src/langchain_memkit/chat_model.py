@@ -1,0 +1,267 @@
+"""A chat model that answers from a memory: the local base model with routed adapters."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import closing
+from functools import partial
+from typing import Any
+
+from langchain_core.caches import BaseCache
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel, LanguageModelInput, ModelProfile
+from langchain_core.language_models.base import LangSmithParams
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages.ai import UsageMetadata
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.runnables import RunnableConfig
+from pydantic import ConfigDict, Field, model_validator
+
+from langchain_memkit._batch import BATCH, Batch, Conversation, shared
+from langchain_memkit.messages import conversation_of
+from memkit import Answer, InvalidInputError, Memory
+from memkit.aio import AsyncAnswerStream
+from memkit.protocols import Sampling
+from memkit.reading import BUDGET, PASSAGES
+
+# Standard parameters of chat models that have no meaning for a model in this process.
+_ELSEWHERE = {"api_key", "max_retries", "timeout"}
+_PER_CALL = {
+    "budget",
+    "k",
+    "max_tokens",
+    "modules",
+    "scope",
+    "seed",
+    "temperature",
+    "top_p",
+    "where",
+}
+
+
+class ChatMemkit(BaseChatModel):
+    """The local base model of a `memkit.Memory`, answering from what the memory knows.
+
+    For every call the memory is asked with the last message: what it recalls goes into the system
+    message, within ``budget``, and the adapters that hold the answer are put in place. System
+    messages and the history are respected. `batch` answers up to ``batch_size`` conversations
+    as one batch, each with its own adapters.
+
+    ``response_metadata`` tells ``model_name``, ``route`` (weights of the adapters, and why) and
+    ``citations`` (ids of the records that the answer rests on).
+
+    Each of the parameters from ``budget`` to ``top_p`` can also be given with a call, or bound:
+    ``model.bind(scope={"user": "ann"})``. Tool calling and structured output are not offered:
+    models of this size are not up to them. Answers are not cached, whatever cache LangChain was
+    given for all models: a memory changes, and forgets.
+
+    Attributes:
+        memory: Open, and closed by its owner.
+        scope: Only what this scope may see; see `memkit.Memory`.
+        where: Only records that pass this metadata filter.
+        budget: Most tokens of evidence in the prompt; 0 answers from the weights alone.
+        k: At most this many records as evidence.
+        modules: Use these adapters instead of the routed ones; an empty list for none.
+        max_tokens: Upper bound on the answer's length.
+        temperature: 0 is greedy.
+        top_p: Nucleus size.
+        seed: Of the draw when ``temperature > 0``.
+        stop: Texts that end the answer; those of a call take their place.
+        batch_size: How many conversations `batch` answers at once.
+        streaming: Stream also where a whole answer is asked for.
+
+    Example:
+        model = ChatMemkit(memory=Memory.open("agent.mem"), scope={"user": "ann"})
+        model.invoke("Which badge does the night porter have?").content
+    """
+
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+
+    memory: Memory = Field(repr=False)
+    scope: dict[str, str] = Field(default_factory=dict)
+    where: dict[str, Any] | None = None
+    budget: int = BUDGET
+    k: int = PASSAGES
+    modules: list[str] | None = None
+    max_tokens: int = 128
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    stop: list[str] | None = None
+    batch_size: int = Field(default=8, ge=1)
+    streaming: bool = False
+    cache: BaseCache | bool | None = Field(default=False, exclude=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_what_is_for_servers(cls, values: Any) -> Any:  # noqa: ANN401 - pydantic's
+        if not isinstance(values, Mapping):
+            return values
+        return {name: value for name, value in values.items() if name not in _ELSEWHERE}
+
+    @property
+    def model_name(self) -> str:
+        """Name of the memory's base model."""
+        return self.memory.model_name
+
+    def get_num_tokens(self, text: str) -> int:
+        """Count tokens as the memory does, by default with the base model's tokenizer."""
+        return self.memory.count_tokens(text)
+
+    def batch(
+        self,
+        inputs: list[LanguageModelInput],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> list[AIMessage]:
+        """Answer several conversations, ``batch_size`` of them at once."""
+        with shared(self._batch_of(inputs, **kwargs)):
+            return super().batch(inputs, config, return_exceptions=return_exceptions, **kwargs)
+
+    async def abatch(
+        self,
+        inputs: list[LanguageModelInput],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> list[AIMessage]:
+        """Like `batch`; the event loop runs on."""
+        with shared(self._batch_of(inputs, **kwargs)):
+            return await super().abatch(
+                inputs, config, return_exceptions=return_exceptions, **kwargs
+            )
+
+    # -- what LangChain asks of a model ------------------------------------------------------
+
+    @property
+    def _llm_type(self) -> str:
+        return "memkit"
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        chosen = _PER_CALL | {"model_name", "stop"}
+        return {name: getattr(self, name) for name in sorted(chosen)}
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        return super()._get_ls_params(stop=stop or self.stop, **kwargs)
+
+    def _resolve_model_profile(self) -> ModelProfile:
+        return {
+            "text_inputs": True,
+            "text_outputs": True,
+            "image_inputs": False,
+            "audio_inputs": False,
+            "tool_calling": False,
+            "structured_output": False,
+        }
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002 - the base calls it
+        **kwargs: Any,
+    ) -> ChatResult:
+        conversation, options = conversation_of(messages), self._options(stop, kwargs)
+        batch = BATCH.get()
+        if batch is not None and batch.fits(self, options):
+            answer = batch.answer(conversation)
+        else:
+            answer = self.memory.chat(conversation, **options)
+        message = AIMessage(
+            answer.text, response_metadata=self._about(answer), usage_metadata=_usage(answer)
+        )
+        return ChatResult(generations=[ChatGeneration(message=message)])
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002 - the base calls it
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        options = self._options(stop, kwargs)
+        with closing(self.memory.chat_stream(conversation_of(messages), **options)) as pieces:
+            for piece in pieces:
+                yield ChatGenerationChunk(message=AIMessageChunk(content=piece))
+            yield self._last(pieces.answer)
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002 - the same
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        options = self._options(stop, kwargs)
+        asked = partial(self.memory.chat_stream, conversation_of(messages), **options)
+        async with AsyncAnswerStream(asked) as pieces:
+            async for piece in pieces:
+                yield ChatGenerationChunk(message=AIMessageChunk(content=piece))
+            yield self._last(pieces.answer)
+
+    # -- inside ------------------------------------------------------------------------------
+
+    def _options(self, stop: Sequence[str] | None, given: Mapping[str, Any]) -> dict[str, Any]:
+        """What `Memory.chat` is called with.
+
+        Raises:
+            InvalidInputError: If something is given that the model does not know.
+        """
+        unknown = given.keys() - _PER_CALL - {"stream"}
+        if unknown:
+            raise InvalidInputError(
+                f"expected any of {sorted(_PER_CALL)}, got {sorted(unknown)}",
+                hint="ChatMemkit calls no tools and makes no structured output",
+            )
+        chosen = {name: given.get(name, getattr(self, name)) for name in _PER_CALL}
+        sampling = Sampling(
+            max_new_tokens=chosen.pop("max_tokens"),
+            temperature=chosen.pop("temperature"),
+            top_p=chosen.pop("top_p"),
+            stop=tuple(stop or self.stop or ()),
+            seed=chosen.pop("seed"),
+        )
+        return {**chosen, "sampling": sampling}
+
+    def _batch_of(
+        self, inputs: Sequence[LanguageModelInput], stop: Sequence[str] | None = None, **given: Any
+    ) -> Batch:
+        options = self._options(stop, given)
+        conversations: list[Conversation] = []
+        for one in inputs:
+            try:
+                conversations.append(conversation_of(self._convert_input(one).to_messages()))
+            except ValueError:  # its own call says so
+                continue
+        ask = partial(self.memory.chat_batch, **options)
+        return Batch(self, options, conversations, ask, size=self.batch_size)
+
+    def _about(self, answer: Answer) -> dict[str, Any]:
+        return {
+            "model_name": self.model_name,
+            "route": {"weights": dict(answer.route.weights), "reason": answer.route.reason},
+            "citations": list(answer.citations),
+        }
+
+    def _last(self, answer: Answer | None) -> ChatGenerationChunk:
+        """What is known once the last piece has come."""
+        assert answer is not None  # noqa: S101 - the stream was read to its end
+        message = AIMessageChunk(
+            content="",
+            response_metadata=self._about(answer),
+            usage_metadata=_usage(answer),
+            chunk_position="last",
+        )
+        return ChatGenerationChunk(message=message)
+
+
+def _usage(answer: Answer) -> UsageMetadata:
+    return {
+        "input_tokens": answer.prompt_tokens,
+        "output_tokens": answer.completion_tokens,
+        "total_tokens": answer.prompt_tokens + answer.completion_tokens,
+    }
