@@ -11,19 +11,44 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from langchain_memkit.chat_model import ChatMemkit
-    from langchain_memkit.embeddings import MemkitEmbeddings
+    from langchain_memkit.embeddings import LangChainEmbedder, MemkitEmbeddings
+    from langchain_memkit.retriever import MemkitRetriever
+    from langchain_memkit.scopes import user_scope
+    from langchain_memkit.tools import (
+        ForgetTool,
+        RememberTool,
+        SearchMemoryTool,
+        UpdateMemoryTool,
+        memory_tools,
+    )
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ChatMemkit",
+    "ForgetTool",
+    "LangChainEmbedder",
     "MemkitEmbeddings",
+    "MemkitRetriever",
+    "RememberTool",
+    "SearchMemoryTool",
+    "UpdateMemoryTool",
     "__version__",
+    "memory_tools",
+    "user_scope",
 ]
 
 _HOMES = {
     "ChatMemkit": "chat_model",
+    "ForgetTool": "tools",
+    "LangChainEmbedder": "embeddings",
     "MemkitEmbeddings": "embeddings",
+    "MemkitRetriever": "retriever",
+    "RememberTool": "tools",
+    "SearchMemoryTool": "tools",
+    "UpdateMemoryTool": "tools",
+    "memory_tools": "tools",
+    "user_scope": "scopes",
 }
 
 

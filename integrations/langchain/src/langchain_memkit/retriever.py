@@ -1,0 +1,101 @@
+"""Search in a memory, as a LangChain retriever."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TypedDict
+
+from langchain_core.callbacks import (
+    AsyncCallbackManagerForRetrieverRun,
+    CallbackManagerForRetrieverRun,
+)
+from langchain_core.documents import Document
+from langchain_core.retrievers import BaseRetriever
+from pydantic import Field
+
+from memkit import AsyncMemory, Hit, Memory
+from memkit.types import Metadata, Scope
+
+
+class MemkitRetriever(BaseRetriever):
+    """Finds records by meaning and by words; see `memkit.Memory.search`.
+
+    A document is the passage of a record that matched: its id is the record's, its metadata the
+    record's with one more key, ``"memkit"``, for score, similarity, offsets and scope.
+
+    Every field is a default that ``invoke`` takes, too: ``invoke(query, k=2, scope=...)``.
+
+    Attributes:
+        memory: An open memory with the "rag" backend.
+        k: How many documents; fewer come only if scope and filter let fewer pass.
+        scope: Only what this scope may see; the shared records alone if it is empty.
+        where: Metadata filter, e.g. ``{"source": "hr", "year": {"$gte": 2020}}``.
+
+    Example:
+        >>> from memkit.testing import HashingEmbedder
+        >>> folder = getfixture("tmp_path")
+        >>> with Memory.open(folder, backends=["rag"], embedder=HashingEmbedder()) as memory:
+        ...     _ = memory.add("The archive is on the second floor.")
+        ...     found = MemkitRetriever(memory=memory).invoke("Where is the archive?")
+        >>> found[0].page_content
+        'The archive is on the second floor.'
+    """
+
+    memory: Memory
+    k: int = 4
+    scope: Scope = Field(default_factory=dict)
+    where: Metadata | None = None
+
+    def _get_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: CallbackManagerForRetrieverRun,  # noqa: ARG002 - the base class reports
+        k: int | None = None,
+        scope: Scope | None = None,
+        where: Metadata | None = None,
+    ) -> list[Document]:
+        chosen = self._chosen(k, scope, where)
+        return [document_of(hit) for hit in self.memory.search(query, **chosen)]
+
+    async def _aget_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: AsyncCallbackManagerForRetrieverRun,  # noqa: ARG002 - as above
+        k: int | None = None,
+        scope: Scope | None = None,
+        where: Metadata | None = None,
+    ) -> list[Document]:
+        chosen = self._chosen(k, scope, where)
+        return [document_of(hit) for hit in await self._async_memory.search(query, **chosen)]
+
+    @cached_property
+    def _async_memory(self) -> AsyncMemory:
+        return AsyncMemory(self.memory)
+
+    def _chosen(self, k: int | None, scope: Scope | None, where: Metadata | None) -> _Chosen:
+        return {
+            "k": self.k if k is None else k,
+            "scope": self.scope if scope is None else scope,
+            "where": self.where if where is None else where,
+        }
+
+
+class _Chosen(TypedDict):
+    k: int
+    scope: Scope
+    where: Metadata | None
+
+
+def document_of(hit: Hit) -> Document:
+    """Make a document of the passage that a search has found."""
+    found = {
+        "score": hit.score,
+        "similarity": hit.similarity,
+        "start": hit.start,
+        "end": hit.end,
+        "scope": dict(hit.record.scope),
+    }
+    metadata = {**hit.record.metadata, "memkit": found}
+    return Document(id=hit.id, page_content=hit.text, metadata=metadata)

@@ -1,0 +1,184 @@
+"""Tools with which an agent looks after its memory itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, Literal
+
+from langchain_core.documents import Document
+from langchain_core.tools import ArgsSchema, BaseTool, InjectedToolArg, ToolException
+from pydantic import BaseModel, Field, ValidationError
+
+from langchain_memkit.retriever import document_of
+from langchain_memkit.scopes import Scoping, resolve, user_scope
+from memkit import MemkitError, Memory, Record
+from memkit.types import Scope
+
+# LangChain hides such an argument from the model. To one of the name "runtime" agents give
+# their `ToolRuntime`, whatever the model says.
+Injected = Annotated[Any, InjectedToolArg]
+
+
+def memory_tools(memory: Memory, *, scope: Scoping = user_scope) -> list[BaseTool]:
+    """Make the four tools of an agent that looks after its own memory.
+
+    Args:
+        memory: An open memory with the "rag" backend.
+        scope: Whose memory it is, as for `MemoryTool`.
+
+    Example:
+        >>> from memkit.testing import HashingEmbedder
+        >>> folder = getfixture("tmp_path")
+        >>> memory = Memory.open(folder, backends=["rag"], embedder=HashingEmbedder())
+        >>> [tool.name for tool in memory_tools(memory)]
+        ['remember', 'search_memory', 'update_memory', 'forget']
+    """
+    kinds = (RememberTool, SearchMemoryTool, UpdateMemoryTool, ForgetTool)
+    return [kind(memory=memory, scope=scope) for kind in kinds]
+
+
+def _what_is_wrong(error: object) -> str:
+    """Say which arguments were wrong, in words for the model."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    wrong = [f"`{'.'.join(map(str, one['loc']))}`: {one['msg']}" for one in error.errors()]
+    return "The arguments are not right. " + "; ".join(wrong)
+
+
+class MemoryTool(BaseTool):
+    """What the tools have in common: a memory, and whose part of it they work on.
+
+    The model reads what went wrong with a call, and may try again. That there is no scope is
+    raised instead: no model can make up for it.
+
+    Attributes:
+        memory: An open memory.
+        scope: The scope of all calls, or a function that finds it in the agent's `ToolRuntime`;
+            by default ``{"user": runtime.context.user_id}``. The model does not see it, and
+            cannot set it.
+    """
+
+    memory: Memory = Field(exclude=True)
+    scope: Scope | Callable[[Any], Scope] = Field(default=user_scope, exclude=True)
+    handle_tool_error: bool | str | Callable[[ToolException], Any] | None = True
+    handle_validation_error: bool | str | Callable[[Any], str] | None = _what_is_wrong
+
+    def own(self, id: str, scope: Scope) -> Record:
+        """Give a record that may be changed in this scope: one of exactly this scope.
+
+        Raises:
+            RecordNotFoundError: If there is none that the scope may see.
+            ToolException: If it is shared with others.
+        """
+        record = self.memory.get(id, scope=scope)
+        if dict(record.scope) != dict(scope):
+            raise ToolException(f"The memory {id!r} is shared with others: it cannot be changed.")
+        return record
+
+
+@contextmanager
+def _told_to_the_model() -> Iterator[None]:
+    try:
+        yield
+    except MemkitError as exc:
+        raise ToolException(str(exc)) from exc
+
+
+class RememberArguments(BaseModel):
+    """What the model says to `RememberTool`."""
+
+    text: str = Field(
+        description="One fact, as a whole sentence that can be understood without the conversation."
+    )
+    runtime: Injected = None
+
+
+class RememberTool(MemoryTool):
+    """Stores a fact."""
+
+    name: str = "remember"
+    description: str = (
+        "Store a fact in long-term memory, so that it is known in later conversations. "
+        "Search first: what is known already but has changed is to be updated."
+    )
+    args_schema: ArgsSchema | None = RememberArguments
+
+    def _run(self, text: str, runtime: object = None) -> str:
+        scope = resolve(self.scope, runtime)
+        with _told_to_the_model():
+            record = self.memory.add(text, scope=scope)
+        return f"Remembered, with the id {record.id}."
+
+
+class SearchMemoryArguments(BaseModel):
+    """What the model says to `SearchMemoryTool`."""
+
+    query: str = Field(description="What to look for, in plain words.")
+    k: int = Field(default=5, ge=1, le=50, description="How many memories to return at most.")
+    runtime: Injected = None
+
+
+class SearchMemoryTool(MemoryTool):
+    """Finds facts; the documents are the tool message's artifact."""
+
+    name: str = "search_memory"
+    description: str = (
+        "Search long-term memory by meaning and by words. Gives one memory per line, the best "
+        "first, each behind its id in brackets."
+    )
+    args_schema: ArgsSchema | None = SearchMemoryArguments
+    response_format: Literal["content", "content_and_artifact"] = "content_and_artifact"
+
+    def _run(self, query: str, k: int = 5, runtime: object = None) -> tuple[str, list[Document]]:
+        scope = resolve(self.scope, runtime)
+        with _told_to_the_model():
+            hits = self.memory.search(query, k, scope=scope)
+        lines = [f"[{hit.id}] {hit.text}" for hit in hits]
+        return "\n".join(lines) or "Nothing found.", [document_of(hit) for hit in hits]
+
+
+class UpdateMemoryArguments(BaseModel):
+    """What the model says to `UpdateMemoryTool`."""
+
+    id: str = Field(description="The id of the memory, as search_memory gives it.")
+    text: str = Field(description="What it is to say from now on, as a whole sentence.")
+    runtime: Injected = None
+
+
+class UpdateMemoryTool(MemoryTool):
+    """Writes a new version of a fact; `memkit.Memory.history` keeps the old one."""
+
+    name: str = "update_memory"
+    description: str = "Correct a memory that is wrong or out of date; find its id by searching."
+    args_schema: ArgsSchema | None = UpdateMemoryArguments
+
+    def _run(self, id: str, text: str, runtime: object = None) -> str:
+        scope = resolve(self.scope, runtime)
+        with _told_to_the_model():
+            self.memory.update(self.own(id, scope).id, text)
+        return f"Updated the memory {id}."
+
+
+class ForgetArguments(BaseModel):
+    """What the model says to `ForgetTool`."""
+
+    id: str = Field(description="The id of the memory, as search_memory gives it.")
+    runtime: Injected = None
+
+
+class ForgetTool(MemoryTool):
+    """Erases a fact, from the weights, too."""
+
+    name: str = "forget"
+    description: str = (
+        "Erase a memory for good, for example at the user's wish; find its id by searching."
+    )
+    args_schema: ArgsSchema | None = ForgetArguments
+
+    def _run(self, id: str, runtime: object = None) -> str:
+        scope = resolve(self.scope, runtime)
+        with _told_to_the_model():
+            receipt = self.memory.forget(self.own(id, scope).id)
+        failed = [check for check, passed in receipt.checks.items() if not passed]
+        return f"Erased, but could not confirm: {'; '.join(failed)}." if failed else "Erased."

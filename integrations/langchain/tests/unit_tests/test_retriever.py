@@ -1,0 +1,121 @@
+"""`MemkitRetriever`: k, scopes, filters, scores, chains."""
+
+import pytest
+from blockbuster import blockbuster_ctx
+from langchain_core.runnables import ConfigurableField, RunnableLambda
+
+import memkit
+from langchain_memkit import MemkitRetriever
+from memkit import InvalidInputError, Memory, UnsupportedOperationError
+from memkit.testing import HashingEmbedder
+
+ANN, BOB = {"user": "ann"}, {"user": "bob"}
+QUERY = "locker code"
+
+
+@pytest.fixture
+def lockers(memory):
+    """What is shared, Ann's and Bob's."""
+    memory.add("Every locker has a code.", metadata={"year": 2019}, id="all")
+    memory.add("The locker code of Ann is 8812.", scope=ANN, metadata={"year": 2024}, id="ann")
+    memory.add("The locker code of Bob is 3057.", scope=BOB, metadata={"year": 2025}, id="bob")
+    return memory
+
+
+def ids(documents):
+    return {document.id for document in documents}
+
+
+def test_a_document_is_the_passage_that_matched(lockers):
+    retriever = MemkitRetriever(memory=lockers, scope=ANN)
+
+    first = retriever.invoke("code of Ann 8812")[0]
+
+    assert first.id == "ann"
+    assert first.page_content == "The locker code of Ann is 8812."
+    (hit, _) = lockers.search("code of Ann 8812", scope=ANN)
+    assert first.metadata == {
+        "year": 2024,
+        "memkit": {
+            "score": hit.score,
+            "similarity": hit.similarity,
+            "start": 0,
+            "end": len(hit.record.text),
+            "scope": ANN,
+        },
+    }
+
+
+def test_of_a_long_record_the_matching_passage_comes(memory):
+    filler = " ".join(f"Shelf {number} holds paper." for number in range(400))
+    memory.add(f"{filler} The mill stands by the river.", id="long")
+
+    (document,) = MemkitRetriever(memory=memory).invoke("mill river")
+
+    assert "The mill stands by the river." in document.page_content
+    assert len(document.page_content) < len(filler)
+    assert document.metadata["memkit"]["start"] > 0
+
+
+def test_a_scope_sees_its_own_and_what_is_shared(lockers):
+    assert ids(MemkitRetriever(memory=lockers).invoke(QUERY)) == {"all"}
+    assert ids(MemkitRetriever(memory=lockers, scope=ANN).invoke(QUERY)) == {"all", "ann"}
+    assert ids(MemkitRetriever(memory=lockers, scope=ANN).invoke(QUERY, scope=BOB)) == {
+        "all",
+        "bob",
+    }
+
+
+def test_k_is_a_default_that_a_call_may_change(lockers):
+    lockers.add([f"Locker {number} has a code." for number in range(10)])
+    retriever = MemkitRetriever(memory=lockers, k=3)
+
+    assert len(retriever.invoke(QUERY)) == 3
+    assert len(retriever.invoke(QUERY, k=7)) == 7
+    assert len(MemkitRetriever(memory=lockers).invoke(QUERY)) == 4
+
+
+def test_filters_are_those_of_memkit(lockers):
+    retriever = MemkitRetriever(memory=lockers, scope=ANN, where={"year": {"$gte": 2020}})
+
+    assert ids(retriever.invoke(QUERY)) == {"ann"}
+    assert ids(retriever.invoke(QUERY, where={"year": 2019})) == {"all"}
+
+
+def test_the_best_comes_first(lockers):
+    lockers.add([f"Locker {number} stands in hall {number}." for number in range(20)])
+
+    found = MemkitRetriever(memory=lockers, k=10, scope=ANN).invoke("locker hall 7")
+
+    scores = [document.metadata["memkit"]["score"] for document in found]
+    assert scores == sorted(scores, reverse=True)
+    assert len(set(scores)) > 1
+    assert found[0].page_content == "Locker 7 stands in hall 7."
+
+
+async def test_async_finds_the_same_and_does_not_block(lockers):
+    retriever = MemkitRetriever(memory=lockers, scope=ANN)
+    with blockbuster_ctx(memkit):
+        found = await retriever.ainvoke(QUERY, k=1)
+
+    assert found == retriever.invoke(QUERY, k=1)
+
+
+def test_the_scope_can_come_from_the_configuration_of_a_chain(lockers):
+    retriever = MemkitRetriever(memory=lockers).configurable_fields(
+        scope=ConfigurableField(id="memory_scope")
+    )
+    chain = retriever | RunnableLambda(ids)
+
+    assert chain.invoke(QUERY) == {"all"}
+    assert chain.invoke(QUERY, {"configurable": {"memory_scope": BOB}}) == {"all", "bob"}
+
+
+def test_what_memkit_refuses_is_refused(lockers, tmp_path):
+    with pytest.raises(InvalidInputError, match="unknown operator '\\$near' in `where`"):
+        MemkitRetriever(memory=lockers).invoke(QUERY, where={"year": {"$near": 2020}})
+    with (
+        Memory.open(tmp_path / "b", backends=["buffer"], embedder=HashingEmbedder()) as buffer,
+        pytest.raises(UnsupportedOperationError, match="search\\(\\) needs the 'rag' backend"),
+    ):
+        MemkitRetriever(memory=buffer).invoke(QUERY)
