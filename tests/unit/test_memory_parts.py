@@ -3,10 +3,12 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
+from memkit.answer import Answerer, Row
 from memkit.errors import InvalidInputError
 from memkit.outcomes import Conflict
-from memkit.protocols import Sampling
+from memkit.protocols import Completion, Sampling
 from memkit.testing import tiny_llama
 from memkit.types import Part, Route
 
@@ -79,7 +81,7 @@ def test_weights_may_be_mixed_instead(in_parts):
 
 def test_the_surest_candidate_answers(trained, monkeypatch):
     router = trained._parts.lora.router
-    route = router.route
+    route, heard = router.route, {}
 
     def led_astray(queries, **options):
         return [
@@ -87,12 +89,39 @@ def test_the_surest_candidate_answers(trained, monkeypatch):
             for found in route(queries, **options)
         ]
 
+    def sureness(_, rows, said):
+        heard.update({row.route.modules: one.text for row, one in zip(rows, said, strict=True)})
+        return [0.0 if row.route.modules == ("m0001",) else -1.0 for row in rows]
+
     monkeypatch.setattr(router, "route", led_astray)
+    monkeypatch.setattr(Answerer, "_sureness", sureness)
     assert trained.ask(NORA, budget=0, sampling=BRIEF).text != "4471"
     answer = trained.ask(NORA, budget=0, combine="confident", sampling=BRIEF)
+    assert heard.keys() >= {("m0001",), ("m0002",)}
     assert (answer.text, answer.route.modules, answer.citations) == ("4471", ("m0001",), ("Nora",))
-    assert "surest of 2" in answer.route.reason
+    assert f"surest of {len(heard)} candidates" in answer.route.reason
     assert "".join(trained.stream(NORA, budget=0, combine="confident", sampling=BRIEF)) == "4471"
+
+
+def test_sureness_is_the_mean_log_probability_of_the_answer(trained):
+    lora, base = trained._parts.lora, trained._parts.base
+    rows = [
+        Row(NORA, Route({"m0001": 1.0}), base.prompt(NORA)),
+        Row(EGGS, Route({}), base.prompt(EGGS)),
+    ]
+    said = [Completion(text, base.answer_ids(text)) for text in ("4471", "Boil it.")]
+    expected = []
+    for row, one in zip(rows, said, strict=True):  # token by token, each row by itself
+        scores, past = [], base.past([row.prompt.prefix])
+        with lora.adapters([row.route]), torch.no_grad():
+            fed = row.prompt.question
+            for token in one.ids:
+                hidden = base.extend(past, [fed])[0, -1:]
+                scores.append(base.logits(hidden).log_softmax(-1)[0, token].item())
+                fed = [token]
+        expected.append(sum(scores) / len(scores))
+    found = Answerer(base, lora.adapters)._sureness(rows, said)
+    assert found == pytest.approx(expected, abs=1e-4)
 
 
 # -- compared with what is stored
@@ -106,15 +135,18 @@ def test_what_the_ledger_contradicts_is_flagged(trained):
 
 
 def test_a_newer_record_speaks_against_older_weights(trained):
-    newer = trained.add("Nora's badge was replaced.", question=NORA, answer="8080")
-    answer = trained.ask(NORA, budget=0, modules=["m0001"])
+    mine = {"user": "u1"}
+    newer = trained.add("Nora's badge was replaced.", question=NORA, answer="8080", scope=mine)
+    answer = trained.ask(NORA, budget=0, modules=["m0001"], scope=mine)
     assert answer.text == "4471"
-    assert answer.conflict == Conflict("4471", "8080", "newer record", newer.id, 1)
+    assert answer.conflict.recorded == "8080"
+    assert answer.conflict.record_id == newer.id
     assert answer.citations == ()
-    withheld = trained.ask(NORA, budget=0, modules=["m0001"], strict=True)
+    withheld = trained.ask(NORA, budget=0, modules=["m0001"], scope=mine, strict=True)
     assert withheld.text == ""
     assert withheld.withheld == str(answer.conflict)
     assert withheld.conflict == answer.conflict
+    assert trained.ask(NORA, budget=0).citations == ("Nora",)  # who may not see it
 
 
 def test_an_update_speaks_against_weights_that_the_caller_insists_on(trained):
