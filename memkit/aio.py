@@ -97,6 +97,7 @@ class AsyncMemory:
     export_adapter = _twin(Memory.export_adapter)
     forget = _twin(Memory.forget)
     get = _twin(Memory.get)
+    get_many = _twin(Memory.get_many)
     history = _twin(Memory.history)
     import_adapter = _twin(Memory.import_adapter)
     modules = _twin(Memory.modules)
@@ -105,10 +106,12 @@ class AsyncMemory:
     retrain = _twin(Memory.retrain)
     rollback = _twin(Memory.rollback)
     search = _twin(Memory.search)
+    search_by_vector = _twin(Memory.search_by_vector)
     stats = _twin(Memory.stats)
     stream = _stream_twin(Memory.stream)
     turns = _twin(Memory.turns)
     update = _twin(Memory.update)
+    vectors = _twin(Memory.vectors)
 
     async def close(self) -> None:
         """End the streams, wait for the calls that are under way, and close the memory.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self, overload
 from memkit import reading, writing
 from memkit.asking import AskVerbs
 from memkit.chat import ChatVerbs
+from memkit.lookups import LookupVerbs
 from memkit.modules import ModuleVerbs
 from memkit.outcomes import Receipt, Stats
 from memkit.protocols import Embedder, Query
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 NOWHERE: Scope = {}
 
 
-class Memory(AskVerbs, ChatVerbs, ModuleVerbs):
+class Memory(AskVerbs, ChatVerbs, LookupVerbs, ModuleVerbs):
     """A memory for language-model agents, in one directory.
 
     Use `Memory.open`. Threads may share a `Memory`, and several processes a directory.
@@ -47,7 +48,8 @@ class Memory(AskVerbs, ChatVerbs, ModuleVerbs):
     the query's: records without scope are shared, queries without scope see only those.
 
     The verbs that answer are in `memkit.asking` and, for whole conversations, in `memkit.chat`;
-    those about adapter modules, from `consolidate` to `rollback`, in `memkit.modules`.
+    those about adapter modules, from `consolidate` to `rollback`, in `memkit.modules`; those
+    that look up by ids or vectors in `memkit.lookups`.
     """
 
     # -- opening and closing ---------------------------------------------------------------

@@ -59,13 +59,17 @@ class Known:
         """Give the record that an entry is about; None if it is about nothing known.
 
         A key that was given decides; a record that says the same and has no such key counts as
-        well. Without one, what says the same comes first, then an answer to the same question.
+        well, unless the entry is to have another id. Without a key, what says the same comes
+        first, then an answer to the same question.
         """
         alike = self._by_content.get((entry.scope, entry.content_hash), [])
         named = self._by_key.get((entry.scope, entry.key)) if entry.key is not None else None
         if entry.draft.key is None:
             return alike[0] if alike else named
-        unnamed = [one for one in alike if one.key in {None, entry.question_key}]
+        id = entry.draft.id
+        unnamed = [
+            one for one in alike if one.key in {None, entry.question_key} and id in {None, one.id}
+        ]
         return named or (unnamed[0] if unnamed else None)
 
     def note(self, record: Stored) -> None:

@@ -132,6 +132,20 @@ class PassageTable:
         shape = (len(rows), len(flat) // len(rows)) if rows else (0, 0)
         return found, flat.astype(np.float32).reshape(shape)
 
+    def vectors_of(self, records: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Read the vectors of records' passages: by record, shape ``(passages, dim)``."""
+        rows = self._database.rows(
+            "SELECT records.id, vectors.vector FROM json_each(?) AS asked "
+            "JOIN records ON records.id = asked.value "
+            "JOIN passages ON passages.record = records.rowid "
+            "JOIN vectors ON vectors.passage = passages.key ORDER BY passages.key",
+            json_list("ids", dict.fromkeys(records)),
+        )
+        found: dict[str, list[NDArray[np.float32]]] = {}
+        for id, vector in rows:
+            found.setdefault(id, []).append(np.frombuffer(vector, dtype="<f4"))
+        return {id: np.array(vectors, np.float32) for id, vectors in found.items()}
+
     def get(self, keys: Sequence[int]) -> dict[int, Passage]:
         """Read those passages that exist, by key."""
         rows = self._database.rows(

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from memkit.errors import InvalidInputError, RecordNotFoundError
-from memkit.ledger.database import Database, json_list
+from memkit.ledger.database import Database, Row, json_list
 from memkit.ledger.entries import COLUMNS, record_of, version_of
 from memkit.ledger.selection import EXPIRED, LIVE, check_limit, select_sql
 from memkit.scope import visible_keys
@@ -35,14 +35,7 @@ class RecordReads:
         Raises:
             RecordNotFoundError: If one is missing, expired or not visible; which is not told.
         """
-        condition, _ = select_sql(expired=expired)
-        rows = self._database.rows(
-            f"SELECT {COLUMNS} FROM records "
-            f"WHERE {condition} AND id IN (SELECT value FROM json_each(?))",
-            json_list("ids", ids),
-        )
-        keys = None if scope is None else set(visible_keys(scope))
-        found = {row[0]: row for row in rows if keys is None or row[4] in keys}
+        found = self._rows(ids, scope, expired=expired)
         missing = [id for id in ids if id not in found]
         if missing:
             raise RecordNotFoundError(
@@ -51,6 +44,11 @@ class RecordReads:
                 "Check the id and the scope; a forgotten record is gone for good.",
             )
         return [record_of(found[id]) for id in ids]
+
+    def find(self, ids: Sequence[str], *, scope: Scope | None = None) -> list[Record]:
+        """Like `get`, but what is missing or not visible is left out."""
+        found = self._rows(ids, scope)
+        return [record_of(found[id]) for id in ids if id in found]
 
     def history(self, id: str) -> list[Version]:
         """List the versions of a record, expired or not, oldest first, the current one last.
@@ -205,6 +203,19 @@ class RecordReads:
             limit,
         )
         return [record_of(row) for row in rows]
+
+    def _rows(
+        self, ids: Sequence[str], scope: Scope | None, *, expired: bool = False
+    ) -> dict[str, Row]:
+        """The rows of those of the ids that ``scope`` may see."""
+        condition, _ = select_sql(expired=expired)
+        rows = self._database.rows(
+            f"SELECT {COLUMNS} FROM records "
+            f"WHERE {condition} AND id IN (SELECT value FROM json_each(?))",
+            json_list("ids", ids),
+        )
+        keys = None if scope is None else set(visible_keys(scope))
+        return {row[0]: row for row in rows if keys is None or row[4] in keys}
 
 
 def _cursor(after: str | None) -> int:

@@ -121,7 +121,12 @@ class FactIndex:
             for record, passages in zip(records, prepared, strict=True):
                 self._ledger.passages.insert(record.id, passages)
 
-    def search(self, query: Query) -> list[Hit]:
+    @property
+    def embedder(self) -> Embedder:
+        """What texts are embedded with."""
+        return self._embedder
+
+    def search(self, query: Query, vector: Floats2d | None = None) -> list[Hit]:
         """Find records by meaning and by words.
 
         The nearest passages by vector and the best by BM25 are fused by reciprocal rank: a
@@ -129,6 +134,8 @@ class FactIndex:
 
         Args:
             query: Not blank; ``k`` of at least 1.
+            vector: Find the records nearest to this instead, whatever the words; shape
+                ``(1, dim)``, of length 1.
 
         Returns:
             ``query.k`` hits, or as many as scope and filter let pass; best first, ties by
@@ -138,10 +145,14 @@ class FactIndex:
             InvalidInputError: If the query is blank, or ``k``, scope or filter are invalid.
             IncompatibleModelError: If another process has changed the memory's embedder.
         """
-        _check_query(query)
+        if vector is None:
+            _check_query(query)
+        else:
+            vector = check_vectors(vector, rows=1, dim=self._embedder.dim)
+            check_limit("k", query.k)
         self._check_embedder()
         for _ in range(ATTEMPTS):
-            hits = self._search(query)
+            hits = self._search(query, vector)
             if hits is not None:
                 return hits
         raise BusyError(f"the records found kept changing during {ATTEMPTS} searches")
@@ -335,10 +346,12 @@ class FactIndex:
         found = {**known, **missing}
         return [found[key] for key, _ in ranked if key in found]
 
-    def _search(self, query: Query) -> list[Hit] | None:
+    def _search(self, query: Query, vector: Floats2d | None) -> list[Hit] | None:
         """One search; None if a record was deleted or changed while it ran."""
-        near = self._nearest(self._embed_queries([query.text]), [query])[0]
-        words = self._words(query, {passage.key: passage for passage, _ in near})
+        by_text = vector is None
+        rows = self._embed_queries([query.text]) if vector is None else vector
+        near = self._nearest(rows, [query])[0]
+        words = self._words(query, {p.key: p for p, _ in near}) if by_text else []
         best = rank(near, words)[: query.k]
         try:
             records = self._ledger.records.get([r.record_id for r in best], scope=query.scope)

@@ -17,19 +17,22 @@ class RagBackend:
     Args:
         ledger: Where records and passages are.
         facts: The index over them; the adapter router may share it.
+
+    Attributes:
+        facts: As given.
     """
 
     def __init__(self, ledger: Ledger, facts: FactIndex) -> None:
         self._ledger = ledger
-        self._facts = facts
+        self.facts = facts
 
     def write(self, records: Sequence[Record]) -> None:
         """Cut, embed and index records of the ledger; their earlier passages are replaced."""
-        self._facts.write(records)
+        self.facts.write(records)
 
     def recall(self, query: Query) -> Evidence:
         """The best passages for a query; see `FactIndex.search`."""
-        return Evidence(hits=tuple(self._facts.search(query)))
+        return Evidence(hits=tuple(self.facts.search(query)))
 
     def delete(self, ids: Sequence[str]) -> int:
         """Take the passages of records out of the index; returns how many records had any.
@@ -46,7 +49,7 @@ class RagBackend:
 
     def close(self) -> None:
         """Write the index file, if it is out of date and can be written."""
-        self._facts.close()
+        self.facts.close()
 
     def _take_out(self, id: str) -> bool:
         before = self._ledger.passages.count()

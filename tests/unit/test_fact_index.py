@@ -346,7 +346,7 @@ def test_records_that_keep_changing_are_reported(facts, ledger, monkeypatch):
     assert found(facts, "badge") == []  # the second look finds nothing
     monkeypatch.undo()
     add(facts, ledger, ARCHIVE)
-    monkeypatch.setattr(facts, "_search", lambda query: None)
+    monkeypatch.setattr(facts, "_search", lambda *_: None)
     with pytest.raises(BusyError, match="kept changing during 5 searches"):
         facts.search(Query("archive"))
 

@@ -18,7 +18,7 @@ FLOORS = {
     2: {"protocols", "prompt", "compose", "evidence", "ledger"},
     3: {"rag", "buffer", "models", "forget", "traces", "rows", "adapter_files"},
     4: {"lora", "routing", "answer"},
-    5: {"wiring", "reading", "asking", "chat", "writing", "modules", "memory"},
+    5: {"wiring", "reading", "asking", "chat", "lookups", "writing", "modules", "memory"},
     6: {"aio", "bench", "evals", "demo", "report"},
     7: {"cli", "__main__", "__init__"},
 }
