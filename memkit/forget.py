@@ -42,6 +42,7 @@ class Erased:
         modules: Names of the modules that went, with the ids of their other records.
         files: Files that were destroyed.
         samples: Pieces of their texts, which must not be found any more.
+        items: How many items of the scope went.
     """
 
     records: tuple[str, ...]
@@ -50,6 +51,7 @@ class Erased:
     modules: dict[str, tuple[str, ...]]
     files: tuple[str, ...]
     samples: tuple[str, ...]
+    items: int
 
 
 def erase(
@@ -67,20 +69,24 @@ def erase(
         ids: The records; those that do not exist are left out of the result.
         index: Its index of facts, if there is one.
         drop: Deletes a module, or one version of it, from the ledger and from memory.
-        turns_of: Delete the turns of this scope and narrower ones, too.
+        turns_of: Delete the turns and items of this scope and narrower ones, too.
     """
     with ledger.transaction():
         here = set(ledger.records.existing(ids, expired=True))
         ids = [id for id in ids if id in here]
         versions = [version for id in ids for version in ledger.records.history(id)]
         modules, turns = remove(ledger, ids, drop)
+        items: list[str] = []
         if turns_of is not None:
             turns += ledger.turns.delete(within=turns_of)
+            items = ledger.items.delete_within(turns_of)
             ledger.ttls.delete(within=turns_of)
     files = finish(ledger, index)
     said = [text for v in versions for text in (v.text, v.question, v.answer) if text]
-    pieces = dict.fromkeys(piece for text in said for piece in samples(text))
-    return Erased(tuple(ids), len(versions), turns, modules, tuple(files), tuple(pieces))
+    pieces = dict.fromkeys(piece for text in [*said, *items] for piece in samples(text))
+    return Erased(
+        tuple(ids), len(versions), turns, modules, tuple(files), tuple(pieces), len(items)
+    )
 
 
 def remove(

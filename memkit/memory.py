@@ -32,6 +32,7 @@ from memkit.types import (
 from memkit.wiring import ALL_BACKENDS, Config, CountTokens, Parts
 
 if TYPE_CHECKING:
+    from memkit.ledger.items import ItemTable
     from memkit.lora.consolidate import Recipe
     from memkit.models.base import BaseModel
 
@@ -321,6 +322,11 @@ class Memory(AskVerbs, ChatVerbs, LookupVerbs, ModuleVerbs):
             InvalidInputError: If the query is blank, the budget negative or ``k`` < 1.
         """
         return reading.recall(self._parts, Query(query, k, scope, where), budget)
+
+    @property
+    def items(self) -> ItemTable:
+        """JSON objects under a namespace and a key; what stores for agents are made of."""
+        return self._parts.ledger.items
 
     def stats(self) -> Stats:
         """Count what the memory holds."""

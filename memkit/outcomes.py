@@ -166,6 +166,7 @@ class Receipt:
         checks: What was checked afterwards, each with its outcome.
         exposure: How far forgotten answers stand out in the modules that were retrained, for a
             sample of them; empty if none was, as then no weights are left to be asked.
+        items: How many items of the scope went.
     """
 
     records: tuple[str, ...]
@@ -177,6 +178,7 @@ class Receipt:
     files: tuple[str, ...]
     checks: Mapping[str, bool]
     exposure: tuple[Exposure, ...] = ()
+    items: int = 0
 
     def __str__(self) -> str:
         def some(ids: tuple[str, ...]) -> str:
@@ -185,6 +187,7 @@ class Receipt:
         lines = [
             f"forgotten records   {some(self.records)}",
             f"versions, turns     {self.versions}, {self.turns}",
+            *([f"items               {self.items}"] if self.items else []),
             f"modules retrained   {some(self.retrained)}",
             f"modules dropped     {some(self.dropped)}",
             f"demoted to rag      {some(self.demoted)}",

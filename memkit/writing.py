@@ -194,6 +194,7 @@ def forget(
         files=erased.files,
         checks=_checks(parts, erased, exposure),
         exposure=exposure,
+        items=erased.items,
     )
 
 

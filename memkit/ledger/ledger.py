@@ -14,6 +14,7 @@ from typing import Any, Self
 from memkit.errors import BusyError, DiskFullError, StorageError
 from memkit.ledger.database import SCRUB_PENDING, Database
 from memkit.ledger.erasures import ErasureTable
+from memkit.ledger.items import ItemTable
 from memkit.ledger.misses import MissTable
 from memkit.ledger.modules import ModuleTable
 from memkit.ledger.opening import connect, locate
@@ -50,6 +51,7 @@ class Ledger:
         ttls: How long what is written lives by default.
         modules: Adapter modules, and which records they hold.
         misses: Records that no module could be made to hold.
+        items: JSON objects under a namespace and a key.
         erasures: Files that are to be destroyed.
     """
 
@@ -62,6 +64,7 @@ class Ledger:
         self.turns = TurnTable(database, self.ttls)
         self.modules = ModuleTable(database)
         self.misses = MissTable(database)
+        self.items = ItemTable(database)
         self.erasures = ErasureTable(database)
 
     @classmethod

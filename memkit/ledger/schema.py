@@ -323,8 +323,35 @@ _LIVES = (
     "CREATE TABLE ttls (scope TEXT PRIMARY KEY, seconds REAL NOT NULL) WITHOUT ROWID",
 )
 
+# JSON objects under a namespace (labels joined by ".") and a key, for stores that address what
+# they keep. `expires_at` moves with every use by `ttl` seconds; both are NULL for what stays.
+_ITEMS = (
+    """
+    CREATE TABLE items (
+        rowid INTEGER PRIMARY KEY AUTOINCREMENT,
+        namespace TEXT NOT NULL,
+        key TEXT NOT NULL,
+        scope TEXT NOT NULL,
+        value TEXT NOT NULL,
+        created_at REAL NOT NULL,
+        updated_at REAL NOT NULL,
+        ttl REAL,
+        expires_at REAL,
+        UNIQUE (namespace, key)
+    )
+    """,
+    "CREATE INDEX items_by_expiry ON items (expires_at) WHERE expires_at IS NOT NULL",
+    """
+    CREATE TABLE item_vectors (
+        item INTEGER NOT NULL REFERENCES items (rowid) ON DELETE CASCADE,
+        vector BLOB NOT NULL
+    )
+    """,
+    "CREATE INDEX item_vectors_by_item ON item_vectors (item)",
+)
+
 # Each entry lifts a file by one version. Entries are never changed once released, only added.
-MIGRATIONS: tuple[Sequence[str], ...] = (_BASE, _MODULE_VERSIONS, _LIVES)
+MIGRATIONS: tuple[Sequence[str], ...] = (_BASE, _MODULE_VERSIONS, _LIVES, _ITEMS)
 
 
 def current_version() -> int:

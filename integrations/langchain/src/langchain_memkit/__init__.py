@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from langchain_memkit.embeddings import LangChainEmbedder, MemkitEmbeddings
     from langchain_memkit.retriever import MemkitRetriever
     from langchain_memkit.scopes import user_scope
+    from langchain_memkit.store import MemkitStore
     from langchain_memkit.tools import (
         ForgetTool,
         RememberTool,
@@ -30,6 +31,7 @@ __all__ = [
     "LangChainEmbedder",
     "MemkitEmbeddings",
     "MemkitRetriever",
+    "MemkitStore",
     "RememberTool",
     "SearchMemoryTool",
     "UpdateMemoryTool",
@@ -44,6 +46,7 @@ _HOMES = {
     "LangChainEmbedder": "embeddings",
     "MemkitEmbeddings": "embeddings",
     "MemkitRetriever": "retriever",
+    "MemkitStore": "store",
     "RememberTool": "tools",
     "SearchMemoryTool": "tools",
     "UpdateMemoryTool": "tools",

@@ -1,0 +1,274 @@
+"""Items: JSON objects under a namespace and a key, with vectors to find them by."""
+
+# ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from memkit.errors import IncompatibleModelError, InvalidInputError
+from memkit.ledger.database import Database, Row
+from memkit.ledger.selection import within_sql
+from memkit.scope import canonical
+from memkit.types import Scope
+
+if TYPE_CHECKING:
+    from memkit.protocols import Floats2d
+
+Namespace = tuple[str, ...]
+Address = tuple[Namespace, str]  # namespace, key
+
+_COLUMNS = "rowid, namespace, key, value, created_at, updated_at, expires_at"
+_PAGE = 256  # items that are read at once where a filter decides how many are needed
+
+
+@dataclass(frozen=True)
+class NewItem:
+    """An item that is about to be written.
+
+    Attributes:
+        namespace: Where; labels without a full stop.
+        key: Under which name; what is there already is replaced.
+        value: A JSON object.
+        vectors: Shape ``(n, dim)``; what the item is found by. Empty for an item that is not
+            searched for.
+        ttl: Seconds that it lives after its last use; None for ever.
+        scope: Whose it is; `Memory.forget` erases it with all else of that scope.
+    """
+
+    namespace: Namespace
+    key: str
+    value: Mapping[str, Any]
+    vectors: Sequence[Sequence[float]] = ()
+    ttl: float | None = None
+    scope: Scope | None = None
+
+
+@dataclass(frozen=True)
+class StoredItem:
+    """An item as it is in the ledger."""
+
+    row: int
+    namespace: Namespace
+    key: str
+    value: dict[str, Any]
+    created_at: datetime
+    updated_at: datetime
+    expires_at: float | None
+    expired: bool
+
+
+class ItemTable:
+    """Items of all namespaces, in the order in which they were first written."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def write(self, items: Iterable[NewItem], gone: Iterable[Address] = ()) -> None:
+        """Write items and delete others; all of it or nothing.
+
+        `Ledger.scrub` destroys what the deleted ones said.
+
+        Args:
+            items: To be written.
+            gone: Where items are to be deleted; where there is none, nothing happens.
+
+        Raises:
+            InvalidInputError: If a value is not JSON, or a vector not finite.
+        """
+        rows = [(item, *_encoded(item)) for item in items]
+        with self._database.transaction():
+            self._removed(sum(self._delete(*address) for address in gone))
+            for item, value, scope, vectors in rows:
+                self._write(item, value, scope, vectors)
+
+    def get(self, addresses: Sequence[Address]) -> list[StoredItem | None]:
+        """Give the items at addresses, None where there is nothing."""
+        return [self._one(*address) for address in addresses]
+
+    def delete_within(self, scope: Scope) -> list[str]:
+        """Delete the items of a scope and of narrower ones; returns their values as JSON."""
+        condition, parameters = within_sql("items.scope", scope)
+        with self._database.transaction():
+            values: list[str] = self._database.column(
+                f"DELETE FROM items WHERE {condition} RETURNING value", *parameters
+            )
+            self._removed(len(values))
+        return values
+
+    def sweep(self) -> int:
+        """Delete the items whose time is over; returns how many."""
+        with self._database.transaction():
+            return self._removed(
+                self._database.execute(
+                    "DELETE FROM items WHERE expires_at <= ?", self._database.now()
+                )
+            )
+
+    def refresh(self, rows: Sequence[int]) -> None:
+        """Let the time of items begin anew; those that live for ever stay so."""
+        with self._database.transaction():
+            self._database.execute(
+                "UPDATE items SET expires_at = ? + ttl "
+                "WHERE ttl IS NOT NULL AND rowid IN (SELECT value FROM json_each(?))",
+                self._database.now(),
+                json.dumps(list(rows)),
+            )
+
+    def below(self, prefix: Namespace) -> Iterator[StoredItem]:
+        """Give the items of a namespace and of those below it, in order, page by page."""
+        condition, parameters = _below(prefix)
+        last = 0
+        while True:
+            rows = self._database.rows(
+                f"SELECT {_COLUMNS} FROM items WHERE {condition} AND rowid > ? "
+                "ORDER BY rowid LIMIT ?",
+                *parameters,
+                last,
+                _PAGE,
+            )
+            yield from map(self._item, rows)
+            if len(rows) < _PAGE:
+                return
+            last = rows[-1][0]
+
+    def nearest(
+        self, prefix: Namespace, query: Sequence[float]
+    ) -> Iterator[tuple[StoredItem, float | None]]:
+        """Give the items of `below` by the cosine similarity of their best vector.
+
+        Those without a vector come last, without a similarity; ties are in order.
+
+        Raises:
+            IncompatibleModelError: If they were written with vectors of another length.
+        """
+        ranked = self._ranked(prefix, np.asarray(query, np.float32))
+        for start in range(0, len(ranked), _PAGE):
+            page = ranked[start : start + _PAGE]
+            rows = self._database.rows(
+                f"SELECT {_COLUMNS} FROM items WHERE rowid IN (SELECT value FROM json_each(?))",
+                json.dumps([number for number, _ in page]),
+            )
+            found = {row[0]: self._item(row) for row in rows}  # others may delete some meanwhile
+            yield from ((found[number], score) for number, score in page if number in found)
+
+    def namespaces(self) -> list[Namespace]:
+        """List the namespaces that hold items, sorted."""
+        names = self._database.column("SELECT DISTINCT namespace FROM items")
+        return sorted(tuple(name.split(".")) for name in names)
+
+    def count(self) -> int:
+        """Count all items."""
+        return int(self._database.value("SELECT count(*) FROM items"))
+
+    @property
+    def writable(self) -> bool:
+        """Whether the directory can be written to."""
+        return not self._database.read_only
+
+    def _write(self, item: NewItem, value: str, scope: str, vectors: Floats2d) -> None:
+        number = self._database.value(
+            "INSERT INTO items (namespace, key, scope, value, created_at, updated_at, "
+            "ttl, expires_at) VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?5 + ?6) "
+            "ON CONFLICT (namespace, key) DO UPDATE SET scope = ?3, value = ?4, "
+            "updated_at = ?5, ttl = ?6, expires_at = ?5 + ?6 RETURNING rowid",
+            ".".join(item.namespace),
+            item.key,
+            scope,
+            value,
+            self._database.now(),
+            item.ttl,
+        )
+        self._database.execute("DELETE FROM item_vectors WHERE item = ?", number)
+        self._database.execute_many(
+            "INSERT INTO item_vectors VALUES (?, ?)",
+            [(number, vector.tobytes()) for vector in vectors],
+        )
+
+    def _delete(self, namespace: Namespace, key: str) -> int:
+        return self._database.execute(
+            "DELETE FROM items WHERE namespace = ? AND key = ?", ".".join(namespace), key
+        )
+
+    def _one(self, namespace: Namespace, key: str) -> StoredItem | None:
+        row = self._database.row(
+            f"SELECT {_COLUMNS} FROM items WHERE namespace = ? AND key = ?",
+            ".".join(namespace),
+            key,
+        )
+        return self._item(row) if row is not None else None
+
+    def _ranked(self, prefix: Namespace, query: Any) -> list[tuple[int, float | None]]:  # noqa: ANN401 - an array
+        """Row and similarity of every item below a namespace, best first."""
+        condition, parameters = _below(prefix)
+        rows = self._database.rows(
+            f"SELECT items.rowid, vector FROM items LEFT JOIN item_vectors ON item = items.rowid "
+            f"WHERE {condition} ORDER BY items.rowid",
+            *parameters,
+        )
+        scored = [(number, blob) for number, blob in rows if blob is not None]
+        if any(len(blob) != query.nbytes for _, blob in scored):
+            raise IncompatibleModelError(
+                f"expected vectors of length {query.size}, as the query's; items below "
+                f"{prefix!r} were written with others",
+                hint="write the items again with the embeddings that are in use now",
+            )
+        vectors = np.array([np.frombuffer(blob, np.float32) for _, blob in scored])
+        length = float(np.linalg.norm(query)) or 1.0
+        scores = vectors.reshape(len(scored), query.size) @ (query / length)
+        best: dict[int, float] = {}
+        for (number, _), score in zip(scored, scores.tolist(), strict=True):
+            best[number] = max(score, best.get(number, score))
+        others = [(number, None) for number, blob in rows if blob is None]
+        return [*sorted(best.items(), key=lambda pair: -pair[1]), *others]
+
+    def _item(self, row: Row) -> StoredItem:
+        number, namespace, key, value, created_at, updated_at, expires_at = row
+        return StoredItem(
+            row=number,
+            namespace=tuple(namespace.split(".")),
+            key=key,
+            value=json.loads(value),
+            created_at=datetime.fromtimestamp(created_at, UTC),
+            updated_at=datetime.fromtimestamp(updated_at, UTC),
+            expires_at=expires_at,
+            expired=expires_at is not None and expires_at <= self._database.now(),
+        )
+
+    def _removed(self, count: int) -> int:
+        if count:
+            self._database.mark_for_scrub()
+        return count
+
+
+def _below(prefix: Namespace) -> tuple[str, list[object]]:
+    """The condition that a namespace is, or is below, another one."""
+    if not prefix:
+        return "1", []
+    name = ".".join(prefix)
+    # "/" is what follows "." in the order of characters.
+    return "(namespace = ? OR (namespace > ? AND namespace < ?))", [name, f"{name}.", f"{name}/"]
+
+
+def _encoded(item: NewItem) -> tuple[str, str, Floats2d]:
+    """Value, scope and unit vectors, as they are stored."""
+    try:
+        value = json.dumps(dict(item.value), ensure_ascii=False, allow_nan=False)
+        value.encode()
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(
+            f"`value` of {item.key!r} must be a JSON object, got {item.value!r}: {error}"
+        ) from error
+    vectors = np.asarray(item.vectors, np.float64).reshape(
+        len(item.vectors), -1 if item.vectors else 0
+    )
+    if not np.isfinite(vectors).all():
+        raise InvalidInputError(f"expected finite vectors for {item.key!r}, got NaN or infinity")
+    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    unit: Floats2d = (vectors / np.where(norms > 0, norms, 1)).astype(np.float32)
+    return value, canonical(item.scope or {}), unit
