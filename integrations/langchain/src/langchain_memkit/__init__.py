@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         UpdateMemoryTool,
         memory_tools,
     )
+    from langchain_memkit.vectorstore import MemkitVectorStore
 
 __version__ = "0.1.0"
 
@@ -32,6 +33,7 @@ __all__ = [
     "MemkitEmbeddings",
     "MemkitRetriever",
     "MemkitStore",
+    "MemkitVectorStore",
     "RememberTool",
     "SearchMemoryTool",
     "UpdateMemoryTool",
@@ -47,6 +49,7 @@ _HOMES = {
     "MemkitEmbeddings": "embeddings",
     "MemkitRetriever": "retriever",
     "MemkitStore": "store",
+    "MemkitVectorStore": "vectorstore",
     "RememberTool": "tools",
     "SearchMemoryTool": "tools",
     "UpdateMemoryTool": "tools",
