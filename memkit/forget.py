@@ -26,7 +26,7 @@ from memkit.types import Module, Scope
 if TYPE_CHECKING:
     from memkit.rag.index import FactIndex
 
-INDEX_FILE = "index/dense.faiss"
+INDEX = "index"  # folder of the files that hold vectors
 
 Drop = Callable[[str, int | None], None]  # a module's name, and a version or None for all
 
@@ -104,8 +104,8 @@ def remove(
         dropped = drop_trained_on(ledger, ids, drop)
         others = {m.name: tuple(id for id in m.records if id not in gone) for m in dropped}
         _, _, turns = ledger.records.delete(ids)
-        if (ledger.directory / INDEX_FILE).exists():
-            ledger.erasures.queue(INDEX_FILE)
+        for path in _index_files(ledger):
+            ledger.erasures.queue(path)
         ledger.log_event("forget", {"records": len(ids), "modules": sorted(others)})
     return others, turns
 
@@ -130,7 +130,7 @@ def finish(ledger: Ledger, index: FactIndex | None) -> list[str]:
     ledger.scrub()
     destroyed = []
     for path in ledger.erasures.pending():
-        if path != INDEX_FILE or index is None:  # the index has rewritten its own file
+        if not path.startswith(f"{INDEX}/") or index is None:  # it has rewritten its own files
             destroy(ledger.directory, path)
         ledger.erasures.done(path)
         destroyed.append(path)
@@ -146,3 +146,9 @@ def sweep_if_idle(ledger: Ledger) -> list[str]:
             return tidy(ledger)
     except BusyError:
         return []
+
+
+def _index_files(ledger: Ledger) -> list[str]:
+    """Files that may hold vectors, relative to the memory."""
+    found = sorted((ledger.directory / INDEX).glob("*.*"))
+    return [f"{INDEX}/{path.name}" for path in found if path.suffix in {".faiss", ".lists"}]

@@ -115,6 +115,33 @@ class PassageTable:
         """Give the number of the latest change; 0 if there was none."""
         return int(self._database.value("SELECT coalesce(max(seq), 0) FROM changes"))
 
+    def all_keys(self) -> NDArray[np.int64]:
+        """List the keys of all passages, ascending, shape ``(n,)``."""
+        # Sorted here, so that SQLite can read them from an index, without the texts.
+        found = self._database.column("SELECT key FROM passages")
+        return np.sort(np.array(found, dtype=np.int64))
+
+    def existing(self, keys: Sequence[int]) -> NDArray[np.int64]:
+        """List those of the keys that passages have, ascending."""
+        found = self._database.column(
+            "SELECT key FROM passages WHERE key IN (SELECT value FROM json_each(?)) ORDER BY key",
+            _key_list(keys),
+        )
+        return np.array(found, dtype=np.int64)
+
+    def touched(self, after: int, until: int) -> NDArray[np.int64]:
+        """List the passages that were added or removed, from behind one change to another.
+
+        Returns:
+            Their keys, ascending, shape ``(n,)``.
+        """
+        found = self._database.column(
+            "SELECT DISTINCT passage FROM changes WHERE seq > ? AND seq <= ? ORDER BY passage",
+            after,
+            until,
+        )
+        return np.array(found, dtype=np.int64)
+
     def vectors(self, keys: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Read the vectors of those passages that exist.
 

@@ -9,11 +9,9 @@ arrays under a checksum, so that no foreign file ever reaches FAISS's parser.
 from __future__ import annotations
 
 import hashlib
-import os
 import struct
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import faiss
 import numpy as np
@@ -26,10 +24,14 @@ from memkit.errors import (
     NonFiniteError,
 )
 from memkit.ledger.failures import storage_errors
+from memkit.rag.files import replace_file
 
 if TYPE_CHECKING:
     from memkit.protocols import Floats2d
 
+Mask = NDArray[np.bool_]  # which keys take part: one place for each key from 0 on
+
+MASKED = 2**26  # keys up to here, as a ledger's are, are selected by a mask of all of them
 NORM_TOLERANCE = 1e-3  # a unit row in float32, or computed in float16, is well within it
 
 _MAGIC = b"memkit-dense-01\n"
@@ -91,6 +93,11 @@ class DenseIndex:
         """Dimension of the vectors."""
         return int(self._index.d)
 
+    @property
+    def keys(self) -> NDArray[np.int64]:
+        """The keys, in no order; shape ``(n,)``."""
+        return np.fromiter(self._keys, np.int64, len(self._keys))
+
     def __len__(self) -> int:
         return len(self._keys)
 
@@ -130,7 +137,8 @@ class DenseIndex:
         # FAISS walks through the whole index even if there is nothing to remove.
         present = self._keys.intersection(np.asarray(keys, dtype=np.int64).tolist())
         if present:
-            self._index.remove_ids(_selector(np.fromiter(present, np.int64, len(present))))
+            gone = np.fromiter(present, np.int64, len(present))
+            self._index.remove_ids(_select(gone))
             self._keys -= present
         return len(present)
 
@@ -161,7 +169,7 @@ class DenseIndex:
         params = None
         if allowed is not None:
             make: Any = faiss.SearchParameters  # its type stub does not know the keyword
-            params = make(sel=_selector(allowed))
+            params = make(sel=_select(allowed))
         rows = self._rows(queries, k + 1, params)
         return [
             self._settle(query[None], k, row, params)
@@ -213,7 +221,7 @@ class DenseIndex:
         header = header[:-32] + _digest(header, *body)
         with storage_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            _replace(path, (header, *body))
+            replace_file(path, (header, *body))
 
     @classmethod
     def load(cls, path: Path) -> tuple[Self, int]:
@@ -251,13 +259,24 @@ class DenseIndex:
         return index, stamp
 
 
-def _selector(keys: NDArray[np.int64]) -> faiss.IDSelector:
-    return faiss.IDSelectorBatch(np.ascontiguousarray(keys, dtype=np.int64))
+def mask(keys: NDArray[np.int64], size: int) -> Mask:
+    """Keys as a mask of shape ``(size,)``; those that do not fit in are left out."""
+    chosen = np.zeros(size, bool)
+    chosen[keys[(keys >= 0) & (keys < size)]] = True
+    return chosen
 
 
-def temporary(path: Path) -> Path:
-    """Where a file is written before it takes its place."""
-    return path.with_name(path.name + ".tmp")
+def selector(allowed: Mask) -> faiss.IDSelector:
+    """The keys that are True in a mask, as FAISS asks for them at the least cost: as bits."""
+    make: Any = faiss.IDSelectorBitmap  # its type stub wants a pointer
+    return cast("faiss.IDSelector", make(np.packbits(allowed, bitorder="little")))
+
+
+def _select(keys: NDArray[np.int64]) -> faiss.IDSelector:
+    top = int(keys.max(initial=-1)) + 1
+    if top > MASKED:
+        return faiss.IDSelectorBatch(np.ascontiguousarray(keys, np.int64))
+    return selector(mask(keys, top))
 
 
 def _digest(*parts: bytes | memoryview) -> bytes:
@@ -265,16 +284,3 @@ def _digest(*parts: bytes | memoryview) -> bytes:
     for part in parts:
         sha.update(part)
     return sha.digest()
-
-
-def _replace(path: Path, parts: Sequence[bytes | memoryview]) -> None:
-    try:
-        with temporary(path).open("wb") as file:
-            for part in parts:
-                file.write(part)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary(path).replace(path)
-    except BaseException:
-        temporary(path).unlink(missing_ok=True)  # on a full disk, the room it takes is needed
-        raise

@@ -213,6 +213,10 @@ class FactIndex:
             self._cache.clear()
         return self._mirror.scrub()
 
+    def settle(self) -> None:
+        """Wait until no index is being built in the background; searches need not."""
+        self._mirror.settle()
+
     def save(self) -> None:
         """Write the index file if it is out of date.
 
@@ -227,6 +231,7 @@ class FactIndex:
             self.save()
         except StorageError as exc:
             _log.warning("the index file was not written, and is rebuilt next time: %s", exc)
+        self._mirror.close()
 
     def _made_with(self) -> tuple[str | None, str | None]:
         """Name and dimension of the memory's embedder; None before the first write."""

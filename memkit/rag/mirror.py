@@ -1,9 +1,13 @@
-"""Keeps a dense index in step with the ledger, in memory and in a file.
+"""Keeps the vector index in step with the ledger, in memory and in files.
 
 The ledger holds every vector; the index only makes them searchable. It follows the ledger's
-feed of passage changes, so it sees what other threads and processes commit. Its file carries
-the number of the last change it has seen, and is dropped when it cannot be trusted: a rebuild
-from the ledger is the same walk along the feed, from the beginning.
+feed of passage changes, so it sees what other threads and processes commit. Its files carry
+the number of the last change they have seen, and are dropped when they cannot be trusted: a
+rebuild from the ledger is the same walk along the feed, from the beginning.
+
+What is new is searched exactly (`memkit.rag.dense`). Once that is too much for a scan, a thread
+puts everything into clusters (`memkit.rag.clustered`), and what comes later is searched exactly
+on top of them (`memkit.rag.layers`). Adding writes no file.
 """
 
 from __future__ import annotations
@@ -11,17 +15,24 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from filelock import FileLock, Timeout
+from numpy.typing import NDArray
 
 from memkit.errors import BusyError, CorruptFileError
 from memkit.ledger import Ledger
 from memkit.ledger.failures import storage_errors
-from memkit.rag.dense import DenseIndex, temporary
+from memkit.rag.building import Stopped
+from memkit.rag.cluster_files import ClusterFiles
+from memkit.rag.clustered import ClusteredIndex
+from memkit.rag.dense import DenseIndex
+from memkit.rag.files import temporary
+from memkit.rag.keeper import Keeper
+from memkit.rag.layers import Layers
 from memkit.types import ALWAYS, Metadata, Period, Scope
 
 if TYPE_CHECKING:
@@ -29,6 +40,11 @@ if TYPE_CHECKING:
 
 FILE = Path("index", "dense.faiss")
 LOCK_TIMEOUT = 30.0  # seconds; another process holds the lock for one write of the file
+
+# docs/decisions/0006-index.md has the measurements behind these.
+EXACT = 20_000  # vectors that are searched one by one, beside clusters or without
+SHARE = 16  # ... or this part of those in clusters: writing all of them anew is no small thing
+CHECKED_AT_ONCE = 2**26  # bytes of clusters that opening reads through; a thread does if more
 
 _log = logging.getLogger("memkit")
 
@@ -46,15 +62,25 @@ class Mirror:
 
     def __init__(self, ledger: Ledger, dim: int) -> None:
         self._ledger = ledger
+        self._dim = dim
         self._path = ledger.directory / FILE
         self._lock = threading.RLock()
-        self._dense = DenseIndex(dim)
-        self._stamp = 0  # the last change of the feed that `_dense` has seen
-        self._saved = 0  # ... that the file has seen; -1 if the file must go
+        self._files = ClusterFiles(self._path.parent)
+        self._keeper = Keeper()
+        self._layers = Layers(dim)
+        self._stamp = 0  # the last change of the feed that `_layers` has seen
+        self._saved = 0  # ... that the file of the tail has seen; -1 if that must go
+        self._next_build = EXACT  # vectors in the tail that are worth another try
         self._load()
 
     def __len__(self) -> int:
-        return len(self._dense)
+        return len(self._layers)
+
+    @property
+    def clusters(self) -> int:
+        """How many clusters the bulk of the vectors is in; 0 while all are searched exactly."""
+        base = self._layers.base
+        return base.head.lists if base is not None else 0
 
     def sync(self) -> None:
         """Take in what was committed since the last time; one short query if nothing was."""
@@ -62,10 +88,12 @@ class Mirror:
             while changes := self._ledger.passages.changes(self._stamp):
                 touched = np.unique(np.array([change.passage for change in changes], np.int64))
                 keys, vectors = self._ledger.passages.vectors(touched.tolist())
-                self._dense.remove(touched)
-                if len(keys):  # what was removed again has no vector
-                    self._dense.add(keys, vectors)
+                self._layers.take(touched, keys, vectors)
                 self._stamp = changes[-1].seq
+            waiting = len(self._layers.tail)
+            due = waiting >= self._next_build and self._ledger.writable
+            if due and self._keeper.start(self._build):
+                self._next_build = waiting + EXACT  # if this one comes to nothing
 
     def search(
         self,
@@ -82,21 +110,30 @@ class Mirror:
         with self._lock:
             self.sync()
             allowed = self._ledger.passages.keys(visible_to=scope, where=where, period=period)
-            return self._dense.search(queries, k=k, allowed=allowed)
+            return self._layers.search(queries, k=k, allowed=allowed)
+
+    def settle(self) -> None:
+        """Wait until no index is being built or checked in the background."""
+        self.sync()
+        self._keeper.wait()
 
     def save(self) -> None:
-        """Write the file, if anything changed since it was read or written.
+        """Write the file of the tail, if reading the changes again would take longer.
 
         Raises:
             StorageError: If it cannot be written.
         """
         self.sync()
-        if self._stamp != self._saved:
+        if self._saved < 0 or self._stamp - self._saved > len(self._layers.tail) // SHARE:
             with self._writing():
                 self._write()
 
+    def close(self) -> None:
+        """Stop what runs in the background."""
+        self._keeper.close()
+
     def scrub(self) -> tuple[str, ...]:
-        """Write the file anew without what was deleted, or remove it if nothing is left.
+        """Write the files anew without what was deleted, or remove them if nothing is left.
 
         Returns:
             Paths of the files that were rewritten or removed, relative to the memory.
@@ -108,22 +145,29 @@ class Mirror:
             with storage_errors(self._path):
                 existed = self._path.exists()
                 temporary(self._path).unlink(missing_ok=True)
-                if not len(self):
+                if not len(self._layers.tail):
                     self._path.unlink(missing_ok=True)
-            if existed and len(self):
+            if existed and len(self._layers.tail):
                 self._write()
-            return (FILE.as_posix(),) if existed else ()
+            files = [FILE.as_posix()] if existed else []
+            return (*files, *self._files.scrub(self._gone_since))
+
+    def _gone_since(self, stamp: int) -> NDArray[np.int64]:
+        """Keys that were removed after a change of the feed."""
+        touched = self._ledger.passages.touched(stamp, self._stamp)
+        there = self._ledger.passages.existing(touched.tolist())
+        return np.setdiff1d(touched, there)
 
     def _write(self) -> None:
-        self._dense.save(self._path, self._stamp)
+        self._layers.tail.save(self._path, self._stamp)
         self._saved = self._stamp
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Hold the file, in step with the ledger.
+        """Hold the files, in step with the ledger.
 
-        Only a process that catches up while it holds the file may write it: otherwise it could
-        bring back a vector that another process has just scrubbed.
+        Only a process that catches up while it holds the files may write them: otherwise it
+        could bring back a vector that another process has just scrubbed.
         """
         with storage_errors(self._path):
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -141,35 +185,116 @@ class Mirror:
         finally:
             lock.release()
 
-    def _load(self) -> None:
-        """Start from the file if it can be trusted, else from an empty index; then catch up."""
-        dim = self._dense.dim
-        if not self._path.exists():
-            if self._ledger.passages.last_change():
-                _log.info("no index file yet: building the index from the ledger")
+    # -- in the background
+
+    def _build(self, stopped: Stopped) -> None:
+        """Put all vectors into clusters, or stand on those that another process has built."""
+        with self._files.building() as ours:
+            if not ours:
+                return
+            before = self._layers.base
+            index = self._files.sound()
+            if index is not None and (before is None or index.head.stamp > before.head.stamp):
+                self._stand_on(index)
+                return
+            with closing(Ledger.open(self._ledger.directory, create=False)) as ledger:
+                index = self._files.create(ledger, before, stopped)
+            if index is None:
+                return
+            with self._writing():
+                # A scrub has removed the file if it may hold what was forgotten meanwhile.
+                if self._files.publish(index, self._gone_since(index.head.stamp)):
+                    self._stand_on(index)
+                    self._write()
+
+    def _stand_on(self, index: ClusteredIndex) -> None:
+        with self._lock:
             self.sync()
-            return
+            touched = self._ledger.passages.touched(index.head.stamp, self._stamp)
+            self._layers.rebase(index, touched)
+            self._next_build = max(EXACT, len(index) // SHARE)
+        _log.info("%d vectors are searched in %d clusters", len(index), index.head.lists)
+
+    def _check(self, index: ClusteredIndex) -> None:
+        """Read clusters through; start anew from the ledger if they are damaged."""
         try:
-            self._dense, self._stamp = DenseIndex.load(self._path)
-            self._saved = self._stamp
-            distrust = self._distrust(dim)
+            self._files.verify(index)
+        except CorruptFileError as exc:
+            self._start_anew(exc.message)
+
+    # -- opening
+
+    def _load(self) -> None:
+        """Start from the files if they can be trusted, else from nothing; then catch up."""
+        try:
+            base = self._files.current()
+            distrust = self._load_from(base)
         except CorruptFileError as exc:
             distrust = exc.message
         if distrust:
-            _log.warning("rebuilding the index from the ledger: %s", distrust)
-            self._dense, self._stamp, self._saved = DenseIndex(dim), 0, -1
-            self.sync()
+            self._start_anew(distrust)
 
-    def _distrust(self, dim: int) -> str:
-        """Why the loaded index cannot be the ledger's; empty if it can."""
-        if self._dense.dim != dim:
-            return f"the file has vectors of dimension {self._dense.dim}, the embedder of {dim}"
+    def _load_from(self, base: ClusteredIndex | None) -> str:
+        """Take over what the files hold; says why they cannot be the ledger's, if they cannot."""
+        tail, stamp = self._load_tail(optional=base is not None)
+        if base is None and tail is None:
+            if self._ledger.passages.last_change():
+                _log.info("no index file yet: building the index from the ledger")
+            self.sync()
+            return ""
+        for index in (base, tail):
+            if index is not None and index.dim != self._dim:
+                return f"the file has vectors of dimension {index.dim}, the embedder of {self._dim}"
         last = self._ledger.passages.last_change()
-        if self._stamp > last:
-            return f"the file has seen change {self._stamp}, the ledger has only had {last}"
+        seen = max(stamp, base.head.stamp if base is not None else 0)
+        if seen > last:
+            return f"the file has seen change {seen}, the ledger has only had {last}"
+        if tail is not None and (base is None or stamp >= base.head.stamp):
+            self._layers.tail, self._stamp, self._saved = tail, stamp, stamp
+        elif base is not None:
+            self._stamp = base.head.stamp
+        if base is not None:
+            self._layers.rebase(base, self._ledger.passages.touched(base.head.stamp, self._stamp))
+            self._next_build = max(EXACT, len(base) // SHARE)
+        return self._compare(base)
+
+    def _load_tail(self, *, optional: bool) -> tuple[DenseIndex | None, int]:
+        """Read the file of the tail; without it, beside clusters, there is a bit more to read."""
+        if not self._path.exists():
+            return None, 0
+        try:
+            return DenseIndex.load(self._path)
+        except CorruptFileError as exc:
+            if not optional:
+                raise
+            _log.warning("rebuilding the index from the ledger, in part: %s", exc.message)
+            self._saved = -1
+            return None, 0
+
+    def _compare(self, base: ClusteredIndex | None) -> str:
+        """Catch up, and say why what was loaded is not the ledger's; empty if it is."""
         self.sync()
         count = self._ledger.passages.count()
         # Another process may write between the two looks; then the count proves nothing.
-        if len(self._dense) != count and self._ledger.passages.last_change() == self._stamp:
-            return f"the file leads to {len(self._dense)} vectors, the ledger holds {count}"
+        if len(self._layers) != count and self._ledger.passages.last_change() == self._stamp:
+            return f"the file leads to {len(self._layers)} vectors, the ledger holds {count}"
+        if base is not None and base.bytes <= CHECKED_AT_ONCE:
+            self._files.verify(base)
+        elif base is not None:
+            self._keeper.start(lambda _: self._check(base))
         return ""
+
+    def _start_anew(self, why: str) -> None:
+        _log.warning("rebuilding the index from the ledger: %s", why)
+        if self._ledger.writable:
+            with self._writing():
+                self._files.discard()
+                self._forget_layers()
+        else:
+            self._forget_layers()
+        self.sync()
+
+    def _forget_layers(self) -> None:
+        with self._lock:
+            self._layers, self._stamp, self._saved = Layers(self._dim), 0, -1
+            self._next_build = EXACT

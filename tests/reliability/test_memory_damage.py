@@ -243,7 +243,7 @@ def test_an_index_that_cannot_be_written_is_rebuilt_next_time(
     memory = open_memory(tmp_path / "m")
     memory.add("Deliveries are unloaded at dock three.")
     with monkeypatch.context() as patch:
-        patch.setattr("memkit.rag.dense._replace", fail(errno.ENOSPC))
+        patch.setattr("memkit.rag.dense.replace_file", fail(errno.ENOSPC))
         memory.close()
     assert "the index file was not written, and is rebuilt next time" in caplog.text
     assert open_memory(tmp_path / "m").search("deliveries")
