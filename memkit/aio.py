@@ -91,6 +91,7 @@ class AsyncMemory:
     ask_batch = _twin(Memory.ask_batch)
     chat = _twin(Memory.chat)
     chat_batch = _twin(Memory.chat_batch)
+    chat_recall = _twin(Memory.chat_recall)
     chat_stream = _stream_twin(Memory.chat_stream)
     consolidate = _twin(Memory.consolidate)
     count_tokens = _twin(Memory.count_tokens)

@@ -10,7 +10,7 @@ from memkit import reading
 from memkit.errors import InvalidInputError
 from memkit.protocols import GREEDY, Context, Query, Sampling
 from memkit.reading import BUDGET, PASSAGES
-from memkit.types import Answer, Metadata, Scope
+from memkit.types import Answer, Metadata, Recall, Scope
 from memkit.wiring import Parts
 
 if TYPE_CHECKING:
@@ -109,6 +109,22 @@ class ChatVerbs:
 
         asking = reading.Asking(budget, modules, sampling=sampling)
         return AnswerStream(reading.stream(self._parts, query, asking))
+
+    def chat_recall(
+        self,
+        messages: Sequence[Message],
+        budget: int = BUDGET,
+        *,
+        k: int = PASSAGES,
+        scope: Scope = NOWHERE,
+        where: Metadata | None = None,
+    ) -> Recall:
+        """Gather evidence for any model that is about to answer a conversation.
+
+        Like `Memory.recall` for the last message, without what the conversation itself says.
+        """
+        query = query_of(messages, Query("", k, scope, where))
+        return reading.recall(self._parts, query, budget)
 
 
 def query_of(messages: Sequence[Message], rest: Query) -> Query:

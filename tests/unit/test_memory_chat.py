@@ -83,6 +83,8 @@ def test_what_the_conversation_says_is_not_evidence_too(memory):
     recall = memory.chat(messages, sampling=BRIEF).recall
     assert [hit.text for hit in recall.hits] == ["The canteen opens at noon."]
     assert recall.turns == ()
+    assert memory.chat_recall(messages) == recall
+    assert memory.chat_recall(messages, budget=0).text == ""
 
 
 def test_scopes_hold(memory):

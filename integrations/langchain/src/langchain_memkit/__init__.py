@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from langchain_memkit.chat_model import ChatMemkit
     from langchain_memkit.embeddings import LangChainEmbedder, MemkitEmbeddings
+    from langchain_memkit.middleware import MemkitMiddleware
     from langchain_memkit.retriever import MemkitRetriever
     from langchain_memkit.scopes import user_scope
     from langchain_memkit.store import MemkitStore
@@ -31,6 +32,7 @@ __all__ = [
     "ForgetTool",
     "LangChainEmbedder",
     "MemkitEmbeddings",
+    "MemkitMiddleware",
     "MemkitRetriever",
     "MemkitStore",
     "MemkitVectorStore",
@@ -47,6 +49,7 @@ _HOMES = {
     "ForgetTool": "tools",
     "LangChainEmbedder": "embeddings",
     "MemkitEmbeddings": "embeddings",
+    "MemkitMiddleware": "middleware",
     "MemkitRetriever": "retriever",
     "MemkitStore": "store",
     "MemkitVectorStore": "vectorstore",
