@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from langchain_memkit.chat_model import ChatMemkit
     from langchain_memkit.embeddings import LangChainEmbedder, MemkitEmbeddings
+    from langchain_memkit.history import MemkitChatMessageHistory
     from langchain_memkit.middleware import MemkitMiddleware
     from langchain_memkit.retriever import MemkitRetriever
     from langchain_memkit.scopes import user_scope
@@ -31,6 +32,7 @@ __all__ = [
     "ChatMemkit",
     "ForgetTool",
     "LangChainEmbedder",
+    "MemkitChatMessageHistory",
     "MemkitEmbeddings",
     "MemkitMiddleware",
     "MemkitRetriever",
@@ -48,6 +50,7 @@ _HOMES = {
     "ChatMemkit": "chat_model",
     "ForgetTool": "tools",
     "LangChainEmbedder": "embeddings",
+    "MemkitChatMessageHistory": "history",
     "MemkitEmbeddings": "embeddings",
     "MemkitMiddleware": "middleware",
     "MemkitRetriever": "retriever",
