@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from memkit import reading
 from memkit.protocols import GREEDY, Combine, Query, Sampling
 from memkit.reading import BUDGET, PASSAGES
-from memkit.types import Answer, Metadata, Scope
+from memkit.types import Answer, Metadata, Period, Scope
 from memkit.wiring import Parts
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ class AskVerbs:
         k: int = PASSAGES,
         scope: Scope = NOWHERE,
         where: Metadata | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        as_of: datetime | None = None,
         modules: Sequence[str] | None = None,
         combine: Combine = "rows",
         strict: bool = False,
@@ -48,6 +52,9 @@ class AskVerbs:
             k: At most this many records as evidence.
             scope: Only what this scope may see.
             where: Only records that pass this metadata filter.
+            since: As for `Memory.search`.
+            until: As for `Memory.search`.
+            as_of: As for `Memory.search`; answered without adapters, as weights have no past.
             modules: Use these adapters in equal parts instead of the routed ones; an empty
                 list for the untouched base model.
             combine: How several modules answer: "rows" is described above; "mix" adds their
@@ -61,7 +68,8 @@ class AskVerbs:
             ModelUnavailableError: If there is no base model.
             IncompatibleModelError: If the adapters were trained for another one.
         """
-        queries = [Query(question, k, scope, where)]
+        period = Period(since, until, as_of)
+        queries = [Query(question, k, scope, where, period=period)]
         asking = reading.Asking(budget, modules, combine, strict, sampling)
         return reading.answer(self._parts, queries, asking)[0]
 
@@ -73,13 +81,17 @@ class AskVerbs:
         k: int = PASSAGES,
         scope: Scope = NOWHERE,
         where: Metadata | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        as_of: datetime | None = None,
         modules: Sequence[str] | None = None,
         combine: Combine = "rows",
         strict: bool = False,
         sampling: Sampling = GREEDY,
     ) -> list[Answer]:
         """Like `ask`, for several questions at once; each row has its own adapters."""
-        queries = reading.queries_of(questions, Query("", k, scope, where))
+        rest = Query("", k, scope, where, period=Period(since, until, as_of))
+        queries = reading.queries_of(questions, rest)
         asking = reading.Asking(budget, modules, combine, strict, sampling)
         return reading.answer(self._parts, queries, asking)
 
@@ -91,6 +103,9 @@ class AskVerbs:
         k: int = PASSAGES,
         scope: Scope = NOWHERE,
         where: Metadata | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        as_of: datetime | None = None,
         modules: Sequence[str] | None = None,
         combine: Combine = "rows",
         strict: bool = False,
@@ -103,5 +118,5 @@ class AskVerbs:
         from memkit.answer import AnswerStream
 
         asking = reading.Asking(budget, modules, combine, strict, sampling)
-        query = Query(question, k, scope, where)
+        query = Query(question, k, scope, where, period=Period(since, until, as_of))
         return AnswerStream(reading.stream(self._parts, query, asking))

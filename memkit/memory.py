@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self, overload
 from memkit import reading, writing
 from memkit.asking import AskVerbs
 from memkit.chat import ChatVerbs
+from memkit.lifecycle import LifecycleVerbs
 from memkit.lookups import LookupVerbs
 from memkit.modules import ModuleVerbs
 from memkit.outcomes import Receipt, Stats
@@ -21,6 +22,7 @@ from memkit.types import (
     Hit,
     Metadata,
     Page,
+    Period,
     Recall,
     Record,
     Role,
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
 NOWHERE: Scope = {}
 
 
-class Memory(AskVerbs, ChatVerbs, LookupVerbs, ModuleVerbs):
+class Memory(AskVerbs, ChatVerbs, LifecycleVerbs, LookupVerbs, ModuleVerbs):
     """A memory for language-model agents, in one directory.
 
     Use `Memory.open`. Threads may share a `Memory`, and several processes a directory.
@@ -284,7 +286,15 @@ class Memory(AskVerbs, ChatVerbs, LookupVerbs, ModuleVerbs):
         return self._parts.ledger.turns.recent(scope, limit)[::-1]
 
     def search(
-        self, query: str, k: int = 5, *, scope: Scope = NOWHERE, where: Metadata | None = None
+        self,
+        query: str,
+        k: int = 5,
+        *,
+        scope: Scope = NOWHERE,
+        where: Metadata | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        as_of: datetime | None = None,
     ) -> list[Hit]:
         """Find records by meaning and by words.
 
@@ -293,12 +303,19 @@ class Memory(AskVerbs, ChatVerbs, LookupVerbs, ModuleVerbs):
             k: How many; fewer come only if scope and filter let fewer pass.
             scope: Only what this scope may see.
             where: Metadata filter, e.g. ``{"source": "hr", "year": {"$gte": 2020}}``.
+            since: Only what was said at this moment or later; see `Record.at`.
+            until: Only what was said before this moment.
+            as_of: Records as they were at this moment. Those that have changed since are ranked
+                by meaning alone; what was forgotten is not there.
 
         Raises:
-            InvalidInputError: If the query is blank, ``k`` < 1 or the filter is malformed.
+            InvalidInputError: If the query is blank, ``k`` < 1, the filter is malformed, or a
+                time has no time zone.
             UnsupportedOperationError: Without the "rag" backend.
         """
-        return list(self._parts.need_rag("search()").recall(Query(query, k, scope, where)).hits)
+        rag = self._parts.need_rag("search()")
+        period = Period(since, until, as_of)
+        return list(rag.recall(Query(query, k, scope, where, period=period)).hits)
 
     def recall(
         self,
@@ -308,6 +325,9 @@ class Memory(AskVerbs, ChatVerbs, LookupVerbs, ModuleVerbs):
         k: int = 5,
         scope: Scope = NOWHERE,
         where: Metadata | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        as_of: datetime | None = None,
     ) -> Recall:
         """Gather evidence for any language model, within a token budget; needs none itself.
 
@@ -317,17 +337,22 @@ class Memory(AskVerbs, ChatVerbs, LookupVerbs, ModuleVerbs):
             k: At most this many records.
             scope: Only what this scope may see.
             where: Only records that pass this metadata filter.
+            since: As for `search`; of turns as well.
+            until: As for `search`; of turns as well.
+            as_of: As for `search`; nothing is routed to adapters, as weights have no past.
 
         Raises:
-            InvalidInputError: If the query is blank, the budget negative or ``k`` < 1.
+            InvalidInputError: If the query is blank, the budget negative, ``k`` < 1, or a time
+                has no time zone.
         """
-        return reading.recall(self._parts, Query(query, k, scope, where), budget)
+        period = Period(since, until, as_of)
+        return reading.recall(self._parts, Query(query, k, scope, where, period=period), budget)
 
     @property
     def items(self) -> ItemTable:
         """JSON objects under a namespace and a key; what stores for agents are made of."""
         return self._parts.ledger.items
 
-    def stats(self) -> Stats:
-        """Count what the memory holds."""
-        return reading.count(self._parts)
+    def stats(self, *, scope: Scope | None = None) -> Stats:
+        """Count what the memory holds, or what of it is of a scope or of narrower ones."""
+        return reading.count(self._parts, scope)

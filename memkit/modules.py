@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from memkit import writing
 from memkit.outcomes import ConsolidationReport, ModuleReport
 from memkit.types import Metadata, Module, Scope
 from memkit.wiring import Parts
@@ -33,7 +34,7 @@ class ModuleVerbs:
         Takes every record that no module holds as it is now. A record counts as held only after
         its recall from the weights was verified; the others stay with rag. A module that holds
         the older text of a record is trained again, on the new text and on what else it holds;
-        so is one whose file was lost or damaged.
+        so is one whose file was lost or damaged. What has expired is destroyed first (`sweep`).
 
         Args:
             scope: Only records of this scope and narrower ones; None for all.
@@ -48,17 +49,21 @@ class ModuleVerbs:
             TrainingError: If training diverges; modules that are done stay.
         """
         lora = self._parts.need_lora("consolidate()")
+        writing.sweep(self._parts, retrain=True)
         records = self._parts.ledger.modules.unplaced(
             within=scope, where=where, include_turns=include_turns
         )
         return self._parts.consolidator.run(lora, records, retry_missed=retry_missed)
 
-    def modules(self) -> list[Module]:
+    def modules(self, *, scope: Scope | None = None) -> list[Module]:
         """List the adapter modules in service; print one to read it.
 
         Each says which of its versions are kept: the active one and at most two others.
+
+        Args:
+            scope: Only those that hold records of this scope or of narrower ones; None for all.
         """
-        return self._parts.ledger.modules.active()
+        return self._parts.ledger.modules.active(within=scope)
 
     def rollback(self, name: str, version: int) -> Module:
         """Put another version of a module into service, with the records that it holds.
@@ -98,6 +103,8 @@ class ModuleVerbs:
             BusyError: If another process is consolidating this memory.
             TrainingError: If training diverges; modules that are done stay.
         """
+        self._parts.need_lora("retrain()")
+        writing.sweep(self._parts, retrain=True)
         chosen = [names] if isinstance(names, str) else names
         return self._parts.consolidator.retrain(self._parts.need_lora("retrain()"), chosen)
 

@@ -206,8 +206,45 @@ class Receipt:
 
 
 @dataclass(frozen=True)
+class ImportReport:
+    """What `Memory.add_messages` did; print it.
+
+    Attributes:
+        turns: Ids of the turns that were added, in order.
+        records: Ids of the records that keep what was said in them.
+        known: How many messages were there already.
+        left_out: How many messages are no memories: instructions, calls of tools, and what
+            memkit itself had recalled.
+    """
+
+    turns: tuple[str, ...]
+    records: tuple[str, ...]
+    known: int
+    left_out: int
+
+    def __str__(self) -> str:
+        return (
+            f"{len(self.turns)} turns added, and {len(self.records)} records; "
+            f"{self.known} were there already, {self.left_out} are no memories"
+        )
+
+
+@dataclass(frozen=True)
 class Stats:
-    """How much a memory holds; print it."""
+    """How much a memory holds, or a scope of it; print it.
+
+    Attributes:
+        records: What can be read; what has expired is not among it.
+        versions: Of those records, the current ones included.
+        turns: Of conversations.
+        passages: Slices of records that are indexed.
+        modules: Adapter modules in service.
+        held: Records that they hold.
+        bytes_on_disk: Of the whole memory.
+        embedder: Name of the model that the vectors are of.
+        base_model: Name of the model that the modules are for.
+        expired: Records that wait for `Memory.sweep`.
+    """
 
     records: int
     versions: int
@@ -218,12 +255,14 @@ class Stats:
     bytes_on_disk: int
     embedder: str | None
     base_model: str | None
+    expired: int = 0
 
     def __str__(self) -> str:
         return (
             f"{self.records} records ({self.versions} versions), {self.turns} turns, "
             f"{self.passages} passages, {self.held} held by {self.modules} modules, "
             f"{self.bytes_on_disk / 2**20:.1f} MiB"
+            + (f", {self.expired} expired" if self.expired else "")
         )
 
 

@@ -144,7 +144,10 @@ class _Draft:
         return "", 0
 
     def _text(self) -> str:
-        facts = [line for item, line, _ in self.pieces if isinstance(item, Hit)]
+        passages = [(item, line) for item, line, _ in self.pieces if isinstance(item, Hit)]
+        # What is pinned is chosen first and yet written first: it need not be what was asked.
+        passages.sort(key=lambda pair: pair[0].record.pinned)
+        facts = [line for _, line in passages]
         turns = [line for item, line, _ in self.pieces if isinstance(item, Turn)]
         sections = [
             [FACTS, *reversed(facts)] if facts else [],

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from memkit.types import ALWAYS, Evidence, Metadata, Period, Record, Route, Scope
@@ -45,7 +44,6 @@ class Query:
         context: The conversation that it ends; None for a question by itself. For the base
             model: backends look for what the question alone asks for.
         period: Only records of this time take part.
-        as_of: Records as they were at this moment; None for now.
     """
 
     text: str
@@ -54,7 +52,6 @@ class Query:
     where: Metadata | None = None
     context: Context | None = None
     period: Period = ALWAYS
-    as_of: datetime | None = None
 
 
 class Embedder(Protocol):

@@ -13,7 +13,7 @@ from memkit.outcomes import Claim, Stats
 from memkit.prompt import assemble
 from memkit.protocols import COMBINATIONS, GREEDY, Combine, Context, Query, Sampling
 from memkit.traces import files_below
-from memkit.types import NO_ROUTE, Answer, Evidence, Recall, Record, Route
+from memkit.types import NO_ROUTE, Answer, Evidence, Hit, Recall, Record, Route, Scope
 from memkit.validate import check_text
 from memkit.wiring import Parts
 
@@ -111,20 +111,21 @@ def _pieces(parts: Parts, found: _Found, asking: Asking) -> Generator[str, None,
     return _checked(found, said, strict=False)
 
 
-def count(parts: Parts) -> Stats:
-    """Count what a memory holds."""
+def count(parts: Parts, scope: Scope | None) -> Stats:
+    """Count what a memory holds, or a scope of it."""
     ledger = parts.ledger
-    modules = ledger.modules.active()
+    modules = ledger.modules.active(within=scope)
     return Stats(
-        records=ledger.records.count(),
-        versions=ledger.records.count_versions(),
-        turns=ledger.turns.count(),
-        passages=ledger.passages.count(),
+        records=ledger.records.count(within=scope),
+        versions=ledger.records.count_versions(within=scope),
+        turns=ledger.turns.count(within=scope),
+        passages=ledger.passages.count(within=scope),
         modules=len(modules),
         held=sum(len(module.records) for module in modules),
         bytes_on_disk=sum(map(_size, files_below(ledger.directory))),
         embedder=ledger.get_meta("embedder"),
         base_model=modules[0].manifest["base_model"] if modules else None,
+        expired=ledger.records.count_expired(within=scope),
     )
 
 
@@ -146,7 +147,7 @@ def _find(parts: Parts, query: Query, asking: Asking) -> _Found:
     route = _route(parts, query, evidence, asking.modules)
     spared = () if asking.repeat_held else _held(parts, evidence, route)
     counter, count = parts.counter
-    shown = [_without(one, spared) for one in evidence]
+    shown = [_pinned(parts, query), *(_without(one, spared) for one in evidence)]
     assembled = assemble(shown, budget=asking.budget, count=count)
     recalled = Recall(
         query=query.text,
@@ -190,6 +191,16 @@ def _held(parts: Parts, evidence: Sequence[Evidence], route: Route) -> tuple[str
         return ()
     ids = [hit.id for one in evidence for hit in one.hits]
     return tuple(parts.ledger.modules.placements(ids))
+
+
+def _pinned(parts: Parts, query: Query) -> Evidence:
+    """The pinned records that a query may see, in full; none where no text goes into prompts."""
+    if parts.rag is None and parts.buffer is None:
+        return Evidence()
+    records = parts.ledger.records.pinned(
+        visible_to=query.scope, where=query.where, period=query.period
+    )
+    return Evidence(tuple(Hit(r, r.text, 0, len(r.text), 1.0, None) for r in records))
 
 
 def _without(evidence: Evidence, ids: Sequence[str]) -> Evidence:

@@ -110,18 +110,20 @@ class Version:
 
 @dataclass(frozen=True)
 class Period:
-    """A stretch of time; `Record.at` has to lie in it.
+    """A stretch of time in which `Record.at` has to lie, seen from some moment.
 
     Attributes:
         since: The first moment in it; None for the beginning of time.
         until: The first moment behind it; None for its end.
+        as_of: Only versions that were written by this moment, itself included; None for all.
     """
 
     since: datetime | None = None
     until: datetime | None = None
+    as_of: datetime | None = None
 
     def __bool__(self) -> bool:
-        return self.since is not None or self.until is not None
+        return (self.since, self.until, self.as_of) != (None, None, None)
 
 
 ALWAYS = Period()

@@ -80,7 +80,8 @@ def check_period(period: Period) -> None:
     Raises:
         InvalidInputError: If one is no time, or it ends before it begins.
     """
-    for name, value in (("since", period.since), ("until", period.until)):
+    bounds = (("since", period.since), ("until", period.until), ("as_of", period.as_of))
+    for name, value in bounds:
         if value is not None:
             check_time(name, value)
     if period.since and period.until and period.since > period.until:

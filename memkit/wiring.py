@@ -196,6 +196,14 @@ class Parts:
             logger.warning("counting tokens by length, as there is no base model: %s", exc.message)
             return "an estimate of 3 bytes a token", lambda text: -(-len(text.encode()) // 3)
 
+    def need_index(self, verb: str) -> FactIndex:
+        """The index of facts, for a verb that cannot do without.
+
+        Raises:
+            UnsupportedOperationError: If the memory was opened without "rag" and "lora".
+        """
+        return self._need(self.index, "rag", verb)
+
     def need_rag(self, verb: str) -> RagBackend:
         """The rag backend, for a verb that cannot do without.
 

@@ -25,6 +25,8 @@ logger = logging.getLogger("memkit")
 
 UNKNOWN = "weights know it no better than what they never saw"  # a check of the receipt
 
+NOTHING = Receipt((), 0, 0, (), (), (), (), {})
+
 # What is indexed, by content hash; nothing for what the memory knows already.
 Prepared = Mapping[str, Sequence[NewPassage]]
 
@@ -65,9 +67,9 @@ def drafts_of(text: str | Sequence[str | Draft], rest: Draft) -> list[Draft]:
 
 def store(parts: Parts, drafts: Sequence[Draft]) -> list[Record]:
     """Add records and index them."""
-    prepared = _prepare(parts, drafts)
+    prepared = prepare(parts, drafts)
     with parts.ledger.transaction():
-        return _write(parts, drafts, prepared)
+        return write(parts, drafts, prepared)
 
 
 def note(parts: Parts, role: Role, content: str, scope: Scope, *, remember: bool) -> Turn:
@@ -75,13 +77,13 @@ def note(parts: Parts, role: Role, content: str, scope: Scope, *, remember: bool
     check_turn(role, content)
     remember = remember and role != "system"
     drafts = [Draft(content, scope=scope, metadata={"role": role})] if remember else []
-    prepared = _prepare(parts, drafts)
+    prepared = prepare(parts, drafts)
     with parts.ledger.transaction():
-        ids = [record.id for record in _write(parts, drafts, prepared)]
+        ids = [record.id for record in write(parts, drafts, prepared)]
         return parts.ledger.turns.add(role, content, scope, record_id=ids[0] if ids else None)
 
 
-def _prepare(parts: Parts, drafts: Sequence[Draft]) -> Prepared:
+def prepare(parts: Parts, drafts: Sequence[Draft]) -> Prepared:
     """Check drafts and embed the new ones: that may fail, and takes too long for a lock."""
     known = parts.ledger.records.find_duplicates(drafts)
     if parts.index is None:
@@ -91,7 +93,7 @@ def _prepare(parts: Parts, drafts: Sequence[Draft]) -> Prepared:
     return dict(zip(hashes, parts.index.prepare(fresh), strict=True))
 
 
-def _write(parts: Parts, drafts: Sequence[Draft], prepared: Prepared) -> list[Record]:
+def write(parts: Parts, drafts: Sequence[Draft], prepared: Prepared) -> list[Record]:
     """Add and index prepared drafts, inside a transaction."""
     ledger, index = parts.ledger, parts.index
     expired = ledger.records.in_the_way(drafts)
@@ -171,13 +173,32 @@ def forget(
 ) -> Receipt:
     """Erase the selected records, retrain what is left of their modules, check, and report."""
     selected = _select(parts, ids, scope, where)
+    turns_of = scope if ids is None and where is None else None
+    return _forget(parts, selected, turns_of=turns_of, retrain=retrain)
+
+
+def sweep(parts: Parts, *, retrain: bool) -> Receipt:
+    """Erase what has expired; if nothing has, finish what is still to be destroyed."""
+    ledger = parts.ledger
+    expired = ledger.records.expired()
+    turns = ledger.turns.delete_expired()
+    ledger.items.sweep()
+    if not (expired or ledger.destruction_pending):
+        return NOTHING
+    receipt = _forget(parts, expired, turns_of=None, retrain=retrain)
+    return replace(receipt, turns=receipt.turns + turns)
+
+
+def _forget(
+    parts: Parts, selected: Sequence[str], *, turns_of: Scope | None, retrain: bool
+) -> Receipt:
     probes = _probes(parts, selected) if retrain else []
     erased = erase(
         parts.ledger,
         selected,
         index=parts.index,
         drop=parts.drop_module,
-        turns_of=scope if ids is None and where is None else None,
+        turns_of=turns_of,
     )
     parts.drop_caches()
     trained = _retrain(parts, erased) if retrain and parts.lora is not None else []

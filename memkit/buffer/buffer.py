@@ -39,7 +39,7 @@ class BufferBackend:
 
         Unlike records, turns of a wider scope are not shared: they are another conversation.
         """
-        recent = self._ledger.turns.recent(query.scope, self._max_turns)
+        recent = self._ledger.turns.recent(query.scope, self._max_turns, period=query.period)
         turns = [turn for turn in reversed(recent) if turn.record_id not in self._gone]
         hits = self._newest(query, turns) if self._with_records else ()
         return Evidence(hits=hits, turns=tuple(turns))

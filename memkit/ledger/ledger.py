@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,13 +15,16 @@ from memkit.errors import BusyError, DiskFullError, StorageError
 from memkit.ledger.database import SCRUB_PENDING, Database
 from memkit.ledger.erasures import ErasureTable
 from memkit.ledger.items import ItemTable
+from memkit.ledger.merging import merge, survivor
 from memkit.ledger.misses import MissTable
 from memkit.ledger.modules import ModuleTable
 from memkit.ledger.opening import connect, locate
 from memkit.ledger.passages import PassageTable
+from memkit.ledger.past import changed_since
 from memkit.ledger.records import RecordTable
 from memkit.ledger.ttls import TtlTable
 from memkit.ledger.turns import TurnTable
+from memkit.types import Metadata, Period, Record, Scope
 
 _SCRUB_WAIT = 2.0  # seconds to wait for readers in other processes to let go of the log
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -111,9 +114,30 @@ class Ledger:
         """Whether the directory can be written to."""
         return not self._database.read_only
 
+    @property
+    def destruction_pending(self) -> bool:
+        """Whether bytes of what was deleted may be left in some file."""
+        return self.get_meta(SCRUB_PENDING) is not None or bool(self.erasures.pending())
+
     def transaction(self) -> AbstractContextManager[None]:
         """Make the block atomic; see `Database.transaction`."""
         return self._database.transaction()
+
+    def merge(self, ids: Sequence[str]) -> Record:
+        """Make one record of several; see `memkit.ledger.merging`.
+
+        Raises:
+            RecordNotFoundError: If one is unknown.
+            InvalidInputError: If they do not go together.
+        """
+        with self.transaction():
+            records = self.records.get(self.records.existing(ids))
+            if len(records) < len(set(ids)):
+                self.records.get(ids)  # says which one is missing
+            kept = survivor(records)
+            merge(self._database, kept, [record for record in records if record is not kept])
+            self.log_event("merge", {"records": len(records)})
+            return self.records.get([kept.id])[0]
 
     def get_meta(self, name: str) -> str | None:
         """Read a setting of the memory; None if it was never set."""
@@ -159,6 +183,14 @@ class Ledger:
             Event(seq, kind, json.loads(detail), datetime.fromtimestamp(at, UTC))
             for seq, kind, detail, at in rows
         ]
+
+    def changed_since(
+        self, moment: datetime, *, visible_to: Scope, where: Metadata, period: Period
+    ) -> list[Record]:
+        """List changed records as they were at a moment; see `memkit.ledger.past`."""
+        return changed_since(
+            self._database, moment, visible_to=visible_to, where=where, period=period
+        )
 
     def scrub(self) -> bool:
         """Destroy what deleted records left behind in the file and its log.

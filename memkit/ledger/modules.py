@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from memkit.errors import InvalidInputError, ModuleNotFoundInMemoryError, RecordNotFoundError
 from memkit.ledger.database import Database, Row, json_list
 from memkit.ledger.entries import COLUMNS, record_of
-from memkit.ledger.selection import EXPIRED, LIVE, select_sql, visible_sql
+from memkit.ledger.selection import EXPIRED, LIVE, scope_sql, select_sql
 from memkit.ledger.versions import Member, ModuleFile, VersionTable
 from memkit.scope import contains, parse
 from memkit.types import Metadata, Module, Record, Scope
@@ -175,15 +175,16 @@ class ModuleTable:
 
     # -- reading ---------------------------------------------------------------------------
 
-    def active(self, *, visible_to: Scope | None = None) -> list[Module]:
+    def active(
+        self, *, visible_to: Scope | None = None, within: Scope | None = None
+    ) -> list[Module]:
         """List the modules in service, in the order of their names.
 
         Args:
             visible_to: Only what a query of this scope may be answered from; None for all.
+            within: Only those of this scope and narrower ones; None for all.
         """
-        condition, parameters = (
-            ("1", []) if visible_to is None else visible_sql("v.scope", visible_to)
-        )
+        condition, parameters = scope_sql("v.scope", visible_to=visible_to, within=within)
         return self._modules(f"{_IN_SERVICE} AND {condition}", *parameters)
 
     def lost(self) -> list[Module]:

@@ -3,8 +3,10 @@
 # ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from typing import Literal
 
 import numpy as np
@@ -173,6 +175,38 @@ class PassageTable:
             found.setdefault(id, []).append(np.frombuffer(vector, dtype="<f4"))
         return {id: np.array(vectors, np.float32) for id, vectors in found.items()}
 
+    def by_scope(
+        self, *, within: Scope | None, where: Metadata | None
+    ) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
+        """Read the mean vector of each record's text passages, one scope after the other.
+
+        Args:
+            within: Only records of this scope and narrower ones; None for all.
+            where: Metadata filter; None for all.
+
+        Yields:
+            Ids in the order the records were added, and their vectors, shape ``(n, dim)``.
+        """
+        condition, parameters = select_sql(within=within, where=where)
+        scopes = self._database.column(
+            f"SELECT DISTINCT scope FROM records WHERE {condition} ORDER BY scope", *parameters
+        )
+        for scope in scopes:
+            rows = self._database.rows(
+                "SELECT records.id, vector FROM records "
+                "JOIN passages ON passages.record = records.rowid AND passages.kind = 'text' "
+                "JOIN vectors ON vectors.passage = passages.key "
+                f"WHERE {condition} AND records.scope = ? ORDER BY records.rowid",
+                *parameters,
+                scope,
+            )
+            means = {
+                id: np.mean([np.frombuffer(vector, "<f4") for _, vector in group], axis=0)
+                for id, group in groupby(rows, key=itemgetter(0))
+            }
+            if means:
+                yield list(means), np.stack(list(means.values())).astype(np.float32)
+
     def get(self, keys: Sequence[int]) -> dict[int, Passage]:
         """Read those passages that exist, by key."""
         rows = self._database.rows(
@@ -243,9 +277,17 @@ class PassageTable:
         )
         return [(key, score) for key, score in rows]
 
-    def count(self) -> int:
-        """Count all passages."""
-        return int(self._database.value("SELECT count(*) FROM passages"))
+    def count(self, *, within: Scope | None = None) -> int:
+        """Count the passages of a scope and narrower ones; None for all that are stored."""
+        if within is None:
+            return int(self._database.value("SELECT count(*) FROM passages"))
+        condition, parameters = select_sql(within=within)
+        found = self._database.value(
+            "SELECT count(*) FROM passages JOIN records ON records.rowid = passages.record "
+            f"WHERE {condition}",
+            *parameters,
+        )
+        return int(found)
 
     def _hides_any(self, scope: Scope) -> bool:
         """Tell whether some record is invisible; jumps from scope to scope through the index."""

@@ -126,7 +126,8 @@ class RecordReads:
         """List those of the ids that records have; ``expired`` as for `get`."""
         condition, _ = select_sql(expired=expired)
         return self._database.column(
-            f"SELECT id FROM records WHERE {condition} AND id IN (SELECT value FROM json_each(?))",
+            f"SELECT id FROM records WHERE {condition} "
+            "AND id IN (SELECT value FROM json_each(?)) ORDER BY rowid",
             json_list("ids", ids),
         )
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from memkit.errors import InvalidInputError
 from memkit.ledger import filters
@@ -37,21 +38,37 @@ def select_sql(
         expired: Also what has expired and waits for its destruction.
     """
     conditions: list[Condition] = [("1" if expired else LIVE, [])]
-    if visible_to is not None:
-        conditions.append(visible_sql("records.scope", visible_to))
-    if within is not None:
-        conditions.append(within_sql("records.scope", within))
+    if visible_to is not None or within is not None:
+        conditions.append(scope_sql("records.scope", visible_to=visible_to, within=within))
     if where is not None:
         conditions.append(filters.compile(where))
     conditions += _period_sql(period)
+    return _all(conditions)
+
+
+def scope_sql(column: str, *, visible_to: Scope | None, within: Scope | None) -> Condition:
+    """Give the condition on a scope column; see `select_sql`."""
+    conditions: list[Condition] = [("1", [])]
+    if visible_to is not None:
+        conditions.append(visible_sql(column, visible_to))
+    if within is not None:
+        conditions.append(within_sql(column, within))
+    return _all(conditions)
+
+
+def _all(conditions: Sequence[Condition]) -> Condition:
     parameters = [parameter for _, own in conditions for parameter in own]
     return " AND ".join(sql for sql, _ in conditions), parameters
 
 
 def _period_sql(period: Period) -> list[Condition]:
     check_period(period)
-    bounds = ((">=", period.since), ("<", period.until))
-    return [(f"{AT} {sign} ?", [at.timestamp()]) for sign, at in bounds if at is not None]
+    bounds = (
+        (f"{AT} >= ?", period.since),
+        (f"{AT} < ?", period.until),
+        ("records.updated_at <= ?", period.as_of),
+    )
+    return [(sql, [at.timestamp()]) for sql, at in bounds if at is not None]
 
 
 def visible_sql(column: str, scope: Scope) -> Condition:

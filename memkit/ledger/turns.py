@@ -12,8 +12,8 @@ from memkit.ledger.identifiers import new_id
 from memkit.ledger.selection import LIVE, check_limit, within_sql
 from memkit.ledger.ttls import TtlTable
 from memkit.scope import canonical, parse
-from memkit.types import Role, Scope, Turn
-from memkit.validate import check_text
+from memkit.types import ALWAYS, Period, Role, Scope, Turn
+from memkit.validate import check_period, check_text
 
 _COLUMNS = """
     SELECT turns.id, turns.role, turns.content, turns.scope, turns.created_at, records.id
@@ -69,24 +69,37 @@ class TurnTable:
             )
         return turn
 
-    def recent(self, scope: Scope, limit: int, *, before: str | None = None) -> list[Turn]:
+    def recent(
+        self,
+        scope: Scope,
+        limit: int,
+        *,
+        before: str | None = None,
+        period: Period = ALWAYS,
+    ) -> list[Turn]:
         """List the latest turns of exactly this scope, newest first.
 
         Args:
             scope: The conversation.
             limit: At most this many.
             before: Id of a turn; only what came before it is listed.
+            period: Only turns that were added in this time.
 
         Raises:
             NotFoundError: If there is no turn ``before``.
         """
         check_limit("limit", limit)
+        check_period(period)
+        since, until, as_of = (
+            None if at is None else at.timestamp()
+            for at in (period.since, period.until, period.as_of)
+        )
         rows = self._database.rows(
-            _COLUMNS + f"WHERE turns.scope = ? AND turns.rowid < ? AND {_LIVE} "
-            "ORDER BY turns.rowid DESC LIMIT ?",
-            canonical(scope),
-            self._position(before),
-            limit,
+            _COLUMNS + f"WHERE turns.scope = ?1 AND turns.rowid < ?2 AND {_LIVE} "
+            "AND (?3 IS NULL OR turns.created_at >= ?3) "
+            "AND (?4 IS NULL OR turns.created_at < ?4) "
+            "AND (?5 IS NULL OR turns.created_at <= ?5) ORDER BY turns.rowid DESC LIMIT ?6",
+            *(canonical(scope), self._position(before), since, until, as_of, limit),
         )
         return [_turn(row) for row in rows]
 

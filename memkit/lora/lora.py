@@ -90,7 +90,9 @@ class LoraBackend:
         self._consolidate(self, records)
 
     def recall(self, query: Query) -> Evidence:
-        """Route a query."""
+        """Route a query; what the weights held at an earlier moment is not known."""
+        if query.period.as_of is not None:
+            return Evidence(route=Route({}, reason="weights hold what is current, not the past"))
         return Evidence(route=self.router.route([query])[0])
 
     def route_to(self, names: Sequence[str], scope: Scope) -> Route:

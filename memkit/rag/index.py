@@ -31,6 +31,8 @@ from memkit.types import Draft, Hit, Period, Record
 from memkit.validate import check_text
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from memkit.protocols import Floats2d
 
 BATCH = 128  # texts per call of the embedder, and steps of the progress bar
@@ -185,6 +187,11 @@ class FactIndex:
                 best = best_similarity(near)
                 found[row] = [Nearest(*pair) for pair in list(best.items())[: query.k]]
         return [found[row] for row in range(len(queries))]
+
+    def query_vector(self, text: str) -> NDArray[np.float32]:
+        """Embed a query: shape ``(dim,)``, of unit length."""
+        vector: NDArray[np.float32] = self._embed_queries([text])[0]
+        return vector
 
     def sync(self) -> None:
         """Take in what other threads and processes have committed."""

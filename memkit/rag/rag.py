@@ -8,6 +8,7 @@ from memkit.errors import RecordNotFoundError
 from memkit.ledger import Ledger
 from memkit.protocols import Query
 from memkit.rag.index import FactIndex
+from memkit.rag.past import search_past
 from memkit.types import Evidence, Record
 
 
@@ -31,7 +32,9 @@ class RagBackend:
         self.facts.write(records)
 
     def recall(self, query: Query) -> Evidence:
-        """The best passages for a query; see `FactIndex.search`."""
+        """The best passages for a query; see `FactIndex.search` and `search_past`."""
+        if (moment := query.period.as_of) is not None:
+            return Evidence(hits=tuple(search_past(self.facts, self._ledger, query, moment)))
         return Evidence(hits=tuple(self.facts.search(query)))
 
     def delete(self, ids: Sequence[str]) -> int:

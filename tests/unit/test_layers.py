@@ -15,10 +15,21 @@ PACKAGE = Path(memkit.__file__).parent
 
 FLOORS = {
     1: {"errors", "types", "outcomes", "scope", "validate", "words"},
-    2: {"protocols", "prompt", "compose", "evidence", "ledger"},
+    2: {"protocols", "prompt", "compose", "evidence", "ledger", "messages"},
     3: {"rag", "buffer", "models", "forget", "traces", "rows", "adapter_files"},
     4: {"lora", "routing", "answer"},
-    5: {"wiring", "reading", "asking", "chat", "lookups", "writing", "modules", "memory"},
+    5: {
+        "wiring",
+        "reading",
+        "asking",
+        "chat",
+        "lookups",
+        "writing",
+        "importing",
+        "lifecycle",
+        "modules",
+        "memory",
+    },
     6: {"aio", "bench", "evals", "demo", "report"},
     7: {"cli", "__main__", "__init__"},
 }

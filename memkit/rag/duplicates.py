@@ -1,0 +1,101 @@
+"""Finds records that say almost the same, by the vectors that the ledger holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from memkit.errors import InvalidInputError
+from memkit.ledger import Ledger
+from memkit.types import Metadata, Record, Scope
+
+if TYPE_CHECKING:
+    from memkit.protocols import Floats2d
+
+_BLOCK = 1024  # rows that are compared with all others at once
+
+Link = tuple[int, int, float]  # two rows and their cosine similarity
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """Records of one scope that say almost the same.
+
+    Attributes:
+        records: Oldest first; two at least.
+        similarity: Cosine similarity of the least similar pair that links them.
+    """
+
+    records: tuple[Record, ...]
+    similarity: float
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Ids of the records, as `Memory.merge` takes them."""
+        return tuple(record.id for record in self.records)
+
+
+def duplicates(
+    ledger: Ledger, threshold: float, *, within: Scope | None, where: Metadata | None
+) -> list[Duplicates]:
+    """Group the records of each scope that are near each other, or linked by such pairs.
+
+    A record's vector is the mean of its passages'; questions take no part.
+
+    Args:
+        ledger: Where records and vectors are.
+        threshold: Lowest cosine similarity of a pair, in (0, 1].
+        within: Only records of this scope and narrower ones; None for all.
+        where: Metadata filter; None for all.
+
+    Returns:
+        The largest groups first.
+
+    Raises:
+        InvalidInputError: If the threshold is out of range.
+    """
+    if not 0 < threshold <= 1:
+        raise InvalidInputError(f"`threshold` must be above 0 and at most 1, got {threshold!r}")
+    found: list[Duplicates] = []
+    for ids, vectors in ledger.passages.by_scope(within=within, where=where):
+        for rows, similarity in _groups(_links(_unit(vectors), threshold)):
+            with ledger.transaction():  # some may have been forgotten meanwhile
+                records = ledger.records.get(ledger.records.existing(ids[row] for row in rows))
+            if len(records) > 1:
+                found.append(Duplicates(tuple(records), similarity))
+    return sorted(found, key=lambda group: -len(group.records))
+
+
+def _unit(vectors: Floats2d) -> Floats2d:
+    norms: Floats2d = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: Floats2d = (vectors / np.maximum(norms, 1e-9)).astype(np.float32)
+    return unit
+
+
+def _links(vectors: Floats2d, threshold: float) -> Iterator[Link]:
+    """All pairs at least so near; a little below counts, as float32 does not tell them apart."""
+    bar = threshold - 1e-6
+    for start in range(0, len(vectors), _BLOCK):
+        products = vectors[start : start + _BLOCK] @ vectors[start:].T
+        for row, column in np.argwhere(np.triu(products >= bar, k=1)).tolist():
+            yield start + row, start + column, float(products[row, column])
+
+
+def _groups(links: Iterator[Link]) -> list[tuple[list[int], float]]:
+    """Rows that links lead to each other, in order, and the weakest link of each group."""
+    group: dict[int, list[int]] = {}
+    weakest: dict[int, float] = {}  # by the first row of a group
+    for one, other, similarity in links:
+        left, right = group.setdefault(one, [one]), group.setdefault(other, [other])
+        least = min(similarity, *(weakest.get(rows[0], 1.0) for rows in (left, right)))
+        if left is not right:
+            small, large = sorted((left, right), key=len)
+            large += small
+            for row in small:
+                group[row] = large
+        weakest[group[one][0]] = least
+    whole = {id(rows): rows for rows in group.values()}
+    return [(sorted(rows), weakest[rows[0]]) for rows in whole.values()]

@@ -1,0 +1,53 @@
+"""Search among the records as they were at an earlier moment.
+
+The index holds what is current. What has not changed since then is found there; what has is few
+as a rule, and is embedded for the occasion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from memkit.ledger import Ledger
+from memkit.protocols import Query
+from memkit.rag.fusion import RANK_OFFSET
+from memkit.rag.index import FactIndex
+from memkit.types import Hit, Record
+
+
+def search_past(index: FactIndex, ledger: Ledger, query: Query, moment: datetime) -> list[Hit]:
+    """Find records as they were at a moment, which is ``query.period.as_of``.
+
+    Those that have changed since are found by meaning alone, and take their places among the
+    others by cosine similarity. The effort grows with their number.
+    """
+    unchanged = index.search(query)
+    changed = ledger.changed_since(
+        moment, visible_to=query.scope, where=query.where or {}, period=query.period
+    )
+    hits = sorted(unchanged + _hits(index, query, changed), key=_similarity, reverse=True)
+    return [
+        replace(hit, score=1 / (RANK_OFFSET + place))
+        for place, hit in enumerate(hits[: query.k], start=1)
+    ]
+
+
+def _hits(index: FactIndex, query: Query, records: Sequence[Record]) -> list[Hit]:
+    if not records:
+        return []
+    asked = index.query_vector(query.text)
+    found = []
+    for record, passages in zip(records, index.prepare(records), strict=True):
+        near = [(float(passage.vector @ asked), passage) for passage in passages]
+        texts = [(similarity, one) for similarity, one in near if one.kind == "text"]
+        _, best = max(texts, key=lambda pair: pair[0])
+        similarity = max(similarity for similarity, _ in near)
+        text = record.text[best.start : best.end]
+        found.append(Hit(record, text, best.start, best.end, 0.0, similarity))
+    return found
+
+
+def _similarity(hit: Hit) -> float:
+    return -2.0 if hit.similarity is None else hit.similarity  # below any cosine
