@@ -8,6 +8,7 @@ import platform
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import sqrt
 from pathlib import Path
 from statistics import median
 
@@ -21,11 +22,11 @@ class Measurement:
     Attributes:
         case: What was measured.
         metric: Which property of it.
-        value: The median.
+        value: The median, or the share.
         unit: Of the value.
-        low: The smallest value.
-        high: The largest value.
-        n: How many values there were.
+        low: The smallest value, or the lower end of the 95 % interval of a share.
+        high: The largest value, or the upper end.
+        n: How many values or cases there were.
     """
 
     case: str
@@ -40,6 +41,20 @@ class Measurement:
     def of(cls, case: str, metric: str, values: Sequence[float], unit: str) -> Measurement:
         """Summarise repeated values by median and range."""
         return cls(case, metric, median(values), unit, min(values), max(values), len(values))
+
+    @classmethod
+    def of_share(cls, case: str, metric: str, hits: int, n: int) -> Measurement:
+        """A share of ``n`` cases, with its 95 % interval.
+
+        Source:
+            Wilson 1927, "Probable inference, the law of succession, and statistical inference".
+        """
+        if not n:
+            return cls(case, metric, 0.0, "share", 0.0, 1.0, 0)
+        z, p = 1.96, hits / n
+        middle = (p + z * z / (2 * n)) / (1 + z * z / n)
+        half = z * sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+        return cls(case, metric, p, "share", max(0.0, middle - half), min(1.0, middle + half), n)
 
 
 def write_report(
