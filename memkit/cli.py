@@ -54,8 +54,12 @@ def _parser() -> argparse.ArgumentParser:
 
     evaluate = commands.add_parser("eval", parents=[common], help="measure what the docs quote")
     evaluate.set_defaults(command=_eval)
-    evaluate.add_argument("subject", choices=("forgetting", "routing", "training"))
-    evaluate.add_argument("--seeds", type=int, default=3, help="how many companies (default: 3)")
+    evaluate.add_argument(
+        "subject", choices=("dial", "forgetting", "mixing", "mixtures", "routing", "training")
+    )
+    evaluate.add_argument("--seeds", type=int, default=3, help="how often (default: 3)")
+    evaluate.add_argument("--data", type=Path, metavar="DIR", help="where the study's PhoneBook is")
+    evaluate.add_argument("--facts", type=int, default=387, metavar="N", help="entries of it")
     evaluate.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
 
     bench = commands.add_parser("bench", help="measure the engine")
@@ -109,19 +113,28 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 
 def _eval(arguments: argparse.Namespace) -> int:
-    from memkit.evals import forgetting, routing, training
+    from memkit.evals import dial, forgetting, mixing, mixtures, routing, training
 
+    seeds, json_path, data = arguments.seeds, arguments.json, _data(arguments)
+    if arguments.subject in {"dial", "mixing"}:
+        several = {"dial": dial.main, "mixing": mixing.main}[arguments.subject]
+        return several(data=data, facts=arguments.facts, seeds=seeds, json_path=json_path)
+    if arguments.subject == "mixtures":
+        return mixtures.main(data=data, seeds=seeds, json_path=json_path)
     mains = {"forgetting": forgetting.main, "routing": routing.main, "training": training.main}
-    return mains[arguments.subject](seeds=arguments.seeds, json_path=arguments.json)
+    return mains[arguments.subject](seeds=seeds, json_path=json_path)
+
+
+def _data(arguments: argparse.Namespace) -> Path | None:
+    """The folder with data of others, if one is named."""
+    named = arguments.data or os.environ.get("MEMKIT_EVAL_DATA")
+    return Path(named) if named else None
 
 
 def _bench_train(arguments: argparse.Namespace) -> int:
     from memkit.bench import train
 
-    data = arguments.data or os.environ.get("MEMKIT_EVAL_DATA")
-    return train.main(
-        data=Path(data) if data else None, seeds=arguments.seeds, json_path=arguments.json
-    )
+    return train.main(data=_data(arguments), seeds=arguments.seeds, json_path=arguments.json)
 
 
 def _bench_capacity(arguments: argparse.Namespace) -> int:

@@ -1,6 +1,6 @@
 """Many modules against the oracle, and questions that need facts of two or three of them.
 
-The study's PhoneBook is cut into modules in file order, so that modules share no topic. Asked
+A phone book is cut into modules in file order, so that modules share no topic. Asked
 with nothing in the prompt are every entry, through the router and of the right module, and
 questions for the numbers of two and of three people whose entries different modules hold: both
 through the router, and with the parts of the question given.
@@ -16,7 +16,7 @@ from typing import TypeVar
 from tqdm import tqdm
 
 from memkit.bench.modules import show
-from memkit.bench.phonebook import Entry, drafts_of, read
+from memkit.bench.phonebook import Entry, drafts_of, invented, read
 from memkit.evals.learned import learned
 from memkit.lora.capacity import halves
 from memkit.lora.consolidate import Recipe
@@ -53,18 +53,18 @@ Hits = list[bool]
 T = TypeVar("T")
 
 
-def main(*, data: Path, facts: int, seeds: int, json_path: Path | None) -> int:
+def main(*, data: Path | None, facts: int, seeds: int, json_path: Path | None) -> int:
     """Learn and ask once for each seed; returns the exit status.
 
     What is learned stays in memkit's cache folder, and is gone on with.
 
     Args:
-        data: Folder with the study's PhoneBook.
+        data: Folder with the study's PhoneBook; None for invented entries.
         facts: How many entries of it.
         seeds: How often; each trains modules of its own.
         json_path: Where to write the figures as JSON.
     """
-    entries = read(data, facts)
+    entries = invented(facts) if data is None else read(data, facts)
     models = BaseModel.load(), SentenceEmbedder.load()
     found: dict[Key, Hits] = {}
     for seed in range(seeds):
