@@ -20,11 +20,10 @@ from memkit.bench.modules import show
 from memkit.bench.phonebook import OTHER_WORDINGS, invented, read
 from memkit.bench.phonebook import drafts_of as lines_of
 from memkit.demo.company import Company
-from memkit.evals.learned import learned
+from memkit.evals.learned import learned, parts_of
 from memkit.evals.mixing import PER_MODULE
 from memkit.evals.unstored import drafts_of
 from memkit.evidence import agree
-from memkit.lora.capacity import halves
 from memkit.lora.consolidate import Recipe
 from memkit.lora.spec import TrainSpec
 from memkit.memory import Memory
@@ -92,7 +91,7 @@ def _run(
 ) -> Iterator[tuple[str, list[Told]]]:
     recipe = Recipe(train=TrainSpec(seed=seed))
     entries = invented(facts) if data is None else read(data, facts)
-    parts = halves(lines_of(entries), -(-len(entries) // PER_MODULE))
+    parts = parts_of(lines_of(entries), PER_MODULE)
     book = [
         Asked(e.number, e.question, OTHER_WORDINGS[n % len(OTHER_WORDINGS)].format(name=e.name))
         for n, e in enumerate(entries)

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from memkit.lora.consolidate import Recipe
 from memkit.memory import Memory
@@ -15,6 +16,13 @@ from memkit.models.embedder import SentenceEmbedder
 from memkit.types import Draft
 
 PART = "part"  # metadata: which of the parts, in file order, a record was put into
+
+
+def parts_of(drafts: Sequence[Draft], most: int) -> list[Sequence[Draft]]:
+    """Cut drafts in order into the fewest parts of at most ``most``, as even as can be."""
+    parts = -(-len(drafts) // most)
+    bounds = [round(i * len(drafts) / parts) for i in range(parts + 1)]
+    return [drafts[start:end] for start, end in pairwise(bounds)]
 
 
 def learned(

@@ -17,8 +17,7 @@ from tqdm import tqdm
 
 from memkit.bench.modules import show
 from memkit.bench.phonebook import Entry, drafts_of, invented, read
-from memkit.evals.learned import learned
-from memkit.lora.capacity import halves
+from memkit.evals.learned import learned, parts_of
 from memkit.lora.consolidate import Recipe
 from memkit.lora.spec import TrainSpec
 from memkit.lora.verify import same_answer
@@ -88,7 +87,7 @@ def main(*, data: Path | None, facts: int, seeds: int, json_path: Path | None) -
 def _run(
     models: tuple[BaseModel, SentenceEmbedder], entries: Sequence[Entry], seed: int
 ) -> Iterator[tuple[Key, Hits]]:
-    parts = halves(drafts_of(entries), -(-len(entries) // PER_MODULE))
+    parts = parts_of(drafts_of(entries), PER_MODULE)
     with learned(models, parts, Recipe(train=TrainSpec(seed=seed))) as memory:
         exam = Exam(memory, entries)
         yield ("routed", "exact"), exam.routed()

@@ -99,10 +99,11 @@ class Lab:
         yield from self._asked_for_both("trained apart", apart)
         halves = Pair((self._fit(0, LOWER, train), second), (LOWER, upper))
         yield from self._mixed("one in the lower, one in the upper half", halves)
-        guarded = [self._fit(n, upper, train, idle=self._entries[2]) for n in range(2)]
-        yield from self._mixed("no-ops on others' questions", Pair((*guarded,), (upper, upper)))
-        beside = [self._fit(n, upper, train, beside=other) for n in range(2)]
-        yield from self._mixed("trained beside another module", Pair((*beside,), (upper, upper)))
+        first, second = (self._fit(n, upper, train, idle=self._entries[2]) for n in range(2))
+        yield from self._mixed("no-ops on others' questions", Pair((first, second), (upper, upper)))
+        first, second = (self._fit(n, upper, train, beside=other) for n in range(2))
+        beside = Pair((first, second), (upper, upper))
+        yield from self._mixed("trained beside another module", beside)
 
     # -- training ----------------------------------------------------------------------------
 
