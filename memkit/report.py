@@ -57,6 +57,17 @@ class Measurement:
         return cls(case, metric, p, "share", max(0.0, middle - half), min(1.0, middle + half), n)
 
 
+def show(results: Sequence[Measurement], ratios: Mapping[str, float]) -> None:
+    """Print figures."""
+    for one in results:
+        sys.stdout.write(
+            f"{one.case:<26} {one.metric:<38} {one.value:>11.6f} {one.unit:<5} "
+            f"{one.low:>11.6f} to {one.high:<11.6f} n={one.n}\n"
+        )
+    for name, value in ratios.items():
+        sys.stdout.write(f"{name:<32} {value:.6g}\n")
+
+
 def write_report(
     path: Path,
     name: str,

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from memkit.bench.modules import NoEmbedder, add_modules, show
+from memkit.bench.modules import NoEmbedder, add_modules
 from memkit.errors import UnsupportedOperationError
 from memkit.ledger import Ledger
 from memkit.lora.layers import AdapterLayers
@@ -25,7 +25,7 @@ from memkit.lora.spec import LoraSpec
 from memkit.memory import Memory
 from memkit.models.base import BaseModel
 from memkit.protocols import Sampling
-from memkit.report import Measurement, write_report
+from memkit.report import Measurement, show, write_report
 from memkit.types import Route
 
 COUNTS = (10, 100, 1000)

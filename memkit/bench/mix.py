@@ -25,7 +25,7 @@ from peft import LoraConfig, get_peft_model
 from torch import Tensor
 from transformers import DynamicCache
 
-from memkit.bench.modules import NoEmbedder, add_modules, random_row, show
+from memkit.bench.modules import NoEmbedder, add_modules, random_row
 from memkit.ledger import Ledger
 from memkit.lora.bank import AdapterBank, Mixture
 from memkit.lora.layers import AdapterLayers
@@ -33,7 +33,7 @@ from memkit.lora.lora import LoraBackend
 from memkit.lora.spec import LoraSpec
 from memkit.models.base import BaseModel
 from memkit.rag.index import FactIndex
-from memkit.report import Measurement, write_report
+from memkit.report import Measurement, show, write_report
 from memkit.routing.nearest import NearestRouter
 from memkit.types import Route
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from memkit.ledger import Ledger
 from memkit.lora.layers import AdapterLayers
@@ -15,7 +14,6 @@ from memkit.lora.layout import Frame, Layout, Row
 from memkit.lora.shelf import keep
 from memkit.lora.spec import LoraSpec
 from memkit.models.base import BaseModel
-from memkit.report import Measurement
 from memkit.types import Draft
 
 _SIZE = 0.02  # of the weights: about what training leaves
@@ -71,14 +69,3 @@ def add_modules(
                 )
             names.append(module.name)
     return names
-
-
-def show(results: Sequence[Measurement], ratios: Mapping[str, float]) -> None:
-    """Print figures."""
-    for one in results:
-        tqdm.write(
-            f"{one.case:<26} {one.metric:<38} {one.value:>11.6f} {one.unit:<5} "
-            f"{one.low:>11.6f} to {one.high:<11.6f} n={one.n}"
-        )
-    for name, value in ratios.items():
-        tqdm.write(f"{name:<32} {value:.6g}")

@@ -22,9 +22,8 @@ from peft import LoraConfig, get_peft_model
 from torch import Tensor
 from tqdm import tqdm
 
-from memkit.bench.modules import show
-from memkit.bench.phonebook import OTHER_WORDINGS, Entry, drafts_of, invented, read
 from memkit.evals.asking import bank_of, right
+from memkit.evals.phonebook import OTHER_WORDINGS, Entry, drafts_of, invented, read
 from memkit.evals.unstored import unstored
 from memkit.lora.descent import cosine
 from memkit.lora.layers import AdapterLayers
@@ -33,7 +32,7 @@ from memkit.lora.supervision import TemplateSynthesizer
 from memkit.lora.trainers import Trainers
 from memkit.models.base import BaseModel
 from memkit.protocols import Example
-from memkit.report import Measurement, write_report
+from memkit.report import Measurement, show, write_report
 
 FACTS = 48
 STUDY_STEPS, STUDY_MEASURED, STUDY_BATCH = 1500, 50, 8

@@ -16,12 +16,11 @@ from statistics import mean
 from tqdm import tqdm
 
 from memkit import reading
-from memkit.bench.modules import show
-from memkit.bench.phonebook import OTHER_WORDINGS, invented, read
-from memkit.bench.phonebook import drafts_of as lines_of
 from memkit.demo.company import Company
 from memkit.evals.learned import learned, parts_of
 from memkit.evals.mixing import PER_MODULE
+from memkit.evals.phonebook import OTHER_WORDINGS, invented, read
+from memkit.evals.phonebook import drafts_of as lines_of
 from memkit.evals.unstored import drafts_of
 from memkit.evidence import agree
 from memkit.lora.consolidate import Recipe
@@ -30,7 +29,7 @@ from memkit.memory import Memory
 from memkit.models.base import BaseModel
 from memkit.models.embedder import SentenceEmbedder
 from memkit.protocols import Query, Sampling
-from memkit.report import Measurement, write_report
+from memkit.report import Measurement, show, write_report
 
 COMPANY = 32  # facts, the first half of them held in weights
 SAMPLE = 24  # facts that are asked for, evenly from all

@@ -15,9 +15,8 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from memkit.bench.modules import show
-from memkit.bench.phonebook import Entry, drafts_of, invented, read
 from memkit.evals.learned import learned, parts_of
+from memkit.evals.phonebook import Entry, drafts_of, invented, read
 from memkit.lora.consolidate import Recipe
 from memkit.lora.spec import TrainSpec
 from memkit.lora.verify import same_answer
@@ -25,7 +24,7 @@ from memkit.memory import Memory
 from memkit.models.base import BaseModel
 from memkit.models.embedder import SentenceEmbedder
 from memkit.protocols import Sampling
-from memkit.report import Measurement, write_report
+from memkit.report import Measurement, show, write_report
 from memkit.types import Part, Recall, Record, Route
 
 FACTS = 387

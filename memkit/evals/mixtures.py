@@ -18,10 +18,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from memkit.bench.modules import show
-from memkit.bench.phonebook import Entry, drafts_of, invented, read
 from memkit.compose import put_together
 from memkit.evals.asking import BRIEF
+from memkit.evals.phonebook import Entry, drafts_of, invented, read
 from memkit.evals.unstored import unstored
 from memkit.lora.bank import AdapterBank, Mixture
 from memkit.lora.layers import Adapter, AdapterLayers, linear_layers, weight_of
@@ -33,7 +32,7 @@ from memkit.lora.trainers import Trainers
 from memkit.lora.verify import same_answer
 from memkit.models.base import BaseModel
 from memkit.protocols import Completion, Example, Prompt
-from memkit.report import Measurement, write_report
+from memkit.report import Measurement, show, write_report
 
 FACTS = 16  # of each module
 WEIGHTS = ((1.0, 0.0), (0.7, 0.3), (0.5, 0.5), (1.0, 1.0))

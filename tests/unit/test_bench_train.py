@@ -5,9 +5,9 @@ import json
 import pytest
 
 from memkit.bench import train
-from memkit.bench.phonebook import Entry, drafts_of, invented, read
 from memkit.cli import main
 from memkit.errors import CorruptFileError, NotFoundError
+from memkit.evals.phonebook import Entry, drafts_of, invented, read
 from memkit.lora.spec import LoraSpec, TrainSpec
 from memkit.models.base import BaseModel
 from memkit.testing import tiny_llama

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from memkit.bench.phonebook import drafts_of, invented
 from memkit.errors import NotFoundError
 from memkit.evals import dial, mixing
 from memkit.evals.learned import PART, learned
 from memkit.evals.mixing import Exam
+from memkit.evals.phonebook import drafts_of, invented
 from memkit.report import Measurement
 from memkit.testing import HashingEmbedder
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from memkit.bench.phonebook import invented
 from memkit.evals import mixtures
 from memkit.evals.mixtures import Lab, folding
+from memkit.evals.phonebook import invented
 from memkit.lora.layers import Factors, linear_layers
 from memkit.lora.spec import TrainSpec
 from memkit.testing import tiny_llama
