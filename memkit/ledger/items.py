@@ -255,20 +255,27 @@ def _below(prefix: Namespace) -> tuple[str, list[object]]:
     return "(namespace = ? OR (namespace > ? AND namespace < ?))", [name, f"{name}.", f"{name}/"]
 
 
-def _encoded(item: NewItem) -> tuple[str, str, Floats2d]:
-    """Value, scope and unit vectors, as they are stored."""
+def as_json(key: str, value: Mapping[str, Any]) -> str:
+    """Give an item's value as it is stored.
+
+    Raises:
+        InvalidInputError: If it is not JSON.
+    """
     try:
-        value = json.dumps(dict(item.value), ensure_ascii=False, allow_nan=False)
-        value.encode()
+        text = json.dumps(dict(value), ensure_ascii=False, allow_nan=False)
+        text.encode()
     except (TypeError, ValueError) as error:
         raise InvalidInputError(
-            f"`value` of {item.key!r} must be a JSON object, got {item.value!r}: {error}"
+            f"`value` of {key!r} must be a JSON object, got {value!r}: {error}"
         ) from error
-    vectors = np.asarray(item.vectors, np.float64).reshape(
-        len(item.vectors), -1 if item.vectors else 0
-    )
+    return text
+
+
+def _encoded(item: NewItem) -> tuple[str, str, Floats2d]:
+    """Value, scope and unit vectors, as they are stored."""
+    vectors = np.array(item.vectors, np.float64) if item.vectors else np.zeros((0, 0))
     if not np.isfinite(vectors).all():
         raise InvalidInputError(f"expected finite vectors for {item.key!r}, got NaN or infinity")
     norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
     unit: Floats2d = (vectors / np.where(norms > 0, norms, 1)).astype(np.float32)
-    return value, canonical(item.scope or {}), unit
+    return as_json(item.key, item.value), canonical(item.scope or {}), unit

@@ -14,7 +14,7 @@ from langchain_memkit._filter import check_filter, matches
 from langchain_memkit._optional import needs
 from memkit import InvalidInputError, Memory
 from memkit.errors import DimensionMismatchError
-from memkit.ledger.items import Address, Namespace, NewItem, StoredItem
+from memkit.ledger.items import Address, Namespace, NewItem, StoredItem, as_json
 
 with needs("langgraph", "MemkitStore"):
     from langgraph.store.base import (
@@ -288,6 +288,8 @@ def _check(op: Op) -> None:
     validate_op_namespace(op)
     if isinstance(op, GetOp | PutOp) and not op.namespace:
         raise InvalidInputError(f"expected a namespace of at least one label, got {op!r}")
+    if isinstance(op, PutOp) and op.value is not None:
+        as_json(op.key, op.value)  # before it is searched for texts
     if isinstance(op, SearchOp):
         check_filter(op.filter or {})
     if isinstance(op, SearchOp | ListNamespacesOp) and min(op.limit, op.offset) < 0:
