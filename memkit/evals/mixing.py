@@ -16,7 +16,8 @@ from typing import TypeVar
 from tqdm import tqdm
 
 from memkit.evals.learned import learned, parts_of
-from memkit.evals.phonebook import Entry, drafts_of, invented, read
+from memkit.evals.phonebook import OTHER_WORDINGS, Entry, drafts_of, invented, read
+from memkit.evidence import agree
 from memkit.lora.consolidate import Recipe
 from memkit.lora.spec import TrainSpec
 from memkit.lora.verify import same_answer
@@ -25,7 +26,7 @@ from memkit.models.base import BaseModel
 from memkit.models.embedder import SentenceEmbedder
 from memkit.protocols import Sampling
 from memkit.report import Measurement, show, write_report
-from memkit.types import Part, Recall, Record, Route
+from memkit.types import Answer, Part, Recall, Record, Route
 
 FACTS = 387
 PER_MODULE = 49  # at most
@@ -91,6 +92,10 @@ def _run(
         exam = Exam(memory, entries)
         yield ("routed", "exact"), exam.routed()
         yield ("oracle", "exact"), exam.oracle()
+        said = exam.reworded()
+        yield ("routed, other words", "right"), [right for right, _ in said]
+        yield ("routed, other words, right", "flagged"), [flag for right, flag in said if right]
+        yield ("routed, other words, wrong", "flagged"), [flag for right, flag in said if not right]
         for n, name in ((2, "two modules"), (3, "three modules")):
             chosen = exam.draw(n, ASKED[n], seed)
             yield (f"{name}, routed", "all recalled"), exam.together(chosen)
@@ -129,6 +134,19 @@ class Exam:
             hits += [same_answer(e.number, text) for e, text in zip(of, said, strict=True)]
         return hits
 
+    def reworded(self) -> list[tuple[bool, bool]]:
+        """For entries asked in other words: whether it comes back, and whether it is flagged."""
+        asked = list(range(0, len(self._entries), 2))
+        questions = [
+            OTHER_WORDINGS[i // 2 % len(OTHER_WORDINGS)].format(name=self._entries[i].name)
+            for i in asked
+        ]
+        said = self._answers(questions, None)
+        return [
+            (agree(answer.text, self._entries[i].number), answer.conflict is not None)
+            for i, answer in zip(asked, said, strict=True)
+        ]
+
     def draw(self, n: int, questions: int, seed: int) -> list[list[int]]:
         """Entries for questions that need ``n`` modules, by number."""
         chosen = random.Random(seed)  # noqa: S311 - no secret
@@ -161,8 +179,11 @@ class Exam:
         return [self._all(i, text) for i, text in zip(chosen, said, strict=True)]
 
     def _ask(self, questions: Sequence[str], modules: Sequence[str] | None) -> list[str]:
+        return [answer.text for answer in self._answers(questions, modules)]
+
+    def _answers(self, questions: Sequence[str], modules: Sequence[str] | None) -> list[Answer]:
         return [
-            answer.text
+            answer
             for some in _batches(questions, BATCH)
             for answer in self._memory.ask_batch(some, 0, modules=modules, sampling=BRIEF)
         ]
