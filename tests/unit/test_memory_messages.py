@@ -1,0 +1,153 @@
+"""`add_messages`: chat logs become turns and records, once, and nothing else of them does."""
+
+import pytest
+
+from memkit.errors import InvalidInputError
+from memkit.messages import without_recalled
+
+LOG = [
+    {"role": "system", "content": "You are a pirate."},
+    {"role": "developer", "content": "Never mention parrots."},
+    {"role": "user", "name": "Ann", "content": "I live in Oslo."},
+    {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "function": {}}]},
+    {"role": "tool", "tool_call_id": "1", "content": '{"weather": "rain"}'},
+    {"role": "assistant", "content": [{"type": "text", "text": "It rains in Oslo."}]},
+    {"role": "user", "content": [
+        {"type": "text", "text": "Look at this"}, {"type": "image_url", "image_url": {"url": "x"}},
+        {"type": "text", "text": "photo."}]},
+    {"role": "user", "content": "yes"},
+    {"role": "assistant", "content": "Sure?"},
+    {"role": "user", "content": "yes"},
+]  # fmt: skip
+SAID = ["I live in Oslo.", '{"weather": "rain"}', "It rains in Oslo.", "Look at this\nphoto.",
+        "yes", "Sure?", "yes"]  # fmt: skip
+SCOPE = {"user": "ann"}
+
+
+def said(memory, scope=SCOPE):
+    return [turn.content for turn in memory.turns(scope=scope)]
+
+
+def test_what_was_said_becomes_turns_and_records(memory):
+    report = memory.add_messages(LOG, scope=SCOPE)
+    assert (len(report.turns), report.known, report.left_out) == (7, 0, 3)
+    assert str(report) == "7 turns added, and 5 records; 0 were there already, 3 are no memories"
+    assert said(memory) == SAID
+    assert [turn.id for turn in memory.turns(scope=SCOPE)] == list(report.turns)
+    records = memory.records().records
+    assert tuple(record.id for record in records) == report.records
+    assert [record.text for record in records] == [text for text in SAID[:6] if "{" not in text]
+    assert records[0].metadata == {"role": "user", "name": "Ann"}
+    assert all(dict(record.scope) == SCOPE for record in records)
+    assert memory.search("Oslo", scope=SCOPE, k=1)[0].text in ("I live in Oslo.", SAID[2])
+    assert memory.search("pirate parrots weather", k=9) == []
+    roles = [turn.role for turn in memory.turns(scope=SCOPE)]
+    assert roles == ["user", "tool", "assistant", "user", "user", "assistant", "user"]
+
+
+def test_a_log_that_has_grown_adds_what_is_new(memory):
+    memory.add_messages(LOG[:8], scope=SCOPE)
+    before = memory.stats()
+    again = memory.add_messages(LOG[:8], scope=SCOPE)
+    assert (again.turns, again.records, again.known, again.left_out) == ((), (), 5, 3)
+    assert memory.stats() == before
+    assert memory.add_messages(LOG, scope=SCOPE).known == 5
+    assert said(memory) == SAID
+    other = memory.add_messages(LOG, scope={"user": "bob"})
+    assert (len(other.turns), other.known) == (7, 0)
+
+
+def test_ids_tell_messages_apart(memory):
+    one = {"id": "m1", "role": "user", "content": "yes"}
+    two = {"id": "m2", "role": "user", "content": "yes"}
+    assert len(memory.add_messages([one], scope=SCOPE).turns) == 1
+    report = memory.add_messages([two, one], scope=SCOPE)
+    assert (len(report.turns), report.known) == (1, 1)
+    assert memory.records().records[0].metadata == {"role": "user", "message_id": "m1"}
+
+
+def test_without_remembering_there_are_turns_only(memory):
+    report = memory.add_messages(LOG, scope=SCOPE, remember=False)
+    assert (len(report.turns), report.records) == (7, ())
+    assert memory.stats().records == 0
+
+
+def test_what_was_recalled_is_not_remembered_again(memory):
+    memory.add(["The zebra is striped.\n\nIt has hooves.", "The archive is upstairs."])
+    memory.add_turn("user", "Zebras: I like them.", scope=SCOPE)
+    memory.add("A zebra in Oslo.", scope=SCOPE)
+    recall = memory.recall("zebra", scope=SCOPE)
+    assert "It has hooves." in recall.text
+    assert "Conversation so far:" in recall.text
+    before = memory.stats().records
+    prompts = [
+        f"{recall.text}\n\nIs it grey?",
+        f"{recall.text}\n\nIs it old?\n\nAnd fast?",
+        f"Use this.\n{recall.text}\n\nWhere?",
+        recall.text,
+    ]
+    log = [{"role": "user", "content": prompt} for prompt in prompts]
+    log.insert(0, {"role": "system", "content": recall.text})
+    report = memory.add_messages(log, scope=SCOPE)
+    assert said(memory)[1:] == ["Is it grey?", "Is it old?\n\nAnd fast?", "Use this.\nWhere?"]
+    assert (memory.stats().records - before, report.left_out) == (3, 2)
+    assert memory.add_messages(log, scope=SCOPE).turns == ()
+
+
+def test_the_evidence_of_another_tenant_is_what_a_user_said(memory):
+    """Whether something is known must not show through the scope."""
+    memory.add("The zebra is striped.", scope={"user": "bob"})
+    content = "Facts:\n- The zebra is striped.\n\nTrue?"
+    memory.add_messages([{"role": "user", "content": content}], scope=SCOPE)
+    assert said(memory) == [content]
+
+
+@pytest.mark.parametrize(
+    ("content", "left"),
+    [
+        ("no block at all\n\n", "no block at all\n\n"),
+        ("Facts:\n- mine\n- also mine", "Facts:\n- mine\n- also mine"),
+        ("Facts:\n- known\n\nand more", "and more"),
+        ("Facts:\n- known\n- unknown\ngoes on\n\nmore", "more"),
+        ("a\nFacts:\n- known\nb", "a\nb"),
+        ("Facts:\n- two\n\nparagraphs\n- known\n\nmore\n\nand more", "more\n\nand more"),
+        ("Facts:\n- known\n\nConversation so far:\nuser: known\nassistant: unknown", ""),
+        ("Conversation so far:\nuser: mine", "Conversation so far:\nuser: mine"),
+        ("Facts:", "Facts:"),
+        ("Facts:\n", "Facts:\n"),
+    ],
+)
+def test_blocks_of_evidence_are_cut_out(content, left):
+    texts = ["known", "two\n\nparagraphs"]
+    known = lambda line: [text for text in texts if line in text]  # noqa: E731
+    assert without_recalled(content, known) == left
+
+
+@pytest.mark.parametrize(
+    ("messages", "message"),
+    [
+        ("hello", "`messages` must be a list of messages, got 'hello'"),
+        ({"role": "user"}, "`messages` must be a list"),
+        (["hello"], "message 0 must be a mapping, got 'hello'"),
+        ([LOG[2], {"content": "x"}], "the role of message 1 must be one of .* got None"),
+        ([{"role": "pirate", "content": "x"}], "the role of message 0 must be one of .* 'pirate'"),
+        ([{"role": "user", "content": 7}], "the content of message 0 must be a string or a list"),
+        ([{"role": "user", "content": ["x"]}], "a content part of message 0 must have a `type`"),
+        ([{"role": "user", "content": [{"type": "text"}]}], "a text of message 0 must be a string"),
+        ([{"role": "user", "content": "x", "id": 7}], "the id of message 0 must be a string"),
+        ([LOG[2], {"role": "user", "content": "a\0b"}], "must not contain NUL characters"),
+    ],
+)
+def test_a_malformed_log_adds_nothing(memory, messages, message):
+    with pytest.raises(InvalidInputError, match=message):
+        memory.add_messages(messages, scope=SCOPE)
+    with pytest.raises(InvalidInputError, match="`scope` must be a mapping"):
+        memory.add_messages(LOG, scope="ann")
+    assert (memory.stats().turns, memory.stats().records) == (0, 0)
+    assert memory.add_messages([]).turns == ()
+
+
+def test_a_buffer_alone_takes_logs_in(tmp_path, open_memory):
+    memory = open_memory(tmp_path / "buffer.mem", backends=("buffer",))
+    assert len(memory.add_messages(LOG, scope=SCOPE).turns) == 7
+    assert said(memory) == SAID
