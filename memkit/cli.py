@@ -55,10 +55,11 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = commands.add_parser("eval", parents=[common], help="measure what the docs quote")
     evaluate.set_defaults(command=_eval)
     evaluate.add_argument(
-        "subject", choices=("dial", "forgetting", "mixing", "mixtures", "routing", "training")
+        "subject",
+        choices=("dial", "forgetting", "locomo", "mixing", "mixtures", "routing", "training"),
     )
     evaluate.add_argument("--seeds", type=int, default=3, help="how often (default: 3)")
-    evaluate.add_argument("--data", type=Path, metavar="DIR", help="where the study's PhoneBook is")
+    evaluate.add_argument("--data", type=Path, metavar="DIR", help="where data of others is")
     evaluate.add_argument("--facts", type=int, default=387, metavar="N", help="entries of it")
     evaluate.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
 
@@ -113,12 +114,14 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 
 def _eval(arguments: argparse.Namespace) -> int:
-    from memkit.evals import dial, forgetting, mixing, mixtures, routing, training
+    from memkit.evals import dial, forgetting, locomo, mixing, mixtures, routing, training
 
     seeds, json_path, data = arguments.seeds, arguments.json, _data(arguments)
     if arguments.subject in {"dial", "mixing"}:
         several = {"dial": dial.main, "mixing": mixing.main}[arguments.subject]
         return several(data=data, facts=arguments.facts, seeds=seeds, json_path=json_path)
+    if arguments.subject == "locomo":
+        return locomo.main(data=data, json_path=json_path)
     if arguments.subject == "mixtures":
         return mixtures.main(data=data, seeds=seeds, json_path=json_path)
     mains = {"forgetting": forgetting.main, "routing": routing.main, "training": training.main}

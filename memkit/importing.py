@@ -67,6 +67,7 @@ def _write(
                 scope,
                 record_id=records[0].id if records else None,
                 source=message.source,
+                name=message.name,
             )
             turns.append(turn)
     return turns

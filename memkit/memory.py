@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from memkit.ledger.items import ItemTable
     from memkit.lora.consolidate import Recipe
     from memkit.models.base import BaseModel
+    from memkit.rag.fusion import Ranking
 
 
 NOWHERE: Scope = {}
@@ -70,6 +71,7 @@ class Memory(AskVerbs, ChatVerbs, LifecycleVerbs, LookupVerbs, ModuleVerbs):
         create: bool = True,
         rebuild: bool = False,
         busy_timeout: float = 30.0,
+        ranking: Ranking | None = None,
     ) -> Self:
         """Open a memory, or make one.
 
@@ -87,6 +89,7 @@ class Memory(AskVerbs, ChatVerbs, LifecycleVerbs, LookupVerbs, ModuleVerbs):
             rebuild: Adopt another embedder or base model than the memory was made with:
                 records are embedded anew now, adapters are dropped for `consolidate` to train.
             busy_timeout: Bound on waiting for other processes, in seconds.
+            ranking: `memkit.rag.fusion.Ranking`: what weighs how much in a search.
 
         Raises:
             NotAMemoryError: If the path holds something else.
@@ -103,6 +106,7 @@ class Memory(AskVerbs, ChatVerbs, LifecycleVerbs, LookupVerbs, ModuleVerbs):
             count_tokens=count_tokens,
             rebuild=rebuild,
             busy_timeout=busy_timeout,
+            ranking=ranking,
         )
         return cls(Parts.open(Path(path), config, create=create))
 
@@ -191,7 +195,14 @@ class Memory(AskVerbs, ChatVerbs, LifecycleVerbs, LookupVerbs, ModuleVerbs):
         return records[0] if isinstance(text, str) else records
 
     def add_turn(
-        self, role: Role, content: str, *, scope: Scope = NOWHERE, remember: bool = True
+        self,
+        role: Role,
+        content: str,
+        *,
+        scope: Scope = NOWHERE,
+        remember: bool = True,
+        name: str | None = None,
+        at: datetime | None = None,
     ) -> Turn:
         """Note a turn of a conversation.
 
@@ -201,8 +212,10 @@ class Memory(AskVerbs, ChatVerbs, LifecycleVerbs, LookupVerbs, ModuleVerbs):
             scope: The conversation.
             remember: Make it a record, too, so that it is found when it has left the buffer.
                 System messages never become records.
+            name: Of who speaks: finds the turn when a question names a speaker.
+            at: When it was said; by default now.
         """
-        return writing.note(self._parts, role, content, scope, remember=remember)
+        return writing.note(self._parts, role, content, scope, remember=remember, name=name, at=at)
 
     def update(
         self,

@@ -131,7 +131,7 @@ ALWAYS = Period()
 
 @dataclass(frozen=True)
 class Turn:
-    """One message of a conversation."""
+    """One message of a conversation; ``name`` is that of who speaks, if it was told."""
 
     id: str
     role: Role
@@ -139,6 +139,7 @@ class Turn:
     scope: Scope
     created_at: datetime
     record_id: str | None
+    name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -158,9 +159,10 @@ class Hit:
         text: The matching passage, a slice of ``record.text``.
         start: Offset of the passage in ``record.text``, in characters.
         end: Offset behind its last character.
-        score: Fused score, higher is better; comparable within one search only.
-        similarity: Cosine similarity of query and best passage, in [-1, 1]; None where only
-            the words matched.
+        score: Higher is better; comparable within one search only.
+        similarity: Cosine similarity of query and best passage, in [-1, 1]; None where nothing
+            was compared.
+        parts: What the score is the sum of, by name; see `memkit.rag.fusion.Ranking`.
     """
 
     record: Record
@@ -169,6 +171,7 @@ class Hit:
     end: int
     score: float
     similarity: float | None
+    parts: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def id(self) -> str:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from memkit.lora.consolidate import Consolidator, Recipe
     from memkit.lora.lora import LoraBackend
     from memkit.models.base import BaseModel
+    from memkit.rag.fusion import Ranking
     from memkit.rag.index import FactIndex
     from memkit.rag.rag import RagBackend
 
@@ -44,6 +45,7 @@ class Config:
         count_tokens: Counts tokens for budgets; None for the base model's tokenizer.
         rebuild: Adopt another embedder or base model than the memory was made with.
         busy_timeout: Bound on waiting for other processes, in seconds.
+        ranking: What weighs how much in a search; None for the defaults.
     """
 
     backends: Sequence[BackendName] = ALL_BACKENDS
@@ -53,6 +55,7 @@ class Config:
     count_tokens: CountTokens | None = None
     rebuild: bool = False
     busy_timeout: float = 30.0
+    ranking: Ranking | None = None
 
     def __post_init__(self) -> None:
         known = not isinstance(self.backends, str) and set(self.backends) <= set(ALL_BACKENDS)
@@ -95,7 +98,12 @@ class Parts:
             return None
         from memkit.rag.index import FactIndex
 
-        return FactIndex(self.ledger, self._embedder(), rebuild=self.config.rebuild)
+        return FactIndex(
+            self.ledger,
+            self._embedder(),
+            rebuild=self.config.rebuild,
+            ranking=self.config.ranking,
+        )
 
     @cached_property
     def buffer(self) -> BufferBackend | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from memkit.errors import InvalidInputError, MemkitError, RecordNotFoundError
@@ -15,7 +16,7 @@ from memkit.ledger.turns import check_turn
 from memkit.outcomes import Exposure, ModuleReport, Receipt
 from memkit.traces import remains
 from memkit.types import Draft, Metadata, Record, Role, Scope, Turn
-from memkit.validate import validate_draft
+from memkit.validate import check_text, validate_draft
 from memkit.wiring import Parts
 
 if TYPE_CHECKING:
@@ -72,15 +73,28 @@ def store(parts: Parts, drafts: Sequence[Draft]) -> list[Record]:
         return write(parts, drafts, prepared)
 
 
-def note(parts: Parts, role: Role, content: str, scope: Scope, *, remember: bool) -> Turn:
+def note(
+    parts: Parts,
+    role: Role,
+    content: str,
+    scope: Scope,
+    *,
+    remember: bool,
+    name: str | None = None,
+    at: datetime | None = None,
+) -> Turn:
     """Add a turn and, if it is to be remembered, a record of the same content."""
     check_turn(role, content)
+    if name is not None:
+        check_text("name", name)
     remember = remember and role != "system"
-    drafts = [Draft(content, scope=scope, metadata={"role": role})] if remember else []
+    said = {"role": role} if name is None else {"role": role, "name": name}
+    drafts = [Draft(content, scope=scope, metadata=said, at=at)] if remember else []
     prepared = prepare(parts, drafts)
     with parts.ledger.transaction():
         ids = [record.id for record in write(parts, drafts, prepared)]
-        return parts.ledger.turns.add(role, content, scope, record_id=ids[0] if ids else None)
+        record_id = ids[0] if ids else None
+        return parts.ledger.turns.add(role, content, scope, record_id=record_id, name=name, at=at)
 
 
 def prepare(parts: Parts, drafts: Sequence[Draft]) -> Prepared:

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, Self
 
 from memkit.errors import BusyError, DiskFullError, StorageError
+from memkit.ledger.conversations import Conversations
 from memkit.ledger.database import SCRUB_PENDING, Database
 from memkit.ledger.erasures import ErasureTable
 from memkit.ledger.items import ItemTable
@@ -50,7 +51,8 @@ class Ledger:
         directory: The memory's directory.
         records: What is known.
         passages: What retrieval works on: slices of records, with vectors and word index.
-        turns: Conversations.
+        turns: Conversations, message by message.
+        conversations: Conversations as retrieval sees them.
         ttls: How long what is written lives by default.
         modules: Adapter modules, and which records they hold.
         misses: Records that no module could be made to hold.
@@ -65,6 +67,7 @@ class Ledger:
         self.records = RecordTable(database, self.ttls)
         self.passages = PassageTable(database)
         self.turns = TurnTable(database, self.ttls)
+        self.conversations = Conversations(database)
         self.modules = ModuleTable(database)
         self.misses = MissTable(database)
         self.items = ItemTable(database)

@@ -277,6 +277,46 @@ class PassageTable:
         )
         return [(key, score) for key, score in rows]
 
+    def word(self, word: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Find every passage that has a word in some form, whoever may see it.
+
+        Args:
+            word: One that `memkit.ledger.words.telling_words` gave.
+
+        Returns:
+            Keys, ascending, and BM25 scores of the word alone, both of shape ``(n,)``.
+        """
+        rows = self._database.rows(
+            "SELECT rowid, -bm25(passages_fts) FROM passages_fts WHERE passages_fts MATCH ? "
+            "ORDER BY rowid",
+            f'"{word}"',
+        )
+        keys = np.array([key for key, _ in rows], dtype=np.int64)
+        return keys, np.array([score for _, score in rows], dtype=np.float64)
+
+    def passing(
+        self,
+        keys: Sequence[int],
+        *,
+        visible_to: Scope,
+        where: Metadata | None,
+        period: Period = ALWAYS,
+    ) -> dict[int, Passage]:
+        """Read those of some passages that a query may find, by key; see `keys`."""
+        condition, parameters = select_sql(visible_to=visible_to, where=where, period=period)
+        rows = self._database.rows(
+            "SELECT passages.key, records.id, kind, start, end, passages.text "
+            "FROM passages JOIN records ON records.rowid = passages.record "
+            f"WHERE passages.key IN (SELECT value FROM json_each(?)) AND {condition}",
+            _key_list(keys),
+            *parameters,
+        )
+        return {row[0]: Passage(*row) for row in rows}
+
+    def ever(self) -> int:
+        """Count all passages that there have been; does not get slower with their number."""
+        return int(self._database.value("SELECT coalesce(max(key), 0) FROM passages"))
+
     def count(self, *, within: Scope | None = None) -> int:
         """Count the passages of a scope and narrower ones; None for all that are stored."""
         if within is None:

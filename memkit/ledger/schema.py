@@ -350,8 +350,14 @@ _ITEMS = (
     "CREATE INDEX item_vectors_by_item ON item_vectors (item)",
 )
 
+# Who speaks, for questions that name somebody.
+_SPEAKERS = (
+    "ALTER TABLE turns ADD COLUMN name TEXT",
+    "CREATE INDEX turns_by_speaker ON turns (scope, name)",
+)
+
 # Each entry lifts a file by one version. Entries are never changed once released, only added.
-MIGRATIONS: tuple[Sequence[str], ...] = (_BASE, _MODULE_VERSIONS, _LIVES, _ITEMS)
+MIGRATIONS: tuple[Sequence[str], ...] = (_BASE, _MODULE_VERSIONS, _LIVES, _ITEMS, _SPEAKERS)
 
 
 def current_version() -> int:

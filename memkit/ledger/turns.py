@@ -16,7 +16,8 @@ from memkit.types import ALWAYS, Period, Role, Scope, Turn
 from memkit.validate import check_period, check_text
 
 _COLUMNS = """
-    SELECT turns.id, turns.role, turns.content, turns.scope, turns.created_at, records.id
+    SELECT turns.id, turns.role, turns.content, turns.scope, turns.created_at, records.id,
+        turns.name
     FROM turns LEFT JOIN records ON records.rowid = turns.record
 """
 _OWN_EXPIRED = "turns.expires_at <= (SELECT now())"
@@ -38,6 +39,8 @@ class TurnTable:
         *,
         record_id: str | None,
         source: str | None = None,
+        name: str | None = None,
+        at: datetime | None = None,
     ) -> Turn:
         """Append a turn.
 
@@ -48,6 +51,8 @@ class TurnTable:
             record_id: The record that keeps the same content for retrieval; the turn goes
                 when it is deleted or expires. Without one, the default of the scope decides.
             source: Digest of the message of a log that it was imported from.
+            name: Who speaks, by name.
+            at: When it was said; None for now.
 
         Raises:
             InvalidInputError: If the role is unknown or the content cannot be stored.
@@ -60,12 +65,12 @@ class TurnTable:
             now = self._database.now()
             seconds = self._ttls.of(scope) if record is None else None
             ends = None if seconds is None else now + seconds
-            at = datetime.fromtimestamp(now, UTC)
-            turn = Turn(new_id(), role, content, parse(key), at, record_id)
+            said = datetime.fromtimestamp(now, UTC) if at is None else at.astimezone(UTC)
+            turn = Turn(new_id(), role, content, parse(key), said, record_id, name)
             self._database.execute(
                 "INSERT INTO turns (id, scope, role, content, created_at, record, expires_at, "
-                "source) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                *(turn.id, key, role, content, now, record, ends, source),
+                "source, name) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                *(turn.id, key, role, content, said.timestamp(), record, ends, source, name),
             )
         return turn
 
@@ -170,5 +175,6 @@ def check_turn(role: object, content: object) -> None:
 
 
 def _turn(row: Row) -> Turn:
-    id, role, content, scope, created_at, record_id = row
-    return Turn(id, role, content, parse(scope), datetime.fromtimestamp(created_at, UTC), record_id)
+    id, role, content, scope, created_at, record_id, name = row
+    at = datetime.fromtimestamp(created_at, UTC)
+    return Turn(id, role, content, parse(scope), at, record_id, name)

@@ -15,9 +15,14 @@ def match_expression(query: str) -> str:
     Args:
         query: Any text. At most the first 200 different words take part.
     """
+    return " OR ".join(f'"{word}"' for word in telling_words(query))
+
+
+def telling_words(query: str) -> list[str]:
+    """The different words of a query, at most 200: without stop words if there are others."""
     words = {word.lower(): word for word in _split(query)}
     telling = [word for lower, word in words.items() if lower not in STOP_WORDS]
-    return " OR ".join(f'"{word}"' for word in (telling or list(words.values()))[:MAX_WORDS])
+    return (telling or list(words.values()))[:MAX_WORDS]
 
 
 def _split(query: str) -> list[str]:

@@ -1,18 +1,76 @@
-"""Makes one ranking of records from two rankings of passages."""
+"""One score from what speaks for a record: its meaning, its words, and what was said around it.
+
+A score is a sum of named parts, so that a hit can say why it is where it is.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
+from memkit.errors import InvalidInputError
 from memkit.ledger import Passage
 
-# Cormack, Clarke & Buettcher, "Reciprocal Rank Fusion outperforms Condorcet and individual
-# Rank Learning Methods", SIGIR 2009: keeps the first ranks of one ranking from deciding alone.
-RANK_OFFSET = 60
+DAY = 86_400.0  # seconds
 
-_T = TypeVar("_T", bound=Hashable)
+
+@dataclass(frozen=True)
+class Ranking:
+    """How much each part of a score weighs; docs/decisions/0007-fusion.md has the measurements.
+
+    Attributes:
+        meaning: Weight of the cosine similarity of query and passage.
+        words: Weight of BM25, which is divided by the logarithm of the number of passages so
+            that it means the same in a small memory and in a large one.
+        around: What a word in a neighbouring turn counts, of what it counts in the turn itself.
+        reach: So many turns before and after a turn are its neighbours.
+        stranger: Taken off a turn if the question names a speaker, and another one spoke.
+        question: Taken off a turn that ends with a question mark: it asks, it does not tell.
+        recency: What is added to a record of this moment; off by default.
+        half_life: After so many days half of it is added, after twice as many a quarter.
+    """
+
+    meaning: float = 7.0
+    words: float = 3.0
+    around: float = 0.5
+    reach: int = 2
+    stranger: float = 2.8
+    question: float = 1.0
+    recency: float = 0.0
+    half_life: float = 30.0
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not (isinstance(value, int | float) and math.isfinite(value) and value >= 0):
+                raise InvalidInputError(f"`{name}` must be a number of at least 0, got {value!r}")
+        if not isinstance(self.reach, int) or not self.half_life:
+            raise InvalidInputError(
+                f"expected a whole number as `reach` and `half_life` above 0, "
+                f"got {self.reach!r} and {self.half_life!r}"
+            )
+
+    def recent(self, seconds: float) -> float:
+        """What a record of this age gains: half as much after every half-life."""
+        return self.recency * math.exp2(-max(seconds, 0.0) / (self.half_life * DAY))
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A passage and what speaks for it.
+
+    Attributes:
+        passage: Of a record's text or its question.
+        similarity: Cosine similarity with the query.
+        words: BM25 of the query's words, over the logarithm of the number of passages.
+    """
+
+    passage: Passage
+    similarity: float
+    words: float
 
 
 @dataclass(frozen=True)
@@ -21,76 +79,84 @@ class Ranked:
 
     Attributes:
         record_id: The record.
-        passage: Its best passage of kind 'text'; None if only its question matched.
-        score: Fused score, higher is better.
-        similarity: Cosine similarity of its best passage of any kind; None if only the words
-            matched.
+        passage: Its best passage of kind 'text'; None if only its question was found.
+        similarity: Cosine similarity of its nearest passage of any kind.
+        parts: What its score is the sum of.
     """
 
     record_id: str
     passage: Passage | None
-    score: float
-    similarity: float | None
+    similarity: float
+    parts: Mapping[str, float]
+
+    @property
+    def score(self) -> float:
+        """Higher is better."""
+        return sum(self.parts.values())
 
 
-def fuse(rankings: Iterable[Iterable[_T]]) -> dict[_T, float]:
-    """Reciprocal rank fusion: ``score(x) = sum over rankings of 1 / (60 + rank of x)``.
+def rank(
+    scored: Sequence[Scored], ranking: Ranking, extra: Mapping[str, Mapping[str, float]]
+) -> list[Ranked]:
+    """Rank records by their passages.
 
-    Args:
-        rankings: Each best first, ranks from 1; where something is repeated, its first place
-            counts and the others close up.
-
-    Example:
-        >>> fuse([["a", "b"], ["b"]])["b"] == 1 / 62 + 1 / 61
-        True
-    """
-    scores: dict[_T, float] = {}
-    for ranking in rankings:
-        for rank_, item in enumerate(dict.fromkeys(ranking), start=1):
-            scores[item] = scores.get(item, 0.0) + 1 / (RANK_OFFSET + rank_)
-    return scores
-
-
-def best_similarity(near: Sequence[tuple[Passage, float]]) -> dict[str, float]:
-    """The similarity of each record's nearest passage, in the order given (nearest first)."""
-    best: dict[str, float] = {}
-    for passage, similarity in near:
-        best.setdefault(passage.record_id, similarity)
-    return best
-
-
-def rank(near: Sequence[tuple[Passage, float]], words: Sequence[Passage]) -> list[Ranked]:
-    """Rank records by both rankings of their passages.
-
-    Records are fused by the rank of their best passage, so that a record gains if one of its
-    passages is near and another has the words. Which passage of it is shown is then decided
-    among its own, by their fused ranks.
+    A record has the meaning of its nearest passage and the words of the passage that has most
+    of them: it gains if one of its passages is near and another has the words. Of its text the
+    passage is shown that is best by both.
 
     Args:
-        near: Passages with their cosine similarity, nearest first.
-        words: Passages that share words with the query, best first.
+        scored: What was found.
+        ranking: What weighs how much.
+        extra: Further parts of the score, by record and name.
 
     Returns:
-        Best first; ties by similarity, then by record id.
+        Best first; ties by similarity, then the older one.
     """
-    rankings = [[passage for passage, _ in near], list(words)]
-    scores = fuse([passage.record_id for passage in ranking] for ranking in rankings)
-    similarity = best_similarity(near)
-    shown = _best_text(rankings)
-    ranked = [Ranked(id, shown.get(id), scores[id], similarity.get(id)) for id in scores]
-    return sorted(ranked, key=_place)
+    groups: dict[str, list[Scored]] = {}
+    for one in scored:
+        groups.setdefault(one.passage.record_id, []).append(one)
+    by_age = sorted((min(s.passage.key for s in group), id) for id, group in groups.items())
+    ranked = [_record(id, groups[id], ranking, extra.get(id, {})) for _, id in by_age]
+    return sorted(ranked, key=lambda one: (-one.score, -one.similarity))
 
 
-def _place(ranked: Ranked) -> tuple[float, float, str]:
-    similarity = -2.0 if ranked.similarity is None else ranked.similarity  # below any cosine
-    return -ranked.score, -similarity, ranked.record_id
+def _record(
+    id: str, group: Sequence[Scored], ranking: Ranking, extra: Mapping[str, float]
+) -> Ranked:
+    def place(one: Scored) -> tuple[float, int, int]:
+        score = ranking.meaning * one.similarity + ranking.words * one.words
+        return -score, one.passage.start, one.passage.key
+
+    texts = [one for one in group if one.passage.kind == "text"]
+    similarity = max(one.similarity for one in group)
+    parts = {
+        "meaning": ranking.meaning * similarity,
+        "words": ranking.words * max(one.words for one in group),
+        **extra,
+    }
+    return Ranked(id, min(texts, key=place).passage if texts else None, similarity, parts)
 
 
-def _best_text(rankings: Sequence[Sequence[Passage]]) -> dict[str, Passage]:
-    """The text passage of each record that the rankings together put first."""
-    scores = fuse(rankings)
-    best: dict[str, Passage] = {}
-    for passage in sorted(scores, key=lambda p: (-scores[p], p.start, p.key)):
-        if passage.kind == "text":
-            best.setdefault(passage.record_id, passage)
-    return best
+def around(
+    own: NDArray[np.float64], near: Sequence[tuple[int, int]], weight: float
+) -> NDArray[np.float64]:
+    """Let the words of neighbours count for a passage, each word with diminishing returns.
+
+    With ``s`` the BM25 score of a word in a passage, divided by its rarity, a word counts
+    ``2 u / (1 + u)`` times its rarity, where ``u`` is ``s`` plus ``weight`` times the sum of
+    the neighbours' ``s``. So a word that is in the passage alone counts about as in BM25.
+
+    Args:
+        own: ``s`` for every passage and word, shape ``(n, w)``.
+        near: Pairs of a passage and a neighbour of it, as rows of ``own``.
+        weight: What a neighbour's words count.
+
+    Returns:
+        What to multiply the words' rarity with, shape ``(n, w)``.
+    """
+    total = own.copy()
+    if near:
+        rows, neighbours = np.array(near).T
+        np.add.at(total, rows, weight * own[neighbours])
+    counted: NDArray[np.float64] = 2 * total / (1 + total)
+    return counted

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,17 +15,17 @@ from tqdm import tqdm
 from memkit.errors import (
     BusyError,
     IncompatibleModelError,
-    RecordNotFoundError,
     StorageError,
 )
-from memkit.ledger import Ledger, NewPassage, Passage
+from memkit.ledger import Ledger, NewPassage
 from memkit.ledger.passages import Kind
 from memkit.ledger.selection import check_limit
 from memkit.protocols import Embedder, Query
 from memkit.rag.chunks import split
 from memkit.rag.dense import check_vectors
-from memkit.rag.fusion import Ranked, best_similarity, rank
+from memkit.rag.fusion import Ranking
 from memkit.rag.mirror import Mirror
+from memkit.rag.search import Search
 from memkit.scope import canonical
 from memkit.types import Draft, Hit, Period, Record
 from memkit.validate import check_text
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 BATCH = 128  # texts per call of the embedder, and steps of the progress bar
 QUIET = 200  # up to so many passages are embedded without a progress bar
-DEPTH = 50  # passages that each ranking contributes to the fusion, at least
 CACHED = 1024  # query vectors that are kept: search and router ask for the same ones
 CACHED_LENGTH = 4096  # ... of queries up to so many characters
 ATTEMPTS = 5  # searches before a reader gives up on records that others keep changing
@@ -70,13 +69,21 @@ class FactIndex:
         ledger: Where the passages are.
         embedder: Must be the one that the memory was made with.
         rebuild: If it is another one, embed everything anew instead of raising.
+        ranking: What weighs how much in a search.
 
     Raises:
         IncompatibleModelError: If the memory was made with another embedder, and ``rebuild``
             is False.
     """
 
-    def __init__(self, ledger: Ledger, embedder: Embedder, *, rebuild: bool = False) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        embedder: Embedder,
+        *,
+        rebuild: bool = False,
+        ranking: Ranking | None = None,
+    ) -> None:
         self._ledger = ledger
         self._embedder = embedder
         self._cache: OrderedDict[str, Floats2d] = OrderedDict()
@@ -85,6 +92,7 @@ class FactIndex:
             self.reembed()
         self._check_embedder()
         self._mirror = Mirror(ledger, embedder.dim)
+        self._search = Search(ledger, self._mirror, self._embed_queries, ranking or Ranking())
 
     def prepare(self, drafts: Sequence[Draft | Record]) -> list[list[NewPassage]]:
         """Cut and embed, so that nothing slow or fallible is left to do while writing.
@@ -131,8 +139,9 @@ class FactIndex:
     def search(self, query: Query, vector: Floats2d | None = None) -> list[Hit]:
         """Find records by meaning and by words.
 
-        The nearest passages by vector and the best by BM25 are fused by reciprocal rank: a
-        record scores ``1 / (60 + rank)`` in each ranking that it is part of.
+        The nearest passages by vector and the best by BM25 are candidates; a score is the sum
+        of the parts that `memkit.rag.fusion.Ranking` weighs. Turns of a conversation are judged
+        with the turns around them, and by who says them.
 
         Args:
             query: Not blank; ``k`` of at least 1.
@@ -141,7 +150,7 @@ class FactIndex:
 
         Returns:
             ``query.k`` hits, or as many as scope and filter let pass; best first, ties by
-            similarity and id; one per record.
+            similarity and age; one per record.
 
         Raises:
             InvalidInputError: If the query is blank, or ``k``, scope or filter are invalid.
@@ -154,7 +163,7 @@ class FactIndex:
             check_limit("k", query.k)
         self._check_embedder()
         for _ in range(ATTEMPTS):
-            hits = self._search(query, vector)
+            hits = self._search.hits(query, vector)
             if hits is not None:
                 return hits
         raise BusyError(f"the records found kept changing during {ATTEMPTS} searches")
@@ -182,9 +191,11 @@ class FactIndex:
         found: dict[int, list[Nearest]] = {}
         for rows in groups.values():
             alike = [queries[row] for row in rows]
-            passages = self._nearest(vectors[rows], alike)
+            passages = self._search.nearest(vectors[rows], alike)
             for row, query, near in zip(rows, alike, passages, strict=True):
-                best = best_similarity(near)
+                best: dict[str, float] = {}
+                for passage, similarity in near:
+                    best.setdefault(passage.record_id, similarity)
                 found[row] = [Nearest(*pair) for pair in list(best.items())[: query.k]]
         return [found[row] for row in range(len(queries))]
 
@@ -325,53 +336,6 @@ class FactIndex:
         rows = [known[text] for text in texts]
         return np.array(rows, np.float32).reshape(len(texts), self._embedder.dim)
 
-    def _nearest(
-        self, vectors: Floats2d, queries: Sequence[Query]
-    ) -> list[list[tuple[Passage, float]]]:
-        """Passages near each query, of at least ``k`` records; all share scope and filters."""
-        k = max(query.k for query in queries)
-        shared = queries[0]
-        fetch = _depth(k)
-        while True:
-            rows = self._mirror.search(
-                vectors, k=fetch, scope=shared.scope, where=shared.where, period=shared.period
-            )
-            passages = self._ledger.passages.get(list({key for row in rows for key, _ in row}))
-            found = [[(passages[key], s) for key, s in row if key in passages] for row in rows]
-            if all(
-                len(row) < fetch or len({passage.record_id for passage, _ in kept}) >= k
-                for row, kept in zip(rows, found, strict=True)
-            ):
-                return found
-            fetch *= 4
-
-    def _words(self, query: Query, known: Mapping[int, Passage]) -> list[Passage]:
-        """Passages that share words with the query, best first."""
-        ranked = self._ledger.passages.lexical(
-            query.text,
-            k=_depth(query.k),
-            visible_to=query.scope,
-            where=query.where,
-            period=query.period,
-        )
-        missing = self._ledger.passages.get([key for key, _ in ranked if key not in known])
-        found = {**known, **missing}
-        return [found[key] for key, _ in ranked if key in found]
-
-    def _search(self, query: Query, vector: Floats2d | None) -> list[Hit] | None:
-        """One search; None if a record was deleted or changed while it ran."""
-        by_text = vector is None
-        rows = self._embed_queries([query.text]) if vector is None else vector
-        near = self._nearest(rows, [query])[0]
-        words = self._words(query, {p.key: p for p, _ in near}) if by_text else []
-        best = rank(near, words)[: query.k]
-        try:
-            records = self._ledger.records.get([r.record_id for r in best], scope=query.scope)
-        except RecordNotFoundError:
-            return None
-        hits = [_hit(record, ranked) for record, ranked in zip(records, best, strict=True)]
-        return [hit for hit in hits if hit] if all(hits) else None
-
 
 def _slots(draft: Draft | Record) -> list[tuple[Kind, int, int, str]]:
     """Kind, offsets and words of each passage of a record."""
@@ -383,24 +347,6 @@ def _slots(draft: Draft | Record) -> list[tuple[Kind, int, int, str]]:
     return slots
 
 
-def _hit(record: Record, ranked: Ranked) -> Hit | None:
-    """What the user sees; None if the passage is of another version of the record."""
-    passage = ranked.passage
-    if passage is None:  # a question matched; it stands for the beginning of the text
-        start, end = split(record.text)[0]
-    elif record.text[passage.start : passage.end] == passage.text:
-        start, end = passage.start, passage.end
-    else:
-        return None
-    text = record.text[start:end]
-    return Hit(record, text, start, end, score=ranked.score, similarity=ranked.similarity)
-
-
 def _check_query(query: Query) -> None:
     check_text("query", query.text)
     check_limit("k", query.k)
-
-
-def _depth(k: int) -> int:
-    """How many passages to look at first for ``k`` records; within what SQLite can count."""
-    return min(max(DEPTH, 4 * k), 2**31)

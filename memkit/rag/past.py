@@ -12,7 +12,6 @@ from datetime import datetime
 
 from memkit.ledger import Ledger
 from memkit.protocols import Query
-from memkit.rag.fusion import RANK_OFFSET
 from memkit.rag.index import FactIndex
 from memkit.types import Hit, Record
 
@@ -29,8 +28,8 @@ def search_past(index: FactIndex, ledger: Ledger, query: Query, moment: datetime
     )
     hits = sorted(unchanged + _hits(index, query, changed), key=_similarity, reverse=True)
     return [
-        replace(hit, score=1 / (RANK_OFFSET + place))
-        for place, hit in enumerate(hits[: query.k], start=1)
+        replace(hit, score=_similarity(hit), parts={"meaning": _similarity(hit)})
+        for hit in hits[: query.k]
     ]
 
 

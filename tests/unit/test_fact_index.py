@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import math
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -19,6 +20,7 @@ from memkit.errors import (
 )
 from memkit.ledger import Ledger
 from memkit.protocols import Query
+from memkit.rag.fusion import Ranking
 from memkit.rag.index import FactIndex
 from memkit.testing import HashingEmbedder
 from memkit.types import Draft
@@ -136,18 +138,20 @@ def test_similarity_is_the_cosine_of_the_best_passage(facts, ledger):
     assert hit.text == HARBOUR.text  # but a slice of the text is shown
 
 
-def test_scores_are_reciprocal_ranks_of_both_rankings(ledger):
+def test_scores_are_weighted_sums_of_cosine_and_bm25(ledger):
     texts = ["tea", "rope", "salt rope"]
     vectors = {"tea": [1, 0, 0], "rope": [0.6, 0.8, 0], "salt rope": [0, 1, 0]}
-    facts = FactIndex(ledger, FixedEmbedder({**vectors, "salt": [1, 0, 0]}))
+    embedder = FixedEmbedder({**vectors, "salt": [1, 0, 0]})
+    facts = FactIndex(ledger, embedder, ranking=Ranking(meaning=2.0, words=3.0))
     ids = add(facts, ledger, *map(Draft, texts))
-    hits = facts.search(Query("salt"))
-    # By vector: tea, rope, salt rope. By words: salt rope alone.
-    expected = {ids[0]: 1 / 61, ids[1]: 1 / 62, ids[2]: 1 / 63 + 1 / 61}
-    assert [hit.id for hit in hits] == [ids[2], ids[0], ids[1]]
-    for hit in hits:
-        assert hit.score == pytest.approx(expected[hit.id])
-    assert [hit.similarity for hit in hits] == pytest.approx([0, 1, 0.6], abs=1e-6)
+    hits = {hit.id: hit for hit in facts.search(Query("salt"))}
+    # BM25 of one word that one of three passages has; their mean length is 4 / 3 words.
+    bm25 = math.log((3 - 1 + 0.5) / (1 + 0.5)) * 2.2 / (1 + 1.2 * (0.25 + 0.75 * 2 / (4 / 3)))
+    expected = [(2 * 1.0, 0.0), (2 * 0.6, 0.0), (2 * 0.0, 3 * bm25 / math.log(4))]
+    for id, (meaning, words) in zip(ids, expected, strict=True):
+        assert hits[id].parts == pytest.approx({"meaning": meaning, "words": words}, abs=1e-6)
+        assert hits[id].score == pytest.approx(meaning + words, abs=1e-6)
+    assert list(hits) == [ids[0], ids[1], ids[2]]
 
 
 def test_the_passage_that_both_rankings_prefer_is_shown(facts, ledger):
@@ -346,7 +350,7 @@ def test_records_that_keep_changing_are_reported(facts, ledger, monkeypatch):
     assert found(facts, "badge") == []  # the second look finds nothing
     monkeypatch.undo()
     add(facts, ledger, ARCHIVE)
-    monkeypatch.setattr(facts, "_search", lambda *_: None)
+    monkeypatch.setattr(facts._search, "hits", lambda *_: None)
     with pytest.raises(BusyError, match="kept changing during 5 searches"):
         facts.search(Query("archive"))
 
@@ -464,8 +468,9 @@ def test_the_file_is_loaded_and_caught_up(saved, facts, ledger, caplog, monkeypa
     monkeypatch.setattr(
         ledger.passages, "vectors", lambda keys: fetched.extend(keys) or vectors(keys)
     )
-    assert found(reopened(ledger), "harbour office", k=1) == [id]
+    index = reopened(ledger)
     assert len(fetched) == 2  # the new text and question only: the rest came from the file
+    assert found(index, "harbour office", k=1) == [id]
     assert caplog.records == []
 
 

@@ -1,10 +1,12 @@
-"""The rag backend, and the fusion of its two rankings."""
+"""The rag backend, and the score that is made of several parts."""
 
+import numpy as np
 import pytest
 
+from memkit.errors import InvalidInputError
 from memkit.ledger import Passage
 from memkit.protocols import Query
-from memkit.rag.fusion import fuse, rank
+from memkit.rag.fusion import Ranking, Scored, around, rank
 from memkit.rag.index import FactIndex
 from memkit.rag.rag import RagBackend
 from memkit.testing import HashingEmbedder
@@ -15,38 +17,78 @@ def passage(key, record_id, kind="text", start=0):
     return Passage(key, record_id, kind, start, start + 4, "text")
 
 
-def test_fusion_by_hand():
-    scores = fuse([["a", "b", "a", "c"], ["c", "c", "d"], []])
-    assert scores == pytest.approx({"a": 1 / 61, "b": 1 / 62, "c": 1 / 63 + 1 / 61, "d": 1 / 62})
+RANKING = Ranking(meaning=10.0, words=1.0)
 
 
-def test_records_rank_by_their_best_passages():
-    near = [(passage(1, "x"), 0.9), (passage(2, "x", start=4), 0.8), (passage(3, "y"), 0.7)]
-    words = [passage(4, "y", start=4), passage(2, "x", start=4), passage(5, "z")]
-    ranked = rank(near, words)
-    assert [r.record_id for r in ranked] == ["x", "y", "z"]
-    # x and y are first in one ranking and second in the other: similarity decides.
-    assert [r.score for r in ranked] == pytest.approx([1 / 61 + 1 / 62] * 2 + [1 / 63])
-    assert [r.similarity for r in ranked] == [0.9, 0.7, None]
-    # Of x, the passage in both rankings is shown; of y, the one that is first of one of them.
-    assert [r.passage.key for r in ranked] == [2, 4, 5]
+def test_a_score_is_the_sum_of_its_parts():
+    (one,) = rank([Scored(passage(1, "x"), 0.5, 2.0)], RANKING, {"x": {"stranger": -3.0}})
+    assert one.parts == {"meaning": 5.0, "words": 2.0, "stranger": -3.0}
+    assert one.score == pytest.approx(4.0)
+
+
+def test_records_rank_by_the_best_of_their_passages():
+    found = [
+        Scored(passage(1, "x"), 0.9, 0.0),
+        Scored(passage(2, "x", start=4), 0.8, 2.0),
+        Scored(passage(3, "y"), 1.0, 0.5),
+    ]
+    ranked = rank(found, RANKING, {})
+    # x is near in one passage and has the words in another: 9 + 2 against 10 + 0.5.
+    assert [(r.record_id, r.score, r.similarity) for r in ranked] == [
+        ("x", pytest.approx(11.0), 0.9),
+        ("y", pytest.approx(10.5), 1.0),
+    ]
+    # Shown is the passage that is best by both: 8 + 2 against 9.
+    assert [r.passage.key for r in ranked] == [2, 3]
 
 
 def test_questions_count_but_are_not_shown():
-    question = passage(1, "x", kind="question")
-    (alone,) = rank([(question, 0.9)], [question])
+    question = Scored(passage(1, "x", kind="question"), 0.9, 0.0)
+    (alone,) = rank([question], RANKING, {})
     assert alone.passage is None
     assert alone.similarity == 0.9
-    (both,) = rank([(question, 0.9), (passage(2, "x"), 0.1)], [])
+    (both,) = rank([question, Scored(passage(2, "x"), 0.1, 0.0)], RANKING, {})
     assert both.passage.key == 2
     assert both.similarity == 0.9
 
 
-def test_ties_are_in_the_order_of_ids():
-    same = [[passage(1, "b")], [passage(2, "a")]]
-    assert [r.record_id for r in rank([], same[0] + same[1])] == ["b", "a"]
-    assert [r.record_id for r in rank([(same[0][0], 0.5)], same[1])] == ["b", "a"]
-    assert [r.score for r in rank([(same[0][0], 0.5)], same[1])] == [1 / 61, 1 / 61]
+def test_ties_go_to_the_nearer_and_then_to_the_older():
+    found = [
+        Scored(passage(1, "c"), 0.5, 0.0),
+        Scored(passage(2, "b"), 0.0, 5.0),
+        Scored(passage(3, "a"), 0.0, 5.0),
+    ]
+    assert [r.record_id for r in rank(found, RANKING, {})] == ["c", "b", "a"]
+
+
+def test_words_of_neighbours_count_by_hand():
+    own = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    counted = around(own, [(0, 1), (0, 2), (1, 0)], 0.5)
+    # Row 0: 1 + 0.5 and 0.5 + 0.5; row 1: 0.5 and 1; row 2 stands alone. Then 2u / (1 + u).
+    np.testing.assert_allclose(counted, [[1.2, 1.0], [2 / 3, 1.0], [1.0, 1.0]])
+    np.testing.assert_allclose(around(own, [], 0.5), own)
+
+
+def test_recency_halves_with_every_half_life():
+    ranking = Ranking(recency=2.0, half_life=10.0)
+    assert ranking.recent(0) == ranking.recent(-5) == 2.0
+    assert ranking.recent(20 * 86_400) == pytest.approx(0.5)
+    assert Ranking().recent(0) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"meaning": -1.0}, "`meaning` must be a number of at least 0, got -1.0"),
+        ({"words": float("nan")}, "`words` must be a number"),
+        ({"around": "much"}, "`around` must be a number of at least 0, got 'much'"),
+        ({"reach": 1.5}, "a whole number as `reach`"),
+        ({"half_life": 0.0}, "`half_life` above 0"),
+    ],
+)
+def test_weights_are_checked(arguments, message):
+    with pytest.raises(InvalidInputError, match=message):
+        Ranking(**arguments)
 
 
 @pytest.fixture

@@ -1,0 +1,205 @@
+"""One search: candidates by meaning and by words, then one score for each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from memkit.errors import RecordNotFoundError
+from memkit.ledger import Ledger, Passage
+from memkit.ledger.conversations import Said
+from memkit.ledger.words import telling_words
+from memkit.protocols import Query
+from memkit.rag.asked import Asked
+from memkit.rag.chunks import split
+from memkit.rag.fusion import Ranked, Ranking, Scored, around, rank
+from memkit.rag.mirror import Mirror
+from memkit.types import Hit, Record
+
+if TYPE_CHECKING:
+    from memkit.protocols import Floats2d
+
+    Embed = Callable[[Sequence[str]], Floats2d]
+
+DEPTH = 200  # passages that meaning and words contribute each, at least
+
+
+class Search:
+    """Finds what speaks for a query in the ledger's passages, and puts it in order.
+
+    Args:
+        ledger: Where the passages are.
+        mirror: Their vectors, searchable.
+        embed: Embeds queries, shape ``(n, dim)``.
+        ranking: What weighs how much.
+    """
+
+    def __init__(self, ledger: Ledger, mirror: Mirror, embed: Embed, ranking: Ranking) -> None:
+        self._ledger = ledger
+        self._mirror = mirror
+        self._embed = embed
+        self._ranking = ranking
+
+    def nearest(
+        self, vectors: Floats2d, queries: Sequence[Query]
+    ) -> list[list[tuple[Passage, float]]]:
+        """Passages near each query, of at least ``k`` records; all share scope and filters."""
+        k = max(query.k for query in queries)
+        shared = queries[0]
+        fetch = _depth(k)
+        while True:
+            rows = self._mirror.search(
+                vectors, k=fetch, scope=shared.scope, where=shared.where, period=shared.period
+            )
+            passages = self._ledger.passages.get(list({key for row in rows for key, _ in row}))
+            found = [[(passages[key], s) for key, s in row if key in passages] for row in rows]
+            if all(
+                len(row) < fetch or len({passage.record_id for passage, _ in kept}) >= k
+                for row, kept in zip(rows, found, strict=True)
+            ):
+                return found
+            fetch *= 4
+
+    def hits(self, query: Query, vector: Floats2d | None = None) -> list[Hit] | None:
+        """The best ``query.k`` records; None if one was deleted or changed meanwhile.
+
+        Args:
+            query: What is searched for.
+            vector: Search by this vector alone, shape ``(1, dim)``; None for the query's text.
+        """
+        if vector is None:
+            best = self._by_text(query)
+        else:
+            (near,) = self.nearest(vector, [query])
+            scored = [Scored(passage, similarity, 0.0) for passage, similarity in near]
+            best = rank(scored, self._ranking, {})
+        try:
+            return self._show(best, query)
+        except RecordNotFoundError:
+            return None
+
+    def _by_text(self, query: Query) -> list[Ranked]:
+        """Rank what the query's meaning and words lead to."""
+        asked = Asked.of(query.text, self._ledger.conversations.speakers(visible_to=query.scope))
+        forms = list(dict.fromkeys([asked.text, asked.spoken]))
+        vectors = self._embed(forms)
+        near = self.nearest(vectors, [query] * len(forms))
+        found = {passage.key: passage for row in near for passage, _ in row}
+        words = self._words(query, asked, found)
+        said = self._said(query, found)
+        scored = self._scored(asked, vectors, found, words, said)
+        extra = {id: self._turn(asked, one) for id, one in said.items()}
+        return rank(scored, self._ranking, extra)
+
+    def _words(self, query: Query, asked: Asked, found: dict[int, Passage]) -> dict[int, float]:
+        """BM25 of the whole query; adds the best passages, also of its words without names."""
+        scores: dict[int, float] = {}
+        for text in dict.fromkeys([asked.words, asked.text]):  # the query itself has the last word
+            scores |= self._ledger.passages.lexical(
+                text,
+                k=_depth(query.k),
+                visible_to=query.scope,
+                where=query.where,
+                period=query.period,
+            )
+        found |= self._ledger.passages.get([key for key in scores if key not in found])
+        return scores
+
+    def _said(self, query: Query, found: dict[int, Passage]) -> dict[str, Said]:
+        """The turns among what was found; adds their neighbours to it, where the query may."""
+        conversations, reach = self._ledger.conversations, self._ranking.reach
+        ids = list(dict.fromkeys(passage.record_id for passage in found.values()))
+        said = conversations.said(ids, reach=reach)
+        near = {key for one in said.values() for key in one.around} - found.keys()
+        if near:
+            found |= self._ledger.passages.passing(
+                sorted(near), visible_to=query.scope, where=query.where, period=query.period
+            )
+            new = {passage.record_id for passage in found.values()} - set(ids)
+            said |= conversations.said(sorted(new), reach=reach)
+        return said
+
+    def _scored(
+        self,
+        asked: Asked,
+        vectors: Floats2d,
+        found: Mapping[int, Passage],
+        words: Mapping[int, float],
+        said: Mapping[str, Said],
+    ) -> list[Scored]:
+        """Every candidate with its similarity and its words, turns as the question is spoken."""
+        if not found:
+            return []
+        scale = math.log(1 + self._ledger.passages.ever())
+        turns = {key: said[p.record_id] for key, p in found.items() if p.record_id in said}
+        counted = {**words, **self._around(asked.words, turns)}
+        keys, stored = self._ledger.passages.vectors(list(found))
+        # Not a matrix product: there, equal rows may differ in the last digit.
+        similar = [(stored * vector).sum(axis=1) for vector in vectors] if len(keys) else []
+        scored = []
+        for place, key in enumerate(keys.tolist()):
+            form = -1 if key in turns else 0
+            similarity = float(similar[form][place])
+            scored.append(Scored(found[key], similarity, counted.get(key, 0.0) / scale))
+        return scored
+
+    def _around(self, words: str, turns: Mapping[int, Said]) -> dict[int, float]:
+        """BM25 of turns, in which the words of the turns around them count, too."""
+        if not turns:
+            return {}
+        passages = self._ledger.passages
+        keys = np.array(sorted(turns.keys() | {k for t in turns.values() for k in t.around}))
+        place = {key: row for row, key in enumerate(keys.tolist())}
+        total = passages.ever()
+        columns, rarity = [], []
+        for word in telling_words(words):
+            having, scores = passages.word(word)
+            # As SQLite's bm25() has it.
+            idf = max(math.log((total - len(having) + 0.5) / (len(having) + 0.5)), 1e-6)
+            rows = np.searchsorted(keys, having)
+            ours = (rows < len(keys)) & (keys[np.minimum(rows, len(keys) - 1)] == having)
+            column = np.zeros(len(keys))
+            column[rows[ours]] = scores[ours] / idf
+            columns.append(column)
+            rarity.append(idf)
+        if not columns:
+            return {}
+        near = [(place[key], place[other]) for key, turn in turns.items() for other in turn.around]
+        counted = around(np.stack(columns, axis=1), near, self._ranking.around) @ np.array(rarity)
+        return {key: float(counted[place[key]]) for key in turns}
+
+    def _turn(self, asked: Asked, said: Said) -> dict[str, float]:
+        """The parts of a score that only what was said has."""
+        parts = {}
+        if asked.about and said.speaker is not None and said.speaker not in asked.about:
+            parts["stranger"] = -self._ranking.stranger
+        if said.asks:
+            parts["question"] = -self._ranking.question
+        return parts
+
+    def _show(self, best: Sequence[Ranked], query: Query) -> list[Hit] | None:
+        best = best[: query.k]
+        records = self._ledger.records.get([one.record_id for one in best], scope=query.scope)
+        hits = [_hit(record, ranked) for record, ranked in zip(records, best, strict=True)]
+        return [hit for hit in hits if hit] if all(hits) else None
+
+
+def _hit(record: Record, ranked: Ranked) -> Hit | None:
+    """What the user sees; None if the passage is of another version of the record."""
+    passage = ranked.passage
+    if passage is None:  # a question matched; it stands for the beginning of the text
+        start, end = split(record.text)[0]
+    elif record.text[passage.start : passage.end] == passage.text:
+        start, end = passage.start, passage.end
+    else:
+        return None
+    text = record.text[start:end]
+    return Hit(record, text, start, end, ranked.score, ranked.similarity, ranked.parts)
+
+
+def _depth(k: int) -> int:
+    """How many passages to look at first for ``k`` records; within what SQLite can count."""
+    return min(max(DEPTH, 4 * k), 2**31)

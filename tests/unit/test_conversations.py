@@ -1,0 +1,112 @@
+"""Search among the turns of a conversation: who spoke, and what was said around."""
+
+import pytest
+
+from memkit.errors import InvalidInputError
+from memkit.rag.asked import Asked
+from memkit.rag.fusion import Ranking
+
+ANN, BOB = "Ann", "Bob"
+
+
+@pytest.mark.parametrize(
+    ("text", "spoken", "words", "about"),
+    [
+        ("When did Ann go?", "When did I go?", "When did go?", {ANN}),
+        ("Where did Ann's dog sleep?", "Where did my dog sleep?", "Where did dog sleep?", {ANN}),
+        ("Did Ann meet Bob?", "Did I meet I?", "Did meet ?", {ANN, BOB}),
+        ("where is ann now?", "where is I now?", "where is now?", {ANN}),
+        ("Who is Annabel?", "Who is Annabel?", "Who is Annabel?", set()),
+        ("Is ann a word in Norse?", "Is ann a word in Norse?", "Is ann a word in Norse?", set()),
+        ("Ann?", "I?", "Ann?", {ANN}),
+    ],
+)
+def test_a_question_about_a_speaker_is_put_in_the_first_person(text, spoken, words, about):
+    asked = Asked.of(text, [ANN, BOB])
+    assert (asked.text, asked.spoken, asked.words) == (text, spoken, words)
+    assert asked.about == about
+
+
+def test_a_speaker_is_known_by_first_name():
+    asked = Asked.of("What does Ann sell?", ["Ann Smith"])
+    assert asked.about == {"Ann Smith"}
+    assert Asked.of("What does Ann Smith sell?", ["Ann Smith"]).spoken == "What does I sell?"
+
+
+@pytest.fixture
+def memory(tmp_path, open_memory):
+    return open_memory(tmp_path / "memory", backends=["rag"])
+
+
+def say(memory, *lines, scope=None):
+    """Add turns written as "Name: text"; returns the ids of their records."""
+    ids = []
+    for line in lines:
+        name, _, text = line.partition(": ")
+        ids.append(memory.add_turn("user", text, name=name, scope=scope or {}).record_id)
+    return ids
+
+
+def test_turns_of_others_lose_when_a_speaker_is_named(memory):
+    anns, bobs = say(memory, "Ann: a red kite was lost", "Bob: the red kite was lost")
+    plain = memory.add("A red kite was lost by somebody.").id
+    hits = {hit.id: hit for hit in memory.search("Which red kite did Bob lose?")}
+    assert "stranger" in hits[anns].parts
+    assert "stranger" not in hits[bobs].parts
+    assert hits[plain].parts.keys() == {"meaning", "words"}
+    assert hits[bobs].score > hits[anns].score
+    for hit in hits.values():
+        assert hit.score == pytest.approx(sum(hit.parts.values()))
+    unnamed = memory.search("Which red kite was lost?")
+    assert not any("stranger" in hit.parts for hit in unnamed)
+
+
+def test_words_said_around_a_turn_count_for_it(memory):
+    before, answer, far = say(
+        memory,
+        "Ann: tell me about the lighthouse keeper",
+        "Bob: seventy years old by now",
+        *(f"Ann: something else number {n}" for n in range(4)),
+    )[:3]
+    other = memory.add("seventy years old by now, they say").id
+    hits = {hit.id: hit for hit in memory.search("the keeper of the lighthouse", k=20)}
+    assert hits[before].parts["words"] > hits[answer].parts["words"] > 0
+    assert hits[far].parts["words"] > 0
+    assert hits[other].parts["words"] == 0  # a record that nobody said has no neighbours
+
+
+def test_neighbours_are_of_the_same_conversation(memory):
+    say(memory, "Ann: the lighthouse keeper", scope={"user": "u1"})
+    (answer,) = say(memory, "Bob: seventy years old", scope={"user": "u2"})
+    (hit,) = memory.search("lighthouse keeper", scope={"user": "u2"})
+    assert (hit.id, hit.parts["words"]) == (answer, 0)
+
+
+def test_speakers_of_other_scopes_are_not_known(memory):
+    say(memory, "Bob: the kite is mine", scope={"user": "u1"})
+    (anns,) = say(memory, "Ann: the kite is mine", scope={"user": "u2"})
+    (hit,) = memory.search("Which kite does Bob own?", scope={"user": "u2"})
+    assert hit.id == anns
+    assert "stranger" not in hit.parts
+
+
+def test_a_filter_keeps_neighbours_out_but_lets_them_count(memory):
+    say(memory, "Ann: about the lighthouse keeper", "Bob: seventy years old")
+    hits = memory.search("lighthouse keeper", where={"name": BOB})
+    assert [hit.record.metadata["name"] for hit in hits] == [BOB]
+    assert hits[0].parts["words"] > 0
+
+
+def test_questions_lose_to_statements(memory):
+    asks, tells = say(memory, "Ann: is the kite red?", "Bob: the kite is red")
+    hits = {hit.id: hit for hit in memory.search("the kite is red")}
+    assert hits[asks].parts["question"] == -Ranking().question
+    assert "question" not in hits[tells].parts
+
+
+def test_turns_know_who_spoke_and_when(memory):
+    turn = memory.add_turn("user", "hello", name=ANN)
+    assert (turn.name, memory.turns()[0].name) == (ANN, ANN)
+    assert memory.get(turn.record_id).metadata == {"role": "user", "name": ANN}
+    with pytest.raises(InvalidInputError, match="`name` must not be empty"):
+        memory.add_turn("user", "hello", name=" ")
