@@ -21,7 +21,7 @@ from memkit.models.base import BaseModel
 from memkit.outcomes import Claim
 from memkit.prompt import system_message
 from memkit.protocols import GREEDY, Combine, Completion, Context, Prompt, Sampling
-from memkit.types import Answer, Recall, Route
+from memkit.types import Answer, Part, Recall, Route
 
 PlaceAdapters = Callable[[Sequence[Route]], AbstractContextManager[None]]
 NO_CONTEXT = Context()
@@ -61,11 +61,13 @@ class Row:
         question: The user's question, or the part of it about one fact.
         route: The modules in place.
         prompt: The question behind the evidence.
+        part: What the module is asked for; None where that is not known.
     """
 
     question: str
     route: Route
     prompt: Prompt
+    part: Part | None = None
 
 
 class Answerer:
@@ -93,10 +95,10 @@ class Answerer:
         Args:
             recalls: What was found for each question.
             sampling: How tokens are chosen.
-            combine: How several modules answer. "rows" asks each its part of the question.
-                "mix" puts all in place at once, with the route's weights. "confident" is for a
-                question of one part: it is asked of the modules of the nearest facts, and the
-                answer that its module is surest of counts.
+            combine: How several modules answer. "rows" asks each its part of the question; of
+                parts with the same question the answer counts that its module is surest of.
+                "mix" puts all in place at once, with the route's weights. "confident" asks the
+                question of the modules of the nearest facts, if the route has but one part.
             contexts: For each question what was said before it; None if nothing was.
         """
         started = time.perf_counter()
@@ -124,7 +126,7 @@ class Answerer:
     ) -> Generator[str, None, Answer]:
         """The same answer, piece by piece; its parts one after the other."""
         rows = self._rows(recall, combine, context)
-        if _choosing(rows):  # known once all have answered
+        if len({row.question for row in rows}) < len(rows):  # one is chosen once all have answered
             (answer,) = self.answer([recall], sampling, combine=combine, contexts=[context])
             yield answer.text
             return answer
@@ -149,18 +151,21 @@ class Answerer:
     def _rows(self, recall: Recall, combine: Combine, context: Context | None) -> list[Row]:
         """What is asked of which modules to answer one question."""
         route, parts = recall.route, recall.route.parts
+        asked: Sequence[Part | None] = [None]  # all modules of the route at once
         if combine != "mix" and len(parts) > 1:
-            asked = [(part.question, alone(route, part.module)) for part in parts]
-        elif combine == "confident" and route:
-            asked = [(recall.query, alone(route, module)) for module in candidates(route)]
-        else:
-            asked = [(recall.query, route)]
+            asked = parts
+        elif combine == "confident":
+            asked = candidates(route) or asked
         before = context or NO_CONTEXT
         system = system_message(recall.text, before.system)
-        return [
-            Row(text, mix, self._base.prompt(text, system=system, history=before.history))
-            for text, mix in asked
-        ]
+
+        def row(part: Part | None) -> Row:
+            text = recall.query if part is None else part.question
+            mix = route if part is None else replace(route, weights={part.module: 1.0})
+            prompt = self._base.prompt(text, system=system, history=before.history)
+            return Row(text, mix, prompt, part)
+
+        return [row(part) for part in asked]
 
     def _generate(self, rows: Sequence[Row], sampling: Sampling) -> list[Completion]:
         adapters = self._adapters([row.route for row in rows])
@@ -172,12 +177,21 @@ class Answerer:
 
     def _composed(self, recall: Recall, rows: list[Row], said: list[Completion]) -> Answer:
         tokens = sum(completion.tokens for completion in said)
-        if _choosing(rows):
-            sure = self._sureness(rows, said)
-            best = max(range(len(rows)), key=lambda number: sure[number])
-            rows, said = [rows[best]], [said[best]]
-            recall = replace(recall, route=chosen(recall.route, rows[0].route.modules[0]))
+        kept = self._surest(rows, said)
+        if len(kept) < len(rows):
+            rows, said = [rows[i] for i in kept], [said[i] for i in kept]
+            recall = replace(recall, route=_narrowed(recall.route, rows))
         return _answer(recall, rows, [completion.text for completion in said], tokens)
+
+    def _surest(self, rows: Sequence[Row], said: Sequence[Completion]) -> list[int]:
+        """Of the rows with the same question the one whose answer is the surest, by number."""
+        rivals: dict[str, list[int]] = {}
+        for number, row in enumerate(rows):
+            rivals.setdefault(row.question, []).append(number)
+        if len(rivals) == len(rows):
+            return list(range(len(rows)))
+        sure = self._sureness(rows, said)
+        return [max(numbers, key=lambda number: sure[number]) for numbers in rivals.values()]
 
     @torch.no_grad()
     def _sureness(self, rows: Sequence[Row], said: Sequence[Completion]) -> list[float]:
@@ -194,30 +208,25 @@ class Answerer:
         return [sum_ / len(tokens) for sum_, tokens in zip(total, ids, strict=True)]
 
 
-def _choosing(rows: Sequence[Row]) -> bool:
-    """Whether the rows are candidates of which one is chosen, not parts of one answer."""
-    return len(rows) > 1 and len({row.question for row in rows}) == 1
+def candidates(route: Route) -> list[Part]:
+    """The whole question, for each of the modules that hold the nearest facts, nearest first."""
+    near: dict[str, Part] = {}
+    for part in route.parts[:1]:
+        near[part.module] = part
+        for fact in route.support:
+            if fact.module is not None:
+                other = replace(part, module=fact.module, record_id=fact.record_id)
+                near.setdefault(fact.module, other)
+    return list(near.values())[:CANDIDATES]
 
 
-def candidates(route: Route) -> list[str]:
-    """The modules that hold the nearest facts, nearest first."""
-    near = [fact.module for fact in route.support if fact.module is not None]
-    return list(dict.fromkeys([*near, *route.modules]))[:CANDIDATES]
-
-
-def alone(route: Route, module: str) -> Route:
-    """A route that one of its modules takes by itself."""
-    return replace(route, weights={module: 1.0})
-
-
-def chosen(route: Route, module: str) -> Route:
-    """A route as it is once the surest candidate has been chosen."""
-    fact = next((fact.record_id for fact in route.support if fact.module == module), None)
-    part = route.parts[:1]
-    if part and fact is not None:
-        part = (replace(part[0], module=module, record_id=fact),)
-    reason = f"{module} is the surest of {len(candidates(route))} candidates"
-    return replace(route, weights={module: 1.0}, parts=part, reason=reason)
+def _narrowed(route: Route, rows: Sequence[Row]) -> Route:
+    """A route as it is once the surest of its candidates have been chosen."""
+    parts = tuple(row.part for row in rows if row.part is not None)
+    modules = list(dict.fromkeys(part.module for part in parts))
+    reason = f"{route.reason}; of the candidates {' and '.join(modules)} gave the surest answer"
+    weights = dict.fromkeys(modules, 1 / len(modules))
+    return replace(route, weights=weights, parts=parts, reason=reason)
 
 
 def _answer(recall: Recall, rows: Sequence[Row], said: Sequence[str], tokens: int) -> Answer:

@@ -99,8 +99,37 @@ def test_the_surest_candidate_answers(trained, monkeypatch):
     answer = trained.ask(NORA, budget=0, combine="confident", sampling=BRIEF)
     assert heard.keys() >= {("m0001",), ("m0002",)}
     assert (answer.text, answer.route.modules, answer.citations) == ("4471", ("m0001",), ("Nora",))
-    assert f"surest of {len(heard)} candidates" in answer.route.reason
+    assert answer.route.reason == "astray; of the candidates m0001 gave the surest answer"
     assert "".join(trained.stream(NORA, budget=0, combine="confident", sampling=BRIEF)) == "4471"
+
+
+def test_of_parts_with_the_same_question_the_surest_counts(in_parts, monkeypatch):
+    router = in_parts._parts.lora.router
+    route = router.route
+
+    def split(queries, **options):
+        return [
+            replace(
+                found,
+                parts=(
+                    Part(NORA, "m0002", "Lena", 0.5),
+                    Part(LENA, "m0002", "Lena", 1.0),
+                    Part(NORA, "m0001", "Nora", 0.5),
+                ),
+            )
+            for found in route(queries, **options)
+        ]
+
+    def sureness(_, rows, said):
+        return [float(one.text in {"4471", "3141"}) for one in said]
+
+    monkeypatch.setattr(router, "route", split)
+    monkeypatch.setattr(Answerer, "_sureness", sureness)
+    answer = in_parts.ask(BOTH, budget=0, sampling=BRIEF)
+    assert answer.text == "Nora: 4471; Lena: 3141"
+    assert [part.record_id for part in answer.route.parts] == ["Nora", "Lena"]
+    assert answer.route.weights == {"m0001": 0.5, "m0002": 0.5}
+    assert "".join(in_parts.stream(BOTH, budget=0, sampling=BRIEF)) == answer.text
 
 
 def test_sureness_is_the_mean_log_probability_of_the_answer(trained):
