@@ -23,22 +23,26 @@ _WIDTH = COLUMNS.count(",") + 1
 
 @dataclass(frozen=True)
 class Entry:
-    """A checked draft, as it would be stored."""
+    """A checked draft, as it would be stored.
+
+    Attributes:
+        draft: As given.
+        scope: In canonical form.
+        metadata: As JSON.
+        content_hash: Of what it says.
+        question_key: The key that its question gives it, if it has one.
+    """
 
     draft: Draft
     scope: str
     metadata: str
     content_hash: str
+    question_key: str | None
 
     @property
     def key(self) -> str | None:
         """What the draft is about: its own key, or else its question."""
         return self.question_key if self.draft.key is None else self.draft.key
-
-    @property
-    def question_key(self) -> str | None:
-        """The key that its question gives it."""
-        return None if self.draft.question is None else question_key(self.draft.question)
 
     @property
     def ttl(self) -> float | None:
@@ -63,6 +67,7 @@ def entry_of(draft: Draft) -> Entry:
         scope=canonical(draft.scope),
         metadata=dump_metadata(draft.metadata),
         content_hash=content_hash(draft.text, draft.question, draft.answer),
+        question_key=None if draft.question is None else question_key(draft.question),
     )
 
 
