@@ -19,7 +19,7 @@ from memkit.errors import (
     RecordNotFoundError,
 )
 from memkit.ledger.database import Database, json_list
-from memkit.ledger.selection import EXPIRED, check_limit, select_sql, visible_sql
+from memkit.ledger.selection import LIVE, check_limit, select_sql, visible_sql
 from memkit.ledger.words import match_expression
 from memkit.types import ALWAYS, Metadata, Period, Scope
 
@@ -208,11 +208,11 @@ class PassageTable:
                 yield list(means), np.stack(list(means.values())).astype(np.float32)
 
     def get(self, keys: Sequence[int]) -> dict[int, Passage]:
-        """Read those passages that exist, by key."""
+        """Read those passages that exist and whose records have not expired, by key."""
         rows = self._database.rows(
             "SELECT passages.key, records.id, kind, start, end, passages.text "
             "FROM passages JOIN records ON records.rowid = passages.record "
-            "WHERE passages.key IN (SELECT value FROM json_each(?))",
+            f"WHERE {LIVE} AND passages.key IN (SELECT value FROM json_each(?))",
             _key_list(keys),
         )
         return {row[0]: Passage(*row) for row in rows}
@@ -221,6 +221,8 @@ class PassageTable:
         self, *, visible_to: Scope, where: Metadata | None, period: Period = ALWAYS
     ) -> NDArray[np.int64] | None:
         """Give the passages that a query may find, ascending; None if it may find all.
+
+        Where a few have expired, all others are not listed for it: `get` leaves those out.
 
         Args:
             visible_to: The query's scope.
@@ -331,8 +333,6 @@ class PassageTable:
 
     def _hides_any(self, scope: Scope) -> bool:
         """Tell whether some record is invisible; jumps from scope to scope through the index."""
-        if self._database.value(f"SELECT 1 FROM records WHERE {EXPIRED} LIMIT 1"):
-            return True
         condition, parameters = visible_sql("scope", scope)
         hidden = self._database.value(
             "WITH RECURSIVE scopes (scope) AS (SELECT min(scope) FROM records UNION ALL "

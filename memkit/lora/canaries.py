@@ -79,7 +79,7 @@ def probes(backend: LoraBackend, synthesizer: Synthesizer, ids: Sequence[str]) -
     Args:
         backend: Knows the modules that hold them.
         synthesizer: Made their training examples.
-        ids: The records; they still exist.
+        ids: The records; they still exist, though they may have expired.
     """
     ledger = backend.ledger
     gone = set(ids)
@@ -92,7 +92,7 @@ def probes(backend: LoraBackend, synthesizer: Synthesizer, ids: Sequence[str]) -
     some = held[:: math.ceil(len(held) / ANSWERS) or 1]
     found = [
         probe
-        for record in ledger.records.get(some)
+        for record in ledger.records.get(some, expired=True)
         for probe in probes_of(backend, synthesizer, record, holding[record.id], gone)
     ]
     return found[:: math.ceil(len(found) / ANSWERS) or 1]

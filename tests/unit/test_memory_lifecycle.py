@@ -123,6 +123,7 @@ def test_weights_that_know_what_has_expired_do_not_answer(trained, tmp_path):
     receipt = trained.sweep()
     assert receipt.records == ("Nora",)
     assert len(receipt.retrained) == 1
+    assert {one.record_id for one in receipt.exposure} == {"Nora"}
     assert all(receipt.checks.values())
     assert trained.ask(EMIL, budget=0).text == "1234"
     assert len(trained.modules()) >= others
