@@ -57,3 +57,37 @@ def test_the_tools_of_an_agent_serve_one_user_at_a_time(run):
     assert found.endswith("hazelnuts.")
     assert refused.startswith("no record has the id")
     assert (nothing, erased, gone) == ("Nothing found.", "Erased.", "Nothing found.")
+
+
+def test_a_chat_model_answers_from_its_weights_and_from_the_index(run):
+    nora, emil, parcels, pieces = re.split(r"\n\n", run("chat_model.py"))[1:]
+
+    assert "4417" in nora
+    assert "2250" in emil
+    assert "'m0001': 1.0" in nora
+    assert "untouched" in parcels
+    assert "from:    Parcels are handed out at gate 3." in parcels
+    assert "4417" in pieces.replace("|", "")
+    tokens = [int(count) for count in re.findall(r"tokens: +(\d+)", nora + parcels)]
+    assert tokens[0] < tokens[1]  # the weights need no evidence in the prompt
+
+
+def test_a_store_is_there_the_next_time_and_forgets(run):
+    before, after = run("langgraph_store.py").split("-- the program ends, and starts again --")
+
+    assert "agent: Noted." in before
+    assert "That reminds me: I never eat mushrooms." in after
+    assert "That reminds me: My sister lives in Trondheim." in after
+    assert "bob: What should I cook for dinner?\n  agent: That reminds me: I bake bread" in after
+    assert "items               4" in after
+    assert after.endswith("namespaces: [('bob', 'notes')]\n")
+
+
+def test_an_agent_remembers_each_user(run):
+    _, _, ann, bob = run("agent_middleware.py").split("\n\n")[0].split("day, ")[1:]
+
+    recalled = [re.search(r"\(recalled\)(.*)", said).group(1) for said in (ann, bob)]
+    assert "allergic to nuts" in recalled[0]
+    assert "walnut" not in recalled[0]
+    assert "walnut" in recalled[1]
+    assert "allergic" not in recalled[1]
