@@ -103,8 +103,19 @@ class Backend(Protocol):
 class Router(Protocol):
     """Chooses adapter modules for queries."""
 
-    def route(self, queries: Sequence[Query]) -> list[Route]:
-        """One route per query, in order."""
+    def route(
+        self, queries: Sequence[Query], *, pending: Mapping[str, str] | None = None
+    ) -> list[Route]:
+        """One route per query, in order.
+
+        Args:
+            queries: Their scopes bound which facts take part.
+            pending: Record id to module, for records that are about to be held.
+        """
+        ...
+
+    def calibrate(self, records: Sequence[Record]) -> None:
+        """Prepare for records that are about to be held, beside those that are."""
         ...
 
 

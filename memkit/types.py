@@ -187,11 +187,15 @@ class Support:
         record_id: The fact.
         similarity: Cosine similarity of the query with it.
         module: The module that holds it, or None if no module does.
+        score: Similarity and shared words together; the facts are ordered by it.
+        words: The words of the query that the fact has, those left out that most facts have.
     """
 
     record_id: str
     similarity: float
     module: str | None
+    score: float = 0.0
+    words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -217,12 +221,14 @@ class Route:
 
     Attributes:
         weights: Module name to weight; sums to 1, or is empty for "none".
-        support: The nearest facts, nearest first.
-        threshold: The similarity below which the router says "none".
+        support: The facts that were looked at, best first.
+        threshold: The evidence below which the router says "none".
         reason: One sentence.
         parts: What is asked of which module, most important first. One for a query that needs
             one fact; one per fact for a query that needs several. Empty for "none", and where
-            the caller chose the modules.
+            the caller chose the modules. Parts with the same question are alternatives: the
+            vote was split.
+        evidence: What speaks for the best fact, in the units of ``threshold``.
     """
 
     weights: Mapping[str, float]
@@ -230,6 +236,7 @@ class Route:
     threshold: float = 0.0
     reason: str = ""
     parts: tuple[Part, ...] = ()
+    evidence: float = 0.0
 
     @property
     def modules(self) -> tuple[str, ...]:

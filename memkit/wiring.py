@@ -127,20 +127,16 @@ class Parts:
         if "lora" not in self.config.backends or self.index is None:
             return None
         from memkit.lora.lora import LoraBackend
-        from memkit.lora.threshold import THRESHOLD
-        from memkit.routing.nearest import NearestRouter
+        from memkit.routing.routers import router_of
 
-        router = NearestRouter(
-            self.index,
-            self.ledger,
-            threshold=lambda: float(self.ledger.get_meta(THRESHOLD) or 1.0),
-        )
+        recipe = self.consolidator.recipe
+        router = router_of(recipe.router, self.index, self.ledger, recipe.synthesizer)
         return LoraBackend(
             self.ledger,
             router,
             lambda: self.base,
             self.consolidator.run,
-            row_dtype=self.consolidator.recipe.row_dtype,
+            row_dtype=recipe.row_dtype,
         )
 
     @cached_property

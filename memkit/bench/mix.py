@@ -31,6 +31,7 @@ from memkit.lora.bank import AdapterBank, Mixture
 from memkit.lora.layers import AdapterLayers
 from memkit.lora.lora import LoraBackend
 from memkit.lora.spec import LoraSpec
+from memkit.lora.supervision import TemplateSynthesizer
 from memkit.models.base import BaseModel
 from memkit.rag.index import FactIndex
 from memkit.report import Measurement, show, write_report
@@ -158,7 +159,9 @@ def _placing(models: Models, modules: int) -> Times:
 @contextmanager
 def _backend(folder: str, models: Models) -> Iterator[LoraBackend]:
     ledger = Ledger.open(Path(folder) / "memory")
-    router = NearestRouter(FactIndex(ledger, NoEmbedder()), ledger, threshold=lambda: 1.0)
+    router = NearestRouter(
+        FactIndex(ledger, NoEmbedder()), ledger, synthesizer=TemplateSynthesizer()
+    )
     backend = LoraBackend(ledger, router, lambda: models.base, lambda *_: None)
     try:
         yield backend

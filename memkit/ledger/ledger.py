@@ -16,6 +16,7 @@ from memkit.ledger.conversations import Conversations
 from memkit.ledger.database import SCRUB_PENDING, Database
 from memkit.ledger.erasures import ErasureTable
 from memkit.ledger.items import ItemTable
+from memkit.ledger.lexicon import Lexicon
 from memkit.ledger.merging import merge, survivor
 from memkit.ledger.misses import MissTable
 from memkit.ledger.modules import ModuleTable
@@ -53,6 +54,7 @@ class Ledger:
         passages: What retrieval works on: slices of records, with vectors and word index.
         turns: Conversations, message by message.
         conversations: Conversations as retrieval sees them.
+        lexicon: Which records have a word.
         ttls: How long what is written lives by default.
         modules: Adapter modules, and which records they hold.
         misses: Records that no module could be made to hold.
@@ -68,6 +70,7 @@ class Ledger:
         self.passages = PassageTable(database)
         self.turns = TurnTable(database, self.ttls)
         self.conversations = Conversations(database)
+        self.lexicon = Lexicon(database)
         self.modules = ModuleTable(database)
         self.misses = MissTable(database)
         self.items = ItemTable(database)

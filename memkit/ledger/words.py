@@ -20,14 +20,14 @@ def match_expression(query: str) -> str:
 
 def telling_words(query: str) -> list[str]:
     """The different words of a query, at most 200: without stop words if there are others."""
-    words = {word.lower(): word for word in _split(query)}
+    words = {word.lower(): word for word in split_words(query)}
     telling = [word for lower, word in words.items() if lower not in STOP_WORDS]
     return (telling or list(words.values()))[:MAX_WORDS]
 
 
-def _split(query: str) -> list[str]:
+def split_words(text: str) -> list[str]:
     """Cut where SQLite's unicode61 tokenizer cuts: at all but letters, marks and numbers."""
-    return "".join(char if _in_word(char) else " " for char in query).split()
+    return "".join(char if _in_word(char) else " " for char in text).split()
 
 
 def _in_word(char: str) -> bool:

@@ -23,7 +23,6 @@ from memkit.lora.lessons import adapted_share, answer_tokens
 from memkit.lora.lora import LoraBackend
 from memkit.lora.manifest import Candidate
 from memkit.lora.recipe import Recipe
-from memkit.lora.threshold import calibrate
 from memkit.lora.trainers import Trainers
 from memkit.lora.workshop import Workshop
 from memkit.outcomes import ConsolidationReport, ModuleReport
@@ -98,7 +97,7 @@ class Consolidator:
             untried = [record for record in here if record.id not in tried]
             jobs = agenda(ledger, untried) if name is None else [Job(untried, name)]
             if untried:
-                calibrate(backend, self.recipe.synthesizer, untried)
+                backend.router.calibrate(untried)
             reports = self._modules(backend, self._tasks(backend, jobs))
             _drop_emptied(backend, [job.name for job in jobs if job.manifest is None])
             tidy(ledger)
@@ -136,7 +135,7 @@ class Consolidator:
             tidy(backend.ledger)
             ids = [record.id for record in candidate.records]
             holders = set(backend.ledger.modules.placements(ids).values())
-            calibrate(backend, self.recipe.synthesizer, candidate.records)
+            backend.router.calibrate(candidate.records)
             report = Workshop(backend, self.recipe, self._trainers).adopt(candidate)
             _drop_emptied(backend, sorted(holders))
             tidy(backend.ledger)
@@ -144,7 +143,7 @@ class Consolidator:
 
     def recalibrate(self, backend: LoraBackend) -> None:
         """Measure the router's threshold again, for another embedder."""
-        calibrate(backend, self.recipe.synthesizer, [])
+        backend.router.calibrate([])
 
     def _tried(self, backend: LoraBackend, records: Sequence[Record]) -> set[str]:
         """Ids of the records on which this very training has failed."""

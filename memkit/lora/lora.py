@@ -23,8 +23,7 @@ from memkit.lora.shelf import ROW_DTYPES, fetch
 from memkit.lora.spec import LoraSpec
 from memkit.lora.verify import Ask
 from memkit.models.base import BaseModel
-from memkit.protocols import Example, Query, Sampling
-from memkit.routing.nearest import NearestRouter
+from memkit.protocols import Example, Query, Router, Sampling
 from memkit.types import Evidence, Module, Record, Route, Scope
 
 _ANSWER_MARGIN = 4  # tokens beyond the expected answer, to notice that it goes on
@@ -47,7 +46,7 @@ class LoraBackend:
     def __init__(
         self,
         ledger: Ledger,
-        router: NearestRouter,
+        router: Router,
         base: Callable[[], BaseModel],
         consolidate: Callable[[LoraBackend, Sequence[Record]], object],
         *,

@@ -16,6 +16,7 @@ from memkit.lora.spec import LoraSpec, TrainSpec
 from memkit.lora.supervision import TemplateSynthesizer
 from memkit.models.base import BaseModel
 from memkit.protocols import Synthesizer
+from memkit.routing.routers import ROUTERS
 
 MAX_RANK = 16
 RETRIES = 2
@@ -37,6 +38,7 @@ class Recipe:
         reworded_bar: Share of its held-out wordings that a record must be recalled by to count
             as held; every question that it was trained on must be answered exactly.
         row_dtype: How adapters are stored: "float16", "bfloat16" or "float32".
+        router: What chooses modules for queries: "nearest", or "centroid" for comparisons.
         progress: Show a progress bar; None shows one on terminals only.
     """
 
@@ -48,12 +50,18 @@ class Recipe:
     retries: int = RETRIES
     reworded_bar: float = 0.5
     row_dtype: str = "float16"
+    router: str = "nearest"
     progress: bool | None = None
 
     def __post_init__(self) -> None:
         if self.row_dtype not in ROW_DTYPES:
             raise InvalidInputError(
                 f"`row_dtype` must be one of {sorted(ROW_DTYPES)}, got {self.row_dtype!r}"
+            )
+
+        if self.router not in ROUTERS:
+            raise InvalidInputError(
+                f"`router` must be one of {sorted(ROUTERS)}, got {self.router!r}"
             )
 
     def key(self, base: BaseModel) -> str:

@@ -1,63 +1,155 @@
-"""Where "none" begins: the threshold between a memory's own questions and all others."""
+"""Where "none" begins: between a memory's own questions and all others, measured on both."""
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from memkit.errors import InvalidInputError
 
-FALSE_ACTIVATION = 0.01  # share of unrelated prompts that may pass the threshold
-FALSE_REFUSAL = 0.01  # share of related questions that may fall below it
+FALSE_ACTIVATION = 0.01  # share of unrelated prompts that may pass
+FALSE_REFUSAL = 0.01  # share of related questions that may be refused
+UNSTORED = 0.1  # weight of questions whose fact is missing, beside 0.9 of general prompts
+MARGIN = 0.4  # where between unrelated and related the threshold lies
+RIDGE = 1.0
+STEPS = 30
+BINS = 5  # of the reliability curve
 
-# General prompts of many kinds, none of them about anything that is remembered. They are not
-# the guards of training: those the adapters have seen.
-UNRELATED_PROMPTS = (
-    "What is the boiling point of water?",
-    "Write a haiku about autumn.",
-    "How are you feeling today?",
-    "Translate 'thank you' into French.",
-    "What is 17 times 23?",
-    "Who painted the Mona Lisa?",
-    "Give me a recipe for pancakes.",
-    "Explain photosynthesis in one sentence.",
-    "Write a Python function that reverses a string.",
-    "What should I pack for a week at the beach?",
-    "Tell me a joke.",
-    "What is the largest planet?",
-    "How do I tie a tie?",
-    "Summarise the plot of Romeo and Juliet.",
-    "What is the past tense of 'go'?",
-    "Recommend a good book.",
-    "How far away is the moon?",
-    "What is the meaning of life?",
-    "Sort these numbers: 4, 1, 3.",
-    "How can I sleep better?",
-    "When did the Second World War end?",
-    "What is a prime number?",
-    "Name a musical instrument with strings.",
-    "How do aeroplanes fly?",
-    "What is the currency of Japan?",
-    "Give me three synonyms for 'happy'.",
-    "What is machine learning?",
-    "How do I remove a coffee stain?",
-    "Which language is spoken in Brazil?",
-    "Write a birthday greeting.",
-    "What causes rain?",
-    "Is it better to run in the morning or in the evening?",
-)
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Features:
+    """What speaks for the best fact of a query.
+
+    Attributes:
+        similarity: Cosine similarity of the query with it.
+        mass: ``log(1 + summed weight)`` of the query's words that it has.
+        named: The share of the fact's own question that the query has, in [0, 1].
+    """
+
+    similarity: float
+    mass: float
+    named: float
+
+
+@dataclass(frozen=True)
+class Bin:
+    """One step of a reliability curve: what was said, and how often it was so."""
+
+    said: float
+    true: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How sure a memory's router may be; kept in its ledger.
+
+    The evidence for a fact is ``similarity + mass * m + named * k``, in units of cosine
+    similarity; below the threshold no module answers.
+
+    Attributes:
+        mass: Weight of `Features.mass`.
+        named: Weight of `Features.named`.
+        threshold: Least evidence with which a module answers.
+        slope: Of the logistic curve that turns evidence into a probability.
+        false_activation: The share of unrelated prompts that passed the threshold.
+        false_refusal: The share of related questions that did not.
+        unstored: The share of questions whose fact was left out that passed it.
+        curve: How far the probabilities can be relied on, measured on those halves of the
+            questions that the curve was not fitted to.
+        changes: The ledger's feed had got so far.
+        passages: How many there were.
+    """
+
+    mass: float
+    named: float
+    threshold: float
+    slope: float
+    false_activation: float = 0.0
+    false_refusal: float = 0.0
+    unstored: float = 0.0
+    curve: tuple[Bin, ...] = ()
+    changes: int = 0
+    passages: int = 0
+
+    def evidence(self, features: Features) -> float:
+        """What speaks for a fact, in units of cosine similarity."""
+        return features.similarity + self.mass * features.mass + self.named * features.named
+
+    def probability(self, evidence: float) -> float:
+        """That a query with this evidence is about what is stored; 1/2 at the threshold."""
+        return 1.0 / (1.0 + math.exp(-max(-60.0, self.slope * (evidence - self.threshold))))
+
+    def to_json(self) -> str:
+        """As text."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Calibration:
+        """The inverse of `to_json`."""
+        values: dict[str, Any] = json.loads(text)
+        return cls(**{**values, "curve": tuple(Bin(**one) for one in values["curve"])})
+
+
+def calibrated(
+    related: Sequence[Features], unrelated: Sequence[Features], unstored: Sequence[Features] = ()
+) -> Calibration:
+    """Fit how much each feature counts, and choose the threshold.
+
+    The weights are those of a logistic regression between questions about records and both
+    general prompts and questions whose own fact was left out. The threshold is then chosen
+    between the first two (`threshold_between`).
+
+    Args:
+        related: Of questions about records.
+        unrelated: Of general prompts.
+        unstored: Of questions about records whose own fact did not take part.
+
+    Raises:
+        InvalidInputError: If there is nothing related or nothing unrelated.
+    """
+    if not related or not unrelated:
+        raise InvalidInputError(
+            f"expected questions of both kinds, got {len(related)} related and "
+            f"{len(unrelated)} unrelated"
+        )
+    rows, labels, weights = _sample(related, unrelated, unstored)
+    slopes = _fit(rows, labels, weights)
+    fitted = Calibration(slopes[1] / slopes[0], slopes[2] / slopes[0], 0.0, slopes[0])
+    passed, refused, missing = (
+        [fitted.evidence(one) for one in kind] for kind in (unrelated, related, unstored)
+    )
+    threshold = threshold_between(refused, passed)
+    return Calibration(
+        mass=fitted.mass,
+        named=fitted.named,
+        threshold=threshold,
+        slope=fitted.slope,
+        false_activation=_share(passed, threshold),
+        false_refusal=1.0 - _share(refused, threshold),
+        unstored=_share(missing, threshold),
+        curve=_reliability(related, unrelated, unstored),
+    )
 
 
 def threshold_between(related: Sequence[float], unrelated: Sequence[float]) -> float:
-    """Choose the similarity below which a query is none of the memory's business.
+    """Choose the evidence below which a query is none of the memory's business.
 
-    Halfway between the highest of the unrelated and the lowest of the related similarities,
-    outliers aside. Where the two overlap, few false activations come first: a question that is
-    refused is still answered by rag, one that is wrongly activated gets an invented answer.
+    Between the highest of the unrelated and the lowest of the related values, outliers aside,
+    and nearer to the unrelated: users word questions in more ways than a synthesizer. Where the
+    two overlap, few false activations come first: a question that is refused is still answered
+    by rag, one that is wrongly activated gets an invented answer.
 
     Args:
-        related: Similarities of questions about records with their nearest fact.
+        related: Evidence for questions about records.
         unrelated: The same for general prompts.
 
     Raises:
@@ -65,9 +157,100 @@ def threshold_between(related: Sequence[float], unrelated: Sequence[float]) -> f
     """
     if not related or not unrelated:
         raise InvalidInputError(
-            f"expected similarities of both kinds, got {len(related)} related and "
+            f"expected values of both kinds, got {len(related)} related and "
             f"{len(unrelated)} unrelated"
         )
     low = float(np.quantile(np.asarray(related), FALSE_REFUSAL))
     high = float(np.quantile(np.asarray(unrelated), 1.0 - FALSE_ACTIVATION))
-    return (low + high) / 2 if low > high else high
+    return high + MARGIN * (low - high) if low > high else high
+
+
+def _share(evidence: Sequence[float], threshold: float) -> float:
+    return sum(one >= threshold for one in evidence) / len(evidence) if evidence else 0.0
+
+
+def _sample(
+    related: Sequence[Features], unrelated: Sequence[Features], unstored: Sequence[Features]
+) -> tuple[Floats, Floats, Floats]:
+    """Features, shape ``(n, 3)``; labels and weights, shape ``(n,)``. Both sides weigh 100."""
+    general = 1.0 - UNSTORED if unstored else 1.0
+    kinds = ((related, 1.0, 1.0), (unrelated, 0.0, general), (unstored, 0.0, UNSTORED))
+    rows = [[f.similarity, f.mass, f.named] for kind, _, _ in kinds for f in kind]
+    labels = [label for kind, label, _ in kinds for _ in kind]
+    weights = [100.0 * share / len(kind) for kind, _, share in kinds for _ in kind]
+    return np.array(rows), np.array(labels), np.array(weights)
+
+
+def _fit(rows: Floats, labels: Floats, weights: Floats) -> tuple[float, float, float]:
+    """Slopes of a ridge logistic regression; no feature counts against a fact.
+
+    Newton's method on standardised features. One that comes out negative is left out, and
+    similarity always counts.
+    """
+    used = [0, 1, 2]
+    while True:
+        slopes = _newton(rows[:, used], labels, weights)
+        negative = [column for column, slope in zip(used, slopes, strict=True) if slope <= 0.0]
+        dropped = [column for column in negative if column != 0]
+        if not dropped:
+            break
+        used = [column for column in used if column not in dropped]
+    found = dict(zip(used, slopes.tolist(), strict=True))
+    return max(found[0], 1.0), found.get(1, 0.0), found.get(2, 0.0)
+
+
+def _newton(rows: Floats, labels: Floats, weights: Floats) -> Floats:
+    scale = rows.std(axis=0) + 1e-6
+    design = np.c_[(rows - rows.mean(axis=0)) / scale, np.ones(len(rows))]
+    ridge = np.full(design.shape[1], RIDGE)
+    ridge[-1] = 1e-6  # the intercept is free
+    beta = np.zeros(design.shape[1])
+    for _ in range(STEPS):
+        p = 1.0 / (1.0 + np.exp(-design @ beta))
+        gradient = design.T @ (weights * (p - labels)) + ridge * beta
+        curvature = (design * (weights * p * (1.0 - p))[:, None]).T @ design + np.diag(ridge)
+        beta -= np.linalg.solve(curvature, gradient)
+    slopes: Floats = beta[:-1] / scale
+    return slopes
+
+
+def _reliability(
+    related: Sequence[Features], unrelated: Sequence[Features], unstored: Sequence[Features]
+) -> tuple[Bin, ...]:
+    """Said against true, each half judged by the curve that was fitted to the other.
+
+    Both sides count alike, however many questions they have; those whose fact was left out
+    count as unrelated.
+    """
+    said: list[Floats] = []  # rows of probability, truth and weight
+    kinds = (related, unrelated, unstored)
+    for half in (0, 1):
+        rows, labels, weights = _sample(*(kind[1 - half :: 2] for kind in kinds))
+        if len(set(labels.tolist())) < 2:
+            continue  # too few questions to cut in halves
+        slopes = np.array(_fit(rows, labels, weights))
+        offset = _offset(rows @ slopes, labels, weights)
+        rows, labels, weights = _sample(*(kind[half::2] for kind in kinds))
+        said.append(np.c_[1.0 / (1.0 + np.exp(-(rows @ slopes + offset))), labels, weights])
+    if not said:
+        return ()
+    table = np.concatenate(said)
+    place = np.minimum((table[:, 0] * BINS).astype(int), BINS - 1)
+    bins = []
+    for here in (table[place == k] for k in range(BINS)):
+        if len(here):
+            means = np.average(here[:, :2], axis=0, weights=here[:, 2]).round(4).tolist()
+            bins.append(Bin(means[0], means[1], len(here)))
+    return tuple(bins)
+
+
+def _offset(values: Floats, labels: Floats, weights: Floats) -> float:
+    """The intercept of a logistic curve whose slope is given."""
+    offset = 0.0
+    for _ in range(200):
+        p = 1.0 / (1.0 + np.exp(-np.clip(values + offset, -60, 60)))
+        step = float((weights * (p - labels)).sum() / max(1e-3, (weights * p * (1 - p)).sum()))
+        offset -= float(np.clip(step, -2.0, 2.0))
+        if abs(step) < 1e-6:
+            break
+    return offset

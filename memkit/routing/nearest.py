@@ -1,24 +1,31 @@
 """Routing by the nearest facts: they vote for the modules that hold them.
 
 One centroid per module cannot tell modules apart whose records share no topic; the nearest
-fact can (docs/decisions/0002-routing.md). Every record is in the index, held in weights or
-not, so a question about a record that no module holds, or holds only in an older version, is
-left to the other backends.
+fact can (docs/decisions/0002-routing.md). How near a fact is, is said by its vector and by the
+words that it shares with the query. Every record takes part, held in weights or not, so a
+question about a record that no module holds, or holds only in an older version, is left to the
+other backends.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from memkit.errors import InvalidInputError
 from memkit.ledger import Ledger
-from memkit.protocols import Query
-from memkit.rag.index import FactIndex, Nearest
-from memkit.types import Part, Route, Support
+from memkit.protocols import Query, Synthesizer
+from memkit.rag.index import FactIndex
+from memkit.routing.calibrate import Calibration, Features
+from memkit.routing.calibrator import Calibrator
+from memkit.routing.cover import cover
+from memkit.routing.gather import Candidate, Gathered, Gatherer
+from memkit.routing.words import telling
+from memkit.types import Part, Record, Route, Support
 
-TEMPERATURE = 0.05  # cosine units; a fact 0.1 nearer than another has e^2 times its vote
+TEMPERATURE = 0.05  # units of cosine; a fact that scores 0.1 more than another has e^2 its vote
+SPLIT = 0.35  # share of the vote with which a second module is asked, too
 
 
 @dataclass(frozen=True)
@@ -26,18 +33,24 @@ class Voting:
     """How facts vote.
 
     Attributes:
-        facts: How many of the nearest facts are looked at.
+        facts: How many of the nearest facts are looked at, and how many by words.
         modules: At most this many modules are mixed. One, because two adapters trained apart
             destroy each other's answers when both act on the same token.
+        parts: At most so many facts are asked for one query.
+        words: How much shared words count beside similarity; 0 leaves them out.
     """
 
-    facts: int = 8
+    facts: int = 16
     modules: int = 1
+    parts: int = 3
+    words: float = 0.3
 
     def __post_init__(self) -> None:
-        for name in ("facts", "modules"):
+        for name in ("facts", "modules", "parts"):
             if (value := getattr(self, name)) < 1:
                 raise InvalidInputError(f"`{name}` must be at least 1, got {value!r}")
+        if not 0 <= self.words < math.inf:
+            raise InvalidInputError(f"`words` must be at least 0, got {self.words!r}")
 
 
 class NearestRouter:
@@ -46,7 +59,7 @@ class NearestRouter:
     Args:
         index: Similarities of queries and facts.
         ledger: Tells which module holds which fact.
-        threshold: Gives the similarity below which no module answers.
+        synthesizer: Words what modules are asked for records.
         voting: How facts vote.
     """
 
@@ -55,13 +68,19 @@ class NearestRouter:
         index: FactIndex,
         ledger: Ledger,
         *,
-        threshold: Callable[[], float],
+        synthesizer: Synthesizer,
         voting: Voting | None = None,
     ) -> None:
-        self._index = index
         self._ledger = ledger
-        self._threshold = threshold
         self._voting = voting or Voting()
+        self._gatherer = Gatherer(
+            index,
+            ledger,
+            facts=self._voting.facts,
+            words=self._voting.words,
+            synthesizer=synthesizer,
+        )
+        self._calibrator = Calibrator(ledger, synthesizer, self._measure)
 
     def route(
         self, queries: Sequence[Query], *, pending: Mapping[str, str] | None = None
@@ -73,54 +92,134 @@ class NearestRouter:
             pending: Record id to module, for records that are about to be held: lets a module
                 be verified through the router before it is committed.
         """
-        wide = [replace(query, k=self._voting.facts) for query in queries]
-        found = self._index.nearest(wide)
-        ids = list({fact.record_id for facts in found for fact in facts})
+        found = self._gatherer.gather(queries)
+        ids = list({fact.record_id for one in found for fact in one.candidates})
         placed = {**self._ledger.modules.placements(ids), **(pending or {})}
-        threshold = self._threshold()
-        return [
-            self._decide(query.text, facts, placed, threshold)
-            for query, facts in zip(queries, found, strict=True)
-        ]
+        calibration = self._calibrator.current()
+        return [self._decide(one, placed, calibration) for one in found]
 
-    def similarities(self, queries: Sequence[Query]) -> list[float]:
-        """Cosine similarity of each query with its nearest fact; -1 where there is none."""
-        found = self._index.nearest([replace(query, k=1) for query in queries])
-        return [facts[0].similarity if facts else -1.0 for facts in found]
+    def calibrate(self, records: Sequence[Record] = ()) -> None:
+        """Measure where "none" begins; it is measured anew by itself as the memory changes.
+
+        Args:
+            records: Records that are to be held, beside those that are.
+        """
+        self._calibrator.measure(records)
+
+    def calibration(self) -> Calibration | None:
+        """Where "none" begins, and how far it can be relied on; None if nothing is held."""
+        return self._calibrator.current()
+
+    def _measure(self, queries: Sequence[Query], without: Sequence[str | None]) -> list[Features]:
+        """What speaks for the best fact of each query, one fact of each left out."""
+        found = self._gatherer.gather(queries, without)
+        return [self._features(one, one.candidates[0]) if one.candidates else NOTHING
+                for one in found]  # fmt: skip
+
+    def _features(self, gathered: Gathered, fact: Candidate) -> Features:
+        named = self._gatherer.named(gathered, [fact.record_id])[fact.record_id]
+        return Features(fact.similarity, math.log1p(gathered.mass(fact)), named)
 
     def _decide(
-        self, asked: str, facts: Sequence[Nearest], placed: Mapping[str, str], threshold: float
+        self, gathered: Gathered, placed: Mapping[str, str], calibration: Calibration | None
     ) -> Route:
-        support = tuple(Support(f.record_id, f.similarity, placed.get(f.record_id)) for f in facts)
+        facts = gathered.candidates
+        support = tuple(
+            Support(f.record_id, f.similarity, placed.get(f.record_id), f.score,
+                    tuple(word for word in gathered.words if word in f.words))
+            for f in facts[: self._voting.facts]
+        )  # fmt: skip
+        if not facts:
+            return Route({}, reason="this scope holds no facts")
+        if calibration is None:
+            return Route({}, support, reason="no module was trained yet")
+        evidence = calibration.evidence(self._features(gathered, facts[0]))
+        measured = (evidence, calibration.threshold)
+        if evidence < calibration.threshold:
+            why = "the evidence for the best fact is too weak ({:.2f} < {:.2f})"
+            return Route({}, support, calibration.threshold, why.format(*measured), (), evidence)
+        sure = calibration.probability(evidence)
+        needed = cover(gathered, self._gatherer, self._voting.parts)
+        held = [fact for fact in needed if fact.record_id in placed]
+        if len(needed) > 1 and held:
+            return self._several(needed, placed, sure, support, measured)
+        if facts[0].record_id not in placed:
+            reason = "the nearest fact is not held in weights"
+            return Route({}, support, calibration.threshold, reason, (), evidence)
+        return self._one(gathered, placed, sure, support, measured)
 
-        def none(reason: str) -> Route:
-            return Route({}, support, threshold, reason)
+    def _one(
+        self,
+        gathered: Gathered,
+        placed: Mapping[str, str],
+        sure: float,
+        support: tuple[Support, ...],
+        measured: tuple[float, float],
+    ) -> Route:
+        """The module that the facts vote for; a second one is asked if the vote is split."""
+        votes = _vote(gathered.candidates, placed)
+        weights = _weights(votes, self._voting.modules)
+        asked = [name for name in votes if votes[name] >= SPLIT][:2] or list(weights)[:1]
+        firsts = {placed[f.record_id]: f for f in reversed(gathered.candidates)
+                  if f.record_id in placed}  # fmt: skip
+        parts = tuple(
+            Part(gathered.query.text, name, firsts[name].record_id, sure * votes[name])
+            for name in asked
+        )
+        best, (evidence, threshold) = asked[0], measured
+        reason = f"the nearest facts vote for {best} (evidence {evidence:.2f} >= {threshold:.2f})"
+        if len(asked) > 1:
+            reason += f"; as {asked[1]} has {votes[asked[1]]:.0%} of the vote, it is asked, too"
+        return Route(weights, support, threshold, reason, parts, evidence)
 
-        if not support:
-            return none("this scope holds no facts")
-        nearest = support[0]
-        if nearest.module is None:
-            return none("the nearest fact is not held in weights")
-        if nearest.similarity < threshold:
-            return none(
-                f"the nearest fact is too far away ({nearest.similarity:.2f} < {threshold:.2f})"
-            )
-        weights = _vote([s for s in support if s.similarity >= threshold], self._voting.modules)
-        best = max(weights, key=lambda name: weights[name])
-        reason = f"the nearest fact ({nearest.similarity:.2f}) and its neighbours vote for {best}"
-        fact = next(s for s in support if s.module == best)
-        part = Part(asked, best, fact.record_id, min(1.0, max(0.0, fact.similarity)))
-        return Route(weights, support, threshold, reason, (part,))
+    def _several(
+        self,
+        needed: Sequence[Candidate],
+        placed: Mapping[str, str],
+        sure: float,
+        support: tuple[Support, ...],
+        measured: tuple[float, float],
+    ) -> Route:
+        """One part for each fact that is needed and held."""
+        held = [fact for fact in needed if fact.record_id in placed]
+        questions = self._gatherer.questions([fact.record_id for fact in held])
+        parts = tuple(
+            Part(_closest(questions[fact.record_id], fact), placed[fact.record_id],
+                 fact.record_id, sure)
+            for fact in held if questions.get(fact.record_id)
+        )  # fmt: skip
+        share = 1.0 / len(parts)
+        weights: dict[str, float] = {}
+        for part in parts:
+            weights[part.module] = weights.get(part.module, 0.0) + share
+        reason = f"{len(needed)} facts are needed to cover the words of the question"
+        if len(parts) < len(needed):
+            reason += f", of which {len(parts)} in weights"
+        evidence, threshold = measured
+        return Route(weights, support, threshold, reason, parts, evidence)
 
 
-def _vote(support: Sequence[Support], modules: int) -> dict[str, float]:
-    """Weights of the winning modules: a softmax over similarities, summed by module."""
-    top = support[0].similarity
+NOTHING = Features(-1.0, 0.0, 0.0)  # of a scope that holds no facts
+
+
+def _vote(facts: Sequence[Candidate], placed: Mapping[str, str]) -> dict[str, float]:
+    """Each module's share of the vote, most first: a softmax over scores, summed by module."""
+    top = facts[0].score
     votes: dict[str, float] = {}
-    for fact in support:
-        if fact.module is not None:
-            share = math.exp((fact.similarity - top) / TEMPERATURE)
-            votes[fact.module] = votes.get(fact.module, 0.0) + share
-    winners = sorted(votes, key=lambda name: (-votes[name], name))[:modules]
+    for fact in facts:
+        if module := placed.get(fact.record_id):
+            votes[module] = votes.get(module, 0.0) + math.exp((fact.score - top) / TEMPERATURE)
+    total = sum(votes.values())
+    return {name: votes[name] / total for name in sorted(votes, key=lambda n: (-votes[n], n))}
+
+
+def _weights(votes: Mapping[str, float], modules: int) -> dict[str, float]:
+    """Weights of the first modules; sum to 1."""
+    winners = list(votes)[:modules]
     total = sum(votes[name] for name in winners)
     return {name: votes[name] / total for name in winners}
+
+
+def _closest(questions: Sequence[str], fact: Candidate) -> str:
+    """The question of a record that has most of the words that it was found by."""
+    return max(questions, key=lambda question: len(fact.words & set(telling(question))))

@@ -5,26 +5,28 @@ import pytest
 
 from memkit.errors import InvalidInputError
 from memkit.lora.guards import GUARD_PROMPTS
-from memkit.routing.calibrate import UNRELATED_PROMPTS, threshold_between
+from memkit.routing.calibrate import MARGIN, threshold_between
+from memkit.routing.prompts import UNRELATED_PROMPTS
 
 
-def test_halfway_between_two_values():
-    assert threshold_between([0.8], [0.2]) == pytest.approx(0.5)
+def test_between_two_values_nearer_to_the_unrelated():
+    assert MARGIN == 0.4
+    assert threshold_between([0.8], [0.2]) == pytest.approx(0.2 + 0.4 * 0.6)
 
 
-def test_halfway_between_the_tails():
+def test_between_the_tails():
     # Linear quantiles: 1 % of 0.6..0.8 is 0.6 + 0.01 * 0.2; 99 % of 0.1..0.3 is 0.3 - 0.01 * 0.2.
     related, unrelated = np.linspace(0.6, 0.8, 101), np.linspace(0.1, 0.3, 101)
 
     threshold = threshold_between(list(related), list(unrelated))
 
-    assert threshold == pytest.approx((0.602 + 0.298) / 2)
+    assert threshold == pytest.approx(0.298 + 0.4 * (0.602 - 0.298))
 
 
 def test_one_outlier_among_many_decides_nothing():
     threshold = threshold_between([0.1] + [0.9] * 200, [0.95] + [0.3] * 200)
 
-    assert threshold == pytest.approx(0.6)
+    assert threshold == pytest.approx(0.3 + 0.4 * 0.6)
 
 
 def test_where_they_overlap_the_unrelated_decide():

@@ -7,24 +7,20 @@ import os
 import re
 from dataclasses import asdict, replace
 
-import numpy as np
 import pytest
 
 from memkit import __version__
 from memkit.errors import DiskFullError, InvalidInputError, StorageError, TrainingError
 from memkit.ledger import Ledger, ModuleFile
-from memkit.lora import threshold
 from memkit.lora.consolidate import Consolidator
 from memkit.lora.lora import LoraBackend
 from memkit.lora.recipe import Recipe
 from memkit.lora.shelf import ROW_DTYPES
 from memkit.lora.spec import TrainSpec
 from memkit.lora.supervision import TemplateSynthesizer
-from memkit.lora.threshold import THRESHOLD, calibrate
 from memkit.lora.train import Trainer
 from memkit.protocols import Example, Query, Sampling
 from memkit.rag.index import FactIndex
-from memkit.routing.calibrate import UNRELATED_PROMPTS, threshold_between
 from memkit.routing.nearest import NearestRouter
 from memkit.testing import HashingEmbedder
 from memkit.testing.synthesizers import FirstWordings, Script
@@ -43,7 +39,7 @@ class Bench:
         self.router = NearestRouter(
             self.index,
             self.ledger,
-            threshold=lambda: float(self.ledger.get_meta(THRESHOLD) or 1.0),
+            synthesizer=TemplateSynthesizer(),
         )
         self.backend = LoraBackend(self.ledger, self.router, lambda: base, lambda *_: None)
         self.consolidator = Consolidator(replace(recipe, synthesizer=FirstWordings()))
@@ -411,71 +407,15 @@ def test_leftovers_of_a_killed_run_are_removed(bench, four):
 # -- where "none" begins ---------------------------------------------------------------------
 
 
-def nearest_similarities(questions, records):
-    """Cosine similarity of each question with the nearest text or question, by numpy alone."""
-    embedder = HashingEmbedder()
-    facts = embedder.encode_document([t for r in records for t in (r.text, r.question)])
-    return (embedder.encode_query(questions).astype(np.float64) @ facts.T.astype(np.float64)).max(1)
+def test_it_is_measured_before_training(bench, four):
+    assert bench.router.calibration() is None
 
+    bench.run(four)
 
-def test_the_threshold_is_measured_on_the_memorys_own_questions(bench, four):
-    held_out = [e.question for e in TemplateSynthesizer().examples(four) if e.held_out]
-    related = nearest_similarities(held_out, four)
-    unrelated = nearest_similarities(UNRELATED_PROMPTS, four)
-
-    calibrate(bench.backend, TemplateSynthesizer(), four)
-
-    expected = threshold_between(list(related), list(unrelated))
-    assert float(bench.ledger.get_meta(THRESHOLD)) == pytest.approx(expected, abs=1e-5)
-    assert unrelated.max() < expected < related.min()
-
-
-def test_held_records_count_for_the_threshold_too(bench, badges):
-    first, second = bench.add(badges[:2]), bench.add(badges[2:4])
-    bench.run(first)
-
-    calibrate(bench.backend, TemplateSynthesizer(), second)
-    both = bench.ledger.get_meta(THRESHOLD)
-    bench.ledger.set_meta(THRESHOLD, None)
-    bench.consolidator.recalibrate(bench.backend)
-
-    assert bench.ledger.get_meta(THRESHOLD) is not None
-    held_out = [e.question for e in TemplateSynthesizer().examples(first + second) if e.held_out]
-    expected = threshold_between(
-        list(nearest_similarities(held_out, first + second)),
-        list(nearest_similarities(UNRELATED_PROMPTS, first + second)),
-    )
-    assert float(both) == pytest.approx(expected, abs=1e-5)
-
-
-def test_each_scope_asks_its_own_facts(bench, badges):
-    """Records of a tenant are measured as the tenant asks; to others they are not there."""
-    records = bench.add([replace(draft, scope={"user": "u1"}) for draft in badges[:4]])
-
-    calibrate(bench.backend, TemplateSynthesizer(), records)
-
-    assert 0.0 < float(bench.ledger.get_meta(THRESHOLD)) < 1.0
+    assert bench.router.calibration().passages == 8  # text and question of each
 
 
 def test_a_synthesizer_need_not_hold_anything_out(bench, four):
     taught = Script(**{record.id: [(record.question, record.answer)] for record in four})
 
     assert len(bench.run(four, synthesizer=taught).held) == 4
-
-
-def test_without_records_nothing_is_measured(bench):
-    bench.consolidator.recalibrate(bench.backend)
-
-    assert bench.ledger.get_meta(THRESHOLD) is None
-
-
-def test_large_memories_are_sampled(bench, four, monkeypatch):
-    asked = []
-    monkeypatch.setattr(threshold, "SAMPLE", 2)
-    monkeypatch.setattr(
-        bench.router, "similarities", lambda queries: asked.append(len(queries)) or [0.5]
-    )
-
-    calibrate(bench.backend, TemplateSynthesizer(), four)
-
-    assert asked == [2 * 3, len(UNRELATED_PROMPTS)]  # three held-out wordings each

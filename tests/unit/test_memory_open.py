@@ -91,7 +91,7 @@ def test_another_embedder_is_refused_with_the_remedy(directory, open_memory):
 
 def test_rebuild_adopts_another_embedder_and_keeps_the_adapters(directory, open_memory, badges):
     before = open_memory(directory)
-    threshold = before._parts.ledger.get_meta("router_threshold")
+    threshold = before._parts.ledger.get_meta("router_calibration")
     before.close()
     memory = open_memory(directory, embedder=HashingEmbedder(256), rebuild=True)
     assert memory.search(NORA)[0].id == "Nora"
@@ -100,7 +100,7 @@ def test_rebuild_adopts_another_embedder_and_keeps_the_adapters(directory, open_
         assert memory.ask(draft.question, budget=0).text == draft.answer
     assert not memory.ask("How do I boil an egg?", budget=0).route
     # Where "none" begins was measured again, with the new similarities.
-    assert memory._parts.ledger.get_meta("router_threshold") != threshold
+    assert memory._parts.ledger.get_meta("router_calibration") != threshold
     memory.close()
     assert open_memory(directory, embedder=HashingEmbedder(256)).search(NORA)[0].id == "Nora"
 

@@ -9,13 +9,19 @@ from hypothesis import strategies as st
 
 from memkit.errors import InvalidInputError
 from memkit.ledger import Ledger
+from memkit.lora.supervision import TemplateSynthesizer
 from memkit.protocols import Query
 from memkit.rag.index import FactIndex
-from memkit.routing.nearest import NearestRouter, Voting, _vote
+from memkit.routing.calibrate import Calibration
+from memkit.routing.calibrator import CALIBRATION
+from memkit.routing.gather import Candidate
+from memkit.routing.nearest import NearestRouter, Voting, _vote, _weights
 from memkit.testing import HashingEmbedder
-from memkit.types import Draft, Support
+from memkit.types import Draft
 
 THRESHOLD = 0.5
+# Never out of date, as it has seen all changes to come.
+SIMILARITY_ALONE = Calibration(0.0, 0.0, THRESHOLD, slope=10.0, changes=10**9)
 
 
 class AngleEmbedder:
@@ -37,6 +43,7 @@ class Facts:
     def __init__(self, folder, embedder=None):
         self.ledger = Ledger.open(folder)
         self.index = FactIndex(self.ledger, embedder or AngleEmbedder())
+        self.ledger.set_meta(CALIBRATION, SIMILARITY_ALONE.to_json())
 
     def add(self, text, *, module=None, scope=None, id=None):
         (record,) = self.ledger.records.add([Draft(text, scope=scope or {}, id=id or text)])
@@ -62,7 +69,12 @@ class Facts:
         )
 
     def router(self, voting=None):
-        return NearestRouter(self.index, self.ledger, threshold=lambda: THRESHOLD, voting=voting)
+        return NearestRouter(
+            self.index,
+            self.ledger,
+            synthesizer=TemplateSynthesizer(),
+            voting=voting or Voting(words=0.0),
+        )
 
     def route(self, text, *, scope=None, voting=None, **arguments):
         query = Query(text, scope=scope or {})
@@ -104,7 +116,8 @@ def test_one_module_is_asked_the_question_as_it_is(facts):
     (part,) = facts.route("query 10").parts
 
     assert (part.question, part.module, part.record_id) == ("query 10", "m1", "fact 0")
-    assert part.score == pytest.approx(degrees(10), abs=1e-6)
+    # 10 degrees off is 0.985, a slope of 10 makes it 1 / (1 + e^-4.85); nobody else votes.
+    assert part.score == pytest.approx(1 / (1 + math.exp(-10 * (degrees(10) - 0.5))), abs=1e-5)
     assert facts.route("query 180").parts == ()
 
 
@@ -112,7 +125,7 @@ def test_votes_are_a_softmax_over_similarities(facts):
     for text, module in (("fact 0", "m1"), ("fact 20", "m2"), ("fact 30", "m2")):
         facts.add(text, module=module)
 
-    route = facts.route("query 5", voting=Voting(modules=2))
+    route = facts.route("query 5", voting=Voting(modules=2, words=0.0))
 
     votes = {angle: math.exp(degrees(angle) / 0.05) for angle in (5, 15, 25)}
     total = sum(votes.values())
@@ -126,7 +139,7 @@ def test_one_module_by_default(facts):
     facts.add("fact 1", module="m2")
 
     assert facts.route("query 0").weights == {"m1": 1.0}
-    assert facts.route("query 0", voting=Voting(modules=2)).modules == ("m1", "m2")
+    assert facts.route("query 0", voting=Voting(modules=2, words=0.0)).modules == ("m1", "m2")
 
 
 def test_several_near_facts_outvote_the_nearest(facts):
@@ -135,7 +148,7 @@ def test_several_near_facts_outvote_the_nearest(facts):
         facts.add(f"fact {angle}", module="m2")
 
     assert facts.route("query 0").weights == {"m2": 1.0}
-    assert facts.route("query 0", voting=Voting(facts=1)).weights == {"m1": 1.0}
+    assert facts.route("query 0", voting=Voting(facts=1, words=0.0)).weights == {"m1": 1.0}
 
 
 def test_none_answers_below_the_threshold(facts):
@@ -144,18 +157,7 @@ def test_none_answers_below_the_threshold(facts):
     assert facts.route("query 59").weights == {"m1": 1.0}  # cos 59 = 0.515
     route = facts.route("query 61")  # cos 61 = 0.485
     assert not route
-    assert route.reason == "the nearest fact is too far away (0.48 < 0.50)"
-
-
-def test_only_facts_above_the_threshold_vote(facts):
-    facts.add("fact 0", module="m1")
-    for angle in range(100, 107):
-        facts.add(f"fact {angle}", module="m2")
-
-    route = facts.route("query 45", voting=Voting(modules=2))  # cos 55 = 0.57, cos 56 = 0.56
-
-    assert route.weights.keys() == {"m1", "m2"}
-    assert facts.route("query 38", voting=Voting(modules=2)).weights == {"m1": 1.0}
+    assert route.reason == "the evidence for the best fact is too weak (0.48 < 0.50)"
 
 
 def test_none_answers_if_the_nearest_fact_is_not_in_the_weights(facts):
@@ -171,7 +173,6 @@ def test_none_answers_if_the_nearest_fact_is_not_in_the_weights(facts):
 
 def test_an_empty_scope_has_none(facts):
     assert facts.route("query 1").reason == "this scope holds no facts"
-    assert facts.router().similarities([Query("query 1")]) == [-1.0]
 
 
 def test_facts_of_other_scopes_never_vote(facts):
@@ -240,16 +241,7 @@ def test_ties_go_to_the_first_name_and_stay_there(facts):
     facts.add("fact -10", module="m1")
 
     assert {facts.route("query 0").modules for _ in range(5)} == {("m1",)}
-    assert facts.route("query 0", voting=Voting(modules=2)).modules == ("m1", "m2")
-
-
-def test_similarities_are_those_of_the_nearest_fact(facts):
-    facts.add("fact 0")
-    facts.add("fact 90")
-
-    found = facts.router().similarities([Query("query 20"), Query("query 100")])
-
-    assert found == pytest.approx([degrees(20), degrees(10)], abs=1e-6)
+    assert facts.route("query 0", voting=Voting(modules=2, words=0.0)).modules == ("m1", "m2")
 
 
 def test_the_route_explains_itself(facts):
@@ -258,7 +250,7 @@ def test_the_route_explains_itself(facts):
 
     assert facts.route("query 0").explain() == (
         "route: m1 x 1.00\n"
-        "  because the nearest fact (1.00) and its neighbours vote for m1\n"
+        "  because the nearest facts vote for m1 (evidence 1.00 >= 0.50)\n"
         "  +1.000  fact 0  in m1\n"
         "  +0.500  fact 60  in no module"
     )
@@ -268,7 +260,7 @@ def test_the_route_explains_itself(facts):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("field", ["facts", "modules"])
+@pytest.mark.parametrize("field", ["facts", "modules", "parts"])
 def test_votings_without_voters_or_winners_are_refused(field):
     with pytest.raises(InvalidInputError, match=f"`{field}` must be at least 1, got 0"):
         Voting(**{field: 0})
@@ -296,13 +288,19 @@ def test_words_lead_to_the_module(tmp_path):
     st.integers(1, 4),
 )
 def test_weights_sum_to_one_and_are_at_most_so_many(facts, modules):
-    support = [Support(str(i), similarity, name) for i, (similarity, name) in enumerate(facts)]
-    support.sort(key=lambda fact: -fact.similarity)
-    present = {fact.module for fact in support} - {None}
+    ranked = sorted(facts, key=lambda fact: -fact[0])
+    candidates = [
+        Candidate(str(i), score, frozenset(), score) for i, (score, _) in enumerate(ranked)
+    ]
+    placed = {str(i): name for i, (_, name) in enumerate(ranked) if name}
+    present = set(placed.values())
 
-    weights = _vote(support, modules)
+    votes = _vote(candidates, placed)
+    weights = _weights(votes, modules)
 
-    assert set(weights) <= present
+    assert set(votes) == present
+    assert list(votes.values()) == sorted(votes.values(), reverse=True)
     assert len(weights) == min(modules, len(present))
-    assert not present or sum(weights.values()) == pytest.approx(1.0)
-    assert all(weight > 0 for weight in weights.values())
+    for shares in (votes, weights):
+        assert not present or sum(shares.values()) == pytest.approx(1.0)
+        assert all(share > 0 for share in shares.values())

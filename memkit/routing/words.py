@@ -1,0 +1,127 @@
+"""The words of a question that tell what it is about, and how much each of them tells."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypedDict
+
+from memkit.ledger import Ledger
+from memkit.ledger.words import split_words
+from memkit.protocols import Query
+from memkit.scope import canonical
+from memkit.types import Metadata, Period, Scope
+from memkit.words import STOP_WORDS
+
+COMMON = 512  # passages; a word that is in more of them tells nothing
+LONGEST = 32  # words of a question that are weighed
+
+_POSSESSIVE = re.compile(r"['’]s\b")
+
+
+def stem(word: str) -> str:
+    """A word without its plural ending, in lower case.
+
+    Example:
+        >>> [stem(word) for word in ("Numbers", "cities", "glass", "bus")]
+        ['number', 'city', 'glass', 'bus']
+    """
+    word = word.lower()
+    if len(word) > 4 and word.endswith("ies"):
+        return word[:-3] + "y"
+    return word[:-1] if len(word) > 3 and word.endswith("s") and word[-2] not in "su" else word
+
+
+def telling(text: str) -> list[str]:
+    """Stems of the words of a text that tell something, each once, in order.
+
+    Example:
+        >>> telling("What is Nora's phone number, and what is Emil's?")
+        ['nora', 'phone', 'number', 'emil']
+    """
+    words = split_words(_POSSESSIVE.sub("", text))
+    stems = (stem(word) for word in words if word.lower() not in STOP_WORDS)
+    return list(dict.fromkeys(stems))[:LONGEST]
+
+
+def echoes(question: str, answer: str) -> bool:
+    """Whether a question is made of the words of its answer, as prose is asked for.
+
+    Example:
+        >>> echoes("What can you tell me about harbour fees?", "The harbour raised its fees.")
+        True
+    """
+    return set(telling(question)) <= set(telling(answer))
+
+
+def mass(words: Iterable[str], weights: Mapping[str, float]) -> float:
+    """What words tell together."""
+    return sum(weights[word] for word in words)
+
+
+class Bounds(TypedDict):
+    """What a query may see."""
+
+    visible_to: Scope
+    where: Metadata | None
+    period: Period
+
+
+@dataclass
+class Vocabulary:
+    """Weights of words among the facts that a query may see.
+
+    A word weighs ``log((n + 1) / (df + 1/2))`` where ``df`` of ``n`` facts have it, both counted
+    up to `COMMON`: nothing for a word that is in all of them, most for one that is in none.
+    Facts of other scopes are not counted.
+
+    Attributes:
+        ledger: Where the facts are.
+        query: Its scope and filter bound what is counted.
+        without: A fact that is left out, as if it were not stored.
+    """
+
+    ledger: Ledger
+    query: Query
+    without: str | None = None
+    _facts: int | None = None
+    _known: dict[str, frozenset[str] | None] = field(default_factory=dict)
+
+    def having(self, word: str) -> frozenset[str] | None:
+        """Ids of the facts with a word; None for a common word."""
+        if word not in self._known:
+            found = self.ledger.lexicon.having(word, limit=COMMON, **self._bounds())
+            self._known[word] = found - {self.without} if found and self.without else found
+        return self._known[word]
+
+    def weights(self, words: Sequence[str]) -> dict[str, float]:
+        """How much each word tells."""
+        return {word: self._weight(self.having(word)) for word in words}
+
+    def _bounds(self) -> Bounds:
+        query = self.query
+        return {"visible_to": query.scope, "where": query.where, "period": query.period}
+
+    def _weight(self, having: frozenset[str] | None) -> float:
+        if having is None:
+            return 0.0
+        if self._facts is None:
+            self._facts = self.ledger.lexicon.count(limit=COMMON, **self._bounds())
+        return max(0.0, math.log((self._facts + 1) / (len(having) + 0.5)))
+
+
+class Vocabularies:
+    """One `Vocabulary` per scope and filter, for the queries of one batch."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._known: dict[tuple[str, str, Period], Vocabulary] = {}
+
+    def of(self, query: Query, without: str | None = None) -> Vocabulary:
+        """The vocabulary of a query's scope and filter."""
+        if without is not None:
+            return Vocabulary(self._ledger, query, without)
+        key = canonical(query.scope), repr(query.where), query.period
+        return self._known.setdefault(key, Vocabulary(self._ledger, query))
