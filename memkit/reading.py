@@ -21,7 +21,7 @@ BUDGET = 512  # tokens of evidence: a few passages and the last turns
 PASSAGES = 3  # in an answer's prompt; the default base model loses the thread in more
 # Of the way from the router's threshold to a perfect match: nearer than that, and the held
 # record need not stand in the prompt as well (docs/decisions/0008-mixing.md).
-SURE = 0.5
+SURE = 0.9
 NOTHING_SAYS_SO = "no record and no turn that was found says so"
 
 
@@ -184,10 +184,9 @@ def _held(parts: Parts, evidence: Sequence[Evidence], route: Route) -> tuple[str
 
     A route that the caller chose is sure of nothing.
     """
-    if not route.parts or not route.support:
+    if not route.parts:
         return ()
-    bar = route.threshold + SURE * (1.0 - route.threshold)
-    if route.support[0].similarity < bar:
+    if min(part.score for part in route.parts) < SURE:
         return ()
     ids = [hit.id for one in evidence for hit in one.hits]
     return tuple(parts.ledger.modules.placements(ids))
