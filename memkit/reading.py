@@ -19,9 +19,10 @@ from memkit.wiring import Parts
 
 BUDGET = 512  # tokens of evidence: a few passages and the last turns
 PASSAGES = 3  # in an answer's prompt; the default base model loses the thread in more
-# Of the way from the router's threshold to a perfect match: nearer than that, and the held
-# record need not stand in the prompt as well (docs/decisions/0008-mixing.md).
-SURE = 0.9
+# Cosine similarity of a question with the fact it is about: nearer than that, it is asked much
+# as it was trained, and the held record need not stand in the prompt as well
+# (docs/decisions/0008-mixing.md).
+SURE = 0.85
 NOTHING_SAYS_SO = "no record and no turn that was found says so"
 
 
@@ -176,7 +177,12 @@ def _route(
     if not modules:
         return Route({}, reason="the caller chose the untouched base model")
     chosen = parts.need_lora("ask() with `modules`").route_to(modules, query.scope)
-    return replace(chosen, support=routed.support, threshold=routed.threshold)
+    return replace(
+        chosen,
+        support=routed.support,
+        threshold=routed.threshold,
+        evidence=routed.evidence,
+    )
 
 
 def _held(parts: Parts, evidence: Sequence[Evidence], route: Route) -> tuple[str, ...]:
@@ -186,7 +192,8 @@ def _held(parts: Parts, evidence: Sequence[Evidence], route: Route) -> tuple[str
     """
     if not route.parts:
         return ()
-    if min(part.score for part in route.parts) < SURE:
+    near = {fact.record_id: fact.similarity for fact in route.support}
+    if max(near.get(part.record_id, -1.0) for part in route.parts) < SURE:
         return ()
     ids = [hit.id for one in evidence for hit in one.hits]
     return tuple(parts.ledger.modules.placements(ids))
@@ -245,8 +252,8 @@ def _fact(route: Route, claim: Claim) -> str:
     for part in route.parts:
         if (part.question, part.module) == (claim.question, claim.module):
             return part.record_id
-    near = [fact.record_id for fact in route.support if fact.similarity >= route.threshold]
-    return near[0] if near else ""
+    known = route.support and route.evidence >= route.threshold
+    return route.support[0].record_id if known else ""
 
 
 def _size(path: Path) -> int:

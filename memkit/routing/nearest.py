@@ -132,7 +132,7 @@ class NearestRouter:
         if not facts:
             return Route({}, reason="this scope holds no facts")
         if calibration is None:
-            return Route({}, support, reason="no module was trained yet")
+            return Route({}, support, 1.0, "no module was trained yet")
         evidence = calibration.evidence(self._features(gathered, facts[0]))
         measured = (evidence, calibration.threshold)
         if evidence < calibration.threshold:
