@@ -1,5 +1,7 @@
 """What the package exports, and what importing it asks for."""
 
+import doctest
+import importlib
 import subprocess
 import sys
 
@@ -48,3 +50,13 @@ def test_another_missing_module_is_not_blamed_on_the_extra():
         needs("langgraph", "MemkitStore"),
     ):
         import numpie  # noqa: F401
+
+
+@pytest.mark.parametrize("name", ["embeddings", "history", "retriever", "tools", "vectorstore"])
+def test_the_examples_in_docstrings_give_what_they_say(name, tmp_path):
+    module = importlib.import_module(f"langchain_memkit.{name}")
+
+    result = doctest.testmod(module, extraglobs={"getfixture": lambda _: tmp_path})
+
+    assert result.attempted > 0
+    assert result.failed == 0
