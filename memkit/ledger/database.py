@@ -80,7 +80,7 @@ class Database:
     def now(self) -> float:
         """Tell the time; within a transaction it stands still, so that nothing expires there."""
         with self._held():
-            return self.clock() if self._began is None else self._began
+            return self._tick() if self._began is None else self._began
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -101,7 +101,7 @@ class Database:
                 return
             with mapped(self.path, self.wait):
                 connection.execute("BEGIN IMMEDIATE")
-            self._began = self.clock()
+            self._began = self._tick()
             try:
                 yield
                 with mapped(self.path, self.wait):
@@ -147,6 +147,10 @@ class Database:
                 yield
             finally:
                 connection.execute(f"PRAGMA busy_timeout = {round(self.wait * 1000)}")
+
+    def _tick(self) -> float:
+        # As exact as a datetime, so that the times of records compare with themselves.
+        return round(self.clock(), 6)
 
     def close(self) -> None:
         """Close the connection. Repeating it changes nothing."""

@@ -316,3 +316,12 @@ def test_what_is_said_anew_is_of_the_time_when_it_is(ledger, clock):
     assert same.at == at(-100)
     new = ledger.records.update(record.id, text="new", metadata={}, **fields)
     assert (new.said_at, new.at) == (None, at(9))
+
+
+def test_the_times_of_records_compare_with_themselves(ledger):
+    """With the real clock, whose seconds have more digits than a datetime."""
+    for number in range(200):
+        record = add(ledger, f"{number}", key="k")
+        period = Period(since=record.at, as_of=record.updated_at)
+        assert ledger.records.page(period=period).records == (record,)
+        assert ledger.records.page(period=Period(until=record.at)).records == ()
