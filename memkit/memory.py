@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from memkit.lora.consolidate import Recipe
     from memkit.models.base import BaseModel
     from memkit.rag.fusion import Ranking
+    from memkit.rag.reranker import Reranker
 
 
 NOWHERE: Scope = {}
@@ -72,6 +73,7 @@ class Memory(AskVerbs, ChatVerbs, LifecycleVerbs, LookupVerbs, ModuleVerbs):
         rebuild: bool = False,
         busy_timeout: float = 30.0,
         ranking: Ranking | None = None,
+        reranker: Reranker | str | None = None,
     ) -> Self:
         """Open a memory, or make one.
 
@@ -90,6 +92,8 @@ class Memory(AskVerbs, ChatVerbs, LifecycleVerbs, LookupVerbs, ModuleVerbs):
                 records are embedded anew now, adapters are dropped for `consolidate` to train.
             busy_timeout: Bound on waiting for other processes, in seconds.
             ranking: `memkit.rag.fusion.Ranking`: what weighs how much in a search.
+            reranker: Scores ``(query, texts)`` and so puts the best hits in their final order;
+                or the folder or hub id of a sentence-transformers ``CrossEncoder``.
 
         Raises:
             NotAMemoryError: If the path holds something else.
@@ -107,6 +111,7 @@ class Memory(AskVerbs, ChatVerbs, LifecycleVerbs, LookupVerbs, ModuleVerbs):
             rebuild=rebuild,
             busy_timeout=busy_timeout,
             ranking=ranking,
+            reranker=reranker,
         )
         return cls(Parts.open(Path(path), config, create=create))
 

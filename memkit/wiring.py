@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from memkit.rag.fusion import Ranking
     from memkit.rag.index import FactIndex
     from memkit.rag.rag import RagBackend
+    from memkit.rag.reranker import Reranker
 
 logger = logging.getLogger("memkit")
 
@@ -46,6 +47,7 @@ class Config:
         rebuild: Adopt another embedder or base model than the memory was made with.
         busy_timeout: Bound on waiting for other processes, in seconds.
         ranking: What weighs how much in a search; None for the defaults.
+        reranker: Puts the best hits in their final order; None for none.
     """
 
     backends: Sequence[BackendName] = ALL_BACKENDS
@@ -56,6 +58,7 @@ class Config:
     rebuild: bool = False
     busy_timeout: float = 30.0
     ranking: Ranking | None = None
+    reranker: Reranker | str | None = None
 
     def __post_init__(self) -> None:
         known = not isinstance(self.backends, str) and set(self.backends) <= set(ALL_BACKENDS)
@@ -103,6 +106,7 @@ class Parts:
             self._embedder(),
             rebuild=self.config.rebuild,
             ranking=self.config.ranking,
+            reranker=self.config.reranker,
         )
 
     @cached_property

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from memkit.errors import InvalidInputError, RecordNotFoundError
 from memkit.ledger.database import Database, Row, json_list
 from memkit.ledger.entries import COLUMNS, record_of, version_of
-from memkit.ledger.selection import EXPIRED, LIVE, check_limit, select_sql
+from memkit.ledger.selection import AT, EXPIRED, LIVE, check_limit, select_sql
 from memkit.scope import visible_keys
 from memkit.types import ALWAYS, Metadata, Page, Period, Record, Scope, Version
 
@@ -21,6 +21,15 @@ class RecordReads:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    def ages(self, ids: Sequence[str]) -> dict[str, float]:
+        """Seconds since each record was said or written; see `Record.at`."""
+        rows = self._database.rows(
+            f"SELECT id, (SELECT now()) - {AT} FROM records "
+            f"WHERE id IN (SELECT value FROM json_each(?)) AND {LIVE}",
+            json_list("ids", ids),
+        )
+        return dict(rows)
 
     def get(
         self, ids: Sequence[str], *, scope: Scope | None = None, expired: bool = False

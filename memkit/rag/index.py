@@ -25,6 +25,7 @@ from memkit.rag.chunks import split
 from memkit.rag.dense import check_vectors
 from memkit.rag.fusion import Ranking
 from memkit.rag.mirror import Mirror
+from memkit.rag.reranker import Reranker, load_reranker
 from memkit.rag.search import Search
 from memkit.scope import canonical
 from memkit.types import Draft, Hit, Period, Record
@@ -70,6 +71,7 @@ class FactIndex:
         embedder: Must be the one that the memory was made with.
         rebuild: If it is another one, embed everything anew instead of raising.
         ranking: What weighs how much in a search.
+        reranker: Puts the best hits in their final order; see `memkit.rag.reranker`.
 
     Raises:
         IncompatibleModelError: If the memory was made with another embedder, and ``rebuild``
@@ -83,6 +85,7 @@ class FactIndex:
         *,
         rebuild: bool = False,
         ranking: Ranking | None = None,
+        reranker: Reranker | str | None = None,
     ) -> None:
         self._ledger = ledger
         self._embedder = embedder
@@ -92,7 +95,13 @@ class FactIndex:
             self.reembed()
         self._check_embedder()
         self._mirror = Mirror(ledger, embedder.dim)
-        self._search = Search(ledger, self._mirror, self._embed_queries, ranking or Ranking())
+        self._search = Search(
+            ledger,
+            self._mirror,
+            self._embed_queries,
+            ranking or Ranking(),
+            load_reranker(reranker) if isinstance(reranker, str) else reranker,
+        )
 
     def prepare(self, drafts: Sequence[Draft | Record]) -> list[list[NewPassage]]:
         """Cut and embed, so that nothing slow or fallible is left to do while writing.

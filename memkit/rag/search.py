@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from memkit.errors import RecordNotFoundError
+from memkit.errors import InvalidInputError, RecordNotFoundError
 from memkit.ledger import Ledger, Passage
 from memkit.ledger.conversations import Said
 from memkit.ledger.words import telling_words
@@ -17,6 +18,7 @@ from memkit.rag.asked import Asked
 from memkit.rag.chunks import split
 from memkit.rag.fusion import Ranked, Ranking, Scored, around, rank
 from memkit.rag.mirror import Mirror
+from memkit.rag.reranker import Reranker
 from memkit.types import Hit, Record
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     Embed = Callable[[Sequence[str]], Floats2d]
 
+RERANKED = 30  # records that a reranker looks at, at least
 DEPTH = 200  # passages that meaning and words contribute each, at least
 
 
@@ -35,13 +38,22 @@ class Search:
         mirror: Their vectors, searchable.
         embed: Embeds queries, shape ``(n, dim)``.
         ranking: What weighs how much.
+        rerank: Puts the best in their final order; None leaves them as they are.
     """
 
-    def __init__(self, ledger: Ledger, mirror: Mirror, embed: Embed, ranking: Ranking) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        mirror: Mirror,
+        embed: Embed,
+        ranking: Ranking,
+        rerank: Reranker | None = None,
+    ) -> None:
         self._ledger = ledger
         self._mirror = mirror
         self._embed = embed
         self._ranking = ranking
+        self._rerank = rerank
 
     def nearest(
         self, vectors: Floats2d, queries: Sequence[Query]
@@ -92,7 +104,29 @@ class Search:
         said = self._said(query, found)
         scored = self._scored(asked, vectors, found, words, said)
         extra = {id: self._turn(asked, one) for id, one in said.items()}
-        return rank(scored, self._ranking, extra)
+        if self._ranking.recency:
+            for id, age in self._ledger.records.ages(_records_of(found)).items():
+                extra.setdefault(id, {})["recency"] = self._ranking.recent(age)
+        best = rank(scored, self._ranking, extra)
+        return best if self._rerank is None else self._reranked(self._rerank, query, best)
+
+    def _reranked(self, rerank: Reranker, query: Query, best: Sequence[Ranked]) -> list[Ranked]:
+        """Let the reranker put the best in order; the others stay behind them."""
+        head = [one for one in best[: max(query.k, RERANKED)] if one.passage is not None]
+        texts = [one.passage.text for one in head if one.passage is not None]
+        scores = rerank(query.text, texts) if head else []
+        if len(scores) != len(head):
+            raise InvalidInputError(
+                f"expected one score for each of {len(head)} texts, got {len(scores)}",
+                hint="A reranker returns one number per text, in order.",
+            )
+        judged = [
+            replace(one, parts={"reranker": float(score)})
+            for one, score in zip(head, scores, strict=True)
+        ]
+        chosen = {one.record_id for one in head}
+        rest = [one for one in best if one.record_id not in chosen]
+        return sorted(judged, key=lambda one: -one.score) + rest
 
     def _words(self, query: Query, asked: Asked, found: dict[int, Passage]) -> dict[int, float]:
         """BM25 of the whole query; adds the best passages, also of its words without names."""
@@ -111,7 +145,7 @@ class Search:
     def _said(self, query: Query, found: dict[int, Passage]) -> dict[str, Said]:
         """The turns among what was found; adds their neighbours to it, where the query may."""
         conversations, reach = self._ledger.conversations, self._ranking.reach
-        ids = list(dict.fromkeys(passage.record_id for passage in found.values()))
+        ids = _records_of(found)
         said = conversations.said(ids, reach=reach)
         near = {key for one in said.values() for key in one.around} - found.keys()
         if near:
@@ -185,6 +219,11 @@ class Search:
         records = self._ledger.records.get([one.record_id for one in best], scope=query.scope)
         hits = [_hit(record, ranked) for record, ranked in zip(records, best, strict=True)]
         return [hit for hit in hits if hit] if all(hits) else None
+
+
+def _records_of(found: Mapping[int, Passage]) -> list[str]:
+    """Ids of the records of passages, each once."""
+    return list(dict.fromkeys(passage.record_id for passage in found.values()))
 
 
 def _hit(record: Record, ranked: Ranked) -> Hit | None:

@@ -1,8 +1,10 @@
 """Search among the turns of a conversation: who spoke, and what was said around."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
-from memkit.errors import InvalidInputError
+from memkit.errors import InvalidInputError, ModelUnavailableError
 from memkit.rag.asked import Asked
 from memkit.rag.fusion import Ranking
 
@@ -110,3 +112,44 @@ def test_turns_know_who_spoke_and_when(memory):
     assert memory.get(turn.record_id).metadata == {"role": "user", "name": ANN}
     with pytest.raises(InvalidInputError, match="`name` must not be empty"):
         memory.add_turn("user", "hello", name=" ")
+
+
+def test_recency_counts_if_asked_for(tmp_path, open_memory):
+    now = datetime.now(UTC)
+    memory = open_memory(
+        tmp_path / "memory", backends=["rag"], ranking=Ranking(recency=4.0, half_life=10.0)
+    )
+    old = memory.add("The kite is red.", at=now - timedelta(days=20)).id
+    new = memory.add("The kite is red, too.", at=now).id
+    hits = {hit.id: hit for hit in memory.search("red kite")}
+    assert hits[old].parts["recency"] == pytest.approx(1.0, abs=0.01)
+    assert hits[new].parts["recency"] == pytest.approx(4.0, abs=0.01)
+
+
+def test_a_reranker_has_the_last_word(tmp_path, open_memory):
+    def longest(query, texts):
+        assert query == "kite"
+        return [len(text) for text in texts]
+
+    memory = open_memory(tmp_path / "memory", backends=["rag"], reranker=longest)
+    for text in ("kite", "a kite", "no such thing at all"):
+        memory.add(text)
+    hits = memory.search("kite", k=2)
+    assert [(hit.text, hit.parts) for hit in hits] == [
+        ("no such thing at all", {"reranker": 20.0}),
+        ("a kite", {"reranker": 6.0}),
+    ]
+
+
+def test_a_reranker_must_score_every_text(tmp_path, open_memory):
+    memory = open_memory(tmp_path / "memory", backends=["rag"], reranker=lambda *_: [])
+    memory.add("kite")
+    with pytest.raises(InvalidInputError, match="one score for each of 1 texts, got 0"):
+        memory.search("kite")
+
+
+def test_a_cross_encoder_that_is_not_here_is_named(tmp_path, open_memory):
+    with pytest.raises(ModelUnavailableError, match=r"no cross-encoder '.*nowhere'"):
+        open_memory(tmp_path / "m", backends=["rag"], reranker=str(tmp_path / "nowhere")).search(
+            "x"
+        )
