@@ -43,8 +43,6 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    on_memory = argparse.ArgumentParser(add_help=False, parents=[common])
-    on_memory.add_argument("path", type=Path, help="the memory's directory")
 
     demo = commands.add_parser("demo", parents=[common], help="show it on an invented company")
     demo.set_defaults(command=_demo)
@@ -85,6 +83,20 @@ def _parser() -> argparse.ArgumentParser:
     mix.set_defaults(command=_bench_mix)
     bank = subjects.add_parser("bank", parents=[measured], help="the cost of many modules")
     bank.set_defaults(command=_bench_bank)
+    store = subjects.add_parser("store", parents=[measured], help="adding, finding and keeping")
+    store.set_defaults(command=_bench_store)
+    store.add_argument("--records", type=int, default=100_000, metavar="N", help="default: 100000")
+
+    _add_memory_commands(commands, common)
+    return parser
+
+
+def _add_memory_commands(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], common: argparse.ArgumentParser
+) -> None:
+    """Add what works on a memory."""
+    on_memory = argparse.ArgumentParser(add_help=False, parents=[common])
+    on_memory.add_argument("path", type=Path, help="the memory's directory")
 
     stats = commands.add_parser("stats", parents=[on_memory], help="count what it holds")
     stats.set_defaults(command=_stats)
@@ -104,7 +116,6 @@ def _parser() -> argparse.ArgumentParser:
     forget = commands.add_parser("forget", parents=[on_memory], help="erase; print the receipt")
     forget.set_defaults(command=_forget)
     forget.add_argument("id")
-    return parser
 
 
 def _demo(arguments: argparse.Namespace) -> int:
@@ -161,6 +172,12 @@ def _bench_bank(arguments: argparse.Namespace) -> int:
     from memkit.bench import bank
 
     return bank.main(json_path=arguments.json)
+
+
+def _bench_store(arguments: argparse.Namespace) -> int:
+    from memkit.bench import store
+
+    return store.main(json_path=arguments.json, records=arguments.records)
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -77,6 +77,14 @@ class LookupVerbs:
         seen = [record.id for record in self.get_many(ids, scope=scope)]
         return self._parts.ledger.passages.vectors_of(seen)
 
+    def settle(self) -> None:
+        """Wait until no index is being built in the background; nothing else has to wait.
+
+        Raises:
+            UnsupportedOperationError: Without the "rag" backend.
+        """
+        self._index("settle()").settle()
+
     def _index(self, verb: str) -> FactIndex:
         return self._parts.need_rag(verb).facts
 

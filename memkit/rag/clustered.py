@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     Keys = NDArray[np.int64]
 
 HEAD = "clusters.head"
+EXACT = 20_000  # up to so many vectors, or so many that a filter lets pass, all are compared
 DIGEST = 16  # bytes of a checksum: of BLAKE2b, enough against accidents
 
 _MAGIC = b"memkit-lists-01\n"
@@ -186,9 +187,8 @@ class ClusteredIndex:
     ) -> list[list[tuple[int, float]]]:
         """Find vectors near each query.
 
-        The same number of vectors is compared whatever is allowed: a filter that lets one in a
-        hundred pass makes the search look into a hundred times as many lists, so that a narrow
-        filter is searched exactly.
+        Where few are allowed, all of these are compared. Where many are, the search looks four
+        times as far until that changes nothing: what a filter lets pass may lie anywhere.
 
         Args:
             queries: Unit rows, shape ``(b, dim)``.
@@ -203,13 +203,17 @@ class ClusteredIndex:
         k = min(k, wanted)
         if not k:
             return [[] for _ in queries]
-        probes = -(-self.head.probes * len(self) // wanted)
-        while True:
-            probes = min(probes, self.head.lists)
+        probes = self.head.lists if wanted <= EXACT else self.head.probes
+        rows = self.look(queries, k, probes, allowed)
+        while probes < self.head.lists:
+            before, full = rows, all(len(row) == k for row in rows)
+            if full and allowed is None:
+                break
+            probes = min(4 * probes, self.head.lists)
             rows = self.look(queries, k, probes, allowed)
-            if probes == self.head.lists or all(len(row) == k for row in rows):
-                return rows
-            probes *= 4
+            if full and rows == before:
+                break
+        return rows
 
     def look(
         self, queries: Floats2d, k: int, probes: int, allowed: Mask | None = None

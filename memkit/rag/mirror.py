@@ -28,7 +28,7 @@ from memkit.ledger import Ledger
 from memkit.ledger.failures import storage_errors
 from memkit.rag.building import Stopped
 from memkit.rag.cluster_files import ClusterFiles
-from memkit.rag.clustered import ClusteredIndex
+from memkit.rag.clustered import EXACT, ClusteredIndex
 from memkit.rag.dense import DenseIndex
 from memkit.rag.files import temporary
 from memkit.rag.keeper import Keeper
@@ -42,8 +42,7 @@ FILE = Path("index", "dense.faiss")
 LOCK_TIMEOUT = 30.0  # seconds; another process holds the lock for one write of the file
 
 # docs/decisions/0006-index.md has the measurements behind these.
-EXACT = 20_000  # vectors that are searched one by one, beside clusters or without
-SHARE = 16  # ... or this part of those in clusters: writing all of them anew is no small thing
+SHARE = 16  # clusters are built anew once so large a part of their vectors has come on top
 CHECKED_AT_ONCE = 2**26  # bytes of clusters that opening reads through; a thread does if more
 
 _log = logging.getLogger("memkit")

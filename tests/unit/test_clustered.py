@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from memkit.ledger import Ledger, NewPassage
-from memkit.rag import building, mirror
+from memkit.rag import building, clustered, mirror
 from memkit.rag.clustered import HEAD
 from memkit.rag.mirror import Mirror
 from memkit.types import Draft
@@ -59,6 +59,7 @@ def small(monkeypatch):
     """Build clusters early, so that tests need few vectors."""
     monkeypatch.setattr(mirror, "CHECKED_AT_ONCE", mirror.CHECKED_AT_ONCE)  # put back at the end
     monkeypatch.setattr(mirror, "EXACT", 200)
+    monkeypatch.setattr(clustered, "EXACT", 50)
 
 
 @pytest.fixture
