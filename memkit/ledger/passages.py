@@ -3,7 +3,9 @@
 # ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
@@ -89,15 +91,34 @@ class PassageTable:
             self._check_dimension(vectors)
             for passage, vector in zip(passages, vectors, strict=True):
                 key = self._database.value(
-                    "INSERT INTO passages (record, kind, start, end, text) "
-                    "VALUES (?, ?, ?, ?, ?) RETURNING key",
+                    "INSERT INTO passages (record, kind, start, end, text, digest) "
+                    "VALUES (?, ?, ?, ?, ?, ?) RETURNING key",
                     record,
                     passage.kind,
                     passage.start,
                     passage.end,
                     passage.text,
+                    _digest(passage.text),
                 )
                 self._database.execute("INSERT INTO vectors VALUES (?, ?)", key, vector.tobytes())
+
+    def embedded(self, texts: Iterable[str]) -> dict[str, NDArray[np.float32]]:
+        """Give the vectors of those texts that some passage has: they need no embedding again.
+
+        There is no cache beside the passages, so nothing to forget but them.
+        """
+        asked = {_digest(text): text for text in texts}
+        rows = self._database.rows(
+            "SELECT passages.digest, passages.text, vectors.vector FROM json_each(?) AS asked "
+            "CROSS JOIN passages ON passages.digest = asked.value "
+            "JOIN vectors ON vectors.passage = passages.key",
+            json.dumps(list(asked)),
+        )
+        return {
+            text: np.frombuffer(vector, "<f4").astype(np.float32)
+            for digest, text, vector in rows
+            if asked[digest] == text
+        }
 
     def clear(self) -> None:
         """Delete all passages, so that every record is embedded anew."""
@@ -365,6 +386,11 @@ def _checked(vector: NDArray[np.float32]) -> NDArray[np.float32]:
             "Check the embedder.",
         )
     return flat
+
+
+def _digest(text: str) -> int:
+    """A number to look a text up by; who finds it compares the texts."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big", signed=True)
 
 
 def _key_list(keys: Sequence[int]) -> str:

@@ -356,8 +356,22 @@ _SPEAKERS = (
     "CREATE INDEX turns_by_speaker ON turns (scope, name)",
 )
 
+# Vectors are looked up by what was embedded. Passages from before have no digest, and are
+# embedded once more where their text comes again.
+_DIGESTS = (
+    "ALTER TABLE passages ADD COLUMN digest INTEGER",
+    "CREATE INDEX passages_by_digest ON passages (digest)",
+)
+
 # Each entry lifts a file by one version. Entries are never changed once released, only added.
-MIGRATIONS: tuple[Sequence[str], ...] = (_BASE, _MODULE_VERSIONS, _LIVES, _ITEMS, _SPEAKERS)
+MIGRATIONS: tuple[Sequence[str], ...] = (
+    _BASE,
+    _MODULE_VERSIONS,
+    _LIVES,
+    _ITEMS,
+    _SPEAKERS,
+    _DIGESTS,
+)
 
 
 def current_version() -> int:

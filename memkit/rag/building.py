@@ -40,6 +40,7 @@ RETRAIN = 4  # centroids are kept until there are so many times the vectors they
 
 SAMPLE = 100  # vectors that are looked up to measure how many lists a search needs
 NEAREST = 10  # ... and how many neighbours of each
+MARGIN = 4
 RECALL = 0.99  # share of these neighbours that must be found
 
 Stopped = Callable[[], bool]
@@ -123,8 +124,8 @@ def probes_needed(index: ClusteredIndex) -> int:
         if found >= RECALL * sum(map(len, right)):
             break
         probes *= 2
-    # Twice as many as the vectors themselves need: questions lie apart from their answers.
-    return min(2 * probes, index.head.lists)
+    # More than the vectors themselves need: questions lie apart from what they ask for.
+    return min(MARGIN * probes, index.head.lists)
 
 
 def _nearest(index: ClusteredIndex, queries: Floats2d) -> list[set[int]]:

@@ -312,8 +312,11 @@ class FactIndex:
 
     def _prepare(self, drafts: Sequence[Draft | Record], *, show: bool) -> list[list[NewPassage]]:
         slots = [_slots(draft) for draft in drafts]
-        vectors = iter(self._embed([slot[-1] for row in slots for slot in row], show=show))
-        return [[NewPassage(*slot, vector=next(vectors)) for slot in row] for row in slots]
+        texts = list(dict.fromkeys(slot[-1] for row in slots for slot in row))
+        vectors = self._ledger.passages.embedded(texts) if self._is_ours() else {}
+        unknown = [text for text in texts if text not in vectors]
+        vectors |= zip(unknown, self._embed(unknown, show=show), strict=True)
+        return [[NewPassage(*slot, vector=vectors[slot[-1]]) for slot in row] for row in slots]
 
     def _embed(self, texts: Sequence[str], *, show: bool) -> Floats2d:
         vectors: Floats2d = np.empty((len(texts), self._embedder.dim), np.float32)

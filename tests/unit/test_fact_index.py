@@ -4,6 +4,7 @@ import errno
 import logging
 import math
 from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -606,3 +607,26 @@ def test_the_file_lock_has_a_bounded_wait(facts, ledger, monkeypatch):
         pytest.raises(BusyError, match=r"another process has held .*dense\.lock"),
     ):
         facts.save()
+
+
+def test_a_text_is_embedded_once_wherever_it_comes_again(ledger):
+    class Counting(HashingEmbedder):
+        seen: ClassVar[list[str]] = []
+
+        def encode_document(self, texts):
+            self.seen.extend(texts)
+            return super().encode_document(texts)
+
+    index = FactIndex(ledger, Counting())
+    drafts = [Draft(text, scope=scope) for text in ("one", "two") for scope in ({}, {"user": "u"})]
+    prepared = index.prepare(drafts)
+    assert sorted(Counting.seen) == ["one", "two"]
+    with ledger.transaction():
+        records = ledger.records.add(drafts)
+        index.write(records, prepared)
+    again = FactIndex(ledger, Counting()).prepare([Draft("one", metadata={"new": 1})])
+    assert sorted(Counting.seen) == ["one", "two"]
+    assert (again[0][0].vector == HashingEmbedder().encode_document(["one"])[0]).all()
+    ledger.records.delete([record.id for record in records])
+    index.prepare([Draft("one")])  # nothing of it was kept
+    assert Counting.seen.count("one") == 2

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,6 +98,27 @@ class KnownVectors:
         kinds = {"note": self._corpus.vectors, "query": self._corpus.queries}
         split = [text.split(maxsplit=2) for text in texts]
         return np.array([kinds[kind][int(number)] for kind, number, *_ in split], np.float32)
+
+    encode_query = encode_document
+
+
+class HashedVectors:
+    """An embedder that draws a vector for each text: the same for the same text, near to no other.
+
+    Attributes:
+        name: As asked for.
+        dim: Length of a vector.
+    """
+
+    def __init__(self, dim: int = 64, name: str = "hashed vectors") -> None:
+        self.dim, self.name = dim, name
+
+    def encode_document(self, texts: Sequence[str], /) -> Floats2d:
+        """Vectors drawn from the texts' checksums."""
+        drawn = [np.random.default_rng(crc32(t.encode())).standard_normal(self.dim) for t in texts]
+        rows = np.array(drawn, np.float32).reshape(len(texts), self.dim)
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        return rows
 
     encode_query = encode_document
 

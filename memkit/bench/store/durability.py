@@ -14,10 +14,10 @@ import sys
 import time
 from pathlib import Path
 
+from memkit.bench.store.corpus import HashedVectors
 from memkit.errors import MemkitError
 from memkit.memory import Memory
 from memkit.report import Measurement
-from memkit.testing import HashingEmbedder
 
 KILLS = 25
 LONGEST = 0.5  # seconds that a writer lives after its first word
@@ -39,7 +39,7 @@ Counts = dict[str, int]
 
 def open_memory(folder: Path) -> Memory:
     """A memory with an embedder that costs next to nothing."""
-    return Memory.open(folder, backends=("rag",), embedder=HashingEmbedder(), count_tokens=len)
+    return Memory.open(folder, backends=("rag",), embedder=HashedVectors(), count_tokens=len)
 
 
 def measure(

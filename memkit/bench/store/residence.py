@@ -11,11 +11,10 @@ import time
 from pathlib import Path
 from statistics import median
 
-from memkit.bench.store.corpus import DIM
+from memkit.bench.store.corpus import DIM, HashedVectors, KnownVectors
 from memkit.bench.store.durability import open_memory
 from memkit.memory import Memory
 from memkit.report import Measurement
-from memkit.testing import HashingEmbedder
 
 OPERATIONS = 10_000
 WARM = 0.2  # share of the operations before memory is expected to be flat
@@ -91,8 +90,7 @@ def look(folder: str) -> None:
     import faiss  # noqa: F401 - what the libraries take is not what opening takes
 
     before, started = resident(), time.perf_counter()
-    embedder = HashingEmbedder(DIM)
-    embedder.name = "known vectors"
+    embedder = HashedVectors(DIM, KnownVectors.name)
     with Memory.open(
         folder, backends=("rag",), embedder=embedder, count_tokens=len, create=False
     ) as memory:
