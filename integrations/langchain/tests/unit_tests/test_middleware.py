@@ -101,6 +101,14 @@ def test_the_budget_holds(memory):
     assert 0 < memory.count_tokens(model.told()) <= 40
 
 
+def test_at_most_k_records_are_told(memory):
+    for number in range(9):
+        memory.add(f"Locker {number} has the code {number * 371}.")
+    agent, model = agent_of(memory, "Ok.", "Ok.", options={"k": 7, "remember": ()})
+    say(agent, "Which code does the locker have?")
+    assert model.told().count("- Locker") == 7
+
+
 def test_only_what_passes_the_filter_is_told(memory):
     memory.add("The locker is red.", metadata={"source": "hr"})
     memory.add("The locker is blue.")
