@@ -95,9 +95,9 @@ def test_options_of_a_call_take_the_place_of_the_models(model):
     assert model.bind(max_tokens=1).invoke(NORA).usage_metadata["output_tokens"] == 1
     assert model.invoke(NORA, stop=["7"]).content == "44"
     assert model.model_copy(update={"stop": ["71"]}).invoke(NORA).content == "44"
-    told = model.invoke(NORA, budget=64)
+    told = model.invoke(NORA, budget=64, modules=[])
     assert told.usage_metadata["input_tokens"] > message.usage_metadata["input_tokens"]
-    where = model.invoke(NORA, budget=64, where={"source": "nowhere"})
+    where = model.invoke(NORA, budget=64, modules=[], where={"source": "nowhere"})
     assert where.response_metadata["citations"] == []
 
 
