@@ -31,11 +31,10 @@ class Draft:
         scope: Who the record is for; see `Record.scope`.
         metadata: JSON values to filter by.
         id: A caller-chosen id; None lets the ledger make one.
-        key: What the knowledge is about, such as "home:ann": the next draft with this key in
-            the same scope is the next version of the same record. None takes the question for
-            it, if there is one.
-        ttl: How long it lives; None takes the default of its scope (`Memory.set_ttl`), if any.
-        pinned: Always part of the evidence, and outlives the default of its scope.
+        key: What it is about, such as "home:ann": the next draft of this key and scope is the
+            next version of the same record. None takes the question, if there is one.
+        ttl: How long it lives; None takes the default of its scope, if any.
+        pinned: Always part of the evidence; does not expire.
         at: When it was said or happened; None for now. Must have a time zone.
     """
 
@@ -60,15 +59,13 @@ class Record:
         text: The knowledge, verbatim.
         question: A question that the text answers, or None.
         answer: The answer to that question, or None.
-        scope: Who may see it: a query sees a record if the query's scope has every key of
-            the record's scope with the same value. A record without scope is shared.
+        scope: Who may see it: queries whose scope has every key of it with the same value.
         metadata: JSON values to filter by.
         created_at: When version 1 was added (UTC).
         updated_at: When this version was written (UTC).
         version: 1 for a new record; each update adds one.
         content_hash: SHA-256 over text, question and answer.
-        key: What it is about, as given or made of its question; no two records of a scope
-            share one.
+        key: What it is about, as given or made of its question; unique within its scope.
         expires_at: From when on it is gone (UTC); None for never.
         pinned: Whether it is always part of the evidence.
         said_at: When it was said or happened, if the caller told (UTC); see `at`.
@@ -91,7 +88,7 @@ class Record:
 
     @property
     def at(self) -> datetime:
-        """The time that `since` and `until` look at: when it was said, else when written."""
+        """What `since` and `until` look at: when it was said, else when it was written."""
         return self.said_at or self.updated_at
 
 
@@ -115,7 +112,7 @@ class Period:
     Attributes:
         since: The first moment in it; None for the beginning of time.
         until: The first moment behind it; None for its end.
-        as_of: Only versions that were written by this moment, itself included; None for all.
+        as_of: Only versions that were written by this very moment; None for all.
     """
 
     since: datetime | None = None
