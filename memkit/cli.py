@@ -135,7 +135,9 @@ def _eval(arguments: argparse.Namespace) -> int:
         return locomo.main(data=data, json_path=json_path)
     if arguments.subject == "mixtures":
         return mixtures.main(data=data, seeds=seeds, json_path=json_path)
-    mains = {"forgetting": forgetting.main, "routing": routing.main, "training": training.main}
+    if arguments.subject == "routing":
+        return routing.main(data=data, seeds=seeds, json_path=json_path)
+    mains = {"forgetting": forgetting.main, "training": training.main}
     return mains[arguments.subject](seeds=seeds, json_path=json_path)
 
 

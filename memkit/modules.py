@@ -6,8 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from memkit import writing
+from memkit import reading, writing
+from memkit.explain import Explanation
 from memkit.outcomes import ConsolidationReport, ModuleReport
+from memkit.protocols import Query
+from memkit.reading import BUDGET, PASSAGES
 from memkit.types import Metadata, Module, Scope
 from memkit.wiring import Parts
 
@@ -54,6 +57,29 @@ class ModuleVerbs:
             within=scope, where=where, include_turns=include_turns
         )
         return self._parts.consolidator.run(lora, records, retry_missed=retry_missed)
+
+    def explain(
+        self,
+        query: str,
+        budget: int = BUDGET,
+        *,
+        k: int = PASSAGES,
+        scope: Scope | None = None,
+        where: Metadata | None = None,
+    ) -> Explanation:
+        """Say what `ask` would go by: facts, modules, and what goes into the prompt; print it.
+
+        Args:
+            query: The user's words.
+            budget: As for `ask`.
+            k: As for `ask`.
+            scope: Only what this scope may see.
+            where: Only records that pass this metadata filter.
+
+        Raises:
+            InvalidInputError: If the query is blank, the budget negative, or ``k`` < 1.
+        """
+        return reading.explain(self._parts, Query(query, k, scope or {}, where), budget)
 
     def modules(self, *, scope: Scope | None = None) -> list[Module]:
         """List the adapter modules in service; print one to read it.

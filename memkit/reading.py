@@ -8,6 +8,7 @@ from pathlib import Path
 
 from memkit.errors import InvalidInputError, ModuleNotFoundInMemoryError
 from memkit.evidence import Stored, Told, check
+from memkit.explain import Explanation
 from memkit.ledger.selection import check_limit
 from memkit.outcomes import Claim, Stats
 from memkit.prompt import assemble
@@ -67,6 +68,15 @@ def recall(parts: Parts, query: Query, budget: int) -> Recall:
     """Ask every backend, and assemble what they contribute."""
     check_text("query", query.text)
     return _find(parts, query, Asking(budget, repeat_held=True)).recall
+
+
+def explain(parts: Parts, query: Query, budget: int) -> Explanation:
+    """What `answer` would go by, without the answer."""
+    check_text("query", query.text)
+    found = _find(parts, query, Asking(budget))
+    shown = {hit.id for hit in found.recall.hits}
+    hits = {hit.id: hit for one in found.evidence for hit in one.hits if hit.id not in shown}
+    return Explanation(found.recall, tuple(hits.values()))
 
 
 def queries_of(questions: Sequence[str], rest: Query) -> list[Query]:

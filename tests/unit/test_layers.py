@@ -15,7 +15,7 @@ PACKAGE = Path(memkit.__file__).parent
 
 FLOORS = {
     1: {"errors", "types", "outcomes", "scope", "validate", "words"},
-    2: {"protocols", "prompt", "compose", "evidence", "ledger", "messages"},
+    2: {"protocols", "prompt", "explain", "compose", "evidence", "ledger", "messages"},
     3: {"rag", "buffer", "models", "forget", "traces", "rows", "adapter_files"},
     4: {"lora", "routing", "answer"},
     5: {
