@@ -216,6 +216,8 @@ def _ask(arguments: argparse.Namespace) -> int:
         print(answer)
         print(answer.route.explain(), file=sys.stderr)
         print(f"citations: {', '.join(answer.citations) or 'none'}", file=sys.stderr)
+        if answer.conflict is not None:
+            print(f"conflict: {answer.conflict}", file=sys.stderr)
     return 0
 
 
