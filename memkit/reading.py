@@ -146,6 +146,7 @@ def _find_for_answer(parts: Parts, query: Query, asking: Asking) -> _Found:
     route = found.recall.route
     near = [fact.record_id for fact in route.support] + [part.record_id for part in route.parts]
     near += [hit.id for one in found.evidence for hit in one.hits]
+    near += [hit.id for hit in found.recall.hits]  # the pinned ones
     ids = parts.ledger.records.existing(list(dict.fromkeys(near)))
     return replace(found, records={r.id: r for r in parts.ledger.records.get(ids)})
 
@@ -156,7 +157,7 @@ def _find(parts: Parts, query: Query, asking: Asking) -> _Found:
     if query.context is not None:
         evidence = [_unsaid(one, query, query.context) for one in evidence]
     route = _route(parts, query, evidence, asking.modules)
-    spared = () if asking.repeat_held else _held(parts, evidence, route)
+    spared = () if asking.repeat_held else _held(parts, query, evidence, route)
     counter, count = parts.counter
     shown = [_pinned(parts, query), *(_without(one, spared) for one in evidence)]
     assembled = assemble(shown, budget=asking.budget, count=count)
@@ -195,15 +196,19 @@ def _route(
     )
 
 
-def _held(parts: Parts, evidence: Sequence[Evidence], route: Route) -> tuple[str, ...]:
+def _held(
+    parts: Parts, query: Query, evidence: Sequence[Evidence], route: Route
+) -> tuple[str, ...]:
     """Records that need not stand in the prompt: the routed modules are sure to hold them.
 
-    A route that the caller chose is sure of nothing.
+    A route that the caller chose is sure of nothing, nor is one with several parts for the same
+    question. The parts of a question that was taken apart are asked as they were trained.
     """
-    if not route.parts:
+    if not route.parts or len({part.question for part in route.parts}) < len(route.parts):
         return ()
     near = {fact.record_id: fact.similarity for fact in route.support}
-    if max(near.get(part.record_id, -1.0) for part in route.parts) < SURE:
+    whole = [part.record_id for part in route.parts if part.question == query.text]
+    if any(near.get(id, -1.0) < SURE for id in whole):
         return ()
     ids = [hit.id for one in evidence for hit in one.hits]
     return tuple(parts.ledger.modules.placements(ids))

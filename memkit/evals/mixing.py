@@ -150,14 +150,14 @@ class Exam:
     def draw(self, n: int, questions: int, seed: int) -> list[list[int]]:
         """Entries for questions that need ``n`` modules, by number."""
         chosen = random.Random(seed)  # noqa: S311 - no secret
-        names = sorted(set(self._holders))
-        if len(names) < n:
+        if len(set(self._holders)) < n:
             return []
-        held = {name: [i for i, of in enumerate(self._holders) if of == name] for name in names}
-        return [
-            [chosen.choice(held[name]) for name in chosen.sample(names, n)]
-            for _ in range(questions)
-        ]
+        drawn: list[list[int]] = []
+        while len(drawn) < questions:
+            entries = chosen.sample(range(len(self._entries)), n)
+            if len({self._holders[i] for i in entries}) == n:
+                drawn.append(entries)
+        return drawn
 
     def together(self, chosen: Sequence[Sequence[int]]) -> Hits:
         """Whether all numbers come back when they are asked for in one question."""
