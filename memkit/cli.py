@@ -113,6 +113,26 @@ def _add_memory_commands(
     ask.set_defaults(command=_ask)
     ask.add_argument("question")
 
+    export = commands.add_parser("export", parents=[on_memory], help="write it all to one file")
+    export.set_defaults(command=_export)
+    export.add_argument("file", type=Path, help="is replaced if it exists")
+    export.add_argument("--adapters", action="store_true", help="with the modules, beside it")
+
+    take_in = commands.add_parser("import", parents=[on_memory], help="take in what was exported")
+    take_in.set_defaults(command=_import)
+    take_in.add_argument("file", type=Path)
+    take_in.add_argument("--adapters", action="store_true", help="with the modules, beside it")
+    take_in.add_argument(
+        "--on-conflict",
+        choices=("error", "skip", "replace"),
+        default="error",
+        help="where the memory has something else (default: refuse the file)",
+    )
+
+    reembed = commands.add_parser("reembed", parents=[on_memory], help="change the embedder")
+    reembed.set_defaults(command=_reembed)
+    reembed.add_argument("embedder", help="folder or hub id of the new one")
+
     forget = commands.add_parser("forget", parents=[on_memory], help="erase; print the receipt")
     forget.set_defaults(command=_forget)
     forget.add_argument("id")
@@ -224,4 +244,19 @@ def _ask(arguments: argparse.Namespace) -> int:
 def _forget(arguments: argparse.Namespace) -> int:
     with Memory.open(arguments.path, create=False) as memory:
         print(memory.forget(arguments.id))
+    return 0
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    with Memory.open(arguments.path, create=False) as memory:
+        print(memory.export(arguments.file, adapters=arguments.adapters))
+    return 0
+
+
+def _import(arguments: argparse.Namespace) -> int:
+    with Memory.open(arguments.path) as memory:
+        report = memory.import_(
+            arguments.file, on_conflict=arguments.on_conflict, adapters=arguments.adapters
+        )
+        print(report)
     return 0

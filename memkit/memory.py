@@ -14,6 +14,7 @@ from memkit.lifecycle import LifecycleVerbs
 from memkit.lookups import LookupVerbs
 from memkit.modules import ModuleVerbs
 from memkit.outcomes import Receipt, Stats
+from memkit.portability import PortabilityVerbs
 from memkit.protocols import Embedder, Query
 from memkit.reading import BUDGET
 from memkit.types import (
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 NOWHERE: Scope = {}
 
 
-class Memory(AskVerbs, ChatVerbs, LifecycleVerbs, LookupVerbs, ModuleVerbs):
+class Memory(AskVerbs, ChatVerbs, LifecycleVerbs, LookupVerbs, ModuleVerbs, PortabilityVerbs):
     """A memory for language-model agents, in one directory.
 
     Use `Memory.open`. Threads may share a `Memory`, and several processes a directory.
@@ -54,7 +55,8 @@ class Memory(AskVerbs, ChatVerbs, LifecycleVerbs, LookupVerbs, ModuleVerbs):
 
     The verbs that answer are in `memkit.asking` and, for whole conversations, in `memkit.chat`;
     those about adapter modules, from `consolidate` to `rollback`, in `memkit.modules`; those
-    that look up by ids or vectors in `memkit.lookups`.
+    that look up by ids or vectors in `memkit.lookups`; `export`, `import_` and `reembed` in
+    `memkit.portability`.
     """
 
     # -- opening and closing ---------------------------------------------------------------

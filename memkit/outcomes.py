@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Literal, Self
 
 Source = Literal["buffer", "newer record", "record"]
 
@@ -226,6 +227,60 @@ class ImportReport:
         return (
             f"{len(self.turns)} turns added, and {len(self.records)} records; "
             f"{self.known} were there already, {self.left_out} are no memories"
+        )
+
+
+@dataclass(frozen=True)
+class TransferReport:
+    """What ``export()`` has written, or ``import_()`` taken in.
+
+    Attributes:
+        path: The file.
+        records: How many records.
+        versions: How many older versions of them.
+        turns: How many turns.
+        items: How many items.
+        ttls: How many default times to live.
+        modules: How many adapter modules.
+        skipped: How many entries were here already, or in conflict with what was kept.
+        replaced: How many took the place of something else.
+        expired: How many had expired since the export, and were left out.
+    """
+
+    path: Path
+    records: int
+    versions: int
+    turns: int
+    items: int
+    ttls: int
+    modules: int
+    skipped: int = 0
+    replaced: int = 0
+    expired: int = 0
+
+    @classmethod
+    def of(cls, path: Path, counts: Mapping[str, int], *, modules: int | None = None) -> Self:
+        """Sum up from counts by kind of entry."""
+        return cls(
+            path=path,
+            records=counts.get("record", 0),
+            versions=counts.get("version", 0),
+            turns=counts.get("turn", 0),
+            items=counts.get("item", 0),
+            ttls=counts.get("ttl", 0),
+            modules=counts.get("module", 0) if modules is None else modules,
+            skipped=counts.get("skipped", 0),
+            replaced=counts.get("replaced", 0),
+            expired=counts.get("expired", 0),
+        )
+
+    def __str__(self) -> str:
+        rest = ("skipped", self.skipped), ("replaced", self.replaced), ("expired", self.expired)
+        return (
+            f"{self.path}: {self.records} records with {self.versions} older versions, "
+            f"{self.turns} turns, {self.items} items, {self.ttls} times to live, "
+            f"{self.modules} modules"
+            + "".join(f", {count} {what}" for what, count in rest if count)
         )
 
 

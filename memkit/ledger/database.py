@@ -113,6 +113,22 @@ class Database:
             finally:
                 self._began = None
 
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Read within the block what is there when it begins, whatever others write meanwhile.
+
+        Other threads wait for the end of it: take a connection of its own.
+        """
+        with self._usable() as connection, mapped(self.path, self.wait):
+            connection.execute("BEGIN")
+            self._began = self.clock()
+            try:
+                connection.execute("SELECT 1 FROM meta LIMIT 1")  # this is where it begins
+                yield
+            finally:
+                self._began = None
+                connection.execute("ROLLBACK")
+
     def mark_for_scrub(self) -> None:
         """Note that deleted content may remain in the file until it is scrubbed."""
         # A new mark each time: a scrub takes away only the mark that it found.

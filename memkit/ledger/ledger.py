@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +15,8 @@ from memkit.errors import BusyError, DiskFullError, StorageError
 from memkit.ledger.conversations import Conversations
 from memkit.ledger.database import SCRUB_PENDING, Database
 from memkit.ledger.erasures import ErasureTable
+from memkit.ledger.exchange import Outgoing
+from memkit.ledger.intake import Intake, OnConflict
 from memkit.ledger.items import ItemTable
 from memkit.ledger.lexicon import Lexicon
 from memkit.ledger.merging import merge, survivor
@@ -128,6 +130,29 @@ class Ledger:
     def transaction(self) -> AbstractContextManager[None]:
         """Make the block atomic; see `Database.transaction`."""
         return self._database.transaction()
+
+    @contextmanager
+    def outgoing(self, scope: Scope | None) -> Iterator[Outgoing]:
+        """Give what can leave this memory, as it is now, whatever others write meanwhile.
+
+        Args:
+            scope: Only what is of this scope or of narrower ones; None for all.
+        """
+        path, wait = self._database.path, self._database.wait
+        with closing(connect(path, wait)) as database:  # so that nobody waits for the reader
+            database.clock = self._database.clock
+            with database.snapshot():
+                yield Outgoing(database, scope)
+
+    def intake(
+        self,
+        remove: Callable[[Sequence[str]], object],
+        *,
+        on_conflict: OnConflict,
+        scope: Scope | None,
+    ) -> Intake:
+        """Give what takes in entries that left a memory; see `memkit.ledger.intake`."""
+        return Intake(self._database, remove, on_conflict=on_conflict, scope=scope)
 
     def merge(self, ids: Sequence[str]) -> Record:
         """Make one record of several; see `memkit.ledger.merging`.

@@ -16,7 +16,7 @@ PACKAGE = Path(memkit.__file__).parent
 FLOORS = {
     1: {"errors", "types", "outcomes", "scope", "validate", "words"},
     2: {"protocols", "prompt", "explain", "compose", "evidence", "ledger", "messages"},
-    3: {"rag", "buffer", "models", "forget", "traces", "rows", "adapter_files"},
+    3: {"rag", "buffer", "models", "forget", "traces", "rows", "adapter_files", "archive"},
     4: {"lora", "routing", "answer"},
     5: {
         "wiring",
@@ -28,6 +28,8 @@ FLOORS = {
         "importing",
         "lifecycle",
         "modules",
+        "transfer",
+        "portability",
         "memory",
     },
     6: {"aio", "bench", "evals", "demo", "report"},
