@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from memkit import MemkitError, Memory, __version__
+from memkit.wiring import ALL_BACKENDS
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -113,6 +114,17 @@ def _add_memory_commands(
     ask.set_defaults(command=_ask)
     ask.add_argument("question")
 
+    _add_transfers(commands, on_memory)
+    forget = commands.add_parser("forget", parents=[on_memory], help="erase; print the receipt")
+    forget.set_defaults(command=_forget)
+    forget.add_argument("id")
+
+
+def _add_transfers(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    on_memory: argparse.ArgumentParser,
+) -> None:
+    """Add what carries a memory elsewhere."""
     export = commands.add_parser("export", parents=[on_memory], help="write it all to one file")
     export.set_defaults(command=_export)
     export.add_argument("file", type=Path, help="is replaced if it exists")
@@ -128,14 +140,6 @@ def _add_memory_commands(
         default="error",
         help="where the memory has something else (default: refuse the file)",
     )
-
-    reembed = commands.add_parser("reembed", parents=[on_memory], help="change the embedder")
-    reembed.set_defaults(command=_reembed)
-    reembed.add_argument("embedder", help="folder or hub id of the new one")
-
-    forget = commands.add_parser("forget", parents=[on_memory], help="erase; print the receipt")
-    forget.set_defaults(command=_forget)
-    forget.add_argument("id")
 
 
 def _demo(arguments: argparse.Namespace) -> int:
@@ -248,7 +252,9 @@ def _forget(arguments: argparse.Namespace) -> int:
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    with Memory.open(arguments.path, create=False) as memory:
+    # The records alone need no model.
+    backends = ALL_BACKENDS if arguments.adapters else ("buffer",)
+    with Memory.open(arguments.path, create=False, backends=backends) as memory:
         print(memory.export(arguments.file, adapters=arguments.adapters))
     return 0
 

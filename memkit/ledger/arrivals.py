@@ -77,7 +77,7 @@ def _turn(entry: Entry) -> None:
     check_turn(entry["role"], entry["content"])
     _time("created_at", entry["created_at"])
     _time_or_none("expires_at", entry["expires_at"])
-    for name in ("source", "record"):
+    for name in ("name", "source", "record"):
         if entry[name] is not None:
             check_text(name, entry[name])
 

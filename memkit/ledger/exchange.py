@@ -69,7 +69,7 @@ VERSION = Kind(
 TURN = Kind(
     "turn",
     "turns",
-    ("id", "scope", "role", "content", "created_at", "expires_at", "source"),
+    ("id", "scope", "role", "content", "name", "created_at", "expires_at", "source"),
     live=f"{_LIVES_ON.format('turns')} AND {LIVE}",
 )
 ITEM = Kind(

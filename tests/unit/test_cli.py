@@ -9,6 +9,8 @@ import pytest
 
 import memkit
 from memkit import Answer, Hit, Recall, Receipt, Record, RecordNotFoundError, Route, Stats, cli
+from memkit.outcomes import TransferReport
+from memkit.wiring import ALL_BACKENDS
 
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
 PORTER = Record(
@@ -44,6 +46,8 @@ ANSWER = Answer(
 )
 RECEIPT = Receipt(("r1",), 1, 0, (), ("m0001",), (), (), {"ledger": True})
 STATS = Stats(1, 1, 0, 1, 0, 0, 2**20, "e", None)
+MOVED = TransferReport(Path("x"), 3, 2, 1, 0, 0, 0, skipped=4)
+LIGHT = ("open", Path("a.mem"), False, ("buffer",))
 CREATED = ("open", Path("a.mem"), True)
 OPENED = ("open", Path("a.mem"), False)
 
@@ -54,8 +58,8 @@ class FakeMemory:
     def __init__(self):
         self.calls = []
 
-    def open(self, path, *, create=True):
-        self.calls.append(("open", path, create))
+    def open(self, path, *, create=True, backends=ALL_BACKENDS):
+        self.calls.append(("open", path, create, *([backends] * (backends != ALL_BACKENDS))))
         return self
 
     def __enter__(self):
@@ -85,6 +89,14 @@ class FakeMemory:
     def stats(self):
         return STATS
 
+    def export(self, file, **options):
+        self.calls.append((file, options))
+        return MOVED
+
+    def import_(self, file, **options):
+        self.calls.append((file, options))
+        return MOVED
+
 
 @pytest.fixture
 def memory(monkeypatch):
@@ -100,6 +112,21 @@ def memory(monkeypatch):
         (["search", "a.mem", "badge"], [OPENED, "badge", "closed"], f"0.500  r1  {PORTER.text}\n"),
         (["ask", "a.mem", "badge?"], [OPENED, "badge?", "closed"], "4471\n"),
         (["forget", "a.mem", "r1"], [OPENED, "r1", "closed"], f"{RECEIPT}\n"),
+        (
+            ["export", "a.mem", "x"],
+            [LIGHT, (Path("x"), {"adapters": False}), "closed"],
+            f"{MOVED}\n",
+        ),
+        (
+            ["export", "a.mem", "x", "--adapters"],
+            [OPENED, (Path("x"), {"adapters": True}), "closed"],
+            f"{MOVED}\n",
+        ),
+        (
+            ["import", "a.mem", "x", "--on-conflict", "skip"],
+            [CREATED, (Path("x"), {"adapters": False, "on_conflict": "skip"}), "closed"],
+            f"{MOVED}\n",
+        ),
         (["stats", "a.mem"], [OPENED, "closed"], f"{STATS}\n"),
     ],
 )

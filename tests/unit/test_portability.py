@@ -374,7 +374,7 @@ def record(**changes):
 
 def turn(**changes):
     one = {"kind": "turn", "id": "t", "scope": {}, "role": "user", "content": "Hi.", "record": None}
-    return one | {"created_at": 1, "expires_at": None, "source": None} | changes
+    return one | {"created_at": 1, "expires_at": None, "source": None, "name": None} | changes
 
 
 def test_what_was_forged_well_is_taken(rag, tmp_path):
