@@ -48,7 +48,7 @@ class AskVerbs:
             question: The user's words. A question that needs facts of several modules is asked
                 of each in its part, and the answers are put together.
             budget: Most tokens of evidence in the prompt; 0 answers from the weights alone.
-                Records that the routed modules are sure to hold are not repeated there.
+                Passages are left out where the routed modules are sure of the answer.
             k: At most this many records as evidence.
             scope: Only what this scope may see.
             where: Only records that pass this metadata filter.

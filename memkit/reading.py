@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import dropwhile
 from pathlib import Path
 
 from memkit.errors import InvalidInputError, ModuleNotFoundInMemoryError
@@ -199,7 +200,10 @@ def _route(
 def _held(
     parts: Parts, query: Query, evidence: Sequence[Evidence], route: Route
 ) -> tuple[str, ...]:
-    """Records that need not stand in the prompt: the routed modules are sure to hold them.
+    """Records that need not stand in the prompt, as the routed modules are sure of the answer.
+
+    These are the records that modules hold, and what was found with less right than the one that
+    was asked for: beside an answer by heart it only distracts (docs/decisions/0008-mixing.md).
 
     A route that the caller chose is sure of nothing, nor is one with several parts for the same
     question. The parts of a question that was taken apart are asked as they were trained.
@@ -211,7 +215,9 @@ def _held(
     if any(near.get(id, -1.0) < SURE for id in whole):
         return ()
     ids = [hit.id for one in evidence for hit in one.hits]
-    return tuple(parts.ledger.modules.placements(ids))
+    facts = {part.record_id for part in route.parts}
+    behind = dropwhile(lambda found: found not in facts, ids)
+    return tuple(dict.fromkeys([*parts.ledger.modules.placements(ids), *behind]))
 
 
 def _pinned(parts: Parts, query: Query) -> Evidence:

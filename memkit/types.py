@@ -282,8 +282,7 @@ class Recall:
         omitted: How many passages and turns were found but did not fit.
         counter: What counted the tokens.
         in_weights: Ids of the records that were found and left out of ``text`` because the
-            route's modules hold them and the router is sure of them; `Memory.ask` alone leaves
-            any out.
+            route's modules are sure of the answer; `Memory.ask` alone leaves any out.
     """
 
     query: str

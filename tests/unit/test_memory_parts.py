@@ -230,6 +230,15 @@ def test_what_the_weights_are_sure_to_hold_is_not_repeated(trained):
     assert "4471" in trained.recall(NORA, budget=200).text
 
 
+def test_what_was_found_behind_a_sure_answer_is_left_out(trained):
+    trained.add("The badge number of Norbert is 7070.", id="Norbert")
+    found = trained.recall(NORA, budget=300, k=9)
+    answer = trained.ask(NORA, budget=300, k=9)
+    assert "Norbert" in [hit.id for hit in found.hits]
+    assert "Norbert" in answer.recall.in_weights
+    assert (answer.text, answer.recall.text) == ("4471", "")
+
+
 def test_what_no_module_holds_goes_into_the_prompt(trained):
     trained.add("The badge number of Zoe is 7070.", id="Zoe")
     answer = trained.ask("What is the badge number of Zoe?", budget=200, sampling=BRIEF)
