@@ -111,6 +111,7 @@ class AsyncMemory:
     pin = _twin(Memory.pin)
     recall = _twin(Memory.recall)
     records = _twin(Memory.records)
+    reembed = _twin(Memory.reembed)
     retrain = _twin(Memory.retrain)
     rollback = _twin(Memory.rollback)
     search = _twin(Memory.search)

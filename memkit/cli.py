@@ -141,6 +141,10 @@ def _add_transfers(
         help="where the memory has something else (default: refuse the file)",
     )
 
+    reembed = commands.add_parser("reembed", parents=[on_memory], help="change the embedder")
+    reembed.set_defaults(command=_reembed)
+    reembed.add_argument("embedder", help="folder or hub id of the new one")
+
 
 def _demo(arguments: argparse.Namespace) -> int:
     from memkit.demo import run
@@ -265,4 +269,17 @@ def _import(arguments: argparse.Namespace) -> int:
             arguments.file, on_conflict=arguments.on_conflict, adapters=arguments.adapters
         )
         print(report)
+    return 0
+
+
+def _reembed(arguments: argparse.Namespace) -> int:
+    # The old embedder is not needed; who has the memory open goes on with it until the end.
+    with Memory.open(
+        arguments.path,
+        create=False,
+        backends=("rag",),
+        embedder=arguments.embedder,
+        rebuild=True,
+    ) as memory:
+        print(memory.stats())
     return 0

@@ -55,8 +55,8 @@ class Memory(AskVerbs, ChatVerbs, LifecycleVerbs, LookupVerbs, ModuleVerbs, Port
 
     The verbs that answer are in `memkit.asking` and, for whole conversations, in `memkit.chat`;
     those about adapter modules, from `consolidate` to `rollback`, in `memkit.modules`; those
-    that look up by ids or vectors in `memkit.lookups`; `export` and `import_` in
-    `memkit.portability`.
+    that look up by ids or vectors in `memkit.lookups`; `export`, `import_` and
+    `reembed` in `memkit.portability`.
     """
 
     # -- opening and closing ---------------------------------------------------------------

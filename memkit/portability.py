@@ -1,4 +1,4 @@
-"""The verbs that carry a memory elsewhere; a `memkit.Memory` has them all."""
+"""The verbs that carry a memory elsewhere, or to another embedder; a `memkit.Memory` has them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from memkit import transfer
 from memkit.outcomes import TransferReport
+from memkit.protocols import Embedder
 from memkit.types import Scope
 from memkit.wiring import Parts
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class PortabilityVerbs:
-    """The part of `memkit.Memory` that writes it to a file and reads it back."""
+    """The part of `memkit.Memory` that writes it to a file, reads it back, and embeds it anew."""
 
     _parts: Parts
 
@@ -79,3 +80,25 @@ class PortabilityVerbs:
         return transfer.import_(
             self._parts, Path(path), scope=scope, on_conflict=on_conflict, adapters=adapters
         )
+
+    def reembed(self, embedder: str | Path | Embedder) -> int:
+        """Change the embedder while the memory is in use; what is known stays.
+
+        Searches go on with the old vectors until all new ones are there, those of records that
+        are added meanwhile included; then one transaction puts the new ones in their place, and
+        this memory goes on with them. If it is interrupted, the next call with the same
+        embedder does what is left. Another process learns of the change from its next call,
+        which raises `IncompatibleModelError`; it opens the memory anew with the new embedder.
+
+        Args:
+            embedder: Folder, hub id or any `memkit.protocols.Embedder`.
+
+        Returns:
+            How many passages were embedded by this call.
+
+        Raises:
+            InvalidInputError: If the embedder returns something else than unit rows.
+            UnsupportedOperationError: Without the "rag" and "lora" backends.
+            BusyError: If another process or thread is at it.
+        """
+        return transfer.reembed(self._parts, embedder)

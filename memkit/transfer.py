@@ -21,6 +21,7 @@ from memkit.ledger.exchange import Entry
 from memkit.ledger.failures import storage_errors
 from memkit.ledger.intake import OnConflict
 from memkit.outcomes import ModuleReport, TransferReport
+from memkit.protocols import Embedder
 from memkit.scope import canonical
 from memkit.types import Module, Scope
 from memkit.validate import check_text
@@ -112,6 +113,18 @@ def _checked(archive: Archive, *, adapters: bool) -> list[Entry]:
                 f"{exc.message}"
             ) from exc
     return modules
+
+
+# -- another embedder
+
+
+def reembed(parts: Parts, embedder: str | Path | Embedder) -> int:
+    """Change the embedder; see `memkit.portability.PortabilityVerbs.reembed`."""
+    index = parts.need_index("reembed()")
+    done = index.reembed(parts.load_embedder(embedder))
+    if parts.lora is not None and parts.ledger.modules.active():
+        parts.consolidator.recalibrate(parts.lora)
+    return done
 
 
 # -- adapters

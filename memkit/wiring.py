@@ -103,7 +103,7 @@ class Parts:
 
         return FactIndex(
             self.ledger,
-            self._embedder(),
+            self.load_embedder(self.config.embedder),
             rebuild=self.config.rebuild,
             ranking=self.config.ranking,
             reranker=self.config.reranker,
@@ -305,8 +305,9 @@ class Parts:
         self._base = None
         self.ledger.close()
 
-    def _embedder(self) -> Embedder:
-        given = self.config.embedder
+    @staticmethod
+    def load_embedder(given: str | Path | Embedder | None) -> Embedder:
+        """Give an embedder as it is, or load it by folder or hub id; None for the default."""
         if not (given is None or isinstance(given, str | Path)):
             return given
         from memkit.models.embedder import SentenceEmbedder

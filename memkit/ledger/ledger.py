@@ -26,6 +26,7 @@ from memkit.ledger.opening import connect, locate
 from memkit.ledger.passages import PassageTable
 from memkit.ledger.past import changed_since
 from memkit.ledger.records import RecordTable
+from memkit.ledger.successors import SuccessorTable
 from memkit.ledger.ttls import TtlTable
 from memkit.ledger.turns import TurnTable
 from memkit.types import Metadata, Period, Record, Scope
@@ -70,6 +71,7 @@ class Ledger:
         self.ttls = TtlTable(database)
         self.records = RecordTable(database, self.ttls)
         self.passages = PassageTable(database)
+        self.successors = SuccessorTable(database)
         self.turns = TurnTable(database, self.ttls)
         self.conversations = Conversations(database)
         self.lexicon = Lexicon(database)

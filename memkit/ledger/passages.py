@@ -38,6 +38,7 @@ class NewPassage:
         end: Offset behind the last character.
         text: The slice.
         vector: Its embedding, shape ``(dim,)``, float32.
+        embedder: Name of the embedder that made it; None if that makes no difference.
     """
 
     kind: Kind
@@ -45,6 +46,7 @@ class NewPassage:
     end: int
     text: str
     vector: NDArray[np.float32] = field(repr=False, compare=False)
+    embedder: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -119,11 +121,6 @@ class PassageTable:
             for digest, text, vector in rows
             if asked[digest] == text
         }
-
-    def clear(self) -> None:
-        """Delete all passages, so that every record is embedded anew."""
-        with self._database.transaction():
-            self._database.execute("DELETE FROM passages")
 
     def changes(self, after: int, limit: int = 10_000) -> list[Change]:
         """List what happened to passages, in order, from behind change number ``after``."""

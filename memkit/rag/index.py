@@ -24,7 +24,9 @@ from memkit.protocols import Embedder, Query
 from memkit.rag.chunks import split
 from memkit.rag.dense import check_vectors
 from memkit.rag.fusion import Ranking
+from memkit.rag.gate import Gate, through_gate
 from memkit.rag.mirror import Mirror
+from memkit.rag.reembed import BATCH, Switch, reembed
 from memkit.rag.reranker import Reranker, load_reranker
 from memkit.rag.search import Search
 from memkit.scope import canonical
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
 
     from memkit.protocols import Floats2d
 
-BATCH = 128  # texts per call of the embedder, and steps of the progress bar
 QUIET = 200  # up to so many passages are embedded without a progress bar
 CACHED = 1024  # query vectors that are kept: search and router ask for the same ones
 CACHED_LENGTH = 4096  # ... of queries up to so many characters
@@ -91,16 +92,18 @@ class FactIndex:
         self._embedder = embedder
         self._cache: OrderedDict[str, Floats2d] = OrderedDict()
         self._cache_lock = threading.Lock()
+        self._gate = Gate()
+        self._ranking = ranking or Ranking()
+        self._reranker = load_reranker(reranker) if isinstance(reranker, str) else reranker
         if rebuild and not self._is_ours():
-            self.reembed()
+            reembed(ledger, embedder)
         self._check_embedder()
-        self._mirror = Mirror(ledger, embedder.dim)
+        self._start()
+
+    def _start(self) -> None:
+        self._mirror = Mirror(self._ledger, self._embedder.dim)
         self._search = Search(
-            ledger,
-            self._mirror,
-            self._embed_queries,
-            ranking or Ranking(),
-            load_reranker(reranker) if isinstance(reranker, str) else reranker,
+            self._ledger, self._mirror, self._embed_queries, self._ranking, self._reranker
         )
 
     def prepare(self, drafts: Sequence[Draft | Record]) -> list[list[NewPassage]]:
@@ -138,13 +141,16 @@ class FactIndex:
             self._check_embedder()
             self._pin()
             for record, passages in zip(records, prepared, strict=True):
-                self._ledger.passages.insert(record.id, passages)
+                stale = any(p.embedder not in {None, self._embedder.name} for p in passages)
+                fresh = self._prepare([record], show=False)[0] if stale else passages
+                self._ledger.passages.insert(record.id, fresh)
 
     @property
     def embedder(self) -> Embedder:
         """What texts are embedded with."""
         return self._embedder
 
+    @through_gate
     def search(self, query: Query, vector: Floats2d | None = None) -> list[Hit]:
         """Find records by meaning and by words.
 
@@ -170,13 +176,13 @@ class FactIndex:
         else:
             vector = check_vectors(vector, rows=1, dim=self._embedder.dim)
             check_limit("k", query.k)
-        self._check_embedder()
         for _ in range(ATTEMPTS):
             hits = self._search.hits(query, vector)
             if hits is not None:
                 return hits
         raise BusyError(f"the records found kept changing during {ATTEMPTS} searches")
 
+    @through_gate
     def nearest(self, queries: Sequence[Query]) -> list[list[Nearest]]:
         """Find the records nearest to each query by vector alone.
 
@@ -191,7 +197,6 @@ class FactIndex:
         """
         for query in queries:
             _check_query(query)
-        self._check_embedder()
         vectors = self._embed_queries([query.text for query in queries])
         groups: dict[tuple[str, str, Period], list[int]] = {}
         for row, query in enumerate(queries):
@@ -208,24 +213,52 @@ class FactIndex:
                 found[row] = [Nearest(*pair) for pair in list(best.items())[: query.k]]
         return [found[row] for row in range(len(queries))]
 
+    @through_gate
     def query_vector(self, text: str) -> NDArray[np.float32]:
         """Embed a query: shape ``(dim,)``, of unit length."""
         vector: NDArray[np.float32] = self._embed_queries([text])[0]
         return vector
 
+    @through_gate
     def sync(self) -> None:
         """Take in what other threads and processes have committed."""
-        self._check_embedder()
         self._mirror.sync()
 
     def index_missing(self) -> int:
         """Embed the records that have no passage yet; returns how many there were."""
-        return self._index_missing(total=None)
+        return self._index_missing()
 
-    def reembed(self) -> int:
-        """Embed every record anew with this embedder; returns how many there are."""
-        self._clear()
-        return self._index_missing(total=self._ledger.records.count())
+    def reembed(self, embedder: Embedder) -> int:
+        """Change to another embedder while searches go on; see `memkit.rag.reembed`.
+
+        Returns:
+            How many passages were embedded; 0 if the memory has this embedder already.
+        """
+        made_with = embedder.name, str(embedder.dim)
+        if self._made_with() == made_with == (self._embedder.name, str(self._embedder.dim)):
+            self._ledger.successors.drop()
+            return 0
+        self._check_embedder()
+        return reembed(self._ledger, embedder, lambda switch: self._adopt(embedder, switch))
+
+    def _adopt(self, embedder: Embedder, switch: Switch) -> bool:
+        """Change to another embedder at the moment at which the ledger does."""
+        with self._gate.closed():
+            self._mirror.close()
+            before = self._embedder
+            try:
+                with self._ledger.transaction():  # no other thread looks into the ledger
+                    changed = switch()
+                    if changed:
+                        self._embedder = embedder
+            except BaseException:
+                self._embedder = before
+                raise
+            finally:
+                with self._cache_lock:
+                    self._cache.clear()
+                self._start()
+        return changed
 
     def scrub(self) -> tuple[str, ...]:
         """Let nothing that was deleted remain in the index file or in memory.
@@ -255,7 +288,8 @@ class FactIndex:
     def close(self) -> None:
         """Write the index file if that is possible; the next opening rebuilds it otherwise."""
         try:
-            self.save()
+            if self._is_ours():  # otherwise another process has changed the embedder
+                self.save()
         except StorageError as exc:
             _log.warning("the index file was not written, and is rebuilt next time: %s", exc)
         self._mirror.close()
@@ -286,15 +320,9 @@ class FactIndex:
             self._ledger.set_meta("embedder", self._embedder.name)
             self._ledger.set_meta("embedder_dim", str(self._embedder.dim))
 
-    def _clear(self) -> None:
-        with self._ledger.transaction():
-            self._ledger.passages.clear()
-            self._ledger.set_meta("embedder", None)
-            self._pin()
-
-    def _index_missing(self, total: int | None) -> int:
+    def _index_missing(self) -> int:
         done = 0
-        with tqdm(desc="indexing", unit="record", total=total, disable=None, delay=1) as bar:
+        with tqdm(desc="indexing", unit="record", disable=None, delay=1) as bar:
             while records := self._ledger.records.unindexed(BATCH):
                 prepared = self._prepare(records, show=False)
                 with self._ledger.transaction():
@@ -313,19 +341,26 @@ class FactIndex:
     def _prepare(self, drafts: Sequence[Draft | Record], *, show: bool) -> list[list[NewPassage]]:
         slots = [_slots(draft) for draft in drafts]
         texts = list(dict.fromkeys(slot[-1] for row in slots for slot in row))
-        vectors = self._ledger.passages.embedded(texts) if self._is_ours() else {}
-        unknown = [text for text in texts if text not in vectors]
-        vectors |= zip(unknown, self._embed(unknown, show=show), strict=True)
-        return [[NewPassage(*slot, vector=vectors[slot[-1]]) for slot in row] for row in slots]
+        while True:
+            embedder = self._embedder
+            vectors = self._ledger.passages.embedded(texts) if self._is_ours() else {}
+            unknown = [text for text in texts if text not in vectors]
+            vectors |= zip(unknown, self._embed(embedder, unknown, show=show), strict=True)
+            if embedder is self._embedder:  # not changed by another thread meanwhile
+                break
+        return [
+            [NewPassage(*slot, vector=vectors[slot[-1]], embedder=embedder.name) for slot in row]
+            for row in slots
+        ]
 
-    def _embed(self, texts: Sequence[str], *, show: bool) -> Floats2d:
-        vectors: Floats2d = np.empty((len(texts), self._embedder.dim), np.float32)
+    def _embed(self, embedder: Embedder, texts: Sequence[str], *, show: bool) -> Floats2d:
+        vectors: Floats2d = np.empty((len(texts), embedder.dim), np.float32)
         off = None if show and len(texts) > QUIET else True  # None: shown on a terminal only
         with tqdm(desc="embedding", unit="passage", total=len(texts), disable=off) as bar:
             for start in range(0, len(texts), BATCH):
                 part = texts[start : start + BATCH]
                 vectors[start : start + BATCH] = check_vectors(
-                    self._embedder.encode_document(part), rows=len(part), dim=self._embedder.dim
+                    embedder.encode_document(part), rows=len(part), dim=embedder.dim
                 )
                 bar.update(len(part))
         return vectors

@@ -442,7 +442,7 @@ def test_rebuild_with_the_same_embedder_embeds_nothing(ledger):
 
 def test_reembed_keeps_the_records_searchable(facts, ledger):
     ids = add(facts, ledger, PORTER, ARCHIVE)
-    assert facts.reembed() == 2
+    assert facts.reembed(HashingEmbedder(32)) == 2
     assert sorted(found(facts, "badge", k=9)) == sorted(ids)
 
 

@@ -1,0 +1,73 @@
+"""Another embedder for a memory that is in use.
+
+The new vectors are put beside the old ones, which searches go on with. Once every passage has
+one, those of passages that were added meanwhile included, a single transaction changes them
+over. What a killed run has embedded is there for the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from tqdm import tqdm
+
+from memkit.ledger import Ledger
+from memkit.ledger.locks import embedding_lock
+from memkit.protocols import Embedder
+from memkit.rag.dense import check_vectors
+
+BATCH = 128  # texts per call of the embedder, and per transaction
+
+Switch = Callable[[], bool]
+
+
+def reembed(
+    ledger: Ledger, embedder: Embedder, change_over: Callable[[Switch], bool] | None = None
+) -> int:
+    """Embed every passage with another embedder, then make it the memory's.
+
+    Args:
+        ledger: Where the passages are.
+        embedder: The new one.
+        change_over: Calls what it is given, inside a transaction of the ledger, and returns what
+            that returns; None does nothing else.
+
+    Returns:
+        How many passages were embedded.
+
+    Raises:
+        InvalidInputError: If the embedder returns something else than unit rows.
+        BusyError: If another process or thread is at it.
+    """
+
+    def switch() -> bool:
+        return ledger.successors.take_over(embedder.name, embedder.dim)
+
+    def plainly(switch: Switch) -> bool:
+        with ledger.transaction():
+            return switch()
+
+    done = 0
+    with embedding_lock(ledger.directory):
+        ledger.successors.begin(embedder.name, embedder.dim)
+        total = ledger.successors.waiting()
+        with tqdm(desc="embedding", unit="passage", total=total, disable=None, delay=2) as bar:
+            while True:
+                for count in _embed_waiting(ledger, embedder):
+                    done += count
+                    bar.update(count)
+                if (change_over or plainly)(switch):  # unless some were added just now
+                    return done
+
+
+def _embed_waiting(ledger: Ledger, embedder: Embedder) -> Iterator[int]:
+    """Embed, batch by batch; gives the size of each."""
+    last = 0
+    while batch := ledger.successors.next_texts(after=last, limit=BATCH):
+        texts = list(batch.values())
+        vectors = embedder.encode_document(texts)
+        ledger.successors.put(
+            dict(zip(batch, check_vectors(vectors, rows=len(texts), dim=embedder.dim), strict=True))
+        )
+        last = max(batch)
+        yield len(batch)
