@@ -91,7 +91,8 @@ class Memory(AskVerbs, ChatVerbs, LifecycleVerbs, LookupVerbs, ModuleVerbs, Port
                 tokenizer; by default the base model's does.
             create: Whether to make the memory if there is none.
             rebuild: Adopt another embedder or base model than the memory was made with:
-                records are embedded anew now, adapters are dropped for `consolidate` to train.
+                records are embedded anew now; modules are out of service until `consolidate` has
+                trained them anew.
             busy_timeout: Bound on waiting for other processes, in seconds.
             ranking: `memkit.rag.fusion.Ranking`: what weighs how much in a search.
             reranker: Scores ``(query, texts)`` and so puts the best hits in their final order;

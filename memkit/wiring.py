@@ -262,7 +262,7 @@ class Parts:
         if lora is not None:
             lora.check_files()
             if self.config.rebuild:
-                lora.drop_strangers()
+                lora.retire_strangers()
         if self.ledger.erasures.pending():
             finish(self.ledger, index)
         sweep_if_idle(self.ledger)

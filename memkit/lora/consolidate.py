@@ -157,7 +157,8 @@ class Consolidator:
         own = Workshop(backend, self.recipe, self._trainers)
         tasks = []
         for job in jobs:
-            if job.manifest is None:
+            # What was right for another base model need not fit this one.
+            if job.manifest is None or job.manifest["fingerprint"] != backend.base.fingerprint:
                 parts = self._plan(backend, job.records)
                 named = max(parts, key=lambda part: len(part.records), default=None)
                 tasks += [

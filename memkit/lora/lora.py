@@ -224,12 +224,22 @@ class LoraBackend:
         self.ledger.modules.lose(file.path)
         self._let_go(file)
 
-    def drop_strangers(self) -> None:
-        """Drop the modules that were trained for another base model."""
-        for module in self.ledger.modules.active() + self.ledger.modules.lost():
+    def retire_strangers(self) -> None:
+        """Take out of service what was trained for another base model.
+
+        The modules keep their names and records, and wait for `consolidate` to train them anew.
+        """
+        modules = self.ledger.modules
+        for file in modules.files():
+            module = modules.in_file(file.path)
             if module.manifest["fingerprint"] != self._base().fingerprint:
-                logger.warning("dropping module %s: it is for another base model", module.name)
-                self.drop(module.name)
+                self._lose(file)
+                if module.active:
+                    logger.warning(
+                        "module %s is to be trained anew: it is for another base model, %r",
+                        module.name,
+                        module.manifest["base_model"],
+                    )
 
     def stats(self) -> Mapping[str, int]:
         """Count modules and the records they hold."""
@@ -313,5 +323,5 @@ def check_base(module: Module, base: BaseModel) -> None:
             f"({module.manifest['fingerprint'][:12]}), the base model is {base.name!r} "
             f"({base.fingerprint[:12]})",
             hint=f"open the memory with base_model={module.manifest['base_model']!r}, or with "
-            "rebuild=True to drop the modules and have consolidate() train them for this model",
+            "rebuild=True to have consolidate() train the modules anew for this model",
         )
