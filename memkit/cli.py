@@ -141,6 +141,10 @@ def _add_transfers(
         help="where the memory has something else (default: refuse the file)",
     )
 
+    check = commands.add_parser("check", parents=[on_memory], help="verify everything in it")
+    check.set_defaults(command=_check)
+    check.add_argument("--repair", action="store_true", help="make damaged derived state anew")
+
     reembed = commands.add_parser("reembed", parents=[on_memory], help="change the embedder")
     reembed.set_defaults(command=_reembed)
     reembed.add_argument("embedder", help="folder or hub id of the new one")
@@ -283,3 +287,11 @@ def _reembed(arguments: argparse.Namespace) -> int:
     ) as memory:
         print(memory.stats())
     return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from memkit.check import check
+
+    report = check(arguments.path, repair=arguments.repair)
+    print(report)
+    return 0 if report.sound else 1

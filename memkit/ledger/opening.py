@@ -84,6 +84,18 @@ def connect(path: Path, wait: float) -> Database:
             f"no memory can be made in {str(path.parent)!r}, which cannot be written to",
             "Check the owner and permissions of the directory, and how it is mounted.",
         )
+    database = inspect(path, wait)
+    try:
+        _prepare(database)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def inspect(path: Path, wait: float) -> Database:
+    """Open the ledger as it is, whatever its format and its state."""
+    writable = _can_write(path)
     with mapped(path, wait):
         connection = sqlite3.connect(
             f"{path.absolute().as_uri()}?{_mode(path, writable=writable)}",
@@ -92,13 +104,7 @@ def connect(path: Path, wait: float) -> Database:
             isolation_level=None,
             check_same_thread=False,
         )
-    database = Database(connection, path, wait=wait, read_only=not writable)
-    try:
-        _prepare(database)
-    except BaseException:
-        database.close()
-        raise
-    return database
+    return Database(connection, path, wait=wait, read_only=not writable)
 
 
 def _make(directory: Path) -> None:
@@ -129,7 +135,7 @@ def _mode(path: Path, *, writable: bool) -> str:
 def _prepare(database: Database) -> None:
     for pragma in ("secure_delete = ON", "temp_store = MEMORY"):
         database.execute(f"PRAGMA {pragma}")
-    version = _version(database)
+    version = format_version(database)
     if database.read_only:
         if version < current_version():
             raise ReadOnlyError(
@@ -142,12 +148,17 @@ def _prepare(database: Database) -> None:
     database.execute("PRAGMA synchronous = FULL")
     if version < current_version():
         with database.transaction():
-            migrate(database, _version(database))
+            migrate(database, format_version(database))
     database.execute("PRAGMA foreign_keys = ON")  # cannot be switched while a file is migrated
 
 
-def _version(database: Database) -> int:
-    """Read the schema version; 0 for an empty file."""
+def format_version(database: Database) -> int:
+    """Read the schema version; 0 for an empty file.
+
+    Raises:
+        NotAMemoryError: If it is a database of another program.
+        FormatVersionError: If a newer memkit wrote it.
+    """
     # One statement, so that a memory which is just being made is seen whole or not at all.
     application, version, tables = database.rows(
         "SELECT (SELECT application_id FROM pragma_application_id), "

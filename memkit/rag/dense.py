@@ -201,6 +201,11 @@ class DenseIndex:
             row = self._rows(query, fetch, params)[0]
         return row[:k]
 
+    def rows(self) -> tuple[NDArray[np.int64], Floats2d]:
+        """All keys, shape ``(n,)``, and their vectors, shape ``(n, dim)``, in one order."""
+        keys = faiss.vector_to_array(self._index.id_map)
+        return keys, self._index.index.reconstruct_n(0, len(self))
+
     def save(self, path: Path, stamp: int) -> None:
         """Write the index to a file, which is either replaced whole or left as it was.
 

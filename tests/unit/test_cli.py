@@ -224,3 +224,19 @@ def test_a_path_that_is_no_memory_is_refused(tmp_path, capsys):
 
     assert capsys.readouterr().err.startswith("memkit: ")
     assert not (tmp_path / "nothing").exists()
+
+
+def test_reembed_adopts_the_embedder_on_opening(monkeypatch, capsys):
+    calls = []
+
+    class Reembedded(FakeMemory):
+        def open(self, path, **options):
+            calls.append((path, options))
+            return self
+
+    monkeypatch.setattr(cli, "Memory", Reembedded())
+
+    assert cli.main(["reembed", "a.mem", "some/model"]) == 0
+    options = {"create": False, "backends": ("rag",), "embedder": "some/model", "rebuild": True}
+    assert calls == [(Path("a.mem"), options)]
+    assert capsys.readouterr().out == f"{STATS}\n"

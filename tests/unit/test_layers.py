@@ -32,7 +32,7 @@ FLOORS = {
         "portability",
         "memory",
     },
-    6: {"aio", "bench", "evals", "demo", "report"},
+    6: {"aio", "check", "bench", "evals", "demo", "report"},
     7: {"cli", "__main__", "__init__"},
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}

@@ -1,0 +1,278 @@
+"""`memkit check`: each kind of damage is found; what is derived is made anew, nothing else."""
+
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+
+import numpy as np
+import pytest
+
+from memkit import cli
+from memkit.check import check
+from memkit.errors import FormatVersionError, NotAMemoryError
+from memkit.ledger.opening import FILE
+from memkit.rag.dense import DenseIndex
+
+TEXTS = [f"Parcel {n} is at gate {n * 7}." for n in range(40)]
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory, trained_directory, opener):
+    """A memory with modules, versions, turns and an index file; to be copied."""
+    directory = tmp_path_factory.mktemp("whole") / "m"
+    shutil.copytree(trained_directory, directory)
+    with opener(directory) as memory:
+        ids = [record.id for record in memory.add(TEXTS)]
+        memory.update(ids[0], "Parcel 0 is lost.")
+        memory.add_turn("user", "Where is parcel 9?", scope={"user": "ann"})
+    with opener(directory):
+        pass
+    return directory
+
+
+@pytest.fixture
+def directory(tmp_path, whole):
+    return shutil.copytree(whole, tmp_path / "m")
+
+
+def sql(directory, *statements):
+    with closing(sqlite3.connect(directory / FILE, isolation_level=None)) as connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        for statement in statements:
+            found = connection.execute(statement).fetchall()
+    return found
+
+
+def said(directory):
+    """What users have written."""
+    texts = "SELECT id, text, version, metadata FROM records ORDER BY rowid"
+    return sql(directory, texts), sql(directory, "SELECT content FROM turns ORDER BY rowid")
+
+
+def flip(path, place):
+    content = bytearray(path.read_bytes())
+    content[place] ^= 0x40
+    path.write_bytes(content)
+
+
+def bank(directory):
+    (path,) = (directory / "adapters").iterdir()
+    return path
+
+
+def test_a_whole_memory_is_sound(directory, capsys):
+    report = check(directory)
+    assert report.sound
+    assert report.problems == []
+    assert "notes" not in str(report)
+    assert str(report).endswith("is sound")
+    before = {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+    assert cli.main(["check", str(directory), "--repair"]) == 0
+    assert "sound     the index files are the ledger's" in capsys.readouterr().out
+    after = {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+    assert after == before
+
+
+def nan(directory):
+    bad = np.full(64, np.nan, "<f4").tobytes().hex()
+    sql(directory, f"UPDATE vectors SET vector = x'{bad}' WHERE passage = 20")
+
+
+def longer(directory):
+    vector = np.full(64, 1.0, "<f4").tobytes().hex()
+    sql(directory, f"UPDATE vectors SET vector = x'{vector}' WHERE passage = 20")
+
+
+def manifest(directory):
+    sql(directory, "UPDATE module_versions SET manifest = '{}' WHERE module = 'm0001'")
+
+
+def cut_bank(directory):
+    path = bank(directory)
+    path.write_bytes(path.read_bytes()[:-5000])
+
+
+def future(directory):
+    path = directory / "index" / "dense.faiss"
+    index, stamp = DenseIndex.load(path)
+    index.save(path, stamp + 99)
+
+
+DAMAGE = {
+    "word index": (
+        lambda d: sql(d, "INSERT INTO passages_fts (passages_fts, rowid, text) "
+                         "VALUES ('delete', 20, (SELECT text FROM passages WHERE key = 20))"),
+        "the word index is not that of the passages",
+    ),
+    "words emptied": (
+        lambda d: sql(d, "INSERT INTO passages_fts (passages_fts) VALUES ('delete-all')"),
+        "the word index is not that of the passages",
+    ),
+    "trigger": (
+        lambda d: sql(d, "DROP TRIGGER passage_added"), "the trigger 'passage_added' is missing",
+    ),
+    "index of a table": (
+        lambda d: sql(d, "DROP INDEX turns_by_scope"), "the index 'turns_by_scope' is missing",
+    ),
+    "vector gone": (lambda d: sql(d, "DELETE FROM vectors WHERE passage = 20"),
+                    "1 passages have no vector"),
+    "vector cut": (lambda d: sql(d, "UPDATE vectors SET vector = x'00' WHERE passage = 20"),
+                   "1 passages have no vector"),
+    "vector not finite": (nan, "1 passages have no vector"),
+    "vector too long": (longer, "1 passages have no vector"),
+    "record gone": (lambda d: sql(d, "DELETE FROM records WHERE text LIKE 'Parcel 0 %'"),
+                    "1 rows of 'versions' refer to what is not there"),
+    "turn's record gone": (lambda d: sql(d, "DELETE FROM records WHERE text LIKE 'Where%'"),
+                           "1 rows of 'turns' refer to what is not there"),
+    "checksum": (lambda d: sql(d, "UPDATE records SET content_hash = 'x' WHERE id = 'Nora'"),
+                 "1 records have another checksum than their text, such as ['Nora']"),
+    "bank flipped": (lambda d: flip(bank(d), 4096 + 1000), "module m0001 v1: expected SHA-256"),
+    "bank cut": (cut_bank, "the file ends before"),
+    "bank gone": (lambda d: bank(d).unlink(), "found none"),
+    "manifest": (manifest, "its manifest lacks"),
+    "member gone": (lambda d: sql(d, "PRAGMA foreign_keys = ON",
+                                  "DELETE FROM records WHERE id = 'Nora'"),
+                    "its weights were trained on a record that is gone"),
+    "index flipped": (lambda d: flip(d / "index" / "dense.faiss", 2000), "is damaged"),
+    "index cut": (lambda d: (d / "index" / "dense.faiss").write_bytes(b"x"), "got 1 bytes"),
+    "index of the future": (future, "the ledger has only had"),
+    "feed": (lambda d: sql(d, "DELETE FROM changes WHERE seq > 5"), "passages are not in the feed of changes"),
+    "stray adapter": (lambda d: (d / "adapters" / "x.bank").write_bytes(b"x"),
+                      "no module names adapters/x.bank"),
+    "leftover of the index": (lambda d: (d / "index" / "old.lists").write_bytes(b"x"),
+                              "no index uses index/old.lists"),
+    "erasure": (lambda d: sql(d, "INSERT INTO erasures VALUES ('adapters/gone.bank')"),
+                "is not yet destroyed"),
+    "scrub": (lambda d: sql(d, "INSERT INTO meta VALUES ('scrub_pending', 'x')"),
+              "is not yet destroyed"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", DAMAGE)
+def test_damage_is_found_and_cured(directory, open_memory, case):
+    harm, words = DAMAGE[case]
+    harm(directory)
+    before = said(directory)
+
+    found = check(directory)
+    assert any(words in problem for problem in found.problems), str(found)
+    assert found.problems == found.left
+    assert said(directory) == before
+    assert check(directory).problems == found.problems  # looking changes nothing
+
+    mended = check(directory, repair=True)
+    assert any(words in problem for problem in mended.problems), str(mended)
+    assert mended.left == [], str(mended)
+    assert "repaired" in str(mended)
+
+    assert check(directory).sound, str(check(directory))
+    assert said(directory) == before
+    memory = open_memory(directory)
+    assert memory.search("parcel 20 gate 140", k=1)[0].text == TEXTS[20]
+    memory.close()
+    assert check(directory).sound, str(check(directory))
+
+
+def test_vectors_of_another_time_in_the_index_file(directory):
+    other = np.zeros(64, "<f4")
+    other[3] = 1
+    sql(directory, f"UPDATE vectors SET vector = x'{other.tobytes().hex()}' WHERE passage = 20")
+    assert check(directory).left == ["the index files: their vectors are not the ledger's"]
+    assert check(directory, repair=True).left == []
+    assert check(directory).sound
+
+
+def test_a_torn_ledger_is_said_to_be_lost(directory):
+    content = (directory / FILE).read_bytes()
+    (directory / FILE).write_bytes(content[: len(content) // 2])
+    report = check(directory)
+    assert report.left
+    assert "the ledger's file is damaged" in str(report)
+    assert "restore the directory from a backup" in str(report)
+    assert check(directory, repair=True).left
+    (directory / FILE).write_bytes(b"nonsense" * 1000)
+    assert "damaged" in str(check(directory))
+
+
+def test_an_index_of_sqlite_is_made_anew(directory):
+    (page,) = sql(directory, "SELECT rootpage FROM sqlite_master WHERE name = 'turns_by_scope'")[0]
+    content = bytearray((directory / FILE).read_bytes())
+    size = int.from_bytes(content[16:18], "big")
+    # One entry of the index says another scope than the table.
+    place = content.index(b'{"user":"ann"}', (page - 1) * size, page * size)
+    content[place + 9] ^= 1
+    (directory / FILE).write_bytes(content)
+    assert check(directory).left
+    assert check(directory, repair=True).left == []
+    assert check(directory).sound
+
+
+def test_expired_records_are_noted_and_swept(directory, open_memory):
+    memory = open_memory(directory)
+    memory.add("Gone in a moment.", ttl=60)
+    memory.close()
+    sql(directory, "UPDATE records SET expires_at = 5 WHERE expires_at IS NOT NULL")
+    report = check(directory)
+    assert report.sound
+    assert "note      1 records have expired and wait for sweep()" in str(report)
+    assert check(directory, repair=True).left == []
+    assert b"Gone in a moment" not in (directory / FILE).read_bytes()
+    assert "have expired" not in str(check(directory))
+
+
+def test_what_waits_is_noted(directory, open_memory):
+    memory = open_memory(directory, backends=("buffer",))
+    memory.add("Not embedded.")
+    memory._parts.ledger.successors.begin("other", 3)
+    memory.close()
+    (directory / "notes.txt").write_text("mine")
+    report = check(directory, repair=True)
+    assert report.sound
+    for words in ("1 records have no passages", "embedder 'other' is not finished", "'notes.txt'"):
+        assert words in str(report)
+    assert (directory / "notes.txt").exists()
+
+
+def test_other_formats(directory, tmp_path):
+    sql(directory, "PRAGMA user_version = 99")
+    with pytest.raises(FormatVersionError, match="format 99"):
+        check(directory)
+    with pytest.raises(NotAMemoryError, match="there is no memory"):
+        check(tmp_path / "nothing")
+
+
+def test_an_older_format_is_looked_at_and_left(tmp_path):
+    from memkit.ledger.database import Database
+    from memkit.ledger.schema import MIGRATIONS
+
+    (tmp_path / "m").mkdir()
+    with closing(sqlite3.connect(tmp_path / "m" / FILE, isolation_level=None)) as connection:
+        Database(connection, tmp_path, wait=1, read_only=False)
+        for statement in MIGRATIONS[0]:
+            connection.execute(statement)
+        connection.execute("PRAGMA application_id = 0x6D6B6974")
+        connection.execute("PRAGMA user_version = 1")
+    report = check(tmp_path / "m")
+    assert report.sound
+    assert "the ledger has format 1; the next opening brings it up to date" in str(report)
+    assert check(tmp_path / "m", repair=True).left == []
+    assert "format" not in str(check(tmp_path / "m").findings[-1])
+
+
+def test_the_command_says_so_by_its_status(directory, capsys):
+    flip(directory / "index" / "dense.faiss", 2000)
+    assert cli.main(["check", str(directory)]) == 1
+    assert "1 problems, 0 repaired" in capsys.readouterr().out
+    assert cli.main(["check", str(directory), "--repair"]) == 1
+    assert "1 problems, 1 repaired" in capsys.readouterr().out
+    assert cli.main(["check", str(directory)]) == 0
+
+
+def test_no_model_is_loaded(directory):
+    script = (
+        f"import sys; from memkit.check import check; assert check({str(directory)!r}).sound; "
+        "assert not {'torch', 'transformers', 'sentence_transformers'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
