@@ -138,7 +138,7 @@ DAMAGE = {
     "index flipped": (lambda d: flip(d / "index" / "dense.faiss", 2000), "is damaged"),
     "index cut": (lambda d: (d / "index" / "dense.faiss").write_bytes(b"x"), "got 1 bytes"),
     "index of the future": (future, "the ledger has only had"),
-    "feed": (lambda d: sql(d, "DELETE FROM changes WHERE seq > 5"), "passages are not in the feed of changes"),
+    "feed": (lambda d: sql(d, "DELETE FROM changes WHERE seq > 5"), "not in the feed of changes"),
     "stray adapter": (lambda d: (d / "adapters" / "x.bank").write_bytes(b"x"),
                       "no module names adapters/x.bank"),
     "leftover of the index": (lambda d: (d / "index" / "old.lists").write_bytes(b"x"),
