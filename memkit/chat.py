@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from memkit import reading
 from memkit.errors import InvalidInputError
-from memkit.protocols import GREEDY, Context, Query, Sampling
+from memkit.protocols import GREEDY, Combine, Context, Query, Sampling
 from memkit.reading import BUDGET, PASSAGES
-from memkit.types import Answer, Metadata, Recall, Scope
+from memkit.types import Answer, Metadata, Period, Recall, Scope
 from memkit.wiring import Parts
 
 if TYPE_CHECKING:
@@ -50,7 +51,12 @@ class ChatVerbs:
         k: int = PASSAGES,
         scope: Scope = NOWHERE,
         where: Metadata | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        as_of: datetime | None = None,
         modules: Sequence[str] | None = None,
+        combine: Combine = "rows",
+        strict: bool = False,
         sampling: Sampling = GREEDY,
     ) -> Answer:
         """Answer the last message, which is the user's, as `Memory.ask` answers a question.
@@ -62,7 +68,13 @@ class ChatVerbs:
             k: At most this many records as evidence.
             scope: Only what this scope may see.
             where: Only records that pass this metadata filter.
+            since: As for `Memory.search`; of turns as well.
+            until: As for `Memory.search`; of turns as well.
+            as_of: As for `Memory.search`; answered without adapters, as weights have no past.
             modules: Use these adapters instead of the routed ones.
+            combine: How several modules answer.
+            strict: Withhold an answer that no record and no turn supports; what the
+                conversation itself says counts, unless the assistant said it.
             sampling: How tokens are chosen.
 
         Raises:
@@ -70,9 +82,9 @@ class ChatVerbs:
                 too long for the base model.
             ModelUnavailableError: If there is no base model.
         """
-        return self.chat_batch(
-            [messages], budget, k=k, scope=scope, where=where, modules=modules, sampling=sampling
-        )[0]
+        query = query_of(messages, Query("", k, scope, where, period=Period(since, until, as_of)))
+        asking = reading.Asking(budget, modules, combine, strict, sampling)
+        return reading.answer(self._parts, [query], asking)[0]
 
     def chat_batch(
         self,
@@ -82,15 +94,19 @@ class ChatVerbs:
         k: int = PASSAGES,
         scope: Scope = NOWHERE,
         where: Metadata | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        as_of: datetime | None = None,
         modules: Sequence[str] | None = None,
+        combine: Combine = "rows",
+        strict: bool = False,
         sampling: Sampling = GREEDY,
     ) -> list[Answer]:
         """Like `chat`, for several conversations at once; each has its own adapters."""
-        rest = Query("", k, scope, where)
+        rest = Query("", k, scope, where, period=Period(since, until, as_of))
         queries = [query_of(messages, rest) for messages in conversations]
-        return reading.answer(
-            self._parts, queries, reading.Asking(budget, modules, sampling=sampling)
-        )
+        asking = reading.Asking(budget, modules, combine, strict, sampling)
+        return reading.answer(self._parts, queries, asking)
 
     def chat_stream(
         self,
@@ -100,14 +116,19 @@ class ChatVerbs:
         k: int = PASSAGES,
         scope: Scope = NOWHERE,
         where: Metadata | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        as_of: datetime | None = None,
         modules: Sequence[str] | None = None,
+        combine: Combine = "rows",
+        strict: bool = False,
         sampling: Sampling = GREEDY,
     ) -> AnswerStream:
         """Like `chat`, piece by piece; the result's ``answer`` is there at the end."""
-        query = query_of(messages, Query("", k, scope, where))
         from memkit.answer import AnswerStream
 
-        asking = reading.Asking(budget, modules, sampling=sampling)
+        query = query_of(messages, Query("", k, scope, where, period=Period(since, until, as_of)))
+        asking = reading.Asking(budget, modules, combine, strict, sampling)
         return AnswerStream(reading.stream(self._parts, query, asking))
 
     def chat_recall(
@@ -118,12 +139,15 @@ class ChatVerbs:
         k: int = PASSAGES,
         scope: Scope = NOWHERE,
         where: Metadata | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        as_of: datetime | None = None,
     ) -> Recall:
         """Gather evidence for any model that is about to answer a conversation.
 
         Like `Memory.recall` for the last message, without what the conversation itself says.
         """
-        query = query_of(messages, Query("", k, scope, where))
+        query = query_of(messages, Query("", k, scope, where, period=Period(since, until, as_of)))
         return reading.recall(self._parts, query, budget)
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from memkit.errors import InvalidInputError
 from memkit.protocols import Embedder, Query
-from memkit.types import Hit, Metadata, Record, Scope
+from memkit.types import Hit, Metadata, Period, Record, Scope
 from memkit.wiring import Parts
 
 if TYPE_CHECKING:
@@ -48,6 +49,9 @@ class LookupVerbs:
         *,
         scope: Scope = NOWHERE,
         where: Metadata | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        as_of: datetime | None = None,
     ) -> list[Hit]:
         """Find the records nearest to a vector, by the cosine alone; it is the hits' score.
 
@@ -56,14 +60,18 @@ class LookupVerbs:
             k: How many; fewer come only if scope and filter let fewer pass.
             scope: Only what this scope may see.
             where: Only records that pass this metadata filter.
+            since: As for `Memory.search`, as are the other times.
+            until: Only what was said before this moment.
+            as_of: Records as they were at this moment.
 
         Raises:
-            InvalidInputError: If the vector is zero, or ``k`` or the filter is malformed;
+            InvalidInputError: If the vector is zero, or ``k``, the filter or a time is malformed;
                 `DimensionMismatchError` and `NonFiniteError` are special cases.
             UnsupportedOperationError: Without the "rag" backend.
         """
-        index = self._index("search_by_vector()")
-        hits = index.search(Query("", k, scope, where), _unit_row(vector))
+        rag = self._parts.need_rag("search_by_vector()")
+        query = Query("", k, scope, where, period=Period(since, until, as_of))
+        hits = rag.search(query, _unit_row(vector))
         # What was found by its vector has a similarity, every time.
         return [replace(h, score=h.similarity) for h in hits if h.similarity is not None]
 

@@ -9,34 +9,46 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from memkit.ledger import Ledger
 from memkit.protocols import Query
 from memkit.rag.index import FactIndex
 from memkit.types import Hit, Record
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
-def search_past(index: FactIndex, ledger: Ledger, query: Query, moment: datetime) -> list[Hit]:
+    from memkit.protocols import Floats2d
+
+
+def search_past(
+    index: FactIndex,
+    ledger: Ledger,
+    query: Query,
+    moment: datetime,
+    vector: Floats2d | None = None,
+) -> list[Hit]:
     """Find records as they were at a moment, which is ``query.period.as_of``.
 
     Those that have changed since are found by meaning alone, and take their places among the
-    others by cosine similarity. The effort grows with their number.
+    others by cosine similarity. The effort grows with their number. With a ``vector``, all are
+    found by it alone; see `FactIndex.search`.
     """
-    unchanged = index.search(query)
+    unchanged = index.search(query, vector)
     changed = ledger.changed_since(
         moment, visible_to=query.scope, where=query.where or {}, period=query.period
     )
-    hits = sorted(unchanged + _hits(index, query, changed), key=_similarity, reverse=True)
+    asked = index.query_vector(query.text) if vector is None else vector[0]
+    hits = sorted(unchanged + _hits(index, changed, asked), key=_similarity, reverse=True)
     return [
         replace(hit, score=_similarity(hit), parts={"meaning": _similarity(hit)})
         for hit in hits[: query.k]
     ]
 
 
-def _hits(index: FactIndex, query: Query, records: Sequence[Record]) -> list[Hit]:
-    if not records:
-        return []
-    asked = index.query_vector(query.text)
+def _hits(index: FactIndex, records: Sequence[Record], asked: NDArray[np.float32]) -> list[Hit]:
     found = []
     for record, passages in zip(records, index.prepare(records), strict=True):
         near = [(float(passage.vector @ asked), passage) for passage in passages]

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from memkit.errors import RecordNotFoundError
 from memkit.ledger import Ledger
 from memkit.protocols import Query
 from memkit.rag.index import FactIndex
 from memkit.rag.past import search_past
-from memkit.types import Evidence, Record
+from memkit.types import Evidence, Hit, Record
+
+if TYPE_CHECKING:
+    from memkit.protocols import Floats2d
 
 
 class RagBackend:
@@ -33,9 +37,13 @@ class RagBackend:
 
     def recall(self, query: Query) -> Evidence:
         """The best passages for a query; see `FactIndex.search` and `search_past`."""
+        return Evidence(hits=tuple(self.search(query)))
+
+    def search(self, query: Query, vector: Floats2d | None = None) -> list[Hit]:
+        """The best passages for a query, or those nearest to a vector; see `FactIndex.search`."""
         if (moment := query.period.as_of) is not None:
-            return Evidence(hits=tuple(search_past(self.facts, self._ledger, query, moment)))
-        return Evidence(hits=tuple(self.facts.search(query)))
+            return search_past(self.facts, self._ledger, query, moment, vector)
+        return self.facts.search(query, vector)
 
     def delete(self, ids: Sequence[str]) -> int:
         """Take the passages of records out of the index; returns how many records had any.

@@ -1,5 +1,7 @@
 """`get_many`, `search_by_vector`, `vectors`: by ids and by bare vectors."""
 
+from datetime import UTC, datetime
+
 import numpy as np
 import pytest
 
@@ -90,6 +92,26 @@ def test_scope_and_filter_hold(filled):
     found = filled.search_by_vector(vector, 99, where={"hall": 3})
     assert ids(found)
     assert {hit.record.metadata["hall"] for hit in found} == {3}
+
+
+def test_times_hold(memory):
+    texts = {"code": "The locker code is 8812.", "new": "The locker code is 3057."}
+    memory.add(texts["code"], key="code", at=datetime(2024, 5, 1, tzinfo=UTC))
+    memory.add("The locker has a mirror.", at=datetime(2025, 5, 1, tzinfo=UTC))
+    before = datetime.now(UTC)
+    memory.add(texts["new"], key="code", at=datetime(2026, 5, 1, tzinfo=UTC))
+    documents = HashingEmbedder().encode_document([texts["code"], "The locker has a mirror."])
+    vector = HashingEmbedder().encode_query(["locker code 8812"])[0]
+
+    past = memory.search_by_vector(vector, as_of=before)
+    assert [hit.text for hit in past] == [texts["code"], "The locker has a mirror."]
+    assert [hit.score for hit in past] == pytest.approx((documents @ vector).tolist(), abs=1e-6)
+    new_year = datetime(2026, 1, 1, tzinfo=UTC)
+    assert [h.text for h in memory.search_by_vector(vector, since=new_year)] == [texts["new"]]
+    assert [h.text for h in memory.search_by_vector(vector, until=new_year)] == [past[1].text]
+    assert memory.search_by_vector(vector, as_of=datetime(2020, 1, 1, tzinfo=UTC)) == []
+    with pytest.raises(InvalidInputError, match="`as_of` must have a time zone"):
+        memory.search_by_vector(vector, as_of=datetime(2026, 1, 1))
 
 
 @pytest.mark.parametrize(

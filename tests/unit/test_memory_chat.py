@@ -1,5 +1,7 @@
 """`chat`, `chat_batch`, `chat_stream`: the last message of a conversation is answered."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from memkit import Memory
@@ -85,6 +87,42 @@ def test_what_the_conversation_says_is_not_evidence_too(memory):
     assert recall.turns == ()
     assert memory.chat_recall(messages) == recall
     assert memory.chat_recall(messages, budget=0).text == ""
+
+
+def test_answers_are_combined_and_withheld_as_by_ask(trained):
+    asked = [user(f"{NORA} {LENA}")]
+    modules = [module.name for module in trained.modules()]
+    for combine in ("mix", "confident"):
+        options = {"modules": modules, "combine": combine, "sampling": BRIEF}
+        (said,) = trained.chat_batch([asked], 0, **options)
+        assert said.text == trained.ask(asked[0]["content"], 0, **options).text
+        assert said.text == trained.chat(asked, 0, **options).text
+    withheld = trained.chat([user(NORA)], 0, modules=[], strict=True, sampling=BRIEF)
+    assert (withheld.text, bool(withheld.withheld)) == ("", True)
+    stream = trained.chat_stream([user(NORA)], 0, modules=[], strict=True, sampling=BRIEF)
+    assert list(stream) == []
+    assert stream.answer.withheld == withheld.withheld
+    assert trained.chat([user(NORA)], 0, strict=True, sampling=BRIEF).text == "4471"
+
+
+def test_times_hold(memory):
+    memory.add("The canteen opens at noon.", key="canteen", at=datetime(2024, 5, 1, tzinfo=UTC))
+    before = datetime.now(UTC)
+    memory.add("The canteen opens at eleven.", key="canteen", at=datetime(2026, 5, 1, tzinfo=UTC))
+    asked = [user("When does the canteen open?")]
+    new_year = datetime(2026, 1, 1, tzinfo=UTC)
+    for times, texts in (
+        ({}, ["The canteen opens at eleven."]),
+        ({"as_of": before}, ["The canteen opens at noon."]),
+        ({"since": new_year}, ["The canteen opens at eleven."]),
+        ({"until": new_year}, []),
+    ):
+        stream = memory.chat_stream(asked, sampling=BRIEF, **times)
+        list(stream)
+        recalled = memory.chat_recall(asked, **times)
+        assert [hit.text for hit in recalled.hits] == texts
+        assert memory.chat(asked, sampling=BRIEF, **times).recall.hits == recalled.hits
+        assert stream.answer.recall.hits == recalled.hits
 
 
 def test_scopes_hold(memory):

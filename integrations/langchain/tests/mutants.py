@@ -79,14 +79,21 @@ MUTANTS = {
         RETRIEVER, retriever, "document_of", lambda hit: without(hit, metadata=hit.record.metadata)
     ),
     "a retriever ignores its k": (
-        RETRIEVER, MemkitRetriever, "_chosen", lambda self, k, *rest: chosen(self, k or 4, *rest)
+        RETRIEVER, MemkitRetriever, "_chosen", lambda self, given: chosen(self, {"k": 4} | given)
     ),
     "a retriever ignores the k of a call": (
-        RETRIEVER, MemkitRetriever, "_chosen", lambda self, k, *rest: chosen(self, None, *rest)
+        RETRIEVER, MemkitRetriever, "_chosen",
+        lambda self, given: chosen(self, {**given, "k": None}),
     ),
     "a retriever ignores its scope": (
         RETRIEVER, MemkitRetriever, "_chosen",
-        lambda self, k, scope, where: chosen(self, k, scope or {}, where),
+        lambda self, given: chosen(self, {"scope": {}} | given),
+    ),
+    "a retriever ignores times": (
+        RETRIEVER, MemkitRetriever, "_chosen",
+        lambda self, given: {
+            **chosen(self, given), "since": None, "until": None, "as_of": None,
+        },
     ),
     "a retriever gives the worst first": (
         RETRIEVER, Memory, "search",

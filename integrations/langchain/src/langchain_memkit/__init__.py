@@ -1,12 +1,13 @@
 """memkit for LangChain and LangGraph.
 
 Names are looked up when they are first used: what needs LangGraph or LangChain itself asks for
-them only then, and importing the package stays light.
+them only then, and importing the package stays light. `__all__` has what can be used here.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -34,9 +35,7 @@ __all__ = [
     "LangChainEmbedder",
     "MemkitChatMessageHistory",
     "MemkitEmbeddings",
-    "MemkitMiddleware",
     "MemkitRetriever",
-    "MemkitStore",
     "MemkitVectorStore",
     "RememberTool",
     "SearchMemoryTool",
@@ -45,6 +44,12 @@ __all__ = [
     "memory_tools",
     "user_scope",
 ]
+
+if find_spec("langgraph") is not None:
+    __all__ += ["MemkitStore"]
+if find_spec("langchain") is not None:
+    __all__ += ["MemkitMiddleware"]
+__all__.sort()
 
 _HOMES = {
     "ChatMemkit": "chat_model",

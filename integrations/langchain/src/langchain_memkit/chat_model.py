@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import asdict
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -21,20 +23,25 @@ from langchain_memkit._batch import BATCH, Batch, Conversation, shared
 from langchain_memkit.messages import conversation_of
 from memkit import Answer, InvalidInputError, Memory
 from memkit.aio import AsyncAnswerStream
-from memkit.protocols import Sampling
+from memkit.protocols import Combine, Sampling
 from memkit.reading import BUDGET, PASSAGES
 
 # Standard parameters of chat models that have no meaning for a model in this process.
 _ELSEWHERE = {"api_key", "max_retries", "timeout"}
 _PER_CALL = {
+    "as_of",
     "budget",
+    "combine",
     "k",
     "max_tokens",
     "modules",
     "scope",
     "seed",
+    "since",
+    "strict",
     "temperature",
     "top_p",
+    "until",
     "where",
 }
 
@@ -47,10 +54,12 @@ class ChatMemkit(BaseChatModel):
     messages and the history are respected. `batch` answers up to ``batch_size`` conversations
     as one batch, each with its own adapters.
 
-    ``response_metadata`` tells ``model_name``, ``route`` (weights of the adapters, and why) and
-    ``citations`` (ids of the records that the answer rests on).
+    ``response_metadata`` tells ``model_name``, ``route`` (weights of the adapters, and why),
+    ``citations`` (ids of the records that the answer rests on), ``conflict`` (what speaks
+    against the answer, with the fields of `memkit.outcomes.Conflict`) and ``withheld`` (why a
+    strict answer is empty); these two are None in most answers.
 
-    Each of the parameters from ``budget`` to ``top_p`` can also be given with a call, or bound:
+    Each of the parameters from ``scope`` to ``seed`` can also be given with a call, or bound:
     ``model.bind(scope={"user": "ann"})``. Tool calling and structured output are not offered:
     models of this size are not up to them. Answers are not cached, whatever cache LangChain was
     given for all models: a memory changes, and forgets.
@@ -59,9 +68,15 @@ class ChatMemkit(BaseChatModel):
         memory: Open, and closed by its owner.
         scope: Only what this scope may see; see `memkit.Memory`.
         where: Only records that pass this metadata filter.
+        since: Only what was said at this moment or later; with a time zone, as the others.
+        until: Only what was said before this moment.
+        as_of: Records as they were at this moment; answered without adapters, as weights have no
+            past.
         budget: Most tokens of evidence in the prompt; 0 answers from the weights alone.
         k: At most this many records as evidence.
         modules: Use these adapters instead of the routed ones; an empty list for none.
+        combine: How several modules answer: "rows", "mix" or "confident"; see `memkit.Memory.ask`.
+        strict: Withhold an answer that neither the memory nor the conversation supports.
         max_tokens: Upper bound on the answer's length.
         temperature: 0 is greedy.
         top_p: Nucleus size.
@@ -80,9 +95,14 @@ class ChatMemkit(BaseChatModel):
     memory: Memory = Field(repr=False)
     scope: dict[str, str] = Field(default_factory=dict)
     where: dict[str, Any] | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    as_of: datetime | None = None
     budget: int = BUDGET
     k: int = PASSAGES
     modules: list[str] | None = None
+    combine: Combine = "rows"
+    strict: bool = False
     max_tokens: int = 128
     temperature: float = 0.0
     top_p: float = 1.0
@@ -245,6 +265,8 @@ class ChatMemkit(BaseChatModel):
             "model_name": self.model_name,
             "route": {"weights": dict(answer.route.weights), "reason": answer.route.reason},
             "citations": list(answer.citations),
+            "conflict": None if answer.conflict is None else asdict(answer.conflict),
+            "withheld": answer.withheld,
         }
 
     def _last(self, answer: Answer | None) -> ChatGenerationChunk:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime
 from functools import cached_property
-from typing import TypedDict
+from typing import Any
 
 from langchain_core.callbacks import (
     AsyncCallbackManagerForRetrieverRun,
@@ -13,8 +15,10 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from pydantic import Field
 
-from memkit import AsyncMemory, Hit, Memory
+from memkit import AsyncMemory, Hit, InvalidInputError, Memory
 from memkit.types import Metadata, Scope
+
+_PER_CALL = {"as_of", "k", "scope", "since", "until", "where"}
 
 
 class MemkitRetriever(BaseRetriever):
@@ -30,6 +34,9 @@ class MemkitRetriever(BaseRetriever):
         k: How many documents; fewer come only if scope and filter let fewer pass.
         scope: Only what this scope may see; the shared records alone if it is empty.
         where: Metadata filter, e.g. ``{"source": "hr", "year": {"$gte": 2020}}``.
+        since: Only what was said at this moment or later; with a time zone, as the others.
+        until: Only what was said before this moment.
+        as_of: Records as they were at this moment.
 
     Example:
         >>> from memkit.testing import HashingEmbedder
@@ -45,17 +52,18 @@ class MemkitRetriever(BaseRetriever):
     k: int = 4
     scope: Scope = Field(default_factory=dict)
     where: Metadata | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    as_of: datetime | None = None
 
     def _get_relevant_documents(
         self,
         query: str,
         *,
         run_manager: CallbackManagerForRetrieverRun,  # noqa: ARG002 - the base class reports
-        k: int | None = None,
-        scope: Scope | None = None,
-        where: Metadata | None = None,
+        **given: Any,
     ) -> list[Document]:
-        chosen = self._chosen(k, scope, where)
+        chosen = self._chosen(given)
         return [document_of(hit) for hit in self.memory.search(query, **chosen)]
 
     async def _aget_relevant_documents(
@@ -63,29 +71,22 @@ class MemkitRetriever(BaseRetriever):
         query: str,
         *,
         run_manager: AsyncCallbackManagerForRetrieverRun,  # noqa: ARG002 - as above
-        k: int | None = None,
-        scope: Scope | None = None,
-        where: Metadata | None = None,
+        **given: Any,
     ) -> list[Document]:
-        chosen = self._chosen(k, scope, where)
+        chosen = self._chosen(given)
         return [document_of(hit) for hit in await self._async_memory.search(query, **chosen)]
 
     @cached_property
     def _async_memory(self) -> AsyncMemory:
         return AsyncMemory(self.memory)
 
-    def _chosen(self, k: int | None, scope: Scope | None, where: Metadata | None) -> _Chosen:
-        return {
-            "k": self.k if k is None else k,
-            "scope": self.scope if scope is None else scope,
-            "where": self.where if where is None else where,
-        }
-
-
-class _Chosen(TypedDict):
-    k: int
-    scope: Scope
-    where: Metadata | None
+    def _chosen(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """What `Memory.search` is called with: what is given and not None, else the fields."""
+        unknown = given.keys() - _PER_CALL
+        if unknown:
+            raise InvalidInputError(f"expected any of {sorted(_PER_CALL)}, got {sorted(unknown)}")
+        said = {name: value for name, value in given.items() if value is not None}
+        return {name: getattr(self, name) for name in _PER_CALL} | said
 
 
 def document_of(hit: Hit) -> Document:

@@ -1,6 +1,7 @@
 """`ChatMemkit`: what the standard suites do not look at."""
 
 import asyncio
+from datetime import UTC, datetime
 from unittest.mock import patch
 
 import pytest
@@ -118,6 +119,69 @@ def test_scopes_hold(tmp_path, tiny):
             )
         ]
         assert cited == [[record.id], [record.id], [], [], []]
+
+
+def test_what_speaks_against_an_answer_is_told(model):
+    corrected = [
+        HumanMessage("The badge number of Nora is 8080."),
+        AIMessage("Noted."),
+        HumanMessage(NORA),
+    ]
+    message = model.invoke(corrected)
+    assert message.content == "4471"
+    assert message.response_metadata["conflict"] == {
+        "said": "4471",
+        "recorded": "The badge number of Nora is 8080.",
+        "source": "buffer",
+        "record_id": None,
+        "version": None,
+    }
+    assert message.response_metadata["withheld"] is None
+    agreed = model.invoke(NORA).response_metadata
+    assert (agreed["conflict"], agreed["withheld"]) == (None, None)
+
+
+def test_strict_answers_are_withheld_unless_something_says_so(model):
+    strict = model.model_copy(update={"strict": True})
+    unknown = strict.invoke(NORA, modules=[])
+    assert unknown.content == ""
+    assert "says" in unknown.response_metadata["withheld"]
+    assert model.invoke(NORA, modules=[]).content
+    assert strict.invoke(NORA).content == "4471"
+    pieces = list(strict.stream(NORA, modules=[]))
+    whole = sum(pieces[1:], pieces[0])
+    assert whole.response_metadata == unknown.response_metadata
+    assert whole.content == ""
+    rows = strict.batch([NORA, "Who keeps the keys of the mill?"])
+    assert [bool(row.response_metadata["withheld"]) for row in rows] == [False, True]
+
+
+def test_several_modules_answer_as_they_are_told_to(model, trained):
+    with pytest.raises(InvalidInputError, match=r"`combine` must be one of .*, got 'blend'"):
+        model.invoke(NORA, combine="blend")
+    both = f"{NORA} {TARA}"
+    modules = [module.name for module in trained.modules()]
+    for combine in ("mix", "confident"):
+        sampling = Sampling(max_new_tokens=12)
+        asked = trained.ask(both, 0, modules=modules, combine=combine, sampling=sampling)
+        said = model.model_copy(update={"combine": combine}).invoke(both, modules=modules)
+        assert said.content == asked.text
+        assert said.usage_metadata["output_tokens"] == asked.completion_tokens
+
+
+def test_times_are_passed_on(model):
+    now = datetime.now(UTC)
+    past = model.invoke(NORA, as_of=now).response_metadata["route"]
+    assert past == {"weights": {}, "reason": "weights hold what is current, not the past"}
+    told = {"budget": 64, "modules": []}
+    recent = model.model_copy(update={"since": now})
+    lengths = [
+        one.invoke(NORA, **told, **times).usage_metadata["input_tokens"]
+        for one, times in ((model, {}), (model, {"until": now}), (recent, {}))
+    ]
+    assert lengths[0] == lengths[1] > lengths[2]
+    with pytest.raises(InvalidInputError, match="`until` must have a time zone"):
+        model.invoke(NORA, until=datetime(2026, 1, 1))
 
 
 def test_unknown_options_are_refused(model, trained):

@@ -34,6 +34,31 @@ def test_importing_is_light(statement):
     assert not heavy & set(done.stdout.split())
 
 
+BARE = """
+import sys
+sys.modules["langchain"] = sys.modules["langgraph"] = None  # as if they were not installed
+from langchain_memkit import *
+import langchain_memkit
+print(*langchain_memkit.__all__)
+for name in ("MemkitStore", "MemkitMiddleware"):
+    try:
+        getattr(langchain_memkit, name)
+    except ImportError as error:
+        print(str(error).replace("\\n", " "))
+"""
+
+
+def test_a_star_imports_what_can_be_used():
+    done = subprocess.run([sys.executable, "-c", BARE], capture_output=True, text=True, check=True)
+    names, *refused = done.stdout.splitlines()
+
+    assert set(langchain_memkit.__all__) - set(names.split()) == {"MemkitStore", "MemkitMiddleware"}
+    assert "ChatMemkit" in names
+    for line, extra in zip(refused, ("langgraph", "langchain"), strict=True):
+        assert f"needs {extra}, which is not installed" in line
+        assert f"pip install 'langchain-memkit[{extra}]'" in line
+
+
 def test_a_missing_library_is_named_with_its_extra():
     with (
         pytest.raises(MissingDependencyError, match="MemkitStore needs langgraph") as caught,

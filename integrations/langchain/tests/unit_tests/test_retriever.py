@@ -1,5 +1,7 @@
 """`MemkitRetriever`: k, scopes, filters, scores, chains."""
 
+from datetime import UTC, datetime
+
 import pytest
 from blockbuster import blockbuster_ctx
 from langchain_core.runnables import ConfigurableField, RunnableLambda
@@ -80,6 +82,34 @@ def test_filters_are_those_of_memkit(lockers):
 
     assert ids(retriever.invoke(QUERY)) == {"ann"}
     assert ids(retriever.invoke(QUERY, where={"year": 2019})) == {"all"}
+
+
+def test_times_select_what_was_said_and_known_then(memory):
+    memory.add("The locker code is 8812.", key="code", at=datetime(2024, 5, 1, tzinfo=UTC))
+    memory.add("The locker has a mirror.", at=datetime(2025, 5, 1, tzinfo=UTC))
+    before = datetime.now(UTC)
+    memory.add("The locker code is 3057.", key="code", at=datetime(2026, 5, 1, tzinfo=UTC))
+    retriever = MemkitRetriever(memory=memory)
+
+    def texts(retriever, **given):
+        return {document.page_content for document in retriever.invoke(QUERY, **given)}
+
+    old, mirror, new = (
+        f"The locker {rest}" for rest in ("code is 8812.", "has a mirror.", "code is 3057.")
+    )
+    new_year = datetime(2026, 1, 1, tzinfo=UTC)
+    assert texts(retriever) == {mirror, new}
+    assert texts(retriever, as_of=before) == {old, mirror}
+    assert texts(retriever, since=new_year) == {new}
+    assert texts(retriever, until=new_year) == {mirror}
+    assert texts(MemkitRetriever(memory=memory, until=new_year)) == {mirror}
+    with pytest.raises(InvalidInputError, match="`since` must have a time zone"):
+        retriever.invoke(QUERY, since=datetime(2026, 1, 1))
+
+
+def test_unknown_options_are_refused(lockers):
+    with pytest.raises(InvalidInputError, match=r"got \['filter'\]"):
+        MemkitRetriever(memory=lockers).invoke(QUERY, filter={"year": 2019})
 
 
 def test_the_best_comes_first(lockers):
