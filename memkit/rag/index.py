@@ -355,11 +355,14 @@ class FactIndex:
 
     def _embed(self, embedder: Embedder, texts: Sequence[str], *, show: bool) -> Floats2d:
         vectors: Floats2d = np.empty((len(texts), embedder.dim), np.float32)
+        # Texts of like length go together, as an embedder pads each to the longest of its batch.
+        order = sorted(range(len(texts)), key=lambda place: -len(texts[place]))
         off = None if show and len(texts) > QUIET else True  # None: shown on a terminal only
         with tqdm(desc="embedding", unit="passage", total=len(texts), disable=off) as bar:
-            for start in range(0, len(texts), BATCH):
-                part = texts[start : start + BATCH]
-                vectors[start : start + BATCH] = check_vectors(
+            for start in range(0, len(order), BATCH):
+                places = order[start : start + BATCH]
+                part = [texts[place] for place in places]
+                vectors[places] = check_vectors(
                     embedder.encode_document(part), rows=len(part), dim=embedder.dim
                 )
                 bar.update(len(part))

@@ -11,7 +11,6 @@ from statistics import median
 
 from memkit.bench.store.durability import WORDS
 from memkit.memory import Memory
-from memkit.models.embedder import SentenceEmbedder
 from memkit.report import Measurement
 
 REPEATS = 3
@@ -24,6 +23,9 @@ def measure(folder: Path, texts: int) -> tuple[list[Measurement], float]:
     Returns:
         The times, and the median of bulk add ÷ embedding alone.
     """
+    # Here, as every process of the other measurements would wait for it.
+    from memkit.models.embedder import SentenceEmbedder
+
     embedder = SentenceEmbedder.load()
     embedder.encode_document(_texts(256, seed=0))  # the first calls are slower
     alone, added = [], []
