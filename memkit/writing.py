@@ -116,10 +116,14 @@ def write(parts: Parts, drafts: Sequence[Draft], prepared: Prepared) -> list[Rec
     records = ledger.records.add(drafts)
     if index is not None:
         bare = set(ledger.records.without_passages([record.id for record in records]))
-        for record in {record.id: record for record in records if record.id in bare}.values():
-            # Others may have deleted meanwhile what was known while drafts were prepared.
-            passages = prepared.get(record.content_hash)
-            index.write([record], None if passages is None else [passages])
+        fresh = {record.id: record for record in records if record.id in bare}.values()
+        known = [record for record in fresh if record.content_hash in prepared]
+        # Others may have deleted meanwhile what was known while drafts were prepared.
+        late = [record for record in fresh if record.content_hash not in prepared]
+        if known:
+            index.write(known, [prepared[record.content_hash] for record in known])
+        if late:
+            index.write(late)
     return records
 
 

@@ -239,6 +239,8 @@ class Ledger:
         if self._database.in_transaction:
             raise StorageError("scrub() cannot run inside a transaction", "Call it afterwards.")
         mark = self.get_meta(SCRUB_PENDING)
+        if mark is None:  # nothing was deleted, or another process has scrubbed it since
+            return True
         with self.transaction():
             self._database.execute("INSERT INTO passages_fts (passages_fts) VALUES ('optimize')")
         self._database.rewrite()

@@ -3,50 +3,20 @@
 # ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from memkit.errors import (
-    DimensionMismatchError,
-    InvalidInputError,
-    NonFiniteError,
-    RecordNotFoundError,
-)
-from memkit.ledger.database import Database, json_list
+from memkit.ledger.database import json_list
+from memkit.ledger.passage_writes import Kind, PassageWrites, digest, key_list
 from memkit.ledger.selection import LIVE, check_limit, select_sql, visible_sql
 from memkit.ledger.words import match_expression
 from memkit.types import ALWAYS, Metadata, Period, Scope
-
-Kind = Literal["text", "question"]
-
-
-@dataclass(frozen=True)
-class NewPassage:
-    """A passage that is about to be stored.
-
-    Attributes:
-        kind: "text" for a slice of the record's text, "question" for its question.
-        start: Offset in the record's text, in characters; 0 for a question.
-        end: Offset behind the last character.
-        text: The slice.
-        vector: Its embedding, shape ``(dim,)``, float32.
-        embedder: Name of the embedder that made it; None if that makes no difference.
-    """
-
-    kind: Kind
-    start: int
-    end: int
-    text: str
-    vector: NDArray[np.float32] = field(repr=False, compare=False)
-    embedder: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -70,46 +40,15 @@ class Change:
     added: bool
 
 
-class PassageTable:
+class PassageTable(PassageWrites):
     """All passages of all records, each with one vector of the same dimension."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def insert(self, record_id: str, passages: Sequence[NewPassage]) -> None:
-        """Store a record's passages, in place of those it had.
-
-        Raises:
-            RecordNotFoundError: If there is no such record.
-            NonFiniteError: If a vector holds NaN or infinity.
-            DimensionMismatchError: If the vectors' dimension is not that of the stored ones.
-        """
-        vectors = [_checked(passage.vector) for passage in passages]
-        with self._database.transaction():
-            record = self._database.value("SELECT rowid FROM records WHERE id = ?", record_id)
-            if record is None:
-                raise RecordNotFoundError(f"no record has the id {record_id!r}")
-            self._database.execute("DELETE FROM passages WHERE record = ?", record)
-            self._check_dimension(vectors)
-            for passage, vector in zip(passages, vectors, strict=True):
-                key = self._database.value(
-                    "INSERT INTO passages (record, kind, start, end, text, digest) "
-                    "VALUES (?, ?, ?, ?, ?, ?) RETURNING key",
-                    record,
-                    passage.kind,
-                    passage.start,
-                    passage.end,
-                    passage.text,
-                    _digest(passage.text),
-                )
-                self._database.execute("INSERT INTO vectors VALUES (?, ?)", key, vector.tobytes())
 
     def embedded(self, texts: Iterable[str]) -> dict[str, NDArray[np.float32]]:
         """Give the vectors of those texts that some passage has: they need no embedding again.
 
         There is no cache beside the passages, so nothing to forget but them.
         """
-        asked = {_digest(text): text for text in texts}
+        asked = {digest(text): text for text in texts}
         rows = self._database.rows(
             "SELECT passages.digest, passages.text, vectors.vector FROM json_each(?) AS asked "
             "CROSS JOIN passages ON passages.digest = asked.value "
@@ -145,7 +84,7 @@ class PassageTable:
         """List those of the keys that passages have, ascending."""
         found = self._database.column(
             "SELECT key FROM passages WHERE key IN (SELECT value FROM json_each(?)) ORDER BY key",
-            _key_list(keys),
+            key_list(keys),
         )
         return np.array(found, dtype=np.int64)
 
@@ -172,7 +111,7 @@ class PassageTable:
         rows = self._database.rows(
             "SELECT passage, vector FROM vectors "
             "WHERE passage IN (SELECT value FROM json_each(?)) ORDER BY passage",
-            _key_list(keys),
+            key_list(keys),
         )
         found = np.array([key for key, _ in rows], dtype=np.int64)
         flat = np.frombuffer(b"".join(vector for _, vector in rows), dtype="<f4")
@@ -231,7 +170,7 @@ class PassageTable:
             "SELECT passages.key, records.id, kind, start, end, passages.text "
             "FROM passages JOIN records ON records.rowid = passages.record "
             f"WHERE {LIVE} AND passages.key IN (SELECT value FROM json_each(?))",
-            _key_list(keys),
+            key_list(keys),
         )
         return {row[0]: Passage(*row) for row in rows}
 
@@ -328,7 +267,7 @@ class PassageTable:
             "SELECT passages.key, records.id, kind, start, end, passages.text "
             "FROM passages JOIN records ON records.rowid = passages.record "
             f"WHERE passages.key IN (SELECT value FROM json_each(?)) AND {condition}",
-            _key_list(keys),
+            key_list(keys),
             *parameters,
         )
         return {row[0]: Passage(*row) for row in rows}
@@ -360,35 +299,3 @@ class PassageTable:
             *parameters,
         )
         return hidden is not None
-
-    def _check_dimension(self, vectors: Sequence[NDArray[np.float32]]) -> None:
-        stored = self._database.value("SELECT length(vector) / 4 FROM vectors LIMIT 1")
-        for vector in vectors:
-            stored = stored or len(vector)
-            if len(vector) != stored:
-                raise DimensionMismatchError(
-                    f"expected vectors of dimension {stored}, got {len(vector)}",
-                    "One memory holds the vectors of one embedder.",
-                )
-
-
-def _checked(vector: NDArray[np.float32]) -> NDArray[np.float32]:
-    flat = np.asarray(vector, dtype="<f4")
-    if flat.ndim != 1 or not len(flat):
-        raise InvalidInputError(f"`vector` must have shape (dim,), got {flat.shape}")
-    if not np.isfinite(flat).all():
-        raise NonFiniteError(
-            f"`vector` must be finite, got {np.count_nonzero(~np.isfinite(flat))} NaN or infinite "
-            f"values of {len(flat)}",
-            "Check the embedder.",
-        )
-    return flat
-
-
-def _digest(text: str) -> int:
-    """A number to look a text up by; who finds it compares the texts."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big", signed=True)
-
-
-def _key_list(keys: Sequence[int]) -> str:
-    return json_list("keys", (int(key) for key in keys))

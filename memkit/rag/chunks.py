@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 
 from memkit.errors import InvalidInputError
+from memkit.ledger.passage_writes import Kind
+from memkit.types import Draft, Record
 
 SIZE = 800  # characters; about 200 English word pieces, and common embedders read 256
 OVERLAP = 100  # a sentence that a cut goes through is whole in one of the two passages
@@ -70,3 +72,13 @@ def _resume(text: str, low: int, high: int) -> int:
         if match:
             return match.end()
     return low
+
+
+def slots(draft: Draft | Record) -> list[tuple[Kind, int, int, str]]:
+    """Kind, offsets and words of each passage of a record."""
+    found: list[tuple[Kind, int, int, str]] = [
+        ("text", start, end, draft.text[start:end]) for start, end in split(draft.text)
+    ]
+    if draft.question is not None:
+        found.append(("question", 0, len(draft.question), draft.question))
+    return found

@@ -18,10 +18,9 @@ from memkit.errors import (
     StorageError,
 )
 from memkit.ledger import Ledger, NewPassage
-from memkit.ledger.passages import Kind
 from memkit.ledger.selection import check_limit
 from memkit.protocols import Embedder, Query
-from memkit.rag.chunks import split
+from memkit.rag.chunks import slots
 from memkit.rag.dense import check_vectors
 from memkit.rag.fusion import Ranking
 from memkit.rag.gate import Gate, through_gate
@@ -140,10 +139,14 @@ class FactIndex:
         with self._ledger.transaction():
             self._check_embedder()
             self._pin()
-            for record, passages in zip(records, prepared, strict=True):
-                stale = any(p.embedder not in {None, self._embedder.name} for p in passages)
-                fresh = self._prepare([record], show=False)[0] if stale else passages
-                self._ledger.passages.insert(record.id, fresh)
+            ours = {None, self._embedder.name}
+            fresh = {
+                record.id: passages
+                if all(passage.embedder in ours for passage in passages)
+                else self._prepare([record], show=False)[0]
+                for record, passages in zip(records, prepared, strict=True)
+            }
+            self._ledger.passages.insert_many(fresh)
 
     @property
     def embedder(self) -> Embedder:
@@ -339,8 +342,8 @@ class FactIndex:
         return done
 
     def _prepare(self, drafts: Sequence[Draft | Record], *, show: bool) -> list[list[NewPassage]]:
-        slots = [_slots(draft) for draft in drafts]
-        texts = list(dict.fromkeys(slot[-1] for row in slots for slot in row))
+        cut = [slots(draft) for draft in drafts]
+        texts = list(dict.fromkeys(slot[-1] for row in cut for slot in row))
         while True:
             embedder = self._embedder
             vectors = self._ledger.passages.embedded(texts) if self._is_ours() else {}
@@ -350,7 +353,7 @@ class FactIndex:
                 break
         return [
             [NewPassage(*slot, vector=vectors[slot[-1]], embedder=embedder.name) for slot in row]
-            for row in slots
+            for row in cut
         ]
 
     def _embed(self, embedder: Embedder, texts: Sequence[str], *, show: bool) -> Floats2d:
@@ -385,16 +388,6 @@ class FactIndex:
                 self._cache.popitem(last=False)
         rows = [known[text] for text in texts]
         return np.array(rows, np.float32).reshape(len(texts), self._embedder.dim)
-
-
-def _slots(draft: Draft | Record) -> list[tuple[Kind, int, int, str]]:
-    """Kind, offsets and words of each passage of a record."""
-    slots: list[tuple[Kind, int, int, str]] = [
-        ("text", start, end, draft.text[start:end]) for start, end in split(draft.text)
-    ]
-    if draft.question is not None:
-        slots.append(("question", 0, len(draft.question), draft.question))
-    return slots
 
 
 def _check_query(query: Query) -> None:

@@ -312,7 +312,6 @@ def test_a_read_only_memory_can_be_read_and_not_written(directory, read_only):
         lambda: ledger.records.add([Draft(text="more")]),
         lambda: ledger.set_meta("a", "b"),
         ledger.modules.next_name,
-        ledger.scrub,
     ):
         with pytest.raises(ReadOnlyError, match="cannot be opened or written to"):
             write()
