@@ -361,6 +361,23 @@ def test_every_cut_and_many_flips_are_found(dump, rag, tmp_path):
     assert content(memory)["records"] == content(memory)["turns"] == []
 
 
+def test_a_file_that_changes_between_the_passes_is_refused(full, dump, rag, tmp_path, monkeypatch):
+    def checked_and_changed(archive, **options):
+        transfer_checked(archive, **options)
+        full.add("Added since.")
+        full.export(dump)
+        return []
+
+    transfer_checked = transfer._checked
+    monkeypatch.setattr(transfer, "_checked", checked_and_changed)
+    memory = rag(tmp_path / "m")
+
+    with pytest.raises(CorruptFileError, match=r"more than it says|changed while it was read"):
+        memory.import_(dump)
+
+    assert memory.stats().records == 0
+
+
 def header(**changes):
     return {"format": "memkit archive", "version": 1, "memkit": "0", "counts": {}} | changes
 
