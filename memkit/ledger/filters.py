@@ -22,6 +22,8 @@ from typing import Any, Literal
 
 from memkit import validate
 from memkit.errors import InvalidInputError
+from memkit.ledger import terms
+from memkit.ledger.terms import Lookup
 from memkit.types import Metadata
 
 MAX_CONDITIONS = 200
@@ -73,6 +75,15 @@ def matches(where: Metadata, metadata: Metadata) -> bool:
         InvalidInputError: As `compile`.
     """
     return _holds(_parse(where), metadata)
+
+
+def lookup(where: Metadata) -> Lookup | None:
+    """Give SQL for the records among which those that pass a filter are; None for all records.
+
+    Raises:
+        InvalidInputError: As `compile`.
+    """
+    return _lookup(_parse(where))
 
 
 # --- reading
@@ -219,6 +230,32 @@ def _compare(condition: _Condition, value: object) -> bool:
 def _equal(value: object, operand: object) -> bool:
     kind = _kind(value)
     return kind is not None and kind == _kind(operand) and bool(value == operand)
+
+
+# --- as a lookup
+
+
+def _lookup(node: _Condition | _Group) -> Lookup | None:
+    if isinstance(node, _Condition):
+        return _look_up(node)
+    if node.connective == "$not":
+        return None
+    found = [_lookup(part) for part in node.parts]
+    known = [one for one in found if one is not None]
+    if node.connective == "$and":
+        return terms.combined("INTERSECT", known)
+    return terms.combined("UNION", known) if len(known) == len(found) else None
+
+
+def _look_up(condition: _Condition) -> Lookup | None:
+    key, operator, operand = condition.path[-1], condition.operator, condition.operand
+    if operator == "$exists":
+        return terms.having(key) if operand else None
+    if operator in _ORDERINGS:
+        return terms.having_within(key, operator, operand)
+    if operator == "$ne":
+        return None
+    return terms.having_one_of(key, list(operand) if operator == "$in" else [operand])
 
 
 # --- as SQL

@@ -20,6 +20,7 @@ from memkit.ledger.failures import mapped
 from memkit.ledger.schema import APPLICATION_ID, current_version, migrate
 
 FILE = "ledger.sqlite3"
+CACHE = 2**15  # KiB of the file kept in memory: what a filter lets pass lies all over it
 
 _OWN_FILES = {FILE, f"{FILE}-wal", f"{FILE}-shm", f"{FILE}-journal"}
 
@@ -133,7 +134,7 @@ def _mode(path: Path, *, writable: bool) -> str:
 
 
 def _prepare(database: Database) -> None:
-    for pragma in ("secure_delete = ON", "temp_store = MEMORY"):
+    for pragma in ("secure_delete = ON", "temp_store = MEMORY", f"cache_size = -{CACHE}"):
         database.execute(f"PRAGMA {pragma}")
     version = format_version(database)
     if database.read_only:

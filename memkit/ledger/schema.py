@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from memkit.ledger import terms
 from memkit.ledger.database import Database
 
 APPLICATION_ID = 0x6D6B6974  # "mkit": tells our files from other SQLite databases
@@ -371,6 +372,7 @@ MIGRATIONS: tuple[Sequence[str], ...] = (
     _ITEMS,
     _SPEAKERS,
     _DIGESTS,
+    terms.MIGRATION,
 )
 
 

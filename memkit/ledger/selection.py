@@ -41,6 +41,9 @@ def select_sql(
     if visible_to is not None or within is not None:
         conditions.append(scope_sql("records.scope", visible_to=visible_to, within=within))
     if where is not None:
+        found = filters.lookup(where)
+        if found is not None:
+            conditions.append((f"records.rowid IN ({found[0]})", found[1]))
         conditions.append(filters.compile(where))
     conditions += _period_sql(period)
     return _all(conditions)
