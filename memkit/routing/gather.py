@@ -79,6 +79,7 @@ class Gatherer:
         self._facts = facts
         self._words = words
         self._synthesizer = synthesizer
+        self._vocabularies = Vocabularies(ledger)
 
     def gather(
         self, queries: Sequence[Query], without: Sequence[str | None] | None = None
@@ -91,11 +92,11 @@ class Gatherer:
         """
         wide = [replace(query, k=self._facts + bool(without)) for query in queries]
         near = self._index.nearest(wide)
-        vocabularies = Vocabularies(self._ledger)
+        vocabulary_of = self._vocabularies.batch()
         found = []
         for row, query in enumerate(queries):
             gone = without[row] if without else None
-            vocabulary = vocabularies.of(query, gone)
+            vocabulary = vocabulary_of(query, gone)
             words = telling(query.text)
             weights = vocabulary.weights(words)
             nearest = {f.record_id: f.similarity for f in near[row] if f.record_id != gone}

@@ -94,7 +94,8 @@ class NearestRouter:
         """
         found = self._gatherer.gather(queries)
         ids = list({fact.record_id for one in found for fact in one.candidates})
-        placed = {**self._ledger.modules.placements(ids), **(pending or {})}
+        placed = self._ledger.modules.placements(ids)
+        placed |= {id: pending[id] for id in ids if id in pending} if pending else {}
         calibration = self._calibrator.current()
         return [self._decide(one, placed, calibration) for one in found]
 

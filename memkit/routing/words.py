@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypedDict
 
@@ -16,8 +16,10 @@ from memkit.types import Metadata, Period, Scope
 from memkit.words import STOP_WORDS
 
 COMMON = 512  # passages; a word that is in more of them tells nothing
+SCOPES = 256  # whose common words are remembered
 LONGEST = 32  # words of a question that are weighed
 
+Bound = tuple[str, str, Period]  # scope, filter and time, to look up by
 _POSSESSIVE = re.compile(r"['’]s\b")
 
 
@@ -81,18 +83,24 @@ class Vocabulary:
         ledger: Where the facts are.
         query: Its scope and filter bound what is counted.
         without: A fact that is left out, as if it were not stored.
+        common: Words that are known to be common.
     """
 
     ledger: Ledger
     query: Query
     without: str | None = None
+    common: set[str] = field(default_factory=set)
     _facts: int | None = None
     _known: dict[str, frozenset[str] | None] = field(default_factory=dict)
 
     def having(self, word: str) -> frozenset[str] | None:
         """Ids of the facts with a word; None for a common word."""
+        if word in self.common:
+            return None
         if word not in self._known:
             found = self.ledger.lexicon.having(word, limit=COMMON, **self._bounds())
+            if found is None:
+                self.common.add(word)
             self._known[word] = found - {self.without} if found and self.without else found
         return self._known[word]
 
@@ -113,15 +121,35 @@ class Vocabulary:
 
 
 class Vocabularies:
-    """One `Vocabulary` per scope and filter, for the queries of one batch."""
+    """One `Vocabulary` per scope and filter, for the queries of one batch.
+
+    Which words are common is remembered from batch to batch until a passage comes or goes: to
+    find that out, hundreds of records have to be looked at. Which facts have a rare word is
+    looked up every time, as scopes and lifetimes change without any passage.
+    """
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._known: dict[tuple[str, str, Period], Vocabulary] = {}
+        self._common: tuple[int, dict[Bound, set[str]]] = (-1, {})
 
-    def of(self, query: Query, without: str | None = None) -> Vocabulary:
-        """The vocabulary of a query's scope and filter."""
-        if without is not None:
-            return Vocabulary(self._ledger, query, without)
-        key = canonical(query.scope), repr(query.where), query.period
-        return self._known.setdefault(key, Vocabulary(self._ledger, query))
+    def batch(self) -> Callable[[Query, str | None], Vocabulary]:
+        """What gives the vocabulary of a query's scope and filter, a fact of it left out."""
+        common = self._remembered()
+        shared: dict[Bound, Vocabulary] = {}
+
+        def of(query: Query, without: str | None) -> Vocabulary:
+            key = canonical(query.scope), repr(query.where), query.period
+            words = common.setdefault(key, set())
+            if without is not None:
+                return Vocabulary(self._ledger, query, without, words)
+            return shared.setdefault(key, Vocabulary(self._ledger, query, common=words))
+
+        return of
+
+    def _remembered(self) -> dict[Bound, set[str]]:
+        changes = self._ledger.passages.last_change()
+        stamp, common = self._common
+        if stamp != changes or len(common) > SCOPES:
+            common = {}
+            self._common = (changes, common)
+        return common

@@ -1,0 +1,130 @@
+"""The evaluation of routers on a few facts, with shares counted by hand."""
+
+import json
+import re
+
+import pytest
+
+from memkit.errors import NotFoundError
+from memkit.evals import papers, routing, routing_cost
+from memkit.evals.phonebook import invented
+from memkit.evals.routed import Asked, Remembered, memory, reliability
+from memkit.routing.calibrate import Calibration
+from memkit.testing import HashingEmbedder
+from memkit.types import Draft, Route
+
+PAPERS = [
+    {
+        "id": number,
+        "title": title,
+        "introduction": f"{title} is slow. We make {title} fast.",
+        "QA": [
+            {"question": f"Is {title} slow?", "answer": "Yes."},
+            {"question": f"What makes {title} fast?", "answer": "We do."},
+        ],
+    }
+    for number, title in enumerate(("Sorting", "Hashing"))
+]
+
+
+class Counting(HashingEmbedder):
+    """Counts what it embeds."""
+
+    def __init__(self):
+        super().__init__(256)
+        self.seen = []
+
+    def encode_query(self, texts, /):
+        self.seen += texts
+        return super().encode_query(texts)
+
+
+def test_a_text_is_embedded_once_for_all_memories():
+    counting = Counting()
+    embedder = Remembered(counting)
+    drafts = [Draft("Nora keeps the keys.", "Who keeps the keys?", "Nora")]
+
+    for _ in range(2):
+        with memory(embedder, drafts, [0]) as routed:
+            routed.routes([Asked("Who has the keys?", 0)])
+
+    assert len(counting.seen) == len(set(counting.seen))
+    assert embedder.encode_query(["Who has the keys?"]).shape == (1, 256)
+
+
+def test_only_the_module_of_the_fact_is_right():
+    drafts = [Draft("The oak is tall.", "Which tree is tall?", "The oak"),
+              Draft("The van is red.", "Which car is red?", "The van")]  # fmt: skip
+    with memory(Remembered(HashingEmbedder(256)), drafts, [3, 5]) as routed:
+        asked = [Asked(draft.question, place) for place, draft in enumerate(drafts)]
+        routes = [Route({"m3": 1.0}), Route({"m3": 0.5, "m5": 0.5})]
+        assert routed.right(asked, routes) == 0.5
+        assert routed.right(asked, routed.routes(asked)) == 1.0
+
+
+def test_a_question_in_a_scope_goes_to_what_that_scope_sees():
+    own = papers.cut(PAPERS, 0, scoped=True)
+    assert [one.scope for one in own.plain] == [{"paper": "0"}, {"paper": "1"}]
+    with memory(Remembered(HashingEmbedder(256)), own.drafts, own.modules) as routed:
+        seen = [{fact.module for fact in route.support} for route in routed.routes(own.plain)]
+    assert seen == [{"m0"}, {"m1"}]
+
+
+def test_both_kinds_of_question_count_alike_in_what_is_true():
+    sure = Calibration(mass=0.0, named=0.0, threshold=0.5, slope=100.0)
+    high, low = Route({}, evidence=1.0), Route({}, evidence=0.0)
+    found = reliability(sure, related=[high, high, high, low], unrelated=[low] * 39 + [high])
+    assert found == {
+        "true where 0% to 20% is said": pytest.approx(0.25 / (0.25 + 39 / 40)),
+        "true where 80% to 100% is said": pytest.approx(0.75 / (0.75 + 1 / 40)),
+    }
+
+
+def test_stored_questions_are_not_asked():
+    cut = papers.cut(PAPERS, 2)
+    assert [draft.question for draft in cut.drafts if draft.question] == [
+        "Is Sorting slow?",
+        "Is Hashing slow?",
+    ]
+    assert [one.question for one in cut.plain] == [
+        "What makes Sorting fast?",
+        "What makes Hashing fast?",
+    ]
+    assert cut.titled[0].question == 'In the paper "Sorting": What makes Sorting fast?'
+    assert [cut.modules[one.place] for one in cut.plain] == [0, 1]
+
+
+def test_missing_papers_are_named(tmp_path):
+    with pytest.raises(NotFoundError, match=re.escape("paperqa_dev.json")):
+        papers.read(tmp_path)
+
+
+def test_the_report_has_the_shape_of_all_reports(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(routing.SentenceEmbedder, "load", lambda: HashingEmbedder(256))
+    monkeypatch.setattr(routing, "ENTRIES", 24)
+    monkeypatch.setattr(routing, "FACTS", 12)
+    monkeypatch.setattr(routing_cost, "FACTS", 40)
+    monkeypatch.setattr(routing_cost, "ASKED", 3)
+    monkeypatch.setattr(routing, "read", lambda folder, facts: invented(facts))
+    (tmp_path / "paperqa").mkdir()
+    (tmp_path / "paperqa" / "paperqa_dev.json").write_text(json.dumps(PAPERS))
+    report = tmp_path / "report.json"
+
+    assert routing.main(data=tmp_path, seeds=1, json_path=report) == 0
+
+    said = json.loads(report.read_text())
+    assert set(said) == {"name", "environment", "command", "results", "ratios"}
+    assert said["name"] == "routing"
+    assert set(said["ratios"]) == {
+        "routing_top1",
+        "routing_top1_reworded",
+        "routing_top1_paperqa",
+        "routing_top1_centroid",
+        "false_activation",
+        "false_refusal",
+    }
+    assert all(0.0 <= value <= 1.0 for value in said["ratios"].values())
+    assert said["ratios"]["routing_top1"] == 1.0  # the words of the questions are those stored
+    cases = {one["case"] for one in said["results"]}
+    assert cases == {"phone book", "company", "40 facts", *papers.STORED}
+    assert "routing_top1 " in capsys.readouterr().out
