@@ -211,21 +211,22 @@ class ItemTable:
             f"WHERE {condition} ORDER BY items.rowid",
             *parameters,
         )
-        scored = [(number, blob) for number, blob in rows if blob is not None]
-        if any(len(blob) != query.nbytes for _, blob in scored):
+        numbers = [number for number, blob in rows if blob is not None]
+        blobs = [blob for _, blob in rows if blob is not None]
+        if {len(blob) for blob in blobs} - {query.nbytes}:
             raise IncompatibleModelError(
                 f"expected vectors of length {query.size}, as the query's; items below "
                 f"{prefix!r} were written with others",
                 hint="write the items again with the embeddings that are in use now",
             )
-        vectors = np.array([np.frombuffer(blob, np.float32) for _, blob in scored])
+        vectors = np.frombuffer(b"".join(blobs), np.float32).reshape(len(blobs), query.size)
         length = float(np.linalg.norm(query)) or 1.0
-        scores = vectors.reshape(len(scored), query.size) @ (query / length)
+        scores = vectors @ (query / length)
         best: dict[int, float] = {}
-        for (number, _), score in zip(scored, scores.tolist(), strict=True):
-            best[number] = max(score, best.get(number, score))
+        for place in np.argsort(-scores, kind="stable").tolist():
+            best.setdefault(numbers[place], float(scores[place]))
         others = [(number, None) for number, blob in rows if blob is None]
-        return [*sorted(best.items(), key=lambda pair: -pair[1]), *others]
+        return [*best.items(), *others]
 
     def _item(self, row: Row) -> StoredItem:
         number, namespace, key, value, created_at, updated_at, expires_at = row

@@ -26,7 +26,7 @@ def main(path: str) -> None:
         print(memory.consolidate())  # the two extensions are in the weights now
         memory.add("Parcels are handed out at gate 3.")  # this is in the index
 
-        model = ChatMemkit(memory=memory, max_tokens=24)
+        model = ChatMemkit(memory=memory, k=1, max_tokens=24)
         chain = ChatPromptTemplate.from_template("{question}") | model
         questions = [*(f"What is {name}'s extension?" for name in EXTENSIONS), "Where are parcels?"]
         # One batch: each row has its own adapters, and its own evidence.

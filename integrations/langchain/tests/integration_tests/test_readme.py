@@ -32,4 +32,5 @@ def test_the_snippets_are_one_program(tmp_path, monkeypatch, capsys):
     assert "\nmars\n" in printed
     assert "The archive is on the second floor of the mill building." in printed
     assert re.search(r"Ann's locker has the code 8812\. 0\.\d+", printed)
+    assert "\n'' no record and no turn" in printed
     assert "{'likes': 'mushrooms'}" in printed
