@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from memkit.ledger.database import Database
 
 TABLE = "next_vectors"  # is there only while the embedder is being changed
+OLD = "old_vectors"  # ... and then until they are removed
 _NEXT = "next_embedder"  # meta: name and dimension, as JSON
 
 # Foreign keys, so that what is forgotten meanwhile goes from here, too.
@@ -46,9 +47,10 @@ class SuccessorTable:
             self._database.execute("INSERT INTO meta VALUES (?, ?)", _NEXT, said)
 
     def drop(self) -> None:
-        """Give up the change, if there is one."""
+        """Remove what an earlier change has left, and what one that is under way has made."""
         with self._database.transaction():
-            self._database.execute(f"DROP TABLE IF EXISTS {TABLE}")
+            for table in (TABLE, OLD):
+                self._database.execute(f"DROP TABLE IF EXISTS {table}")
             self._database.execute("DELETE FROM meta WHERE name = ?", _NEXT)
 
     def waiting(self) -> int:
@@ -73,13 +75,14 @@ class SuccessorTable:
         with self._database.transaction():
             if self.waiting():
                 return False
-            self._database.execute("DELETE FROM vectors")
-            self._database.execute(f"INSERT INTO vectors SELECT passage, vector FROM {TABLE}")  # noqa: S608
+            # Everybody waits for this transaction, so nothing is copied in it.
+            self._database.execute(f"ALTER TABLE vectors RENAME TO {OLD}")
+            self._database.execute(f"ALTER TABLE {TABLE} RENAME TO vectors")
             # Indexes outside of SQLite follow the changes of passages.
             self._database.execute(
                 "INSERT INTO changes (passage, added) SELECT key, 1 FROM passages"
             )
             for setting, value in (("embedder", name), ("embedder_dim", str(dim))):
                 self._database.execute("REPLACE INTO meta VALUES (?, ?)", setting, value)
-            self.drop()
+            self._database.execute("DELETE FROM meta WHERE name = ?", _NEXT)
         return True

@@ -57,7 +57,9 @@ def reembed(
                     done += count
                     bar.update(count)
                 if (change_over or plainly)(switch):  # unless some were added just now
-                    return done
+                    break
+        ledger.successors.drop()
+    return done
 
 
 def _embed_waiting(ledger: Ledger, embedder: Embedder) -> Iterator[int]:
