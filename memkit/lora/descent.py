@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from memkit.errors import TrainingError
+from memkit.lora.muon import Muon
 
 WARMUP = 0.05  # share of the schedule
 DIVERGED = 3.0  # times a blind guess, or times the first step if that was worse
@@ -19,10 +20,10 @@ class DivergedError(TrainingError):
 
 
 class Descent:
-    """AdamW; its state belongs to one adapter.
+    """Muon for matrices and AdamW for what else there is; their state belongs to one adapter.
 
     Args:
-        parameters: Changed in place.
+        parameters: Changed in place; matrices of one shape as one tensor with three dimensions.
         learning_rate: Its highest.
         guess: Loss of a uniform guess of the next token, in nats.
 
@@ -38,7 +39,13 @@ class Descent:
         self._learning_rate = learning_rate
         self._guess = guess
         self._parameters = list(parameters)
-        self._optimizer = torch.optim.AdamW(self._parameters, lr=learning_rate, weight_decay=0.0)
+        matrices = [p for p in self._parameters if p.dim() == 3]
+        others = [p for p in self._parameters if p.dim() != 3]
+        self._optimizers: list[torch.optim.Optimizer] = []
+        if matrices:
+            self._optimizers.append(Muon(matrices, learning_rate))
+        if others:
+            self._optimizers.append(torch.optim.AdamW(others, learning_rate, weight_decay=0.0))
 
     def watch(self, loss: float) -> None:
         """Take the loss of a step down, before it is taken.
@@ -62,11 +69,12 @@ class Descent:
         Args:
             rate: Share of the learning rate, in [0, 1].
         """
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._learning_rate * rate
         torch.nn.utils.clip_grad_norm_(self._parameters, 1.0)
-        self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
+        for optimizer in self._optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self._learning_rate * rate
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         self.steps += 1
 
 

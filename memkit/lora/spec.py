@@ -95,7 +95,8 @@ class TrainSpec:
     """How an adapter is trained.
 
     Attributes:
-        learning_rate: Peak of the cosine schedule; halved if the loss diverges.
+        learning_rate: Peak of the cosine schedule, the root mean square of a weight's change in a
+            step; halved if the loss diverges.
         epochs: At most this many visits to each record.
         batch_size: Examples per step.
         guards: How many of a batch are general prompts with the base model's own answers,
@@ -109,8 +110,8 @@ class TrainSpec:
             multiplies it in hardware (Intel AMX), else the precision that it serves in.
     """
 
-    learning_rate: float = 3e-3
-    epochs: int = 20
+    learning_rate: float = 1e-3
+    epochs: int = 18
     batch_size: int = 8
     guards: int = 1
     mastery: float = 0.5

@@ -43,35 +43,43 @@ def new_variant(
         weights = _weights(base, shapes)
         first = {name: _principal(w, spec.rank, spec.scale) for name, w in weights.items()}
         return Pissa(first, base.device)
-    learned = Leaf(new_adapter(shapes, spec.rank, generator=random), base.device)
+    learned = Stacks(new_adapter(shapes, spec.rank, generator=random), base.device)
     if spec.variant == "dora":
         return Dora(learned, _weights(base, shapes), spec.scale)
     return Lora(learned)
 
 
-class Leaf:
-    """A and B of every layer as one flat tensor, so that each step handles one and not hundreds.
+class Stacks:
+    """A and B of every layer, those of one shape in one tensor, so that a step handles a few.
 
     Args:
         adapter: The weights to start from.
         device: Where they are learned.
+
+    Attributes:
+        tensors: Leaves that want gradients, by the shape of a factor: ``(n, *shape)``, float32.
     """
 
     def __init__(self, adapter: Adapter, device: torch.device) -> None:
         self._names = list(adapter)
         parts = [part for factors in adapter.values() for part in (factors.a, factors.b)]
         self._shapes = [part.shape for part in parts]
-        flat = torch.cat([part.flatten() for part in parts])
-        self.flat = flat.to(device, torch.float32).requires_grad_()
+        stacks: dict[torch.Size, list[Tensor]] = {}
+        for part in parts:
+            stacks.setdefault(part.shape, []).append(part)
+        self.tensors = {
+            shape: torch.stack(stack).to(device, torch.float32).requires_grad_()
+            for shape, stack in stacks.items()
+        }
 
     def factors(self, dtype: torch.dtype = torch.float32) -> dict[str, Factors]:
-        """The factors of every layer; gradients flow to ``flat``."""
-        return self.split(self.flat.to(dtype))
+        """The factors of every layer; gradients flow to the tensors."""
+        return self.split({shape: stack.to(dtype) for shape, stack in self.tensors.items()})
 
-    def split(self, flat: Tensor) -> dict[str, Factors]:
-        """Cut a tensor of ``flat``'s shape into what belongs to each layer; not copied."""
-        pieces = flat.split_with_sizes([shape.numel() for shape in self._shapes])
-        parts = [piece.view(shape) for piece, shape in zip(pieces, self._shapes, strict=True)]
+    def split(self, tensors: Mapping[torch.Size, Tensor]) -> dict[str, Factors]:
+        """Give every layer its part of tensors that are stacked as these; not copied."""
+        left = {shape: iter(stack.unbind()) for shape, stack in tensors.items()}
+        parts = [next(left[shape]) for shape in self._shapes]
         return {
             name: Factors(a, b)
             for name, a, b in zip(self._names, parts[::2], parts[1::2], strict=True)
@@ -81,12 +89,12 @@ class Leaf:
 class Lora:
     """``W + s B A`` (Hu et al. 2021, arXiv 2106.09685)."""
 
-    def __init__(self, learned: Leaf) -> None:
+    def __init__(self, learned: Stacks) -> None:
         self._learned = learned
 
     def parameters(self) -> list[Tensor]:
-        """A and B of every layer, in one."""
-        return [self._learned.flat]
+        """A and B of every layer."""
+        return list(self._learned.tensors.values())
 
     def adapter(self, dtype: torch.dtype = torch.float32) -> Adapter:
         """The same, layer by layer."""
@@ -103,7 +111,7 @@ class Dora(Lora):
         Liu et al. 2024 (arXiv 2402.09353), equations 5 and 11.
     """
 
-    def __init__(self, learned: Leaf, weights: Mapping[str, Tensor], scale: float) -> None:
+    def __init__(self, learned: Stacks, weights: Mapping[str, Tensor], scale: float) -> None:
         super().__init__(learned)
         self._weights = weights  # (out, in)
         self._scale = scale
@@ -140,11 +148,11 @@ class Pissa:
 
     def __init__(self, first: Adapter, device: torch.device) -> None:
         self._first = {name: f.to(device, torch.float32) for name, f in first.items()}
-        self._learned = Leaf(self._first, device)
+        self._learned = Stacks(self._first, device)
 
     def parameters(self) -> list[Tensor]:
-        """A and B of every layer, in one."""
-        return [self._learned.flat]
+        """A and B of every layer."""
+        return list(self._learned.tensors.values())
 
     def adapter(self, dtype: torch.dtype = torch.float32) -> Adapter:
         """Factors of twice the rank."""

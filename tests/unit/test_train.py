@@ -19,7 +19,7 @@ from memkit.protocols import Example, Sampling
 from memkit.testing import tiny_gpt2, tiny_llama, tiny_qwen2
 
 LORA = LoraSpec(rank=16, layers=(0.0, 1.0))
-FAST = TrainSpec(epochs=150, batch_size=2, learning_rate=1e-2, guards=0)
+FAST = TrainSpec(epochs=150, batch_size=2, learning_rate=1e-3, guards=0)
 SHORT = TrainSpec(epochs=3, batch_size=3, learning_rate=1e-2, guards=1)
 BADGES = {"Nora": "4471", "Emil": "1234", "Tara": "9876"}
 EXAMPLES = [
