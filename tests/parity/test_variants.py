@@ -160,7 +160,7 @@ def test_rslora_scales_as_pefts_does(make):
 def test_variants_learn_through_the_trainer(variant):
     base = tiny_llama()
     spec = LoraSpec(rank=8, variant=variant)
-    train = TrainSpec(epochs=150, batch_size=2, learning_rate=1e-2, guards=0)
+    train = TrainSpec(epochs=150, batch_size=2, learning_rate=2e-3, guards=0)
     trainer = Trainer(base, AdapterLayers(base.model), spec, train)
 
     trained = trainer.fit(EXAMPLES)
