@@ -6,6 +6,7 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import dropwhile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from memkit.errors import InvalidInputError, ModuleNotFoundInMemoryError
 from memkit.evidence import Stored, Told, check
@@ -18,6 +19,9 @@ from memkit.traces import files_below
 from memkit.types import NO_ROUTE, Answer, Evidence, Hit, Recall, Record, Route, Scope
 from memkit.validate import check_text
 from memkit.wiring import Parts
+
+if TYPE_CHECKING:
+    from memkit.answer import Answerer
 
 BUDGET = 512  # tokens of evidence: a few passages and the last turns
 PASSAGES = 3  # in an answer's prompt; the default base model loses the thread in more
@@ -108,16 +112,19 @@ def answer(parts: Parts, queries: Sequence[Query], asking: Asking) -> list[Answe
 
 def stream(parts: Parts, query: Query, asking: Asking) -> Generator[str, None, Answer]:
     """Answer one query piece by piece; in one piece if it may turn out to be withheld."""
-    return _pieces(parts, _find_for_answer(parts, query, asking), asking)
+    answerer = parts.answerer  # a base model that does not fit is refused now, not when read
+    return _pieces(parts, answerer, _find_for_answer(parts, query, asking), asking)
 
 
-def _pieces(parts: Parts, found: _Found, asking: Asking) -> Generator[str, None, Answer]:
+def _pieces(
+    parts: Parts, answerer: Answerer, found: _Found, asking: Asking
+) -> Generator[str, None, Answer]:
     if asking.strict:
         (checked,) = answer(parts, [found.query], asking)
         if checked.text:
             yield checked.text
         return checked
-    said = yield from parts.answerer.stream(
+    said = yield from answerer.stream(
         found.recall, asking.sampling, combine=asking.combine, context=found.query.context
     )
     return _checked(found, said, strict=False)

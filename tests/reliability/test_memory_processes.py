@@ -68,7 +68,7 @@ from memkit.testing import tiny_llama
 
 recipe = Recipe(
     lora=LoraSpec(rank=16, layers=(0, 1)),
-    train=TrainSpec(epochs=150, batch_size=2, learning_rate=2e-3, guards=0),
+    train=TrainSpec(epochs=150, batch_size=2, learning_rate=2e-3, guards=0, mastery=0.9),
     records_per_module=2, reworded_bar=0.0, progress=False,
 )
 with Memory.open(sys.argv[1], base_model=tiny_llama(), embedder=HashingEmbedder(),

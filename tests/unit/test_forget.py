@@ -258,7 +258,8 @@ def test_a_text_that_stays_somewhere_is_an_alarm(memory, tmp_path):
 
 def test_no_cache_in_memory_remembers(trained, tiny):
     trained.add_turn("user", "Nora is my friend.", remember=False)
-    trained.ask(NORA)  # with its passage in the prompt, which is cached
+    trained.ask(NORA, modules=[])  # with its passage in the prompt, which is cached
+    trained.ask(NORA)
     caches = trained._parts.index._cache, tiny._prefixes
     assert NORA in caches[0]
     assert any("4471" in tiny.decode(prefix) for prefix in caches[1])

@@ -52,7 +52,12 @@ def trained(tiny, tmp_path_factory):
     recipe = Recipe(
         lora=LoraSpec(rank=16, layers=(0, 1)),
         train=TrainSpec(
-            epochs=150, batch_size=2, learning_rate=2e-3, guards=0, precision="float32"
+            epochs=150,
+            batch_size=2,
+            learning_rate=2e-3,
+            guards=0,
+            mastery=0.9,
+            precision="float32",
         ),
         records_per_module=2,
         reworded_bar=0.0,
