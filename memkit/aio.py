@@ -99,7 +99,6 @@ class AsyncMemory:
     duplicates = _twin(Memory.duplicates)
     explain = _twin(Memory.explain)
     expire = _twin(Memory.expire)
-    explain = _twin(Memory.explain)
     export = _twin(Memory.export)
     export_adapter = _twin(Memory.export_adapter)
     forget = _twin(Memory.forget)
