@@ -69,6 +69,11 @@ def check_contents(ledger: Ledger, database: Database, report: CheckReport) -> N
         _check_words(database, report)
     with report.looking_at(f"the checksums of {_count(database, 'records')} records"):
         _check_hashes(database, report)
+    with report.looking_at("no vectors of a former embedder are left"):
+        if ledger.successors.left_over and ledger.successors.begun is None:
+            if report.repair:
+                ledger.successors.drop()
+            report.problem("vectors of the former embedder are left", repaired=report.repair)
     begun = ledger.successors.begun
     if begun is not None:
         report.note(f"the change to the embedder {begun!r} is not finished; reembed() goes on")

@@ -36,6 +36,12 @@ class SuccessorTable:
         value = self._database.value("SELECT value FROM meta WHERE name = ?", _NEXT)
         return json.loads(value)[0] if value else None
 
+    @property
+    def left_over(self) -> bool:
+        """Whether vectors of the former embedder are left, as a kill can leave them."""
+        sql = "SELECT 1 FROM sqlite_master WHERE name = ?"
+        return self._database.value(sql, OLD) is not None
+
     def begin(self, name: str, dim: int) -> None:
         """Make room for the vectors of an embedder; what there is of it already stays."""
         said = json.dumps([name, dim])

@@ -139,6 +139,10 @@ DAMAGE = {
     "index cut": (lambda d: (d / "index" / "dense.faiss").write_bytes(b"x"), "got 1 bytes"),
     "index of the future": (future, "the ledger has only had"),
     "feed": (lambda d: sql(d, "DELETE FROM changes WHERE seq > 5"), "not in the feed of changes"),
+    "former vectors": (
+        lambda d: sql(d, "CREATE TABLE old_vectors AS SELECT * FROM vectors"),
+        "vectors of the former embedder are left",
+    ),
     "stray adapter": (lambda d: (d / "adapters" / "x.bank").write_bytes(b"x"),
                       "no module names adapters/x.bank"),
     "leftover of the index": (lambda d: (d / "index" / "old.lists").write_bytes(b"x"),
