@@ -209,12 +209,7 @@ class MemkitStore(BaseStore):
         )
         page = list(islice(passing, op.offset, op.offset + op.limit))
         self._used([item for item, _ in page], refresh=op.refresh_ttl)
-        return [
-            SearchItem(
-                item.namespace, item.key, item.value, item.created_at, item.updated_at, score
-            )
-            for item, score in page
-        ]
+        return [_hit(item, score) for item, score in page]
 
     def _namespaces(self, op: ListNamespacesOp) -> list[Namespace]:
         found = [
