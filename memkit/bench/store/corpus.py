@@ -7,6 +7,7 @@ uniform noise would be harder to index than anything that is stored, clusters fa
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 from zlib import crc32
 
@@ -47,6 +48,7 @@ class Corpus:
             rows[:] = _around(centres, carry, len(rows), random)
         self.queries = _around(centres, carry, queries, random)
         self.kept: NDArray[np.bool_] = random.random(size) < KEPT
+        self.nearest = cache(self._nearest)
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -72,12 +74,12 @@ class Corpus:
         """A query in words: three of a note's, behind the number that leads to its vector."""
         return f"query {number} " + " ".join(self.text(number).split()[2:5])
 
-    def nearest(self, number: int, k: int, *, kept: bool) -> set[int]:
+    def _nearest(self, number: int, k: int, *, kept: bool) -> frozenset[int]:
         """The notes that are nearest to a query, by comparing all of them."""
         scores = self.vectors @ self.queries[number]
         if kept:
             scores = np.where(self.kept, scores, -np.inf)
-        return set(np.argpartition(-scores, k)[:k].tolist())
+        return frozenset(np.argpartition(-scores, k)[:k].tolist())
 
 
 class KnownVectors:

@@ -95,7 +95,8 @@ def _sqlitestore(corpus: Corpus, folder: Path) -> Iterator[Peer]:
         vectors: list[list[float]] = KnownVectors(corpus).encode_document(texts).tolist()
         return vectors
 
-    index: Any = {"dims": DIM, "embed": embed, "fields": ["text"]}
+    # It documents "fields" and reads "text_fields".
+    index: Any = {"dims": DIM, "embed": embed, "fields": ["text"], "text_fields": ["text"]}
     # Many builds of Python come without SQLite's extensions, which this store needs.
     sqlite: Any = importlib.import_module(_extensible())
     path = folder / "store.sqlite"
@@ -173,7 +174,9 @@ class _Txtai:
 def _txtai(corpus: Corpus, _: Path) -> Iterator[Peer]:
     from txtai import Embeddings
 
-    embed = KnownVectors(corpus).encode_document
+    def embed(texts: Sequence[str]) -> Floats2d:  # it takes a function, not a method
+        return KnownVectors(corpus).encode_document(texts)
+
     embeddings = Embeddings(method="external", transform=embed, content=True, backend="faiss")
     try:
         yield _Txtai(corpus, embeddings)

@@ -15,7 +15,7 @@ from memkit.memory import Memory
 from memkit.report import Measurement
 
 K = 10
-QUERIES = 100  # for a value of the 95th percentile
+QUERIES = 50  # for a value of the 95th percentile
 REPEATS = 3
 WARM = 10
 
