@@ -56,12 +56,18 @@ class Search:
         self._rerank = rerank
 
     def nearest(
-        self, vectors: Floats2d, queries: Sequence[Query]
+        self, vectors: Floats2d, queries: Sequence[Query], *, depth: int = DEPTH
     ) -> list[list[tuple[Passage, float]]]:
-        """Passages near each query, of at least ``k`` records; all share scope and filters."""
+        """Passages near each query, of at least ``k`` records; all share scope and filters.
+
+        Args:
+            vectors: Of the queries, shape ``(b, dim)``.
+            queries: Say what may be found.
+            depth: How many passages to give at least, if there are so many.
+        """
         k = max(query.k for query in queries)
         shared = queries[0]
-        fetch = _depth(k)
+        fetch = _depth(k, depth)
         while True:
             rows = self._mirror.search(
                 vectors, k=fetch, scope=shared.scope, where=shared.where, period=shared.period
@@ -85,7 +91,7 @@ class Search:
         if vector is None:
             best = self._by_text(query)
         else:
-            (near,) = self.nearest(vector, [query])
+            (near,) = self.nearest(vector, [query], depth=0)  # words move none of them up
             scored = [Scored(passage, similarity, 0.0) for passage, similarity in near]
             best = rank(scored, self._ranking, {})
         try:
@@ -239,6 +245,6 @@ def _hit(record: Record, ranked: Ranked) -> Hit | None:
     return Hit(record, text, start, end, ranked.score, ranked.similarity, ranked.parts)
 
 
-def _depth(k: int) -> int:
+def _depth(k: int, least: int = DEPTH) -> int:
     """How many passages to look at first for ``k`` records; within what SQLite can count."""
-    return min(max(DEPTH, 4 * k), 2**31)
+    return min(max(least, 4 * k), 2**31)
