@@ -9,9 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from memkit.bench.store.corpus import DIM, Corpus, KnownVectors
+
+if TYPE_CHECKING:
+    from memkit.protocols import Floats2d
 
 _SQLITESTORE = "langgraph-checkpoint-sqlite pysqlite3-binary"
 
