@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 from memkit.types import Hit, Recall, Support
+
+if TYPE_CHECKING:
+    from memkit.routing.calibrate import Calibration
 
 
 @dataclass(frozen=True)
@@ -15,10 +19,13 @@ class Explanation:
     Attributes:
         recall: The route, and what would go into the prompt of an answer.
         left_out: Passages that were found and do not go in: held in weights, or no room.
+        calibration: How far the router's threshold can be relied on in this memory; None if
+            nothing was held yet, or the router has none.
     """
 
     recall: Recall
     left_out: tuple[Hit, ...]
+    calibration: Calibration | None = None
 
     @property
     def passed_over(self) -> dict[str, str]:
@@ -47,6 +54,7 @@ class Explanation:
             "reason": route.reason,
             "evidence": route.evidence,
             "threshold": route.threshold,
+            "calibration": self.calibration and asdict(self.calibration),
             "parts": [asdict(part) for part in route.parts],
             "facts": [asdict(fact) for fact in route.support],
             "passed_over": self.passed_over,
@@ -65,6 +73,10 @@ class Explanation:
         recall, route = self.recall, self.recall.route
         lines = [f"query: {recall.query}", route.explain()]
         lines.append(f"  evidence {route.evidence:.2f}, threshold {route.threshold:.2f}")
+        if (kept := self.calibration) is not None:
+            lines.append(f"  of this memory's own questions {kept.false_refusal:.1%} are refused; "
+                         f"of general prompts {kept.false_activation:.1%} pass, of questions whose "
+                         f"record was left out {kept.unstored:.1%}")  # fmt: skip
         lines += [f"asked: {part.module}: {part.question} ({part.score:.0%} sure)"
                   for part in route.parts]  # fmt: skip
         lines += [f"not asked: {name}: {why}" for name, why in self.passed_over.items()]

@@ -21,6 +21,9 @@ from memkit.validate import check_text
 from memkit.wiring import Parts
 
 if TYPE_CHECKING:
+    from memkit.routing.calibrate import Calibration
+
+if TYPE_CHECKING:
     from memkit.answer import Answerer
 
 BUDGET = 512  # tokens of evidence: a few passages and the last turns
@@ -81,7 +84,14 @@ def explain(parts: Parts, query: Query, budget: int) -> Explanation:
     found = _find(parts, query, Asking(budget))
     shown = {hit.id for hit in found.recall.hits}
     hits = {hit.id: hit for one in found.evidence for hit in one.hits if hit.id not in shown}
-    return Explanation(found.recall, tuple(hits.values()))
+    return Explanation(found.recall, tuple(hits.values()), _calibration(parts))
+
+
+def _calibration(parts: Parts) -> Calibration | None:
+    from memkit.routing.nearest import NearestRouter  # a heavy import, as all of the index
+
+    router = parts.lora.router if parts.lora is not None else None
+    return router.calibration() if isinstance(router, NearestRouter) else None
 
 
 def queries_of(questions: Sequence[str], rest: Query) -> list[Query]:

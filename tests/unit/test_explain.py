@@ -9,7 +9,9 @@ def test_facts_modules_and_prompt_are_named(trained):
     said = json.loads(trained.explain(NORA).to_json())
 
     assert said["modules"] == {"m0001": 1.0}
-    assert said["evidence"] >= said["threshold"]
+    assert said["evidence"] >= said["threshold"] == said["calibration"]["threshold"]
+    assert 0.0 <= said["calibration"]["false_refusal"] <= 1.0
+    assert said["calibration"]["curve"][0].keys() == {"said", "true", "n"}
     assert [part["question"] for part in said["parts"]] == [NORA]
     assert said["facts"][0]["record_id"] == "Nora"
     assert "nora" in said["facts"][0]["words"]
@@ -24,6 +26,7 @@ def test_it_can_be_read_in_a_terminal(trained):
 
     assert text.startswith(f"query: {NORA}\nroute: m0001 x 1.00\n")
     assert "not in the prompt: Nora: held in weights" in text
+    assert "of this memory's own questions" in text
     assert "not asked: m0002: its best fact" in text
 
 
@@ -41,3 +44,10 @@ def test_none_says_why_no_module_is_asked(trained):
 
     assert not explained.recall.route.weights
     assert set(explained.passed_over.values()) == {explained.recall.route.reason}
+
+
+def test_the_untouched_memory_has_no_calibration(memory):
+    memory.add("The canteen closes at four.")
+    explained = memory.explain("When does the canteen close?")
+    assert explained.calibration is None
+    assert json.loads(explained.to_json())["calibration"] is None

@@ -15,11 +15,12 @@ PACKAGE = Path(memkit.__file__).parent
 
 FLOORS = {
     1: {"errors", "types", "outcomes", "scope", "validate", "words"},
-    2: {"protocols", "prompt", "explain", "compose", "evidence", "ledger", "messages"},
+    2: {"protocols", "prompt", "compose", "evidence", "ledger", "messages"},
     3: {"rag", "buffer", "models", "forget", "traces", "rows", "adapter_files", "archive"},
     4: {"lora", "routing", "answer"},
     5: {
         "wiring",
+        "explain",
         "reading",
         "asking",
         "chat",
