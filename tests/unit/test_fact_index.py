@@ -4,6 +4,7 @@ import errno
 import logging
 import math
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
@@ -630,3 +631,21 @@ def test_a_text_is_embedded_once_wherever_it_comes_again(ledger):
     ledger.records.delete([record.id for record in records])
     index.prepare([Draft("one")])  # nothing of it was kept
     assert Counting.seen.count("one") == 2
+
+
+def test_texts_of_like_length_are_embedded_together(ledger):
+    class Watched(HashingEmbedder):
+        calls: ClassVar[list[list[str]]] = []
+
+        def encode_document(self, texts, /):
+            self.calls.append(list(texts))
+            return super().encode_document(texts)
+
+    drafts = [Draft(f"{n} " + "word " * (1 + n * 37 % 300 // 3)) for n in range(300)]
+    facts = FactIndex(ledger, Watched())
+    prepared = facts.prepare(drafts)
+    lengths = [[len(text) for text in call] for call in Watched.calls]
+    assert sum(map(len, lengths)) == 300
+    assert all(min(long) >= max(short) for long, short in pairwise(lengths))
+    alone = HashingEmbedder().encode_document([draft.text for draft in drafts])
+    np.testing.assert_array_equal([row[0].vector for row in prepared], alone)

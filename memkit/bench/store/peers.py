@@ -16,8 +16,6 @@ from memkit.bench.store.corpus import DIM, Corpus, KnownVectors
 if TYPE_CHECKING:
     from memkit.protocols import Floats2d
 
-_SQLITESTORE = "langgraph-checkpoint-sqlite pysqlite3-binary"
-
 
 class Peer(Protocol):
     """A store with the notes of a corpus."""
