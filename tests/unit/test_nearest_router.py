@@ -304,3 +304,21 @@ def test_weights_sum_to_one_and_are_at_most_so_many(facts, modules):
     for shares in (votes, weights):
         assert not present or sum(shares.values()) == pytest.approx(1.0)
         assert all(share > 0 for share in shares.values())
+
+
+def test_a_word_that_is_no_longer_common_counts_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("memkit.routing.words.COMMON", 1)
+    facts = Facts(tmp_path / "memory", HashingEmbedder())
+    facts.add("The oak is tall.", id="oak")
+    facts.add("The elm is tall.", id="elm")
+    facts.add("The ivy is tall.", id="ivy", scope={"user": "u1"})
+    router = facts.router()
+
+    def words():
+        return router.route([Query("tall oak")])[0].support[0].words
+
+    assert words() == words() == ("oak",)
+    assert router.route([Query("tall", scope={"user": "u2"})])[0].support[0].words == ()
+    facts.ledger.records.delete(["elm"])
+    assert words() == ("tall", "oak")  # the one that only u1 may see does not count
+    facts.ledger.close()
