@@ -119,17 +119,17 @@ def _company(embedder: Embedder, company: Company) -> Values:
 def ratios(middle: Mapping[tuple[str, str], float]) -> dict[str, float]:
     """The figures that are quoted, of medians by case and metric.
 
-    ``false_activation`` is the worst of all memories. ``false_refusal`` is the worst of those of
-    facts, reworded or not. That of papers asked as they stand is left out, because it is not
-    told which paper is meant; it is among the results.
+    ``false_activation`` is the worst of all memories. ``false_refusal`` is the worst of all
+    questions that say what they are about: facts, reworded or not, and papers with their title
+    or in their scope. That of papers asked as they stand is among the results alone.
     """
-    facts = {key: value for key, value in middle.items() if not key[0].startswith("papers")}
+    told = {k: v for k, v in middle.items() if not k[0].startswith("papers") or k[1] != REFUSED}
     found = {
         "routing_top1": middle[BOOK, "top-1"],
         "routing_top1_reworded": middle[BOOK, "top-1, reworded"],
         "routing_top1_centroid": middle[BOOK, "top-1 of centroids"],
         "false_activation": max(v for k, v in middle.items() if k[1] == UNRELATED),
-        "false_refusal": max(v for k, v in facts.items() if k[1].startswith(REFUSED)),
+        "false_refusal": max(v for k, v in told.items() if k[1].startswith(REFUSED)),
     }
     as_asked = middle.get(("papers and half of the questions", "top-1"))
     return found | ({"routing_top1_paperqa": as_asked} if as_asked is not None else {})

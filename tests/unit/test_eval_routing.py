@@ -128,3 +128,23 @@ def test_the_report_has_the_shape_of_all_reports(tmp_path, monkeypatch, capsys):
     cases = {one["case"] for one in said["results"]}
     assert cases == {"phone book", "company", "40 facts", *papers.STORED}
     assert "routing_top1 " in capsys.readouterr().out
+
+
+def test_papers_that_are_not_named_do_not_count_as_refused():
+    book = {(routing.BOOK, metric): 1.0 for metric in ("top-1", "top-1, reworded")}
+    middle = book | {
+        (routing.BOOK, "top-1 of centroids"): 0.25,
+        (routing.BOOK, "refused"): 0.0,
+        (routing.BOOK, "refused, reworded"): 0.01,
+        (routing.BOOK, routing.UNRELATED): 0.0,
+        ("papers", routing.UNRELATED): 0.02,
+        ("papers", "refused"): 0.5,
+        ("papers", "refused, in the paper's scope"): 0.03,
+    }
+    assert routing.ratios(middle) == {
+        "routing_top1": 1.0,
+        "routing_top1_reworded": 1.0,
+        "routing_top1_centroid": 0.25,
+        "false_activation": 0.02,
+        "false_refusal": 0.03,
+    }
