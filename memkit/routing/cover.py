@@ -8,6 +8,7 @@ full. Words that no fact has, and words that most facts have, ask for nothing.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
 
@@ -59,23 +60,29 @@ def _sets(gathered: Gathered, gatherer: Gatherer, most: int) -> list[list[Candid
 
 
 def _each_brings_something(gathered: Gathered, facts: Sequence[Candidate]) -> bool:
-    alone = []
-    for fact in facts:
-        others = frozenset().union(*(other.words for other in facts if other is not fact))
-        alone.append(mass(fact.words - others, gathered.weights))
-    return min(alone) >= max(ALONE, FAIR * max(alone))
+    having = _having(facts)
+    own = [{word for word in fact.words if having[word] <= gathered.times[word]} for fact in facts]
+    brought = [mass(words, gathered.weights) for words in own]
+    return min(brought) >= max(ALONE, FAIR * max(brought))
 
 
 def _value(gathered: Gathered, facts: Sequence[Candidate]) -> tuple[float, int, int, float]:
     """More covered weight, then fewer facts, then words that stand together, then score."""
-    words = frozenset().union(*(fact.words for fact in facts))
-    spread = sum(_spread(gathered, fact) for fact in facts)
-    return (
-        round(mass(words, gathered.weights), 6),
-        -len(facts),
-        -spread,
-        sum(fact.score for fact in facts),
+    having = _having(facts)
+    covered = sum(
+        gathered.weights[word] * min(facts_with_it, gathered.times[word])
+        for word, facts_with_it in having.items()
     )
+    spread = sum(_spread(gathered, fact) for fact in facts)
+    return (round(covered, 6), -len(facts), -spread, sum(fact.score for fact in facts))
+
+
+def _having(facts: Sequence[Candidate]) -> Counter[str]:
+    """How many of the facts have each word.
+
+    Of "Ada Berg and Ada Holm" both have "ada", and the query has it for each of them.
+    """
+    return Counter(word for fact in facts for word in fact.words)
 
 
 def _spread(gathered: Gathered, fact: Candidate) -> int:
@@ -86,10 +93,10 @@ def _spread(gathered: Gathered, fact: Candidate) -> int:
 
 def _in_order(gathered: Gathered, facts: Sequence[Candidate]) -> list[Candidate]:
     """Facts by where their own words stand in the query."""
+    having = _having(facts)
 
     def place(fact: Candidate) -> tuple[int, str]:
-        others = frozenset().union(*(other.words for other in facts if other is not fact))
-        own = [n for n, word in enumerate(gathered.words) if word in fact.words - others]
-        return own[0], fact.record_id
+        own = {word for word in fact.words if having[word] == 1} or fact.words
+        return min(gathered.words.index(word) for word in own), fact.record_id
 
     return sorted(facts, key=place)

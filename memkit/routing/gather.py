@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from memkit.ledger import Ledger
 from memkit.protocols import Example, Query, Synthesizer
 from memkit.rag.index import FactIndex
-from memkit.routing.words import Vocabularies, Vocabulary, echoes, mass, telling
+from memkit.routing.words import Vocabularies, Vocabulary, echoes, mass, occurrences, telling
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,8 @@ class Gathered:
 
     Attributes:
         query: The query.
-        words: Its telling words, in order.
+        words: Its telling words, each once, in order.
+        times: How often it has each of them.
         vocabulary: Weighs them.
         weights: The weight of each.
         candidates: Best first.
@@ -43,6 +44,7 @@ class Gathered:
 
     query: Query
     words: Sequence[str]
+    times: Mapping[str, int]
     vocabulary: Vocabulary
     weights: Mapping[str, float]
     candidates: tuple[Candidate, ...]
@@ -101,7 +103,8 @@ class Gatherer:
             weights = vocabulary.weights(words)
             nearest = {f.record_id: f.similarity for f in near[row] if f.record_id != gone}
             candidates = self._candidates(query, vocabulary, weights, nearest)
-            found.append(Gathered(query, words, vocabulary, weights, candidates))
+            times = occurrences(query.text)
+            found.append(Gathered(query, words, times, vocabulary, weights, candidates))
         return found
 
     def questions(self, ids: Sequence[str]) -> dict[str, Sequence[str]]:

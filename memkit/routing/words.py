@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypedDict
@@ -43,9 +44,13 @@ def telling(text: str) -> list[str]:
         >>> telling("What is Nora's phone number, and what is Emil's?")
         ['nora', 'phone', 'number', 'emil']
     """
+    return list(occurrences(text))[:LONGEST]
+
+
+def occurrences(text: str) -> Counter[str]:
+    """How often each telling word of a text is in it, in the order of the first of them."""
     words = split_words(_POSSESSIVE.sub("", text))
-    stems = (stem(word) for word in words if word.lower() not in STOP_WORDS)
-    return list(dict.fromkeys(stems))[:LONGEST]
+    return Counter(stem(word) for word in words if word.lower() not in STOP_WORDS)
 
 
 def echoes(question: str, answer: str) -> bool:

@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from memkit.evals.phonebook import drafts_of, invented
@@ -83,12 +83,25 @@ def test_two_facts(book, seed, form):
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10_000), st.sampled_from(TRIPLES))
+@example(1316, TRIPLES[0])  # two of the three share a name
 def test_three_facts(book, seed, form):
     chosen = some(3, seed)
 
     assert book.asked(form.format(*(ENTRIES[k].name for k in chosen))) == [
         book.records[k].id for k in chosen
     ]
+
+
+def test_a_name_that_is_said_twice_counts_for_two(book):
+    """The first, third and any other fact of this name share a word."""
+    names = [entry.name for entry in ENTRIES]
+    first = next(n for n in names if sum(o.split()[0] == n.split()[0] for o in names) > 1)
+    one, other = [n for n in names if n.split()[0] == first.split()[0]][:2]
+    third = next(n for n in names if not set(n.split()) & {*one.split(), *other.split()})
+
+    asked = book.asked(TRIPLES[0].format(one, third, other))
+
+    assert asked == [book.records[names.index(name)].id for name in (one, third, other)]
 
 
 @settings(max_examples=20, deadline=None)

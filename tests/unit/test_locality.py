@@ -11,7 +11,7 @@ from memkit.lora import locality
 from memkit.lora.guards import GUARD_PROMPTS
 from memkit.lora.locality import PROMPTS, TOKENS, baseline, measure
 from memkit.protocols import Sampling
-from memkit.routing.calibrate import UNRELATED_PROMPTS
+from memkit.routing.prompts import UNRELATED_PROMPTS
 from memkit.types import Route
 
 NONE, MODULE = Route({}), Route({"m": 1.0})
