@@ -63,21 +63,23 @@ def test_the_report_has_every_case_and_ratio(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(BaseModel, "load", lambda **_: tiny_llama())
     monkeypatch.setattr(train, "FACTS", 2)
     monkeypatch.setattr(train, "STUDY_MEASURED", 2)
-    monkeypatch.setattr(train, "TIERS", {"quality": (LoraSpec(rank=2), short)})
+    tiers = {"quality": (LoraSpec(rank=2), short), "fast": (LoraSpec(rank=1), short)}
+    monkeypatch.setattr(train, "TIERS", tiers)
+    monkeypatch.setattr(train, "PLAIN", short)
 
     assert main(["bench", "train", "--seeds", "2", "--json", str(tmp_path / "t.json")]) == 0
 
     report = json.loads((tmp_path / "t.json").read_text(encoding="utf-8"))
     assert report["name"] == "train"
-    assert set(report["ratios"]) == {
-        "train_vs_peft", "train_vs_study", "exact_match", "paraphrase",
-    }  # fmt: skip
+    ratios = {"train_vs_peft", "train_vs_study", "exact_match", "paraphrase"}
+    assert set(report["ratios"]) == ratios | {f"{name}_quality" for name in ratios}
     values = {(r["case"], r["metric"]): r for r in report["results"]}
     assert values["quality", "steps"]["n"] == 2
     assert values["plain PEFT loop", "steps"]["value"] == 2  # two epochs of one batch
     assert values["the study's recipe", "step"]["n"] == 2
     study, step = (values["the study's recipe", m]["value"] for m in ("extrapolated", "step"))
     assert study == pytest.approx(1500 * step)
-    ours = values["quality", "time to recall"]["value"]
-    assert report["ratios"]["train_vs_study"] == pytest.approx(study / ours)
+    for tier, suffix in (("fast", ""), ("quality", "_quality")):
+        ours = values[tier, "time to recall"]["value"]
+        assert report["ratios"][f"train_vs_study{suffix}"] == pytest.approx(study / ours)
     assert "train_vs_peft" in capsys.readouterr().out
