@@ -6,6 +6,7 @@ from memkit import Draft, Memory
 from memkit.demo.company import Company
 from memkit.lora.canaries import ask, probes
 from memkit.lora.consolidate import Recipe
+from memkit.lora.spec import TrainSpec
 from memkit.lora.supervision import TemplateSynthesizer
 from memkit.protocols import Sampling
 
@@ -39,8 +40,9 @@ def test_facts_are_recalled_and_everything_else_is_left_alone(tmp_path, smollm2,
 
 def test_what_was_forgotten_is_not_in_the_weights_any_more(tmp_path, smollm2, minilm):
     facts = Company.generate(seed=1, facts=5).facts
+    recipe = Recipe(train=TrainSpec(mastery=0.8), progress=False)  # so that one module holds all
     with Memory.open(
-        tmp_path / "memory", base_model=smollm2, embedder=minilm, recipe=Recipe(progress=False)
+        tmp_path / "memory", base_model=smollm2, embedder=minilm, recipe=recipe
     ) as memory:
         first = memory.add([Draft(f.text, f.question, f.answer) for f in facts])[0]
         assert len(memory.consolidate().held) == 5
