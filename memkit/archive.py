@@ -26,7 +26,7 @@ from memkit.ledger.failures import storage_errors
 from memkit.rows import flush
 
 FORMAT = "memkit archive"
-VERSION = 1
+VERSION = 2
 
 LONGEST = 2**26  # bytes in a line; texts and answers at their longest need half of it
 _WINDOW = 2**27  # bytes that zstd may look back

@@ -94,7 +94,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Version:
-    """A record as it was at one version."""
+    """A record as it was at one version, written at ``created_at``; see `Record.said_at`."""
 
     record_id: str
     version: int
@@ -103,6 +103,7 @@ class Version:
     answer: str | None
     metadata: Metadata
     created_at: datetime
+    said_at: datetime | None = None
 
 
 @dataclass(frozen=True)

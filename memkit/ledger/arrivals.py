@@ -37,7 +37,7 @@ def check_entry(entry: Entry) -> None:
         raise InvalidInputError(f"expected one of {sorted(_CHECKS)}, got {entry.get('kind')!r}")
     kind, more, check = _CHECKS[entry["kind"]]
     expected = {"kind", *kind.columns, *more}
-    if entry.keys() != expected:
+    if entry.keys() | set(kind.later) != expected:
         raise InvalidInputError(
             f"expected a {kind.name} to have {sorted(expected)}, it lacks "
             f"{sorted(expected - entry.keys())} and has also {sorted(entry.keys() - expected)}"
@@ -69,6 +69,7 @@ def _record(entry: Entry) -> None:
 def _version(entry: Entry) -> None:
     _said(entry)
     _time("created_at", entry["created_at"])
+    _time_or_none("said_at", entry.get("said_at"))
 
 
 def _turn(entry: Entry) -> None:
@@ -77,6 +78,7 @@ def _turn(entry: Entry) -> None:
     check_turn(entry["role"], entry["content"])
     _time("created_at", entry["created_at"])
     _time_or_none("expires_at", entry["expires_at"])
+    _time_or_none("added_at", entry.get("added_at"))
     for name in ("name", "source", "record"):
         if entry[name] is not None:
             check_text(name, entry[name])

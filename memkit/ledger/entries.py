@@ -87,17 +87,17 @@ def record_of(row: Row) -> Record:
         version=version,
         content_hash=digest,
         key=key,
-        expires_at=_time(expires_at),
+        expires_at=time_of(expires_at),
         pinned=bool(pinned),
-        said_at=_time(said_at),
+        said_at=time_of(said_at),
     )
 
 
 def version_of(id: str, row: Row) -> Version:
-    """Make a version of a record from number, text, question, answer, metadata and time."""
-    number, text, question, answer, metadata, created_at = row
+    """Make a version of a record from number, text, question, answer, metadata and two times."""
+    number, text, question, answer, metadata, created_at, said_at = row
     at = datetime.fromtimestamp(created_at, UTC)
-    return Version(id, number, text, question, answer, json.loads(metadata), at)
+    return Version(id, number, text, question, answer, json.loads(metadata), at, time_of(said_at))
 
 
 def content_hash(text: str, question: str | None, answer: str | None) -> str:
@@ -113,5 +113,6 @@ def dump_metadata(metadata: Metadata) -> str:
     return json.dumps(metadata, ensure_ascii=False, sort_keys=True, default=dict)
 
 
-def _time(seconds: float | None) -> datetime | None:
+def time_of(seconds: float | None) -> datetime | None:
+    """Make a moment of seconds since 1970."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

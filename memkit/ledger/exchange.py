@@ -34,6 +34,7 @@ class Kind:
         columns: What travels. What is not named is derived, or means nothing elsewhere.
         key: By which they are in order.
         live: Which of them are there for the user.
+        later: Columns that archives of format 1 do not have; nothing is known of them then.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Kind:
     columns: tuple[str, ...]
     key: str = "rowid"
     live: str = "1"
+    later: tuple[str, ...] = ()
 
     @property
     def sources(self) -> str:
@@ -63,13 +65,15 @@ RECORD = Kind(
 VERSION = Kind(
     "version",
     "versions",
-    ("version", "text", "question", "answer", "metadata", "created_at"),
+    ("version", "text", "question", "answer", "metadata", "created_at", "said_at"),
     key="version",
+    later=("said_at",),
 )
 TURN = Kind(
     "turn",
     "turns",
-    ("id", "scope", "role", "content", "name", "created_at", "expires_at", "source"),
+    ("id", "scope", "role", "content", "name", "created_at", "expires_at", "source", "added_at"),
+    later=("added_at",),
     live=f"{_LIVES_ON.format('turns')} AND {LIVE}",
 )
 ITEM = Kind(

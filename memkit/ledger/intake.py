@@ -144,7 +144,8 @@ class Intake:
     def _is_here(self, row: int, entry: Entry, versions: list[Entry]) -> bool:
         older = versions_of(self._database, row)
         return _same(RECORD, entry, entry_at(self._database, RECORD, row)) and (
-            [_stored(VERSION, one) for one in older] == [_stored(VERSION, one) for one in versions]
+            len(older) == len(versions)
+            and all(_same(VERSION, *pair) for pair in zip(versions, older, strict=True))
         )
 
     def _put_record(
@@ -288,13 +289,15 @@ class Intake:
         )
 
 
-def _same(kind: Kind, one: Entry, other: Entry) -> bool:
-    return _stored(kind, one) == _stored(kind, other)
+def _same(kind: Kind, entry: Entry, here: Entry) -> bool:
+    """Whether an entry says what is here; what it does not know may be known here."""
+    untold = {name: here[name] for name in kind.later if entry.get(name) is None}
+    return _stored(kind, entry | untold) == _stored(kind, here)
 
 
 def _stored(kind: Kind, entry: Entry) -> tuple[Any, ...]:
     """The columns of an entry, as they are stored."""
-    return tuple(_column(name, entry[name]) for name in kind.columns)
+    return tuple(_column(name, entry.get(name)) for name in kind.columns)
 
 
 def _column(name: str, value: Any) -> Any:  # noqa: ANN401 - the column decides

@@ -79,7 +79,7 @@ def merge(database: Database, kept: Record, others: Sequence[Record]) -> None:
 def _put_into_history(database: Database, kept: Record, everyone: Sequence[Record]) -> None:
     """Number all that was ever said in the order in which it was."""
     chosen = json_list("ids", [record.id for record in everyone])
-    said = "text, question, answer, metadata"
+    said = "said_at, text, question, answer, metadata"
     rows = database.rows(
         f"SELECT created_at, {said} FROM versions WHERE record IN ({_CHOSEN}) UNION ALL "
         f"SELECT updated_at, {said} FROM records WHERE rowid IN ({_CHOSEN}) AND id <> ?",
@@ -90,7 +90,8 @@ def _put_into_history(database: Database, kept: Record, everyone: Sequence[Recor
     database.execute(f"DELETE FROM versions WHERE record IN ({_CHOSEN})", chosen)
     record = database.value("SELECT rowid FROM records WHERE id = ?", kept.id)
     database.execute_many(
-        f"INSERT INTO versions (record, version, created_at, {said}) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        f"INSERT INTO versions (record, version, created_at, {said}) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         [(record, number, *row) for number, row in enumerate(sorted(rows, key=_when), start=1)],
     )
 

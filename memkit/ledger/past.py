@@ -9,9 +9,38 @@ from datetime import UTC, datetime
 
 from memkit.ledger import filters
 from memkit.ledger.database import Database
-from memkit.ledger.entries import COLUMNS, content_hash, record_of
+from memkit.ledger.entries import COLUMNS, content_hash, record_of, time_of
 from memkit.ledger.selection import select_sql
 from memkit.types import Metadata, Period, Record, Scope
+
+# When a version was said, and when a turn was added. Of ledgers from before, older versions know
+# the former as far as something else still does: the current version, if all from then on differ
+# from it in their metadata alone, or the turn in which it was said.
+MIGRATION = (
+    "ALTER TABLE versions ADD COLUMN said_at REAL",
+    """
+    UPDATE versions SET said_at = records.said_at FROM records
+    WHERE records.rowid = versions.record AND NOT EXISTS (
+        SELECT 1 FROM versions AS later
+        WHERE later.record = versions.record AND later.version >= versions.version
+        AND (later.text, later.question, later.answer)
+            IS NOT (records.text, records.question, records.answer)
+    )
+    """,
+    """
+    UPDATE versions SET said_at = (
+        SELECT created_at FROM turns
+        WHERE turns.record = versions.record AND turns.content = versions.text
+        ORDER BY turns.rowid LIMIT 1
+    ) WHERE said_at IS NULL AND question IS NULL
+    """,
+    "ALTER TABLE turns ADD COLUMN added_at REAL",
+    """
+    UPDATE turns SET added_at = max(created_at, coalesce(
+        (SELECT records.created_at FROM records WHERE records.rowid = turns.record), created_at
+    ))
+    """,
+)
 
 
 def changed_since(
@@ -30,7 +59,7 @@ def changed_since(
     filtered, operands = filters.compile(where, column="versions.metadata")
     rows = database.rows(
         f"SELECT {COLUMNS}, versions.version, versions.text, versions.question, versions.answer, "
-        "versions.metadata, versions.created_at FROM records JOIN versions "
+        "versions.metadata, versions.created_at, versions.said_at FROM records JOIN versions "
         "ON versions.record = records.rowid AND versions.version = (SELECT max(older.version) "
         "FROM versions AS older WHERE older.record = records.rowid AND older.created_at <= ?1) "
         f"WHERE records.updated_at > ?1 AND {condition} AND {filtered} ORDER BY records.rowid",
@@ -38,7 +67,7 @@ def changed_since(
     )
     found = []
     for row in rows:
-        version, text, question, answer, metadata, written = row[-6:]
+        version, text, question, answer, metadata, written, said = row[-7:]
         record = replace(
             record_of(row),
             text=text,
@@ -48,7 +77,7 @@ def changed_since(
             version=version,
             content_hash=content_hash(text, question, answer),
             updated_at=datetime.fromtimestamp(written, UTC),
-            said_at=None,
+            said_at=time_of(said),
         )
         if _within(record.at, period):
             found.append(record)

@@ -67,9 +67,10 @@ class RecordReads:
         """
         columns = "version, text, question, answer, metadata"
         rows = self._database.rows(
-            f"SELECT {columns}, created_at FROM versions "
+            f"SELECT {columns}, created_at, said_at FROM versions "
             "WHERE record = (SELECT rowid FROM records WHERE id = ?1) "
-            f"UNION ALL SELECT {columns}, updated_at FROM records WHERE id = ?1 ORDER BY version",
+            f"UNION ALL SELECT {columns}, updated_at, said_at FROM records WHERE id = ?1 "
+            "ORDER BY version",
             id,
         )
         if not rows:

@@ -277,8 +277,8 @@ class RecordTable(RecordReads):
     def _archive(self, id: str) -> None:
         """Copy the current version into the history and delete its passages."""
         self._database.execute(
-            "INSERT INTO versions (record, version, text, question, answer, metadata, created_at)"
-            " SELECT rowid, version, text, question, answer, metadata, updated_at"
+            "INSERT INTO versions (record, version, text, question, answer, metadata, created_at,"
+            " said_at) SELECT rowid, version, text, question, answer, metadata, updated_at, said_at"
             " FROM records WHERE id = ?",
             id,
         )

@@ -69,8 +69,8 @@ class TurnTable:
             turn = Turn(new_id(), role, content, parse(key), said, record_id, name)
             self._database.execute(
                 "INSERT INTO turns (id, scope, role, content, created_at, record, expires_at, "
-                "source, name) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                *(turn.id, key, role, content, said.timestamp(), record, ends, source, name),
+                "source, name, added_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                *(turn.id, key, role, content, said.timestamp(), record, ends, source, name, now),
             )
         return turn
 
@@ -88,7 +88,7 @@ class TurnTable:
             scope: The conversation.
             limit: At most this many.
             before: Id of a turn; only what came before it is listed.
-            period: Only turns that were added in this time.
+            period: Only turns that were said in this time, and added by its ``as_of``.
 
         Raises:
             NotFoundError: If there is no turn ``before``.
@@ -103,7 +103,8 @@ class TurnTable:
             _COLUMNS + f"WHERE turns.scope = ?1 AND turns.rowid < ?2 AND {_LIVE} "
             "AND (?3 IS NULL OR turns.created_at >= ?3) "
             "AND (?4 IS NULL OR turns.created_at < ?4) "
-            "AND (?5 IS NULL OR turns.created_at <= ?5) ORDER BY turns.rowid DESC LIMIT ?6",
+            "AND (?5 IS NULL OR coalesce(turns.added_at, turns.created_at) <= ?5) "
+            "ORDER BY turns.rowid DESC LIMIT ?6",
             *(canonical(scope), self._position(before), since, until, as_of, limit),
         )
         return [_turn(row) for row in rows]

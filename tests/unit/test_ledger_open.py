@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from memkit.errors import (
 )
 from memkit.ledger import Ledger, ModuleFile, opening, schema
 from memkit.ledger.schema import current_version
-from memkit.types import Draft
+from memkit.types import Draft, Period
 
 FILE = "ledger.sqlite3"
 
@@ -176,7 +177,7 @@ def test_a_newer_format_is_refused(directory):
     with sqlite3.connect(directory / FILE) as plain:
         plain.execute("PRAGMA user_version = 99")
     plain.close()
-    with pytest.raises(FormatVersionError, match="format 99, this memkit reads up to 7") as caught:
+    with pytest.raises(FormatVersionError, match="format 99, this memkit reads up to 8") as caught:
         Ledger.open(directory)
     assert "newer memkit" in caught.value.hint
 
@@ -189,7 +190,7 @@ def test_an_older_format_is_brought_up_to_date_in_order(directory, monkeypatch):
     )
     monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, *later))
     ledger = Ledger.open(directory)
-    assert ledger._database.value("PRAGMA user_version") == current_version() == 9
+    assert ledger._database.value("PRAGMA user_version") == current_version() == 10
     assert ledger._database.column("SELECT colour FROM records") == ["reddish"] * 3
     ledger.close()
     Ledger.open(directory).close()
@@ -274,6 +275,47 @@ def test_records_of_format_2_get_a_life(directory):
     ledger.close()
 
 
+def test_versions_of_format_7_were_said_when_something_else_says_so(directory):
+    unpack("ledger-v7", directory)
+    ledger = Ledger.open(directory)
+    said = {
+        id: [(v.version, v.said_at and v.said_at.timestamp()) for v in ledger.records.history(id)]
+        for id in ("lift", "door", "turn", "noted")
+    }
+    assert said == {
+        "lift": [(1, 100), (2, 100), (3, 100)],  # told by the current version: same words
+        "door": [(1, None), (2, None), (3, None)],  # told by nothing that is left
+        "turn": [(1, 120), (2, None)],  # told by the turn
+        "noted": [(1, None)],
+    }
+    added = ledger._database.rows("SELECT created_at, added_at FROM turns ORDER BY rowid")
+    assert added == [(120, 1000), (130, 130), (1000, 1000)]
+    ledger.close()
+
+
+def test_the_past_of_format_7_is_judged_by_when_things_were_said(directory):
+    unpack("ledger-v7", directory)
+    ledger = Ledger.open(directory)
+
+    def found(moment, **period):
+        period = {name: datetime.fromtimestamp(at, UTC) for name, at in period.items()}
+        moment = datetime.fromtimestamp(moment, UTC)
+        records = ledger.changed_since(
+            moment, visible_to={"user": "ann"}, where={}, period=Period(**period, as_of=moment)
+        )
+        return {(record.id, record.text) for record in records}
+
+    lift, turn = ("lift", "The lift is red."), ("turn", "I moved to Rom.")
+    assert found(1500, until=500) == {lift, turn}
+    assert found(1500, since=110, until=500) == {turn}
+    assert found(1500, since=500) == {("door", "The door is red.")}  # by when it was written
+    recent = ledger.turns.recent
+    assert recent({"user": "ann"}, 9, period=Period(as_of=datetime.fromtimestamp(900, UTC))) == [
+        turn for turn in recent({"user": "ann"}, 9) if turn.content == "Be brief."
+    ]
+    ledger.close()
+
+
 def test_a_failed_migration_leaves_the_file_as_it_was(directory, monkeypatch):
     fill(directory)
     later = ["ALTER TABLE records ADD COLUMN colour TEXT", "UPDATE nowhere SET colour = 'red'"]
@@ -291,7 +333,7 @@ def test_an_older_format_that_cannot_be_written_is_refused(directory, monkeypatc
     fill(directory)
     monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, ["SELECT 1"]))
     monkeypatch.setattr(opening, "_can_write", lambda path: False)
-    with pytest.raises(ReadOnlyError, match="format 7, this memkit reads 8"):
+    with pytest.raises(ReadOnlyError, match="format 8, this memkit reads 9"):
         Ledger.open(directory)
 
 

@@ -389,6 +389,52 @@ def test_the_past_keeps_to_scope_and_period(memory, clock):
     assert memory.recall("zebra", until=at(10), scope=scope).turns == ()
 
 
+def test_the_past_is_of_the_time_when_it_was_said(memory, clock):
+    memory.add("The zebra lives in Rome.", key="z", at=at(-500))
+    clock.now += 10
+    memory.add("The zebra lives in Oslo.", key="z", at=at(-300))
+    clock.now += 10
+    memory.update(memory.search("zebra", k=1)[0].id, metadata={"seen": True})
+    clock.now += 10
+    memory.update(memory.search("zebra", k=1)[0].id, "The zebra lives in Bonn.")
+
+    def told(moment, **period):
+        return [hit.text for hit in memory.search("zebra", as_of=at(moment), **period)]
+
+    assert (
+        told(5, until=at(-400))
+        == told(5, since=at(-500), until=at(-499))
+        == ["The zebra lives in Rome."]
+    )
+    assert told(5, since=at(-1)) == []
+    for moment in (15, 25):  # another version, but the same words
+        assert told(moment, since=at(-300), until=at(-299)) == ["The zebra lives in Oslo."]
+        assert told(moment, since=at(0)) == []
+    assert told(35, since=at(30)) == ["The zebra lives in Bonn."]
+    [record] = [hit.record for hit in memory.search("zebra", as_of=at(5))]
+    assert (record.said_at, record.updated_at) == (at(-500), at(0))
+    versions = memory.history(record.id)
+    assert [version.said_at for version in versions] == [at(-500), at(-300), at(-300), None]
+
+
+def test_a_turn_that_was_added_later_is_not_of_the_past(memory, clock):
+    scope = {"user": "ann"}
+    clock.now += 10
+    memory.add_turn("user", "I saw a zebra.", scope=scope, at=at(-100))
+    assert memory.recall("zebra", scope=scope, as_of=at(5)).turns == ()
+    assert len(memory.recall("zebra", scope=scope, as_of=at(10)).turns) == 1
+    assert len(memory.recall("zebra", scope=scope, until=at(-99)).turns) == 1
+
+
+def test_merged_records_were_said_when_they_were(memory, clock):
+    texts = ["The zebra is striped.", "The zebra is striped!"]
+    ids = [memory.add(text, at=at(-100 * n)).id for n, text in enumerate(texts, start=1)]
+    clock.now += 10
+    kept = memory.merge(ids)
+    said = {version.text: version.said_at for version in memory.history(kept.id)}
+    assert said == {texts[0]: at(-100), texts[1]: at(-200)}
+
+
 def test_weights_have_no_past(trained):
     answer = trained.ask(NORA, as_of=datetime.now(UTC))
     assert not answer.route

@@ -399,9 +399,41 @@ def test_what_was_forged_well_is_taken(rag, tmp_path):
     assert rag(tmp_path / "m").import_(path).records == 1
 
 
+def test_archives_of_format_1_do_not_say_when_old_versions_were_said(rag, tmp_path):
+    """They are taken, and are no reason to forget what is known here."""
+    told = record(version=2, said_at=3.5)
+    older = {"kind": "version", "version": 1, "text": "Sad.", "question": None, "answer": None}
+    older |= {"metadata": {}, "created_at": 1.5}
+    entries = [header(counts={"record": 1, "version": 1, "turn": 1}), told, older, turn()]
+    path = forge(tmp_path / "f", entries)
+    memory = rag(tmp_path / "m")
+    assert memory.import_(path).versions == 1
+    assert [v.said_at for v in memory.history("r")] == [None, datetime.fromtimestamp(3.5, UTC)]
+    assert content(memory)["turns"][0]["added_at"] is None
+    assert len(memory.recall("Hi?", as_of=datetime.fromtimestamp(2, UTC)).turns) == 1
+
+    newer = forge(
+        tmp_path / "g",
+        [
+            header(counts={"record": 1, "version": 1, "turn": 1}, version=2),
+            told,
+            older | {"said_at": 0.5},
+            turn(added_at=1.5),
+        ],
+    )
+    with pytest.raises(InvalidInputError, match="record 'r' is in the memory already"):
+        memory.import_(newer)
+    memory.import_(newer, on_conflict="replace")
+    before = content(memory)
+    assert (before["versions"][0]["said_at"], before["turns"][0]["added_at"]) == (0.5, 1.5)
+    assert memory.import_(path).records == 0
+    assert content(memory) == before
+
+
 @pytest.mark.parametrize(
     ("entry", "why"),
     [
+        (turn(added_at="now"), "`added_at` must be seconds"),
         (record(text=" "), "`text` must not be empty"),
         (record(text="a\0b"), "NUL"),
         (record(text="\ud800"), "lone surrogate"),
@@ -442,7 +474,7 @@ def test_what_could_not_be_added_is_refused(rag, tmp_path, entry, why):
     ("entries", "error", "why"),
     [
         ([{"format": "zip"}], CorruptFileError, "not that of an archive"),
-        ([header(version=2, memkit="9.9")], FormatVersionError, "version 2 of the archive format"),
+        ([header(version=3, memkit="9.9")], FormatVersionError, "version 3 of the archive format"),
         ([header(counts=None)], CorruptFileError, "does not say what follows"),
         ([header(), record()], CorruptFileError, "line 2 is more than it says"),
         ([header(counts={"record": 2}), record()], CorruptFileError, "its checksum is wrong"),
