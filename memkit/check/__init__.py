@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 
-from memkit.check import adapters, index, tables
+from memkit.check import adapters, derived, index, tables
 from memkit.check.report import CheckReport, Finding
 from memkit.errors import CorruptFileError, NotAMemoryError
 from memkit.forget import finish
@@ -25,9 +25,9 @@ def check(path: str | Path, *, repair: bool = False, busy_timeout: float = 30.0)
 
     Args:
         path: Its directory.
-        repair: Make anew what is derived and damaged: word index, index files, triggers; take
-            adapters out of service whose weights are damaged, for `consolidate` to train; finish
-            erasures; destroy what has expired.
+        repair: Make anew what is derived and damaged: word index, index of metadata, passages,
+            counters, settings, index files, triggers; take adapters out of service whose weights
+            are damaged, for `consolidate` to train; finish erasures; destroy what has expired.
         busy_timeout: Bound on waiting for other processes, in seconds.
 
     Returns:
@@ -57,6 +57,7 @@ def check(path: str | Path, *, repair: bool = False, busy_timeout: float = 30.0)
         database.execute("PRAGMA secure_delete = ON")
         ledger = Ledger(directory, database)
         tables.check_contents(ledger, database, report)
+        derived.check_derived(database, report)
         comparable = index.check_vectors(ledger, database, report)
         adapters.check_erasures(ledger, report)
         adapters.check_modules(ledger, database, report)

@@ -20,10 +20,9 @@ _BLOCK = 4096  # vectors that are in memory at once
 
 def check_vectors(ledger: Ledger, database: Database, report: CheckReport) -> bool:
     """Each passage has one vector, finite and of length 1; returns whether that is so now."""
-    said = ledger.get_meta("embedder_dim")
+    dim = _dim(ledger)
     with report.looking_at(f"the vectors of {ledger.passages.count()} passages"):
         keys = ledger.passages.all_keys()
-        dim = int(said) if said else None
         bad = [key for start in range(0, len(keys), _BLOCK)
                for key in _bad(database, keys[start : start + _BLOCK].tolist(), dim)]  # fmt: skip
         if bad:
@@ -48,20 +47,26 @@ def check_vectors(ledger: Ledger, database: Database, report: CheckReport) -> bo
 
 def check_files(ledger: Ledger, report: CheckReport) -> None:
     """The files of the index lead to the ledger's vectors, which are sound."""
-    dim = ledger.get_meta("embedder_dim")
+    dim = _dim(ledger)
     tail = ledger.directory / FILE
     if dim is None or not tail.parent.is_dir():
         return
     with report.looking_at("the index files are the ledger's"):
-        fault = _fault(ledger, tail, int(dim))
+        fault = _fault(ledger, tail, dim)
         if fault:
             if report.repair:
                 tail.unlink(missing_ok=True)
                 ClusterFiles(tail.parent).discard()
-                mirror = Mirror(ledger, int(dim))
+                mirror = Mirror(ledger, dim)
                 mirror.save()
                 mirror.close()
             report.problem(f"the index files: {fault}", repaired=report.repair)
+
+
+def _dim(ledger: Ledger) -> int | None:
+    """The dimension of the vectors, if it is known."""
+    said = ledger.get_meta("embedder_dim")
+    return int(said) if said and said.isdigit() else None
 
 
 def _bad(database: Database, keys: list[int], dim: int | None) -> list[int]:

@@ -17,6 +17,17 @@ from memkit.ledger.entries import content_hash
 from memkit.ledger.schema import migrate
 
 _LOST = "restore the directory from a backup, or import an export into a new one"
+_REMADE = {"metadata_terms", "misses"}  # tables that nothing is lost with
+# Columns that hold a JSON object.
+_OBJECTS = {
+    "records": ("scope", "metadata"),
+    "versions": ("metadata",),
+    "turns": ("scope",),
+    "ttls": ("scope",),
+    "items": ("scope", "value"),
+    "module_versions": ("scope", "manifest"),
+    "events": ("detail",),
+}
 _PAGE = 1000  # rows that are in memory at once
 
 # What refers to something that is not there; what makes no sense without it goes, turns stay.
@@ -63,6 +74,8 @@ def check_contents(ledger: Ledger, database: Database, report: CheckReport) -> N
     """Schema, references between tables, word index, and checksums of records."""
     with report.looking_at("tables, indexes and triggers are those of this format"):
         _check_schema(database, report)
+    with report.looking_at("scopes, metadata and other objects can be read"):
+        _check_objects(database, report)
     with report.looking_at("what rows refer to is there"):
         _check_references(database, report)
     with report.looking_at("the word index has the words of the passages"):
@@ -91,10 +104,13 @@ def _check_schema(database: Database, report: CheckReport) -> None:
     ) as fresh:
         migrate(fresh, 0)
         expected = _schema(fresh)
+        columns = {name: _columns(fresh, name) for kind, name in expected if kind == "table"}
     for (kind, name), sql in expected.items():
-        if here.get((kind, name)) == sql or (kind == "table" and (kind, name) in here):
+        # How a table came about, by renaming for example, makes no difference.
+        same = kind == "table" and _columns(database, name) == columns[name]
+        if same or here.get((kind, name)) == sql:
             continue
-        mendable = report.repair and kind in {"index", "trigger"}
+        mendable = report.repair and (kind in {"index", "trigger"} or name in _REMADE)
         if mendable:
             with database.transaction():
                 database.execute(f"DROP {kind} IF EXISTS {name}")
@@ -105,6 +121,21 @@ def _check_schema(database: Database, report: CheckReport) -> None:
 def _schema(database: Database) -> dict[tuple[str, str], str]:
     rows = database.rows("SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL")
     return {(kind, name): sql for kind, name, sql in rows}
+
+
+def _columns(database: Database, table: str) -> list[str]:
+    return database.column("SELECT name FROM pragma_table_info(?) ORDER BY name", table)
+
+
+def _check_objects(database: Database, report: CheckReport) -> None:
+    for table, columns in _OBJECTS.items():
+        for column in columns:
+            count = database.value(
+                f"SELECT count(*) FROM {table} "
+                f"WHERE iif(json_valid({column}), json_type({column}), '') <> 'object'"
+            )
+            if count:
+                report.problem(f"the {column} of {count} {table} is no JSON object; {_LOST}")
 
 
 def _check_references(database: Database, report: CheckReport) -> None:

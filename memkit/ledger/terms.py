@@ -44,6 +44,13 @@ MIGRATION = (
     f"FROM records, {_NODES.format('records')}",
 )
 
+# All rows that the table is to have.
+ALL = (
+    f"{_TERMS.format('records')} FROM records, json_tree("
+    "iif(json_valid(records.metadata), records.metadata, '{}')) AS node "
+    "WHERE typeof(node.key) = 'text'"
+)
+
 Lookup = tuple[str, list[object]]  # SQL that gives records, with its parameters
 
 _ASKED = f"SELECT {_VALUE.format('asked')} FROM json_each(?) AS asked"

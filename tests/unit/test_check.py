@@ -47,7 +47,7 @@ def sql(directory, *statements):
 
 def said(directory):
     """What users have written."""
-    texts = "SELECT id, text, version, metadata FROM records ORDER BY rowid"
+    texts = "SELECT id, text, metadata FROM records ORDER BY rowid"
     return sql(directory, texts), sql(directory, "SELECT content FROM turns ORDER BY rowid")
 
 
@@ -147,6 +147,68 @@ DAMAGE = {
                       "no module names adapters/x.bank"),
     "leftover of the index": (lambda d: (d / "index" / "old.lists").write_bytes(b"x"),
                               "no index uses index/old.lists"),
+    "terms gone": (lambda d: sql(d, "DELETE FROM metadata_terms WHERE key = 'role'"),
+                   "the index of metadata lacks 1 entries, and has 0"),
+    "terms of nobody": (
+        lambda d: sql(d, "INSERT INTO metadata_terms VALUES ('a', 1, 1), ('a', 'b', 99)"),
+        "the index of metadata lacks 0 entries, and has 2 that no record has",
+    ),
+    "terms of another value": (
+        lambda d: sql(d, "UPDATE metadata_terms SET value = 'x' WHERE key = 'role'"),
+        "the index of metadata lacks 1 entries, and has 1 that no record has",
+    ),
+    "table of terms": (
+        lambda d: sql(d, "DROP TRIGGER terms_added", "DROP TABLE metadata_terms"),
+        "the table 'metadata_terms' is missing",
+    ),
+    "passage of another text": (
+        lambda d: sql(d, "UPDATE passages SET text = 'x' WHERE key = 20"),
+        "1 records have passages that are no slices of them",
+    ),
+    "passage elsewhere": (
+        lambda d: sql(d, "UPDATE passages SET start = 1 WHERE key = 20"),
+        "1 records have passages that are no slices of them",
+    ),
+    "question changed": (
+        lambda d: sql(d, "UPDATE passages SET kind = 'question' WHERE key = 20"),
+        "1 records have passages that are no slices of them",
+    ),
+    "digest": (lambda d: sql(d, "UPDATE passages SET digest = 7 WHERE key = 20"),
+               "1 passages have another digest than their text"),
+    "counter lost": (lambda d: sql(d, "DELETE FROM sqlite_sequence WHERE name = 'passages'"),
+                     "the counter of 'passages' is behind"),
+    "counter back": (lambda d: sql(d, "UPDATE sqlite_sequence SET seq = 1 WHERE name = 'turns'",
+                                   "INSERT INTO turns SELECT 2, 't', scope, role, content, "
+                                   "created_at, NULL, NULL, NULL, NULL, NULL FROM turns",
+                                   "UPDATE sqlite_sequence SET seq = 1 WHERE name = 'turns'"),
+                     "the counter of 'turns' is behind"),
+    "version back": (
+        lambda d: sql(d, "UPDATE records SET version = 1 WHERE version = 2"),
+        "1 records have a lower version than their history",
+    ),
+    "active version": (lambda d: sql(d, "UPDATE modules SET active = 9 WHERE name = 'm0001'"),
+                       "the active versions of modules ['m0001'] are not there"),
+    "versions of a module": (
+        lambda d: sql(d, "UPDATE modules SET versions = 0 WHERE name = 'm0001'"),
+        "modules have had more versions than they say",
+    ),
+    "placement": (
+        lambda d: sql(d, "UPDATE placements SET content_hash = 'x' WHERE record = 1"),
+        "1 records are placed in modules that were not seen to recall them",
+    ),
+    "dimension": (lambda d: sql(d, "UPDATE meta SET value = 'x' WHERE name = 'embedder_dim'"),
+                  "the setting 'embedder_dim' cannot be 'x'"),
+    "embedder": (lambda d: sql(d, "DELETE FROM meta WHERE name = 'embedder'"),
+                 "nothing says which embedder the vectors are of"),
+    "number of modules": (lambda d: sql(d, "DELETE FROM meta WHERE name = 'last_module'"),
+                          "the setting 'last_module' cannot be None"),
+    "calibration": (
+        lambda d: sql(d, "UPDATE meta SET value = '{' WHERE name = 'router_calibration'"),
+        "the setting 'router_calibration' cannot be '{'",
+    ),
+    "heads": (lambda d: flip(bank(d), 3), "m0001"),
+    "column": (lambda d: sql(d, "ALTER TABLE misses RENAME COLUMN recipe TO other"),
+               "the table 'misses' is missing or another one"),
     "erasure": (lambda d: sql(d, "INSERT INTO erasures VALUES ('adapters/gone.bank')"),
                 "is not yet destroyed"),
     "scrub": (lambda d: sql(d, "INSERT INTO meta VALUES ('scrub_pending', 'x')"),
@@ -198,6 +260,20 @@ def test_a_torn_ledger_is_said_to_be_lost(directory):
     assert check(directory, repair=True).left
     (directory / FILE).write_bytes(b"nonsense" * 1000)
     assert "damaged" in str(check(directory))
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [("records", "metadata"), ("records", "scope"), ("turns", "scope"), ("versions", "metadata")],
+)
+@pytest.mark.parametrize("value", ["{", "[]", ""])
+def test_what_cannot_be_read_is_said_and_left(directory, table, column, value):
+    sql(directory, "DROP TRIGGER terms_changed",
+        f"UPDATE {table} SET {column} = '{value}' WHERE rowid = 1")  # fmt: skip
+    before = said(directory)
+    report = check(directory, repair=True)
+    assert any(f"the {column} of 1 {table} is no JSON object" in line for line in report.left)
+    assert said(directory) == before
 
 
 def test_an_index_of_sqlite_is_made_anew(directory):
