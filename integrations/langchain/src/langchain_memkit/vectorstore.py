@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Self, TypedDict
 from uuid import uuid4
@@ -13,11 +14,13 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 from langchain_core.vectorstores.utils import maximal_marginal_relevance
+from numpy.typing import NDArray
 
 from langchain_memkit.embeddings import LangChainEmbedder, MemkitEmbeddings
 from memkit import (
     AsyncMemory,
     Draft,
+    Hit,
     InvalidInputError,
     Memory,
     Record,
@@ -37,7 +40,9 @@ class MemkitVectorStore(VectorStore):
     a document is as similar to a query as its best passage.
 
     Searches take ``filter``, a metadata filter of memkit such as ``{"year": {"$gte": 2020}}``,
-    and ``scope``, instead of the store's. Scores are cosine similarities: higher is better.
+    and ``scope``, instead of the store's; also ``since``, ``until`` and ``as_of`` of
+    `memkit.Memory.search`: when documents were written, and how they were at a moment. Scores
+    are cosine similarities: higher is better.
 
     Args:
         memory: An open memory with the "rag" backend.
@@ -243,7 +248,7 @@ class MemkitVectorStore(VectorStore):
             k: How many.
             fetch_k: How many of the most similar they are chosen from.
             lambda_mult: 1 counts similarity alone, 0 difference alone.
-            kwargs: ``filter`` and ``scope``.
+            kwargs: ``filter``, ``scope``, ``since``, ``until`` and ``as_of``.
 
         Source:
             Carbonell & Goldstein, "The Use of MMR, Diversity-Based Reranking for Reordering
@@ -266,7 +271,7 @@ class MemkitVectorStore(VectorStore):
         selected = self._selected(kwargs)
         hits = self.memory.search_by_vector(embedding, max(k, fetch_k), **selected)
         query = np.asarray(embedding, np.float32)
-        passages = self.memory.vectors([hit.id for hit in hits])
+        passages = self._vectors(hits, past=selected["as_of"] is not None)
         # Of a long document the passage stands for it that is nearest to the query.
         near = {
             id: vectors[np.argmax(vectors @ query)].tolist() for id, vectors in passages.items()
@@ -274,6 +279,13 @@ class MemkitVectorStore(VectorStore):
         left = [hit for hit in hits if hit.id in near]
         chosen = maximal_marginal_relevance(query, [near[h.id] for h in left], lambda_mult, k)
         return [_document(left[place].record) for place in chosen]
+
+    def _vectors(self, hits: Sequence[Hit], *, past: bool) -> Mapping[str, NDArray[np.float32]]:
+        """The vectors of hits' passages; those that the memory has are of what is current."""
+        if not past:
+            return self.memory.vectors([hit.id for hit in hits])
+        rows = self.memory.embedder.encode_document([hit.text for hit in hits])
+        return {hit.id: row[np.newaxis] for hit, row in zip(hits, rows, strict=True)}
 
     async def asimilarity_search_with_score(
         self, query: str, k: int = 4, **kwargs: Any
@@ -301,17 +313,23 @@ class MemkitVectorStore(VectorStore):
         return relevance
 
     def _selected(self, options: dict[str, Any]) -> _Selected:
-        _refuse(options.keys() - {"filter", "scope"})
+        _refuse(options.keys() - {"filter", "scope", "since", "until", "as_of"})
         scope = options.get("scope")
         return {
             "scope": self.scope if scope is None else scope,
             "where": options.get("filter"),
+            "since": options.get("since"),
+            "until": options.get("until"),
+            "as_of": options.get("as_of"),
         }
 
 
 class _Selected(TypedDict):
     scope: Scope
     where: Metadata | None
+    since: datetime | None
+    until: datetime | None
+    as_of: datetime | None
 
 
 def relevance(similarity: float) -> float:

@@ -4,6 +4,7 @@ Expected similarities are computed with numpy from what the embedder gives.
 """
 
 import warnings
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -180,6 +181,49 @@ def test_maximal_marginal_relevance_chooses_like_langchains_own(filled, referenc
     assert ids(found) == ids(reference.max_marginal_relevance_search("hall", **options))
     vector = FAKE.embed_query("hall")
     assert filled.max_marginal_relevance_search_by_vector(vector, **options) == found
+
+
+SEARCHES = ("similarity_search", "max_marginal_relevance_search", "similarity_search_with_score")
+
+
+@pytest.mark.parametrize("verb", SEARCHES)
+def test_searches_select_by_time(store, verb):
+    def found(**times):
+        rows = getattr(store, verb)("Where is the locker?", k=9, **times)
+        return {row[0].page_content if isinstance(row, tuple) else row.page_content for row in rows}
+
+    before = datetime.now(UTC)
+    store.add_texts(["The locker is in hall 1.", "The bench is in hall 1."], ids=["a", "b"])
+    then = datetime.now(UTC)
+    store.add_texts(["The locker is in hall 2.", "The sofa is in hall 2."], ids=["a", "c"])
+
+    now = {"The locker is in hall 2.", "The bench is in hall 1.", "The sofa is in hall 2."}
+    assert found() == found(as_of=datetime.now(UTC)) == found(since=before) == now
+    assert found(as_of=then) == {"The locker is in hall 1.", "The bench is in hall 1."}
+    assert found(until=then) == {"The bench is in hall 1."}
+    assert found(since=then) == {"The locker is in hall 2.", "The sofa is in hall 2."}
+    assert found(as_of=before) == set()
+    with pytest.raises(InvalidInputError, match="`since` must have a time zone"):
+        found(since=datetime(2026, 1, 1))
+
+
+async def test_times_reach_the_async_twins(store):
+    await store.aadd_texts(["The locker is in hall 1."])
+    later = datetime.now(UTC)
+    for search in (store.asimilarity_search, store.amax_marginal_relevance_search):
+        assert await search("locker", since=later) == []
+        assert len(await search("locker", until=later)) == 1
+    assert await store.as_retriever(search_kwargs={"as_of": later}).ainvoke("locker") != []
+
+
+def test_differences_are_those_of_the_past(store):
+    """Of three documents that were there, the two that differed then are chosen."""
+    texts = {"a": "red hall", "b": "red hall", "c": "blue locker"}
+    store.add_texts(list(texts.values()), ids=list(texts))
+    then = datetime.now(UTC)
+    store.add_texts(["red hall", "blue locker", "red hall"], ids=list(texts))
+    found = store.max_marginal_relevance_search("hall", 2, lambda_mult=0.0, as_of=then)
+    assert {document.page_content for document in found} == {"red hall", "blue locker"}
 
 
 def test_maximal_marginal_relevance_filters(filled):
