@@ -34,13 +34,13 @@ def answers(base: BaseModel, questions: Sequence[str], bank: AdapterBank | None)
     return said
 
 
-def right(base: BaseModel, pairs: Sequence[tuple[str, str]], bank: AdapterBank) -> int:
+def right(base: BaseModel, pairs: Sequence[tuple[str, str]], bank: AdapterBank | None) -> int:
     """How many questions are answered exactly.
 
     Args:
         base: The base model.
         pairs: Questions with their answers.
-        bank: Of `bank_of`.
+        bank: Of `bank_of`; None for the model by itself.
     """
     said = answers(base, [question for question, _ in pairs], bank)
     return sum(same_answer(answer, one) for (_, answer), one in zip(pairs, said, strict=True))

@@ -1,10 +1,11 @@
 """`memkit bench train` on a tiny model: what it compares, and what it writes down."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from memkit.bench import train
+from memkit.bench import peft_loop, train
 from memkit.cli import main
 from memkit.errors import CorruptFileError, NotFoundError
 from memkit.evals.phonebook import Entry, drafts_of, invented, read
@@ -62,20 +63,23 @@ def test_the_report_has_every_case_and_ratio(tmp_path, monkeypatch, capsys):
     short = TrainSpec(epochs=2, batch_size=2, guards=1)
     monkeypatch.setattr(BaseModel, "load", lambda **_: tiny_llama())
     monkeypatch.setattr(train, "FACTS", 2)
-    monkeypatch.setattr(train, "STUDY_MEASURED", 2)
+    monkeypatch.setattr(peft_loop, "STUDY_MEASURED", 2)
     tiers = {"quality": (LoraSpec(rank=2), short), "fast": (LoraSpec(rank=1), short)}
     monkeypatch.setattr(train, "TIERS", tiers)
     monkeypatch.setattr(train, "PLAIN", short)
+    monkeypatch.setattr(train, "PLAIN_REWORDED", replace(short, epochs=3))
 
     assert main(["bench", "train", "--seeds", "2", "--json", str(tmp_path / "t.json")]) == 0
 
     report = json.loads((tmp_path / "t.json").read_text(encoding="utf-8"))
     assert report["name"] == "train"
-    ratios = {"train_vs_peft", "train_vs_study", "exact_match", "paraphrase"}
+    times = {"train_vs_peft", "train_vs_peft_reworded", "train_vs_study"}
+    ratios = times | {"exact_match", "paraphrase"}
     assert set(report["ratios"]) == ratios | {f"{name}_quality" for name in ratios}
     values = {(r["case"], r["metric"]): r for r in report["results"]}
     assert values["quality", "steps"]["n"] == 2
     assert values["plain PEFT loop", "steps"]["value"] == 2  # two epochs of one batch
+    assert values["plain PEFT loop, all wordings", "steps"]["value"] == 3
     assert values["the study's recipe", "step"]["n"] == 2
     study, step = (values["the study's recipe", m]["value"] for m in ("extrapolated", "step"))
     assert study == pytest.approx(1500 * step)
