@@ -121,12 +121,11 @@ class _HeadLoss(torch.autograd.Function):
         targets: Tensor,
     ) -> Tensor:
         """Losses of shape ``(n,)``."""
-        logits = (hidden @ weight.T).float()
+        log_probs = (hidden @ weight.T).float().log_softmax(dim=-1)
         rows = torch.arange(len(targets), device=targets.device)
-        surplus = logits.logsumexp(dim=-1)
-        losses = surplus - logits[rows, targets]
+        losses = -log_probs[rows, targets]
         if hidden.requires_grad:
-            slope = logits.sub_(surplus[:, None]).exp_()  # softmax
+            slope = log_probs.exp_()
             slope[rows, targets] -= 1.0
             ctx.save_for_backward(slope.to(weight.dtype) @ weight)
         return losses

@@ -6,7 +6,7 @@ computed once per wording and kept, so that training runs through the upper laye
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -58,16 +58,26 @@ class Trunk:
         """
         if not self._first:
             return None
-        wanted = {(example.prefix, example.ids): example for example in examples}
-        fresh = [example for key, example in wanted.items() if key not in self._kept]
-        if fresh:
-            past = self._base.past([example.prefix for example in fresh])
-            with torch.no_grad(), self._only(0, self._first):
-                hidden = self._base.extend(past, [example.ids for example in fresh])
-            for example, row in zip(fresh, hidden, strict=True):
-                self._kept[example.prefix, example.ids] = row[: len(example.ids)].clone()
+        if fresh := self.missing(examples):
+            self.compute(fresh)
         rows = [self._kept[example.prefix, example.ids] for example in examples]
         return nn.utils.rnn.pad_sequence(rows, batch_first=True)
+
+    def missing(self, examples: Iterable[Encoded]) -> list[Encoded]:
+        """What is not computed yet, each once, those of like length side by side."""
+        if not self._first:
+            return []
+        wanted = {(example.prefix, example.ids): example for example in examples}
+        fresh = [example for key, example in wanted.items() if key not in self._kept]
+        return sorted(fresh, key=lambda example: (len(example.prefix), len(example.ids)))
+
+    def compute(self, examples: Sequence[Encoded]) -> None:
+        """Compute and keep examples as one batch; no adapter may be in place."""
+        past = self._base.past([example.prefix for example in examples])
+        with torch.no_grad(), self._only(0, self._first):
+            hidden = self._base.extend(past, [example.ids for example in examples])
+        for example, row in zip(examples, hidden, strict=True):
+            self._kept[example.prefix, example.ids] = row[: len(example.ids)].clone()
 
     def above(self) -> AbstractContextManager[None]:
         """Leave the model only the layers from ``first`` on, while they are fed."""
