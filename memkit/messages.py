@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from memkit.errors import InvalidInputError
-from memkit.prompt import FACTS, TURNS
+from memkit.prompt import FACTS, TURNS, without_label
 from memkit.types import Role
 
 INSTRUCTIONS = ("system", "developer")
@@ -108,9 +108,9 @@ def _block_end(lines: Sequence[str], start: int, known: Callable[[str], Sequence
 def _item(line: str) -> str:
     """What a line of evidence says; empty if it is none."""
     if line.startswith("- "):
-        return line[2:].strip()
+        return without_label(line[2:]).strip()
     role, colon, said = line.partition(": ")
-    return said.strip() if colon and role in _ROLES else ""
+    return without_label(said).strip() if colon and role in _ROLES else ""
 
 
 def _goes_on(item: str, line: str, texts: Sequence[str]) -> bool:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import get_args
 
 from memkit.errors import InvalidInputError
-from memkit.types import Evidence, Hit, Turn
+from memkit.types import Evidence, Hit, Role, Turn
+from memkit.words import MONTHS
 
 FACTS = "Facts:"
 TURNS = "Conversation so far:"
@@ -15,6 +19,9 @@ TURNS = "Conversation so far:"
 OPENING = "You are a helpful assistant."
 KNOWN = " Here is what you know:\n\n{evidence}\n\nAnswer with the facts above."
 SYSTEM = OPENING + KNOWN
+
+
+_LABEL = re.compile(r"^\[[^\]\n]*\] ")
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,8 @@ def assemble(
     behind it. They are written best last, nearest to the question: small models answer from
     what they read last (docs/decisions/0003-evidence-in-the-prompt.md). Turns are taken newest
     first, without gaps. Half of the budget is the turns', the rest the passages'; room that the
-    passages leave goes to older turns.
+    passages leave goes to older turns. The day (UTC) on which something was said and the name of
+    who said it stand before it, if the caller told.
 
     Args:
         evidence: What the backends contributed, turns oldest first; of several passages of a
@@ -156,10 +164,24 @@ class _Draft:
         return "\n\n".join("\n".join(section) for section in sections if section)
 
 
+def without_label(said: str) -> str:
+    """Take away what `assemble` has put before a text to say when it was said, and by whom."""
+    return _LABEL.sub("", said, count=1)
+
+
 def _line(item: Hit | Turn) -> str:
-    if isinstance(item, Hit):
-        return f"- {item.text.strip()}"
-    return f"{item.role}: {item.content.strip()}"
+    if isinstance(item, Turn):
+        return f"{item.role}: {_label(item.said_at, item.name)}{item.content.strip()}"
+    about = item.record.metadata
+    name = about.get("name") if about.get("role") in get_args(Role) else None  # of a turn
+    return f"- {_label(item.record.said_at, name)}{item.text.strip()}"
+
+
+def _label(said_at: datetime | None, name: object) -> str:
+    """What a reader needs to make sense of "I" and "yesterday", as far as the caller told."""
+    known = [f"{said_at.day} {MONTHS[said_at.month - 1]} {said_at.year}"] if said_at else []
+    known += [" ".join(name.replace("]", ")").split())] if isinstance(name, str) else []
+    return f"[{', '.join(known)}] " if known else ""
 
 
 def _header(item: Hit | Turn) -> str:

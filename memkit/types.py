@@ -129,7 +129,18 @@ ALWAYS = Period()
 
 @dataclass(frozen=True)
 class Turn:
-    """One message of a conversation; ``name`` is that of who speaks, if it was told."""
+    """One message of a conversation.
+
+    Attributes:
+        id: Unique within the memory.
+        role: Who speaks.
+        content: What was said, verbatim.
+        scope: The conversation.
+        created_at: When it was said (UTC); if nobody told, when it was added.
+        record_id: The record that keeps it for retrieval, or None.
+        name: Of who speaks, if the caller told.
+        said_at: When it was said, if the caller told (UTC).
+    """
 
     id: str
     role: Role
@@ -138,6 +149,7 @@ class Turn:
     created_at: datetime
     record_id: str | None
     name: str | None = None
+    said_at: datetime | None = None
 
 
 @dataclass(frozen=True)

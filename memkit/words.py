@@ -1,4 +1,4 @@
-"""What a text is about: its words without those that are in most English sentences."""
+"""English words that are special: those of most sentences, which tell little, and the months."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ STOP_WORDS = frozenset(
     t tell than that the their them then there these they this those to us was we were what
     when where which who whom whose why will with would you your
     """.split()
+)
+
+MONTHS = (
+    *("January", "February", "March", "April", "May", "June", "July", "August", "September"),
+    *("October", "November", "December"),
 )
 
 _PUNCTUATION = ".,;:!?\"'()[]“”’"

@@ -6,9 +6,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 
 from memkit.ledger.database import Database, json_list
-from memkit.ledger.selection import LIVE
+from memkit.ledger.selection import AT, LIVE
 from memkit.scope import visible_keys
 from memkit.types import Scope
 
@@ -65,6 +66,16 @@ class Conversations:
         for turn, key in self._around(list(around), reach) if reach else ():
             around[turn].append(key)
         return {id: Said(name, bool(asks), tuple(around[turn])) for id, turn, name, asks in turns}
+
+    def days(self, record_ids: Sequence[str]) -> dict[str, date]:
+        """On which day (UTC) records were said; without those of which nothing says that."""
+        rows = self._database.rows(
+            f"SELECT records.id, {AT} FROM records "
+            "WHERE records.id IN (SELECT value FROM json_each(?)) AND (said_at IS NOT NULL "
+            "OR EXISTS (SELECT 1 FROM turns WHERE turns.record = records.rowid))",
+            json_list("record_ids", record_ids),
+        )
+        return {id: datetime.fromtimestamp(at, UTC).date() for id, at in rows}
 
     def _around(self, turns: Sequence[int], reach: int) -> list[tuple[int, int]]:
         """Pairs of a turn and a passage of a turn near it in the same conversation."""

@@ -172,6 +172,10 @@ class Ledger:
             self.log_event("merge", {"records": len(records)})
             return self.records.get([kept.id])[0]
 
+    def now(self) -> datetime:
+        """Tell the time (UTC) by which records expire."""
+        return datetime.fromtimestamp(self._database.now(), UTC)
+
     def get_meta(self, name: str) -> str | None:
         """Read a setting of the memory; None if it was never set."""
         value: str | None = self._database.value("SELECT value FROM meta WHERE name = ?", name)

@@ -35,10 +35,12 @@ MIGRATION = (
     ) WHERE said_at IS NULL AND question IS NULL
     """,
     "ALTER TABLE turns ADD COLUMN added_at REAL",
+    # A record's time has more digits than that of the turn that was added with it.
     """
-    UPDATE turns SET added_at = max(created_at, coalesce(
-        (SELECT records.created_at FROM records WHERE records.rowid = turns.record), created_at
-    ))
+    UPDATE turns SET added_at = coalesce((
+        SELECT records.created_at FROM records
+        WHERE records.rowid = turns.record AND records.created_at > turns.created_at + 0.001
+    ), created_at)
     """,
 )
 

@@ -17,7 +17,7 @@ from memkit.validate import check_period, check_text
 
 _COLUMNS = """
     SELECT turns.id, turns.role, turns.content, turns.scope, turns.created_at, records.id,
-        turns.name
+        turns.name, turns.added_at
     FROM turns LEFT JOIN records ON records.rowid = turns.record
 """
 _OWN_EXPIRED = "turns.expires_at <= (SELECT now())"
@@ -65,12 +65,14 @@ class TurnTable:
             now = self._database.now()
             seconds = self._ttls.of(scope) if record is None else None
             ends = None if seconds is None else now + seconds
-            said = datetime.fromtimestamp(now, UTC) if at is None else at.astimezone(UTC)
-            turn = Turn(new_id(), role, content, parse(key), said, record_id, name)
+            told = None if at is None else at.astimezone(UTC)
+            said = told or datetime.fromtimestamp(now, UTC)
+            added = now if told else said.timestamp()  # the same as when it was said, to the bit
+            turn = Turn(new_id(), role, content, parse(key), said, record_id, name, told)
             self._database.execute(
                 "INSERT INTO turns (id, scope, role, content, created_at, record, expires_at, "
                 "source, name, added_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                *(turn.id, key, role, content, said.timestamp(), record, ends, source, name, now),
+                *(turn.id, key, role, content, said.timestamp(), record, ends, source, name, added),
             )
         return turn
 
@@ -176,6 +178,7 @@ def check_turn(role: object, content: object) -> None:
 
 
 def _turn(row: Row) -> Turn:
-    id, role, content, scope, created_at, record_id, name = row
+    id, role, content, scope, created_at, record_id, name, added_at = row
     at = datetime.fromtimestamp(created_at, UTC)
-    return Turn(id, role, content, parse(scope), at, record_id, name)
+    told = at if added_at not in {None, created_at} else None
+    return Turn(id, role, content, parse(scope), at, record_id, name, told)

@@ -7,13 +7,18 @@ as one only where the word before it says so.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from datetime import date, timedelta
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta
 
-_NAMES = (
-    *("january", "february", "march", "april", "may", "june", "july", "august", "september"),
-    *("october", "november", "december"),
-)
+from memkit.types import Period
+from memkit.words import MONTHS
+
+FADES = 7  # days before and after a day that is named; what was said beyond has nothing of it
+
+_SHORT = 31  # days
+_MOST = 8  # days that a question may name
+_NAMES = tuple(name.lower() for name in MONTHS)
 _MONTHS = {name[:3]: number for number, name in enumerate(_NAMES, start=1)}
 _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _COUNTS = {"a": 1, "an": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6}
@@ -26,7 +31,7 @@ _WITHIN = r"\b(?:in|of|during|by|since|until|early|mid|late|this|last)[ -]"
 _DATES = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
-        r"\b(?P<year>\d{4})-(?P<month>0[1-9]|1[0-2])-(?P<day>0[1-9]|[12]\d|3[01])\b",
+        r"\b(?P<year>(?:19|20)\d\d)-(?P<month>0[1-9]|1[0-2])-(?P<day>0[1-9]|[12]\d|3[01])\b",
         rf"{_DAY}(?: of)? {_MONTH}{_OF_YEAR}",
         rf"{_MONTH} {_DAY}{_OF_YEAR}",
         rf"{_MONTH}(?:,| of)? {_YEAR}",
@@ -38,7 +43,7 @@ _FROM_TODAY = re.compile(
     r"\b(?:(?P<today>today|tonight)|(?P<yesterday>yesterday|last night)"
     r"|(?P<which>this|last) (?P<unit>week|month|year)"
     rf"|(?P<count>\d{{1,3}}|{'|'.join(_COUNTS)}) (?P<units>day|week|month|year)s? ago"
-    rf"|(?:on|last) (?P<weekday>{'|'.join(_WEEKDAYS)}))\b",
+    rf"|last (?P<weekday>{'|'.join(_WEEKDAYS)}))\b",
     re.IGNORECASE,
 )
 
@@ -64,13 +69,22 @@ class Yearly:
 
     def gap(self, day: date) -> int:
         """As `Days.gap`, in the year in which it is nearest."""
-        years = (day.year, day.year - 1, day.year + 1)
-        found = [days for year in years if (days := _days(year, self.month, self.day))]
-        return min((days.gap(day) for days in found), key=abs, default=day.toordinal())
+        near = self._in(day.year - 1, day.year, day.year + 1)
+        return min((days.gap(day) for days in near), key=abs, default=day.toordinal())
+
+    def latest(self, today: date) -> Days | None:
+        """The last of them that has begun."""
+        begun = [days for days in self._in(today.year - 1, today.year) if days.first <= today]
+        return begun[-1] if begun else None
+
+    def _in(self, *years: int) -> list[Days]:
+        return [days for year in years if (days := _days(year, self.month, self.day))]
 
 
 def named_days(text: str, today: date) -> list[Days | Yearly]:
-    """Find the days that a text names.
+    """Find the days that a text names, at most eight of them.
+
+    What is told from today on counts only where no date is named: "the Friday before 3 May".
 
     Args:
         text: A question.
@@ -84,8 +98,28 @@ def named_days(text: str, today: date) -> list[Days | Yearly]:
     for pattern in _DATES:
         found += [_date(**match.groupdict()) for match in pattern.finditer(text)]
         text = pattern.sub(";", text)  # "3 May 2023" is not "of May" as well
-    found += [_from_today(match, today) for match in _FROM_TODAY.finditer(text)]
-    return [days for days in found if days is not None]
+    found = found or [_from_today(match, today) for match in _FROM_TODAY.finditer(text)]
+    return [days for days in found if days is not None][:_MOST]
+
+
+def periods(days: Sequence[Days | Yearly], today: date, within: Period) -> Iterator[Period]:
+    """Give the short periods in which something may have been said of the days.
+
+    Args:
+        days: As `named_days` gives them. A year is left out: it selects little.
+        today: Of several years the last one up to it is meant.
+        within: What bounds them.
+    """
+    for one in days:
+        span = one if isinstance(one, Days) else one.latest(today)
+        if span is None or (span.last - span.first).days > _SHORT:
+            continue
+        since = datetime.combine(span.first, time(), UTC)
+        until = datetime.combine(span.last + timedelta(days=FADES), time(), UTC)
+        since = max(since, within.since or since)
+        until = min(until, within.until or until)
+        if since < until:
+            yield replace(within, since=since, until=until)
 
 
 def _date(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from memkit.errors import InvalidInputError
 from memkit.ledger import Passage
+from memkit.rag.dates import FADES
 
 DAY = 86_400.0  # seconds
 
@@ -30,6 +31,8 @@ class Ranking:
         reach: So many turns before and after a turn are its neighbours.
         stranger: Taken off a turn if the question names a speaker, and another one spoke.
         question: Taken off a turn that ends with a question mark: it asks, it does not tell.
+        time: What is added to what was said on a day that the question names, such as "on 3 May"
+            or "last week"; it fades within a week before and after.
         recency: What is added to a record of this moment; off by default.
         half_life: After so many days half of it is added, after twice as many a quarter.
     """
@@ -40,6 +43,7 @@ class Ranking:
     reach: int = 2
     stranger: float = 2.8
     question: float = 1.0
+    time: float = 3.0
     recency: float = 0.0
     half_life: float = 30.0
 
@@ -52,6 +56,10 @@ class Ranking:
                 f"expected a whole number as `reach` and `half_life` above 0, "
                 f"got {self.reach!r} and {self.half_life!r}"
             )
+
+    def timely(self, gap: int) -> float:
+        """What is added for a day so many days away from one that the question names."""
+        return self.time * max(0.0, 1 - abs(gap) / FADES)
 
     def recent(self, seconds: float) -> float:
         """What a record of this age gains: half as much after every half-life."""

@@ -16,6 +16,7 @@ from memkit.ledger.words import telling_words
 from memkit.protocols import Query
 from memkit.rag.asked import Asked
 from memkit.rag.chunks import split
+from memkit.rag.dates import Days, Yearly, named_days, periods
 from memkit.rag.fusion import Ranked, Ranking, Scored, around, rank
 from memkit.rag.mirror import Mirror
 from memkit.rag.reranker import Reranker
@@ -102,17 +103,22 @@ class Search:
     def _by_text(self, query: Query) -> list[Ranked]:
         """Rank what the query's meaning and words lead to."""
         asked = Asked.of(query.text, self._ledger.conversations.speakers(visible_to=query.scope))
+        today = (query.period.as_of or self._ledger.now()).date()
+        days = named_days(query.text, today) if self._ranking.time else []
         forms = list(dict.fromkeys([asked.text, asked.spoken]))
         vectors = self._embed(forms)
-        near = self.nearest(vectors, [query] * len(forms))
-        found = {passage.key: passage for row in near for passage, _ in row}
-        words = self._words(query, asked, found)
+        found: dict[int, Passage] = {}
+        words: dict[int, float] = {}
+        for period in [query.period, *periods(days, today, query.period)]:
+            part = replace(query, period=period)
+            near = self.nearest(vectors, [part] * len(forms))
+            found |= {passage.key: passage for row in near for passage, _ in row}
+            words |= self._words(part, asked, found)
         said = self._said(query, found)
         scored = self._scored(asked, vectors, found, words, said)
         extra = {id: self._turn(asked, one) for id, one in said.items()}
-        if self._ranking.recency:
-            for id, age in self._ledger.records.ages(_records_of(found)).items():
-                extra.setdefault(id, {})["recency"] = self._ranking.recent(age)
+        for id, parts in self._times(_records_of(found), days).items():
+            extra[id] = extra.get(id, {}) | parts
         best = rank(scored, self._ranking, extra)
         return best if self._rerank is None else self._reranked(self._rerank, query, best)
 
@@ -218,6 +224,20 @@ class Search:
             parts["stranger"] = -self._ranking.stranger
         if said.asks:
             parts["question"] = -self._ranking.question
+        return parts
+
+    def _times(
+        self, ids: Sequence[str], named: Sequence[Days | Yearly]
+    ) -> dict[str, dict[str, float]]:
+        """The parts of a score that come of when something was said."""
+        parts: dict[str, dict[str, float]] = {id: {} for id in ids}
+        if named:
+            for id, day in self._ledger.conversations.days(ids).items():
+                near = self._ranking.timely(min(abs(one.gap(day)) for one in named))
+                parts[id] |= {"time": near} if near else {}
+        if self._ranking.recency:
+            for id, age in self._ledger.records.ages(ids).items():
+                parts[id]["recency"] = self._ranking.recent(age)
         return parts
 
     def _show(self, best: Sequence[Ranked], query: Query) -> list[Hit] | None:

@@ -7,6 +7,7 @@ import pytest
 from memkit.errors import InvalidInputError, ModelUnavailableError
 from memkit.rag.asked import Asked
 from memkit.rag.fusion import Ranking
+from memkit.types import Draft
 
 ANN, BOB = "Ann", "Bob"
 
@@ -75,6 +76,59 @@ def test_words_said_around_a_turn_count_for_it(memory):
     assert hits[before].parts["words"] > hits[answer].parts["words"] > 0
     assert hits[far].parts["words"] > 0
     assert hits[other].parts["words"] == 0  # a record that nobody said has no neighbours
+
+
+def test_what_was_said_on_a_day_that_is_named_gains(memory):
+    def tell(text, day):
+        return memory.add_turn("user", text, name=ANN, at=datetime(2023, 5, day, tzinfo=UTC))
+
+    talk = [tell(f"We cooked dish number {n} for lunch.", 2 * n).record_id for n in range(1, 15)]
+    plain = memory.add("A dish for lunch.").id
+    dated = memory.add("We had a dish for lunch.", at=datetime(2023, 5, 10, tzinfo=UTC)).id
+
+    hits = {hit.id: hit for hit in memory.search("What did Ann cook on 10 May 2023?", k=20)}
+    best = Ranking().time
+    assert hits[talk[4]].parts["time"] == hits[dated].parts["time"] == best
+    assert hits[talk[3]].parts["time"] == hits[talk[5]].parts["time"] == pytest.approx(best * 5 / 7)
+    assert hits[talk[7]].parts["time"] == pytest.approx(best / 7)
+    assert "time" not in hits[talk[8]].parts.keys() | hits[plain].parts.keys()
+    for hit in hits.values():
+        assert hit.score == pytest.approx(sum(hit.parts.values()))
+    assert memory.search("What did Ann cook for lunch on 22 May?", k=1)[0].id == talk[10]
+    assert not any("time" in hit.parts for hit in memory.search("What did Ann cook?", k=20))
+
+
+def test_what_was_said_yesterday_is_told_from_now(memory):
+    memory._parts.ledger._database.clock = lambda: datetime(2023, 5, 9, 8, tzinfo=UTC).timestamp()
+    days = [datetime(2023, 5, day, 23, tzinfo=UTC) for day in (7, 8, 9)]
+    ids = [memory.add_turn("user", f"Lunch was {day.day}.", at=day).record_id for day in days]
+    now = memory.add_turn("user", "Lunch was late.").record_id  # nobody says when: now
+
+    def timely(text, **period):
+        hits = {hit.id: hit.parts.get("time") for hit in memory.search(text, k=9, **period)}
+        return [id for id in [*ids, now] if hits.get(id) == Ranking().time]
+
+    assert timely("What was lunch yesterday?") == [ids[1]]
+    assert timely("What was lunch today?") == [ids[2], now]
+    assert timely("What was lunch yesterday?", until=days[1]) == []
+
+
+def test_a_day_that_is_named_is_looked_for_among_thousands(memory):
+    scope = {"user": "ann"}
+    log = [
+        Draft(
+            f"We had lunch at place{n}.",
+            scope=scope,
+            at=datetime(2020, 1, 1, 12, tzinfo=UTC) + timedelta(days=n),
+        )
+        for n in range(900)
+    ]
+    ids = [record.id for record in memory.add(log)]
+    wanted = (datetime(2022, 3, 8, tzinfo=UTC) - datetime(2020, 1, 1, tzinfo=UTC)).days
+    question = "What lunch did we have on 8 March 2022?"
+    assert memory.search(question, k=1, scope=scope)[0].id == ids[wanted]
+    assert memory.search(question, k=1) == []  # nor does it show what others said
+    assert memory.search(question, k=1, scope=scope, where={"no": 1}) == []
 
 
 def test_neighbours_are_of_the_same_conversation(memory):

@@ -1,5 +1,7 @@
 """`add_messages`: chat logs become turns and records, once, and nothing else of them does."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from memkit.errors import InvalidInputError
@@ -92,6 +94,23 @@ def test_what_was_recalled_is_not_remembered_again(memory):
     assert said(memory)[1:] == ["Is it grey?", "Is it old?\n\nAnd fast?", "Use this.\nWhere?"]
     assert (memory.stats().records - before, report.left_out) == (3, 2)
     assert memory.add_messages(log, scope=SCOPE).turns == ()
+
+
+def test_recalled_evidence_says_who_and_when_and_is_known_again(memory):
+    day = datetime(2023, 5, 8, tzinfo=UTC)
+    memory.add_turn("user", "I saw a zebra\n\nyesterday.", scope=SCOPE, name="Ann", at=day)
+    memory.add("[sic] The zebra is striped.", at=day + timedelta(days=1))
+    shown = [memory.recall("zebra", scope=SCOPE).text]
+    assert "user: [8 May 2023, Ann] I saw a zebra" in shown[0]
+    assert "- [9 May 2023] [sic] The zebra" in shown[0]
+    for n in range(60):  # until it has left the buffer
+        memory.add_turn("user", f"Turn {n}.", scope=SCOPE)
+    shown.append(memory.recall("When did Ann see a zebra?", scope=SCOPE).text)
+    assert "- [8 May 2023, Ann] I saw a zebra" in shown[1]
+    for number, text in enumerate(shown):
+        content = f"{text}\n\nReally {number}?"
+        report = memory.add_messages([{"role": "user", "content": content}], scope=SCOPE)
+        assert memory.get(report.records[0]).text == f"Really {number}?"
 
 
 def test_the_evidence_of_another_tenant_is_what_a_user_said(memory):

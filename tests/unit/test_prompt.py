@@ -56,6 +56,31 @@ def test_the_format():
     assert (assembled.tokens, assembled.omitted) == (words(assembled.text), 0)
 
 
+def test_who_said_it_and_when_if_that_was_told():
+    said_at = datetime(2023, 5, 8, 23, 59, tzinfo=UTC)
+    one, two = BOTH.hits
+    of_a_turn = {"role": "user", "name": "Ann"}
+    hits = (
+        replace(one, record=replace(one.record, said_at=said_at, metadata=of_a_turn)),
+        replace(two, record=replace(two.record, said_at=said_at, metadata={"name": "a.pdf"})),
+    )
+    turns = (
+        replace(BOTH.turns[0], said_at=said_at, name="Ann"),
+        replace(BOTH.turns[1], name="Kit\n[a]"),
+    )
+    assembled = assemble([Evidence(hits=hits, turns=turns)], budget=100, count=words)
+    assert assembled.text == (
+        "Facts:\n"
+        "- [8 May 2023] The archive is closed.\n"
+        "- [8 May 2023, Ann] The badge number is 4471.\n"
+        "\n"
+        "Conversation so far:\n"
+        "user: [8 May 2023, Ann] Hello\n"
+        "assistant: [Kit [a)] How can I help?"
+    )
+    assert assembled.tokens == words(assembled.text)
+
+
 def test_passages_alone_and_turns_alone():
     only_hits = assemble([Evidence(hits=BOTH.hits[:1])], budget=99, count=words)
     assert only_hits.text == "Facts:\n- The badge number is 4471."
