@@ -11,8 +11,6 @@ import torch
 from memkit.lora.layers import AdapterLayers, linear_layers
 from memkit.models.base import BaseModel
 
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-
 
 def training_dtype(base: BaseModel, precision: str) -> torch.dtype:
     """The precision that a base model trains in.
@@ -24,7 +22,8 @@ def training_dtype(base: BaseModel, precision: str) -> torch.dtype:
             what the model has.
     """
     if precision != "auto":
-        return _DTYPES[precision]
+        dtype: torch.dtype = getattr(torch, precision)
+        return dtype
     return torch.bfloat16 if base.device.type == "cpu" and _has_amx() else base.model.dtype
 
 

@@ -168,10 +168,6 @@ class BaseModel:
         mask = (columns < lengths[:, None]).long()
         return Past(cache=self._stacked(prefixes), mask=mask, lengths=lengths)
 
-    def prefix_cache(self, prefix: tuple[int, ...], batch: int) -> DynamicCache:
-        """Keys and values of a prefix for ``batch`` rows; a copy, free to be appended to."""
-        return self._stacked([prefix] * batch)
-
     def forget_prefixes(self) -> None:
         """Let go of the prefixes that `past` remembers: they may hold what was forgotten."""
         self._prefixes.clear()

@@ -105,11 +105,11 @@ def test_a_prefix_is_encoded_once_and_handed_out_as_copies(monkeypatch):
         return hidden(ids, mask, positions, cache)
 
     monkeypatch.setattr(model, "hidden", spy)
-    first = model.prefix_cache((5, 6, 7), batch=2)
+    first = model.past([(5, 6, 7)] * 2).cache
     pristine = first.layers[0].keys.clone()
     model.extend(model.past([(5, 6, 7)]), [(20, 21)])
     first.layers[0].keys.zero_()
-    second = model.prefix_cache((5, 6, 7), batch=3)
+    second = model.past([(5, 6, 7)] * 3).cache
 
     assert encoded == [(5, 6, 7), (20, 21)]
     assert second.layers[0].keys.shape[0] == 3
