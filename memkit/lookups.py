@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -71,9 +70,7 @@ class LookupVerbs:
         """
         rag = self._parts.need_rag("search_by_vector()")
         query = Query("", k, scope, where, period=Period(since, until, as_of))
-        hits = rag.search(query, _unit_row(vector))
-        # What was found by its vector has a similarity, every time.
-        return [replace(h, score=h.similarity) for h in hits if h.similarity is not None]
+        return rag.search(query, _unit_row(vector))
 
     def vectors(self, ids: Sequence[str], *, scope: Scope | None = None) -> dict[str, Floats2d]:
         """Give the vectors of records' passages: by id, shape ``(passages, dim)``, unit rows.

@@ -129,6 +129,12 @@ class Database:
                 self._began = None
                 connection.execute("ROLLBACK")
 
+    def state(self) -> tuple[int, int]:
+        """Give what is another value after every change of the file, whoever made it."""
+        with self._usable() as connection, mapped(self.path, self.wait):
+            (others,) = connection.execute("PRAGMA data_version").fetchone()
+            return others, connection.total_changes
+
     def mark_for_scrub(self) -> None:
         """Note that deleted content may remain in the file until it is scrubbed."""
         # A new mark each time: a scrub takes away only the mark that it found.

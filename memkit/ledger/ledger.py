@@ -133,6 +133,10 @@ class Ledger:
         """Make the block atomic; see `Database.transaction`."""
         return self._database.transaction()
 
+    def state(self) -> tuple[int, int]:
+        """Give what is another value after every change, by whichever thread or process."""
+        return self._database.state()
+
     @contextmanager
     def outgoing(self, scope: Scope | None) -> Iterator[Outgoing]:
         """Give what can leave this memory, as it is now, whatever others write meanwhile.

@@ -179,7 +179,8 @@ class PassageTable(PassageWrites):
     ) -> NDArray[np.int64] | None:
         """Give the passages that a query may find, ascending; None if it may find all.
 
-        Where a few have expired, all others are not listed for it: `get` leaves those out.
+        What has expired is listed, too, so that the answer holds until something is written:
+        `get` leaves it out.
 
         Args:
             visible_to: The query's scope.
@@ -188,7 +189,9 @@ class PassageTable(PassageWrites):
         """
         if where is None and not period and not self._hides_any(visible_to):
             return None
-        condition, parameters = select_sql(visible_to=visible_to, where=where, period=period)
+        condition, parameters = select_sql(
+            visible_to=visible_to, where=where, period=period, expired=True
+        )
         keys = self._database.column(
             "SELECT passages.key FROM passages JOIN records ON records.rowid = passages.record "
             f"WHERE {condition} ORDER BY passages.key",

@@ -107,8 +107,8 @@ def build(
 
 
 def count_lists(vectors: int) -> int:
-    """How many lists so many vectors are cut into: as many as there are in two of them."""
-    return max(1, min(round(1.5 * math.sqrt(vectors)), vectors // PER_LIST))
+    """How many lists so many vectors are cut into; docs/decisions/0006-index.md says why."""
+    return max(1, min(round(4 * math.sqrt(vectors)), vectors // PER_LIST))
 
 
 def probes_needed(index: ClusteredIndex) -> int:

@@ -291,16 +291,12 @@ def map_lists(
     path: Path, sizes: NDArray[np.int64], dim: int, mode: Literal["r", "r+"]
 ) -> Iterator[tuple[Floats2d, Keys]]:
     """Give the vectors ``(n, dim)`` and the keys ``(n,)`` of each list, as maps of a file."""
+    file = np.memmap(path, np.uint8, mode) if sizes.any() else np.empty(0, np.uint8)
     offset = 0
     for size in sizes.tolist():
-        if not size:
-            yield np.empty((0, dim), np.float32), np.empty(0, np.int64)
-            continue
-        yield (
-            np.memmap(path, "<f4", mode, offset, (size, dim)),
-            np.memmap(path, "<i8", mode, offset + 4 * dim * size, (size,)),
-        )
-        offset += size * row_bytes(dim)
+        keys, end = offset + 4 * dim * size, offset + size * row_bytes(dim)
+        yield file[offset:keys].view("<f4").reshape(size, dim), file[keys:end].view("<i8")
+        offset = end
 
 
 def digest(*parts: bytes | memoryview) -> bytes:

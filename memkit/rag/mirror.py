@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -33,10 +34,13 @@ from memkit.rag.dense import DenseIndex
 from memkit.rag.files import temporary
 from memkit.rag.keeper import Keeper
 from memkit.rag.layers import Layers
+from memkit.scope import canonical
 from memkit.types import ALWAYS, Metadata, Period, Scope
 
 if TYPE_CHECKING:
     from memkit.protocols import Floats2d
+
+    Keys = NDArray[np.int64]
 
 FILE = Path("index", "dense.faiss")
 LOCK_TIMEOUT = 30.0  # seconds; another process holds the lock for one write of the file
@@ -44,6 +48,7 @@ LOCK_TIMEOUT = 30.0  # seconds; another process holds the lock for one write of 
 # docs/decisions/0006-index.md has the measurements behind these.
 SHARE = 16  # clusters are built anew once so large a part of their vectors has come on top
 CHECKED_AT_ONCE = 2**26  # bytes of clusters that opening reads through; a thread does if more
+FILTERS = 8  # with their scopes, whose passages are remembered until something is written
 
 _log = logging.getLogger("memkit")
 
@@ -70,6 +75,8 @@ class Mirror:
         self._stamp = 0  # the last change of the feed that `_layers` has seen
         self._saved = 0  # ... that the file of the tail has seen; -1 if that must go
         self._next_build = EXACT  # vectors in the tail that are worth another try
+        self._state: object = None  # of the ledger's file when it was last looked at
+        self._passing: OrderedDict[tuple[str, str, Period], Keys | None] = OrderedDict()
         self._load()
 
     def __len__(self) -> int:
@@ -82,17 +89,24 @@ class Mirror:
         return base.head.lists if base is not None else 0
 
     def sync(self) -> None:
-        """Take in what was committed since the last time; one short query if nothing was."""
+        """Take in what was committed since the last time; next to nothing to do if nothing was."""
         with self._lock:
-            while changes := self._ledger.passages.changes(self._stamp):
-                touched = np.unique(np.array([change.passage for change in changes], np.int64))
-                keys, vectors = self._ledger.passages.vectors(touched.tolist())
-                self._layers.take(touched, keys, vectors)
-                self._stamp = changes[-1].seq
+            state = self._ledger.state()
+            if state != self._state:
+                self._passing.clear()
+                self._follow()
+                self._state = state
             waiting = len(self._layers.tail)
             due = waiting >= self._next_build and self._ledger.writable
             if due and self._keeper.start(self._build):
                 self._next_build = waiting + EXACT  # if this one comes to nothing
+
+    def _follow(self) -> None:
+        while changes := self._ledger.passages.changes(self._stamp):
+            touched = np.unique(np.array([change.passage for change in changes], np.int64))
+            keys, vectors = self._ledger.passages.vectors(touched.tolist())
+            self._layers.take(touched, keys, vectors)
+            self._stamp = changes[-1].seq
 
     def search(
         self,
@@ -108,8 +122,20 @@ class Mirror:
         # at who may see it.
         with self._lock:
             self.sync()
-            allowed = self._ledger.passages.keys(visible_to=scope, where=where, period=period)
+            allowed = self._allowed(scope, where, period)
             return self._layers.search(queries, k=k, allowed=allowed)
+
+    def _allowed(self, scope: Scope, where: Metadata | None, period: Period) -> Keys | None:
+        """What a query may find, remembered: conversations ask in one scope again and again."""
+        asked = canonical(scope), repr(where), period
+        if asked not in self._passing:
+            self._passing[asked] = self._ledger.passages.keys(
+                visible_to=scope, where=where, period=period
+            )
+        self._passing.move_to_end(asked)
+        if len(self._passing) > FILTERS:
+            self._passing.popitem(last=False)
+        return self._passing[asked]
 
     def settle(self) -> None:
         """Wait until no index is being built or checked in the background."""
@@ -296,4 +322,5 @@ class Mirror:
     def _forget_layers(self) -> None:
         with self._lock:
             self._layers, self._stamp, self._saved = Layers(self._dim), 0, -1
+            self._state = None
             self._next_build = EXACT

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 RERANKED = 30  # records that a reranker looks at, at least
 DEPTH = 200  # passages that meaning and words contribute each, at least
+BY_VECTOR = Ranking(meaning=1.0, words=0.0)  # the score is the cosine
 
 
 class Search:
@@ -57,7 +58,7 @@ class Search:
         self._rerank = rerank
 
     def nearest(
-        self, vectors: Floats2d, queries: Sequence[Query], *, depth: int = DEPTH
+        self, vectors: Floats2d, queries: Sequence[Query], *, depth: int = 1
     ) -> list[list[tuple[Passage, float]]]:
         """Passages near each query, of at least ``k`` records; all share scope and filters.
 
@@ -68,7 +69,7 @@ class Search:
         """
         k = max(query.k for query in queries)
         shared = queries[0]
-        fetch = _depth(k, depth)
+        fetch = min(max(k, depth), 2**31)  # within what SQLite can count
         while True:
             rows = self._mirror.search(
                 vectors, k=fetch, scope=shared.scope, where=shared.where, period=shared.period
@@ -92,9 +93,9 @@ class Search:
         if vector is None:
             best = self._by_text(query)
         else:
-            (near,) = self.nearest(vector, [query], depth=0)  # words move none of them up
+            (near,) = self.nearest(vector, [query])  # words move none of them up
             scored = [Scored(passage, similarity, 0.0) for passage, similarity in near]
-            best = rank(scored, self._ranking, {})
+            best = rank(scored, BY_VECTOR, {})
         try:
             return self._show(best, query)
         except RecordNotFoundError:
@@ -111,7 +112,7 @@ class Search:
         words: dict[int, float] = {}
         for period in [query.period, *periods(days, today, query.period)]:
             part = replace(query, period=period)
-            near = self.nearest(vectors, [part] * len(forms))
+            near = self.nearest(vectors, [part] * len(forms), depth=_depth(query.k))
             found |= {passage.key: passage for row in near for passage, _ in row}
             words |= self._words(part, asked, found)
         said = self._said(query, found)
@@ -265,6 +266,6 @@ def _hit(record: Record, ranked: Ranked) -> Hit | None:
     return Hit(record, text, start, end, ranked.score, ranked.similarity, ranked.parts)
 
 
-def _depth(k: int, least: int = DEPTH) -> int:
-    """How many passages to look at first for ``k`` records; within what SQLite can count."""
-    return min(max(least, 4 * k), 2**31)
+def _depth(k: int) -> int:
+    """How many passages to look at for ``k`` records; within what SQLite can count."""
+    return min(max(DEPTH, 4 * k), 2**31)

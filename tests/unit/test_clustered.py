@@ -127,6 +127,22 @@ def test_a_filter_gives_the_true_nearest_of_what_it_lets_pass(ledger, share):
     index.close()
 
 
+def test_what_a_filter_lets_pass_is_looked_up_once_until_something_is_written(built, ledger):
+    fill(ledger, clustered_vectors(3, seed=8), start=N, metadata={"kept": True})
+    where, query = {"kept": True}, clustered_vectors(1, seed=9)[0]
+    statements = []
+    ledger._database._connection.set_trace_callback(statements.append)
+    first = search(built, query, where=where)
+    looked_up = len(statements)
+    assert search(built, query, where=where) == first
+    assert len(statements) == looked_up + 1  # only whether something was written
+    with closing(Ledger.open(ledger.directory)) as other:  # as another process would
+        fill(other, query[None], start=N + 3, metadata={"kept": True})
+    assert len(keys_of(search(built, query, where=where))) == 4
+    ledger.records.delete([ledger.passages.get([N + 1])[N + 1].record_id])
+    assert len(keys_of(search(built, query, where=where))) == 3
+
+
 def test_k_come_back_although_the_nearest_lists_hold_fewer(built, ledger):
     query = clustered_vectors(1, seed=2)[0]
     assert sorted(keys_of(search(built, query, N))) == ledger.passages.all_keys().tolist()
