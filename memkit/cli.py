@@ -1,4 +1,4 @@
-"""The command line: ``memkit demo``, and the main verbs of `Memory` on a directory."""
+"""The command line: ``memkit demo``, what measures, and the verbs of `memkit.on_memory`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from memkit import MemkitError, Memory, __version__
-from memkit.wiring import ALL_BACKENDS
+from memkit import MemkitError, __version__, on_memory
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -88,66 +87,8 @@ def _parser() -> argparse.ArgumentParser:
     store.set_defaults(command=_bench_store)
     store.add_argument("--records", type=int, default=100_000, metavar="N", help="default: 100000")
 
-    _add_memory_commands(commands, common)
+    on_memory.register(commands, common)
     return parser
-
-
-def _add_memory_commands(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser], common: argparse.ArgumentParser
-) -> None:
-    """Add what works on a memory."""
-    on_memory = argparse.ArgumentParser(add_help=False, parents=[common])
-    on_memory.add_argument("path", type=Path, help="the memory's directory")
-
-    stats = commands.add_parser("stats", parents=[on_memory], help="count what it holds")
-    stats.set_defaults(command=_stats)
-
-    add = commands.add_parser("add", parents=[on_memory], help="remember; print the ids")
-    add.set_defaults(command=_add)
-    add.add_argument("texts", nargs="+", metavar="text", help="each becomes a record")
-
-    search = commands.add_parser("search", parents=[on_memory], help="print what fits best")
-    search.set_defaults(command=_search)
-    search.add_argument("query")
-
-    ask = commands.add_parser("ask", parents=[on_memory], help="answer, and say where from")
-    ask.set_defaults(command=_ask)
-    ask.add_argument("question")
-
-    _add_transfers(commands, on_memory)
-    forget = commands.add_parser("forget", parents=[on_memory], help="erase; print the receipt")
-    forget.set_defaults(command=_forget)
-    forget.add_argument("id")
-
-
-def _add_transfers(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser],
-    on_memory: argparse.ArgumentParser,
-) -> None:
-    """Add what carries a memory elsewhere."""
-    export = commands.add_parser("export", parents=[on_memory], help="write it all to one file")
-    export.set_defaults(command=_export)
-    export.add_argument("file", type=Path, help="is replaced if it exists")
-    export.add_argument("--adapters", action="store_true", help="with the modules, beside it")
-
-    take_in = commands.add_parser("import", parents=[on_memory], help="take in what was exported")
-    take_in.set_defaults(command=_import)
-    take_in.add_argument("file", type=Path)
-    take_in.add_argument("--adapters", action="store_true", help="with the modules, beside it")
-    take_in.add_argument(
-        "--on-conflict",
-        choices=("error", "skip", "replace"),
-        default="error",
-        help="where the memory has something else (default: refuse the file)",
-    )
-
-    check = commands.add_parser("check", parents=[on_memory], help="verify everything in it")
-    check.set_defaults(command=_check)
-    check.add_argument("--repair", action="store_true", help="make damaged derived state anew")
-
-    reembed = commands.add_parser("reembed", parents=[on_memory], help="change the embedder")
-    reembed.set_defaults(command=_reembed)
-    reembed.add_argument("embedder", help="folder or hub id of the new one")
 
 
 def _demo(arguments: argparse.Namespace) -> int:
@@ -220,78 +161,3 @@ def _numbers(text: str) -> tuple[int, ...]:
     if min(numbers) < 1:
         raise ValueError(text)
     return numbers
-
-
-def _stats(arguments: argparse.Namespace) -> int:
-    with Memory.open(arguments.path, create=False) as memory:
-        print(memory.stats())
-    return 0
-
-
-def _add(arguments: argparse.Namespace) -> int:
-    with Memory.open(arguments.path) as memory:
-        for record in memory.add(arguments.texts):
-            print(record.id)
-    return 0
-
-
-def _search(arguments: argparse.Namespace) -> int:
-    with Memory.open(arguments.path, create=False) as memory:
-        for hit in memory.search(arguments.query):
-            print(f"{hit.score:.3f}  {hit.id}  {hit.text}")
-    return 0
-
-
-def _ask(arguments: argparse.Namespace) -> int:
-    with Memory.open(arguments.path, create=False) as memory:
-        answer = memory.ask(arguments.question)
-        print(answer)
-        print(answer.route.explain(), file=sys.stderr)
-        print(f"citations: {', '.join(answer.citations) or 'none'}", file=sys.stderr)
-        if answer.conflict is not None:
-            print(f"conflict: {answer.conflict}", file=sys.stderr)
-    return 0
-
-
-def _forget(arguments: argparse.Namespace) -> int:
-    with Memory.open(arguments.path, create=False) as memory:
-        print(memory.forget(arguments.id))
-    return 0
-
-
-def _export(arguments: argparse.Namespace) -> int:
-    # The records alone need no model.
-    backends = ALL_BACKENDS if arguments.adapters else ("buffer",)
-    with Memory.open(arguments.path, create=False, backends=backends) as memory:
-        print(memory.export(arguments.file, adapters=arguments.adapters))
-    return 0
-
-
-def _import(arguments: argparse.Namespace) -> int:
-    with Memory.open(arguments.path) as memory:
-        report = memory.import_(
-            arguments.file, on_conflict=arguments.on_conflict, adapters=arguments.adapters
-        )
-        print(report)
-    return 0
-
-
-def _reembed(arguments: argparse.Namespace) -> int:
-    # The old embedder is not needed; who has the memory open goes on with it until the end.
-    with Memory.open(
-        arguments.path,
-        create=False,
-        backends=("rag",),
-        embedder=arguments.embedder,
-        rebuild=True,
-    ) as memory:
-        print(memory.stats())
-    return 0
-
-
-def _check(arguments: argparse.Namespace) -> int:
-    from memkit.check import check
-
-    report = check(arguments.path, repair=arguments.repair)
-    print(report)
-    return 0 if report.sound else 1

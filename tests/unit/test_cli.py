@@ -2,13 +2,26 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 import memkit
-from memkit import Answer, Hit, Recall, Receipt, Record, RecordNotFoundError, Route, Stats, cli
+from memkit import (
+    Answer,
+    Hit,
+    Recall,
+    Receipt,
+    Record,
+    RecordNotFoundError,
+    Route,
+    Stats,
+    cli,
+    on_memory,
+)
+from memkit.explain import Explanation
 from memkit.outcomes import TransferReport
 from memkit.wiring import ALL_BACKENDS
 
@@ -57,6 +70,7 @@ class FakeMemory:
 
     def __init__(self):
         self.calls = []
+        self.answer = ANSWER
 
     def open(self, path, *, create=True, backends=ALL_BACKENDS):
         self.calls.append(("open", path, create, *([backends] * (backends != ALL_BACKENDS))))
@@ -68,22 +82,30 @@ class FakeMemory:
     def __exit__(self, *error):
         self.calls.append("closed")
 
-    def add(self, texts):
-        self.calls.append(texts)
-        return [PORTER] * len(texts)
+    def add(self, text, **options):
+        self.calls.append((text, options))
+        return PORTER if isinstance(text, str) else [PORTER] * len(text)
 
-    def search(self, query):
-        self.calls.append(query)
+    def consolidate(self, **options):
+        self.calls.append(options)
+        return "report"
+
+    def search(self, *arguments, **options):
+        self.calls.append((*arguments, options))
         return [HIT]
 
-    def ask(self, question):
-        self.calls.append(question)
-        return ANSWER
+    def ask(self, *arguments, **options):
+        self.calls.append((*arguments, options))
+        return self.answer
 
-    def forget(self, id):
-        if id != PORTER.id:
+    def explain(self, *arguments, **options):
+        self.calls.append((*arguments, options))
+        return Explanation(ANSWER.recall, ())
+
+    def forget(self, id, **options):
+        if id not in {PORTER.id, None}:
             raise RecordNotFoundError(f"no record has the id {id!r}", "Ids are printed by add.")
-        self.calls.append(id)
+        self.calls.append((id, options))
         return RECEIPT
 
     def stats(self):
@@ -101,17 +123,59 @@ class FakeMemory:
 @pytest.fixture
 def memory(monkeypatch):
     fake = FakeMemory()
-    monkeypatch.setattr(cli, "Memory", fake)
+    monkeypatch.setattr(on_memory, "Memory", fake)
     return fake
 
 
 @pytest.mark.parametrize(
     ("argv", "calls", "printed"),
     [
-        (["add", "a.mem", "one", "two"], [CREATED, ["one", "two"], "closed"], "r1\nr1\n"),
-        (["search", "a.mem", "badge"], [OPENED, "badge", "closed"], f"0.500  r1  {PORTER.text}\n"),
-        (["ask", "a.mem", "badge?"], [OPENED, "badge?", "closed"], "4471\n"),
-        (["forget", "a.mem", "r1"], [OPENED, "r1", "closed"], f"{RECEIPT}\n"),
+        (
+            ["add", "a.mem", "one", "two"],
+            [CREATED, (["one", "two"], {"scope": {}}), "closed"],
+            "r1\nr1\n",
+        ),
+        (
+            ["add", "a.mem", "one", "--question", "Which?", "--answer", "one", "--scope", "u=1=2"],
+            [
+                CREATED,
+                ("one", {"question": "Which?", "answer": "one", "scope": {"u": "1=2"}}),
+                "closed",
+            ],
+            "r1\n",
+        ),
+        (
+            ["consolidate", "a.mem", "--scope", "u=1", "--scope", "app=x"],
+            [OPENED, {"scope": {"u": "1", "app": "x"}}, "closed"],
+            "report\n",
+        ),
+        (["consolidate", "a.mem"], [OPENED, {"scope": None}, "closed"], "report\n"),
+        (
+            ["search", "a.mem", "badge", "-k", "1"],
+            [OPENED, ("badge", 1, {"scope": {}}), "closed"],
+            f"0.500  r1  {PORTER.text}\n",
+        ),
+        (
+            ["ask", "a.mem", "badge?", "--budget", "0", "--strict", "--scope", "u=1"],
+            [OPENED, ("badge?", 0, {"k": 3, "scope": {"u": "1"}, "strict": True}), "closed"],
+            "4471\n",
+        ),
+        (
+            ["explain", "a.mem", "badge?", "-k", "2"],
+            [OPENED, ("badge?", 512, {"k": 2, "scope": {}}), "closed"],
+            f"{Explanation(ANSWER.recall, ())}\n",
+        ),
+        (
+            ["explain", "a.mem", "badge?", "--json"],
+            [OPENED, ("badge?", 512, {"k": 3, "scope": {}}), "closed"],
+            f"{Explanation(ANSWER.recall, ()).to_json()}\n",
+        ),
+        (["forget", "a.mem", "r1"], [OPENED, ("r1", {"scope": None}), "closed"], f"{RECEIPT}\n"),
+        (
+            ["forget", "a.mem", "--scope", "u=1"],
+            [OPENED, (None, {"scope": {"u": "1"}}), "closed"],
+            f"{RECEIPT}\n",
+        ),
         (
             ["export", "a.mem", "x"],
             [LIGHT, (Path("x"), {"adapters": False}), "closed"],
@@ -141,6 +205,29 @@ def test_ask_says_on_stderr_where_the_answer_is_from(memory, capsys):
     cli.main(["ask", "a.mem", "badge?"])
 
     assert capsys.readouterr().err == f"{ROUTE.explain()}\ncitations: r1\n"
+
+
+def test_ask_says_on_stderr_why_it_has_no_answer(memory, capsys):
+    memory.answer = replace(ANSWER, text="", withheld="nothing supports '4471'")
+
+    cli.main(["ask", "a.mem", "badge?", "--strict"])
+
+    assert "withheld: nothing supports '4471'\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["add", "a.mem", "one", "two", "--question", "Which?"], "a question belongs to one text"),
+        (["forget", "a.mem"], "name either a record or a scope"),
+        (["forget", "a.mem", "r1", "--scope", "u=1"], "name either a record or a scope"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(memory, capsys, argv, said):
+    assert cli.main(argv) == 1
+
+    assert said in capsys.readouterr().err
+    assert not any(isinstance(call, tuple) and call[0] != "open" for call in memory.calls)
 
 
 def test_an_error_is_printed_with_its_hint_and_no_traceback(memory, capsys):
@@ -176,7 +263,16 @@ def test_an_interrupt_is_no_traceback(memory, monkeypatch, capsys):
     assert capsys.readouterr().err == "memkit: interrupted\n"
 
 
-@pytest.mark.parametrize("argv", [[], ["nonsense"], ["add", "a.mem"], ["demo", "--seed", "x"]])
+@pytest.mark.parametrize(
+    "argv",
+    [
+        [],
+        ["nonsense"],
+        ["add", "a.mem"],
+        ["demo", "--seed", "x"],
+        ["search", "a.mem", "x", "--scope", "ada"],
+    ],
+)
 def test_wrong_usage_exits_with_2(argv, capsys):
     with pytest.raises(SystemExit, match="2"):
         cli.main(argv)
@@ -234,7 +330,7 @@ def test_reembed_adopts_the_embedder_on_opening(monkeypatch, capsys):
             calls.append((path, options))
             return self
 
-    monkeypatch.setattr(cli, "Memory", Reembedded())
+    monkeypatch.setattr(on_memory, "Memory", Reembedded())
 
     assert cli.main(["reembed", "a.mem", "some/model"]) == 0
     options = {"create": False, "backends": ("rag",), "embedder": "some/model", "rebuild": True}

@@ -34,7 +34,7 @@ FLOORS = {
         "memory",
     },
     6: {"aio", "check", "bench", "evals", "demo", "report"},
-    7: {"cli", "__main__", "__init__"},
+    7: {"cli", "on_memory", "__main__", "__init__"},
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 
