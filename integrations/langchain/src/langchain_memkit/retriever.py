@@ -25,7 +25,8 @@ class MemkitRetriever(BaseRetriever):
     """Finds records by meaning and by words; see `memkit.Memory.search`.
 
     A document is the passage of a record that matched: its id is the record's, its metadata the
-    record's with one more key, ``"memkit"``, for score, similarity, offsets and scope.
+    record's with one more key, ``"memkit"``, for score, similarity,
+    offsets, scope, and when it was said or written ("at", in ISO 8601).
 
     Every field is a default that ``invoke`` takes, too: ``invoke(query, k=2, scope=...)``.
 
@@ -97,6 +98,7 @@ def document_of(hit: Hit) -> Document:
         "start": hit.start,
         "end": hit.end,
         "scope": dict(hit.record.scope),
+        "at": hit.record.at.isoformat(),
     }
     metadata = {**hit.record.metadata, "memkit": found}
     return Document(id=hit.id, page_content=hit.text, metadata=metadata)

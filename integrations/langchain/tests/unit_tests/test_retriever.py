@@ -44,6 +44,7 @@ def test_a_document_is_the_passage_that_matched(lockers):
             "start": 0,
             "end": len(hit.record.text),
             "scope": ANN,
+            "at": hit.record.at.isoformat(),
         },
     }
 
