@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from memkit import writing
@@ -18,7 +19,12 @@ _RECENT = 200  # turns that may be
 
 
 def import_messages(
-    parts: Parts, messages: Sequence[Mapping[str, Any]], scope: Scope, *, remember: bool
+    parts: Parts,
+    messages: Sequence[Mapping[str, Any]],
+    scope: Scope,
+    *,
+    remember: bool,
+    at: datetime | None = None,
 ) -> ImportReport:
     """Add the messages of a log that are not there yet; see `Memory.add_messages`."""
     canonical(scope)
@@ -29,8 +35,8 @@ def import_messages(
     known = _known(parts, scope)
     said = [replace(one, content=without_recalled(one.content, known)) for one in fresh]
     said = [message for message in said if message.content]
-    drafts = [_draft(message, scope) if remember else None for message in said]
-    turns = _write(parts, said, drafts, scope)
+    drafts = [_draft(message, scope, at) if remember else None for message in said]
+    turns = _write(parts, said, drafts, scope, at)
     return ImportReport(
         turns=tuple(turn.id for turn in turns),
         records=tuple(dict.fromkeys(turn.record_id for turn in turns if turn.record_id)),
@@ -39,17 +45,21 @@ def import_messages(
     )
 
 
-def _draft(message: Message, scope: Scope) -> Draft | None:
+def _draft(message: Message, scope: Scope, at: datetime | None) -> Draft | None:
     """The record of a message; what tools return is none."""
     if message.role == "tool":
         return None
     about = {"role": message.role, "name": message.name, "message_id": message.id}
     metadata = {key: value for key, value in about.items() if value is not None}
-    return Draft(message.content, scope=scope, metadata=metadata)
+    return Draft(message.content, scope=scope, metadata=metadata, at=at)
 
 
 def _write(
-    parts: Parts, said: Sequence[Message], drafts: Sequence[Draft | None], scope: Scope
+    parts: Parts,
+    said: Sequence[Message],
+    drafts: Sequence[Draft | None],
+    scope: Scope,
+    at: datetime | None,
 ) -> list[Turn]:
     """Add turns and their records in one transaction, without those that others have added."""
     prepared = writing.prepare(parts, [draft for draft in drafts if draft is not None])
@@ -68,6 +78,7 @@ def _write(
                 record_id=records[0].id if records else None,
                 source=message.source,
                 name=message.name,
+                at=at,
             )
             turns.append(turn)
     return turns

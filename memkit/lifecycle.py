@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from memkit import writing
@@ -134,6 +135,7 @@ class LifecycleVerbs:
         *,
         scope: Scope = NOWHERE,
         remember: bool = True,
+        at: datetime | None = None,
     ) -> ImportReport:
         """Take in a chat log in OpenAI's format, as turns of a conversation and as records.
 
@@ -148,11 +150,13 @@ class LifecycleVerbs:
                 a list of parts, of which the texts are taken.
             scope: The conversation.
             remember: Whether to make records of them.
+            at: When the conversation was; by default now.
 
         Raises:
-            InvalidInputError: If a message is malformed; nothing is added then.
+            InvalidInputError: If a message is malformed, or the time has no time zone; nothing
+                is added then.
         """
-        return import_messages(self._parts, messages, scope, remember=remember)
+        return import_messages(self._parts, messages, scope, remember=remember, at=at)
 
     def _seen(self, id: str, scope: Scope | None) -> str:
         return self._parts.ledger.records.get([id], scope=scope)[0].id

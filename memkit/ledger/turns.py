@@ -13,7 +13,7 @@ from memkit.ledger.selection import LIVE, check_limit, within_sql
 from memkit.ledger.ttls import TtlTable
 from memkit.scope import canonical, parse
 from memkit.types import ALWAYS, Period, Role, Scope, Turn
-from memkit.validate import check_period, check_text
+from memkit.validate import check_period, check_text, check_time
 
 _COLUMNS = """
     SELECT turns.id, turns.role, turns.content, turns.scope, turns.created_at, records.id,
@@ -55,10 +55,13 @@ class TurnTable:
             at: When it was said; None for now.
 
         Raises:
-            InvalidInputError: If the role is unknown or the content cannot be stored.
+            InvalidInputError: If the role is unknown, the content cannot be stored, or the time
+                has no time zone.
             RecordNotFoundError: If there is no such record.
         """
         check_turn(role, content)
+        if at is not None:
+            check_time("at", at)
         key = canonical(scope)
         with self._database.transaction():
             record = self._record(record_id)

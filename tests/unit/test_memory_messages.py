@@ -96,6 +96,25 @@ def test_what_was_recalled_is_not_remembered_again(memory):
     assert memory.add_messages(log, scope=SCOPE).turns == ()
 
 
+def test_a_log_of_an_earlier_day(memory):
+    day = datetime(2023, 5, 8, tzinfo=UTC)
+    memory.add_messages(LOG, scope=SCOPE, at=day)
+    assert {turn.said_at for turn in memory.turns(scope=SCOPE)} == {day}
+    assert {record.said_at for record in memory.records().records} == {day}
+    assert "time" in memory.search("Who lived in Oslo in May 2023?", k=1, scope=SCOPE)[0].parts
+    for bad in (datetime(2023, 5, 8), "2023-05-08"):
+        for remember in (True, False):
+            with pytest.raises(InvalidInputError, match="`at` must"):
+                memory.add_messages([{"role": "user", "content": "New"}], at=bad, remember=remember)
+    assert memory.turns() == []
+
+
+@pytest.mark.parametrize("role", ["user", "system"])
+def test_a_turn_is_not_said_at_an_unknown_hour(memory, role):
+    with pytest.raises(InvalidInputError, match="`at` must have a time zone, got the naive"):
+        memory.add_turn(role, "Hello", remember=False, at=datetime(2023, 5, 8))
+
+
 def test_recalled_evidence_says_who_and_when_and_is_known_again(memory):
     day = datetime(2023, 5, 8, tzinfo=UTC)
     memory.add_turn("user", "I saw a zebra\n\nyesterday.", scope=SCOPE, name="Ann", at=day)
