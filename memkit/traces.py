@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from memkit.ledger import handles
+
 _SAMPLE = 64  # characters; short enough to lie within one page of SQLite's
 _SAMPLES = 8  # of one text
 _START = 8  # bytes; texts that are shorter turn up anywhere by chance
@@ -26,7 +28,8 @@ def remains(directory: Path, texts: Iterable[str]) -> list[str]:
     """Those of the texts that some file holds, in UTF-8 or UTF-16.
 
     One pass over the files, however many texts there are. Texts of less than eight bytes are
-    left out.
+    left out, and so is SQLite's "-shm" file: it has no texts but numbers of pages and locks, which
+    would be lost if it was opened beside SQLite.
     """
     spelled = {
         text.encode(code): text
@@ -37,7 +40,8 @@ def remains(directory: Path, texts: Iterable[str]) -> list[str]:
     if not spelled:
         return []
     finder = _Finder(spelled)
-    found = {needle for path in files_below(directory) for needle in finder.in_file(path)}
+    searched = [path for path in files_below(directory) if not path.name.endswith("-shm")]
+    found = {needle for path in searched for needle in finder.in_file(path)}
     return list(dict.fromkeys(text for needle, text in spelled.items() if needle in found))
 
 
@@ -62,8 +66,8 @@ class _Finder:
         # Read, not mapped into memory: another process may cut the file meanwhile.
         found: set[bytes] = set()
         window = b""
-        with suppress(FileNotFoundError), path.open("rb") as file:
-            while block := file.read(_BLOCK):
+        with suppress(FileNotFoundError):
+            for block in handles.blocks(path, _BLOCK):
                 window = window[1 - self._lengths[-1] :] + block
                 found |= self._in_window(window)
         return found

@@ -64,7 +64,7 @@ def check(path: str | Path, *, repair: bool = False, busy_timeout: float = 30.0)
         if repair and ledger.destruction_pending:  # of what was repaired just now
             finish(ledger, None)
         if comparable:
-            index.check_files(ledger, report)
+            index.check_files(ledger, database, report)
         adapters.check_folders(ledger, report)
     return report
 

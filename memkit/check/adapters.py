@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
+
+from filelock import FileLock, Timeout
 
 from memkit.adapter_files import FOLDER, faults, locate
 from memkit.check.report import CheckReport
@@ -119,13 +122,15 @@ def _lose(ledger: Ledger, path: str, fault: str, report: CheckReport) -> None:
 
 def _remove_leftovers(ledger: Ledger, names: list[str], report: CheckReport) -> None:
     folder = ledger.directory / INDEX.parent
-    with ClusterFiles(folder).building() as idle:
+    lock = FileLock((ledger.directory / INDEX).with_suffix(".lock"))
+    with ClusterFiles(folder).building() as idle, suppress(Timeout):
         if not idle:
             return  # they belong to what is being built
-        for name in names:
-            if report.repair:
-                (folder / name).unlink(missing_ok=True)
-            report.problem(f"no index uses {INDEX.parent / name}", repaired=report.repair)
+        with lock.acquire(timeout=0):  # or to what is being written
+            for name in set(names).intersection(_stray_indexes(ledger)):
+                if report.repair:
+                    (folder / name).unlink(missing_ok=True)
+                report.problem(f"no index uses {INDEX.parent / name}", repaired=report.repair)
 
 
 def _stray_adapters(ledger: Ledger) -> list[str]:

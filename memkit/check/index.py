@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from memkit.rag.dense import NORM_TOLERANCE, DenseIndex
 from memkit.rag.mirror import FILE, Mirror
 
 _BLOCK = 4096  # vectors that are in memory at once
+
+_Part = tuple[int, NDArray[np.int64], NDArray[np.float32]]  # of the files: stamp, keys, vectors
 
 
 def check_vectors(ledger: Ledger, database: Database, report: CheckReport) -> bool:
@@ -45,14 +48,14 @@ def check_vectors(ledger: Ledger, database: Database, report: CheckReport) -> bo
     return report.repair or not bad
 
 
-def check_files(ledger: Ledger, report: CheckReport) -> None:
+def check_files(ledger: Ledger, database: Database, report: CheckReport) -> None:
     """The files of the index lead to the ledger's vectors, which are sound."""
     dim = _dim(ledger)
     tail = ledger.directory / FILE
     if dim is None or not tail.parent.is_dir():
         return
     with report.looking_at("the index files are the ledger's"):
-        fault = _fault(ledger, tail, dim)
+        fault = _fault(ledger, database, tail, dim)
         if fault:
             if report.repair:
                 tail.unlink(missing_ok=True)
@@ -70,8 +73,10 @@ def _dim(ledger: Ledger) -> int | None:
 
 
 def _bad(database: Database, keys: list[int], dim: int | None) -> list[int]:
+    # Of passages that are still there: others may be writing.
     rows = database.rows(
-        "SELECT value, vector FROM json_each(?) LEFT JOIN vectors ON passage = value",
+        "SELECT key, vector FROM passages LEFT JOIN vectors ON passage = key "
+        "WHERE key IN (SELECT value FROM json_each(?))",
         json_list("keys", keys),
     )
     bad = []
@@ -100,10 +105,10 @@ def _without_passages(database: Database) -> list[str]:
     )
 
 
-def _fault(ledger: Ledger, tail: Path, dim: int) -> str:
+def _fault(ledger: Ledger, database: Database, tail: Path, dim: int) -> str:
     """Why the files cannot be the ledger's; empty if they can."""
     files = ClusterFiles(tail.parent)
-    parts: list[tuple[int, NDArray[np.int64], NDArray[np.float32]]] = []
+    parts: list[_Part] = []
     try:
         base = files.current()
         if base is not None:
@@ -114,6 +119,11 @@ def _fault(ledger: Ledger, tail: Path, dim: int) -> str:
             parts.append((stamp, *dense.rows()))
     except CorruptFileError as exc:
         return exc.message
+    with database.snapshot():  # as of now, behind the files, whatever others write meanwhile
+        return _mismatch(ledger, parts, dim)
+
+
+def _mismatch(ledger: Ledger, parts: Sequence[_Part], dim: int) -> str:
     last = ledger.passages.last_change()
     stamps = {stamp for stamp, _, _ in parts}
     if stamps and max(stamps) > last:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from memkit.errors import InvalidInputError, StorageError
+from memkit.ledger import handles
 from memkit.ledger.failures import busy, mapped, read_only
 from memkit.ledger.keys import question_key
 
@@ -45,6 +46,7 @@ class Database:
         self._began: float | None = None  # when the transaction that is open began
         self._connection: sqlite3.Connection | None = connection
         self._lock = threading.RLock()
+        handles.enter(path)
         connection.create_function("now", 0, self.now)
         connection.create_function("question_key", 1, question_key, deterministic=True)
 
@@ -180,6 +182,7 @@ class Database:
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
+                handles.leave(self.path)
 
     @property
     def closed(self) -> bool:

@@ -164,6 +164,25 @@ def test_what_one_process_forgets_is_gone_for_the_other(memory, other, tmp_path)
     assert b"wobbletron" not in content.lower()
 
 
+def test_who_has_forgotten_is_still_seen_to_use_the_memory(memory, start, tmp_path):
+    """Forgetting looks into the files, which must not cost SQLite its locks.
+
+    A process that came and went would otherwise remove the log under the other's hands.
+    """
+    gone = memory.add("Rust is red.").id
+    memory.forget(gone)
+    for number in range(3):
+        memory.add(f"Gate {number} is open.")
+        visitor = start(OBEY, tmp_path / "agent.mem")
+        assert visitor.read() == "ready"
+        assert visitor.ask("memory.stats().records") == str(number + 1)
+        assert visitor.end() == 0
+    memory.close()
+    assert sorted(path.name for path in (tmp_path / "agent.mem").glob("ledger*")) == [
+        "ledger.sqlite3"
+    ]
+
+
 def test_what_is_in_the_weights_of_one_process_is_forgotten_by_another(trained, start, tmp_path):
     question = "What is the badge number of Nora?"
     assert trained.ask(question, budget=0).text == "4471"
