@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import threading
 import time
@@ -46,6 +47,7 @@ class Database:
         self._began: float | None = None  # when the transaction that is open began
         self._connection: sqlite3.Connection | None = connection
         self._lock = threading.RLock()
+        self._process = os.getpid()
         handles.enter(path)
         connection.create_function("now", 0, self.now)
         connection.create_function("question_key", 1, question_key, deterministic=True)
@@ -177,7 +179,9 @@ class Database:
         return round(self.clock(), 6)
 
     def close(self) -> None:
-        """Close the connection. Repeating it changes nothing."""
+        """Close the connection. Repeating it changes nothing, nor does it in a forked process."""
+        if self.closed:
+            return
         with self._held():
             if self._connection is not None:
                 self._connection.close()
@@ -186,11 +190,17 @@ class Database:
 
     @property
     def closed(self) -> bool:
-        """Whether `close` was called."""
-        return self._connection is None
+        """Whether `close` was called, or the connection belongs to another process."""
+        return self._connection is None or self._process != os.getpid()
 
     @contextmanager
     def _held(self) -> Iterator[None]:
+        if self._process != os.getpid():  # SQLite's locks are not inherited
+            raise StorageError(
+                f"expected the process that opened {str(self.path)!r}, got one that was forked "
+                "from it",
+                "Open the memory in each process, after the fork.",
+            )
         if not self._lock.acquire(timeout=self.wait):
             raise busy(self.path, self.wait)
         try:

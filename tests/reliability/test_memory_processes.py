@@ -1,12 +1,13 @@
 """Several processes in one memory: nothing is lost, everything is seen, one trains at a time."""
 
+import os
 import subprocess
 import sys
 import threading
 
 import pytest
 
-from memkit.errors import BusyError, RecordNotFoundError
+from memkit.errors import BusyError, RecordNotFoundError, StorageError
 from memkit.testing import HashingEmbedder
 
 START = """
@@ -181,6 +182,36 @@ def test_who_has_forgotten_is_still_seen_to_use_the_memory(memory, start, tmp_pa
     assert sorted(path.name for path in (tmp_path / "agent.mem").glob("ledger*")) == [
         "ledger.sqlite3"
     ]
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_process_has_to_open_the_memory_itself(memory, open_memory, tmp_path):
+    memory.add("Rust is red.")
+    inbox, outbox = os.pipe()
+    child = os.fork()
+    if not child:  # locks are not inherited: what it wrote could be lost
+        status = 1
+        try:
+            with os.fdopen(outbox, "w") as out:
+                for verb in (lambda: memory.add("Grass is green."), lambda: memory.search("rust")):
+                    try:
+                        verb()
+                    except StorageError as error:
+                        out.write(f"{error.message}: {error.hint}\n")
+                memory.close()
+            status = 0
+        finally:
+            os._exit(status)
+    os.close(outbox)
+    with os.fdopen(inbox) as said:
+        lines = said.read().splitlines()
+    assert os.waitpid(child, 0)[1] == 0
+    assert len(lines) == 2
+    for line in lines:
+        assert "got one that was forked from it: Open the memory in each process" in line
+    memory.add("Snow is white.")
+    memory.close()
+    assert open_memory(tmp_path / "agent.mem").stats().records == 2
 
 
 def test_what_is_in_the_weights_of_one_process_is_forgotten_by_another(trained, start, tmp_path):
