@@ -83,7 +83,7 @@ class LookupVerbs:
         return self._parts.ledger.passages.vectors_of(seen)
 
     def settle(self) -> None:
-        """Wait until no index is being built in the background; nothing else has to wait.
+        """Wait until the index is built, with all that was added; nothing else has to wait.
 
         Raises:
             UnsupportedOperationError: Without the "rag" backend.

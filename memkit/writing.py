@@ -70,7 +70,10 @@ def store(parts: Parts, drafts: Sequence[Draft]) -> list[Record]:
     """Add records and index them."""
     prepared = prepare(parts, drafts)
     with parts.ledger.transaction():
-        return write(parts, drafts, prepared)
+        records = write(parts, drafts, prepared)
+    if parts.index is not None:
+        parts.index.keep_up()
+    return records
 
 
 def note(

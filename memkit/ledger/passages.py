@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from memkit.ledger.database import json_list
 from memkit.ledger.passage_writes import Kind, PassageWrites, digest, key_list
 from memkit.ledger.selection import LIVE, check_limit, select_sql, visible_sql
-from memkit.ledger.words import match_expression
+from memkit.ledger.words import match_expression, telling_words
 from memkit.types import ALWAYS, Metadata, Period, Scope
+
+SCORED = 10_000  # passages that a search by words computes scores for, as a rule
 
 
 @dataclass(frozen=True)
@@ -208,53 +210,93 @@ class PassageTable(PassageWrites):
         where: Metadata | None,
         period: Period = ALWAYS,
     ) -> list[tuple[int, float]]:
+        """`by_words` among what a query may find; see `keys`."""
+        among = self.keys(visible_to=visible_to, where=where, period=period)
+        return self.by_words(query, k=k, among=among)
+
+    def by_words(
+        self, query: str, *, k: int, among: NDArray[np.int64] | None
+    ) -> list[tuple[int, float]]:
         """Find passages by their words, with BM25.
+
+        Where more than a few may be found, the most common words of the query count only as far
+        as rarer ones leave room; docs/decisions/0007-fusion.md says what that costs.
 
         Args:
             query: Any text. A passage that has one of its words matches; English stop words
                 count only if there is nothing else.
             k: At most this many.
-            visible_to: The query's scope.
-            where: Metadata filter, or None.
-            period: Only records of this time.
+            among: The passages that may be found, ascending, as `keys` gives them; None for all.
 
         Returns:
             Keys and scores, best first; a higher score is better, ties go to the older one.
         """
         check_limit("k", k)
-        expression = match_expression(query)
-        if not expression:
+        few = among is not None and len(among) <= SCORED
+        words = telling_words(query) if few else self._rarest(telling_words(query))
+        if not words:
             return []
-        condition, parameters = select_sql(visible_to=visible_to, where=where, period=period)
-        # CROSS JOIN keeps SQLite from starting with the records: the words come first.
-        rows = self._database.rows(
-            "SELECT passages_fts.rowid, -bm25(passages_fts) AS score FROM passages_fts "
-            "CROSS JOIN passages ON passages.key = passages_fts.rowid "
-            "CROSS JOIN records ON records.rowid = passages.record "
-            f"WHERE passages_fts MATCH ? AND {condition} "
-            "ORDER BY score DESC, passages_fts.rowid LIMIT ?",
-            expression,
-            *parameters,
-            k,
-        )
-        return [(key, score) for key, score in rows]
+        keys, scores = self._bm25(match_expression(words), among if few else None)
+        if among is not None and not few:
+            chosen = np.isin(keys, among, assume_unique=True)
+            keys, scores = keys[chosen], scores[chosen]
+        best = np.lexsort((keys, -scores))[:k]
+        return list(zip(keys[best].tolist(), scores[best].tolist(), strict=True))
 
-    def word(self, word: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Find every passage that has a word in some form, whoever may see it.
+    def word(
+        self, word: str, among: NDArray[np.int64]
+    ) -> tuple[int, NDArray[np.int64], NDArray[np.float64]]:
+        """Look for a word, in some form, in a few passages.
 
         Args:
             word: One that `memkit.ledger.words.telling_words` gave.
+            among: Keys of the passages, whoever may see them.
 
         Returns:
-            Keys, ascending, and BM25 scores of the word alone, both of shape ``(n,)``.
+            How many of all passages have it; the keys of those that do, ascending, and their
+            BM25 scores by the word alone, both of shape ``(n,)``.
         """
+        keys, scores = self._bm25(match_expression([word]), among)
+        order = np.argsort(keys)
+        return self._frequency(word), keys[order], scores[order]
+
+    def _bm25(
+        self, expression: str, among: NDArray[np.int64] | None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Keys of the passages that match, and their scores."""
+        # The plus sign keeps SQLite from asking the word index for each of the keys.
+        chosen = "" if among is None else " AND +rowid IN (SELECT value FROM json_each(?))"
         rows = self._database.rows(
-            "SELECT rowid, -bm25(passages_fts) FROM passages_fts WHERE passages_fts MATCH ? "
-            "ORDER BY rowid",
-            f'"{word}"',
+            "SELECT rowid, -bm25(passages_fts) FROM passages_fts "
+            f"WHERE passages_fts MATCH ?{chosen}",
+            expression,
+            *([] if among is None else [key_list(among.tolist())]),
         )
         keys = np.array([key for key, _ in rows], dtype=np.int64)
         return keys, np.array([score for _, score in rows], dtype=np.float64)
+
+    def _rarest(self, words: Sequence[str]) -> list[str]:
+        """The rarest of some words, at least one, that lead to few passages together."""
+        if self.ever() <= SCORED:
+            return list(words)
+        counts = [self._frequency(word) for word in words]
+        chosen: list[str] = []
+        room = SCORED
+        for count, word in sorted(zip(counts, words, strict=True)):
+            room -= count
+            if room < 0 and chosen:
+                break
+            chosen.append(word)
+        return chosen
+
+    def _frequency(self, word: str) -> int:
+        """How many passages have a word in some form; far cheaper than their scores."""
+        return int(
+            self._database.value(
+                "SELECT count(*) FROM passages_fts WHERE passages_fts MATCH ?",
+                match_expression([word]),
+            )
+        )
 
     def passing(
         self,

@@ -209,9 +209,8 @@ class RecordReads:
         """List records that have no passage yet, oldest first."""
         check_limit("limit", limit)
         rows = self._database.rows(
-            f"SELECT {COLUMNS} FROM records WHERE {LIVE} AND NOT EXISTS "
-            "(SELECT 1 FROM passages WHERE passages.record = records.rowid) "
-            "ORDER BY records.rowid LIMIT ?",
+            f"SELECT {COLUMNS} FROM bare CROSS JOIN records ON records.rowid = bare.record "
+            f"WHERE {LIVE} ORDER BY bare.record LIMIT ?",
             limit,
         )
         return [record_of(row) for row in rows]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from memkit.ledger import past, terms
+from memkit.ledger import bare, past, terms
 from memkit.ledger.database import Database
 
 APPLICATION_ID = 0x6D6B6974  # "mkit": tells our files from other SQLite databases
@@ -374,6 +374,7 @@ MIGRATIONS: tuple[Sequence[str], ...] = (
     _DIGESTS,
     terms.MIGRATION,
     past.MIGRATION,
+    bare.MIGRATION,
 )
 
 

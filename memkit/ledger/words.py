@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
 
 from memkit.words import STOP_WORDS
 
 MAX_WORDS = 200  # a whole document as a query would take its time
 
 
-def match_expression(query: str) -> str:
-    """Write an FTS5 expression that matches any word of ``query``; empty if it has no word.
-
-    Args:
-        query: Any text. At most the first 200 different words take part.
-    """
-    return " OR ".join(f'"{word}"' for word in telling_words(query))
+def match_expression(words: Iterable[str]) -> str:
+    """Write an FTS5 expression that matches any of some words, as `telling_words` gives them."""
+    return " OR ".join(f'"{word}"' for word in words)
 
 
 def telling_words(query: str) -> list[str]:

@@ -12,6 +12,7 @@ import math
 import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -215,8 +216,11 @@ def _fill(
         own[:] = keys[order[starts[number] : starts[number + 1]]]
     for found, vectors in blocks:
         rows = np.searchsorted(keys, found)
-        for row, vector in zip(rows.tolist(), vectors, strict=True):
-            parts[lists[row]][0][places[row]] = vector
+        by_list = np.argsort(lists[rows])
+        edges = np.flatnonzero(np.diff(lists[rows[by_list]], prepend=-1, append=-1))
+        for low, high in pairwise(edges.tolist()):
+            chosen = by_list[low:high]
+            parts[lists[rows[chosen[0]]]][0][places[rows[chosen]]] = vectors[chosen]
     for number, (vectors, own) in enumerate(parts):
         head.digests[number] = np.frombuffer(list_digest(vectors, own), np.uint8)
     with path.open("rb") as file:

@@ -41,19 +41,19 @@ class ClusterFiles:
         except CorruptFileError:
             return None
 
-    def verify(self, index: ClusteredIndex) -> None:
-        """Read an index through.
+    def verify(self, index: ClusteredIndex, stopped: Stopped = lambda: False) -> None:
+        """Read an index through, unless it is told to stop.
 
         Raises:
             CorruptFileError: If it is damaged.
         """
         try:
-            index.verify()
+            index.verify(stopped)
         except CorruptFileError:
             newer = self.sound()  # another process may have overwritten what was forgotten
             if newer is None or (newer.head.digests == index.head.digests).all():
                 raise
-            newer.verify()
+            newer.verify(stopped)
 
     @contextmanager
     def building(self) -> Iterator[bool]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
@@ -244,13 +244,18 @@ class ClusteredIndex:
             lists[keys] = number
         return lists
 
-    def verify(self) -> None:
+    def verify(self, stopped: Callable[[], bool] = lambda: False) -> None:
         """Read all lists and compare them with their checksums.
+
+        Args:
+            stopped: Asked before each list whether to give up.
 
         Raises:
             CorruptFileError: If a list was altered.
         """
         for number, (vectors, keys) in enumerate(self.lists()):
+            if stopped():
+                return
             if list_digest(vectors, keys) != self.head.digests[number].tobytes():
                 raise CorruptFileError(f"list {number} in {self._path} is damaged")
 

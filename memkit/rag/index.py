@@ -227,9 +227,10 @@ class FactIndex:
         """Take in what other threads and processes have committed."""
         self._mirror.sync()
 
-    def index_missing(self) -> int:
-        """Embed the records that have no passage yet; returns how many there were."""
-        return self._index_missing()
+    @through_gate
+    def keep_up(self) -> None:
+        """Take in what was committed if it is much; otherwise the next search does."""
+        self._mirror.keep_up()
 
     def reembed(self, embedder: Embedder) -> int:
         """Change to another embedder while searches go on; see `memkit.rag.reembed`.
@@ -277,7 +278,7 @@ class FactIndex:
         return self._mirror.scrub()
 
     def settle(self) -> None:
-        """Wait until no index is being built in the background; searches need not."""
+        """Wait until the index is built, with all that was added; searches need not."""
         self._mirror.settle()
 
     def save(self) -> None:
@@ -323,7 +324,8 @@ class FactIndex:
             self._ledger.set_meta("embedder", self._embedder.name)
             self._ledger.set_meta("embedder_dim", str(self._embedder.dim))
 
-    def _index_missing(self) -> int:
+    def index_missing(self) -> int:
+        """Embed the records that have no passage yet; returns how many there were."""
         done = 0
         with tqdm(desc="indexing", unit="record", disable=None, delay=1) as bar:
             while records := self._ledger.records.unindexed(BATCH):
@@ -337,6 +339,7 @@ class FactIndex:
                         if open_.get(record.id) == record.version
                     ]
                     self.write([pair[0] for pair in pairs], [pair[1] for pair in pairs])
+                self._mirror.keep_up()
                 done += len(pairs)
                 bar.update(len(pairs))
         return done

@@ -54,7 +54,10 @@ class Layers:
         """
         self.base = base
         self._moved = mask(touched, base.head.top)
-        self.tail.remove(np.setdiff1d(self.tail.keys, touched))
+        keys, vectors = self.tail.rows()
+        left = np.isin(keys, touched)
+        self.tail = DenseIndex(self.tail.dim)  # anew, as FAISS keeps the room of what is removed
+        self.tail.add(keys[left], vectors[left])
 
     def search(
         self, queries: Floats2d, *, k: int, allowed: NDArray[np.int64] | None

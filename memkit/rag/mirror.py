@@ -48,6 +48,7 @@ LOCK_TIMEOUT = 30.0  # seconds; another process holds the lock for one write of 
 # docs/decisions/0006-index.md has the measurements behind these.
 SHARE = 16  # clusters are built anew once so large a part of their vectors has come on top
 CHECKED_AT_ONCE = 2**26  # bytes of clusters that opening reads through; a thread does if more
+BEHIND = 100_000  # changes that are taken in although nobody has searched; bounds memory
 FILTERS = 8  # with their scopes, whose passages are remembered until something is written
 
 _log = logging.getLogger("memkit")
@@ -101,6 +102,12 @@ class Mirror:
             if due and self._keeper.start(self._build):
                 self._next_build = waiting + EXACT  # if this one comes to nothing
 
+    def keep_up(self) -> None:
+        """`sync`, if it would take long by now: clusters are built while records are added."""
+        with self._lock:
+            if self._ledger.passages.last_change() - self._stamp >= BEHIND:
+                self.sync()
+
     def _follow(self) -> None:
         while changes := self._ledger.passages.changes(self._stamp):
             touched = np.unique(np.array([change.passage for change in changes], np.int64))
@@ -121,26 +128,30 @@ class Mirror:
         # One lock around all three: whatever enters the index later is judged by a later look
         # at who may see it.
         with self._lock:
-            self.sync()
-            allowed = self._allowed(scope, where, period)
+            allowed = self.allowed(scope, where, period)
             return self._layers.search(queries, k=k, allowed=allowed)
 
-    def _allowed(self, scope: Scope, where: Metadata | None, period: Period) -> Keys | None:
-        """What a query may find, remembered: conversations ask in one scope again and again."""
-        asked = canonical(scope), repr(where), period
-        if asked not in self._passing:
-            self._passing[asked] = self._ledger.passages.keys(
-                visible_to=scope, where=where, period=period
-            )
-        self._passing.move_to_end(asked)
-        if len(self._passing) > FILTERS:
-            self._passing.popitem(last=False)
-        return self._passing[asked]
+    def allowed(self, scope: Scope, where: Metadata | None, period: Period) -> Keys | None:
+        """`PassageTable.keys`, remembered: conversations ask in one scope again and again."""
+        with self._lock:
+            self.sync()
+            asked = canonical(scope), repr(where), period
+            if asked not in self._passing:
+                self._passing[asked] = self._ledger.passages.keys(
+                    visible_to=scope, where=where, period=period
+                )
+            self._passing.move_to_end(asked)
+            if len(self._passing) > FILTERS:
+                self._passing.popitem(last=False)
+            return self._passing[asked]
 
     def settle(self) -> None:
-        """Wait until no index is being built or checked in the background."""
+        """Wait for what runs in the background, and until clusters, if any, hold everything."""
         self.sync()
         self._keeper.wait()
+        if self._layers.base is not None and len(self._layers.tail):
+            self._keeper.start(self._build)
+            self._keeper.wait()
 
     def save(self) -> None:
         """Write the file of the tail, if reading the changes again would take longer.
@@ -240,10 +251,10 @@ class Mirror:
             self._next_build = max(EXACT, len(index) // SHARE)
         _log.info("%d vectors are searched in %d clusters", len(index), index.head.lists)
 
-    def _check(self, index: ClusteredIndex) -> None:
+    def _check(self, index: ClusteredIndex, stopped: Stopped) -> None:
         """Read clusters through; start anew from the ledger if they are damaged."""
         try:
-            self._files.verify(index)
+            self._files.verify(index, stopped)
         except CorruptFileError as exc:
             self._start_anew(exc.message)
 
@@ -306,7 +317,7 @@ class Mirror:
         if base is not None and base.bytes <= CHECKED_AT_ONCE:
             self._files.verify(base)
         elif base is not None:
-            self._keeper.start(lambda _: self._check(base))
+            self._keeper.start(lambda stopped: self._check(base, stopped))
         return ""
 
     def _start_anew(self, why: str) -> None:

@@ -144,16 +144,12 @@ class Search:
     def _words(self, query: Query, asked: Asked, found: dict[int, Passage]) -> dict[int, float]:
         """BM25 of the whole query; adds the best passages, also of its words without names."""
         scores: dict[int, float] = {}
+        among = self._mirror.allowed(query.scope, query.where, query.period)
         for text in dict.fromkeys([asked.words, asked.text]):  # the query itself has the last word
-            scores |= self._ledger.passages.lexical(
-                text,
-                k=_depth(query.k),
-                visible_to=query.scope,
-                where=query.where,
-                period=query.period,
-            )
-        found |= self._ledger.passages.get([key for key in scores if key not in found])
-        return scores
+            scores |= self._ledger.passages.by_words(text, k=_depth(query.k), among=among)
+        new = self._ledger.passages.get([key for key in scores if key not in found])
+        found |= new
+        return {key: score for key, score in scores.items() if key in found}
 
     def _said(self, query: Query, found: dict[int, Passage]) -> dict[str, Said]:
         """The turns among what was found; adds their neighbours to it, where the query may."""
@@ -203,13 +199,11 @@ class Search:
         total = passages.ever()
         columns, rarity = [], []
         for word in telling_words(words):
-            having, scores = passages.word(word)
+            count, having, scores = passages.word(word, keys)
             # As SQLite's bm25() has it.
-            idf = max(math.log((total - len(having) + 0.5) / (len(having) + 0.5)), 1e-6)
-            rows = np.searchsorted(keys, having)
-            ours = (rows < len(keys)) & (keys[np.minimum(rows, len(keys) - 1)] == having)
+            idf = max(math.log((total - count + 0.5) / (count + 0.5)), 1e-6)
             column = np.zeros(len(keys))
-            column[rows[ours]] = scores[ours] / idf
+            column[np.searchsorted(keys, having)] = scores / idf
             columns.append(column)
             rarity.append(idf)
         if not columns:

@@ -177,7 +177,7 @@ def test_a_newer_format_is_refused(directory):
     with sqlite3.connect(directory / FILE) as plain:
         plain.execute("PRAGMA user_version = 99")
     plain.close()
-    with pytest.raises(FormatVersionError, match="format 99, this memkit reads up to 8") as caught:
+    with pytest.raises(FormatVersionError, match="format 99, this memkit reads up to 9") as caught:
         Ledger.open(directory)
     assert "newer memkit" in caught.value.hint
 
@@ -333,7 +333,7 @@ def test_an_older_format_that_cannot_be_written_is_refused(directory, monkeypatc
     fill(directory)
     monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, ["SELECT 1"]))
     monkeypatch.setattr(opening, "_can_write", lambda path: False)
-    with pytest.raises(ReadOnlyError, match="format 8, this memkit reads 9"):
+    with pytest.raises(ReadOnlyError, match="format 9, this memkit reads 10"):
         Ledger.open(directory)
 
 
