@@ -103,6 +103,11 @@ class Backend(Protocol):
 class Router(Protocol):
     """Chooses adapter modules for queries."""
 
+    @property
+    def calibrated(self) -> bool:
+        """Whether it is ready to choose; if not, `calibrate` makes it so."""
+        ...
+
     def route(
         self, queries: Sequence[Query], *, pending: Mapping[str, str] | None = None
     ) -> list[Route]:

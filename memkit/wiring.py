@@ -89,6 +89,7 @@ class Parts:
         parts = cls(Ledger.open(path, create=create, busy_timeout=config.busy_timeout), config)
         try:
             parts.recover()
+            parts.calibrate()
         except BaseException:
             parts.close()
             raise
@@ -272,6 +273,14 @@ class Parts:
             self.consolidator.recalibrate(lora)
         elif lora is not None:
             self._check_base(lora)
+
+    def calibrate(self) -> None:
+        """Let the router measure what it goes by, if it has not or another memkit has."""
+        lora = self.lora
+        if lora is None or not self.ledger.modules.active() or lora.router.calibrated:
+            return
+        logger.info("the router is calibrated on what this memory holds, which takes some seconds")
+        self.consolidator.recalibrate(lora)
 
     def _check_base(self, lora: LoraBackend) -> None:
         """Refuse another base model on opening; one of the same name is compared when it is used.

@@ -16,7 +16,7 @@ from statistics import median
 
 from tqdm import tqdm
 
-from memkit.demo.company import Company
+from memkit.demo.company import Company, Fact
 from memkit.evals import papers, routing_cost
 from memkit.evals.phonebook import OTHER_WORDINGS, Entry, drafts_of, invented, read
 from memkit.evals.routed import Asked, Remembered, active, memory
@@ -32,6 +32,8 @@ LEFT_OUT = 10  # one in so many entries is not stored, and asked for all the sam
 WORDINGS = (*OTHER_WORDINGS, "{name}'s telephone number, please", "phone {name}")
 BOOK = "phone book"
 UNRELATED, REFUSED = "active for unrelated prompts", "refused"
+UNSTORED = "active for what is not stored"
+UNKNOWN_FACT = "active for what is not stored of a subject that is"
 
 Values = Mapping[str, float]
 Figures = dict[tuple[str, str], list[float]]  # by case and metric
@@ -77,7 +79,9 @@ def measure(
     yield BOOK, _phonebook(embedder, entries)
     for seed in range(seeds):
         yield BOOK, _missing(embedder, entries, seed)
-        yield "company", _company(embedder, Company.generate(seed, FACTS))
+        company = Company.generate(seed, FACTS)
+        yield "company", _company(embedder, company)
+        yield "company", _missing_facts(embedder, company, seed)
     if about:
         yield from papers.measure(embedder, about)
 
@@ -105,15 +109,39 @@ def _missing(embedder: Embedder, entries: Sequence[Entry], seed: int) -> Values:
     drafts, modules = drafts_of(entries), _modules(entries)
     with memory(embedder, [drafts[k] for k in kept], [modules[k] for k in kept]) as routed:
         routes = routed.general([entries[place].question for place in sorted(gone)])
-    return {"active for what is not stored": active(routes)}
+    return {UNSTORED: active(routes)}
+
+
+def _missing_facts(embedder: Embedder, company: Company, seed: int) -> Values:
+    """The same for all facts of a tenth of the subjects, and for one fact of another tenth."""
+    chosen = random.Random(seed)  # noqa: S311 - no secret
+    of: dict[str, list[Fact]] = {}
+    for fact in company.facts:
+        of.setdefault(fact.metadata["subject"], []).append(fact)
+    unknown = chosen.sample(sorted(of), len(of) // LEFT_OUT)
+    gone = [fact for subject in unknown for fact in of.pop(subject)]
+    several = sorted(subject for subject, facts in of.items() if len(facts) > 1)
+    one = [of[subject].pop() for subject in chosen.sample(several, len(several) // LEFT_OUT)]
+    kept = [fact for facts in of.values() for fact in facts]
+    with memory(embedder, drafts_of_facts(kept), _modules_of(len(kept))) as routed:
+        reworded = [question for fact in gone for question in fact.paraphrases]
+        return {
+            UNSTORED: active(routed.general([fact.question for fact in gone])),
+            f"{UNSTORED}, reworded": active(routed.general(reworded)),
+            UNKNOWN_FACT: active(routed.general([fact.question for fact in one])),
+        }
 
 
 def _company(embedder: Embedder, company: Company) -> Values:
-    modules = [place // RECORDS_PER_MODULE for place in range(len(company.facts))]
+    modules = _modules_of(len(company.facts))
     asked = [Asked(fact.question, place) for place, fact in enumerate(company.facts)]
     reworded = [Asked(p, k) for k, fact in enumerate(company.facts) for p in fact.paraphrases]
     with memory(embedder, drafts_of_facts(company.facts), modules) as routed:
         return routed.compared(asked, reworded)
+
+
+def _modules_of(facts: int) -> list[int]:
+    return [place // RECORDS_PER_MODULE for place in range(facts)]
 
 
 def ratios(middle: Mapping[tuple[str, str], float]) -> dict[str, float]:
@@ -122,6 +150,8 @@ def ratios(middle: Mapping[tuple[str, str], float]) -> dict[str, float]:
     ``false_activation`` is the worst of all memories. ``false_refusal`` is the worst of all
     questions that say what they are about: facts, reworded or not, and papers with their title
     or in their scope. That of papers asked as they stand is among the results alone.
+    ``unstored_activation`` is the worst of the phone book and the company, for people and things
+    of which nothing is stored.
     """
     told = {k: v for k, v in middle.items() if not k[0].startswith("papers") or k[1] != REFUSED}
     found = {
@@ -129,6 +159,7 @@ def ratios(middle: Mapping[tuple[str, str], float]) -> dict[str, float]:
         "routing_top1_reworded": middle[BOOK, "top-1, reworded"],
         "routing_top1_centroid": middle[BOOK, "top-1 of centroids"],
         "false_activation": max(v for k, v in middle.items() if k[1] == UNRELATED),
+        "unstored_activation": max(v for k, v in middle.items() if k[1] == UNSTORED),
         "false_refusal": max(v for k, v in told.items() if k[1].startswith(REFUSED)),
     }
     as_asked = middle.get(("papers and half of the questions", "top-1"))

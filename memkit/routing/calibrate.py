@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from memkit.errors import InvalidInputError
 
+VERSION = 2  # of what is kept: what another version has measured is measured anew
 FALSE_ACTIVATION = 0.01  # share of unrelated prompts that may pass
 FALSE_REFUSAL = 0.01  # share of related questions that may be refused
 UNSTORED = 0.1  # weight of questions whose fact is missing, beside 0.9 of general prompts
@@ -32,11 +33,13 @@ class Features:
         similarity: Cosine similarity of the query with it.
         mass: ``log(1 + summed weight)`` of the query's words that it has.
         named: The share of the fact's own question that the query has, in [0, 1].
+        replaced: What the query says in place of words of it (`memkit.routing.instead`).
     """
 
     similarity: float
     mass: float
     named: float
+    replaced: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -53,36 +56,50 @@ class Calibration:
     """How sure a memory's router may be; kept in its ledger.
 
     The evidence for a fact is ``similarity + mass * m + named * k``, in units of cosine
-    similarity; below the threshold no module answers.
+    similarity; below the threshold no module answers. Nor does one if the query replaces more
+    of the fact's question than the limit: then it is about something else of the same form.
 
     Attributes:
         mass: Weight of `Features.mass`.
         named: Weight of `Features.named`.
         threshold: Least evidence with which a module answers.
         slope: Of the logistic curve that turns evidence into a probability.
+        limit: Most that a query may replace; None if that tells nothing in this memory.
         false_activation: The share of unrelated prompts that passed the threshold.
         false_refusal: The share of related questions that did not.
-        unstored: The share of questions whose fact was left out that passed it.
+        unstored: The share of questions whose fact was left out that passed both.
         curve: How far the probabilities can be relied on, measured on those halves of the
             questions that the curve was not fitted to.
         changes: The ledger's feed had got so far.
         passages: How many there were.
+        version: Of this format.
     """
 
     mass: float
     named: float
     threshold: float
     slope: float
+    limit: float | None = None
     false_activation: float = 0.0
     false_refusal: float = 0.0
     unstored: float = 0.0
     curve: tuple[Bin, ...] = ()
     changes: int = 0
     passages: int = 0
+    version: int = VERSION
 
     def evidence(self, features: Features) -> float:
         """What speaks for a fact, in units of cosine similarity."""
         return features.similarity + self.mass * features.mass + self.named * features.named
+
+    def means_another(self, features: Features) -> bool:
+        """Whether a query names something else than the fact that is nearest to it."""
+        return self.limit is not None and features.replaced > self.limit
+
+    def passes(self, features: Features) -> bool:
+        """Whether a module that holds the fact answers."""
+        enough = self.evidence(features) >= self.threshold
+        return enough and not self.means_another(features)
 
     def probability(self, evidence: float) -> float:
         """That a query with this evidence is about what is stored; 1/2 at the threshold."""
@@ -93,9 +110,11 @@ class Calibration:
         return json.dumps(asdict(self))
 
     @classmethod
-    def from_json(cls, text: str) -> Calibration:
-        """The inverse of `to_json`."""
+    def from_json(cls, text: str) -> Calibration | None:
+        """The inverse of `to_json`; None for what another version has written."""
         values: dict[str, Any] = json.loads(text)
+        if values.get("version") != VERSION:
+            return None
         return cls(**{**values, "curve": tuple(Bin(**one) for one in values["curve"])})
 
 
@@ -124,19 +143,18 @@ def calibrated(
     rows, labels, weights = _sample(related, unrelated, unstored)
     slopes = _fit(rows, labels, weights)
     fitted = Calibration(slopes[1] / slopes[0], slopes[2] / slopes[0], 0.0, slopes[0])
-    passed, refused, missing = (
-        [fitted.evidence(one) for one in kind] for kind in (unrelated, related, unstored)
+    threshold = threshold_between(
+        [fitted.evidence(one) for one in related], [fitted.evidence(one) for one in unrelated]
     )
-    threshold = threshold_between(refused, passed)
-    return Calibration(
-        mass=fitted.mass,
-        named=fitted.named,
-        threshold=threshold,
-        slope=fitted.slope,
-        false_activation=_share(passed, threshold),
-        false_refusal=1.0 - _share(refused, threshold),
-        unstored=_share(missing, threshold),
-        curve=_reliability(related, unrelated, unstored),
+    limit = limit_between([f.replaced for f in related], [f.replaced for f in unstored])
+    chosen = replace(fitted, threshold=threshold, limit=limit)
+    unseen = [one for one in unstored if not chosen.means_another(one)]
+    return replace(
+        chosen,
+        false_activation=_share(chosen, unrelated),
+        false_refusal=1.0 - _share(chosen, related),
+        unstored=_share(chosen, unstored),
+        curve=_reliability(related, unrelated, unseen),
     )
 
 
@@ -165,8 +183,28 @@ def threshold_between(related: Sequence[float], unrelated: Sequence[float]) -> f
     return high + MARGIN * (low - high) if low > high else high
 
 
-def _share(evidence: Sequence[float], threshold: float) -> float:
-    return sum(one >= threshold for one in evidence) / len(evidence) if evidence else 0.0
+def limit_between(related: Sequence[float], unstored: Sequence[float]) -> float | None:
+    """Choose how much a question may replace before it is about something that is not stored.
+
+    Halfway between the most that related questions replace, outliers aside, and the middle of
+    what questions about left-out facts replace, if they replace anything: of a fact that shares
+    its subject with others only the form may be missing. None where the two overlap, as in
+    prose: what replaces what is not to be seen in the words then.
+
+    Args:
+        related: `Features.replaced` of questions about records.
+        unstored: The same of questions whose own fact did not take part.
+    """
+    some = [one for one in unstored if one > 0.0]
+    if not some:
+        return None
+    own = float(np.quantile(np.asarray(related), 1.0 - FALSE_REFUSAL))
+    other = float(np.median(np.asarray(some)))
+    return (own + other) / 2 if other > own else None
+
+
+def _share(calibration: Calibration, asked: Sequence[Features]) -> float:
+    return sum(map(calibration.passes, asked)) / len(asked) if asked else 0.0
 
 
 def _sample(

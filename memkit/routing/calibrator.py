@@ -45,12 +45,16 @@ class Calibrator:
         self._synthesizer = synthesizer
         self._unkept: Calibration | None = None  # of a memory that cannot be written to
 
+    def kept(self) -> Calibration | None:
+        """What was measured last; None if nothing was, or by another version of memkit."""
+        said = self._ledger.get_meta(CALIBRATION)
+        return self._unkept or (Calibration.from_json(said) if said is not None else None)
+
     def current(self) -> Calibration | None:
         """The calibration, measured anew if too much has changed; None if nothing is held."""
-        said = self._ledger.get_meta(CALIBRATION)
-        if said is None:
+        kept = self.kept()
+        if kept is None:
             return None
-        kept = self._unkept or Calibration.from_json(said)
         if self._ledger.passages.last_change() - kept.changes <= STALE * kept.passages:
             return kept
         return self.measure([]) or kept

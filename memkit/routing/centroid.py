@@ -31,6 +31,11 @@ class CentroidRouter:
         self._index = index
         self._ledger = ledger
 
+    @property
+    def calibrated(self) -> bool:
+        """Always: there is nothing to prepare."""
+        return True
+
     def calibrate(self, records: Sequence[Record]) -> None:
         """Nothing to prepare."""
 

@@ -49,8 +49,8 @@ def _sets(gathered: Gathered, gatherer: Gatherer, most: int) -> list[list[Candid
     """Sets of two or more facts, each of which is named and brings words of its own."""
     likely = sorted(gathered.candidates, key=lambda fact: (-gathered.mass(fact), -fact.score))
     likely = [fact for fact in likely[:SEARCHED] if fact.words]
-    named = gatherer.named(gathered, [fact.record_id for fact in likely])
-    likely = [fact for fact in likely if named[fact.record_id] >= NAMED]
+    compared = gatherer.compare(gathered, likely)
+    likely = [fact for fact in likely if compared[fact.record_id].named >= NAMED]
     return [
         _in_order(gathered, facts)
         for size in range(2, most + 1)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from memkit.ledger import Ledger
 from memkit.protocols import Example, Query, Synthesizer
 from memkit.rag.index import FactIndex
+from memkit.routing.instead import NOTHING, Instead, instead
 from memkit.routing.words import Vocabularies, Vocabulary, echoes, mass, occurrences, telling
 
 
@@ -27,6 +28,21 @@ class Candidate:
     similarity: float
     words: frozenset[str]
     score: float
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A query beside the question of a fact.
+
+    Attributes:
+        named: The share of the fact's question that the query has, in [0, 1], words by their
+            weight; of several questions the best one counts.
+        instead: What the query says in place of what singles the fact out; of several
+            questions the one of which least is replaced counts.
+    """
+
+    named: float = 0.0
+    instead: Instead = NOTHING
 
 
 @dataclass(frozen=True)
@@ -124,18 +140,24 @@ class Gatherer:
                 found.setdefault(example.record_id, {}).setdefault(example.answer, example)
         return {id: list(first.values()) for id, first in found.items()}
 
-    def named(self, gathered: Gathered, ids: Sequence[str]) -> dict[str, float]:
-        """How far a query names each fact: the share of the fact's question that it has.
+    def compare(self, gathered: Gathered, facts: Sequence[Candidate]) -> dict[str, Compared]:
+        """How far a query names each fact, or something else in its place.
 
-        Words count by their weight. In [0, 1]; of several questions the best one counts. A
-        question that is made of the words of its own answer, as prose is asked for, names
-        nothing: nobody else would ask in these words.
+        A question that is made of the words of its own answer, as prose is asked for, is not
+        compared: nobody else would ask in these words.
         """
-        said = set(gathered.words)
-        facts = self._facts_of(ids)
+        of = self._facts_of([fact.record_id for fact in facts])
         return {
-            id: max((_share(gathered, said, fact) for fact in facts.get(id, ())), default=0.0)
-            for id in ids
+            fact.record_id: _compared(
+                gathered,
+                fact,
+                [
+                    e.question
+                    for e in of.get(fact.record_id, ())
+                    if not echoes(e.question, e.answer)
+                ],
+            )
+            for fact in facts
         }
 
     def _candidates(
@@ -178,9 +200,15 @@ class Gatherer:
         return {id: max(own) for id, own in near.items() if own}
 
 
-def _share(gathered: Gathered, said: set[str], fact: Example) -> float:
-    if echoes(fact.question, fact.answer):
-        return 0.0
-    weights = gathered.vocabulary.weights(telling(fact.question))
-    whole = sum(weights.values())
-    return mass(said & weights.keys(), weights) / whole if whole else 0.0
+def _compared(gathered: Gathered, fact: Candidate, questions: Sequence[str]) -> Compared:
+    weighed = [gathered.vocabulary.weights(telling(question)) for question in questions]
+    shares = [_share(gathered, weights) for weights in weighed]
+    replaced = [instead(gathered.weights, weights, fact.words) for weights in weighed]
+    return Compared(
+        max(shares, default=0.0), min(replaced, key=lambda one: one.weight, default=NOTHING)
+    )
+
+
+def _share(gathered: Gathered, question: Mapping[str, float]) -> float:
+    whole = sum(question.values())
+    return mass(gathered.weights.keys() & question.keys(), question) / whole if whole else 0.0

@@ -21,6 +21,7 @@ from memkit.routing.calibrate import Calibration, Features
 from memkit.routing.calibrator import Calibrator
 from memkit.routing.cover import cover
 from memkit.routing.gather import Candidate, Gathered, Gatherer
+from memkit.routing.instead import Instead
 from memkit.routing.words import telling
 from memkit.types import Part, Record, Route, Support
 
@@ -107,6 +108,11 @@ class NearestRouter:
         """
         self._calibrator.measure(records)
 
+    @property
+    def calibrated(self) -> bool:
+        """Whether it was measured where "none" begins, by this version of memkit."""
+        return self._calibrator.kept() is not None
+
     def calibration(self) -> Calibration | None:
         """Where "none" begins, and how far it can be relied on; None if nothing is held."""
         return self._calibrator.current()
@@ -114,12 +120,15 @@ class NearestRouter:
     def _measure(self, queries: Sequence[Query], without: Sequence[str | None]) -> list[Features]:
         """What speaks for the best fact of each query, one fact of each left out."""
         found = self._gatherer.gather(queries, without)
-        return [self._features(one, one.candidates[0]) if one.candidates else NOTHING
-                for one in found]  # fmt: skip
+        return [self._features(one)[0] if one.candidates else NOTHING for one in found]
 
-    def _features(self, gathered: Gathered, fact: Candidate) -> Features:
-        named = self._gatherer.named(gathered, [fact.record_id])[fact.record_id]
-        return Features(fact.similarity, math.log1p(gathered.mass(fact)), named)
+    def _features(self, gathered: Gathered) -> tuple[Features, Instead]:
+        """What speaks for the best fact, and what is said in its place."""
+        fact = gathered.candidates[0]
+        compared = self._gatherer.compare(gathered, [fact])[fact.record_id]
+        tells = math.log1p(gathered.mass(fact))
+        replaced = compared.instead
+        return Features(fact.similarity, tells, compared.named, replaced.weight), replaced
 
     def _decide(
         self, gathered: Gathered, placed: Mapping[str, str], calibration: Calibration | None
@@ -134,11 +143,14 @@ class NearestRouter:
             return Route({}, reason="this scope holds no facts")
         if calibration is None:
             return Route({}, support, 1.0, "no module was trained yet")
-        evidence = calibration.evidence(self._features(gathered, facts[0]))
+        features, instead = self._features(gathered)
+        evidence = calibration.evidence(features)
         measured = (evidence, calibration.threshold)
-        if evidence < calibration.threshold:
-            why = "the evidence for the best fact is too weak ({:.2f} < {:.2f})"
-            return Route({}, support, calibration.threshold, why.format(*measured), (), evidence)
+        if not calibration.passes(features):
+            why = f"the evidence for the best fact is too weak ({evidence:.2f} < {measured[1]:.2f})"
+            if evidence >= calibration.threshold:
+                why = f"it says {instead.said!r} where the nearest fact has {instead.stored!r}"
+            return Route({}, support, calibration.threshold, why, (), evidence)
         sure = calibration.probability(evidence)
         needed = cover(gathered, self._gatherer, self._voting.parts)
         held = [fact for fact in needed if fact.record_id in placed]

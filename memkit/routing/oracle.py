@@ -21,6 +21,11 @@ class OracleRouter:
         self._ledger = ledger
         self._truth = truth
 
+    @property
+    def calibrated(self) -> bool:
+        """Always: there is nothing to prepare."""
+        return True
+
     def calibrate(self, records: Sequence[Record]) -> None:
         """Nothing to prepare."""
 

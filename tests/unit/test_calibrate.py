@@ -5,7 +5,14 @@ import pytest
 
 from memkit.errors import InvalidInputError
 from memkit.lora.guards import GUARD_PROMPTS
-from memkit.routing.calibrate import MARGIN, threshold_between
+from memkit.routing.calibrate import (
+    MARGIN,
+    Calibration,
+    Features,
+    calibrated,
+    limit_between,
+    threshold_between,
+)
 from memkit.routing.prompts import UNRELATED_PROMPTS
 
 
@@ -40,6 +47,38 @@ def test_where_they_overlap_the_unrelated_decide():
 def test_both_kinds_are_needed(related, unrelated):
     with pytest.raises(InvalidInputError, match=f"got {len(related)} related and {len(unrelated)}"):
         threshold_between(related, unrelated)
+
+
+def test_the_limit_lies_halfway_to_what_is_replaced_in_the_middle():
+    # Half of the questions about missing facts have their subject in others: they replace nothing.
+    assert limit_between([0.0, 0.0], [0.0, 0.0, 0.0, 1.0, 2.0, 3.0]) == pytest.approx(1.0)
+    # Linear quantile: 99 % of 0.0 and 1.0 is 0.99.
+    assert limit_between([0.0, 1.0], [3.0]) == pytest.approx((0.99 + 3.0) / 2)
+
+
+@pytest.mark.parametrize("unstored", [[], [0.0, 0.0], [0.5, 0.6]])
+def test_there_is_no_limit_where_the_words_do_not_tell(unstored):
+    assert limit_between([0.0, 2.0], unstored) is None
+
+
+def test_a_question_that_replaces_more_than_the_limit_means_another_fact():
+    related = [Features(0.9, 2.0, 1.0)] * 8
+    unrelated = [Features(0.1, 0.0, 0.0)] * 8
+    unstored = [Features(0.9, 2.0, 1.0, replaced=4.0)] * 8
+
+    chosen = calibrated(related, unrelated, unstored)
+
+    assert chosen.limit == pytest.approx(2.0)
+    assert chosen.passes(Features(0.9, 2.0, 1.0, replaced=1.9))
+    assert not chosen.passes(Features(0.9, 2.0, 1.0, replaced=2.1))
+    assert (chosen.false_activation, chosen.false_refusal, chosen.unstored) == (0.0, 0.0, 0.0)
+
+
+def test_what_another_version_has_kept_is_not_read():
+    kept = Calibration(0.0, 0.0, 0.5, 10.0)
+    assert Calibration.from_json(kept.to_json()) == kept
+    assert Calibration.from_json('{"threshold": 0.5, "mass": 0.1}') is None
+    assert Calibration.from_json(kept.to_json().replace('"version": 2', '"version": 1')) is None
 
 
 def test_the_prompts_are_not_those_of_training():

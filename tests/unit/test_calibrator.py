@@ -80,7 +80,7 @@ def test_related_questions_pass_and_general_prompts_do_not(facts):
     assert measured.false_refusal <= 0.02
 
 
-def test_a_question_about_somebody_unknown_has_less_evidence(facts):
+def test_a_question_about_somebody_unknown_is_refused(facts):
     facts.add(*map(draft, NAMES))
     facts.router.calibrate()
 
@@ -88,7 +88,23 @@ def test_a_question_about_somebody_unknown_has_less_evidence(facts):
     unknown = facts.route("What is the badge number of Wilhelmina?")
 
     assert known
+    assert not unknown
     assert unknown.evidence < known.evidence
+
+
+@pytest.mark.parametrize("wording", ["What is the badge number of {}?", "which badge has {}"])
+def test_a_question_about_a_namesake_is_refused(facts, wording):
+    stored = ("Nora Feldt", "Nora Berg", "Emil Roth", "Emil Holm", "Tara Roth", "Owen Feldt")
+    facts.add(*map(draft, stored))
+    facts.router.calibrate()
+
+    for name in stored:
+        assert facts.route(wording.format(name))
+    for name in ("Emil Feldt", "Tara Berg", "Owen Quill"):
+        route = facts.route(wording.format(name))
+        assert not route
+        assert "where the nearest fact has" in route.reason or "too weak" in route.reason
+    assert facts.route(wording.format("Berg"))  # half of a name, and nothing else in its place
 
 
 def test_it_is_kept_in_the_ledger(facts, tmp_path):
@@ -154,6 +170,18 @@ def test_what_a_read_only_memory_measures_is_not_lost(facts, monkeypatch):
     assert facts.ledger.get_meta(CALIBRATION) == kept
     assert measured.passages == 22
     assert facts.router.calibration() is measured
+
+
+def test_what_another_version_measured_counts_for_nothing(facts):
+    facts.add(*map(draft, NAMES))
+    facts.ledger.set_meta(CALIBRATION, '{"threshold": 0.5}')
+    assert not facts.router.calibrated
+    assert facts.router.calibration() is None
+
+    facts.router.calibrate()
+
+    assert facts.router.calibrated
+    assert facts.route("What is the badge number of Nora?")
 
 
 def test_a_memory_without_records_measures_nothing(facts):

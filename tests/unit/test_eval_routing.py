@@ -102,7 +102,7 @@ def test_missing_papers_are_named(tmp_path):
 def test_the_report_has_the_shape_of_all_reports(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(routing.SentenceEmbedder, "load", lambda: HashingEmbedder(256))
     monkeypatch.setattr(routing, "ENTRIES", 24)
-    monkeypatch.setattr(routing, "FACTS", 12)
+    monkeypatch.setattr(routing, "FACTS", 60)
     monkeypatch.setattr(routing_cost, "FACTS", 40)
     monkeypatch.setattr(routing_cost, "ASKED", 3)
     monkeypatch.setattr(routing, "read", lambda folder, facts: invented(facts))
@@ -122,6 +122,7 @@ def test_the_report_has_the_shape_of_all_reports(tmp_path, monkeypatch, capsys):
         "routing_top1_centroid",
         "false_activation",
         "false_refusal",
+        "unstored_activation",
     }
     assert all(0.0 <= value <= 1.0 for value in said["ratios"].values())
     assert said["ratios"]["routing_top1"] == 1.0  # the words of the questions are those stored
@@ -137,6 +138,9 @@ def test_papers_that_are_not_named_do_not_count_as_refused():
         (routing.BOOK, "refused"): 0.0,
         (routing.BOOK, "refused, reworded"): 0.01,
         (routing.BOOK, routing.UNRELATED): 0.0,
+        (routing.BOOK, routing.UNSTORED): 0.125,
+        ("company", routing.UNSTORED): 0.25,
+        ("company", f"{routing.UNSTORED}, reworded"): 0.5,
         ("papers", routing.UNRELATED): 0.02,
         ("papers", "refused"): 0.5,
         ("papers", "refused, in the paper's scope"): 0.03,
@@ -147,4 +151,5 @@ def test_papers_that_are_not_named_do_not_count_as_refused():
         "routing_top1_centroid": 0.25,
         "false_activation": 0.02,
         "false_refusal": 0.03,
+        "unstored_activation": 0.25,
     }

@@ -118,6 +118,33 @@ def test_rebuild_needs_no_base_model_without_adapters(tmp_path, open_memory, mon
     assert memory.search("deliveries")
 
 
+@pytest.mark.parametrize("kept", ["{}", '{"threshold": 0.4, "version": 1}'])
+def test_opening_calibrates_the_router_if_another_version_did(
+    directory, open_memory, badges, caplog, kept
+):
+    with sqlite3.connect(directory / "ledger.sqlite3") as plain:
+        plain.execute("UPDATE meta SET value = ? WHERE name = 'router_calibration'", (kept,))
+    plain.close()
+    with caplog.at_level(logging.INFO, "memkit"):
+        memory = open_memory(directory)
+    assert "the router is calibrated" in caplog.text
+    assert all(memory.recall(draft.question).route for draft in badges)
+    memory.close()
+    caplog.clear()
+    with caplog.at_level(logging.INFO, "memkit"):
+        open_memory(directory)
+    assert "the router is calibrated" not in caplog.text
+
+
+def test_opening_calibrates_a_router_that_never_was(directory, open_memory, badges):
+    with sqlite3.connect(directory / "ledger.sqlite3") as plain:
+        plain.execute("DELETE FROM meta WHERE name = 'router_calibration'")
+    plain.close()
+    memory = open_memory(directory)
+    assert all(memory.recall(draft.question).route for draft in badges)
+    assert not memory.recall("How do I boil an egg?").route
+
+
 # -- another base model
 
 
