@@ -2,7 +2,8 @@
 
 "What is the core gap that this paper aims to fill?" is a question about one paper only if
 something says about which. So each question is asked three times: as it stands, with the
-paper's title in front, and as it stands in the scope of its paper. Settings were tried out on
+paper's title in front, and as it stands in the scope of its paper. Questions that have a word
+that only their paper has are counted apart. Settings were tried out on
 the first half of the papers; the figures for the second half stand apart.
 """
 
@@ -18,6 +19,7 @@ from memkit.errors import NotFoundError
 from memkit.evals.routed import Asked, active, memory
 from memkit.lora.sentences import sentences
 from memkit.protocols import Embedder
+from memkit.routing.words import occurrences, telling
 from memkit.types import Draft, Scope
 
 Paper = dict[str, Any]  # of the study's file
@@ -76,6 +78,19 @@ def cut(papers: Sequence[Paper], stored: int, *, scoped: bool = False) -> Papers
     return Papers(drafts, modules, plain, titled)
 
 
+def distinctive(papers: Papers) -> list[Asked]:
+    """The plain questions that have a word which is stored of their paper and of no other."""
+    having: dict[str, set[int]] = {}
+    for draft, module in zip(papers.drafts, papers.modules, strict=True):
+        for word in occurrences(f"{draft.text} {draft.question or ''}"):
+            having.setdefault(word, set()).add(module)
+    return [
+        one
+        for one in papers.plain
+        if any(having.get(word) == {papers.modules[one.place]} for word in telling(one.question))
+    ]
+
+
 def measure(embedder: Embedder, papers: Sequence[Paper]) -> Iterator[tuple[str, dict[str, float]]]:
     """Give each case with its figures."""
     for case, stored in STORED.items():
@@ -83,6 +98,9 @@ def measure(embedder: Embedder, papers: Sequence[Paper]) -> Iterator[tuple[str, 
         later = shared.modules.index(len(papers) // 2)  # the first draft of the second half
         with memory(embedder, shared.drafts, shared.modules) as routed:
             found = routed.compared(shared.plain)
+            if named := distinctive(shared):
+                found["has a word of its paper alone"] = len(named) / len(shared.plain)
+                found["top-1 of those"] = routed.right(named, routed.routes(named))
             routes = routed.routes(shared.titled)
             found["top-1, title named"] = routed.right(shared.titled, routes)
             found["refused, title named"] = 1.0 - active(routes)

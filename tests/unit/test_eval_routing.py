@@ -80,6 +80,15 @@ def test_both_kinds_of_question_count_alike_in_what_is_true():
     }
 
 
+def test_questions_with_a_word_of_their_paper_alone():
+    vague = {"question": "Why is it slow?", "answer": "It is old."}
+    cut = papers.cut([{**paper, "QA": [paper["QA"][0], vague] * 2} for paper in PAPERS], 0)
+    assert len(cut.plain) == 4
+    assert papers.distinctive(cut) == []  # both papers have "slow"
+    cut = papers.cut(PAPERS, 0)
+    assert papers.distinctive(cut) == cut.plain  # "sorting" and "hashing"
+
+
 def test_stored_questions_are_not_asked():
     cut = papers.cut(PAPERS, 2)
     assert [draft.question for draft in cut.drafts if draft.question] == [
