@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from memkit.check.report import CheckReport
-from memkit.ledger import terms
+from memkit.ledger import bare, terms
 from memkit.ledger.database import Database, json_list
 from memkit.ledger.passage_writes import digest
 from memkit.routing.calibrate import Calibration
@@ -44,6 +44,8 @@ def check_derived(database: Database, report: CheckReport) -> None:
     """Index of metadata, passages, counters, pointers and settings of the ledger."""
     with report.looking_at("the index of metadata has the keys and values of the records"):
         _check_terms(database, report)
+    with report.looking_at("records without passages are known"):
+        _check_bare(database, report)
     with report.looking_at("passages are slices of their records"):
         _check_passages(database, report)
     with report.looking_at("counters are ahead of what they have counted"):
@@ -68,6 +70,23 @@ def _check_terms(database: Database, report: CheckReport) -> None:
                 database.execute(f"INSERT INTO metadata_terms {terms.ALL}")
         report.problem(
             f"the index of metadata lacks {missing} entries, and has {extra} that no record has",
+            repaired=report.repair,
+        )
+
+
+def _check_bare(database: Database, report: CheckReport) -> None:
+    here = "SELECT record FROM bare"
+    wrong = database.value(
+        f"SELECT (SELECT count(*) FROM ({bare.ALL} EXCEPT {here})) "
+        f"+ (SELECT count(*) FROM ({here} EXCEPT {bare.ALL}))"
+    )
+    if wrong:
+        if report.repair:
+            with database.transaction():
+                database.execute("DELETE FROM bare")
+                database.execute(f"INSERT INTO bare {bare.ALL}")
+        report.problem(
+            f"of {wrong} records it is not right whether they have passages",
             repaired=report.repair,
         )
 

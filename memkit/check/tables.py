@@ -17,7 +17,7 @@ from memkit.ledger.entries import content_hash
 from memkit.ledger.schema import migrate
 
 _LOST = "restore the directory from a backup, or import an export into a new one"
-_REMADE = {"metadata_terms", "misses"}  # tables that nothing is lost with
+_REMADE = {"bare", "metadata_terms", "misses"}  # tables that nothing is lost with
 # Columns that hold a JSON object.
 _OBJECTS = {
     "records": ("scope", "metadata"),
@@ -39,6 +39,7 @@ _MEND = {
     "passages": f"DELETE FROM passages WHERE record {_NO_RECORD}",
     "placements": f"DELETE FROM placements WHERE record {_NO_RECORD} "
     "OR module NOT IN (SELECT name FROM modules)",
+    "bare": f"DELETE FROM bare WHERE record {_NO_RECORD}",
     "misses": f"DELETE FROM misses WHERE record {_NO_RECORD}",
     "members": "DELETE FROM members WHERE (module, version) NOT IN "
     "(SELECT module, version FROM module_versions)",

@@ -6,6 +6,8 @@ Triggers keep the table in step with ``records`` and ``passages``, whoever write
 from __future__ import annotations
 
 _BARE = "NOT EXISTS (SELECT 1 FROM passages WHERE record = records.rowid)"
+# All rows that the table is to have.
+ALL = f"SELECT rowid FROM records WHERE {_BARE}"  # noqa: S608 - a constant
 
 MIGRATION = (
     """
@@ -13,7 +15,7 @@ MIGRATION = (
         record INTEGER PRIMARY KEY REFERENCES records (rowid) ON DELETE CASCADE
     )
     """,
-    f"INSERT INTO bare SELECT rowid FROM records WHERE {_BARE}",  # noqa: S608 - a constant
+    f"INSERT INTO bare {ALL}",
     """
     CREATE TRIGGER bare_added AFTER INSERT ON records BEGIN
         INSERT INTO bare VALUES (new.rowid);

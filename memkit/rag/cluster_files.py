@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,11 +12,13 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from memkit.errors import CorruptFileError
+from memkit.errors import CorruptFileError, StorageError
 from memkit.ledger import Ledger
 from memkit.ledger.failures import storage_errors
 from memkit.rag.building import Stopped, build, probes_needed
 from memkit.rag.clustered import HEAD, ClusteredIndex
+
+_log = logging.getLogger("memkit")
 
 
 class ClusterFiles:
@@ -77,11 +80,18 @@ class ClusterFiles:
         """Build an index that does not count yet; None if that is not worth it. See `build`."""
         current = self.sound()
         self._clean(keep=current.head.file if current is not None else None)
-        head = build(ledger, self._folder, before=before, stopped=stopped)
-        if head is None:
+        try:
+            head = build(ledger, self._folder, before=before, stopped=stopped)
+            if head is None:
+                return None
+            index = ClusteredIndex(self._folder, head)
+            index.head = replace(head, probes=probes_needed(index))
+        except (FileNotFoundError, StorageError) as exc:
+            if not isinstance(exc.__cause__ or exc, FileNotFoundError):
+                raise
+            # A scrub has removed the file, as it may hold what was forgotten meanwhile.
+            _log.info("an index was given up, as something was forgotten while it was built")
             return None
-        index = ClusteredIndex(self._folder, head)
-        index.head = replace(head, probes=probes_needed(index))
         return index
 
     def publish(self, index: ClusteredIndex, gone: NDArray[np.int64]) -> bool:

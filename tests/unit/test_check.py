@@ -161,6 +161,12 @@ DAMAGE = {
         lambda d: sql(d, "DROP TRIGGER terms_added", "DROP TABLE metadata_terms"),
         "the table 'metadata_terms' is missing",
     ),
+    "no passages, it says": (lambda d: sql(d, "INSERT INTO bare VALUES (3)"),
+                             "of 1 records it is not right whether they have passages"),
+    "not embedded, and unknown": (
+        lambda d: sql(d, "DELETE FROM passages WHERE record = 3", "DELETE FROM bare"),
+        "of 1 records it is not right whether they have passages",
+    ),
     "passage of another text": (
         lambda d: sql(d, "UPDATE passages SET text = 'x' WHERE key = 20"),
         "1 records have passages that are no slices of them",

@@ -277,6 +277,34 @@ def test_what_is_forgotten_during_a_build_is_not_in_its_file(ledger, monkeypatch
     index.close()
 
 
+@pytest.mark.parametrize("step", ["_fill", "_sample"])
+def test_a_scrub_during_a_build_ends_it(ledger, monkeypatch, caplog, step):
+    """The file may hold what is forgotten; searches go on, and the next build is a whole one."""
+    vectors = clustered_vectors(N)
+    fill(ledger, vectors)
+    original = getattr(building, step)
+    scrubbed = []
+
+    def scrub_meanwhile(*args):
+        if not scrubbed:
+            scrubbed.append(index.scrub())
+        return original(*args)
+
+    monkeypatch.setattr(building, step, scrub_meanwhile)
+    caplog.set_level("INFO", logger="memkit")
+    monkeypatch.setattr(mirror, "EXACT", 10**9)
+    index = Mirror(ledger, DIM)
+    monkeypatch.setattr(mirror, "EXACT", 1)
+    index._build(lambda: False)
+    assert scrubbed
+    assert "an index was given up, as something was forgotten while it was built" in caplog.text
+    assert not [*(ledger.directory / "index").glob("*.lists")]
+    assert search(index, vectors[3], 1)
+    index._build(lambda: False)
+    assert index.clusters
+    index.close()
+
+
 @pytest.mark.parametrize("checked_at_once", [0, 2**26])
 @settings(
     deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture]
