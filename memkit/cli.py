@@ -85,7 +85,13 @@ def _parser() -> argparse.ArgumentParser:
     bank.set_defaults(command=_bench_bank)
     store = subjects.add_parser("store", parents=[measured], help="adding, finding and keeping")
     store.set_defaults(command=_bench_store)
-    store.add_argument("--records", type=int, default=100_000, metavar="N", help="default: 100000")
+    store.add_argument(
+        "--records",
+        type=_numbers,
+        default=(100_000, 1_000_000),
+        metavar="N,N",
+        help="among how many to search (default: 100000,1000000)",
+    )
 
     on_memory.register(commands, common)
     return parser

@@ -18,7 +18,9 @@ from memkit.ledger.selection import LIVE, check_limit, select_sql, visible_sql
 from memkit.ledger.words import match_expression, telling_words
 from memkit.types import ALWAYS, Metadata, Period, Scope
 
-SCORED = 10_000  # passages that a search by words computes scores for, as a rule
+# As a rule, a search by words ... docs/decisions/0007-fusion.md has the measurements.
+SCORED = 10_000  # computes scores for up to so many passages
+FOUND = 20 * SCORED  # ... finds up to so many, among which are the few that it may score
 
 
 @dataclass(frozen=True)
@@ -233,7 +235,7 @@ class PassageTable(PassageWrites):
         """
         check_limit("k", k)
         few = among is not None and len(among) <= SCORED
-        words = telling_words(query) if few else self._rarest(telling_words(query))
+        words = self._rarest(telling_words(query), FOUND if few else SCORED)
         if not words:
             return []
         keys, scores = self._bm25(match_expression(words), among if few else None)
@@ -275,13 +277,12 @@ class PassageTable(PassageWrites):
         keys = np.array([key for key, _ in rows], dtype=np.int64)
         return keys, np.array([score for _, score in rows], dtype=np.float64)
 
-    def _rarest(self, words: Sequence[str]) -> list[str]:
-        """The rarest of some words, at least one, that lead to few passages together."""
+    def _rarest(self, words: Sequence[str], room: int) -> list[str]:
+        """The rarest of some words, at least one, that lead to so few passages together."""
         if self.ever() <= SCORED:
             return list(words)
         counts = [self._frequency(word) for word in words]
         chosen: list[str] = []
-        room = SCORED
         for count, word in sorted(zip(counts, words, strict=True)):
             room -= count
             if room < 0 and chosen:

@@ -37,11 +37,11 @@ if TYPE_CHECKING:
 BLOCK = 8192  # vectors that are in memory at once
 PER_LIST = 48  # vectors that each centroid is computed from; FAISS asks for 39
 ROUNDS = 8  # of k-means; more change the measured number of lists little
-RETRAIN = 4  # centroids are kept until there are so many times the vectors they came from
+RETRAIN = 2  # centroids are kept until there are so many times the vectors they came from
 
 SAMPLE = 100  # vectors that are looked up to measure how many lists a search needs
 NEAREST = 10  # ... and how many neighbours of each
-MARGIN = 4
+MARGIN = 2
 RECALL = 0.99  # share of these neighbours that must be found
 
 Stopped = Callable[[], bool]

@@ -203,7 +203,8 @@ class ClusteredIndex:
         k = min(k, wanted)
         if not k:
             return [[] for _ in queries]
-        probes = self.head.lists if wanted <= EXACT else self.head.probes
+        few = allowed is not None and wanted <= EXACT
+        probes = self.head.lists if few else self.head.probes
         rows = self.look(queries, k, probes, allowed)
         while probes < self.head.lists:
             before, full = rows, all(len(row) == k for row in rows)

@@ -190,7 +190,7 @@ def test_an_older_format_is_brought_up_to_date_in_order(directory, monkeypatch):
     )
     monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, *later))
     ledger = Ledger.open(directory)
-    assert ledger._database.value("PRAGMA user_version") == current_version() == 10
+    assert ledger._database.value("PRAGMA user_version") == current_version() == 11
     assert ledger._database.column("SELECT colour FROM records") == ["reddish"] * 3
     ledger.close()
     Ledger.open(directory).close()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
@@ -12,15 +13,14 @@ from memkit.bench.store import adding, durability, peers, residence, searching
 from memkit.bench.store.corpus import Corpus
 from memkit.report import Measurement, show, write_report
 
-RECORDS = 100_000
-PEERS_UP_TO = 100_000  # records; filling the peers with more takes hours
+RECORDS = (100_000, 1_000_000)
 TEXTS = 2000
 
 
 def main(
     *,
     json_path: Path | None,
-    records: int = RECORDS,
+    records: Sequence[int] = RECORDS,
     texts: int = TEXTS,
     operations: int = residence.OPERATIONS,
     kills: int = durability.KILLS,
@@ -28,8 +28,8 @@ def main(
     """Measure and print; returns the exit status: 1 if anything acknowledged was lost.
 
     Args:
-        json_path: Where to write the figures as JSON.
-        records: How many records are searched.
+        json_path: Where to write the figures as JSON, as soon as there are any.
+        records: Among how many records to search.
         texts: How many texts are embedded to measure what adding costs.
         operations: Of one process whose memory is watched; a tenth of them by each of four.
         kills: How many writers are killed.
@@ -39,34 +39,43 @@ def main(
         results, overhead = adding.measure(folder, texts)
         kept, held = durability.measure(folder, kills=kills, operations=operations // 10)
         results += kept + residence.mixed(folder / "residence", operations)
-        found, ratios = _search(folder, records)
-    results += found
-    ratios = {"add_overhead": overhead, **ratios}
+        ratios = {"add_overhead": overhead}
+        for size in records:
+            for found, compared in _search(folder / str(size), size):
+                results += found
+                # The keys are those of the first size; of others they name it.
+                ratios |= {
+                    key if size == records[0] else f"{key}_{size}": value
+                    for key, value in compared.items()
+                }
+                if json_path is not None:
+                    write_report(json_path, "store", results, ratios)
     show(results, ratios)
-    if json_path is not None:
-        write_report(json_path, "store", results, ratios)
     return 0 if held else 1
 
 
-def _search(folder: Path, records: int) -> tuple[list[Measurement], dict[str, float]]:
+def _search(folder: Path, records: int) -> Iterator[tuple[list[Measurement], dict[str, float]]]:
+    """Search memkit, then each peer."""
+    folder.mkdir()
     corpus = Corpus(records, searching.QUERIES)
-    memory, results = searching.fill(corpus, folder / "memkit")
+    memory, own = searching.fill(corpus, folder / "memkit")
     with memory:
         for name, search in searching.memkit_searches(memory, corpus).items():
-            results += searching.measure(f"{name}, {records} records", corpus, search)
-    results += residence.opening(folder / "memkit", records)
-    names = []
+            own += searching.measure(f"{name}, {records} records", corpus, search)
+        own.append(searching.after_a_write(memory, corpus))
+    own += residence.opening(folder / "memkit", records)
+    yield own, searching.recall(own, records)
     for peer in _peers(records):
-        results += searching.measure_peer(peer, corpus, folder)
-        names.append(peer.name)
-    return results, searching.ratios(results, records, names)
+        theirs = searching.measure_peer(peer, corpus, folder)
+        yield theirs, searching.ratios([*own, *theirs], records, peer.name)
+    shutil.rmtree(folder)
 
 
 def _peers(records: int) -> Sequence[peers.Found]:
     found, missing = peers.installed()
     for line in missing:
         tqdm.write(line)
-    if records <= PEERS_UP_TO:
-        return found
-    tqdm.write(f"the peers are measured up to --records {PEERS_UP_TO}")
-    return []
+    slow = [peer.name for peer in found if peer.up_to < records]
+    if slow:
+        tqdm.write(f"{', '.join(slow)}: too slow to be measured with {records} records")
+    return [peer for peer in found if records <= peer.up_to]

@@ -24,8 +24,15 @@ class Peer(Protocol):
         """Take in all notes."""
         ...
 
-    def search(self, number: int, k: int, *, kept: bool) -> Sequence[int]:
-        """Numbers of the notes that a query finds."""
+    def search(self, number: int, k: int, *, kept: bool, candidates: int | None) -> Sequence[int]:
+        """Numbers of the notes that a query finds.
+
+        Args:
+            number: Of the query.
+            k: How many notes.
+            kept: Only those that the filter lets pass.
+            candidates: Look at so many before the filter; None for what the peer does by itself.
+        """
         ...
 
 
@@ -34,21 +41,23 @@ class Found:
     """A peer that can be measured."""
 
     name: str
+    up_to: int  # records; beyond, a peer that compares all of them takes too long
     make: Callable[[Corpus, Path], AbstractContextManager[Peer]]
 
 
 def installed() -> tuple[list[Found], list[str]]:
     """The peers that are there, and how to get those that are not."""
     found, missing = [], []
-    for name, module, package, make in (
+    for name, up_to, module, package, make in (
         (
             "sqlitestore",
+            100_000,
             "langgraph.store.sqlite",
             "langgraph-checkpoint-sqlite pysqlite3-binary",
             _sqlitestore,
         ),
-        ("mem0", "mem0", "mem0ai", _mem0),
-        ("txtai", "txtai", "txtai", _txtai),
+        ("mem0", 100_000, "mem0", "mem0ai", _mem0),
+        ("txtai", 1_000_000, "txtai", "txtai", _txtai),
     ):
         # They report to their makers when they are imported, unless they are told not to.
         os.environ.setdefault("MEM0_TELEMETRY", "False")
@@ -59,7 +68,7 @@ def installed() -> tuple[list[Found], list[str]]:
         except ImportError as exc:
             missing.append(f"{name} is not measured ({exc}): pip install {package}")
         else:
-            found.append(Found(name, make))
+            found.append(Found(name, up_to, make))
     return found, missing
 
 
@@ -80,7 +89,8 @@ class _SqliteStore:
                     ]
                 )
 
-    def search(self, number: int, k: int, *, kept: bool) -> Sequence[int]:
+    def search(self, number: int, k: int, *, kept: bool, candidates: int | None) -> Sequence[int]:
+        del candidates  # its filter loses nothing
         chosen = {"kept": True} if kept else None
         items = self._store.search(
             ("notes",), query=self._corpus.query(number), filter=chosen, limit=k
@@ -127,14 +137,14 @@ class _Mem0:
             ids=[draft.id for draft in drafts],
         )
 
-    def search(self, number: int, k: int, *, kept: bool) -> Sequence[int]:
+    def search(self, number: int, k: int, *, kept: bool, candidates: int | None) -> Sequence[int]:
         hits = self._store.search(
             query=self._corpus.query(number),
             vectors=self._corpus.queries[number],
-            top_k=k,
+            top_k=candidates or k,
             filters={"kept": True} if kept else None,
         )
-        return [int(hit.id[1:]) for hit in hits]
+        return [int(hit.id[1:]) for hit in hits[:k]]
 
 
 @contextmanager
@@ -161,10 +171,11 @@ class _Txtai:
         rows = ((d.id, {"text": d.text, "kept": int(d.metadata["kept"])}, None) for d in drafts)
         self._embeddings.index(rows)
 
-    def search(self, number: int, k: int, *, kept: bool) -> Sequence[int]:
+    def search(self, number: int, k: int, *, kept: bool, candidates: int | None) -> Sequence[int]:
         also = " and kept = 1" if kept else ""
+        wide = f", {candidates}" if candidates else ""
         rows = self._embeddings.search(
-            f"select id, text, score from txtai where similar(:query){also}",  # noqa: S608
+            f"select id, text, score from txtai where similar(:query{wide}){also}",  # noqa: S608
             k,
             parameters={"query": self._corpus.query(number)},
         )
