@@ -41,7 +41,7 @@ class Erased:
         turns: How many turns went.
         modules: Names of the modules that went, with the ids of their other records.
         files: Files that were destroyed.
-        samples: Pieces of their texts, which must not be found any more.
+        samples: Pieces of all these texts, which must not be found any more.
         items: How many items of the scope went.
     """
 
@@ -76,16 +76,23 @@ def erase(
         ids = [id for id in ids if id in here]
         versions = [version for id in ids for version in ledger.records.history(id)]
         modules, turns = remove(ledger, ids, drop)
+        others: list[str] = []
         items: list[str] = []
         if turns_of is not None:
-            turns += ledger.turns.delete(within=turns_of)
+            others = ledger.turns.delete(within=turns_of)
             items = ledger.items.delete_within(turns_of)
             ledger.ttls.delete(within=turns_of)
     files = finish(ledger, index)
     said = [text for v in versions for text in (v.text, v.question, v.answer) if text]
-    pieces = dict.fromkeys(piece for text in [*said, *items] for piece in samples(text))
+    texts = [*said, *others, *items]
     return Erased(
-        tuple(ids), len(versions), turns, modules, tuple(files), tuple(pieces), len(items)
+        records=tuple(ids),
+        versions=len(versions),
+        turns=turns + len(others),
+        modules=modules,
+        files=tuple(files),
+        samples=tuple(dict.fromkeys(piece for text in texts for piece in samples(text))),
+        items=len(items),
     )
 
 

@@ -114,14 +114,16 @@ class TurnTable:
         )
         return [_turn(row) for row in rows]
 
-    def delete(self, *, within: Scope) -> int:
-        """Delete the turns of this scope and of all that are narrower; returns how many."""
+    def delete(self, *, within: Scope) -> list[str]:
+        """Delete the turns of this scope and of all that are narrower; returns what they said."""
         condition, parameters = within_sql("turns.scope", within)
         with self._database.transaction():
-            removed = self._database.execute(f"DELETE FROM turns WHERE {condition}", *parameters)
-            if removed:
+            said: list[str] = self._database.column(
+                f"DELETE FROM turns WHERE {condition} RETURNING content", *parameters
+            )
+            if said:
                 self._database.mark_for_scrub()
-        return removed
+        return said
 
     def delete_expired(self) -> int:
         """Delete the turns that have expired by themselves; returns how many."""

@@ -256,6 +256,15 @@ def test_a_text_that_stays_somewhere_is_an_alarm(memory, tmp_path):
     assert "texts          NO" in str(receipt)
 
 
+@pytest.mark.parametrize("role", ["user", "system", "tool"])
+def test_a_turn_that_stays_somewhere_is_an_alarm(memory, tmp_path, role):
+    memory.add_turn(role, "The quibblefax is red.", scope={"user": "u1"}, remember=False)
+    (tmp_path / "agent.mem" / "notes.txt").write_text("copied: The quibblefax is red.")
+    receipt = memory.forget(scope={"user": "u1"})
+    assert receipt.turns == 1
+    assert receipt.checks["no file holds their texts"] is False
+
+
 def test_no_cache_in_memory_remembers(trained, tiny):
     trained.add_turn("user", "Nora is my friend.", remember=False)
     trained.ask(NORA, modules=[])  # with its passage in the prompt, which is cached
