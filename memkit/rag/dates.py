@@ -17,6 +17,7 @@ from memkit.words import MONTHS
 FADES = 7  # days before and after a day that is named; what was said beyond has nothing of it
 
 _SHORT = 31  # days
+_NEVER = date.max.toordinal()  # days away is what there is not
 _MOST = 8  # days that a question may name
 _NAMES = tuple(name.lower() for name in MONTHS)
 _MONTHS = {name[:3]: number for number, name in enumerate(_NAMES, start=1)}
@@ -70,7 +71,7 @@ class Yearly:
     def gap(self, day: date) -> int:
         """As `Days.gap`, in the year in which it is nearest."""
         near = self._in(day.year - 1, day.year, day.year + 1)
-        return min((days.gap(day) for days in near), key=abs, default=day.toordinal())
+        return min((days.gap(day) for days in near), key=abs, default=_NEVER)
 
     def latest(self, today: date) -> Days | None:
         """The last of them that has begun."""

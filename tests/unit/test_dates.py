@@ -89,6 +89,7 @@ def test_how_far_a_day_is_away():
     assert Yearly(2, 29).gap(date(2024, 3, 1)) == 1
     assert Yearly(2, 29).gap(date(2023, 3, 1)) == -365  # 2024 has one, 2022 and 2023 have none
     assert Yearly(2, 30).gap(date(2024, 3, 1)) > 1000  # there is none
+    assert Yearly(2, 29).gap(date(1, 1, 1)) > 1000
     assert Yearly(1, 1).gap(date(1, 1, 2)) == 1
 
 
