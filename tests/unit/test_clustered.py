@@ -158,6 +158,27 @@ def test_opening_reads_the_files_and_no_vector(built, ledger, monkeypatch, caplo
     index.close()
 
 
+def test_settling_puts_what_was_added_later_into_clusters(built, ledger):
+    fill(ledger, clustered_vectors(30, seed=4), start=N)
+    built.sync()
+    assert len(built._layers.tail) == 30
+    built.settle()
+    assert len(built._layers.tail) == 0
+    assert len(built) == N + 30
+
+
+def test_much_is_taken_in_while_nobody_searches(ledger, monkeypatch):
+    monkeypatch.setattr(mirror, "BEHIND", 300)
+    index = Mirror(ledger, DIM)
+    fill(ledger, clustered_vectors(299))
+    index.keep_up()
+    assert len(index) == 0
+    fill(ledger, clustered_vectors(1, seed=1), start=299)
+    index.keep_up()
+    assert len(index) == 300
+    index.close()
+
+
 def test_no_file_of_lists_is_written_when_something_is_added(built, ledger, tmp_path):
     (lists,) = (tmp_path / "m" / "index").glob("*.lists")
     before = lists.stat().st_mtime_ns

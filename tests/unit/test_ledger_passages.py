@@ -16,7 +16,7 @@ from memkit.errors import (
     NonFiniteError,
     RecordNotFoundError,
 )
-from memkit.ledger import Change, Ledger, NewPassage, Passage
+from memkit.ledger import Change, Ledger, NewPassage, Passage, passages
 from memkit.types import Draft
 
 DIM = 4
@@ -217,6 +217,35 @@ def test_scores_are_bm25(ledger):
     )
     for key, score in hits:
         assert score == pytest.approx(expected[key - 1], rel=1e-9)
+
+
+def test_in_a_large_memory_the_rarest_words_lead_to_what_is_scored(ledger, monkeypatch):
+    monkeypatch.setattr(passages, "SCORED", 10)
+    monkeypatch.setattr(passages, "FOUND", 20)
+    texts = [f"common {'middle' if n < 8 else 'plain'} {'rare ' * (n < 2)}{n}" for n in range(30)]
+    add(ledger, *texts)
+    # "rare" and "middle" are in 10 passages together; "common" would lead to 30 more.
+    assert set(found(ledger, "common middle rare", k=30)) == set(texts[:8])
+    rows = ledger.passages.by_words("common middle rare", k=30, among=None)
+    scores = bm25("middle rare", texts)
+    assert {key: pytest.approx(scores[key - 1], rel=1e-9) for key, _ in rows} == dict(rows)
+    # Alone, a common word counts. Among few passages more words do.
+    assert len(found(ledger, "common", k=99)) == 30
+    among = np.array([1, 8, 20])
+    both = ledger.passages.by_words("middle plain", k=9, among=among)
+    assert {key for key, _ in both} == {1, 8}  # "plain" is in 22
+    wide = np.arange(5, 20)
+    some = ledger.passages.by_words("middle rare", k=9, among=wide)
+    assert {key for key, _ in some} == {5, 6, 7, 8}
+
+
+def test_a_word_is_looked_for_in_a_few_passages(ledger):
+    texts = ["red lift", "red red door", "green door", "a red one", "nothing"]
+    add(ledger, *texts)
+    count, keys, scores = ledger.passages.word("red", np.array([2, 3, 4]))
+    assert (count, keys.tolist()) == (3, [2, 4])
+    expected = bm25("red", texts)
+    np.testing.assert_allclose(scores, [expected[1], expected[3]], rtol=1e-9)
 
 
 def test_words_are_found_in_any_form(ledger):

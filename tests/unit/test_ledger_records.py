@@ -381,6 +381,15 @@ def index(ledger, *records):
         ledger.passages.insert(record.id, [passage])
 
 
+def test_unindexed_follows_what_happens_to_passages(ledger):
+    a, b = add(ledger, "a", "b")
+    index(ledger, a, b)
+    ledger.passages.insert(a.id, [])
+    assert ledger.records.unindexed(10) == [a]
+    ledger.records.delete([a.id, b.id])
+    assert ledger._database.column("SELECT record FROM bare") == []
+
+
 def test_unindexed_lists_the_oldest_first(ledger):
     a, b, c = add(ledger, "a", "b", "c")
     index(ledger, b)
