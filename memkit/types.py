@@ -1,7 +1,6 @@
 """The nouns of memkit: frozen values that travel between the floors.
 
-Nothing here computes more than a property of its own fields, and nothing here imports a
-heavy library.
+Nothing here computes more than a property of its own fields, or imports a heavy library.
 """
 
 from __future__ import annotations
@@ -129,18 +128,7 @@ ALWAYS = Period()
 
 @dataclass(frozen=True)
 class Turn:
-    """One message of a conversation.
-
-    Attributes:
-        id: Unique within the memory.
-        role: Who speaks.
-        content: What was said, verbatim.
-        scope: The conversation.
-        created_at: When it was said (UTC); if nobody told, when it was added.
-        record_id: The record that keeps it for retrieval, or None.
-        name: Of who speaks, if the caller told.
-        said_at: When it was said, if the caller told (UTC).
-    """
+    """One message of a conversation; ``name`` and ``said_at`` are there if they were told."""
 
     id: str
     role: Role
