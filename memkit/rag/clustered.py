@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from memkit.errors import CorruptFileError
 from memkit.ledger.failures import storage_errors
-from memkit.rag.dense import Mask, mask, selector
+from memkit.rag.dense import Mask, mask, search, selector
 from memkit.rag.files import replace_file
 
 if TYPE_CHECKING:
@@ -223,7 +223,7 @@ class ClusteredIndex:
         make: Any = faiss.SearchParametersIVF  # its type stub does not know the keywords
         sel = None if allowed is None else selector(allowed)
         params = make(nprobe=probes, sel=sel)
-        scores, keys = self._index.search(queries, k, params=params)
+        scores, keys = search(self._index, queries, k, params)
         return [
             [(key, score) for key, score in zip(*row, strict=True) if key != -1]
             for row in zip(keys.tolist(), scores.tolist(), strict=True)

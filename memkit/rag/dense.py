@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 Mask = NDArray[np.bool_]  # which keys take part: one place for each key from 0 on
 
 MASKED = 2**26  # keys up to here, as a ledger's are, are selected by a mask of all of them
+FEW = 4  # queries that are searched for without FAISS's threads
 NORM_TOLERANCE = 1e-3  # a unit row in float32, or computed in float16, is well within it
 
 _MAGIC = b"memkit-dense-01\n"
@@ -180,7 +181,7 @@ class DenseIndex:
         self, queries: Floats2d, fetch: int, params: faiss.SearchParameters | None
     ) -> list[list[tuple[int, float]]]:
         """FAISS's answer without its "nothing" entries, nearest first, equal ones by key."""
-        scores, keys = self._index.search(queries, min(fetch, len(self)), params=params)
+        scores, keys = search(self._index, queries, min(fetch, len(self)), params)
         found = [
             [(key, score) for key, score in zip(*row, strict=True) if key != -1]
             for row in zip(keys.tolist(), scores.tolist(), strict=True)
@@ -262,6 +263,23 @@ class DenseIndex:
         except InvalidInputError as exc:
             raise CorruptFileError(f"{path} holds no valid vectors: {exc.message}") from exc
         return index, stamp
+
+
+def search(
+    index: faiss.Index, queries: Floats2d, k: int, params: faiss.SearchParameters | None
+) -> tuple[Floats2d, NDArray[np.int64]]:
+    """FAISS's search, of a few queries in this thread alone.
+
+    On a busy machine threads wait for each other far longer than they save.
+    """
+    threads = faiss.omp_get_max_threads()
+    if len(queries) <= FEW:
+        faiss.omp_set_num_threads(1)
+    try:
+        scores, keys = index.search(queries, k, params=params)
+    finally:
+        faiss.omp_set_num_threads(threads)
+    return scores, keys
 
 
 def mask(keys: NDArray[np.int64], size: int) -> Mask:

@@ -60,14 +60,14 @@ def _search(folder: Path, records: int) -> Iterator[tuple[list[Measurement], dic
     corpus = Corpus(records, searching.QUERIES)
     memory, own = searching.fill(corpus, folder / "memkit")
     with memory:
-        for name, search in searching.memkit_searches(memory, corpus).items():
+        searches = searching.memkit_searches(memory, corpus)
+        for name, search in searches.items():
             own += searching.measure(f"{name}, {records} records", corpus, search)
         own.append(searching.after_a_write(memory, corpus))
-    own += residence.opening(folder / "memkit", records)
-    yield own, searching.recall(own, records)
-    for peer in _peers(records):
-        theirs = searching.measure_peer(peer, corpus, folder)
-        yield theirs, searching.ratios([*own, *theirs], records, peer.name)
+        own += residence.opening(folder / "memkit", records)
+        yield own, searching.recall(own, records)
+        for peer in _peers(records):
+            yield searching.measure_peer(peer, corpus, folder, searches["memkit"])
     shutil.rmtree(folder)
 
 
