@@ -77,6 +77,19 @@ class Bounds(TypedDict):
 
 
 @dataclass
+class Common:
+    """What is remembered of a scope and filter.
+
+    Attributes:
+        words: That are known to be common.
+        facts: How many there are, if there are `COMMON` of them or more.
+    """
+
+    words: set[str] = field(default_factory=set)
+    facts: int | None = None
+
+
+@dataclass
 class Vocabulary:
     """Weights of words among the facts that a query may see.
 
@@ -88,24 +101,24 @@ class Vocabulary:
         ledger: Where the facts are.
         query: Its scope and filter bound what is counted.
         without: A fact that is left out, as if it were not stored.
-        common: Words that are known to be common.
+        common: What is known of common words.
     """
 
     ledger: Ledger
     query: Query
     without: str | None = None
-    common: set[str] = field(default_factory=set)
+    common: Common = field(default_factory=Common)
     _facts: int | None = None
     _known: dict[str, frozenset[str] | None] = field(default_factory=dict)
 
     def having(self, word: str) -> frozenset[str] | None:
         """Ids of the facts with a word; None for a common word."""
-        if word in self.common:
+        if word in self.common.words:
             return None
         if word not in self._known:
             found = self.ledger.lexicon.having(word, limit=COMMON, **self._bounds())
             if found is None:
-                self.common.add(word)
+                self.common.words.add(word)
             self._known[word] = found - {self.without} if found and self.without else found
         return self._known[word]
 
@@ -121,21 +134,28 @@ class Vocabulary:
         if having is None:
             return 0.0
         if self._facts is None:
-            self._facts = self.ledger.lexicon.count(limit=COMMON, **self._bounds())
+            self._facts = self.common.facts or self._count()
         return max(0.0, math.log((self._facts + 1) / (len(having) + 0.5)))
+
+    def _count(self) -> int:
+        facts = self.ledger.lexicon.count(limit=COMMON, **self._bounds())
+        if facts == COMMON:
+            self.common.facts = facts
+        return facts
 
 
 class Vocabularies:
     """One `Vocabulary` per scope and filter, for the queries of one batch.
 
-    Which words are common is remembered from batch to batch until a passage comes or goes: to
-    find that out, hundreds of records have to be looked at. Which facts have a rare word is
-    looked up every time, as scopes and lifetimes change without any passage.
+    Which words are common, and that there are many facts, is remembered from batch to batch
+    until a passage comes or goes: to find that out, hundreds of records have to be looked at.
+    Which facts have a rare word is looked up every time, as scopes and lifetimes change without
+    any passage.
     """
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._common: tuple[int, dict[Bound, set[str]]] = (-1, {})
+        self._common: tuple[int, dict[Bound, Common]] = (-1, {})
 
     def batch(self) -> Callable[[Query, str | None], Vocabulary]:
         """What gives the vocabulary of a query's scope and filter, a fact of it left out."""
@@ -144,14 +164,14 @@ class Vocabularies:
 
         def of(query: Query, without: str | None) -> Vocabulary:
             key = canonical(query.scope), repr(query.where), query.period
-            words = common.setdefault(key, set())
+            known = common.setdefault(key, Common())
             if without is not None:
-                return Vocabulary(self._ledger, query, without, words)
-            return shared.setdefault(key, Vocabulary(self._ledger, query, common=words))
+                return Vocabulary(self._ledger, query, without, known)
+            return shared.setdefault(key, Vocabulary(self._ledger, query, common=known))
 
         return of
 
-    def _remembered(self) -> dict[Bound, set[str]]:
+    def _remembered(self) -> dict[Bound, Common]:
         changes = self._ledger.passages.last_change()
         stamp, common = self._common
         if stamp != changes or len(common) > SCOPES:

@@ -322,3 +322,23 @@ def test_a_word_that_is_no_longer_common_counts_again(tmp_path, monkeypatch):
     facts.ledger.records.delete(["elm"])
     assert words() == ("tall", "oak")  # the one that only u1 may see does not count
     facts.ledger.close()
+
+
+def test_that_there_are_many_facts_is_remembered_until_a_passage_goes(tmp_path, monkeypatch):
+    monkeypatch.setattr("memkit.routing.words.COMMON", 2)
+    facts = Facts(tmp_path / "memory", HashingEmbedder())
+    for tree in ("oak", "elm"):
+        facts.add(f"The {tree} is tall.", id=tree)
+    router, counted = facts.router(), []
+    count = facts.ledger.lexicon.count
+    monkeypatch.setattr(
+        facts.ledger.lexicon, "count", lambda **what: counted.append(what) or count(**what)
+    )
+    for _ in range(3):
+        router.route([Query("tall oak")])
+    assert len(counted) == 1
+    facts.ledger.records.delete(["elm"])
+    for _ in range(2):
+        router.route([Query("tall oak")])
+    assert len(counted) == 3  # one fact is not many: it is counted every time
+    facts.ledger.close()
