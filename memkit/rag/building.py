@@ -124,7 +124,7 @@ def probes_needed(index: ClusteredIndex) -> int:
         )
         if found >= RECALL * sum(map(len, right)):
             break
-        probes += max(1, probes // 4)
+        probes *= 2
     # More than the vectors themselves need: questions lie apart from what they ask for.
     return min(MARGIN * probes, index.head.lists)
 
