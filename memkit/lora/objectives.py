@@ -121,11 +121,12 @@ class _HeadLoss(torch.autograd.Function):
         targets: Tensor,
     ) -> Tensor:
         """Losses of shape ``(n,)``."""
-        log_probs = (hidden @ weight.T).float().log_softmax(dim=-1)
+        logits = (hidden @ weight.T).float()
         rows = torch.arange(len(targets), device=targets.device)
-        losses = -log_probs[rows, targets]
+        surplus = logits.logsumexp(dim=-1)
+        losses = surplus - logits[rows, targets]
         if hidden.requires_grad:
-            slope = log_probs.exp_()
+            slope = logits.sub_(surplus[:, None]).exp_()  # softmax
             slope[rows, targets] -= 1.0
             ctx.save_for_backward(slope.to(weight.dtype) @ weight)
         return losses
