@@ -24,8 +24,8 @@ class LoraSpec:
         alpha: The delta is scaled by ``alpha / rank``; None means ``2 * rank``.
         target_modules: "all-linear", "attention", "mlp", or last name parts of the linear
             layers to adapt.
-        layers: Adapt decoder layers ``[first, last)`` given as fractions of the depth. Any
-            half of them learns the questions, all of them answer paraphrases best
+        layers: Adapt decoder layers ``[first, last)`` given as fractions of the depth. The
+            upper half learns the questions, all of them answer paraphrases best
             (docs/decisions/0001-training-defaults.md).
         variant: "lora"; "dora", which also learns the length of each row of the weights; or
             "pissa", which starts from their largest singular vectors.
