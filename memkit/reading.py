@@ -21,10 +21,8 @@ from memkit.validate import check_text
 from memkit.wiring import Parts
 
 if TYPE_CHECKING:
-    from memkit.routing.calibrate import Calibration
-
-if TYPE_CHECKING:
     from memkit.answer import Answerer
+    from memkit.routing.calibrate import Calibration
 
 BUDGET = 512  # tokens of evidence: a few passages and the last turns
 PASSAGES = 3  # in an answer's prompt; the default base model loses the thread in more

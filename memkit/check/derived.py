@@ -6,13 +6,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from memkit.check.report import CheckReport
+from memkit.check.rows import rows_of
 from memkit.ledger import bare, terms
 from memkit.ledger.database import Database, json_list
 from memkit.ledger.passage_writes import digest
 from memkit.routing.calibrate import Calibration
 from memkit.routing.calibrator import CALIBRATION
-
-_PAGE = 1000  # rows that are in memory at once
 
 # Tables whose numbers never come back, because others remember them.
 _NUMBERED = {
@@ -58,16 +57,8 @@ def check_derived(database: Database, report: CheckReport) -> None:
 
 def _check_terms(database: Database, report: CheckReport) -> None:
     # Where metadata is no JSON, that is a problem of its own, and none of the index.
-    here = "SELECT key, value, record FROM metadata_terms"
-    missing, extra = (
-        database.value(f"SELECT count(*) FROM ({one} EXCEPT {other})")
-        for one, other in ((terms.ALL, here), (here, terms.ALL))
-    )
+    missing, extra = _compare(database, report, "metadata_terms", terms.ALL)
     if missing or extra:
-        if report.repair:
-            with database.transaction():
-                database.execute("DELETE FROM metadata_terms")
-                database.execute(f"INSERT INTO metadata_terms {terms.ALL}")
         report.problem(
             f"the index of metadata lacks {missing} entries, and has {extra} that no record has",
             repaired=report.repair,
@@ -75,20 +66,33 @@ def _check_terms(database: Database, report: CheckReport) -> None:
 
 
 def _check_bare(database: Database, report: CheckReport) -> None:
-    here = "SELECT record FROM bare"
-    wrong = database.value(
-        f"SELECT (SELECT count(*) FROM ({bare.ALL} EXCEPT {here})) "
-        f"+ (SELECT count(*) FROM ({here} EXCEPT {bare.ALL}))"
-    )
+    wrong = sum(_compare(database, report, "bare", bare.ALL))
     if wrong:
-        if report.repair:
-            with database.transaction():
-                database.execute("DELETE FROM bare")
-                database.execute(f"INSERT INTO bare {bare.ALL}")
         report.problem(
             f"of {wrong} records it is not right whether they have passages",
             repaired=report.repair,
         )
+
+
+def _compare(database: Database, report: CheckReport, table: str, right: str) -> tuple[int, int]:
+    """How many rows a table lacks, and has too many; a repair makes it anew.
+
+    Args:
+        database: Has the table.
+        report: Says whether to repair.
+        table: All of it is derived.
+        right: Selects the rows that it has to have.
+    """
+    here = f"SELECT * FROM {table}"
+    missing, extra = (
+        int(database.value(f"SELECT count(*) FROM ({one} EXCEPT {other})"))
+        for one, other in ((right, here), (here, right))
+    )
+    if report.repair and (missing or extra):
+        with database.transaction():
+            database.execute(f"DELETE FROM {table}")
+            database.execute(f"INSERT INTO {table} {right}")
+    return missing, extra
 
 
 def _check_passages(database: Database, report: CheckReport) -> None:
@@ -118,17 +122,12 @@ def _check_passages(database: Database, report: CheckReport) -> None:
 
 def _wrong_digests(database: Database) -> list[tuple[int, int]]:
     """The right digests of those passages that have another one, with their keys."""
-    wrong, last = [], 0
-    while rows := database.rows(
-        "SELECT key, text, digest FROM passages WHERE key > ? ORDER BY key LIMIT ?", last, _PAGE
-    ):
-        right = [(digest(text), key) for key, text, _ in rows]
-        # Passages from before there were digests have none.
-        wrong += [
-            pair for pair, row in zip(right, rows, strict=True) if row[2] not in {None, pair[0]}
-        ]
-        last = rows[-1][0]
-    return wrong
+    # Passages from before there were digests have none.
+    return [
+        (right, key)
+        for key, text, stored in rows_of(database, "passages", "key", "text", "digest")
+        if stored is not None and stored != (right := digest(text))
+    ]
 
 
 def _check_counters(database: Database, report: CheckReport) -> None:

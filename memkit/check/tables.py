@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
 from memkit.check.report import CheckReport
+from memkit.check.rows import rows_of
 from memkit.errors import CorruptFileError
 from memkit.ledger import Ledger
 from memkit.ledger.database import Database, json_list
@@ -28,7 +28,6 @@ _OBJECTS = {
     "module_versions": ("scope", "manifest"),
     "events": ("detail",),
 }
-_PAGE = 1000  # rows that are in memory at once
 
 # What refers to something that is not there; what makes no sense without it goes, turns stay.
 _NO_RECORD = "NOT IN (SELECT rowid FROM records)"
@@ -174,7 +173,8 @@ def _rebuild_words(database: Database) -> None:
 
 def _check_hashes(database: Database, report: CheckReport) -> None:
     wrong = []
-    for row, text, question, answer, said in _records(database):
+    columns = ("text", "question", "answer", "content_hash")
+    for row, text, question, answer, said in rows_of(database, "records", "rowid", *columns):
         digest = content_hash(text, question, answer)
         if digest != said:
             wrong.append(row)
@@ -190,18 +190,6 @@ def _check_hashes(database: Database, report: CheckReport) -> None:
             "texts are as they are found",
             repaired=report.repair,
         )
-
-
-def _records(database: Database) -> Iterator[tuple[int, str, str | None, str | None, str]]:
-    last = 0
-    while rows := database.rows(
-        "SELECT rowid, text, question, answer, content_hash FROM records WHERE rowid > ? "
-        "ORDER BY rowid LIMIT ?",
-        last,
-        _PAGE,
-    ):
-        yield from rows
-        last = rows[-1][0]
 
 
 def _count(database: Database, table: str) -> int:
