@@ -90,23 +90,9 @@ def badges():
 @pytest.fixture(scope="session")
 def recipe():
     """Trains four facts into the tiny model within a second."""
-    from memkit.lora.consolidate import Recipe
-    from memkit.lora.spec import LoraSpec, TrainSpec
+    from memkit.testing import tiny_recipe
 
-    return Recipe(
-        lora=LoraSpec(rank=16, layers=(0, 1)),
-        train=TrainSpec(
-            epochs=150,
-            batch_size=2,
-            learning_rate=2e-3,
-            guards=0,
-            mastery=0.9,
-            precision="float32",
-        ),
-        records_per_module=4,
-        reworded_bar=0.0,
-        progress=False,
-    )
+    return tiny_recipe(records_per_module=4)
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+    from memkit.lora.consolidate import Recipe
     from memkit.models.base import BaseModel
 
     Floats2d = NDArray[np.float32]
@@ -103,6 +104,27 @@ def tiny_gpt2(seed: int = 0) -> BaseModel:
     tokenizer = _tokenizer(chat=False)
     config = GPT2Config(**_SIZES, **_token_ids(tokenizer))
     return _tiny(GPT2LMHeadModel, config, tokenizer, f"tiny-gpt2-{seed}", seed)
+
+
+def tiny_recipe(records_per_module: int) -> Recipe:
+    """What trains a few facts into a `tiny_llama` within a second, the same on every CPU."""
+    from memkit.lora.consolidate import Recipe
+    from memkit.lora.spec import LoraSpec, TrainSpec
+
+    return Recipe(
+        lora=LoraSpec(rank=16, layers=(0, 1)),
+        train=TrainSpec(
+            epochs=150,
+            batch_size=2,
+            learning_rate=2e-3,
+            guards=0,
+            mastery=0.9,
+            precision="float32",
+        ),
+        records_per_module=records_per_module,
+        reworded_bar=0.0,
+        progress=False,
+    )
 
 
 def _tiny(

@@ -63,15 +63,9 @@ with adapters_lock(Path(sys.argv[1]), timeout=10):
 TRAIN = (
     START
     + """
-from memkit.lora.consolidate import Recipe
-from memkit.lora.spec import LoraSpec, TrainSpec
-from memkit.testing import tiny_llama
+from memkit.testing import tiny_llama, tiny_recipe
 
-recipe = Recipe(
-    lora=LoraSpec(rank=16, layers=(0, 1)),
-    train=TrainSpec(epochs=150, batch_size=2, learning_rate=2e-3, guards=0, mastery=0.9),
-    records_per_module=2, reworded_bar=0.0, progress=False,
-)
+recipe = tiny_recipe(records_per_module=2)
 with Memory.open(sys.argv[1], base_model=tiny_llama(), embedder=HashingEmbedder(),
                  recipe=recipe) as memory:
     print("ready", flush=True)

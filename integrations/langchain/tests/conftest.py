@@ -11,9 +11,7 @@ import pytest
 from pytest_socket import disable_socket, enable_socket
 
 from memkit import Draft, Memory
-from memkit.lora.consolidate import Recipe
-from memkit.lora.spec import LoraSpec, TrainSpec
-from memkit.testing import HashingEmbedder, tiny_llama
+from memkit.testing import HashingEmbedder, tiny_llama, tiny_recipe
 
 
 @pytest.fixture(autouse=True)
@@ -49,20 +47,7 @@ FACTS = [
 @pytest.fixture(scope="session")
 def trained(tiny, tmp_path_factory):
     """A memory whose facts are in two modules; not to be changed."""
-    recipe = Recipe(
-        lora=LoraSpec(rank=16, layers=(0, 1)),
-        train=TrainSpec(
-            epochs=150,
-            batch_size=2,
-            learning_rate=2e-3,
-            guards=0,
-            mastery=0.9,
-            precision="float32",
-        ),
-        records_per_module=2,
-        reworded_bar=0.0,
-        progress=False,
-    )
+    recipe = tiny_recipe(records_per_module=2)
     path = tmp_path_factory.mktemp("trained") / "agent.mem"
     with Memory.open(path, base_model=tiny, embedder=HashingEmbedder(), recipe=recipe) as memory:
         memory.add(FACTS)
