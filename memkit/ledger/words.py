@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 
 from memkit.words import STOP_WORDS
 
@@ -27,6 +28,7 @@ def split_words(text: str) -> list[str]:
     return "".join(char if _in_word(char) else " " for char in text).split()
 
 
+@lru_cache(maxsize=4096)
 def _in_word(char: str) -> bool:
     category = unicodedata.category(char)
     return category[0] in "LMN" or category == "Co"

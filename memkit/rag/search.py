@@ -69,7 +69,8 @@ class Search:
         """
         k = max(query.k for query in queries)
         shared = queries[0]
-        fetch = min(max(k, depth), 2**31)  # within what SQLite can count
+        # Most records have two passages, their text and their question.
+        fetch = min(max(2 * k, depth), 2**31)  # within what SQLite can count
         while True:
             rows = self._mirror.search(
                 vectors, k=fetch, scope=shared.scope, where=shared.where, period=shared.period
