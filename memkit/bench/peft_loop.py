@@ -62,10 +62,10 @@ class PeftLoop:
             The steps taken, and the share of the facts mastered in the last epoch.
         """
         random = torch.Generator().manual_seed(train.seed)
-        total = train.epochs * math.ceil(len(facts) / train.batch_size)
+        total = train.visits() * math.ceil(len(facts) / train.batch_size)
         descent = _Descent(self._model.train(), train.learning_rate, lambda n: cosine(n / total))
         mastered = 0
-        with tqdm(desc="PEFT", unit="epoch", total=train.epochs, disable=None) as bar:
+        with tqdm(desc="PEFT", unit="epoch", total=train.visits(), disable=None) as bar:
             while mastered < len(facts) and descent.steps < total:
                 mastered = 0
                 order = torch.randperm(len(facts), generator=random)

@@ -196,7 +196,7 @@ class Consolidator:
                 if not task.repeated:
                     self._note_misses(backend, task.part, done)
                 reports += done
-                bar.update(number * self.recipe.train.epochs - bar.n)
+                bar.update(number * self.recipe.train.visits() - bar.n)
         return reports
 
     def _note_misses(
@@ -210,7 +210,7 @@ class Consolidator:
     def _bar(self, modules: int) -> tqdm[NoReturn]:
         show = self.recipe.progress
         return tqdm(
-            total=modules * self.recipe.train.epochs,
+            total=modules * self.recipe.train.visits(),
             unit="epoch",
             disable=None if show is None else not show,
         )

@@ -45,6 +45,11 @@ class Curriculum:
         self._waiting: list[list[Encoded]] = [[] for _ in facts]  # wordings of the present round
 
     @property
+    def steps(self) -> int:
+        """How many steps an epoch has that visits every fact."""
+        return math.ceil(len(self._facts) / self._most)
+
+    @property
     def settled(self) -> bool:
         """Whether every fact was mastered in its last visits."""
         return min(self._streaks) >= CALM

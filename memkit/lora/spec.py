@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,6 +14,9 @@ GROUPS = {"attention": ("attn", "attention"), "mlp": ("mlp", "feed_forward", "ff
 VARIANTS = ("lora", "dora", "pissa")
 OBJECTIVES = ("answer", "sequence", "distill")
 PRECISIONS = ("auto", "float32", "bfloat16")
+# Visits to each record: with these, and in so many steps, a module learns its records to the last
+# one (docs/decisions/0001-training-defaults.md).
+EPOCHS, MOST_EPOCHS, STEPS = 18, 24, 72
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,8 @@ class TrainSpec:
     Attributes:
         learning_rate: Peak of the cosine schedule, the root mean square of a weight's change in a
             step; halved if the loss diverges.
-        epochs: At most this many visits to each record.
+        epochs: At most this many visits to each record. None for 18, and for up to 24 where
+            there are so few records that 18 would be fewer than 72 steps.
         batch_size: Examples per step.
         guards: How many of a batch are general prompts with the base model's own answers,
             which keep the adapter from answering everything with facts.
@@ -110,8 +115,8 @@ class TrainSpec:
             multiplies it in hardware (Intel AMX), else the precision that it serves in.
     """
 
-    learning_rate: float = 1e-3
-    epochs: int = 18
+    learning_rate: float = 1.5e-3
+    epochs: int | None = None
     batch_size: int = 8
     guards: int = 1
     mastery: float = 0.5
@@ -121,7 +126,7 @@ class TrainSpec:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):
-            if (value := getattr(self, name)) < 1:
+            if (value := getattr(self, name)) is not None and value < 1:
                 raise InvalidInputError(f"`{name}` must be at least 1, got {value!r}")
         if not 0 <= self.guards < self.batch_size:
             raise InvalidInputError(
@@ -134,6 +139,16 @@ class TrainSpec:
             raise InvalidInputError(f"`mastery` must be between 0 and 1, got {self.mastery!r}")
         _check("objective", self.objective, OBJECTIVES)
         _check("precision", self.precision, PRECISIONS)
+
+    def visits(self, steps: int = 1) -> int:
+        """The most visits to each record.
+
+        Args:
+            steps: Of an epoch that visits all of them; 1 gives the most there can be.
+        """
+        if self.epochs is not None:
+            return self.epochs
+        return min(MOST_EPOCHS, max(EPOCHS, math.ceil(STEPS / steps)))
 
     def as_dict(self) -> dict[str, Any]:
         """JSON form for manifests."""

@@ -254,6 +254,7 @@ class _Course:
         self._cooled: float | None = None  # visits when it began to cool
         self._warm = 1.0  # the rate then
         self.curriculum = Curriculum(facts, train.batch_size - train.guards, self._random)
+        self._visits = train.visits(self.curriculum.steps)
         guess = math.log(trainer.base.model.config.get_text_config().vocab_size)
         self.descent = Descent(self._variant.parameters(), train.learning_rate, guess=guess)
         self.adapter = self._variant.adapter
@@ -272,7 +273,7 @@ class _Course:
     def rate(self) -> float:
         """Share of the peak rate; what rests does not use the schedule up."""
         if self._cooled is None:
-            return cosine(self.curriculum.visits / self._train.epochs)
+            return cosine(self.curriculum.visits / self._visits)
         left = 1.0 - (self.curriculum.visits - self._cooled) / COOLING
         return self._warm * max(0.0, left)
 

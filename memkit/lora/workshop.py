@@ -168,7 +168,7 @@ class Workshop:
         )
 
     def _train(self, lora: LoraSpec, examples: Sequence[Example], bar: tqdm[NoReturn]) -> Trained:
-        left = iter(range(self.recipe.train.epochs))  # resting facts can make it more of them
+        left = iter(range(self.recipe.train.visits()))  # resting facts can make it more of them
 
         def progress(mastered: float) -> None:
             bar.set_postfix(mastered=f"{mastered:.0%}", refresh=False)
