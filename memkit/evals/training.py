@@ -1,7 +1,8 @@
 """What the training defaults rest on: the same facts learned in several ways.
 
-Every case changes one thing about the defaults. Asked, without routing, are the questions
-themselves, other wordings by templates that were not trained, and paraphrases in other words.
+Every case changes one thing about the defaults: how is trained, or what. Asked, without routing,
+are the questions themselves, other wordings by templates that were not trained, and paraphrases
+in other words.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from memkit.demo.company import Company
+from memkit.demo.company import Company, Fact
 from memkit.demo.words import UNRELATED
 from memkit.evals.asking import answers, bank_of, right
 from memkit.evals.unstored import drafts_of, unstored
@@ -28,8 +29,25 @@ from memkit.protocols import Example
 from memkit.report import Measurement, write_report
 
 FACTS = 16
+STAFF = 400  # facts of the company whose extensions are taken
 
 Wordings = Callable[[list[Example]], list[Example]]
+Facts = Callable[[int], Sequence[Fact]]  # of a seed
+
+
+def mixed(seed: int) -> Sequence[Fact]:
+    """Facts of all kinds."""
+    return Company.generate(seed, FACTS).facts
+
+
+def extensions(count: int) -> Facts:
+    """Four digits each, asked for in the same form: the hardest to keep apart."""
+
+    def of(seed: int) -> Sequence[Fact]:
+        facts = Company.generate(seed, STAFF).facts
+        return [fact for fact in facts if fact.metadata["kind"] == "extension"][:count]
+
+    return of
 
 
 @dataclass(frozen=True)
@@ -40,12 +58,15 @@ class Case:
     lora: LoraSpec = field(default_factory=LoraSpec)
     train: TrainSpec = field(default_factory=TrainSpec)
     wordings: Wordings = lambda examples: examples
+    facts: Facts = mixed
 
 
 def question_only(examples: list[Example]) -> list[Example]:
     """Of every fact the first wording alone; the held-out ones stay."""
     return [*canonical(examples), *(example for example in examples if example.held_out)]
 
+
+SHORTER = TrainSpec(learning_rate=1e-3, epochs=18)
 
 CASES = (
     Case("quality", *QUALITY),
@@ -58,13 +79,19 @@ CASES = (
     Case("rsLoRA", lora=LoraSpec(rslora=True)),
     Case("DoRA", lora=LoraSpec(variant="dora")),
     Case("PiSSA", lora=LoraSpec(variant="pissa")),
+    Case("learning rate 1e-3", train=TrainSpec(learning_rate=1e-3)),
     Case("learning rate 2e-3", train=TrainSpec(learning_rate=2e-3)),
-    Case("learning rate 5e-4", train=TrainSpec(learning_rate=5e-4)),
+    Case("18 visits", train=TrainSpec(epochs=18)),
     Case("float32", train=TrainSpec(precision="float32")),
     Case("one wording", wordings=question_only),
     Case("no guards", train=TrainSpec(guards=0, batch_size=7)),
     Case("whole sequence", train=TrainSpec(objective="sequence")),
     Case("distillation", train=TrainSpec(objective="distill")),
+    *(Case(f"{n} extensions", facts=extensions(n)) for n in (1, 3, 5, 16)),
+    *(
+        Case(f"{n} extensions, 18 visits at 1e-3", train=SHORTER, facts=extensions(n))
+        for n in (3, 5, 16)
+    ),
 )
 
 
@@ -90,7 +117,7 @@ def main(*, seeds: int, json_path: Path | None) -> int:
     measurements = [m for name, runs_ in outcomes.items() for m in _measurements(name, runs_)]
     for measurement in measurements:
         tqdm.write(
-            f"{measurement.case:<20}{measurement.metric:<13}{measurement.value:>8.2f} "
+            f"{measurement.case:<34}{measurement.metric:<13}{measurement.value:>8.2f} "
             f"({measurement.low:.2f} to {measurement.high:.2f}) {measurement.unit}"
         )
     if json_path is not None:
@@ -107,9 +134,9 @@ class Bench:
         self._trainers = Trainers()
 
     def run(self, case: Case, seed: int) -> Outcome:
-        """Train one adapter on the facts of one company, and ask it."""
-        company = Company.generate(seed, FACTS)
-        examples = TemplateSynthesizer().examples(unstored(drafts_of(company.facts)))
+        """Train one adapter on the facts, and ask it."""
+        facts = case.facts(seed)
+        examples = TemplateSynthesizer().examples(unstored(drafts_of(facts)))
         spec = replace(case.train, seed=seed)
         trainer = self._trainers.get(self._base, self._layers, case.lora, spec)
         started = time.process_time()
@@ -124,9 +151,9 @@ class Bench:
             a == b for a, b in zip(answers(self._base, UNRELATED, bank), self._bare, strict=True)
         ]
         return Outcome(
-            exact=share([(fact.question, fact.answer) for fact in company.facts]),
+            exact=share([(fact.question, fact.answer) for fact in facts]),
             reworded=share([(e.question, e.answer) for e in examples if e.held_out]),
-            paraphrased=share([(p, f.answer) for f in company.facts for p in f.paraphrases]),
+            paraphrased=share([(p, f.answer) for f in facts for p in f.paraphrases]),
             unchanged=sum(kept) / len(kept),
             steps=trained.steps,
             cpu_seconds=cpu,

@@ -30,6 +30,7 @@ def test_the_first_epoch_visits_every_fact_once(count, most):
     epoch = curriculum(count, most).epoch()
 
     assert visited(epoch) == list(range(count))
+    assert len(epoch) == curriculum(count, most).steps
     assert all(1 <= len(step) <= most for step in epoch)
     assert all(example.ids[0] == fact for step in epoch for fact, example in step)
 

@@ -45,6 +45,14 @@ def test_the_training_spec_is_json():
 
 
 @pytest.mark.parametrize(
+    ("steps", "visits"), [(1, 24), (2, 24), (3, 24), (4, 18), (7, 18), (1000, 18)]
+)
+def test_few_steps_an_epoch_make_more_epochs(steps, visits):
+    assert TrainSpec().visits(steps) == visits
+    assert TrainSpec(epochs=5).visits(steps) == 5  # what is asked for is not exceeded
+
+
+@pytest.mark.parametrize(
     ("values", "message"),
     [
         ({"epochs": 0}, "`epochs` must be at least 1, got 0"),

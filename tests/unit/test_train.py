@@ -242,6 +242,18 @@ def test_progress_is_reported_after_every_epoch(trainer):
     assert trained.steps == 3 * SHORT.epochs
 
 
+@pytest.mark.parametrize(("count", "visits"), [(3, 24), (40, 18)])
+def test_the_schedule_is_as_long_as_the_number_of_facts_needs(base, count, visits):
+    """A rate that moves nothing teaches nothing, so that the schedule goes to its end."""
+    spec = TrainSpec(learning_rate=1e-30, precision="float32", batch_size=8, guards=1)
+    examples = [Example(f"Who has badge {n}?", "nobody", record_id=str(n)) for n in range(count)]
+    shares = []
+
+    trainer_of(base, spec).fit(examples, shares.append)
+
+    assert len(shares) == visits
+
+
 def test_the_same_seed_gives_the_same_bytes(base, trainer):
     first = flat(trainer.fit(EXAMPLES).adapter)
     again = trainer_of(base)
