@@ -74,7 +74,7 @@ def test_the_report_has_every_case_and_ratio(tmp_path, monkeypatch, capsys):
     report = json.loads((tmp_path / "t.json").read_text(encoding="utf-8"))
     assert report["name"] == "train"
     times = {"train_vs_peft", "train_vs_peft_reworded", "train_vs_study"}
-    ratios = times | {"exact_match", "paraphrase"}
+    ratios = times | {"exact_match", "paraphrase", "train_vs_peft_same_stop"}
     assert set(report["ratios"]) == ratios | {f"{name}_quality" for name in ratios}
     values = {(r["case"], r["metric"]): r for r in report["results"]}
     assert values["quality", "steps"]["n"] == 2
@@ -86,4 +86,8 @@ def test_the_report_has_every_case_and_ratio(tmp_path, monkeypatch, capsys):
     for tier, suffix in (("fast", ""), ("quality", "_quality")):
         ours = values[tier, "time to recall"]["value"]
         assert report["ratios"][f"train_vs_study{suffix}"] == pytest.approx(study / ours)
+        plain = values["plain PEFT loop", "time to recall"]["value"]
+        until = values[tier, "until all were mastered"]["value"]
+        assert until == ours  # nothing is mastered in two epochs
+        assert report["ratios"][f"train_vs_peft_same_stop{suffix}"] == pytest.approx(plain / until)
     assert "train_vs_peft" in capsys.readouterr().out
