@@ -17,9 +17,9 @@ from peft import LoraConfig, get_peft_model
 from torch import Tensor
 from tqdm import tqdm
 
-from memkit.lora.curriculum import draw
-from memkit.lora.descent import cosine
 from memkit.lora.spec import LoraSpec, TrainSpec
+from memkit.lora.training.curriculum import draw
+from memkit.lora.training.descent import cosine
 from memkit.models.base import BaseModel
 from memkit.protocols import Example
 

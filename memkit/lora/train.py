@@ -4,10 +4,11 @@ What makes it fast and what makes it hold (figures in docs/decisions):
 
 - the prefix (system prompt) is encoded once by the untouched base model and its KV cache is
   shared by all examples, exactly as in serving;
-- what lies below the first adapted layer is computed once per wording (`memkit.lora.trunk`);
+- what lies below the first adapted layer is computed once per wording
+  (`memkit.lora.training.trunk`);
 - the head is computed only where a token is predicted, and its logits are not kept;
 - mastery is read off the training forward pass itself; what is mastered is visited more and
-  more rarely (`memkit.lora.curriculum`);
+  more rarely (`memkit.lora.training.curriculum`);
 - each epoch asks every fact in another wording, and every batch carries a few guards;
 - several adapters can share the batches, each with its own rows.
 
@@ -27,15 +28,15 @@ import torch
 from torch import Tensor
 
 from memkit.errors import TrainingError, UnsupportedOperationError
-from memkit.lora.curriculum import Curriculum, draw
-from memkit.lora.descent import Descent, DivergedError, cosine
-from memkit.lora.encoding import Batch, Encoded, Fact, collate, encoded, facts_of
-from memkit.lora.guards import GUARD_PROMPTS
 from memkit.lora.layers import Adapter, AdapterLayers, Factors, first_layer, stack_adapters
-from memkit.lora.objectives import objective_of
 from memkit.lora.spec import LoraSpec, TrainSpec
-from memkit.lora.trunk import Trunk
-from memkit.lora.variants import new_variant
+from memkit.lora.training.curriculum import Curriculum, draw
+from memkit.lora.training.descent import Descent, DivergedError, cosine
+from memkit.lora.training.encoding import Batch, Encoded, Fact, collate, encoded, facts_of
+from memkit.lora.training.guards import GUARD_PROMPTS
+from memkit.lora.training.objectives import objective_of
+from memkit.lora.training.trunk import Trunk
+from memkit.lora.training.variants import new_variant
 from memkit.models.base import BaseModel
 from memkit.protocols import Example, Sampling
 

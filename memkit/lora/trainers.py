@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from memkit.lora.layers import AdapterLayers
-from memkit.lora.precision import in_precision, training_dtype
 from memkit.lora.spec import LoraSpec, TrainSpec
 from memkit.lora.train import Trainer
+from memkit.lora.training.precision import in_precision, training_dtype
 from memkit.models.base import BaseModel
 
 

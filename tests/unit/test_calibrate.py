@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from memkit.errors import InvalidInputError
-from memkit.lora.guards import GUARD_PROMPTS
+from memkit.lora.training.guards import GUARD_PROMPTS
 from memkit.routing.calibrate import (
     MARGIN,
     Calibration,

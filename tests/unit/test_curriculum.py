@@ -5,8 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memkit.lora.curriculum import Curriculum, even_shares
-from memkit.lora.encoding import Encoded
+from memkit.lora.training.curriculum import Curriculum, even_shares
+from memkit.lora.training.encoding import Encoded
 
 
 def facts(count, wordings=2):

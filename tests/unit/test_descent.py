@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from memkit.errors import TrainingError
-from memkit.lora.descent import WARMUP, Descent, DivergedError, cosine
+from memkit.lora.training.descent import WARMUP, Descent, DivergedError, cosine
 
 
 def test_the_schedule_rises_briefly_and_ends_at_nothing():

@@ -8,8 +8,8 @@ import torch
 
 from memkit.demo.words import UNRELATED
 from memkit.lora import locality
-from memkit.lora.guards import GUARD_PROMPTS
 from memkit.lora.locality import PROMPTS, TOKENS, baseline, measure
+from memkit.lora.training.guards import GUARD_PROMPTS
 from memkit.protocols import Sampling
 from memkit.routing.prompts import UNRELATED_PROMPTS
 from memkit.types import Route

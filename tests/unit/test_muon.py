@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memkit.lora.muon import MOMENTUM, Muon, even
+from memkit.lora.training.muon import MOMENTUM, Muon, even
 
 
 def nearest_orthonormal(matrix):

@@ -5,9 +5,9 @@ import torch
 from torch.nn.functional import cross_entropy, softmax
 
 from memkit.errors import InvalidInputError
-from memkit.lora.encoding import collate, encode, facts_of
-from memkit.lora.objectives import Distillation, Likelihood, objective_of
 from memkit.lora.spec import TrainSpec
+from memkit.lora.training.encoding import collate, encode, facts_of
+from memkit.lora.training.objectives import Distillation, Likelihood, objective_of
 from memkit.prompt import SYSTEM
 from memkit.protocols import Example
 from memkit.testing import tiny_llama, tiny_qwen2

@@ -10,11 +10,11 @@ from torch.nn.functional import cross_entropy
 from transformers.pytorch_utils import Conv1D
 
 from memkit.errors import TrainingError
-from memkit.lora.encoding import collate, facts_of
-from memkit.lora.guards import GUARD_PROMPTS
 from memkit.lora.layers import AdapterLayers, Factors, new_adapter
 from memkit.lora.spec import LoraSpec, TrainSpec
 from memkit.lora.train import GUARD_TOKENS, Trainer
+from memkit.lora.training.encoding import collate, facts_of
+from memkit.lora.training.guards import GUARD_PROMPTS
 from memkit.protocols import Example, Sampling
 from memkit.testing import tiny_gpt2, tiny_llama, tiny_qwen2
 

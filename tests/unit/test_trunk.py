@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from memkit.lora.encoding import Encoded
-from memkit.lora.trunk import Trunk
+from memkit.lora.training.encoding import Encoded
+from memkit.lora.training.trunk import Trunk
 from memkit.testing import tiny_gpt2, tiny_llama, tiny_qwen2
 
 EXAMPLES = [

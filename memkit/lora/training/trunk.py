@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from memkit.lora.encoding import Encoded
+from memkit.lora.training.encoding import Encoded
 from memkit.models.base import BaseModel
 
 

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div, l1_loss, log_softmax
 
 from memkit.errors import InvalidInputError
-from memkit.lora.encoding import Batch
 from memkit.lora.spec import TrainSpec
+from memkit.lora.training.encoding import Batch
 from memkit.models.base import BaseModel
 
 TEMPERATURE = 2.0  # of teacher and student

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import torch
 
-from memkit.lora.encoding import Encoded, Fact
+from memkit.lora.training.encoding import Encoded, Fact
 
 CALM = 2  # visits in a row, in different wordings, that a fact must be mastered in
 LONGEST_REST = 3  # epochs

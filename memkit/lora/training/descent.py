@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from memkit.errors import TrainingError
-from memkit.lora.muon import Muon
+from memkit.lora.training.muon import Muon
 
 WARMUP = 0.05  # share of the schedule
 DIVERGED = 3.0  # times a blind guess, or times the first step if that was worse

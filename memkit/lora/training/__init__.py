@@ -1,0 +1,1 @@
+"""How an adapter is trained, part by part; `memkit.lora.train` puts them together."""
