@@ -54,7 +54,16 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.set_defaults(command=_eval)
     evaluate.add_argument(
         "subject",
-        choices=("dial", "forgetting", "locomo", "mixing", "mixtures", "routing", "training"),
+        choices=(
+            "arrow",
+            "dial",
+            "forgetting",
+            "locomo",
+            "mixing",
+            "mixtures",
+            "routing",
+            "training",
+        ),
     )
     evaluate.add_argument("--seeds", type=int, default=3, help="how often (default: 3)")
     evaluate.add_argument("--data", type=Path, metavar="DIR", help="where data of others is")
@@ -104,12 +113,13 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 
 def _eval(arguments: argparse.Namespace) -> int:
-    from memkit.evals import dial, forgetting, locomo, mixing, mixtures, routing, training
+    from memkit.evals import arrow, dial, forgetting, locomo, mixing, mixtures, routing, training
 
     seeds, json_path, data = arguments.seeds, arguments.json, _data(arguments)
-    if arguments.subject in {"dial", "mixing"}:
-        several = {"dial": dial.main, "mixing": mixing.main}[arguments.subject]
-        return several(data=data, facts=arguments.facts, seeds=seeds, json_path=json_path)
+    several = {"arrow": arrow.main, "dial": dial.main, "mixing": mixing.main}
+    if arguments.subject in several:
+        main = several[arguments.subject]
+        return main(data=data, facts=arguments.facts, seeds=seeds, json_path=json_path)
     if arguments.subject == "locomo":
         return locomo.main(data=data, json_path=json_path)
     if arguments.subject == "mixtures":
