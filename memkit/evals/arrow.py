@@ -76,7 +76,8 @@ def _compared(memory: Memory, entries: Sequence[Entry]) -> Iterator[tuple[tuple[
         for record in memory.get_many(module.records)
     }
     known = [entry for entry in entries if entry.question in held]
-    asked = known[:: max(1, len(known) // SAMPLE)][:SAMPLE]
+    count = min(SAMPLE, len(known))
+    asked = [known[place * len(known) // count] for place in range(count)]
     places = [held[entry.question] for entry in asked]
     names = [modules[place].name for place in places]
     lora, rag = memory._parts.need_lora("eval"), memory._parts.need_rag("eval")  # noqa: SLF001
