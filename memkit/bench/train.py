@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from memkit.bench.peft_loop import STUDY_STEPS, PeftLoop
 from memkit.evals.asking import bank_of, right
-from memkit.evals.phonebook import OTHER_WORDINGS, Entry, drafts_of, invented, read
+from memkit.evals.phonebook import OTHER_WORDINGS, Entry, drafts_of, entries_of
 from memkit.evals.unstored import unstored
 from memkit.lora.bank import AdapterBank
 from memkit.lora.layers import AdapterLayers
@@ -49,7 +49,7 @@ def main(*, data: Path | None, seeds: int, json_path: Path | None) -> int:
         json_path: Where to write the figures as JSON.
     """
     torch.set_num_threads(1)
-    bench = Bench(invented(FACTS) if data is None else read(data, FACTS))
+    bench = Bench(entries_of(data, FACTS))
     step = bench.study_steps()
     peers = {
         "plain PEFT loop": bench.peft(PLAIN, reworded=False),

@@ -27,7 +27,7 @@ from tqdm import tqdm
 from memkit.evals.asking import right
 from memkit.evals.learned import learned, parts_of
 from memkit.evals.mixing import PER_MODULE
-from memkit.evals.phonebook import Entry, drafts_of, invented, read
+from memkit.evals.phonebook import Entry, drafts_of, entries_of
 from memkit.lora.consolidate import Recipe
 from memkit.lora.spec import TrainSpec
 from memkit.memory import Memory
@@ -52,7 +52,7 @@ def main(*, data: Path | None, facts: int, seeds: int, json_path: Path | None) -
         seeds: How often; each has modules of its own.
         json_path: Where to write the figures as JSON.
     """
-    entries = invented(facts) if data is None else read(data, facts)
+    entries = entries_of(data, facts)
     models = BaseModel.load(), SentenceEmbedder.load()
     found: dict[tuple[str, str], Hits] = {}
     for seed in range(seeds):

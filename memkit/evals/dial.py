@@ -19,7 +19,7 @@ from memkit import reading
 from memkit.demo.company import Company
 from memkit.evals.learned import learned, parts_of
 from memkit.evals.mixing import PER_MODULE
-from memkit.evals.phonebook import OTHER_WORDINGS, invented, read
+from memkit.evals.phonebook import OTHER_WORDINGS, entries_of
 from memkit.evals.phonebook import drafts_of as lines_of
 from memkit.evals.unstored import drafts_of
 from memkit.evidence import agree
@@ -89,7 +89,7 @@ def _run(
     models: Models, data: Path | None, facts: int, seed: int
 ) -> Iterator[tuple[str, list[Told]]]:
     recipe = Recipe(train=TrainSpec(seed=seed))
-    entries = invented(facts) if data is None else read(data, facts)
+    entries = entries_of(data, facts)
     parts = parts_of(lines_of(entries), PER_MODULE)
     book = [
         Asked(e.number, e.question, OTHER_WORDINGS[n % len(OTHER_WORDINGS)].format(name=e.name))

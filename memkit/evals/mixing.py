@@ -16,7 +16,7 @@ from typing import TypeVar
 from tqdm import tqdm
 
 from memkit.evals.learned import learned, parts_of
-from memkit.evals.phonebook import OTHER_WORDINGS, Entry, drafts_of, invented, read
+from memkit.evals.phonebook import OTHER_WORDINGS, Entry, drafts_of, entries_of
 from memkit.evidence import agree
 from memkit.lora.consolidate import Recipe
 from memkit.lora.spec import TrainSpec
@@ -63,7 +63,7 @@ def main(*, data: Path | None, facts: int, seeds: int, json_path: Path | None) -
         seeds: How often; each trains modules of its own.
         json_path: Where to write the figures as JSON.
     """
-    entries = invented(facts) if data is None else read(data, facts)
+    entries = entries_of(data, facts)
     models = BaseModel.load(), SentenceEmbedder.load()
     found: dict[Key, Hits] = {}
     for seed in range(seeds):

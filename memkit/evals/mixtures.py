@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from memkit.compose import put_together
 from memkit.evals.asking import BRIEF
-from memkit.evals.phonebook import Entry, drafts_of, invented, read
+from memkit.evals.phonebook import Entry, drafts_of, entries_of
 from memkit.evals.unstored import unstored
 from memkit.lora.bank import AdapterBank, Mixture
 from memkit.lora.layers import Adapter, AdapterLayers, linear_layers, weight_of
@@ -59,7 +59,7 @@ def main(*, data: Path | None, seeds: int, json_path: Path | None) -> int:
         seeds: How often.
         json_path: Where to write the figures as JSON.
     """
-    entries = invented(3 * FACTS) if data is None else read(data, 3 * FACTS)
+    entries = entries_of(data, 3 * FACTS)
     lab = Lab(BaseModel.load(), entries)
     found: dict[tuple[str, str], list[float]] = {}
     for seed in range(seeds):

@@ -74,6 +74,11 @@ def read(folder: Path, facts: int) -> list[Entry]:
     return entries
 
 
+def entries_of(data: Path | None, facts: int) -> list[Entry]:
+    """Entries of the study's PhoneBook, see `read`; without a folder, invented ones."""
+    return invented(facts) if data is None else read(data, facts)
+
+
 def drafts_of(entries: Sequence[Entry]) -> list[Draft]:
     """What `memkit.Memory.add` takes."""
     return [

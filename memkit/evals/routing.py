@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from memkit.demo.company import Company, Fact
 from memkit.evals import papers, routing_cost
-from memkit.evals.phonebook import OTHER_WORDINGS, Entry, drafts_of, invented, read
+from memkit.evals.phonebook import OTHER_WORDINGS, Entry, drafts_of, entries_of
 from memkit.evals.routed import Asked, Remembered, active, memory
 from memkit.evals.unstored import drafts_of as drafts_of_facts
 from memkit.lora.capacity import RECORDS_PER_MODULE
@@ -47,7 +47,7 @@ def main(*, data: Path | None, seeds: int, json_path: Path | None) -> int:
         seeds: How many companies, and how often another tenth of the phone book is left out.
         json_path: Where the report goes, or None.
     """
-    entries = read(data, ENTRIES) if data is not None else invented(ENTRIES)
+    entries = entries_of(data, ENTRIES)
     about = papers.read(data) if data is not None else []
     figures: Figures = {}
     embedder = Remembered(SentenceEmbedder.load())

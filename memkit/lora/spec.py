@@ -125,8 +125,8 @@ class TrainSpec:
     precision: str = "auto"
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size"):
-            if (value := getattr(self, name)) is not None and value < 1:
+        for name, value in (("epochs", self.visits()), ("batch_size", self.batch_size)):
+            if value < 1:
                 raise InvalidInputError(f"`{name}` must be at least 1, got {value!r}")
         if not 0 <= self.guards < self.batch_size:
             raise InvalidInputError(

@@ -114,7 +114,7 @@ def test_the_report_has_the_shape_of_all_reports(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(routing, "FACTS", 60)
     monkeypatch.setattr(routing_cost, "FACTS", 40)
     monkeypatch.setattr(routing_cost, "ASKED", 3)
-    monkeypatch.setattr(routing, "read", lambda folder, facts: invented(facts))
+    monkeypatch.setattr(routing, "entries_of", lambda folder, facts: invented(facts))
     (tmp_path / "paperqa").mkdir()
     (tmp_path / "paperqa" / "paperqa_dev.json").write_text(json.dumps(PAPERS))
     report = tmp_path / "report.json"
