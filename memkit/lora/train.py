@@ -41,7 +41,8 @@ from memkit.models.base import BaseModel
 from memkit.protocols import Example, Sampling
 
 GUARD_TOKENS = 8  # enough to pin how the base model's answer begins
-COOLING = 3  # visits to each fact between the last one that was learned and the end
+# Between the last fact that was learned and the end: so many visits to each, in so many steps.
+COOLING, COOLING_STEPS = 3, 18
 TRUNK_BATCH = 32  # costs an example half of what it costs in a batch of five
 HALVINGS = 2  # of the learning rate, after a divergence
 
@@ -256,6 +257,7 @@ class _Course:
         self._warm = 1.0  # the rate then
         self.curriculum = Curriculum(facts, train.batch_size - train.guards, self._random)
         self._visits = train.visits(self.curriculum.steps)
+        self._cooling = max(COOLING, math.ceil(COOLING_STEPS / self.curriculum.steps))
         guess = math.log(trainer.base.model.config.get_text_config().vocab_size)
         self.descent = Descent(self._variant.parameters(), train.learning_rate, guess=guess)
         self.adapter = self._variant.adapter
@@ -275,7 +277,7 @@ class _Course:
         """Share of the peak rate; what rests does not use the schedule up."""
         if self._cooled is None:
             return cosine(self.curriculum.visits / self._visits)
-        left = 1.0 - (self.curriculum.visits - self._cooled) / COOLING
+        left = 1.0 - (self.curriculum.visits - self._cooled) / self._cooling
         return self._warm * max(0.0, left)
 
     def cool(self) -> None:

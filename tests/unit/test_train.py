@@ -4,6 +4,7 @@ import copy
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
@@ -13,6 +14,7 @@ from memkit.errors import TrainingError
 from memkit.lora.layers import AdapterLayers, Factors, new_adapter
 from memkit.lora.spec import LoraSpec, TrainSpec
 from memkit.lora.train import GUARD_TOKENS, Trainer
+from memkit.lora.training.descent import Descent
 from memkit.lora.training.encoding import collate, facts_of
 from memkit.lora.training.guards import GUARD_PROMPTS
 from memkit.protocols import Example, Sampling
@@ -219,6 +221,27 @@ def test_facts_are_recalled_and_training_ends_early(base):
     assert trained.steps <= 3 * len(mastered)  # three facts, one a step; some have rested
     assert trained.mastered == 1.0
     assert trained.loss < -math.log(FAST.mastery)
+    trainer.layers.detach()
+
+
+def test_few_facts_end_as_slowly_as_many(base, monkeypatch):
+    """From the moment that all is learned, the rate falls by the same amount in every step."""
+    rates = []
+    step = Descent.step
+
+    def noted(self, rate):
+        rates.append(rate)
+        step(self, rate)
+
+    monkeypatch.setattr(Descent, "step", noted)
+    trainer = trainer_of(base, FAST)
+
+    trainer.fit(EXAMPLES[::2])
+
+    falls = np.diff([*rates, 0.0])
+    end = falls[np.argmax(np.isclose(falls, falls[-1])) :]
+    assert len(end) == 18  # six visits to three facts, one a step
+    assert np.allclose(end, falls[-1])
     trainer.layers.detach()
 
 
