@@ -10,6 +10,7 @@ What makes it fast and what makes it hold (figures in docs/decisions):
 - mastery is read off the training forward pass itself; what is mastered is visited more and
   more rarely (`memkit.lora.training.curriculum`);
 - each epoch asks every fact in another wording, and every batch carries a few guards;
+- the last layer can be fitted to all that was seen (`memkit.lora.training.readout`);
 - several adapters can share the batches, each with its own rows.
 
 Deterministic on CPU: same examples, spec and seed give the same bytes.
@@ -20,9 +21,10 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import zip_longest
+from itertools import chain, zip_longest
 
 import torch
 from torch import Tensor
@@ -35,6 +37,7 @@ from memkit.lora.training.descent import Descent, DivergedError, cosine
 from memkit.lora.training.encoding import Batch, Encoded, Fact, collate, encoded, facts_of
 from memkit.lora.training.guards import GUARD_PROMPTS
 from memkit.lora.training.objectives import objective_of
+from memkit.lora.training.readout import Readout, Tap, site_of
 from memkit.lora.training.trunk import Trunk
 from memkit.lora.training.variants import new_variant
 from memkit.models.base import BaseModel
@@ -45,6 +48,7 @@ GUARD_TOKENS = 8  # enough to pin how the base model's answer begins
 COOLING, COOLING_STEPS = 3, 18
 TRUNK_BATCH = 32  # costs an example half of what it costs in a batch of five
 HALVINGS = 2  # of the learning rate, after a divergence
+SURVEY = 2  # wordings of each fact that a readout is fitted to before the first step
 
 logger = logging.getLogger("memkit")
 
@@ -79,6 +83,10 @@ class Trainer:
         layers: The hooks on its target layers.
         lora: Shape of the adapters.
         train: How they are trained.
+
+    Raises:
+        UnsupportedOperationError: If the last layer is to be fitted and there is none that can
+            be, or it is not adapted.
     """
 
     def __init__(
@@ -90,6 +98,7 @@ class Trainer:
         self.train = train
         self.targets = layers.targets(lora)
         self._objective = objective_of(base, train)
+        self._tap = self._tapped() if train.readout else None
 
     def fit(self, examples: Sequence[Example], progress: Progress | None = None) -> Trained:
         """Train a new adapter on the examples that are not held out.
@@ -140,6 +149,8 @@ class Trainer:
         self, groups: Sequence[Sequence[Fact]], train: TrainSpec, progress: Progress | None
     ) -> list[Trained]:
         courses = [_Course(self, facts, train, self._guards) for facts in groups]
+        for course in courses:
+            self._survey(course)
         while learning := [course for course in courses if not course.over]:
             for course in learning:
                 if not course.cooling and self._passes(course):
@@ -148,6 +159,8 @@ class Trainer:
             self._prepare(example for plan in plans for step in plan for _, example in step)
             for steps in zip_longest(*plans):
                 self._step([(c, step) for c, step in zip(learning, steps, strict=True) if step])
+            for course in learning:
+                course.fit_readout()
             if progress is not None:
                 progress(sum(course.curriculum.mastered for course in courses) / len(courses))
         return [course.trained() for course in courses]
@@ -159,6 +172,27 @@ class Trainer:
         for start in range(0, len(missing), TRUNK_BATCH):
             with self.base.turn.take():
                 self._trunk.compute(missing[start : start + TRUNK_BATCH])
+
+    def _survey(self, course: _Course) -> None:
+        """Fit a readout to what the untouched model makes of the facts."""
+        if course.readout is None:
+            return
+        examples = [wording for fact in course.facts for wording in fact[:SURVEY]]
+        self._prepare(examples)
+        examples.sort(key=lambda example: len(example.ids))
+        for start in range(0, len(examples), TRUNK_BATCH):
+            batch = self._collated(examples[start : start + TRUNK_BATCH])
+            alone = torch.zeros(len(batch.examples), dtype=torch.long)
+            with torch.no_grad():
+                self._losses(batch, [course.adapter(self._dtype)], alone)
+            self._note(course.readout, batch, torch.ones_like(batch.answer))
+        course.readout.fit()
+
+    def _note(self, readout: Readout, batch: Batch, chosen: Tensor) -> None:
+        """Let a readout keep some of the positions that were just computed."""
+        if self._tap is not None:
+            at = batch.rows[chosen], batch.columns[chosen]
+            readout.note(self._tap.x[at], self._tap.h[at], batch.targets[chosen])
 
     def _passes(self, course: _Course) -> bool:
         """Whether a course may end: its facts are settled, and all pass a last look."""
@@ -187,7 +221,10 @@ class Trainer:
         for (course, _), mean in zip(rows, means, strict=True):
             course.descent.watch(mean.item())
         torch.stack(means).sum().backward()  # type: ignore[no-untyped-call]
-        for course, _ in rows:
+        facts = torch.tensor([fact is not None for _, step in rows for fact, _ in step])
+        for n, (course, _) in enumerate(rows):
+            if course.readout is not None:
+                self._note(course.readout, batch, (owner == n) & facts.to(owner.device)[batch.rows])
             course.descent.step(course.rate)
         visits = [(course.curriculum, fact) for course, step in rows for fact, _ in step]
         for (curriculum, fact), mastered in zip(
@@ -211,7 +248,8 @@ class Trainer:
         with self.base.turn.take():  # a step at a time, so that questions are answered meanwhile
             entering = self._trunk.entering(batch.examples)
             past = self.base.past([example.prefix for example in batch.examples])
-            with self.layers.place(placed, gain), self._trunk.above():
+            listening = nullcontext() if self._tap is None else self._tap.open()
+            with self.layers.place(placed, gain), self._trunk.above(), listening:
                 ids = [example.ids for example in batch.examples]
                 hidden = self.base.extend(past, ids, embedded=entering)  # (b, t, h)
             return self._objective.losses(batch, hidden[batch.rows, batch.columns])
@@ -222,6 +260,36 @@ class Trainer:
             0, batch.rows, surprise * batch.answer, reduce="amax"
         )
         return list((worst <= -math.log(self.train.mastery)).tolist())
+
+    def _tapped(self) -> Tap:
+        with self.base.turn.take():
+            site = site_of(self.base)
+        if site not in self.targets or self.lora.variant != "lora":
+            raise UnsupportedOperationError(
+                "expected plain LoRA on the last linear layer, whose output enters the final norm, "
+                f"got {self.lora.variant!r} on {len(self.targets)} layers of "
+                f"{type(self.base.model).__name__}, among them "
+                f"{'none such' if site not in self.targets else site}",
+                hint="leave `readout` out",
+            )
+        return Tap(self.base, site)
+
+    def new_readout(self, facts: Sequence[Fact]) -> Readout | None:
+        """What fits the last layer to some facts; None if it is trained like the others."""
+        if self._tap is None:
+            return None
+        answers = chain.from_iterable(e.ids[e.split :] for fact in facts for e in fact[:1])
+        return Readout(self.base, self._tap, list(answers), self.lora.rank, self.lora.scale)
+
+    @property
+    def trained(self) -> dict[str, tuple[int, int]]:
+        """The layers that learn by gradients, with their shapes."""
+        return {name: shape for name, shape in self.targets.items() if name != self.site}
+
+    @property
+    def site(self) -> str:
+        """The layer that is fitted; empty if none is."""
+        return "" if self._tap is None else self._tap.site
 
     @property
     def _dtype(self) -> torch.dtype:
@@ -250,7 +318,10 @@ class _Course:
         self, trainer: Trainer, facts: Sequence[Fact], train: TrainSpec, guards: Sequence[Encoded]
     ) -> None:
         self._random = torch.Generator().manual_seed(train.seed)
-        self._variant = new_variant(trainer.base, trainer.targets, trainer.lora, self._random)
+        self._variant = new_variant(trainer.base, trainer.trained, trainer.lora, self._random)
+        self._site = trainer.site
+        self.facts = facts
+        self.readout = trainer.new_readout(facts)
         self._guards = guards
         self._train = train
         self._cooled: float | None = None  # visits when it began to cool
@@ -260,7 +331,19 @@ class _Course:
         self._cooling = max(COOLING, math.ceil(COOLING_STEPS / self.curriculum.steps))
         guess = math.log(trainer.base.model.config.get_text_config().vocab_size)
         self.descent = Descent(self._variant.parameters(), train.learning_rate, guess=guess)
-        self.adapter = self._variant.adapter
+
+    def adapter(self, dtype: torch.dtype = torch.float32) -> Adapter:
+        """What is put in place; gradients flow to what is trained."""
+        trained = self._variant.adapter(dtype)
+        if self.readout is None:
+            return trained
+        fitted = self.readout.factors
+        return {**trained, self._site: fitted.to(fitted.a.device, dtype)}
+
+    def fit_readout(self) -> None:
+        """Fit the last layer to what was seen, if it is not trained."""
+        if self.readout is not None:
+            self.readout.fit()
 
     @property
     def cooling(self) -> bool:
@@ -298,7 +381,7 @@ class _Course:
         with torch.no_grad():
             adapter = {
                 name: Factors(*(part.detach() for part in factors.parts))
-                for name, factors in self._variant.adapter().items()
+                for name, factors in self.adapter().items()
             }
         return Trained(
             adapter,

@@ -14,6 +14,7 @@ from memkit.lora.training.encoding import Batch
 from memkit.models.base import BaseModel
 
 TEMPERATURE = 2.0  # of teacher and student
+_HOPELESS = -50.0  # log-probability
 HIDDEN_WEIGHT = 0.1  # of the distance between their last hidden states
 
 
@@ -126,7 +127,8 @@ class _HeadLoss(torch.autograd.Function):
         surplus = logits.logsumexp(dim=-1)
         losses = surplus - logits[rows, targets]
         if hidden.requires_grad:
-            slope = logits.sub_(surplus[:, None]).exp_()  # softmax
+            # Softmax; without the clamp, what is hopeless becomes denormal and the product slow.
+            slope = logits.sub_(surplus[:, None]).clamp_min_(_HOPELESS).exp_()
             slope[rows, targets] -= 1.0
             ctx.save_for_backward(slope.to(weight.dtype) @ weight)
         return losses
