@@ -26,7 +26,7 @@ from memkit.lora.bank import AdapterBank, Mixture
 from memkit.lora.layers import Adapter, AdapterLayers, linear_layers, weight_of
 from memkit.lora.layout import Row
 from memkit.lora.scoring import Ids, Mix, answer_states, log_probabilities, no_adapters
-from memkit.lora.spec import FAST, LoraSpec, TrainSpec
+from memkit.lora.spec import LoraSpec, TrainSpec
 from memkit.lora.supervision import TemplateSynthesizer
 from memkit.lora.trainers import Trainers
 from memkit.lora.verify import same_answer
@@ -40,7 +40,8 @@ NO_OP_TOKENS = 8
 SHARES = (0.0, 0.5, 1.0)  # of a co-active module, one drawn for each epoch
 BOTH = "What are the phone numbers of {} and {}?"
 
-LOWER = LoraSpec(layers=(0.0, 0.5))
+UPPER, LOWER = LoraSpec(layers=(0.5, 1.0)), LoraSpec(layers=(0.0, 0.5))
+TRAIN = TrainSpec()
 
 
 @dataclass(frozen=True)
@@ -90,18 +91,18 @@ class Lab:
 
     def run(self, seed: int) -> Iterator[tuple[tuple[str, str], float]]:
         """Figures by case and metric, as they come."""
-        upper, train = FAST[0], replace(FAST[1], seed=seed)
-        first, second, other = (self._fit(n, upper, train) for n in range(3))
-        apart = Pair((first, second), (upper, upper))
+        train = replace(TRAIN, seed=seed)
+        first, second, other = (self._fit(n, UPPER, train) for n in range(3))
+        apart = Pair((first, second), (UPPER, UPPER))
         yield from self._mixed("trained apart", apart)
         yield from self._in_rows("trained apart", apart)
         yield from self._asked_for_both("trained apart", apart)
-        halves = Pair((self._fit(0, LOWER, train), second), (LOWER, upper))
+        halves = Pair((self._fit(0, LOWER, train), second), (LOWER, UPPER))
         yield from self._mixed("one in the lower, one in the upper half", halves)
-        first, second = (self._fit(n, upper, train, idle=self._entries[2]) for n in range(2))
-        yield from self._mixed("no-ops on others' questions", Pair((first, second), (upper, upper)))
-        first, second = (self._fit(n, upper, train, beside=other) for n in range(2))
-        beside = Pair((first, second), (upper, upper))
+        first, second = (self._fit(n, UPPER, train, idle=self._entries[2]) for n in range(2))
+        yield from self._mixed("no-ops on others' questions", Pair((first, second), (UPPER, UPPER)))
+        first, second = (self._fit(n, UPPER, train, beside=other) for n in range(2))
+        beside = Pair((first, second), (UPPER, UPPER))
         yield from self._mixed("trained beside another module", beside)
 
     # -- training ----------------------------------------------------------------------------

@@ -18,9 +18,8 @@ def base():
 
 def test_all_ways_are_compared(base, monkeypatch):
     monkeypatch.setattr(mixtures, "FACTS", 2)
-    lora, _ = mixtures.FAST
     quick = TrainSpec(epochs=2, batch_size=2, guards=0, precision="float32")
-    monkeypatch.setattr(mixtures, "FAST", (lora, quick))
+    monkeypatch.setattr(mixtures, "TRAIN", quick)
     found = dict(Lab(base, invented(6)).run(seed=0))
     ways = {case.partition(", (")[0] for case, _ in found}
     assert len(ways) == 4 + 3 + 1 + 1 + 1  # trainings; rows by measure, by token; both, in two ways
