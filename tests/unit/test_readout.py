@@ -1,6 +1,7 @@
 """The last layer, fitted: where it is, what is kept, and how well it fits."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -175,3 +176,17 @@ def test_a_readout_fits_answers_only():
 @pytest.mark.parametrize(("steps", "visits"), [(7, 9), (4, 9), (3, 12), (1, 12)])
 def test_fitted_modules_get_half_the_visits(steps, visits):
     assert TrainSpec(readout=True).visits(steps) == visits
+
+
+def test_a_memory_holds_modules_with_a_fitted_layer(open_memory, tmp_path, recipe, badges):
+    """Rounded to float16, verified through the serving path, and made again from the ledger."""
+    fitted = replace(recipe, train=replace(recipe.train, epochs=60, readout=True))
+    memory = open_memory(tmp_path / "fitted.mem", recipe=fitted)
+    memory.add(badges)
+
+    report = memory.consolidate()
+    module = memory.modules()[0]
+
+    assert len(report.held) == len(badges)
+    assert module.manifest["train"]["readout"] is True
+    assert all(one.unchanged for one in memory.retrain().modules)
