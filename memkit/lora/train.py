@@ -22,7 +22,7 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from itertools import chain, zip_longest
 
@@ -30,10 +30,10 @@ import torch
 from torch import Tensor
 
 from memkit.errors import TrainingError, UnsupportedOperationError
-from memkit.lora.layers import Adapter, AdapterLayers, Factors, first_layer, stack_adapters
+from memkit.lora.layers import Adapter, AdapterLayers, first_layer, stack_adapters
 from memkit.lora.spec import LoraSpec, TrainSpec
-from memkit.lora.training.curriculum import Curriculum, draw
-from memkit.lora.training.descent import Descent, DivergedError, cosine
+from memkit.lora.training.course import Course, Step, Trained
+from memkit.lora.training.descent import Descent, DivergedError
 from memkit.lora.training.encoding import Batch, Encoded, Fact, collate, encoded, facts_of
 from memkit.lora.training.guards import GUARD_PROMPTS
 from memkit.lora.training.objectives import objective_of
@@ -44,8 +44,6 @@ from memkit.models.base import BaseModel
 from memkit.protocols import Example, Sampling
 
 GUARD_TOKENS = 8  # enough to pin how the base model's answer begins
-# Between the last fact that was learned and the end: so many visits to each, in so many steps.
-COOLING, COOLING_STEPS = 3, 18
 TRUNK_BATCH = 32  # costs an example half of what it costs in a batch of five
 HALVINGS = 2  # of the learning rate, after a divergence
 SURVEY = 2  # wordings of each fact that a readout is fitted to before the first step
@@ -53,26 +51,6 @@ SURVEY = 2  # wordings of each fact that a readout is fitted to before the first
 logger = logging.getLogger("memkit")
 
 Progress = Callable[[float], None]  # after every epoch: the share of facts mastered
-Step = Sequence[tuple[int | None, Encoded]]  # facts by number; None for a guard
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A trained adapter and how training went.
-
-    Attributes:
-        adapter: Its factors, in float32.
-        steps: How many there were.
-        loss: Of the last step.
-        mastered: Share of the facts that were mastered when they were last visited.
-        learning_rate: What the schedule began with: less than asked for after a divergence.
-    """
-
-    adapter: Adapter
-    steps: int
-    loss: float
-    mastered: float
-    learning_rate: float
 
 
 class Trainer:
@@ -148,7 +126,7 @@ class Trainer:
     def _run(
         self, groups: Sequence[Sequence[Fact]], train: TrainSpec, progress: Progress | None
     ) -> list[Trained]:
-        courses = [_Course(self, facts, train, self._guards) for facts in groups]
+        courses = [self._course(facts, train) for facts in groups]
         for course in courses:
             self._survey(course)
         while learning := [course for course in courses if not course.over]:
@@ -173,7 +151,7 @@ class Trainer:
             with self.base.turn.take():
                 self._trunk.compute(missing[start : start + TRUNK_BATCH])
 
-    def _survey(self, course: _Course) -> None:
+    def _survey(self, course: Course) -> None:
         """Fit a readout to what the untouched model makes of the facts."""
         if course.readout is None:
             return
@@ -194,7 +172,7 @@ class Trainer:
             at = batch.rows[chosen], batch.columns[chosen]
             readout.note(self._tap.x[at], self._tap.h[at], batch.targets[chosen])
 
-    def _passes(self, course: _Course) -> bool:
+    def _passes(self, course: Course) -> bool:
         """Whether a course may end: its facts are settled, and all pass a last look."""
         if not course.curriculum.settled:
             return False
@@ -209,7 +187,7 @@ class Trainer:
                     course.curriculum.note(fact, mastered=False)
         return course.curriculum.settled
 
-    def _step(self, rows: Sequence[tuple[_Course, Step]]) -> None:
+    def _step(self, rows: Sequence[tuple[Course, Step]]) -> None:
         """One step of every course on its own examples, computed as one batch."""
         examples = [example for _, step in rows for _, example in step]
         batch = self._collated(examples)
@@ -274,22 +252,17 @@ class Trainer:
             )
         return Tap(self.base, site)
 
-    def new_readout(self, facts: Sequence[Fact]) -> Readout | None:
-        """What fits the last layer to some facts; None if it is trained like the others."""
-        if self._tap is None:
-            return None
-        answers = chain.from_iterable(e.ids[e.split :] for fact in facts for e in fact[:1])
-        return Readout(self.base, self._tap, list(answers), self.lora.rank, self.lora.scale)
-
-    @property
-    def trained(self) -> dict[str, tuple[int, int]]:
-        """The layers that learn by gradients, with their shapes."""
-        return {name: shape for name, shape in self.targets.items() if name != self.site}
-
-    @property
-    def site(self) -> str:
-        """The layer that is fitted; empty if none is."""
-        return "" if self._tap is None else self._tap.site
+    def _course(self, facts: Sequence[Fact], train: TrainSpec) -> Course:
+        random = torch.Generator().manual_seed(train.seed)
+        shapes, readout = dict(self.targets), None
+        if self._tap is not None:
+            del shapes[self._tap.site]
+            answers = chain.from_iterable(fact[0].ids[fact[0].split :] for fact in facts)
+            readout = Readout(self.base, self._tap, list(answers), self.lora.rank, self.lora.scale)
+        variant = new_variant(self.base, shapes, self.lora, random)
+        guess = math.log(self.base.model.config.get_text_config().vocab_size)
+        descent = Descent(variant.parameters(), train.learning_rate, guess=guess)
+        return Course(facts, train, random, variant, descent, readout=readout, guards=self._guards)
 
     @property
     def _dtype(self) -> torch.dtype:
@@ -309,84 +282,3 @@ class Trainer:
             encoded(prompt, completion.ids, prompt.prefix)
             for prompt, completion in zip(prompts, completions, strict=True)
         ]
-
-
-class _Course:
-    """One adapter on its way: what it learns from, how far it is, what it draws."""
-
-    def __init__(
-        self, trainer: Trainer, facts: Sequence[Fact], train: TrainSpec, guards: Sequence[Encoded]
-    ) -> None:
-        self._random = torch.Generator().manual_seed(train.seed)
-        self._variant = new_variant(trainer.base, trainer.trained, trainer.lora, self._random)
-        self._site = trainer.site
-        self.facts = facts
-        self.readout = trainer.new_readout(facts)
-        self._guards = guards
-        self._train = train
-        self._cooled: float | None = None  # visits when it began to cool
-        self._warm = 1.0  # the rate then
-        self.curriculum = Curriculum(facts, train.batch_size - train.guards, self._random)
-        self._visits = train.visits(self.curriculum.steps)
-        self._cooling = max(COOLING, math.ceil(COOLING_STEPS / self.curriculum.steps))
-        guess = math.log(trainer.base.model.config.get_text_config().vocab_size)
-        self.descent = Descent(self._variant.parameters(), train.learning_rate, guess=guess)
-
-    def adapter(self, dtype: torch.dtype = torch.float32) -> Adapter:
-        """What is put in place; gradients flow to what is trained."""
-        trained = self._variant.adapter(dtype)
-        if self.readout is None:
-            return trained
-        fitted = self.readout.factors
-        return {**trained, self._site: fitted.to(fitted.a.device, dtype)}
-
-    def fit_readout(self) -> None:
-        """Fit the last layer to what was seen, if it is not trained."""
-        if self.readout is not None:
-            self.readout.fit()
-
-    @property
-    def cooling(self) -> bool:
-        """Whether all is learned, and the rate is on its way to zero."""
-        return self._cooled is not None
-
-    @property
-    def over(self) -> bool:
-        """Whether there is nothing left to do."""
-        return self.rate == 0.0
-
-    @property
-    def rate(self) -> float:
-        """Share of the peak rate; what rests does not use the schedule up."""
-        if self._cooled is None:
-            return cosine(self.curriculum.visits / self._visits)
-        left = 1.0 - (self.curriculum.visits - self._cooled) / self._cooling
-        return self._warm * max(0.0, left)
-
-    def cool(self) -> None:
-        """Bring the rate down to zero from where it is."""
-        self._cooled, self._warm = self.curriculum.visits, self.rate
-
-    def epoch(self) -> list[Step]:
-        """The steps of the next epoch, guards included; while it cools, of all facts."""
-        steps = self.curriculum.epoch(everything=self.cooling)
-        return [[*step, *self._drawn_guards()] for step in steps]
-
-    def _drawn_guards(self) -> list[tuple[None, Encoded]]:
-        numbers = [draw(len(self._guards), self._random) for _ in range(self._train.guards)]
-        return [(None, self._guards[number]) for number in numbers]
-
-    def trained(self) -> Trained:
-        """The adapter as it is now."""
-        with torch.no_grad():
-            adapter = {
-                name: Factors(*(part.detach() for part in factors.parts))
-                for name, factors in self.adapter().items()
-            }
-        return Trained(
-            adapter,
-            self.descent.steps,
-            self.descent.loss,
-            self.curriculum.mastered,
-            self._train.learning_rate,
-        )

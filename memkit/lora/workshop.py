@@ -25,8 +25,9 @@ from memkit.lora.manifest import Candidate, Outcome
 from memkit.lora.recipe import Recipe
 from memkit.lora.shelf import keep
 from memkit.lora.spec import LoraSpec
-from memkit.lora.train import Trained, Trainer
+from memkit.lora.train import Trainer
 from memkit.lora.trainers import Trainers
+from memkit.lora.training.course import Trained
 from memkit.lora.verify import canonical, verify
 from memkit.outcomes import Locality, ModuleReport
 from memkit.protocols import Example, Query

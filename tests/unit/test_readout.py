@@ -12,6 +12,7 @@ from memkit.lora.layers import AdapterLayers, Factors
 from memkit.lora.spec import LoraSpec, TrainSpec
 from memkit.lora.train import Trainer
 from memkit.lora.training import readout
+from memkit.lora.training.encoding import facts_of
 from memkit.lora.training.readout import Readout, Tap, site_of
 from memkit.protocols import Example, Sampling
 from memkit.testing import tiny_gpt2, tiny_llama, tiny_qwen2
@@ -147,9 +148,11 @@ def test_the_same_training_gives_the_same_bytes(trainer):
     assert all(torch.equal(first[name].b, second[name].b) for name in first)
 
 
-def test_the_fitted_layer_gets_no_gradient(trainer):
-    assert SITE in trainer.targets
-    assert SITE not in trainer.trained
+def test_the_fitted_layer_gets_no_gradient(base, trainer):
+    course = trainer._course(facts_of(base, EXAMPLES), SPEC)
+
+    names = {name: f.a.requires_grad for name, f in course.adapter().items()}
+    assert names == {name: name != SITE for name in trainer.targets}
 
 
 @pytest.mark.parametrize(

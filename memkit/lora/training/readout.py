@@ -142,6 +142,7 @@ class Readout:
         scale: The factor s.
 
     Attributes:
+        site: Name of the layer.
         factors: A and B, float32; they change nothing until the first fit.
     """
 
@@ -150,6 +151,7 @@ class Readout:
     ) -> None:
         head: Any = base.model.get_output_embeddings()  # type: ignore[no-untyped-call]
         self._head: Tensor = head.weight.detach()  # (vocabulary, hidden)
+        self.site = tap.site
         self._norm = tap.norm
         self._rank = rank
         self._scale = scale
