@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from memkit.lora.names import own_names
 from memkit.lora.sentences import sentences
 from memkit.protocols import Example
 from memkit.types import Record
@@ -56,14 +55,12 @@ class _Fact:
     Attributes:
         before: What stands before the answer in the sentence that states it, if one does.
         after: What stands behind it there.
-        names: What it names, if none of the other questions is about the same.
     """
 
     question: str
     answer: str
     before: str = ""
     after: str = ""
-    names: str = ""
 
 
 class TemplateSynthesizer:
@@ -77,17 +74,12 @@ class TemplateSynthesizer:
     """
 
     def examples(self, records: Sequence[Record]) -> list[Example]:
-        """Training and held-out examples of every record, in order; deterministic.
-
-        What a question names is a wording by itself where no other question is about the same: it
-        keeps words like "phone number" from being answered with another record's number.
-        """
-        facts = [(record, fact) for record in records for fact in _facts(record)]
-        names = own_names([fact.question for _, fact in facts])
+        """Training and held-out examples of every record, in order; deterministic."""
         return [
             Example(wording, fact.answer, record.id, held_out, record.text)
-            for (record, fact), own in zip(facts, names, strict=True)
-            for wording, held_out in _wordings(replace(fact, names=own))
+            for record in records
+            for fact in _facts(record)
+            for wording, held_out in _wordings(fact)
         ]
 
 
@@ -214,10 +206,6 @@ def _which(fact: _Fact) -> str:
     return f"Which {' '.join(words[-2:])}? {' '.join(words[:-2])}" if len(words) > 3 else ""
 
 
-def _names(fact: _Fact) -> str:
-    return f"{fact.names}?" if fact.names else ""
-
-
 def _remind(fact: _Fact) -> str:
     return f"Could you remind me? {fact.question}"
 
@@ -250,7 +238,6 @@ _TEMPLATES: tuple[tuple[Callable[[_Fact], str], bool], ...] = (
     (_cloze, False),
     (_statement_words, False),
     (_which, False),
-    (_names, False),
     (_remind, True),
     (_about, True),
     (_please, True),
