@@ -159,29 +159,24 @@ class Trainer:
         self._prepare(examples)
         examples.sort(key=lambda example: len(example.ids))
         for start in range(0, len(examples), TRUNK_BATCH):
-            batch = self._collated(examples[start : start + TRUNK_BATCH])
-            alone = torch.zeros(len(batch.examples), dtype=torch.long)
-            with torch.no_grad():
-                self._losses(batch, [course.adapter(self._dtype)], alone)
-            self._note(course.readout, batch, torch.ones_like(batch.answer))
+            batch, _ = self._looked_at(course, examples[start : start + TRUNK_BATCH])
+            _note(course.readout, batch, torch.ones_like(batch.answer))
         course.readout.fit()
 
-    def _note(self, readout: Readout, batch: Batch, chosen: Tensor) -> None:
-        """Let a readout keep some of the positions that were just computed."""
-        if self._tap is not None:
-            at = batch.rows[chosen], batch.columns[chosen]
-            readout.note(self._tap.x[at], self._tap.h[at], batch.targets[chosen])
+    def _looked_at(self, course: Course, examples: Sequence[Encoded]) -> tuple[Batch, Tensor]:
+        """Examples behind a course's adapter, and the surprise of their tokens; nothing learns."""
+        batch = self._collated(examples)
+        alone = torch.zeros(len(examples), dtype=torch.long)
+        with torch.no_grad():
+            _, surprise = self._losses(batch, [course.adapter(self._dtype)], alone)
+        return batch, surprise
 
     def _passes(self, course: Course) -> bool:
         """Whether a course may end: its facts are settled, and all pass a last look."""
         if not course.curriculum.settled:
             return False
         for step in course.curriculum.exam():
-            batch = self._collated([example for _, example in step])
-            with torch.no_grad():
-                _, surprise = self._losses(
-                    batch, [course.adapter(self._dtype)], torch.zeros(len(step), dtype=torch.long)
-                )
+            batch, surprise = self._looked_at(course, [example for _, example in step])
             for (fact, _), mastered in zip(step, self._mastered(batch, surprise), strict=True):
                 if not mastered:
                     course.curriculum.note(fact, mastered=False)
@@ -202,7 +197,7 @@ class Trainer:
         facts = torch.tensor([fact is not None for _, step in rows for fact, _ in step])
         for n, (course, _) in enumerate(rows):
             if course.readout is not None:
-                self._note(course.readout, batch, (owner == n) & facts.to(owner.device)[batch.rows])
+                _note(course.readout, batch, (owner == n) & facts.to(owner.device)[batch.rows])
             course.descent.step(course.rate)
         visits = [(course.curriculum, fact) for course, step in rows for fact, _ in step]
         for (curriculum, fact), mastered in zip(
@@ -282,3 +277,9 @@ class Trainer:
             encoded(prompt, completion.ids, prompt.prefix)
             for prompt, completion in zip(prompts, completions, strict=True)
         ]
+
+
+def _note(readout: Readout, batch: Batch, chosen: Tensor) -> None:
+    """Let a readout keep some of the positions that were just computed."""
+    at = batch.rows[chosen], batch.columns[chosen]
+    readout.note(readout.tap.x[at], readout.tap.h[at], batch.targets[chosen])

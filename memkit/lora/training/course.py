@@ -84,7 +84,7 @@ class Course:
         if self.readout is None:
             return trained
         fitted = self.readout.factors
-        return {**trained, self.readout.site: fitted.to(fitted.a.device, dtype)}
+        return {**trained, self.readout.tap.site: fitted.to(fitted.a.device, dtype)}
 
     def fit_readout(self) -> None:
         """Fit the last layer to what was seen, if it is not trained."""

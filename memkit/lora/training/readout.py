@@ -142,7 +142,7 @@ class Readout:
         scale: The factor s.
 
     Attributes:
-        site: Name of the layer.
+        tap: Where it listens.
         factors: A and B, float32; they change nothing until the first fit.
     """
 
@@ -151,12 +151,13 @@ class Readout:
     ) -> None:
         head: Any = base.model.get_output_embeddings()  # type: ignore[no-untyped-call]
         self._head: Tensor = head.weight.detach()  # (vocabulary, hidden)
-        self.site = tap.site
+        self.tap = tap
         self._norm = tap.norm
         self._rank = rank
         self._scale = scale
         self._tokens = torch.tensor(sorted(set(tokens)), device=base.device)
         self._own = self._head[self._tokens].float()  # (c, hidden)
+        self._raising = self._directions()
         self._seen: list[Seen] = []
         n_in, n_out = shape_of(tap.layer)
         zeros = self._own.new_zeros
@@ -199,7 +200,7 @@ class Readout:
         spread = x.T @ x / len(x)
         spread.diagonal().add_(RIDGE)
         slopes = torch.linalg.solve(spread, x.T @ wanted / len(x))  # (in, c)
-        toward = self._directions(seen.h)
+        toward = self._raising * seen.h.square().mean().sqrt()
         missing = self._rank - slopes.shape[1]
         if missing >= 0:
             return pad(slopes, (0, missing)).T, pad(toward, (0, missing))
@@ -207,8 +208,11 @@ class Readout:
         axes = axes[: self._rank].T  # (c, rank)
         return (slopes @ axes).T, toward @ axes
 
-    def _directions(self, h: Tensor) -> Tensor:
-        """Before the norm, what raises one token's logit by 1 and others little: (hidden, c)."""
+    def _directions(self) -> Tensor:
+        """What raises one token's logit by 1 and others little, (hidden, c).
+
+        In units of the length by which the norm divides.
+        """
         weight = getattr(self._norm, "weight", self._own.new_ones(())).float()
         everything = self._head.float() * weight
         metric = everything.T @ everything
@@ -216,7 +220,7 @@ class Readout:
         own = self._own * weight
         toward = torch.linalg.solve(metric, own.T)
         raised: Tensor = toward @ torch.linalg.pinv(own @ toward)
-        return raised * h.square().mean().sqrt()
+        return raised
 
     def _descend(self, a: Tensor, b: Tensor, x: Tensor, seen: Seen) -> tuple[Tensor, Tensor]:
         a, b = (f.clone(memory_format=torch.contiguous_format).requires_grad_() for f in (a, b))
