@@ -114,9 +114,9 @@ def tiny_recipe(records_per_module: int) -> Recipe:
     return Recipe(
         lora=LoraSpec(rank=16, layers=(0, 1)),
         train=TrainSpec(
-            epochs=200,
+            epochs=150,
             batch_size=2,
-            learning_rate=1.5e-3,
+            learning_rate=2e-3,
             guards=0,
             mastery=0.9,
             precision="float32",
