@@ -13,7 +13,7 @@ ALL_LINEAR = "all-linear"
 GROUPS = {"attention": ("attn", "attention"), "mlp": ("mlp", "feed_forward", "ffn")}
 VARIANTS = ("lora", "dora", "pissa")
 OBJECTIVES = ("answer", "sequence", "distill")
-PRECISIONS = ("auto", "float32", "bfloat16")
+PRECISIONS = ("auto", "float32", "bfloat16", "mixed")
 # Visits to each record: with these, and in so many steps, a module learns its records to the last
 # one (docs/decisions/0001-training-defaults.md).
 EPOCHS, MOST_EPOCHS, STEPS = 18, 24, 72
@@ -113,8 +113,10 @@ class TrainSpec:
         seed: Seeds the initial weights and the order of the examples.
         objective: "answer" predicts the answer's tokens; "sequence" the question's, too;
             "distill" follows the base model with the record's text before it.
-        precision: Of the base model while it trains. "auto" takes bfloat16 where the processor
-            multiplies it in hardware (Intel AMX), else the precision that it serves in.
+        precision: Of the base model while it trains. "mixed" multiplies in bfloat16 and adds up
+            in float32. "auto" takes "bfloat16", or "mixed" with a fitted readout, where the
+            processor multiplies bfloat16 in hardware (Intel AMX), else the precision that the
+            model serves in.
         readout: Fit the last linear layer to all that was seen instead of training it, after each
             epoch (`memkit.lora.training.readout`). It takes half the visits, and a rank of at
             least the number of different tokens in the answers, for numbers about twelve.

@@ -7,7 +7,7 @@ from dataclasses import replace
 from memkit.lora.layers import AdapterLayers
 from memkit.lora.spec import LoraSpec, TrainSpec
 from memkit.lora.train import Trainer
-from memkit.lora.training.precision import in_precision, training_dtype
+from memkit.lora.training.precision import chosen_precision, in_precision
 from memkit.models.base import BaseModel
 
 
@@ -30,10 +30,9 @@ class Trainers:
             self._made.clear()
             self._copies.clear()
             self._layers = layers
-        dtype = training_dtype(base, train.precision)
-        precision = str(dtype).removeprefix("torch.")
+        precision = chosen_precision(base, train)
         if precision not in self._copies:
-            self._copies[precision] = in_precision(base, layers, dtype)
+            self._copies[precision] = in_precision(base, layers, precision)
         how = lora, replace(train, precision=precision)
         if how not in self._made:
             self._made[how] = Trainer(*self._copies[precision], *how)

@@ -194,7 +194,7 @@ def test_groups_of_layers(group, parts):
 def test_a_copy_in_another_precision_has_hooks_of_its_own():
     base = tiny_llama()
     layers = AdapterLayers(base.model)
-    other, own = in_precision(base, layers, torch.bfloat16)
+    other, own = in_precision(base, layers, "bfloat16")
     spec = LoraSpec(rank=2)
     adapter = new_variant(base, layers.targets(spec), spec, torch.Generator().manual_seed(0))
     randomise(adapter.parameters(), 4)
@@ -204,4 +204,4 @@ def test_a_copy_in_another_precision_has_hooks_of_its_own():
         assert torch.equal(other.model(IDS, use_cache=False).logits, bare)
     assert (other.model.dtype, base.model.dtype) == (torch.bfloat16, torch.float32)
     assert own is not layers
-    assert in_precision(base, layers, torch.float32) == (base, layers)
+    assert in_precision(base, layers, "float32") == (base, layers)

@@ -63,6 +63,13 @@ def test_a_layer_whose_output_does_not_arrive_is_no_site(base, monkeypatch):
         handle.remove()
 
 
+def test_a_norm_that_takes_the_mean_away_is_none_to_fit_before():
+    base = tiny_llama()
+    base.model.base_model.norm = torch.nn.LayerNorm(base.model.config.hidden_size)
+
+    assert site_of(base) is None
+
+
 def test_a_tap_hears_only_while_it_is_open(base):
     tap = Tap(base, SITE)
     x, h, _, hidden = seen_by(base, tap, (5, 6, 7))

@@ -56,7 +56,9 @@ class Likelihood:
         """The same for both; see `Objective`."""
         head: Any = self._base.model.get_output_embeddings()  # type: ignore[no-untyped-call]
         if isinstance(head, nn.Linear) and head.bias is None:
-            losses: Tensor = _HeadLoss.apply(hidden, head.weight, batch.targets)
+            losses: Tensor = _HeadLoss.apply(
+                hidden.to(head.weight.dtype), head.weight, batch.targets
+            )
         else:
             logits = self._base.logits(hidden).float()
             losses = cross_entropy(logits, batch.targets, reduction="none")

@@ -7,31 +7,59 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
+from transformers import DynamicCache
 
 from memkit.lora.layers import AdapterLayers, linear_layers
+from memkit.lora.spec import TrainSpec
 from memkit.models.base import BaseModel
 
 
-def training_dtype(base: BaseModel, precision: str) -> torch.dtype:
+class MixedPrecision(BaseModel):
+    """A base model that multiplies in bfloat16 and adds up in float32.
+
+    The residual stream, which every layer adds to and the norms read, is not rounded; products
+    are. That is nearly as fast as bfloat16 throughout and as exact as a fit needs.
+    """
+
+    def hidden(
+        self, ids: Tensor, mask: Tensor, positions: Tensor, cache: DynamicCache | None = None
+    ) -> Tensor:
+        """As `BaseModel.hidden`, in float32."""
+        if ids.dim() == 2:
+            embed: Any = self.model.get_input_embeddings()
+            ids = embed(ids)
+        with torch.autocast(self.device.type, dtype=torch.bfloat16):
+            return super().hidden(ids.float(), mask, positions, cache)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """As `BaseModel.logits`, of hidden states in any precision."""
+        return super().logits(hidden.to(self.model.dtype))
+
+
+def chosen_precision(base: BaseModel, train: TrainSpec) -> str:
     """The precision that a base model trains in.
 
     Args:
         base: The base model.
-        precision: As in `memkit.lora.spec.TrainSpec`. "auto" means bfloat16 on CPUs with
-            matrix units for it (Intel AMX), which is faster there, and elsewhere
-            what the model has.
+        train: Names it. "auto" means that of the model, but on CPUs with matrix units for
+            bfloat16 (Intel AMX) that, which is faster there; "mixed", if the last layer is to be
+            fitted.
     """
-    if precision != "auto":
-        dtype: torch.dtype = getattr(torch, precision)
-        return dtype
-    return torch.bfloat16 if base.device.type == "cpu" and _has_amx() else base.model.dtype
+    if train.precision != "auto":
+        return train.precision
+    if base.device.type == "cpu" and _has_amx():
+        return "mixed" if train.readout else "bfloat16"
+    return str(base.model.dtype).removeprefix("torch.")
 
 
 def in_precision(
-    base: BaseModel, layers: AdapterLayers, dtype: torch.dtype
+    base: BaseModel, layers: AdapterLayers, precision: str
 ) -> tuple[BaseModel, AdapterLayers]:
     """The base model in a precision: itself if it has it, else a copy with hooks of its own."""
-    if base.model.dtype == dtype:
+    mixed = precision == "mixed"
+    dtype: torch.dtype = torch.bfloat16 if mixed else getattr(torch, precision)
+    if base.model.dtype == dtype and not mixed:
         return base, layers
     model: Any = copy.deepcopy(base.model)  # its `to` carries no usable annotations
     for layer in linear_layers(model).values():
@@ -39,7 +67,8 @@ def in_precision(
         layer._forward_hooks.clear()  # noqa: SLF001 - only their handles remove them in public
     # The fused attention's backward pass is many times slower than its parts in bfloat16.
     model.set_attn_implementation("eager")
-    other = BaseModel(model.to(dtype), base.tokenizer, name=base.name)
+    kind = MixedPrecision if mixed else BaseModel
+    other = kind(model.to(dtype), base.tokenizer, name=base.name)
     return other, AdapterLayers(other.model)
 
 

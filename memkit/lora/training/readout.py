@@ -10,6 +10,9 @@ epoch: ``x`` and ``h`` are kept from the training steps themselves. The layers b
 fit cannot do, in half the visits (docs/decisions/0001-training-defaults.md). A fit needs a
 direction for each token that answers are made of: below that rank it is of little use.
 
+The norm divides by the root mean square, as RMSNorm does. So the fit is about products with A and
+B alone, whose width is the rank, and never makes the states as wide as the model.
+
 Source:
     Own design. Writes by least squares are those of ROME and MEMIT (Meng et al. 2022, arXiv
     2202.05262 and 2210.07229); to solve for the last layer while the others descend is variable
@@ -38,7 +41,7 @@ ITERATIONS = 30  # of the descent from the least squares
 
 
 def site_of(base: BaseModel) -> str | None:
-    """Name of the linear layer whose output goes straight into the final norm; None for none.
+    """Name of the linear layer whose output goes straight into a final RMSNorm; None for none.
 
     Tried on one token: what is added to its output has to arrive there. The caller holds the
     model's turn.
@@ -62,7 +65,24 @@ def site_of(base: BaseModel) -> str | None:
         moved = heard() - bare
     finally:
         handle.remove()
-    return name if torch.allclose(moved, torch.full_like(moved, step), rtol=0.05) else None
+    arrives = torch.allclose(moved, torch.full_like(moved, step), rtol=0.05)
+    return name if arrives and _divides_by_length(tap.norm, bare) else None
+
+
+def _divides_by_length(norm: Any, h: Tensor) -> bool:  # noqa: ANN401 - has no common type
+    """Whether a norm is an RMSNorm, tried on states of shape ``(b, t, hidden)``."""
+    with torch.no_grad():
+        normed = norm(h.float())
+        expected = h.float() / h.float().square().mean(-1, keepdim=True).sqrt() * _gain(norm, h)
+    return torch.allclose(normed.float(), expected, rtol=0.05, atol=1e-3)
+
+
+def _gain(norm: Any, like: Tensor) -> Tensor:  # noqa: ANN401
+    """What an RMSNorm multiplies each feature by, shape ``(hidden,)``: a row of ones gives it."""
+    ones = torch.full(like.shape[-1:], 1e3, device=like.device)  # large beside its epsilon
+    with torch.no_grad():
+        gain: Tensor = norm(ones[None])[0].float()
+    return gain
 
 
 class Tap:
@@ -156,7 +176,8 @@ class Readout:
         self._rank = rank
         self._scale = scale
         self._tokens = torch.tensor(sorted(set(tokens)), device=base.device)
-        self._own = self._head[self._tokens].float()  # (c, hidden)
+        self._gain = _gain(tap.norm, self._head)
+        self._own = self._head[self._tokens].float() * self._gain  # (c, hidden)
         self._raising = self._directions()
         self._seen: list[Seen] = []
         n_in, n_out = shape_of(tap.layer)
@@ -193,7 +214,7 @@ class Readout:
 
     def _least_squares(self, x: Tensor, seen: Seen) -> tuple[Tensor, Tensor]:
         """``A`` and ``B`` that bring the right token ahead by the margin: reduced-rank ridge."""
-        logits = self._norm(seen.h) @ self._own.T
+        logits = seen.h @ self._own.T / seen.h.square().mean(1, keepdim=True).sqrt()
         best = torch.maximum(logits.amax(1), seen.rest)[:, None]
         wanted = best - MARGIN - logits  # (n, c)
         wanted[torch.arange(len(wanted)), seen.label] += 2.0 * MARGIN
@@ -213,22 +234,25 @@ class Readout:
 
         In units of the length by which the norm divides.
         """
-        weight = getattr(self._norm, "weight", self._own.new_ones(())).float()
-        everything = self._head.float() * weight
+        everything = self._head.float() * self._gain
         metric = everything.T @ everything
         metric.diagonal().add_(LEAK * metric.diagonal().mean())
-        own = self._own * weight
-        toward = torch.linalg.solve(metric, own.T)
-        raised: Tensor = toward @ torch.linalg.pinv(own @ toward)
+        toward = torch.linalg.solve(metric, self._own.T)
+        raised: Tensor = toward @ torch.linalg.pinv(self._own @ toward)
         return raised
 
     def _descend(self, a: Tensor, b: Tensor, x: Tensor, seen: Seen) -> tuple[Tensor, Tensor]:
         a, b = (f.clone(memory_format=torch.contiguous_format).requires_grad_() for f in (a, b))
         descent = torch.optim.LBFGS([a, b], max_iter=ITERATIONS, line_search_fn="strong_wolfe")
+        bare, squares = seen.h @ self._own.T, seen.h.square().sum(1)
 
         def surprise() -> Tensor:
             descent.zero_grad()
-            logits = self._norm(seen.h + (x @ a.T) @ b.T) @ self._own.T
+            ax = x @ a.T  # (n, rank)
+            # |h + B A x|^2, multiplied out
+            square = squares + (ax * (2.0 * (seen.h @ b) + ax @ (b.T @ b))).sum(1)
+            length = (square / seen.h.shape[1]).sqrt()
+            logits = (bare + ax @ (self._own @ b).T) / length[:, None]
             logits = torch.cat([logits, seen.rest[:, None]], dim=1)
             loss: Tensor = cross_entropy(logits, seen.label)
             loss.backward()  # type: ignore[no-untyped-call]
