@@ -37,7 +37,8 @@ from memkit.lora.training.descent import Descent, DivergedError
 from memkit.lora.training.encoding import Batch, Encoded, Fact, collate, encoded, facts_of
 from memkit.lora.training.guards import GUARD_PROMPTS
 from memkit.lora.training.objectives import objective_of
-from memkit.lora.training.readout import Readout, Tap, site_of
+from memkit.lora.training.readout import Readout
+from memkit.lora.training.tap import Tap, site_of
 from memkit.lora.training.trunk import Trunk
 from memkit.lora.training.variants import new_variant
 from memkit.models.base import BaseModel

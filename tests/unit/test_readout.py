@@ -13,7 +13,8 @@ from memkit.lora.spec import LoraSpec, TrainSpec
 from memkit.lora.train import Trainer
 from memkit.lora.training import readout
 from memkit.lora.training.encoding import facts_of
-from memkit.lora.training.readout import Readout, Tap, site_of
+from memkit.lora.training.readout import Readout
+from memkit.lora.training.tap import Tap, site_of
 from memkit.protocols import Example, Sampling
 from memkit.testing import tiny_gpt2, tiny_llama, tiny_qwen2
 

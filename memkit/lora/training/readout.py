@@ -21,16 +21,16 @@ Source:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy, pad
 
-from memkit.lora.layers import Factors, linear_layers, shape_of
+from memkit.lora.layers import Factors, shape_of
+from memkit.lora.training.tap import Tap
 from memkit.models.base import BaseModel
 
 MOST = 8192  # positions that are kept, the latest ones
@@ -38,90 +38,6 @@ MARGIN = 4.0  # nats: how far the right token is to be above the best other one,
 RIDGE = 4e-7  # beside the mean squared length of x, which counts as 1
 LEAK = 1e-2  # ridge of the directions, beside the mean square of the head's columns
 ITERATIONS = 30  # of the descent from the least squares
-
-
-def site_of(base: BaseModel) -> str | None:
-    """Name of the linear layer whose output goes straight into a final RMSNorm; None for none.
-
-    Tried on one token: what is added to its output has to arrive there. The caller holds the
-    model's turn.
-    """
-    head: Any = base.model.get_output_embeddings()  # type: ignore[no-untyped-call]
-    plain = isinstance(head, nn.Linear) and head.bias is None
-    if not plain or not hasattr(base.model.base_model, "norm"):
-        return None
-    name, layer = list(linear_layers(base.model).items())[-1]
-    tap = Tap(base, name)
-
-    def heard() -> Tensor:
-        with torch.no_grad(), tap.open():
-            base.extend(base.past([()]), [(base.chat.end_id,)])
-        return tap.h.double()
-
-    bare = heard()
-    step = float(bare.abs().max())  # large enough to be seen in any precision
-    handle = layer.register_forward_hook(lambda _layer, _args, output: output + step)
-    try:
-        moved = heard() - bare
-    finally:
-        handle.remove()
-    arrives = torch.allclose(moved, torch.full_like(moved, step), rtol=0.05)
-    return name if arrives and _divides_by_length(tap.norm, bare) else None
-
-
-def _divides_by_length(norm: Any, h: Tensor) -> bool:  # noqa: ANN401 - has no common type
-    """Whether a norm is an RMSNorm, tried on states of shape ``(b, t, hidden)``."""
-    with torch.no_grad():
-        normed = norm(h.float())
-        expected = h.float() / h.float().square().mean(-1, keepdim=True).sqrt() * _gain(norm, h)
-    return torch.allclose(normed.float(), expected, rtol=0.05, atol=1e-3)
-
-
-def _gain(norm: Any, like: Tensor) -> Tensor:  # noqa: ANN401
-    """What an RMSNorm multiplies each feature by, shape ``(hidden,)``: a row of ones gives it."""
-    ones = torch.full(like.shape[-1:], 1e3, device=like.device)  # large beside its epsilon
-    with torch.no_grad():
-        gain: Tensor = norm(ones[None])[0].float()
-    return gain
-
-
-class Tap:
-    """What enters the last linear layer and the final norm, as long as it is open.
-
-    Args:
-        base: The base model.
-        site: Name of the layer, see `site_of`.
-
-    Attributes:
-        x: What entered the layer last, shape ``(b, t, in)``.
-        h: What entered the norm last, shape ``(b, t, hidden)``.
-    """
-
-    def __init__(self, base: BaseModel, site: str) -> None:
-        self.site = site
-        self.layer = linear_layers(base.model)[site]
-        self.norm: Any = base.model.base_model.norm
-        self.x = self.h = torch.empty(0)
-
-    @contextmanager
-    def open(self) -> Iterator[None]:
-        """Listen to the enclosed forward passes."""
-
-        def hear_x(_: nn.Module, args: tuple[Tensor, ...]) -> None:
-            self.x = args[0].detach()
-
-        def hear_h(_: nn.Module, args: tuple[Tensor, ...]) -> None:
-            self.h = args[0].detach()
-
-        handles = [
-            self.layer.register_forward_pre_hook(hear_x),
-            self.norm.register_forward_pre_hook(hear_h),
-        ]
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
 
 
 @dataclass(frozen=True)
@@ -176,7 +92,7 @@ class Readout:
         self._rank = rank
         self._scale = scale
         self._tokens = torch.tensor(sorted(set(tokens)), device=base.device)
-        self._gain = _gain(tap.norm, self._head)
+        self._gain = tap.gain()
         self._own = self._head[self._tokens].float() * self._gain  # (c, hidden)
         self._raising = self._directions()
         self._seen: list[Seen] = []
