@@ -32,7 +32,7 @@ from memkit.protocols import Query, Sampling
 from memkit.report import Measurement, show, write_report
 
 COMPANY = 32  # facts, the first half of them held in weights
-SAMPLE = 24  # facts that are asked for, evenly from all
+SAMPLE = 24  # facts that are asked for, at equal distances from the first on
 BUDGETS = (0, 40, 80, 160)
 BRIEF = Sampling(max_new_tokens=32)
 BATCH = 12
