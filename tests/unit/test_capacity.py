@@ -157,6 +157,17 @@ def test_where_everything_is_recalled_the_largest_load_is_all_that_is_known():
     assert law.room(1) == 700.0
 
 
+def test_a_rank_that_failed_at_the_only_load_is_given_less_than_that():
+    """With one load, nothing tells how recall falls with it: capacity grows with the rank."""
+    tried = [Point(1, 48, 323, 72, 49, 0.67, 0.58, 1), Point(8, 48, 323, 72, 72, 1.0, 0.82, 1)]
+
+    law = fit(tried)
+
+    assert law.tokens(1) < 323
+    assert law.tokens(8) == 323.0
+    assert law.exponent == pytest.approx(1.0, abs=0.05)
+
+
 def test_nothing_is_said_beyond_the_largest_load():
     assert Law(scale=100.0, exponent=1.0, most=300).tokens(2) == 200.0
     assert Law(scale=100.0, exponent=1.0, most=300).tokens(8) == 300.0
