@@ -25,7 +25,7 @@ RECORDS_PER_MODULE = 16
 RECALL = 0.9  # of held-out wordings: what a full adapter is to recall
 SAFETY = 0.5  # of what fills an adapter: facts differ, and so do seeds
 _RIDGE = 1e-2  # keeps the fit finite where recall falls from all to nothing between two loads
-_TIED = np.array([[0.0, 0.0, 0.0], [0.0, 2.0, -1.0], [0.0, -1.0, 1.0]])  # of v^2 + (w - v)^2
+_TIE = 1.0  # of w and v, where the answers leave either open
 _STEPS = 100  # Newton's, far more than it takes
 
 Floats = NDArray[np.float64]
@@ -111,13 +111,14 @@ def fit(points: Sequence[Point]) -> Law:
 def _logistic(points: Sequence[Point]) -> tuple[float, float, float]:
     """Maximum of the binomial likelihood, with a ridge on v and w - v, by Newton's method.
 
-    The ridge decides where only ranks or only loads were tried, which leaves the other's slope
-    open: capacity then grows with the rank, or with its root.
+    The ridge decides where little is known of one slope, as when only ranks were tried or all
+    loads were recalled: capacity then is proportional to the rank.
     """
     x: Floats = np.array([[1.0, math.log(p.rank), -math.log(p.tokens)] for p in points])
     asked: Floats = np.array([p.asked + 1.0 for p in points])  # half a hit and half a miss more
     right: Floats = np.array([p.recalled + 0.5 for p in points])
-    ridge = _RIDGE * _TIED
+    # Half the second derivative of _RIDGE v^2 + _TIE (w - v)^2.
+    ridge = np.array([[0.0, 0.0, 0.0], [0.0, _RIDGE + _TIE, -_TIE], [0.0, -_TIE, _TIE]])
     beta = np.zeros(3)
     for _ in range(_STEPS):
         chance = 1.0 / (1.0 + np.exp(-(x @ beta)))

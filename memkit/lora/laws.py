@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("memkit")
 
-# `memkit bench capacity --ranks 1,8 --loads 48,96`: not even rank 1 was filled, so no more than the
-# largest load is known (docs/decisions/0005-capacity.md).
+# `memkit bench capacity`: rank 1 with 48 facts, rank 8 with 48 and 96. Rank 8 was not filled
+# (docs/decisions/0005-capacity.md).
 DEFAULT_NAME = "SmolLM2-135M-Instruct"
-DEFAULT = Law(scale=1294.0, exponent=0.0, most=647)
+DEFAULT = Law(scale=164.0, exponent=1.14, most=647)
 
 
 def law_for(base: BaseModel) -> Law:

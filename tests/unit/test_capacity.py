@@ -162,10 +162,13 @@ def test_a_rank_that_failed_at_the_only_load_is_given_less_than_that():
     tried = [Point(1, 48, 323, 72, 49, 0.67, 0.58, 1), Point(8, 48, 323, 72, 72, 1.0, 0.82, 1)]
 
     law = fit(tried)
+    more = fit([*tried, Point(8, 96, 647, 72, 72, 1.0, 0.75, 1)])  # not filled either
 
     assert law.tokens(1) < 323
     assert law.tokens(8) == 323.0
     assert law.exponent == pytest.approx(1.0, abs=0.05)
+    assert more.tokens(8) == 647.0
+    assert 100 < more.tokens(1) < 323
 
 
 def test_nothing_is_said_beyond_the_largest_load():
