@@ -91,9 +91,7 @@ class Tap:
     @torch.no_grad()
     def gain(self) -> Tensor:
         """What the norm, an RMSNorm, multiplies each feature by, float32: ``(hidden,)``."""
-        n_out = shape_of(self.layer)[1]
-        ones = torch.full(
-            (1, n_out), 1e3, device=weight_of(self.layer).device
-        )  # its epsilon is nothing
-        gain: Tensor = self.norm(ones)[0]
+        device, (_, n_out) = weight_of(self.layer).device, shape_of(self.layer)
+        alike = torch.full((1, n_out), 1e3, device=device)  # large beside the norm's epsilon
+        gain: Tensor = self.norm(alike)[0]
         return gain.float()
