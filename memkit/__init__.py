@@ -11,7 +11,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from memkit.aio import AsyncMemory
     from memkit.errors import (
         BusyError,
         IncompatibleModelError,
@@ -22,22 +21,25 @@ if TYPE_CHECKING:
         StorageError,
         UnsupportedOperationError,
     )
-    from memkit.memory import Memory
-    from memkit.outcomes import ConsolidationReport, Receipt, Stats
+    from memkit.memory.async_memory import AsyncMemory
+    from memkit.memory.memory import Memory
     from memkit.types import (
         Answer,
+        ConsolidationReport,
         Draft,
         Hit,
         Module,
         Page,
         Recall,
+        Receipt,
         Record,
         Route,
+        Stats,
         Turn,
         Version,
     )
 
-__version__ = "0.1.0"
+from memkit.version import __version__
 
 __all__ = [
     "Answer",
@@ -71,11 +73,9 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 def _home(name: str) -> str:
     if name == "Memory":
-        return "memkit.memory"
+        return "memkit.memory.memory"
     if name == "AsyncMemory":
-        return "memkit.aio"
-    if name in {"ConsolidationReport", "Receipt", "Stats"}:
-        return "memkit.outcomes"
+        return "memkit.memory.async_memory"
     return "memkit.errors" if name.endswith("Error") else "memkit.types"
 
 

@@ -2,6 +2,6 @@
 
 import sys
 
-from memkit.cli import main
+from memkit.cli.main import main
 
 sys.exit(main())

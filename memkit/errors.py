@@ -27,6 +27,11 @@ Every message says what was expected and what came; ``hint`` says what to do abo
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 __all__ = [
     "BackendError",
     "BusyError",
@@ -148,3 +153,18 @@ class TrainingError(MemkitError):
 
 class BackendError(MemkitError):
     """Wraps an error of faiss, torch or SQLite that has no closer name here."""
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Give the operating system's errors about a file memkit's names."""
+    try:
+        yield
+    except MemkitError:
+        raise  # some are OSErrors too, and have their name already
+    except OSError as exc:
+        if exc.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise DiskFullError(f"no room on the disk to write {path}") from exc
+        if exc.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+            raise ReadOnlyError(f"not allowed to access {path}: {exc.strerror}") from exc
+        raise StorageError(f"could not access {path}: {exc}") from exc

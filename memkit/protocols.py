@@ -163,7 +163,7 @@ class Sampling:
 
 GREEDY = Sampling()
 
-# How several modules answer one question; see `memkit.answer.Answerer.answer`.
+# How several modules answer one question; see `memkit.answering.generate.Answerer.answer`.
 Combine = Literal["rows", "mix", "confident"]
 COMBINATIONS: tuple[Combine, ...] = ("rows", "mix", "confident")
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from memkit.errors import IncompatibleModelError, InvalidInputError
-from memkit.ledger.database import Database, Row
-from memkit.ledger.selection import within_sql
-from memkit.scope import canonical
+from memkit.ledger.engine.sqlite import Database, Row
+from memkit.ledger.records.where import within_sql
 from memkit.types import Scope
+from memkit.types.scope import canonical
 
 if TYPE_CHECKING:
     from memkit.protocols import Floats2d

@@ -6,7 +6,7 @@ import hashlib
 import re
 import unicodedata
 
-from memkit.validate import MAX_ID_CHARACTERS
+from memkit.types.validate import MAX_ID_CHARACTERS
 
 _PREFIX = "question:"
 

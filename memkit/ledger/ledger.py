@@ -12,23 +12,23 @@ from types import MappingProxyType
 from typing import Any, Self
 
 from memkit.errors import BusyError, DiskFullError, StorageError
-from memkit.ledger.conversations import Conversations
-from memkit.ledger.database import SCRUB_PENDING, Database
-from memkit.ledger.erasures import ErasureTable
-from memkit.ledger.exchange import Outgoing
-from memkit.ledger.intake import Intake, OnConflict
+from memkit.ledger.engine.connect import connect, locate
+from memkit.ledger.engine.erasures import ErasureTable
+from memkit.ledger.engine.sqlite import SCRUB_PENDING, Database
 from memkit.ledger.items import ItemTable
-from memkit.ledger.lexicon import Lexicon
-from memkit.ledger.merging import merge, survivor
-from memkit.ledger.misses import MissTable
-from memkit.ledger.modules import ModuleTable
-from memkit.ledger.opening import connect, locate
-from memkit.ledger.passages import PassageTable
-from memkit.ledger.past import changed_since
-from memkit.ledger.records import RecordTable
-from memkit.ledger.successors import SuccessorTable
-from memkit.ledger.ttls import TtlTable
-from memkit.ledger.turns import TurnTable
+from memkit.ledger.modules.misses import MissTable
+from memkit.ledger.modules.module_table import ModuleTable
+from memkit.ledger.passages.lexicon import Lexicon
+from memkit.ledger.passages.passage_table import PassageTable
+from memkit.ledger.passages.shadow_vectors import ShadowVectorTable
+from memkit.ledger.records.as_of import changed_since
+from memkit.ledger.records.merge import merge, survivor
+from memkit.ledger.records.record_table import RecordTable
+from memkit.ledger.records.ttls import TtlTable
+from memkit.ledger.transfer.export import Exporter
+from memkit.ledger.transfer.import_ import Importer, OnConflict
+from memkit.ledger.turns.conversations import Conversations
+from memkit.ledger.turns.turn_table import TurnTable
 from memkit.types import Metadata, Period, Record, Scope
 
 _SCRUB_WAIT = 2.0  # seconds to wait for readers in other processes to let go of the log
@@ -71,7 +71,7 @@ class Ledger:
         self.ttls = TtlTable(database)
         self.records = RecordTable(database, self.ttls)
         self.passages = PassageTable(database)
-        self.successors = SuccessorTable(database)
+        self.shadow_vectors = ShadowVectorTable(database)
         self.turns = TurnTable(database, self.ttls)
         self.conversations = Conversations(database)
         self.lexicon = Lexicon(database)
@@ -138,7 +138,7 @@ class Ledger:
         return self._database.state()
 
     @contextmanager
-    def outgoing(self, scope: Scope | None) -> Iterator[Outgoing]:
+    def outgoing(self, scope: Scope | None) -> Iterator[Exporter]:
         """Give what can leave this memory, as it is now, whatever others write meanwhile.
 
         Args:
@@ -148,7 +148,7 @@ class Ledger:
         with closing(connect(path, wait)) as database:  # so that nobody waits for the reader
             database.clock = self._database.clock
             with database.snapshot():
-                yield Outgoing(database, scope)
+                yield Exporter(database, scope)
 
     def intake(
         self,
@@ -156,12 +156,12 @@ class Ledger:
         *,
         on_conflict: OnConflict,
         scope: Scope | None,
-    ) -> Intake:
-        """Give what takes in entries that left a memory; see `memkit.ledger.intake`."""
-        return Intake(self._database, remove, on_conflict=on_conflict, scope=scope)
+    ) -> Importer:
+        """Give what takes in entries that left a memory; see `memkit.ledger.transfer.import_`."""
+        return Importer(self._database, remove, on_conflict=on_conflict, scope=scope)
 
     def merge(self, ids: Sequence[str]) -> Record:
-        """Make one record of several; see `memkit.ledger.merging`.
+        """Make one record of several; see `memkit.ledger.records.merge`.
 
         Raises:
             RecordNotFoundError: If one is unknown.
@@ -228,7 +228,7 @@ class Ledger:
     def changed_since(
         self, moment: datetime, *, visible_to: Scope, where: Metadata, period: Period
     ) -> list[Record]:
-        """List changed records as they were at a moment; see `memkit.ledger.past`."""
+        """List changed records as they were at a moment; see `memkit.ledger.records.as_of`."""
         return changed_since(
             self._database, moment, visible_to=visible_to, where=where, period=period
         )

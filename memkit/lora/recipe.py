@@ -8,16 +8,18 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
-from memkit import __version__
 from memkit.errors import InvalidInputError
-from memkit.lora.capacity import RECORDS_PER_MODULE
-from memkit.lora.shelf import ROW_DTYPES
 from memkit.lora.spec import LoraSpec, TrainSpec
-from memkit.lora.supervision import TemplateSynthesizer
-from memkit.models.base import BaseModel
+from memkit.lora.store.adapter_rows import ROW_DTYPES
+from memkit.lora.training.template_synthesizer import TemplateSynthesizer
+from memkit.models.language_model import LanguageModel
 from memkit.protocols import Synthesizer
-from memkit.routing.routers import ROUTERS
+from memkit.routing.registry import ROUTERS
+from memkit.version import __version__
 
+# 16 facts at rank 8 are learned to the last one in about a minute on two cores, and are what
+# has to be retrained when one of them is forgotten (docs/decisions/0001-training-defaults.md).
+RECORDS_PER_MODULE = 16
 MAX_RANK = 16
 RETRIES = 2
 
@@ -31,7 +33,7 @@ class Recipe:
         train: How they are trained.
         synthesizer: Makes training examples of records.
         records_per_module: At most so many records share a module; fewer if their answers are
-            long (`memkit.lora.capacity.plan`).
+            long (`memkit.lora.consolidation.partition.plan`).
         max_rank: The rank of ``lora`` is doubled, up to this, for a record that is too long for
             it, and for records that verification missed.
         retries: At most so many more modules are trained for the records that one missed.
@@ -64,7 +66,7 @@ class Recipe:
                 f"`router` must be one of {sorted(ROUTERS)}, got {self.router!r}"
             )
 
-    def key(self, base: BaseModel) -> str:
+    def key(self, base: LanguageModel) -> str:
         """Identify what decides whether a record is learned, down to memkit's version."""
         said = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "progress"}
         said |= {"memkit": __version__, "base": base.fingerprint}

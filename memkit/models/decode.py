@@ -12,25 +12,25 @@ from torch import Tensor
 from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopPLogitsWarper
 
 from memkit.errors import InvalidInputError
-from memkit.models.past import Past
+from memkit.models.kv_cache import KVCache
 from memkit.protocols import Completion, Prompt, Sampling
 
 Adapters = AbstractContextManager[object] | None
 
 
 class Reader(Protocol):
-    """What decoding needs of a model; `memkit.models.base.BaseModel` has it."""
+    """What decoding needs of a model; `memkit.models.language_model.LanguageModel` has it."""
 
     name: str
     context: int | None
     stop_ids: frozenset[int]
     device: torch.device
 
-    def past(self, prefixes: Sequence[tuple[int, ...]]) -> Past:
+    def past(self, prefixes: Sequence[tuple[int, ...]]) -> KVCache:
         """Encode one prefix per row."""
         ...
 
-    def extend(self, past: Past, sequences: Sequence[Sequence[int]]) -> Tensor:
+    def extend(self, past: KVCache, sequences: Sequence[Sequence[int]]) -> Tensor:
         """Feed every row its next tokens; hidden states, shape ``(rows, longest, hidden)``."""
         ...
 

@@ -12,8 +12,8 @@ from safetensors import SafetensorError
 from sentence_transformers import SentenceTransformer
 
 from memkit.errors import CorruptFileError, InvalidInputError, NonFiniteError
-from memkit.models.find import find_embedder
 from memkit.models.quiet import quiet
+from memkit.models.sources import find_embedder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from memkit.errors import InvalidInputError
-from memkit.ledger.passage_writes import Kind
+from memkit.ledger.passages.passage_writes import Kind
 from memkit.types import Draft, Record
 
 SIZE = 800  # characters; about 200 English word pieces, and common embedders read 256

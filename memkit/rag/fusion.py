@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from memkit.errors import InvalidInputError
 from memkit.ledger import Passage
-from memkit.rag.dates import FADES
+from memkit.text.dates import FADES
 
 DAY = 86_400.0  # seconds
 

@@ -18,19 +18,18 @@ from memkit.errors import (
     StorageError,
 )
 from memkit.ledger import Ledger, NewPassage
-from memkit.ledger.selection import check_limit
 from memkit.protocols import Embedder, Query
 from memkit.rag.chunks import slots
-from memkit.rag.dense import check_vectors
 from memkit.rag.fusion import Ranking
-from memkit.rag.gate import Gate, through_gate
-from memkit.rag.mirror import Mirror
 from memkit.rag.reembed import BATCH, Switch, reembed
 from memkit.rag.reranker import Reranker, load_reranker
+from memkit.rag.rwlock import ReadWriteLock, through_gate
 from memkit.rag.search import Search
-from memkit.scope import canonical
+from memkit.rag.vectors.flat import check_vectors
+from memkit.rag.vectors.vector_index import VectorIndex
 from memkit.types import Draft, Hit, Period, Record
-from memkit.validate import check_text
+from memkit.types.scope import canonical
+from memkit.types.validate import check_limit, check_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -91,7 +90,7 @@ class FactIndex:
         self._embedder = embedder
         self._cache: OrderedDict[str, Floats2d] = OrderedDict()
         self._cache_lock = threading.Lock()
-        self._gate = Gate()
+        self._gate = ReadWriteLock()
         self._ranking = ranking or Ranking()
         self._reranker = load_reranker(reranker) if isinstance(reranker, str) else reranker
         if rebuild and not self._is_ours():
@@ -100,7 +99,7 @@ class FactIndex:
         self._start()
 
     def _start(self) -> None:
-        self._mirror = Mirror(self._ledger, self._embedder.dim)
+        self._mirror = VectorIndex(self._ledger, self._embedder.dim)
         self._search = Search(
             self._ledger, self._mirror, self._embed_queries, self._ranking, self._reranker
         )
@@ -240,7 +239,7 @@ class FactIndex:
         """
         made_with = embedder.name, str(embedder.dim)
         if self._made_with() == made_with == (self._embedder.name, str(self._embedder.dim)):
-            self._ledger.successors.drop()
+            self._ledger.shadow_vectors.drop()
             return 0
         self._check_embedder()
         return reembed(self._ledger, embedder, lambda switch: self._adopt(embedder, switch))

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from tqdm import tqdm
 
 from memkit.ledger import Ledger
-from memkit.ledger.locks import embedding_lock
+from memkit.ledger.engine.locks import embedding_lock
 from memkit.protocols import Embedder
-from memkit.rag.dense import check_vectors
+from memkit.rag.vectors.flat import check_vectors
 
 BATCH = 128  # texts per call of the embedder, and per transaction
 
@@ -41,7 +41,7 @@ def reembed(
     """
 
     def switch() -> bool:
-        return ledger.successors.take_over(embedder.name, embedder.dim)
+        return ledger.shadow_vectors.take_over(embedder.name, embedder.dim)
 
     def plainly(switch: Switch) -> bool:
         with ledger.transaction():
@@ -49,8 +49,8 @@ def reembed(
 
     done = 0
     with embedding_lock(ledger.directory):
-        ledger.successors.begin(embedder.name, embedder.dim)
-        total = ledger.successors.waiting()
+        ledger.shadow_vectors.begin(embedder.name, embedder.dim)
+        total = ledger.shadow_vectors.waiting()
         with tqdm(desc="embedding", unit="passage", total=total, disable=None, delay=2) as bar:
             while True:
                 for count in _embed_waiting(ledger, embedder):
@@ -58,17 +58,17 @@ def reembed(
                     bar.update(count)
                 if (change_over or plainly)(switch):  # unless some were added just now
                     break
-        ledger.successors.drop()
+        ledger.shadow_vectors.drop()
     return done
 
 
 def _embed_waiting(ledger: Ledger, embedder: Embedder) -> Iterator[int]:
     """Embed, batch by batch; gives the size of each."""
     last = 0
-    while batch := ledger.successors.next_texts(after=last, limit=BATCH):
+    while batch := ledger.shadow_vectors.next_texts(after=last, limit=BATCH):
         texts = list(batch.values())
         vectors = embedder.encode_document(texts)
-        ledger.successors.put(
+        ledger.shadow_vectors.put(
             dict(zip(batch, check_vectors(vectors, rows=len(texts), dim=embedder.dim), strict=True))
         )
         last = max(batch)

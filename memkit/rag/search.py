@@ -11,15 +11,15 @@ import numpy as np
 
 from memkit.errors import InvalidInputError, RecordNotFoundError
 from memkit.ledger import Ledger, Passage
-from memkit.ledger.conversations import Said
-from memkit.ledger.words import telling_words
+from memkit.ledger.turns.conversations import SpokenLine
 from memkit.protocols import Query
-from memkit.rag.asked import Asked
 from memkit.rag.chunks import split
-from memkit.rag.dates import Days, Yearly, named_days, periods
 from memkit.rag.fusion import Ranked, Ranking, Scored, around, rank
-from memkit.rag.mirror import Mirror
+from memkit.rag.query_rewrite import RewrittenQuery
 from memkit.rag.reranker import Reranker
+from memkit.rag.vectors.vector_index import VectorIndex
+from memkit.text.dates import Days, Yearly, named_days, periods
+from memkit.text.words import telling_words
 from memkit.types import Hit, Record
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Search:
     def __init__(
         self,
         ledger: Ledger,
-        mirror: Mirror,
+        mirror: VectorIndex,
         embed: Embed,
         ranking: Ranking,
         rerank: Reranker | None = None,
@@ -104,7 +104,9 @@ class Search:
 
     def _by_text(self, query: Query) -> list[Ranked]:
         """Rank what the query's meaning and words lead to."""
-        asked = Asked.of(query.text, self._ledger.conversations.speakers(visible_to=query.scope))
+        asked = RewrittenQuery.of(
+            query.text, self._ledger.conversations.speakers(visible_to=query.scope)
+        )
         today = (query.period.as_of or self._ledger.now()).date()
         days = named_days(query.text, today) if self._ranking.time else []
         forms = list(dict.fromkeys([asked.text, asked.spoken]))
@@ -142,7 +144,9 @@ class Search:
         rest = [one for one in best if one.record_id not in chosen]
         return sorted(judged, key=lambda one: -one.score) + rest
 
-    def _words(self, query: Query, asked: Asked, found: dict[int, Passage]) -> dict[int, float]:
+    def _words(
+        self, query: Query, asked: RewrittenQuery, found: dict[int, Passage]
+    ) -> dict[int, float]:
         """BM25 of the whole query; adds the best passages, also of its words without names."""
         scores: dict[int, float] = {}
         among = self._mirror.allowed(query.scope, query.where, query.period)
@@ -152,7 +156,7 @@ class Search:
         found |= new
         return {key: score for key, score in scores.items() if key in found}
 
-    def _said(self, query: Query, found: dict[int, Passage]) -> dict[str, Said]:
+    def _said(self, query: Query, found: dict[int, Passage]) -> dict[str, SpokenLine]:
         """The turns among what was found; adds their neighbours to it, where the query may."""
         conversations, reach = self._ledger.conversations, self._ranking.reach
         ids = _records_of(found)
@@ -168,11 +172,11 @@ class Search:
 
     def _scored(
         self,
-        asked: Asked,
+        asked: RewrittenQuery,
         vectors: Floats2d,
         found: Mapping[int, Passage],
         words: Mapping[int, float],
-        said: Mapping[str, Said],
+        said: Mapping[str, SpokenLine],
     ) -> list[Scored]:
         """Every candidate with its similarity and its words, turns as the question is spoken."""
         if not found:
@@ -190,7 +194,7 @@ class Search:
             scored.append(Scored(found[key], similarity, counted.get(key, 0.0) / scale))
         return scored
 
-    def _around(self, words: str, turns: Mapping[int, Said]) -> dict[int, float]:
+    def _around(self, words: str, turns: Mapping[int, SpokenLine]) -> dict[int, float]:
         """BM25 of turns, in which the words of the turns around them count, too."""
         if not turns:
             return {}
@@ -213,7 +217,7 @@ class Search:
         counted = around(np.stack(columns, axis=1), near, self._ranking.around) @ np.array(rarity)
         return {key: float(counted[place[key]]) for key in turns}
 
-    def _turn(self, asked: Asked, said: Said) -> dict[str, float]:
+    def _turn(self, asked: RewrittenQuery, said: SpokenLine) -> dict[str, float]:
         """The parts of a score that only what was said has."""
         parts = {}
         if asked.about and said.speaker is not None and said.speaker not in asked.about:

@@ -13,11 +13,11 @@ from dataclasses import replace
 
 from memkit.ledger import Ledger
 from memkit.protocols import Example, Query, Synthesizer
-from memkit.routing.calibrate import Calibration, Features, calibrated
-from memkit.routing.prompts import UNRELATED_PROMPTS
-from memkit.routing.words import echoes, telling
-from memkit.scope import canonical
+from memkit.routing.calibration import Calibration, Features, calibrated
+from memkit.routing.negative_prompts import UNRELATED_PROMPTS
+from memkit.text.words import echoes, telling
 from memkit.types import Record, Scope
+from memkit.types.scope import canonical
 
 CALIBRATION = "router_calibration"  # ledger meta
 SAMPLE = 128  # records that are asked about

@@ -17,12 +17,12 @@ from memkit.errors import InvalidInputError
 from memkit.ledger import Ledger
 from memkit.protocols import Query, Synthesizer
 from memkit.rag.index import FactIndex
-from memkit.routing.calibrate import Calibration, Features
+from memkit.routing.calibration import Calibration, Features
 from memkit.routing.calibrator import Calibrator
-from memkit.routing.cover import cover
-from memkit.routing.gather import Candidate, Gathered, Gatherer
-from memkit.routing.instead import Instead
-from memkit.routing.words import telling
+from memkit.routing.candidates import Candidate, CandidateSearch, CandidateSet
+from memkit.routing.mismatch import Mismatch
+from memkit.routing.set_cover import cover
+from memkit.text.words import telling
 from memkit.types import Part, Record, Route, Support
 
 TEMPERATURE = 0.05  # units of cosine; a fact that scores 0.1 more than another has e^2 its vote
@@ -74,7 +74,7 @@ class NearestRouter:
     ) -> None:
         self._ledger = ledger
         self._voting = voting or Voting()
-        self._gatherer = Gatherer(
+        self._gatherer = CandidateSearch(
             index,
             ledger,
             facts=self._voting.facts,
@@ -122,7 +122,7 @@ class NearestRouter:
         found = self._gatherer.gather(queries, without)
         return [self._features(one)[0] if one.candidates else NOTHING for one in found]
 
-    def _features(self, gathered: Gathered) -> tuple[Features, Instead]:
+    def _features(self, gathered: CandidateSet) -> tuple[Features, Mismatch]:
         """What speaks for the best fact, and what is said in its place."""
         fact = gathered.candidates[0]
         compared = self._gatherer.compare(gathered, [fact])[fact.record_id]
@@ -131,7 +131,7 @@ class NearestRouter:
         return Features(fact.similarity, tells, compared.named, replaced.weight), replaced
 
     def _decide(
-        self, gathered: Gathered, placed: Mapping[str, str], calibration: Calibration | None
+        self, gathered: CandidateSet, placed: Mapping[str, str], calibration: Calibration | None
     ) -> Route:
         facts = gathered.candidates
         support = tuple(
@@ -163,7 +163,7 @@ class NearestRouter:
 
     def _one(
         self,
-        gathered: Gathered,
+        gathered: CandidateSet,
         placed: Mapping[str, str],
         sure: float,
         support: tuple[Support, ...],

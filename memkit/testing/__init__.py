@@ -1,7 +1,9 @@
 """For the tests of memkit and of whatever plugs into it: small models and contract suites."""
 
-from memkit.testing.contracts import BackendContract, EmbedderContract, GeneratorContract
+from memkit.testing.backend_contract import BackendContract
+from memkit.testing.embedder_contract import EmbedderContract
 from memkit.testing.fakes import HashingEmbedder, tiny_gpt2, tiny_llama, tiny_qwen2, tiny_recipe
+from memkit.testing.language_model_contract import GeneratorContract
 
 __all__ = [
     "BackendContract",

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from memkit.words import STOP_WORDS
+from memkit.text.words import STOP_WORDS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-    from memkit.lora.consolidate import Recipe
-    from memkit.models.base import BaseModel
+    from memkit.lora.consolidation.consolidate import Recipe
+    from memkit.models.language_model import LanguageModel
 
     Floats2d = NDArray[np.float32]
 
@@ -79,7 +79,7 @@ class HashingEmbedder:
         return rows / norms
 
 
-def tiny_llama(seed: int = 0) -> BaseModel:
+def tiny_llama(seed: int = 0) -> LanguageModel:
     """A random Llama of 2 layers with a ChatML template; it can be trained in seconds."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -88,7 +88,7 @@ def tiny_llama(seed: int = 0) -> BaseModel:
     return _tiny(LlamaForCausalLM, LlamaConfig(**sizes), tokenizer, f"tiny-llama-{seed}", seed)
 
 
-def tiny_qwen2(seed: int = 0) -> BaseModel:
+def tiny_qwen2(seed: int = 0) -> LanguageModel:
     """A random Qwen2 of 2 layers with a ChatML template; its projections have biases."""
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
@@ -97,7 +97,7 @@ def tiny_qwen2(seed: int = 0) -> BaseModel:
     return _tiny(Qwen2ForCausalLM, Qwen2Config(**sizes), tokenizer, f"tiny-qwen2-{seed}", seed)
 
 
-def tiny_gpt2(seed: int = 0) -> BaseModel:
+def tiny_gpt2(seed: int = 0) -> LanguageModel:
     """A random GPT-2 of 2 layers, without a chat template; its projections are ``Conv1D``."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -108,7 +108,7 @@ def tiny_gpt2(seed: int = 0) -> BaseModel:
 
 def tiny_recipe(records_per_module: int) -> Recipe:
     """What trains a few facts into a `tiny_llama` within a second, the same on every CPU."""
-    from memkit.lora.consolidate import Recipe
+    from memkit.lora.consolidation.consolidate import Recipe
     from memkit.lora.spec import LoraSpec, TrainSpec
 
     return Recipe(
@@ -133,15 +133,15 @@ def _tiny(
     tokenizer: PreTrainedTokenizerBase,
     name: str,
     seed: int,
-) -> BaseModel:
+) -> LanguageModel:
     import torch
 
-    from memkit.models.base import BaseModel
+    from memkit.models.language_model import LanguageModel
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = kind(config)
-    return BaseModel(model, tokenizer, name=name)
+    return LanguageModel(model, tokenizer, name=name)
 
 
 def _token_ids(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from memkit.lora.supervision import TemplateSynthesizer
+from memkit.lora.training.template_synthesizer import TemplateSynthesizer
 from memkit.protocols import Example
 from memkit.types import Record
 

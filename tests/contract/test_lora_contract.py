@@ -13,7 +13,7 @@ class TestLoraBackend(BackendContract):
     def backend(self, tmp_path, open_memory, recipe):
         alone = replace(recipe, records_per_module=1)
         self.memory = open_memory(tmp_path / "m", backends=("lora",), recipe=alone)
-        return self.memory._parts.lora
+        return self.memory._engine.lora
 
     def make_records(self, n):
         return self.memory.add(

@@ -1,8 +1,8 @@
 import pytest
 
 from memkit.ledger import Ledger
+from memkit.rag.backend import RagBackend
 from memkit.rag.index import FactIndex
-from memkit.rag.rag import RagBackend
 from memkit.testing import BackendContract, HashingEmbedder
 from memkit.types import Draft
 

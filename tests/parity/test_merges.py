@@ -7,8 +7,8 @@ import torch
 from peft import LoraConfig, get_peft_model
 from peft.tuners.lora import LoraLayer
 
-from memkit.lora.layers import Factors
-from memkit.lora.merges import Merge, Scaled
+from memkit.lora.peft.merges import Merge
+from memkit.lora.serving.hooks import Factors, Scaled
 from memkit.testing import tiny_gpt2, tiny_llama
 
 # PEFT reads a property that transformers is about to rename.

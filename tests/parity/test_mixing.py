@@ -10,10 +10,16 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from memkit.errors import IncompatibleModelError
-from memkit.lora import bank as bank_module
-from memkit.lora.bank import AdapterBank
-from memkit.lora.layers import AdapterLayers, Factors, linear_layers, new_adapter, stack_adapters
-from memkit.lora.layout import Row
+from memkit.lora.serving import bank as bank_module
+from memkit.lora.serving.bank import AdapterBank
+from memkit.lora.serving.hooks import (
+    AdapterLayers,
+    Factors,
+    linear_layers,
+    new_adapter,
+    stack_adapters,
+)
+from memkit.lora.serving.layout import Row
 from memkit.lora.spec import LoraSpec
 from memkit.protocols import Sampling
 from memkit.testing import tiny_gpt2, tiny_llama, tiny_qwen2

@@ -7,10 +7,10 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora import LoraLayer
 
-from memkit.lora.exchange import separated
-from memkit.lora.layers import AdapterLayers, Factors, stack_adapters
-from memkit.lora.merges import Merge, Scaled
-from memkit.lora.peft_format import read_settings, read_weights, write_folder
+from memkit.lora.peft.merges import Merge
+from memkit.lora.peft.peft_adapters import separated
+from memkit.lora.peft.peft_format import read_settings, read_weights, write_folder
+from memkit.lora.serving.hooks import AdapterLayers, Factors, Scaled, stack_adapters
 from memkit.lora.spec import LoraSpec
 from memkit.testing import tiny_gpt2, tiny_llama, tiny_qwen2
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
-from memkit.lora.layers import AdapterLayers
+from memkit.lora.serving.hooks import AdapterLayers
 from memkit.lora.spec import LoraSpec, TrainSpec
-from memkit.lora.train import Trainer
 from memkit.lora.training.precision import in_precision
+from memkit.lora.training.trainer import Trainer
 from memkit.lora.training.variants import new_variant
 from memkit.protocols import Example
 from memkit.testing import tiny_gpt2, tiny_llama, tiny_qwen2

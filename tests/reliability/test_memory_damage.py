@@ -16,9 +16,9 @@ from memkit.errors import (
     IncompatibleModelError,
     ReadOnlyError,
 )
-from memkit.ledger import opening
-from memkit.ledger.locks import adapters_lock
-from memkit.rag.dense import DenseIndex
+from memkit.ledger.engine import connect as opening
+from memkit.ledger.engine.locks import adapters_lock
+from memkit.rag.vectors.flat import FlatIndex
 
 NORA = "What is the badge number of Nora?"  # held by m0001
 LENA = "What is the badge number of Lena?"  # held by m0002
@@ -152,7 +152,7 @@ def test_a_damaged_adapter_that_cannot_be_dropped_is_still_refused(
 
 def test_an_adapter_of_another_base_model_is_refused(directory, open_memory):
     memory = open_memory(directory)
-    ledger = memory._parts.ledger
+    ledger = memory._engine.ledger
     ledger._database.execute(
         "UPDATE module_versions SET manifest = json_set(manifest, '$.fingerprint', 'ab12', "
         "'$.base_model', 'another') WHERE module = 'm0001'"
@@ -198,7 +198,7 @@ def test_a_damaged_index_is_rebuilt_from_the_ledger(tmp_path, open_memory, badge
     rebuilt = "rebuilding the index from the ledger" in caplog.text
     assert rebuilt == (damage not in {"removed", "old"})
     memory.close()
-    index, _ = DenseIndex.load(path)
+    index, _ = FlatIndex.load(path)
     assert len(index) == 16  # a text and a question of each
 
 
@@ -243,7 +243,7 @@ def test_an_index_that_cannot_be_written_is_rebuilt_next_time(
     memory = open_memory(tmp_path / "m")
     memory.add("Deliveries are unloaded at dock three.")
     with monkeypatch.context() as patch:
-        patch.setattr("memkit.rag.dense.replace_file", fail(errno.ENOSPC))
+        patch.setattr("memkit.rag.vectors.flat.replace_file", fail(errno.ENOSPC))
         memory.close()
     assert "the index file was not written, and is rebuilt next time" in caplog.text
     assert open_memory(tmp_path / "m").search("deliveries")

@@ -214,4 +214,4 @@ def test_a_killed_consolidation_leaves_a_memory_that_works(
 
 def named(memory):
     """The rows of all versions, active or not."""
-    return {file.path for file in memory._parts.ledger.modules.files()}
+    return {file.path for file in memory._engine.ledger.modules.files()}

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from memkit import Memory
-from memkit.check import check
+from memkit.memory.check import check
 from memkit.testing import HashingEmbedder
 
 N = 2000

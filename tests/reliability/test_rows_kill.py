@@ -8,8 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from memkit.adapter_files import stored, tidy
 from memkit.ledger import Ledger
+from memkit.lora.store.adapter_files import stored, tidy
 from memkit.types import Draft
 
 # Forks for each line a process that dies at the nth step: a system call that changes a file, or

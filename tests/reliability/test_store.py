@@ -1,6 +1,6 @@
 """Small versions of what ``memkit bench store`` does at length; its counts must all hold."""
 
-from memkit.bench.store import durability
+from benchmarks.store import durability
 
 
 def test_killed_writers_lose_nothing_that_was_acknowledged(tmp_path):

@@ -3,7 +3,7 @@
 from typing import assert_type
 
 from memkit import Answer, AsyncMemory, ConsolidationReport, Draft, Hit, Record
-from memkit.aio import AsyncAnswerStream
+from memkit.memory.async_memory import AsyncAnswerStream
 
 
 async def opened() -> None:

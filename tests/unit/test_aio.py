@@ -10,7 +10,7 @@ from blockbuster import BlockingError, blockbuster_ctx
 
 import memkit
 from memkit import AsyncMemory, InvalidInputError, Memory, StorageError
-from memkit.aio import AsyncAnswerStream
+from memkit.memory.async_memory import AsyncAnswerStream
 from memkit.protocols import Sampling
 from memkit.testing import HashingEmbedder
 
@@ -39,7 +39,7 @@ async def atrained(trained):
         yield memory
 
 
-class Gate(HashingEmbedder):
+class ReadWriteLock(HashingEmbedder):
     """Embeds once it is opened."""
 
     def __init__(self):
@@ -54,7 +54,7 @@ class Gate(HashingEmbedder):
 
 @pytest.fixture
 def gate():
-    gate = Gate()
+    gate = ReadWriteLock()
     yield gate
     gate.open.set()
 
@@ -291,7 +291,7 @@ async def test_a_cancelled_call_that_has_begun_is_finished(tmp_path, gate):
 
 
 async def test_a_cancelled_call_that_waits_never_begins(tmp_path, gate, monkeypatch):
-    monkeypatch.setattr("memkit.aio.THREADS", 1)
+    monkeypatch.setattr("memkit.memory.async_memory.THREADS", 1)
     async with AsyncMemory.open(tmp_path / "m", embedder=gate, backends=["rag"]) as memory:
         first = asyncio.create_task(memory.add("The gate opens at six."))
         second = asyncio.create_task(memory.add("The gate closes at nine."))
@@ -320,7 +320,9 @@ async def test_a_memory_whose_opening_was_cancelled_is_closed(tmp_path, monkeypa
         closed.set()
 
     monkeypatch.setattr(Memory, "close", close)
-    opening = asyncio.ensure_future(memkit.aio.Opening(lambda: slowly(tmp_path / "m")))
+    opening = asyncio.ensure_future(
+        memkit.memory.async_memory.Opening(lambda: slowly(tmp_path / "m"))
+    )
     while not entered.is_set():
         await asyncio.sleep(0)
     opening.cancel()

@@ -5,11 +5,11 @@ import torch
 from torch import nn
 
 from memkit.errors import InvalidInputError
-from memkit.lora import arena
-from memkit.lora import bank as bank_module
-from memkit.lora.bank import AdapterBank
-from memkit.lora.layers import AdapterLayers, Factors
-from memkit.lora.layout import Row
+from memkit.lora.serving import bank as bank_module
+from memkit.lora.serving import buffers as arena
+from memkit.lora.serving.bank import AdapterBank
+from memkit.lora.serving.hooks import AdapterLayers, Factors
+from memkit.lora.serving.layout import Row
 
 
 def adapter(value=1.0, dtype=torch.float32):

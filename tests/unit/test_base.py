@@ -9,8 +9,8 @@ from torch import nn
 from transformers import GraniteConfig, GraniteForCausalLM
 
 from memkit.errors import CorruptFileError, IncompatibleModelError, ModelUnavailableError
-from memkit.models import base as base_module
-from memkit.models.base import BaseModel
+from memkit.models import language_model as base_module
+from memkit.models.language_model import LanguageModel
 from memkit.testing import tiny_gpt2, tiny_llama, tiny_qwen2
 
 PREFIXES = [(5, 6, 7, 8, 9, 10, 11), (), (12, 13), (5, 6, 7, 8, 9, 10, 11)]
@@ -137,17 +137,19 @@ def test_the_fingerprint_tells_models_apart():
 
     renamed = copy.deepcopy(llama.tokenizer)
     renamed.chat_template = llama.tokenizer.chat_template + "\n"
-    others.append(BaseModel(llama.model, renamed, name="other template"))
+    others.append(LanguageModel(llama.model, renamed, name="other template"))
     extended = copy.deepcopy(llama.tokenizer)
     extended.add_tokens(["porter"])
-    others.append(BaseModel(llama.model, extended, name="other vocabulary"))
+    others.append(LanguageModel(llama.model, extended, name="other vocabulary"))
 
     assert len({llama.fingerprint, *(other.fingerprint for other in others)}) == 6
 
 
 def test_the_fingerprint_is_that_of_the_rounded_weights():
     whole = tiny_llama()
-    half = BaseModel(copy.deepcopy(whole.model).to(torch.bfloat16), whole.tokenizer, name="half")
+    half = LanguageModel(
+        copy.deepcopy(whole.model).to(torch.bfloat16), whole.tokenizer, name="half"
+    )
 
     assert half.fingerprint == whole.fingerprint
 
@@ -169,7 +171,7 @@ def test_scaled_logits_are_refused():
     )  # fmt: skip
 
     with pytest.raises(IncompatibleModelError, match="GraniteForCausalLM"):
-        BaseModel(GraniteForCausalLM(config), tokenizer, name="granite")
+        LanguageModel(GraniteForCausalLM(config), tokenizer, name="granite")
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +184,7 @@ def folder(tmp_path_factory):
 
 
 def test_a_folder_is_loaded(folder):
-    model = BaseModel.load(folder, device="cpu")
+    model = LanguageModel.load(folder, device="cpu")
 
     assert model.name == "my-llama"
     assert model.device.type == "cpu"
@@ -192,7 +194,7 @@ def test_a_folder_is_loaded(folder):
 
 
 def test_the_dtype_can_be_chosen(folder):
-    model = BaseModel.load(str(folder), device="cpu", dtype=torch.bfloat16)
+    model = LanguageModel.load(str(folder), device="cpu", dtype=torch.bfloat16)
 
     assert model.model.dtype == torch.bfloat16
     assert model.fingerprint == tiny_llama().fingerprint
@@ -205,7 +207,7 @@ def test_broken_weights_are_named(folder, tmp_path):
     weights.write_bytes(weights.read_bytes()[:1000])
 
     with pytest.raises(CorruptFileError, match=r"broken.* cannot be read"):
-        BaseModel.load(broken)
+        LanguageModel.load(broken)
 
 
 @pytest.mark.parametrize("lost", ["tokenizer.json", "config.json"])
@@ -215,7 +217,7 @@ def test_what_is_no_language_model_is_refused(folder, tmp_path, lost):
     (other / lost).write_text('{"model_type": "nonesuch"}')
 
     with pytest.raises(IncompatibleModelError, match=r"expected a causal language model .*other"):
-        BaseModel.load(other)
+        LanguageModel.load(other)
 
 
 def test_prefixes_can_be_forgotten():
@@ -229,4 +231,4 @@ def test_prefixes_can_be_forgotten():
 
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(ModelUnavailableError, match="does not exist"):
-        BaseModel.load(tmp_path / "nowhere")
+        LanguageModel.load(tmp_path / "nowhere")

@@ -4,13 +4,13 @@ import json
 from dataclasses import replace
 
 import pytest
+from benchmarks.engine import peft_loop, train
+from benchmarks.evals.phonebook import Entry, drafts_of, invented, read
 
-from memkit.bench import peft_loop, train
-from memkit.cli import main
+from memkit.cli.main import main
 from memkit.errors import CorruptFileError, NotFoundError
-from memkit.evals.phonebook import Entry, drafts_of, invented, read
 from memkit.lora.spec import LoraSpec, TrainSpec
-from memkit.models.base import BaseModel
+from memkit.models.language_model import LanguageModel
 from memkit.testing import tiny_llama
 
 HEAD = "text\n"
@@ -61,7 +61,7 @@ def test_entries_become_drafts():
 
 def test_the_report_has_every_case_and_ratio(tmp_path, monkeypatch, capsys):
     short = TrainSpec(epochs=2, batch_size=2, guards=1)
-    monkeypatch.setattr(BaseModel, "load", lambda **_: tiny_llama())
+    monkeypatch.setattr(LanguageModel, "load", lambda **_: tiny_llama())
     monkeypatch.setattr(train, "FACTS", 2)
     monkeypatch.setattr(peft_loop, "STUDY_MEASURED", 2)
     tiers = {"quality": (LoraSpec(rank=2), short), "fast": (LoraSpec(rank=1), short)}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from memkit.buffer.buffer import BufferBackend
+from memkit.buffer import BufferBackend
 from memkit.errors import InvalidInputError
 from memkit.protocols import Query
 from memkit.types import Draft

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from memkit.errors import InvalidInputError
-from memkit.lora.training.guards import GUARD_PROMPTS
-from memkit.routing.calibrate import (
+from memkit.lora.training.guard_prompts import GUARD_PROMPTS
+from memkit.routing.calibration import (
     MARGIN,
     Calibration,
     Features,
@@ -13,7 +13,7 @@ from memkit.routing.calibrate import (
     limit_between,
     threshold_between,
 )
-from memkit.routing.prompts import UNRELATED_PROMPTS
+from memkit.routing.negative_prompts import UNRELATED_PROMPTS
 
 
 def test_between_two_values_nearer_to_the_unrelated():

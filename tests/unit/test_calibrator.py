@@ -5,14 +5,14 @@ import json
 import pytest
 
 from memkit.ledger import Ledger
-from memkit.lora.supervision import TemplateSynthesizer
+from memkit.lora.training.template_synthesizer import TemplateSynthesizer
 from memkit.protocols import Query
 from memkit.rag.index import FactIndex
 from memkit.routing import calibrator
-from memkit.routing.calibrate import Bin, Calibration
+from memkit.routing.calibration import Bin, Calibration
 from memkit.routing.calibrator import CALIBRATION
 from memkit.routing.nearest import NearestRouter
-from memkit.routing.prompts import UNRELATED_PROMPTS
+from memkit.routing.negative_prompts import UNRELATED_PROMPTS
 from memkit.testing import HashingEmbedder
 from memkit.types import Draft
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from memkit.lora import canaries as canaries_module
-from memkit.lora.canaries import (
+from memkit.lora.consolidation import exposure as canaries_module
+from memkit.lora.consolidation.exposure import (
     ANSWERS,
     CANARIES,
     FEWEST,
@@ -16,10 +16,10 @@ from memkit.lora.canaries import (
     canaries,
     probes,
 )
-from memkit.lora.supervision import TemplateSynthesizer
-from memkit.lora.train import Trainer
-from memkit.outcomes import STANDS_OUT, Exposure
-from memkit.writing import UNKNOWN
+from memkit.lora.training.template_synthesizer import TemplateSynthesizer
+from memkit.lora.training.trainer import Trainer
+from memkit.memory.write import UNKNOWN
+from memkit.types import STANDS_OUT, Exposure
 
 # -- canaries
 
@@ -108,7 +108,7 @@ def test_ahead_of_all_by_a_margin_stands_out():
 
 
 def asked_of(memory, ids, module):
-    lora = memory._parts.lora
+    lora = memory._engine.lora
     return [ask(lora, probe, module) for probe in probes(lora, TemplateSynthesizer(), ids)]
 
 
@@ -163,7 +163,7 @@ def test_without_retraining_there_are_no_weights_to_ask(trained):
 def test_an_older_text_is_asked_for_too(trained):
     trained.update("Nora", "The badge number of Nora is 7777.", answer="7777")
 
-    found = probes(trained._parts.lora, TemplateSynthesizer(), ["Nora"])
+    found = probes(trained._engine.lora, TemplateSynthesizer(), ["Nora"])
 
     assert {probe.answer for probe in found} == {"4471", "7777"}
 
@@ -174,7 +174,7 @@ def test_a_bounded_number_is_asked_evenly_from_all(memory, badges, monkeypatch):
     memory.consolidate()
     ids = [draft.id for draft in badges]
 
-    found = probes(memory._parts.lora, TemplateSynthesizer(), ids)
+    found = probes(memory._engine.lora, TemplateSynthesizer(), ids)
 
     assert [probe.record_id for probe in found] == ["Nora", "Owen", "Mira"]
     assert all(1 <= len(probe.questions) <= WORDINGS for probe in found)
@@ -185,11 +185,11 @@ def test_a_bounded_number_is_asked_evenly_from_all(memory, badges, monkeypatch):
 def test_records_that_no_module_was_trained_on_are_not_asked_for(trained):
     trained.add("Xylophone lessons are on Thursdays.", id="free")
 
-    assert probes(trained._parts.lora, TemplateSynthesizer(), ["free"]) == []
+    assert probes(trained._engine.lora, TemplateSynthesizer(), ["free"]) == []
 
 
 def test_only_other_records_of_the_module_count_as_known(trained):
-    (probe,) = probes(trained._parts.lora, TemplateSynthesizer(), ["Nora"])
+    (probe,) = probes(trained._engine.lora, TemplateSynthesizer(), ["Nora"])
 
     assert {"emil", "badge", "nora"} <= probe.known  # others, and the question itself
     assert "4471" not in probe.known
@@ -197,8 +197,8 @@ def test_only_other_records_of_the_module_count_as_known(trained):
 
 
 def test_all_other_modules_stay_as_they_are(trained):
-    before = trained._parts.ledger.modules.file("m0002")
+    before = trained._engine.ledger.modules.file("m0002")
 
     trained.forget("Nora")
 
-    assert trained._parts.ledger.modules.file("m0002") == before
+    assert trained._engine.ledger.modules.file("m0002") == before

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memkit.errors import InvalidInputError
-from memkit.lora.capacity import RECALL, Law, Limits, Point, fit, halves, next_rank, plan
+from memkit.lora.consolidation.capacity import RECALL, Law, Point, fit
+from memkit.lora.consolidation.partition import Limits, halves, next_rank, plan
 from memkit.types import Record
 
 NOW = datetime(2025, 1, 1, tzinfo=UTC)

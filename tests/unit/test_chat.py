@@ -9,7 +9,7 @@ from tokenizers import AddedToken
 from tokenizers.normalizers import Lowercase
 
 from memkit.errors import IncompatibleModelError, InvalidInputError
-from memkit.models.chat import ChatFormat
+from memkit.models.chat_template import ChatFormat
 from memkit.testing import tiny_gpt2, tiny_llama
 
 TRIMMING = (

@@ -9,11 +9,11 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from memkit import cli
-from memkit.check import check
+from memkit.cli import main as cli
 from memkit.errors import FormatVersionError, NotAMemoryError
-from memkit.ledger.opening import FILE
-from memkit.rag.dense import DenseIndex
+from memkit.ledger.engine.connect import FILE
+from memkit.memory.check import check
+from memkit.rag.vectors.flat import FlatIndex
 
 TEXTS = [f"Parcel {n} is at gate {n * 7}." for n in range(40)]
 
@@ -96,7 +96,7 @@ def cut_bank(directory):
 
 def future(directory):
     path = directory / "index" / "dense.faiss"
-    index, stamp = DenseIndex.load(path)
+    index, stamp = FlatIndex.load(path)
     index.save(path, stamp + 99)
 
 
@@ -311,7 +311,7 @@ def test_expired_records_are_noted_and_swept(directory, open_memory):
 def test_what_waits_is_noted(directory, open_memory):
     memory = open_memory(directory, backends=("buffer",))
     memory.add("Not embedded.")
-    memory._parts.ledger.successors.begin("other", 3)
+    memory._engine.ledger.shadow_vectors.begin("other", 3)
     memory.close()
     (directory / "notes.txt").write_text("mine")
     report = check(directory, repair=True)
@@ -330,8 +330,8 @@ def test_other_formats(directory, tmp_path):
 
 
 def test_an_older_format_is_looked_at_and_left(tmp_path):
-    from memkit.ledger.database import Database
-    from memkit.ledger.schema import MIGRATIONS
+    from memkit.ledger.engine.schema import MIGRATIONS
+    from memkit.ledger.engine.sqlite import Database
 
     (tmp_path / "m").mkdir()
     with closing(sqlite3.connect(tmp_path / "m" / FILE, isolation_level=None)) as connection:
@@ -358,7 +358,7 @@ def test_the_command_says_so_by_its_status(directory, capsys):
 
 def test_no_model_is_loaded(directory):
     script = (
-        f"import sys; from memkit.check import check; assert check({str(directory)!r}).sound; "
+        f"import sys; from memkit.memory.check import check; assert check({str(directory)!r}).sound; "
         "assert not {'torch', 'transformers', 'sentence_transformers'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], check=True)

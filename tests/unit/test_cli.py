@@ -9,21 +9,12 @@ from pathlib import Path
 import pytest
 
 import memkit
-from memkit import (
-    Answer,
-    Hit,
-    Recall,
-    Receipt,
-    Record,
-    RecordNotFoundError,
-    Route,
-    Stats,
-    cli,
-    on_memory,
-)
-from memkit.explain import Explanation
-from memkit.outcomes import TransferReport
-from memkit.wiring import ALL_BACKENDS
+from memkit import Answer, Hit, Recall, Receipt, Record, RecordNotFoundError, Route, Stats
+from memkit.answering.explain import Explanation
+from memkit.cli import main as cli
+from memkit.cli import memory_commands as on_memory
+from memkit.memory.engine import ALL_BACKENDS
+from memkit.types import TransferReport
 
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
 PORTER = Record(
@@ -280,7 +271,7 @@ def test_wrong_usage_exits_with_2(argv, capsys):
 
 
 def test_the_demo_gets_its_options_and_gives_the_exit_status(monkeypatch):
-    from memkit.demo import run
+    from memkit.cli.demo import demo_run as run
 
     calls = []
     monkeypatch.setattr(run, "main", lambda **options: calls.append(options) or 3)
@@ -298,7 +289,7 @@ def test_python_m_memkit_is_the_command():
         [sys.executable, "-m", "memkit", "--version"], capture_output=True, text=True, check=True
     )
 
-    assert result.stdout == f"memkit {memkit.__version__}\n"
+    assert result.stdout == f"memkit {memkit.version.__version__}\n"
 
 
 @pytest.mark.real

@@ -10,9 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from memkit.ledger import Ledger, NewPassage
-from memkit.rag import building, clustered, mirror
-from memkit.rag.clustered import HEAD
-from memkit.rag.mirror import Mirror
+from memkit.rag.vectors import ivf as clustered
+from memkit.rag.vectors import ivf_build as building
+from memkit.rag.vectors import vector_index as mirror
+from memkit.rag.vectors.ivf import HEAD
+from memkit.rag.vectors.vector_index import VectorIndex
 from memkit.types import Draft
 
 DIM = 16
@@ -65,7 +67,7 @@ def small(monkeypatch):
 @pytest.fixture
 def built(ledger):
     fill(ledger, clustered_vectors(N))
-    index = Mirror(ledger, DIM)
+    index = VectorIndex(ledger, DIM)
     index.settle()
     index.save()
     assert index.clusters
@@ -94,7 +96,7 @@ def test_clusters_find_what_exact_arithmetic_finds(built, ledger):
 
 def test_vectors_without_structure_are_all_compared(ledger):
     fill(ledger, unit(np.random.default_rng(3).normal(size=(N, DIM))))
-    index = Mirror(ledger, DIM)
+    index = VectorIndex(ledger, DIM)
     index.settle()
     assert recall(index, ledger, unit(np.random.default_rng(4).normal(size=(40, DIM)))) >= 0.98
     index.close()
@@ -116,7 +118,7 @@ def test_a_filter_gives_the_true_nearest_of_what_it_lets_pass(ledger, share):
     marked = np.random.default_rng(5).random(N) < share
     fill(ledger, vectors[marked], metadata={"kept": True})
     fill(ledger, vectors[~marked], start=N)
-    index = Mirror(ledger, DIM)
+    index = VectorIndex(ledger, DIM)
     index.settle()
     where = {"kept": True}
     allowed = set(ledger.passages.keys(visible_to={}, where=where).tolist())
@@ -152,7 +154,7 @@ def test_k_come_back_although_the_nearest_lists_hold_fewer(built, ledger):
 def test_opening_reads_the_files_and_no_vector(built, ledger, monkeypatch, caplog):
     caplog.set_level(logging.INFO, logger="memkit")
     monkeypatch.setattr(ledger.passages, "vectors", lambda keys: pytest.fail("read from ledger"))
-    index = Mirror(ledger, DIM)
+    index = VectorIndex(ledger, DIM)
     assert len(index) == N
     assert caplog.records == []
     index.close()
@@ -169,7 +171,7 @@ def test_settling_puts_what_was_added_later_into_clusters(built, ledger):
 
 def test_much_is_taken_in_while_nobody_searches(ledger, monkeypatch):
     monkeypatch.setattr(mirror, "BEHIND", 300)
-    index = Mirror(ledger, DIM)
+    index = VectorIndex(ledger, DIM)
     fill(ledger, clustered_vectors(299))
     index.keep_up()
     assert len(index) == 0
@@ -192,16 +194,16 @@ def test_a_growing_memory_is_built_again_without_training(built, ledger, monkeyp
     fill(ledger, clustered_vectors(300, seed=12), start=N)
     built.settle()
     assert recall(built, ledger, clustered_vectors(20, seed=13)) >= 0.98
-    again = Mirror(ledger, DIM)
+    again = VectorIndex(ledger, DIM)
     assert len(again) == N + 300
     again.close()
 
 
 def test_another_process_stands_on_what_the_first_has_built(ledger, tmp_path):
     with closing(Ledger.open(tmp_path / "m")) as other:
-        late = Mirror(other, DIM)
+        late = VectorIndex(other, DIM)
         fill(ledger, clustered_vectors(N))
-        first = Mirror(ledger, DIM)
+        first = VectorIndex(ledger, DIM)
         first.settle()
         (lists,) = (tmp_path / "m" / "index").glob("*.lists")
         late.settle()
@@ -222,7 +224,7 @@ def test_adding_and_searching_go_on_while_clusters_are_built(ledger, monkeypatch
         return train(*args)
 
     monkeypatch.setattr(building, "_train", slow)
-    index = Mirror(ledger, DIM)
+    index = VectorIndex(ledger, DIM)
     assert begun.wait(30)
     query = clustered_vectors(1, seed=20)[0]
     fill(ledger, query[None], start=N)
@@ -248,7 +250,7 @@ def test_closing_stops_a_build_and_leaves_nothing(ledger, monkeypatch, tmp_path)
         raise building.BuildStoppedError
 
     monkeypatch.setattr(building, "_train", endless)
-    index = Mirror(ledger, DIM)
+    index = VectorIndex(ledger, DIM)
     assert begun.wait(30)
     index.close()
     assert not [
@@ -271,7 +273,7 @@ def test_scrub_takes_deleted_vectors_out_of_all_files(built, ledger, tmp_path):
     assert vector.tobytes() not in content
     assert b"killed" not in content
     assert any(path.endswith(".lists") for path in files)
-    again = Mirror(ledger, DIM)  # the head agrees with the lists: nothing is rebuilt
+    again = VectorIndex(ledger, DIM)  # the head agrees with the lists: nothing is rebuilt
     assert again.clusters == built.clusters
     assert key not in keys_of(search(again, vector, N))
     again.close()
@@ -290,7 +292,7 @@ def test_what_is_forgotten_during_a_build_is_not_in_its_file(ledger, monkeypatch
             other.records.delete([record])
 
     monkeypatch.setattr(building, "_fill", forget_meanwhile)
-    index = Mirror(ledger, DIM)
+    index = VectorIndex(ledger, DIM)
     index.settle()
     assert index.clusters
     content = b"".join(path.read_bytes() for path in (tmp_path / "m" / "index").iterdir())
@@ -314,7 +316,7 @@ def test_a_scrub_during_a_build_ends_it(ledger, monkeypatch, caplog, step):
     monkeypatch.setattr(building, step, scrub_meanwhile)
     caplog.set_level("INFO", logger="memkit")
     monkeypatch.setattr(mirror, "EXACT", 10**9)
-    index = Mirror(ledger, DIM)
+    index = VectorIndex(ledger, DIM)
     monkeypatch.setattr(mirror, "EXACT", 1)
     index._build(lambda: False)
     assert scrubbed
@@ -345,7 +347,7 @@ def test_damage_anywhere_is_noticed_and_repaired(
         content[place] ^= 1 << bit
     path.write_bytes(content)
     caplog.clear()
-    index = Mirror(ledger, DIM)
+    index = VectorIndex(ledger, DIM)
     index.settle()  # builds, too
     index.settle()
     assert "rebuilding the index from the ledger" in caplog.text
@@ -355,7 +357,7 @@ def test_damage_anywhere_is_noticed_and_repaired(
     index.save()
     index.close()
     caplog.clear()
-    good = Mirror(ledger, DIM)
+    good = VectorIndex(ledger, DIM)
     good.settle()
     assert len(good) == N
     good.close()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memkit.demo.company import MAX_FACTS, Company
+from memkit.cli.demo.company import MAX_FACTS, Company
 from memkit.errors import InvalidInputError
 
 companies = st.builds(Company.generate, seed=st.integers(), facts=st.integers(1, 200))

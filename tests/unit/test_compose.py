@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memkit.compose import joints, put_together, without_end
+from memkit.answering.join import joints, put_together, without_end
 
 BUCK = "What is the phone number of Jeffrey Buck?"
 

@@ -9,22 +9,22 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from memkit import __version__
 from memkit.errors import DiskFullError, InvalidInputError, StorageError, TrainingError
 from memkit.ledger import Ledger, ModuleFile
-from memkit.lora.consolidate import Consolidator
-from memkit.lora.lora import LoraBackend
+from memkit.lora.backend import LoraBackend
+from memkit.lora.consolidation.consolidate import Consolidator
 from memkit.lora.recipe import Recipe
-from memkit.lora.shelf import ROW_DTYPES
 from memkit.lora.spec import TrainSpec
-from memkit.lora.supervision import TemplateSynthesizer
-from memkit.lora.train import Trainer
+from memkit.lora.store.adapter_rows import ROW_DTYPES
+from memkit.lora.training.template_synthesizer import TemplateSynthesizer
+from memkit.lora.training.trainer import Trainer
 from memkit.protocols import Example, Query, Sampling
 from memkit.rag.index import FactIndex
 from memkit.routing.nearest import NearestRouter
 from memkit.testing import HashingEmbedder
 from memkit.testing.synthesizers import FirstWordings, Script
 from memkit.types import Draft
+from memkit.version import __version__
 
 QUICK = TrainSpec(epochs=2, batch_size=8, guards=0)
 DIVERGES = TrainSpec(epochs=9, learning_rate=1e30, guards=0)

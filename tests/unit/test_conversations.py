@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from memkit.errors import InvalidInputError, ModelUnavailableError
-from memkit.rag.asked import Asked
 from memkit.rag.fusion import Ranking
+from memkit.rag.query_rewrite import Asked
 from memkit.types import Draft
 
 ANN, BOB = "Ann", "Bob"
@@ -99,7 +99,7 @@ def test_what_was_said_on_a_day_that_is_named_gains(memory):
 
 
 def test_what_was_said_yesterday_is_told_from_now(memory):
-    memory._parts.ledger._database.clock = lambda: datetime(2023, 5, 9, 8, tzinfo=UTC).timestamp()
+    memory._engine.ledger._database.clock = lambda: datetime(2023, 5, 9, 8, tzinfo=UTC).timestamp()
     days = [datetime(2023, 5, day, 23, tzinfo=UTC) for day in (7, 8, 9)]
     ids = [memory.add_turn("user", f"Lunch was {day.day}.", at=day).record_id for day in days]
     now = memory.add_turn("user", "Lunch was late.").record_id  # nobody says when: now

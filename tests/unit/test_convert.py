@@ -14,9 +14,9 @@ from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
 from memkit.errors import BusyError, CorruptFileError, DiskFullError, ReadOnlyError, StorageError
-from memkit.models import convert
-from memkit.models.base import BaseModel
-from memkit.models.convert import cache_dir, converted
+from memkit.models import gguf as convert
+from memkit.models.gguf import cache_dir, converted
+from memkit.models.language_model import LanguageModel
 from memkit.testing import tiny_llama
 
 BLOCK = {
@@ -97,7 +97,7 @@ def test_it_is_the_same_model(file, cache):
     folder = converted(file)
     assert folder.parent == cache / "models"
 
-    original, model = tiny_llama(), BaseModel.load(file, device="cpu")
+    original, model = tiny_llama(), LanguageModel.load(file, device="cpu")
     assert model.name == "tiny"
     prompt = original.prompt("Which badge does the porter have?", system="Clé <|im_end|>")
     assert model.prompt("Which badge does the porter have?", system="Clé <|im_end|>") == prompt
@@ -161,7 +161,7 @@ def test_what_a_killed_run_left_is_cleaned(file, cache):
 def test_two_processes_convert_once(file, cache):
     script = (
         "import logging, sys, pathlib; logging.basicConfig(level='INFO')\n"
-        "from memkit.models.convert import converted\n"
+        "from memkit.models.gguf import converted\n"
         "folder = converted(pathlib.Path(sys.argv[1]))\n"
         "assert (folder / 'model.safetensors').is_file()"
     )
@@ -243,13 +243,13 @@ def test_progress_bars_are_as_before(file):
     ):
         switch()
         enabled = transformers_logging.is_progress_bar_enabled()
-        BaseModel.load(file, device="cpu")
+        LanguageModel.load(file, device="cpu")
         assert transformers_logging.is_progress_bar_enabled() == enabled
         assert transformers_logging.get_verbosity() == before
 
 
 def test_loading_is_quiet(file, capfd):
     converted(file)
-    BaseModel.load(file, device="cpu")
+    LanguageModel.load(file, device="cpu")
 
     assert capfd.readouterr() == ("", "")

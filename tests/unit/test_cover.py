@@ -3,12 +3,12 @@
 import random
 
 import pytest
+from benchmarks.evals.phonebook import drafts_of, invented
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from memkit.evals.phonebook import drafts_of, invented
 from memkit.ledger import Ledger
-from memkit.lora.supervision import TemplateSynthesizer
+from memkit.lora.training.template_synthesizer import TemplateSynthesizer
 from memkit.protocols import Query
 from memkit.rag.index import FactIndex
 from memkit.routing.nearest import NearestRouter, Voting

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memkit.rag.dates import FADES, Days, Yearly, named_days, periods
+from memkit.text.dates import FADES, Days, Yearly, named_days, periods
 from memkit.types import ALWAYS, Period
 
 TODAY = date(2024, 5, 16)  # a Thursday

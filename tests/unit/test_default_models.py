@@ -5,9 +5,9 @@ import logging
 import pytest
 import torch
 
-from memkit.models.base import BaseModel
-from memkit.models.find import find_base, find_embedder
-from memkit.models.tokens import load_tokenizer
+from memkit.models.language_model import LanguageModel
+from memkit.models.sources import find_base, find_embedder
+from memkit.models.token_counter import load_tokenizer
 from memkit.protocols import Sampling
 
 pytestmark = pytest.mark.real
@@ -60,7 +60,7 @@ def test_greedy_is_that_of_transformers_in_one_batch(smollm2):
 def test_a_second_load_converts_nothing(smollm2, caplog):
     caplog.set_level(logging.INFO, logger="memkit")
 
-    again = BaseModel.load(device="cpu")
+    again = LanguageModel.load(device="cpu")
 
     assert caplog.records == []
     assert again.fingerprint == smollm2.fingerprint

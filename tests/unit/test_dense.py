@@ -17,7 +17,7 @@ from memkit.errors import (
     ReadOnlyError,
     StorageError,
 )
-from memkit.rag.dense import DenseIndex, check_vectors
+from memkit.rag.vectors.flat import FlatIndex, check_vectors
 
 DIM = 8
 
@@ -32,7 +32,7 @@ def random_unit(n, seed=0, dim=DIM):
 
 
 def filled(n=20, seed=0):
-    index = DenseIndex(DIM)
+    index = FlatIndex(DIM)
     vectors = random_unit(n, seed)
     index.add(np.arange(n), vectors)
     return index, vectors
@@ -62,7 +62,7 @@ def test_finds_what_exact_arithmetic_finds(seed, n, b, k, data):
     vectors, queries = random_unit(n, seed), random_unit(b, seed + 1)
     removed = set(data.draw(st.lists(st.sampled_from(keys.tolist())))) if n else set()
     allowed = data.draw(st.none() | st.sets(st.sampled_from([*keys.tolist(), 5]), max_size=n))
-    index = DenseIndex(DIM)
+    index = FlatIndex(DIM)
     index.add(keys, vectors)
     assert index.remove(np.array(sorted(removed), np.int64)) == len(removed)
     stays = [row for row, key in enumerate(keys.tolist()) if key not in removed]
@@ -77,7 +77,7 @@ def test_finds_what_exact_arithmetic_finds(seed, n, b, k, data):
 
 def test_equal_vectors_come_in_the_order_of_their_keys():
     vector = random_unit(1)
-    index = DenseIndex(DIM)
+    index = FlatIndex(DIM)
     keys = np.random.default_rng(1).permutation(100)
     index.add(keys, np.repeat(vector, 100, axis=0))
     for k in (1, 7, 99, 100, 200):
@@ -97,7 +97,7 @@ def test_one_query_and_a_batch_agree():
 
 
 def test_empty_index_and_nothing_allowed():
-    assert DenseIndex(DIM).search(random_unit(2), k=3) == [[], []]
+    assert FlatIndex(DIM).search(random_unit(2), k=3) == [[], []]
     index, _ = filled()
     assert index.search(random_unit(2), k=3, allowed=np.array([], np.int64)) == [[], []]
     assert index.search(random_unit(2), k=3, allowed=np.array([99])) == [[], []]
@@ -166,7 +166,7 @@ def test_a_saved_index_comes_back(tmp_path, n):
     index, _ = filled(n)
     index.remove(np.array([3]))
     index.save(tmp_path / "index" / "dense", stamp=41)
-    loaded, stamp = DenseIndex.load(tmp_path / "index" / "dense")
+    loaded, stamp = FlatIndex.load(tmp_path / "index" / "dense")
     assert (stamp, len(loaded), loaded.dim) == (41, len(index), DIM)
     queries = random_unit(4, seed=3)
     assert loaded.search(queries, k=30) == index.search(queries, k=30)
@@ -185,18 +185,18 @@ def test_every_cut_and_every_flipped_bit_is_noticed(tmp_path):
     for data in damaged:
         path.write_bytes(data)
         with pytest.raises(CorruptFileError, match=r"is damaged|expected an index"):
-            DenseIndex.load(path)
+            FlatIndex.load(path)
 
 
 def test_a_consistent_file_with_impossible_vectors_is_refused(tmp_path, monkeypatch):
     path = tmp_path / "dense"
-    monkeypatch.setattr("memkit.rag.dense.check_vectors", lambda vectors, **_: vectors)
-    index = DenseIndex(DIM)
+    monkeypatch.setattr("memkit.rag.vectors.flat.check_vectors", lambda vectors, **_: vectors)
+    index = FlatIndex(DIM)
     index.add(np.array([1]), np.full((1, DIM), np.nan, np.float32))
     index.save(path, stamp=1)
     monkeypatch.undo()
     with pytest.raises(CorruptFileError, match=r"no valid vectors: .*NaN"):
-        DenseIndex.load(path)
+        FlatIndex.load(path)
 
 
 def test_the_file_is_plain_arrays(tmp_path):
@@ -226,11 +226,11 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch, code, error):
     with pytest.raises(error, match="dense"):
         index.save(path, stamp=2)
     monkeypatch.undo()
-    loaded, stamp = DenseIndex.load(path)
+    loaded, stamp = FlatIndex.load(path)
     assert (len(loaded), stamp) == (2, 1)
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_missing_file_has_a_name(tmp_path):
     with pytest.raises(StorageError, match=r"could not access .*nothing"):
-        DenseIndex.load(tmp_path / "nothing")
+        FlatIndex.load(tmp_path / "nothing")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from memkit.errors import TrainingError
-from memkit.lora.training.descent import WARMUP, Descent, DivergedError, cosine
+from memkit.lora.training.optimizer import WARMUP, DivergedError, Optimizer, cosine
 
 
 def test_the_schedule_rises_briefly_and_ends_at_nothing():
@@ -21,7 +21,7 @@ def test_the_schedule_rises_briefly_and_ends_at_nothing():
 def test_steps_are_those_of_adamw_with_clipped_gradients():
     """By hand: the first step of Adam moves every weight by the rate, whatever the gradient."""
     weights = torch.tensor([1.0, -2.0], requires_grad=True)
-    descent = Descent([weights], 0.1, guess=4.0)
+    descent = Optimizer([weights], 0.1, guess=4.0)
 
     (100.0 * weights).sum().backward()
     descent.step(1.0)
@@ -35,7 +35,7 @@ def test_without_a_rate_nothing_moves():
     weights = torch.ones(2, requires_grad=True)
 
     weights.sum().backward()
-    Descent([weights], 0.1, guess=4.0).step(0.0)
+    Optimizer([weights], 0.1, guess=4.0).step(0.0)
 
     torch.testing.assert_close(weights.detach(), torch.ones(2))
 
@@ -43,7 +43,7 @@ def test_without_a_rate_nothing_moves():
 @pytest.mark.parametrize("loss", [math.nan, math.inf, 12.1])
 def test_a_loss_that_leaves_is_stopped(loss):
     weights = torch.ones(1, requires_grad=True)
-    descent = Descent([weights], 0.5, guess=4.0)
+    descent = Optimizer([weights], 0.5, guess=4.0)
     descent.watch(1.0)
     weights.sum().backward()
     descent.step(0.5)
@@ -54,7 +54,7 @@ def test_a_loss_that_leaves_is_stopped(loss):
 
 
 def test_an_untrained_model_may_begin_worse_than_a_guess():
-    descent = Descent([torch.ones(1, requires_grad=True)], 0.5, guess=4.0)
+    descent = Optimizer([torch.ones(1, requires_grad=True)], 0.5, guess=4.0)
 
     descent.watch(7.0)
     descent.watch(20.9)

@@ -3,9 +3,9 @@
 import json
 
 import pytest
+from benchmarks.evals.locomo import Found, evaluate, read, summarise
 
 from memkit.errors import InvalidInputError
-from memkit.evals.locomo import Found, evaluate, read, summarise
 from memkit.testing import HashingEmbedder
 
 SAMPLE = {

@@ -4,12 +4,12 @@ import json
 import re
 
 import pytest
+from benchmarks.evals import papers, routing, routing_cost
+from benchmarks.evals.phonebook import invented
+from benchmarks.evals.routed import Asked, Remembered, memory, reliability
 
 from memkit.errors import NotFoundError
-from memkit.evals import papers, routing, routing_cost
-from memkit.evals.phonebook import invented
-from memkit.evals.routed import Asked, Remembered, memory, reliability
-from memkit.routing.calibrate import Calibration
+from memkit.routing.calibration import Calibration
 from memkit.testing import HashingEmbedder
 from memkit.types import Draft, Route
 

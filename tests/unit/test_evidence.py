@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memkit.evidence import Stored, Told, agree, check, same, speaks_of, states
-from memkit.outcomes import Claim, Conflict
-from memkit.types import Record
-from memkit.words import STOP_WORDS
+from memkit.answering.grounding import Stored, Utterance, agree, check, same, speaks_of, states
+from memkit.text.words import STOP_WORDS
+from memkit.types import Claim, Conflict, Record
 
 ASKED = "What is the badge number of Nora?"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -147,7 +146,10 @@ def test_a_newer_record_counts_for_more_than_the_held_one():
 
 
 def test_the_conversation_counts_most():
-    said = [Told("Nora's badge number is 5555."), Told("The badge number of Nora is 9999.", "t2")]
+    said = [
+        Utterance("Nora's badge number is 5555."),
+        Utterance("The badge number of Nora is 9999.", "t2"),
+    ]
     newer = record("newer", "8888", later=2)
     checked = check(claim("4471"), Stored(record(), [newer], said))
     assert checked.conflict == Conflict(
@@ -165,5 +167,5 @@ def test_without_a_record_nothing_supports_the_weights():
 def test_what_the_base_model_read_supports_it():
     bare = claim("It is 4471", module=None)
     assert check(bare, Stored(None, [record("a", "1"), record("b")])).record_id == "b"
-    assert check(bare, Stored(None, [], [Told("4471 it is")])).supported
+    assert check(bare, Stored(None, [], [Utterance("4471 it is")])).supported
     assert check(bare, Stored(None, [record("a", "1")])) == bare

@@ -20,9 +20,9 @@ from memkit.errors import (
     RecordNotFoundError,
     UnsupportedOperationError,
 )
-from memkit.ledger.locks import adapters_lock
-from memkit.lora.merges import Merge
-from memkit.lora.peft_format import CONFIG, MANIFEST, WEIGHTS
+from memkit.ledger.engine.locks import adapters_lock
+from memkit.lora.peft.merges import Merge
+from memkit.lora.peft.peft_format import CONFIG, MANIFEST, WEIGHTS
 from memkit.testing import tiny_llama
 from memkit.types import Route
 
@@ -35,7 +35,7 @@ peft_warns = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:Futu
 
 def served(memory, mixture):
     """The logits with a mixture in place, over the whole sequence as PEFT does."""
-    lora = memory._parts.lora
+    lora = memory._engine.lora
     with torch.no_grad(), lora.adapters([Route(mixture)] * len(IDS)):
         return lora.base.model(IDS, use_cache=False).logits
 
@@ -205,7 +205,7 @@ def test_it_is_there_after_reopening(filled, open_memory, folder, names):
     filled.import_adapter(folder, records=names)
     filled.close()
 
-    again = open_memory(filled._parts.ledger.directory)
+    again = open_memory(filled._engine.ledger.directory)
 
     assert again.ask(NORA, budget=0).text == "4471"
     (module,) = again.modules()
@@ -275,7 +275,7 @@ def test_it_goes_when_a_record_is_forgotten(filled, folder, names):
 
 def state(memory):
     """Everything that an import could have changed."""
-    adapters = memory._parts.ledger.directory / "adapters"
+    adapters = memory._engine.ledger.directory / "adapters"
     files = sorted(adapters.rglob("*")) if adapters.exists() else []
     return memory.modules(), replace(memory.stats(), bytes_on_disk=0), files
 

@@ -506,9 +506,9 @@ def damage_empty(path):
 
 
 def rewrite(path, keys, stamp, dim=64):
-    from memkit.rag.dense import DenseIndex
+    from memkit.rag.vectors.flat import FlatIndex
 
-    index = DenseIndex(dim)
+    index = FlatIndex(dim)
     index.add(np.arange(1, keys + 1), HashingEmbedder(dim).encode_document(["x"] * keys))
     index.save(path, stamp)
 
@@ -602,7 +602,7 @@ def test_the_file_lock_has_a_bounded_wait(facts, ledger, monkeypatch):
 
     add(facts, ledger, PORTER)
     (ledger.directory / "index").mkdir()
-    monkeypatch.setattr("memkit.rag.mirror.LOCK_TIMEOUT", 0.01)
+    monkeypatch.setattr("memkit.rag.vectors.vector_index.LOCK_TIMEOUT", 0.01)
     with (
         FileLock(ledger.directory / "index" / "dense.lock"),
         pytest.raises(BusyError, match=r"another process has held .*dense\.lock"),

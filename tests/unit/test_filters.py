@@ -9,8 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from memkit.errors import InvalidInputError
-from memkit.ledger import filters
-from memkit.ledger.filters import matches
+from memkit.ledger.records import filters
+from memkit.ledger.records.filters import matches
 
 CONNECTION = sqlite3.connect(":memory:")
 

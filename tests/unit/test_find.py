@@ -10,7 +10,7 @@ from huggingface_hub import constants
 from huggingface_hub.errors import LocalEntryNotFoundError
 
 from memkit.errors import InvalidInputError, ModelUnavailableError
-from memkit.models.find import Source, find_base, find_embedder
+from memkit.models.sources import Source, find_base, find_embedder
 
 
 def make_folder(path):
@@ -211,7 +211,7 @@ def test_a_package_without_the_model_is_named(site, hub):
 
 def test_finding_imports_nothing_heavy():
     script = (
-        "import sys, memkit.models.find as f\n"
+        "import sys, memkit.models.sources as f\n"
         "try: f.find_base('./nowhere')\n"
         "except Exception as error: print(type(error).__name__)\n"
         "print([m for m in ('torch', 'transformers', 'huggingface_hub') if m in sys.modules])"

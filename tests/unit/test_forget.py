@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from memkit.adapter_files import destroy_file
 from memkit.errors import InvalidInputError, RecordNotFoundError, TrainingError
-from memkit.lora.train import Trainer
+from memkit.lora.store.adapter_files import destroy_file
+from memkit.lora.training.trainer import Trainer
 from memkit.types import Draft
 
 NORA = "What is the badge number of Nora?"
@@ -269,10 +269,10 @@ def test_no_cache_in_memory_remembers(trained, tiny):
     trained.add_turn("user", "Nora is my friend.", remember=False)
     trained.ask(NORA, modules=[])  # with its passage in the prompt, which is cached
     trained.ask(NORA)
-    caches = trained._parts.index._cache, tiny._prefixes
+    caches = trained._engine.index._cache, tiny._prefixes
     assert NORA in caches[0]
     assert any("4471" in tiny.decode(prefix) for prefix in caches[1])
-    bank, arena = trained._parts.lora.bank, trained._parts.lora.bank._idle
+    bank, arena = trained._engine.lora.bank, trained._engine.lora.bank._idle
     before = list(bank._held._items)
     assert arena._flat.any()
     trained.forget("Nora")
@@ -311,7 +311,8 @@ def test_a_module_that_was_being_trained_on_it_is_not_committed(
 CRASH = """
 import os, signal, sys
 sys.path[:0] = sys.argv[3:]
-from memkit import Memory, forget
+from memkit import Memory
+from memkit.memory import erasure
 from memkit.testing import HashingEmbedder
 
 def die(*_):
@@ -319,8 +320,8 @@ def die(*_):
 
 memory = Memory.open(sys.argv[1], backends=("buffer", "rag"), embedder=HashingEmbedder())
 memory.update("Nora", "The badge number of Nora is 7777.", answer="7777")
-setattr(*{"finish": (forget, "finish", die), "destroy": (forget, "destroy", die),
-          "scrub": (type(memory._parts.ledger), "scrub", die)}[sys.argv[2]])
+setattr(*{"finish": (erasure, "finish", die), "destroy": (erasure, "destroy", die),
+          "scrub": (type(memory._engine.ledger), "scrub", die)}[sys.argv[2]])
 memory.forget("Nora")
 """
 
@@ -341,7 +342,7 @@ def test_a_crash_after_the_deletion_is_finished_by_the_next_opening(
     memory = open_memory(directory)
     assert traces(directory, *TRACES, " 7777") == []
     assert adapters_in(directory) == dict(list(before.items())[1:])
-    assert memory._parts.ledger.erasures.pending() == []
+    assert memory._engine.ledger.erasures.pending() == []
     assert [module.name for module in memory.modules()] == ["m0002"]
     assert len(memory.search("badge number", k=10)) == 7
     memory.consolidate()
@@ -356,7 +357,7 @@ def test_an_orphan_that_was_trained_on_it_goes_too(trained, directory, adapters_
         file.truncate(-(-bank.stat().st_size // 4096) * 4096)
         file.seek(0, 2)
         file.write(b"half a row")
-    trained._parts.ledger.set_meta("adapter_being_written", one[:-1] + "2")
+    trained._engine.ledger.set_meta("adapter_being_written", one[:-1] + "2")
     shutil.copy(bank, bank.with_name("whole.bank"))
     receipt = trained.forget("Nora", retrain=False)
     assert {one, one[:-1] + "2", "adapters/whole.bank"} < set(receipt.files)

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from memkit.ledger import Ledger, handles
-from memkit.ledger.opening import FILE
-from memkit.traces import remains
+from memkit.ledger import Ledger
+from memkit.ledger.engine import file_handles as handles
+from memkit.ledger.engine.connect import FILE
+from memkit.memory.residue import remains
 from memkit.types import Draft
 
 # POSIX tells a process of the locks of others only: so another one asks.

@@ -12,7 +12,7 @@ HEAVY = {"torch", "faiss", "transformers", "sentence_transformers", "peft"}
 
 
 @pytest.mark.parametrize(
-    "statement", ["import memkit", "from memkit import *", "import memkit.cli"]
+    "statement", ["import memkit", "from memkit import *", "import memkit.cli.main"]
 )
 def test_no_heavy_library_comes_along(statement):
     script = f"{statement}\nimport sys\nprint(*sys.modules)"

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memkit.routing.instead import NOTHING, Instead, instead
+from memkit.routing.mismatch import NOTHING, Mismatch, instead
 
 # "What is the extension of Ada Berg?"
 STORED = {"extension": 2.0, "ada": 4.0, "berg": 5.0}
@@ -13,7 +13,7 @@ WEIGHTS = st.dictionaries(st.sampled_from("abcdefgh"), st.floats(0.0, 9.0), max_
 def test_another_name_is_said_instead():
     said = {"extension": 2.0, "ada": 4.0, "holm": 4.5}
     # "berg" tells 3 more than "extension", which only says what is asked.
-    assert instead(said, STORED, {"extension", "ada"}) == Instead("holm", "berg", 3.0)
+    assert instead(said, STORED, {"extension", "ada"}) == Mismatch("holm", "berg", 3.0)
 
 
 def test_a_name_tells_no_more_than_the_one_that_is_said_instead():

@@ -6,9 +6,17 @@ import logging
 import pytest
 
 from memkit.errors import CorruptFileError
-from memkit.lora import laws
-from memkit.lora.capacity import Point, fit
-from memkit.lora.laws import DEFAULT, DEFAULT_NAME, law_for, load_points, points_file, save_points
+from memkit.lora.consolidation import capacity as laws
+from memkit.lora.consolidation.capacity import (
+    DEFAULT,
+    DEFAULT_NAME,
+    Point,
+    fit,
+    law_for,
+    load_points,
+    points_file,
+    save_points,
+)
 
 POINTS = [Point(1, 48, 300, 72, 70, 1.0, 0.9, 12.5), Point(4, 48, 300, 72, 60, 1.0, 0.8, 13.5)]
 

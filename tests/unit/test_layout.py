@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memkit.errors import IncompatibleModelError, NonFiniteError
-from memkit.lora.layers import Factors
-from memkit.lora.layout import Frame, Layout, Row, union
+from memkit.lora.serving.hooks import Factors
+from memkit.lora.serving.layout import Frame, Layout, Row, union
 
 TARGETS = {
     f"model.layers.{layer}.{name}": shape

@@ -22,8 +22,10 @@ from memkit.errors import (
     ReadOnlyError,
     StorageError,
 )
-from memkit.ledger import Ledger, ModuleFile, opening, schema
-from memkit.ledger.schema import current_version
+from memkit.ledger import Ledger, ModuleFile
+from memkit.ledger.engine import connect as opening
+from memkit.ledger.engine import schema
+from memkit.ledger.engine.schema import current_version
 from memkit.types import Draft, Period
 
 FILE = "ledger.sqlite3"

@@ -16,7 +16,8 @@ from memkit.errors import (
     NonFiniteError,
     RecordNotFoundError,
 )
-from memkit.ledger import Change, Ledger, NewPassage, Passage, passages
+from memkit.ledger import Change, Ledger, NewPassage, Passage
+from memkit.ledger.passages import passage_table as passages
 from memkit.types import Draft
 
 DIM = 4

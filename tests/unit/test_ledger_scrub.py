@@ -193,7 +193,7 @@ def test_opening_for_reading_leaves_a_pending_scrub_alone(ledger, monkeypatch):
     record = remember(ledger, "a")
     ledger.records.delete([record.id])
     ledger.close()
-    monkeypatch.setattr("memkit.ledger.opening._can_write", lambda path: False)
+    monkeypatch.setattr("memkit.ledger.engine.connect._can_write", lambda path: False)
     reader = Ledger.open(ledger.directory)
     assert reader.get_meta("scrub_pending") is not None
     reader.close()

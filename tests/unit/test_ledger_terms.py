@@ -8,10 +8,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from memkit.ledger import Ledger, filters
-from memkit.ledger.filters import matches
-from memkit.ledger.schema import MIGRATIONS
-from memkit.ledger.terms import MIGRATION
+from memkit.ledger import Ledger
+from memkit.ledger.engine.schema import MIGRATIONS
+from memkit.ledger.records import filters
+from memkit.ledger.records.filters import matches
+from memkit.ledger.records.metadata_index import MIGRATION
 from memkit.types import Draft
 from tests.unit.test_filters import FILTERS, METADATA
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from memkit.demo.words import UNRELATED
-from memkit.lora import locality
-from memkit.lora.locality import PROMPTS, TOKENS, baseline, measure
-from memkit.lora.training.guards import GUARD_PROMPTS
+from memkit.cli.demo.vocabulary import UNRELATED
+from memkit.lora.consolidation import locality
+from memkit.lora.consolidation.locality import PROMPTS, TOKENS, baseline, measure
+from memkit.lora.training.guard_prompts import GUARD_PROMPTS
 from memkit.protocols import Sampling
-from memkit.routing.prompts import UNRELATED_PROMPTS
+from memkit.routing.negative_prompts import UNRELATED_PROMPTS
 from memkit.types import Route
 
 NONE, MODULE = Route({}), Route({"m": 1.0})

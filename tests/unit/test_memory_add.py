@@ -324,7 +324,7 @@ def test_unknown_ids_are_named(memory):
 def test_a_full_disk_leaves_what_was_there(tmp_path, open_memory):
     memory = open_memory(tmp_path / "m")
     record = memory.add("The badge of Nora is 4471.")
-    database = memory._parts.ledger._database
+    database = memory._engine.ledger._database
     database.execute(f"PRAGMA max_page_count = {database.value('PRAGMA page_count') + 5}")
     with pytest.raises(DiskFullError, match=r"no room left .* stored before is intact"):
         memory.add([f"{n} " + "x" * 1000 for n in range(1000)])

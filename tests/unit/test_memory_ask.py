@@ -12,7 +12,7 @@ from memkit.errors import (
     TrainingError,
     UnsupportedOperationError,
 )
-from memkit.lora.train import Trainer
+from memkit.lora.training.trainer import Trainer
 from memkit.protocols import Sampling
 from memkit.testing import tiny_llama
 from memkit.types import Draft
@@ -98,7 +98,7 @@ def test_what_was_not_recalled_stays_with_rag(memory, badges, monkeypatch):
 
 def test_a_failed_run_leaves_the_memory_as_it_was(trained, monkeypatch):
     before = trained.stats(), trained.modules()
-    files = sorted(trained._parts.ledger.directory.rglob("*"))
+    files = sorted(trained._engine.ledger.directory.rglob("*"))
     trained.add("The badge number of Zoe is 7070.", question="Zoe?", answer="7070", id="Zoe")
 
     def diverge(*_, **__):
@@ -109,8 +109,8 @@ def test_a_failed_run_leaves_the_memory_as_it_was(trained, monkeypatch):
         trained.consolidate()
     assert trained.modules() == before[1]
     assert trained.stats().held == before[0].held
-    assert set(trained._parts.ledger.directory.rglob("*")) - set(files) == {
-        trained._parts.ledger.directory / "adapters.lock"
+    assert set(trained._engine.ledger.directory.rglob("*")) - set(files) == {
+        trained._engine.ledger.directory / "adapters.lock"
     } - set(files)
     assert trained.ask(NORA, budget=0).text == "4471"
 
@@ -121,7 +121,7 @@ def test_the_same_seed_trains_the_same_adapter(tmp_path, open_memory, badges):
         memory = open_memory(tmp_path / name)
         memory.add(badges[:2])
         memory.consolidate()
-        digests.append(memory._parts.ledger.modules.file("m0001").digest)
+        digests.append(memory._engine.ledger.modules.file("m0001").digest)
     assert digests[0] == digests[1]
 
 
@@ -129,7 +129,7 @@ def test_the_same_seed_trains_the_same_adapter(tmp_path, open_memory, badges):
 
 
 def test_weights_and_passages_together_cite_their_record(trained, monkeypatch):
-    monkeypatch.setattr("memkit.reading.SURE", 1.1)  # no route is as sure as that
+    monkeypatch.setattr("memkit.memory.ask.SURE", 1.1)  # no route is as sure as that
     answer = trained.ask(NORA)
     assert answer.route.modules == ("m0001",)
     assert answer.citations[0] == "Nora"
@@ -193,7 +193,7 @@ def test_bad_questions_are_refused(memory, arguments, message):
 
 @pytest.mark.parametrize("retrain", [True, False])
 def test_a_module_that_goes_after_the_routing_is_not_missed(trained, monkeypatch, retrain):
-    router = trained._parts.lora.router
+    router = trained._engine.lora.router
     route, routed = router.route, []
 
     def route_then_forget(queries, **options):

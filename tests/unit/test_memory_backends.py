@@ -81,7 +81,7 @@ def test_verbs_that_need_a_backend_name_it(some, backends):
 
 
 def test_forgetting_reaches_the_weights_in_every_subset(some, backends, adapters_in):
-    directory = some._parts.ledger.directory
+    directory = some._engine.ledger.directory
     before = adapters_in(directory)
     assert len(before) == 2
     receipt = some.forget("Nora")

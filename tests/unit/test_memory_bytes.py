@@ -23,7 +23,7 @@ class Life:
     def __init__(self, memory, seed):
         self.memory = memory
         self.now = 1_800_000_000.0
-        memory._parts.ledger._database.clock = lambda: self.now
+        memory._engine.ledger._database.clock = lambda: self.now
         self.rng = random.Random(seed)
         self.every = []
         self.alive = {}  # by record that is not destroyed yet: its words, but for its key

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from memkit import Memory
+from memkit.answering.prompt import PromptFormat
 from memkit.errors import InvalidInputError
-from memkit.prompt import SYSTEM
 from memkit.protocols import Sampling
 
 NORA = "What is the badge number of Nora?"
@@ -38,7 +38,9 @@ def test_the_base_model_reads_what_was_said_before(trained, tiny):
     answer = trained.chat(messages, modules=[], sampling=BRIEF)
     evidence = answer.recall.text
     assert "Nora" in evidence
-    told = SYSTEM.format(evidence=evidence).replace("You are a helpful assistant.", "Be brief.")
+    told = (
+        PromptFormat().system_message(evidence).replace("You are a helpful assistant.", "Be brief.")
+    )
     prompt = tiny.prompt(
         NORA,
         system=told,
@@ -159,4 +161,4 @@ def test_the_base_model_is_named_and_counts(memory, tiny):
 def test_the_default_model_is_not_loaded_for_its_name(tmp_path, minilm, smollm2):
     with Memory.open(tmp_path / "m", embedder=minilm) as memory:
         assert memory.model_name == smollm2.name
-        assert memory._parts._base is None
+        assert memory._engine._base is None

@@ -31,7 +31,7 @@ class Clock:
 
 @pytest.fixture
 def clock(memory):
-    clock = memory._parts.ledger._database.clock = Clock()
+    clock = memory._engine.ledger._database.clock = Clock()
     return clock
 
 
@@ -108,7 +108,7 @@ def test_sweep_destroys_what_has_expired(memory, clock, tmp_path):
 
 
 def test_weights_that_know_what_has_expired_do_not_answer(trained, tmp_path):
-    clock = trained._parts.ledger._database.clock = Clock()
+    clock = trained._engine.ledger._database.clock = Clock()
     name = next(m.name for m in trained.modules() if "Nora" in m.records)
     others = len(trained.modules()) - 1
     trained.expire("Nora", 60)
@@ -131,7 +131,7 @@ def test_weights_that_know_what_has_expired_do_not_answer(trained, tmp_path):
 
 
 def test_consolidate_and_retrain_sweep_first(trained, tmp_path):
-    clock = trained._parts.ledger._database.clock = Clock()
+    clock = trained._engine.ledger._database.clock = Clock()
     trained.expire("Nora", 60)
     trained.expire("Lena", 120)
     clock.now += 60
@@ -300,7 +300,7 @@ def test_merging_keeps_the_newest_and_the_history_of_all(memory, clock, tmp_path
     assert [v.version for v in memory.history(three.id)] == [1, 2, 3, 4, 5]
     assert [t.record_id for t in memory.turns()] == [three.id]
     assert [hit.id for hit in memory.search("quibblefax", k=9)] == [three.id]
-    event = memory._parts.ledger.events()[-1]
+    event = memory._engine.ledger.events()[-1]
     assert (event.kind, event.detail) == ("merge", {"records": 4})
     memory.forget(three.id)
     assert traces(tmp_path, "quibblefax") == []

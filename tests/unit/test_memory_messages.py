@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from memkit.errors import InvalidInputError
-from memkit.messages import without_recalled
+from memkit.memory.messages import without_recalled
 
 LOG = [
     {"role": "system", "content": "You are a pirate."},

@@ -20,9 +20,9 @@ from memkit.errors import (
     ReadOnlyError,
     StorageError,
 )
-from memkit.ledger import opening
-from memkit.models.base import BaseModel
-from memkit.models.find import Source
+from memkit.ledger.engine import connect as opening
+from memkit.models.language_model import LanguageModel
+from memkit.models.sources import Source
 from memkit.testing import HashingEmbedder, tiny_llama
 from memkit.types import Draft
 
@@ -93,7 +93,7 @@ def test_another_embedder_is_refused_with_the_remedy(directory, open_memory):
 
 def test_rebuild_adopts_another_embedder_and_keeps_the_adapters(directory, open_memory, badges):
     before = open_memory(directory)
-    threshold = before._parts.ledger.get_meta("router_calibration")
+    threshold = before._engine.ledger.get_meta("router_calibration")
     before.close()
     memory = open_memory(directory, embedder=HashingEmbedder(256), rebuild=True)
     assert memory.search(NORA)[0].id == "Nora"
@@ -102,7 +102,7 @@ def test_rebuild_adopts_another_embedder_and_keeps_the_adapters(directory, open_
         assert memory.ask(draft.question, budget=0).text == draft.answer
     assert not memory.ask("How do I boil an egg?", budget=0).route
     # Where "none" begins was measured again, with the new similarities.
-    assert memory._parts.ledger.get_meta("router_calibration") != threshold
+    assert memory._engine.ledger.get_meta("router_calibration") != threshold
     memory.close()
     assert open_memory(directory, embedder=HashingEmbedder(256)).search(NORA)[0].id == "Nora"
 
@@ -111,7 +111,7 @@ def test_rebuild_needs_no_base_model_without_adapters(tmp_path, open_memory, mon
     memory = open_memory(tmp_path / "m")
     memory.add("Deliveries are unloaded at dock three.")
     memory.close()
-    monkeypatch.setattr(BaseModel, "load", lambda *_: pytest.fail("a base model was loaded"))
+    monkeypatch.setattr(LanguageModel, "load", lambda *_: pytest.fail("a base model was loaded"))
     memory = open_memory(
         tmp_path / "m", base_model=None, embedder=HashingEmbedder(32), rebuild=True
     )
@@ -172,9 +172,9 @@ def test_a_model_of_the_same_name_is_compared_when_it_is_used(
     directory, open_memory, other_base, monkeypatch, tmp_path
 ):
     monkeypatch.setattr(
-        "memkit.models.find.find_base", lambda spec: Source("tiny-llama-0", tmp_path, "path")
+        "memkit.models.sources.find_base", lambda spec: Source("tiny-llama-0", tmp_path, "path")
     )
-    monkeypatch.setattr(BaseModel, "load", lambda spec: other_base)
+    monkeypatch.setattr(LanguageModel, "load", lambda spec: other_base)
     memory = open_memory(directory, base_model="./tiny-llama-0", count_tokens=len)
     assert memory.search(NORA)[0].id == "Nora"
     memory.add("The badge number of Zoe is 7070.", question="Zoe?", answer="7070")
@@ -189,7 +189,7 @@ def test_a_model_of_the_same_name_is_compared_when_it_is_used(
 
 
 def test_without_adapters_no_base_model_is_looked_for(tmp_path, open_memory, monkeypatch):
-    monkeypatch.setattr("memkit.models.find.find_base", lambda spec: pytest.fail("looked for"))
+    monkeypatch.setattr("memkit.models.sources.find_base", lambda spec: pytest.fail("looked for"))
     memory = open_memory(tmp_path / "m", base_model="some/model", count_tokens=len)
     memory.add("Deliveries are unloaded at dock three.")
     memory.close()
@@ -233,7 +233,7 @@ def test_retrain_makes_modules_for_another_base_model(directory, open_memory, ot
 def test_records_without_passages_are_indexed(tmp_path, open_memory):
     memory = open_memory(tmp_path / "m")
     memory.add("one", id="one")
-    memory._parts.ledger.records.add([Draft("two", id="two")])
+    memory._engine.ledger.records.add([Draft("two", id="two")])
     memory.close()
     memory = open_memory(tmp_path / "m")
     assert {hit.id for hit in memory.search("two")} == {"one", "two"}
@@ -420,7 +420,7 @@ def test_the_base_model_is_loaded_when_it_is_needed_and_once(
         time.sleep(0.2)
         return tiny
 
-    monkeypatch.setattr(BaseModel, "load", load)
+    monkeypatch.setattr(LanguageModel, "load", load)
     memory = open_memory(directory, base_model="some/model", count_tokens=len)
     memory.add("text")
     memory.search("text")

@@ -5,12 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from memkit.answer import Answerer, Row
+from memkit.answering.generate import Answerer, Row
 from memkit.errors import InvalidInputError
-from memkit.outcomes import Conflict
 from memkit.protocols import Completion, Sampling
 from memkit.testing import tiny_llama
-from memkit.types import Part, Route
+from memkit.types import Conflict, Part, Route
 
 NORA = "What is the badge number of Nora?"  # held by m0001, 4471
 LENA = "What is the badge number of Lena?"  # held by m0002, 3141
@@ -22,7 +21,7 @@ BRIEF = Sampling(max_new_tokens=12)
 @pytest.fixture
 def in_parts(trained, monkeypatch):
     """The trained memory, with a router that takes `BOTH` apart; other queries as ever."""
-    router = trained._parts.lora.router
+    router = trained._engine.lora.router
     route = router.route
     parts = (Part(NORA, "m0001", "Nora", 1.0), Part(LENA, "m0002", "Lena", 1.0))
 
@@ -80,7 +79,7 @@ def test_weights_may_be_mixed_instead(in_parts):
 
 
 def test_the_surest_candidate_answers(trained, monkeypatch):
-    router = trained._parts.lora.router
+    router = trained._engine.lora.router
     route, heard = router.route, {}
 
     def led_astray(queries, **options):
@@ -104,7 +103,7 @@ def test_the_surest_candidate_answers(trained, monkeypatch):
 
 
 def test_of_parts_with_the_same_question_the_surest_counts(in_parts, monkeypatch):
-    router = in_parts._parts.lora.router
+    router = in_parts._engine.lora.router
     route = router.route
 
     def split(queries, **options):
@@ -133,7 +132,7 @@ def test_of_parts_with_the_same_question_the_surest_counts(in_parts, monkeypatch
 
 
 def test_sureness_is_the_mean_log_probability_of_the_answer(trained):
-    lora, base = trained._parts.lora, trained._parts.base
+    lora, base = trained._engine.lora, trained._engine.base
     rows = [
         Row(NORA, Route({"m0001": 1.0}), base.prompt(NORA)),
         Row(EGGS, Route({}), base.prompt(EGGS)),

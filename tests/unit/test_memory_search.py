@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from memkit.errors import InvalidInputError, ModelUnavailableError
-from memkit.models.base import BaseModel
+from memkit.models.language_model import LanguageModel
 from memkit.testing import HashingEmbedder
 
 TEXTS = {
@@ -144,8 +144,8 @@ def no_model(monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("a base model was loaded")
 
-    monkeypatch.setattr("memkit.models.tokens.find_base", nowhere)
-    monkeypatch.setattr(BaseModel, "load", refuse)
+    monkeypatch.setattr("memkit.models.token_counter.find_base", nowhere)
+    monkeypatch.setattr(LanguageModel, "load", refuse)
 
 
 def test_recall_needs_no_base_model(tmp_path, open_memory, no_model, caplog):
@@ -175,7 +175,7 @@ def test_asking_without_a_base_model_says_how_to_get_one(tmp_path, open_memory, 
     def nowhere(spec=None):
         raise ModelUnavailableError("expected the model in one of these places", hint="install it")
 
-    monkeypatch.setattr("memkit.models.base.find_base", nowhere)
+    monkeypatch.setattr("memkit.models.language_model.find_base", nowhere)
     memory = open_memory(tmp_path / "m", base_model=None, count_tokens=words)
     memory.add(TEXTS["badge"])
     with pytest.raises(ModelUnavailableError, match="expected the model"):

@@ -205,7 +205,7 @@ def test_a_forgotten_tenant_leaves_nothing(memory, badges, tmp_path, adapters_in
         kept.records, kept.versions, kept.turns, kept.modules, kept.passages,
     )  # fmt: skip
     assert adapters_in(tmp_path / "agent.mem") == rows
-    database = memory._parts.ledger._database
+    database = memory._engine.ledger._database
     for table in database.column("SELECT name FROM sqlite_master WHERE type = 'table'"):
         for row in database.rows(f"SELECT * FROM {table}"):
             assert "qz" not in str(row).lower(), table

@@ -117,7 +117,7 @@ def test_metadata_are_no_reason_to_train_again(trained):
 
 def test_updates_of_two_threads_are_both_kept(memory, nora):
     """Neither writes back the part that the other has just changed."""
-    index = memory._parts.index
+    index = memory._engine.index
     prepare, both, met = index.prepare, threading.Barrier(2, timeout=30), threading.local()
 
     def prepare_together(drafts):

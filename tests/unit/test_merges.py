@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memkit.errors import InvalidInputError
-from memkit.lora.layers import Factors
-from memkit.lora.merges import METHODS, Merge, Scaled
+from memkit.lora.peft.merges import METHODS, Merge
+from memkit.lora.serving.hooks import Factors, Scaled
 
 SHAPES = {"layers.0.up": (5, 7), "layers.0.down": (7, 5), "layers.1.up": (5, 7)}
 EXACT = ("cat", "mean_delta", "svd")

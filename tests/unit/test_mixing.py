@@ -3,13 +3,13 @@
 import json
 
 import pytest
+from benchmarks.evals import dial, mixing
+from benchmarks.evals.learned import PART, learned
+from benchmarks.evals.mixing import Exam
+from benchmarks.evals.phonebook import drafts_of, invented
 
+from memkit.cli.demo.measurement import Measurement
 from memkit.errors import NotFoundError
-from memkit.evals import dial, mixing
-from memkit.evals.learned import PART, learned
-from memkit.evals.mixing import Exam
-from memkit.evals.phonebook import drafts_of, invented
-from memkit.report import Measurement
 from memkit.testing import HashingEmbedder
 
 
@@ -29,7 +29,9 @@ def test_what_was_learned_is_gone_on_with(models, recipe, book, monkeypatch):
     with learned(models, parts, recipe) as memory:
         first = [(module.name, module.manifest["data"]) for module in memory.modules()]
         assert {record.metadata[PART] for record in memory.records().records} == {0, 1}
-    monkeypatch.setattr("memkit.lora.train.Trainer.fit", None)  # there is nothing to train
+    monkeypatch.setattr(
+        "memkit.lora.training.trainer.Trainer.fit", None
+    )  # there is nothing to train
     with learned(models, parts, recipe) as memory:
         assert [(m.name, m.manifest["data"]) for m in memory.modules()] == first
 
@@ -52,7 +54,7 @@ def test_numbers_are_asked_for_one_by_one_and_together(models, recipe, book):
 
 
 def test_the_report_has_the_ratios(models, recipe, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(mixing.BaseModel, "load", lambda: models[0])
+    monkeypatch.setattr(mixing.LanguageModel, "load", lambda: models[0])
     monkeypatch.setattr(mixing.SentenceEmbedder, "load", lambda: models[1])
     monkeypatch.setattr(mixing, "Recipe", lambda train: recipe)
     monkeypatch.setattr(mixing, "PER_MODULE", 2)

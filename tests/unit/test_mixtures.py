@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from benchmarks.evals import mixtures
+from benchmarks.evals.mixtures import Lab, folding
+from benchmarks.evals.phonebook import invented
 
-from memkit.evals import mixtures
-from memkit.evals.mixtures import Lab, folding
-from memkit.evals.phonebook import invented
-from memkit.lora.layers import Factors, linear_layers
+from memkit.lora.serving.hooks import Factors, linear_layers
 from memkit.lora.spec import TrainSpec
 from memkit.testing import tiny_llama
 

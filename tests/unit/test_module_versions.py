@@ -19,7 +19,7 @@ FIRST = ("Nora", "Emil", "Tara", "Owen")  # held by m0001
 
 def files(memory):
     """Digests by module and version, as the ledger knows them."""
-    modules = memory._parts.ledger.modules
+    modules = memory._engine.ledger.modules
     return {
         (module.name, version): modules.file(module.name, version).digest
         for module in memory.modules()
@@ -95,7 +95,7 @@ def test_an_update_of_what_is_not_asked_for_waits(trained):
 
 
 def no_more_than(memory, **changes):
-    consolidator = memory._parts.consolidator
+    consolidator = memory._engine.consolidator
     consolidator.recipe = replace(consolidator.recipe, **changes)
 
 
@@ -157,7 +157,7 @@ def test_rolling_back_and_forth_changes_no_weights(updated):
         assert updated.rollback("m0001", version).version == version
     assert files(updated) == before
     assert updated.ask(NORA, budget=0).text == "7777"
-    assert updated._parts.ledger.erasures.pending() == []
+    assert updated._engine.ledger.erasures.pending() == []
 
 
 def test_another_memory_sees_it_at_its_next_question(updated, tmp_path, open_memory):
@@ -204,7 +204,7 @@ def test_at_most_three_versions_are_kept(trained, tmp_path, open_memory):
     assert trained.modules()[0].versions == (2, 3, 4)
     trained.close()
     again = open_memory(tmp_path / "trained.mem")
-    assert again._parts.ledger.erasures.pending() == []
+    assert again._engine.ledger.erasures.pending() == []
     assert again.rollback("m0001", 2).version == 2
 
 
@@ -343,7 +343,7 @@ def test_lost_adapters_are_rebuilt_for_those_who_are_asked_for(tmp_path, trained
 
 
 def test_a_module_that_lost_its_newest_weights_can_be_rolled_back(updated):
-    ledger = updated._parts.ledger
+    ledger = updated._engine.ledger
     ledger.modules.lose(ledger.modules.file("m0001").path)
     assert [module.name for module in updated.modules()] == ["m0002"]
     module = updated.rollback("m0001", 1)
@@ -419,7 +419,7 @@ def test_a_version_that_contains_a_forgotten_record_goes(trained):
     assert any(path.startswith("adapters/") for path in receipt.files)
     assert all(receipt.checks.values())
     assert trained.modules()[0] == replace(active, versions=(2,))
-    assert len(trained._parts.lora.bank) == 1
+    assert len(trained._engine.lora.bank) == 1
     assert trained.ask(EMIL, budget=0).text == "1234"
     with pytest.raises(ModuleNotFoundInMemoryError, match="has no version 1"):
         trained.rollback("m0001", 1)

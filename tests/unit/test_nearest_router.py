@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from memkit.errors import InvalidInputError
 from memkit.ledger import Ledger
-from memkit.lora.supervision import TemplateSynthesizer
+from memkit.lora.training.template_synthesizer import TemplateSynthesizer
 from memkit.protocols import Query
 from memkit.rag.index import FactIndex
-from memkit.routing.calibrate import Calibration
+from memkit.routing.calibration import Calibration
 from memkit.routing.calibrator import CALIBRATION
-from memkit.routing.gather import Candidate
+from memkit.routing.candidates import Candidate
 from memkit.routing.nearest import NearestRouter, Voting, _vote, _weights
 from memkit.testing import HashingEmbedder
 from memkit.types import Draft
@@ -307,7 +307,7 @@ def test_weights_sum_to_one_and_are_at_most_so_many(facts, modules):
 
 
 def test_a_word_that_is_no_longer_common_counts_again(tmp_path, monkeypatch):
-    monkeypatch.setattr("memkit.routing.words.COMMON", 1)
+    monkeypatch.setattr("memkit.routing.term_weights.COMMON", 1)
     facts = Facts(tmp_path / "memory", HashingEmbedder())
     facts.add("The oak is tall.", id="oak")
     facts.add("The elm is tall.", id="elm")
@@ -325,7 +325,7 @@ def test_a_word_that_is_no_longer_common_counts_again(tmp_path, monkeypatch):
 
 
 def test_that_there_are_many_facts_is_remembered_until_a_passage_goes(tmp_path, monkeypatch):
-    monkeypatch.setattr("memkit.routing.words.COMMON", 2)
+    monkeypatch.setattr("memkit.routing.term_weights.COMMON", 2)
     facts = Facts(tmp_path / "memory", HashingEmbedder())
     for tree in ("oak", "elm"):
         facts.add(f"The {tree} is tall.", id=tree)

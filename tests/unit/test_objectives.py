@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, softmax
 
+from memkit.answering.prompt import PromptFormat
 from memkit.errors import InvalidInputError
 from memkit.lora.spec import TrainSpec
 from memkit.lora.training.encoding import collate, encode, facts_of
 from memkit.lora.training.objectives import Distillation, Likelihood, objective_of
-from memkit.prompt import SYSTEM
 from memkit.protocols import Example
 from memkit.testing import tiny_llama, tiny_qwen2
 
@@ -84,7 +84,9 @@ def test_distillation_follows_the_model_that_has_read_the_text(base):
     student = hidden_of(base, batch)
     teacher = []
     for example in EXAMPLES:
-        prompt = base.prompt(example.question, system=SYSTEM.format(evidence=example.context))
+        prompt = base.prompt(
+            example.question, system=PromptFormat().system_message(example.context)
+        )
         answer = base.answer_ids(example.answer)
         with torch.no_grad():
             output = base.model.base_model(

@@ -25,9 +25,7 @@ from memkit.errors import (
     NonFiniteError,
     StorageError,
 )
-from memkit.lora.layers import Factors
-from memkit.lora.merges import Scaled
-from memkit.lora.peft_format import (
+from memkit.lora.peft.peft_format import (
     CONFIG,
     MANIFEST,
     MAX_RANK,
@@ -36,6 +34,7 @@ from memkit.lora.peft_format import (
     read_weights,
     write_folder,
 )
+from memkit.lora.serving.hooks import Factors, Scaled
 
 SHAPES = {"model.layers.0.up": (5, 4), "model.layers.1.down": (4, 6), "model.layers.1.up": (5, 4)}
 MANIFEST_VALUES = {"base_model": "tiny", "fingerprint": "f" * 64, "recall": 1.0, "name": "größe"}

@@ -13,12 +13,13 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from memkit import Draft, InvalidInputError, Memory, transfer
-from memkit.archive import Archive, write_archive
+from memkit import Draft, InvalidInputError, Memory
 from memkit.errors import CorruptFileError, FormatVersionError, UnsupportedOperationError
 from memkit.ledger import Ledger
-from memkit.ledger.exchange import ITEM, RECORD, TTL, TURN, VERSION
 from memkit.ledger.items import NewItem
+from memkit.ledger.transfer.export import ITEM, RECORD, TTL, TURN, VERSION
+from memkit.memory import transfer
+from memkit.memory.archive import Archive, write_archive
 
 ANN, BOB = {"user": "ann"}, {"user": "bob"}
 MONDAY = datetime(2024, 5, 6, 12, 30, 15, 123456, UTC)
@@ -53,7 +54,7 @@ def full(rag, tmp_path):
 
 def content(memory):
     """All that is to survive, read from SQLite itself."""
-    with sqlite3.connect(memory._parts.ledger.directory / "ledger.sqlite3") as connection:
+    with sqlite3.connect(memory._engine.ledger.directory / "ledger.sqlite3") as connection:
         connection.row_factory = sqlite3.Row
         tables = {
             "records": "SELECT * FROM records ORDER BY rowid",
@@ -182,7 +183,7 @@ def test_one_tenant_comes_in_alone(full, rag, tmp_path):
 
 
 def test_what_has_expired_does_not_travel(full, rag, tmp_path):
-    full._parts.ledger._database.clock = lambda: datetime.now(UTC).timestamp() + 2 * 86_400
+    full._engine.ledger._database.clock = lambda: datetime.now(UTC).timestamp() + 2 * 86_400
     full.export(tmp_path / "late.zst")
     assert "Gone tomorrow." not in json.dumps(lines(tmp_path / "late.zst"))
     kinds = [line.get("kind") for line in lines(tmp_path / "late.zst")]
@@ -192,7 +193,7 @@ def test_what_has_expired_does_not_travel(full, rag, tmp_path):
 def test_what_expires_on_the_way_is_left_out(full, rag, tmp_path):
     full.export(tmp_path / "all.zst")
     copy = rag(tmp_path / "copy.mem")
-    copy._parts.ledger._database.clock = lambda: datetime.now(UTC).timestamp() + 100 * 86_400
+    copy._engine.ledger._database.clock = lambda: datetime.now(UTC).timestamp() + 100 * 86_400
 
     report = copy.import_(tmp_path / "all.zst")
 
@@ -219,7 +220,7 @@ def test_a_failed_export_leaves_the_older_one(full, tmp_path, monkeypatch):
     path = tmp_path / "dump.zst"
     full.export(path)
     before = path.read_bytes()
-    monkeypatch.setattr("memkit.archive.LONGEST", 300)
+    monkeypatch.setattr("memkit.memory.archive.LONGEST", 300)
     full.add("Too long. " * 100)
 
     with pytest.raises(InvalidInputError, match="expected entries of at most 300 bytes"):
@@ -305,7 +306,7 @@ def test_replace_takes_what_comes(changed, full):
     assert content(copy) == content(full)
     assert report.replaced == 3
     assert copy.search("locker", k=1, scope=ANN)[0].text == "Ann's locker has the code 9001."
-    data = (copy._parts.ledger.directory / "ledger.sqlite3").read_bytes()
+    data = (copy._engine.ledger.directory / "ledger.sqlite3").read_bytes()
     assert b"no code" not in data
 
 
@@ -508,7 +509,7 @@ def test_deep_json_is_refused(rag, tmp_path):
 
 
 def test_a_bomb_is_refused_before_it_fills_the_memory(rag, tmp_path, monkeypatch):
-    monkeypatch.setattr("memkit.archive.LONGEST", 2**22)
+    monkeypatch.setattr("memkit.memory.archive.LONGEST", 2**22)
     out = io.BytesIO()
     with zstandard.ZstdCompressor().stream_writer(out, closefd=False) as writer:
         for _ in range(200):
@@ -575,7 +576,7 @@ DERIVED = {"rowid", "content_hash", "record"}  # numbers of rows; what is comput
 
 
 def test_every_column_travels(full):
-    with sqlite3.connect(full._parts.ledger.directory / "ledger.sqlite3") as connection:
+    with sqlite3.connect(full._engine.ledger.directory / "ledger.sqlite3") as connection:
         for kind in (ITEM, RECORD, TTL, TURN, VERSION):
             columns = {row[1] for row in connection.execute(f"PRAGMA table_info({kind.table})")}
             assert columns - DERIVED == set(kind.columns), kind.table

@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 
-from memkit.lora.layers import AdapterLayers
+from memkit.lora.serving.hooks import AdapterLayers
 from memkit.lora.spec import LoraSpec, TrainSpec
-from memkit.lora.trainers import Trainers
 from memkit.lora.training import precision
 from memkit.lora.training.precision import MixedPrecision, chosen_precision, in_precision
+from memkit.lora.training.trainers import Trainers
 from memkit.protocols import Example
 from memkit.testing import tiny_llama
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from memkit.answering.prompt import assemble
 from memkit.errors import InvalidInputError
-from memkit.prompt import assemble
 from memkit.types import Evidence, Hit, Record, Turn
 
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
@@ -207,7 +207,7 @@ def test_prompt_takes_no_heavy_library():
     import subprocess
 
     heavy = "torch faiss transformers sentence_transformers numpy"
-    code = f"import sys, memkit.prompt; sys.exit(any(m in sys.modules for m in {heavy.split()}))"
+    code = f"import sys, memkit.answering.prompt; sys.exit(any(m in sys.modules for m in {heavy.split()}))"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -6,9 +6,9 @@ import pytest
 from memkit.errors import InvalidInputError
 from memkit.ledger import Passage
 from memkit.protocols import Query
+from memkit.rag.backend import RagBackend
 from memkit.rag.fusion import Ranking, Scored, around, rank
 from memkit.rag.index import FactIndex
-from memkit.rag.rag import RagBackend
 from memkit.testing import HashingEmbedder
 from memkit.types import Draft
 

@@ -8,13 +8,13 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from memkit.errors import InvalidInputError, UnsupportedOperationError
-from memkit.lora.layers import AdapterLayers, Factors
+from memkit.lora.serving.hooks import AdapterLayers, Factors
 from memkit.lora.spec import LoraSpec, TrainSpec
-from memkit.lora.train import Trainer
 from memkit.lora.training import readout
 from memkit.lora.training.encoding import facts_of
+from memkit.lora.training.final_layer import Tap, site_of
 from memkit.lora.training.readout import Readout
-from memkit.lora.training.tap import Tap, site_of
+from memkit.lora.training.trainer import Trainer
 from memkit.protocols import Example, Sampling
 from memkit.testing import tiny_gpt2, tiny_llama, tiny_qwen2
 

@@ -8,7 +8,7 @@ import pytest
 from memkit import IncompatibleModelError
 from memkit.errors import BusyError, NonFiniteError
 from memkit.ledger import Ledger
-from memkit.ledger.locks import embedding_lock
+from memkit.ledger.engine.locks import embedding_lock
 from memkit.rag.index import FactIndex
 from memkit.rag.reembed import reembed
 from memkit.testing import HashingEmbedder
@@ -42,7 +42,7 @@ def rag(open_memory, tmp_path):
 
 def vectors(memory):
     """What the ledger holds, against what the embedder gives for the passages' texts."""
-    database = memory._parts.ledger._database
+    database = memory._engine.ledger._database
     rows = database.rows(
         "SELECT text, vector FROM passages LEFT JOIN vectors ON passage = key ORDER BY key"
     )
@@ -62,7 +62,7 @@ def test_the_memory_goes_on_with_the_new_embedder(rag, open_memory, dim):
     assert rag.stats().embedder == new.name
     record = rag.add("A late parcel.")
     assert rag.search("late parcel", k=1)[0].id == record.id
-    directory = rag._parts.ledger.directory
+    directory = rag._engine.ledger.directory
     rag.close()
     with pytest.raises(IncompatibleModelError, match=f"made with the embedder '{new.name}'"):
         open_memory(directory, backends=("rag",))
@@ -138,13 +138,13 @@ def test_what_a_killed_run_has_done_is_not_done_again(rag):
 def test_half_done_for_another_embedder_is_dropped(rag):
     with pytest.raises(ZeroDivisionError):
         rag.reembed(Other(32, meanwhile=lambda call: 1 // (2 - call)))
-    assert rag._parts.ledger.successors.begun == "other-32"
+    assert rag._engine.ledger.shadow_vectors.begun == "other-32"
     assert rag.reembed(Other(48)) == len(TEXTS)
-    assert rag._parts.ledger.successors.begun is None
+    assert rag._engine.ledger.shadow_vectors.begun is None
 
 
 def test_another_user_of_the_memory_is_told(rag):
-    ledger = Ledger.open(rag._parts.ledger.directory)
+    ledger = Ledger.open(rag._engine.ledger.directory)
     other = FactIndex(ledger, HashingEmbedder())
     other.sync()
     rag.reembed(Other(64))
@@ -159,7 +159,7 @@ def test_another_user_of_the_memory_is_told(rag):
 
 @pytest.mark.parametrize("dim", [64, 32])
 def test_another_user_in_the_middle_of_a_search_is_told(rag, dim):
-    ledger = Ledger.open(rag._parts.ledger.directory)
+    ledger = Ledger.open(rag._engine.ledger.directory)
 
     class Slow(HashingEmbedder):
         def encode_query(self, texts):
@@ -175,7 +175,7 @@ def test_another_user_in_the_middle_of_a_search_is_told(rag, dim):
 
 def test_one_at_a_time(rag):
     with (
-        embedding_lock(rag._parts.ledger.directory),
+        embedding_lock(rag._engine.ledger.directory),
         pytest.raises(BusyError, match="is embedding this memory anew"),
     ):
         rag.reembed(Other())
@@ -192,7 +192,7 @@ def test_an_embedder_that_fails_changes_nothing(rag):
 
 
 def test_a_reembedding_alone_needs_no_index(rag):
-    directory = rag._parts.ledger.directory
+    directory = rag._engine.ledger.directory
     rag.close()
     ledger = Ledger.open(directory)
     assert reembed(ledger, Other(16)) == len(TEXTS)

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from memkit.lora import consolidate
-from memkit.lora.capacity import Law
+from memkit.lora.consolidation import consolidate
+from memkit.lora.consolidation.capacity import Law
 from memkit.lora.spec import TrainSpec
-from memkit.lora.train import Trainer
+from memkit.lora.training.trainer import Trainer
 from memkit.protocols import Example
 from memkit.testing.synthesizers import FirstWordings, Script
 from memkit.types import Draft
@@ -137,10 +137,10 @@ def test_the_same_run_gives_the_same_modules(bench, badges, monkeypatch, tmp_pat
     for name in ("one", "other"):
         with monkeypatch.context() as patch:
             trainings(patch, "Tara")
-            memory = open_memory(tmp_path / name, recipe=bench()._parts.consolidator.recipe)
+            memory = open_memory(tmp_path / name, recipe=bench()._engine.consolidator.recipe)
             memory.add(badges[:4])
             memory.consolidate()
-            files = memory._parts.ledger.modules
+            files = memory._engine.ledger.modules
             digests.append([files.file(m.name).digest for m in memory.modules()])
 
     assert digests[0] == digests[1]

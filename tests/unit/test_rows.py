@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memkit.adapter_files import destroy, faults, settle, stored, tidy
 from memkit.errors import (
     CorruptFileError,
     FormatVersionError,
@@ -19,7 +18,8 @@ from memkit.errors import (
     MemkitError,
     StorageError,
 )
-from memkit.rows import RowFile
+from memkit.lora.store.adapter_files import destroy, faults, settle, stored, tidy
+from memkit.lora.store.row_file import RowFile
 from memkit.types import Draft
 
 

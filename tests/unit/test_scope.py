@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memkit.errors import InvalidInputError
-from memkit.scope import MAX_KEYS, canonical, contains, parse, visible_keys
+from memkit.types.scope import MAX_KEYS, canonical, contains, parse, visible_keys
 
 WORDS = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=8

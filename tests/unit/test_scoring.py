@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from memkit.lora.scoring import answer_states, log_probabilities, no_adapters
+from memkit.models.scoring import answer_states, log_probabilities, no_adapters
 
 QUESTIONS = ("What is the badge number of Nora?", "Who?", "Where do the penguins of the zoo live?")
 ANSWERS = ("4471", "the archive on the third floor", "x")

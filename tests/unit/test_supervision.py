@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from memkit.lora.sentences import sentences
-from memkit.lora.supervision import MAX_SENTENCES, TemplateSynthesizer
+from memkit.lora.training.template_synthesizer import MAX_SENTENCES, TemplateSynthesizer
+from memkit.text.sentences import sentences
 from memkit.types import Record
 
 NOW = datetime(2025, 1, 1, tzinfo=UTC)

@@ -7,8 +7,8 @@ import pytest
 from transformers import AutoTokenizer
 
 from memkit.errors import ModelUnavailableError
-from memkit.models import tokens
-from memkit.models.tokens import load_tokenizer
+from memkit.models import token_counter as tokens
+from memkit.models.token_counter import load_tokenizer
 from memkit.testing import tiny_gpt2, tiny_llama
 
 TEXTS = ["", "Which badge does the porter have?", "Clé \U0001f5dd <|im_end|><|endoftext|>", " \n"]
@@ -61,7 +61,7 @@ def test_a_missing_model_is_named(tmp_path):
 
 def test_no_heavy_library_comes_along(saved):
     script = (
-        "import sys; from memkit.models.tokens import load_tokenizer\n"
+        "import sys; from memkit.models.token_counter import load_tokenizer\n"
         "print(load_tokenizer(sys.argv[1]).count('porter') > 0)\n"
         "print([m for m in ('torch', 'transformers') if m in sys.modules])"
     )

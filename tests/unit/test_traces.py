@@ -4,8 +4,9 @@ import random
 
 import pytest
 
-from memkit import traces
-from memkit.traces import files_below, remains, samples
+from memkit.files import files_below
+from memkit.memory import residue as traces
+from memkit.memory.residue import remains, samples
 
 TEXT = "needle in the haystack"
 

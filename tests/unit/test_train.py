@@ -11,12 +11,12 @@ from torch.nn.functional import cross_entropy
 from transformers.pytorch_utils import Conv1D
 
 from memkit.errors import TrainingError
-from memkit.lora.layers import AdapterLayers, Factors, new_adapter
+from memkit.lora.serving.hooks import AdapterLayers, Factors, new_adapter
 from memkit.lora.spec import LoraSpec, TrainSpec
-from memkit.lora.train import GUARD_TOKENS, Trainer
-from memkit.lora.training.descent import Descent
 from memkit.lora.training.encoding import collate, facts_of
-from memkit.lora.training.guards import GUARD_PROMPTS
+from memkit.lora.training.guard_prompts import GUARD_PROMPTS
+from memkit.lora.training.optimizer import Optimizer
+from memkit.lora.training.trainer import GUARD_TOKENS, Trainer
 from memkit.protocols import Example, Sampling
 from memkit.testing import tiny_gpt2, tiny_llama, tiny_qwen2
 
@@ -154,7 +154,7 @@ def test_every_step_has_its_guards(trainer, monkeypatch):
         steps.append(examples)
         return collated(examples, *args, **kwargs)
 
-    monkeypatch.setattr("memkit.lora.train.collate", note)
+    monkeypatch.setattr("memkit.lora.training.trainer.collate", note)
     trainer.fit(EXAMPLES)
 
     guards = {guard.ids for guard in trainer._guards}
@@ -227,13 +227,13 @@ def test_facts_are_recalled_and_training_ends_early(base):
 def test_few_facts_end_as_slowly_as_many(base, monkeypatch):
     """From the moment that all is learned, the rate falls by the same amount in every step."""
     rates = []
-    step = Descent.step
+    step = Optimizer.step
 
     def noted(self, rate):
         rates.append(rate)
         step(self, rate)
 
-    monkeypatch.setattr(Descent, "step", noted)
+    monkeypatch.setattr(Optimizer, "step", noted)
     trainer = trainer_of(base, FAST)
 
     trainer.fit(EXAMPLES[::2])

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from memkit.lora.training.activation_cache import ActivationCache
 from memkit.lora.training.encoding import Encoded
-from memkit.lora.training.trunk import Trunk
 from memkit.testing import tiny_gpt2, tiny_llama, tiny_qwen2
 
 EXAMPLES = [
@@ -38,7 +38,7 @@ def assert_rows_equal(given, expected, examples):
 @pytest.mark.parametrize("first", [0, 1])
 def test_the_hidden_states_are_the_whole_models_bit_for_bit(make, first):
     base = make()
-    trunk = Trunk(base, first)
+    trunk = ActivationCache(base, first)
 
     for _ in range(2):  # computed, then remembered
         assert_rows_equal(through(trunk, base, EXAMPLES), whole(base, EXAMPLES), EXAMPLES)
@@ -46,7 +46,7 @@ def test_the_hidden_states_are_the_whole_models_bit_for_bit(make, first):
 
 def test_lower_layers_run_once_per_example():
     base = tiny_llama()
-    trunk = Trunk(base, 1)
+    trunk = ActivationCache(base, 1)
     fed = []
     layers = base.model.base_model.layers
     layers[0].register_forward_pre_hook(lambda _, args: fed.append(args[0].shape[0]))
@@ -65,7 +65,7 @@ def test_the_model_is_whole_again_after_an_error():
     before = inner.layers, inner.norm
 
     def fail():
-        with Trunk(base, 1).above():
+        with ActivationCache(base, 1).above():
             assert len(inner.layers) == 1
             raise ZeroDivisionError
 
@@ -76,14 +76,14 @@ def test_the_model_is_whole_again_after_an_error():
 
 def test_models_that_cannot_be_cut_are_told_apart():
     """GPT-2 adds positions to what enters its first layer."""
-    assert Trunk.supports(tiny_llama())
-    assert Trunk.supports(tiny_qwen2())
-    assert not Trunk.supports(tiny_gpt2())
+    assert ActivationCache.supports(tiny_llama())
+    assert ActivationCache.supports(tiny_qwen2())
+    assert not ActivationCache.supports(tiny_gpt2())
 
 
 def test_gradients_end_at_the_trunk():
     base = tiny_llama()
-    trunk = Trunk(base, 1)
+    trunk = ActivationCache(base, 1)
     entering = trunk.entering(EXAMPLES)
 
     assert not entering.requires_grad

@@ -6,7 +6,7 @@ import pytest
 
 from memkit.errors import InvalidInputError
 from memkit.types import Draft
-from memkit.validate import validate_draft
+from memkit.types.validate import validate_draft
 
 
 @pytest.mark.parametrize(

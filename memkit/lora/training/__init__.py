@@ -1,1 +1,1 @@
-"""How an adapter is trained, part by part; `memkit.lora.train` puts them together."""
+"""How an adapter is trained, part by part; `memkit.lora.training.trainer` puts them together."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from memkit.models.base import BaseModel
-from memkit.prompt import SYSTEM
+from memkit.answering.prompt import PromptFormat
+from memkit.models.language_model import LanguageModel
 from memkit.protocols import Example, Prompt
 
 
@@ -53,12 +53,12 @@ class Batch:
     answer: Tensor
 
 
-def encode(base: BaseModel, example: Example) -> Encoded:
+def encode(base: LanguageModel, example: Example) -> Encoded:
     """Render and tokenize an example as it is served."""
     prompt = base.prompt(example.question)
     informed = None
     if example.context is not None:
-        system = SYSTEM.format(evidence=example.context)
+        system = PromptFormat().system_message(example.context)
         informed = base.prompt(example.question, system=system).prefix
     return encoded(prompt, base.answer_ids(example.answer), informed)
 
@@ -70,7 +70,7 @@ def encoded(
     return Encoded(prompt.prefix, prompt.question + answer, len(prompt.question), informed)
 
 
-def facts_of(base: BaseModel, examples: Sequence[Example]) -> list[Fact]:
+def facts_of(base: LanguageModel, examples: Sequence[Example]) -> list[Fact]:
     """The wordings of each fact that are not held out; facts differ in record or answer."""
     facts: dict[tuple[str | None, str], list[Encoded]] = {}
     for example in examples:

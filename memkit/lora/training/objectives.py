@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy, kl_div, l1_loss, log_softmax
 from memkit.errors import InvalidInputError
 from memkit.lora.spec import TrainSpec
 from memkit.lora.training.encoding import Batch
-from memkit.models.base import BaseModel
+from memkit.models.language_model import LanguageModel
 
 TEMPERATURE = 2.0  # of teacher and student
 _HOPELESS = -50.0  # log-probability
@@ -33,7 +33,7 @@ class Objective(Protocol):
         ...
 
 
-def objective_of(base: BaseModel, train: TrainSpec) -> Objective:
+def objective_of(base: LanguageModel, train: TrainSpec) -> Objective:
     """The objective that a spec names."""
     if train.objective == "distill":
         return Distillation(base)
@@ -48,7 +48,7 @@ class Likelihood:
         questions: Learn the questions' tokens, too.
     """
 
-    def __init__(self, base: BaseModel, *, questions: bool) -> None:
+    def __init__(self, base: LanguageModel, *, questions: bool) -> None:
         self.questions = questions
         self._base = base
 
@@ -81,7 +81,7 @@ class Distillation:
 
     questions = False
 
-    def __init__(self, base: BaseModel) -> None:
+    def __init__(self, base: LanguageModel) -> None:
         self._base = base
 
     def losses(self, batch: Batch, hidden: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from memkit.lora.layers import AdapterLayers, linear_layers
+from memkit.lora.serving.hooks import AdapterLayers, linear_layers
 from memkit.lora.spec import TrainSpec
-from memkit.models.base import BaseModel
+from memkit.models.language_model import LanguageModel
 
 
-class MixedPrecision(BaseModel):
+class MixedPrecision(LanguageModel):
     """A base model that multiplies in bfloat16 and adds up in float32.
 
     The residual stream, which every layer adds to and the norms read, is not rounded; products
@@ -25,7 +25,7 @@ class MixedPrecision(BaseModel):
     def hidden(
         self, ids: Tensor, mask: Tensor, positions: Tensor, cache: DynamicCache | None = None
     ) -> Tensor:
-        """As `BaseModel.hidden`, in float32."""
+        """As `LanguageModel.hidden`, in float32."""
         if ids.dim() == 2:
             embed: Any = self.model.get_input_embeddings()
             ids = embed(ids)
@@ -33,11 +33,11 @@ class MixedPrecision(BaseModel):
             return super().hidden(ids.float(), mask, positions, cache)
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """As `BaseModel.logits`, of hidden states in any precision."""
+        """As `LanguageModel.logits`, of hidden states in any precision."""
         return super().logits(hidden.to(self.model.dtype))
 
 
-def chosen_precision(base: BaseModel, train: TrainSpec) -> str:
+def chosen_precision(base: LanguageModel, train: TrainSpec) -> str:
     """The precision that a base model trains in.
 
     Args:
@@ -54,8 +54,8 @@ def chosen_precision(base: BaseModel, train: TrainSpec) -> str:
 
 
 def in_precision(
-    base: BaseModel, layers: AdapterLayers, precision: str
-) -> tuple[BaseModel, AdapterLayers]:
+    base: LanguageModel, layers: AdapterLayers, precision: str
+) -> tuple[LanguageModel, AdapterLayers]:
     """The base model in a precision: itself if it has it, else a copy with hooks of its own."""
     mixed = precision == "mixed"
     dtype: torch.dtype = torch.bfloat16 if mixed else getattr(torch, precision)
@@ -67,7 +67,7 @@ def in_precision(
         layer._forward_hooks.clear()  # noqa: SLF001 - only their handles remove them in public
     # The fused attention's backward pass is many times slower than its parts in bfloat16.
     model.set_attn_implementation("eager")
-    kind = MixedPrecision if mixed else BaseModel
+    kind = MixedPrecision if mixed else LanguageModel
     other = kind(model.to(dtype), base.tokenizer, name=base.name)
     return other, AdapterLayers(other.model)
 

@@ -29,9 +29,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, pad
 
-from memkit.lora.layers import Factors, shape_of
-from memkit.lora.training.tap import Tap
-from memkit.models.base import BaseModel
+from memkit.lora.serving.hooks import Factors, shape_of
+from memkit.lora.training.final_layer import Tap
+from memkit.models.language_model import LanguageModel
 
 MOST = 8192  # positions that are kept, the latest ones
 MARGIN = 4.0  # nats: how far the right token is to be above the best other one, and others below
@@ -83,7 +83,7 @@ class Readout:
     """
 
     def __init__(
-        self, base: BaseModel, tap: Tap, tokens: Sequence[int], rank: int, scale: float
+        self, base: LanguageModel, tap: Tap, tokens: Sequence[int], rank: int, scale: float
     ) -> None:
         head: Any = base.model.get_output_embeddings()  # type: ignore[no-untyped-call]
         self._head: Tensor = head.weight.detach()  # (vocabulary, hidden)

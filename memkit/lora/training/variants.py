@@ -8,9 +8,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from memkit.lora.layers import Adapter, Factors, linear_layers, new_adapter, weight_of
+from memkit.lora.serving.hooks import Adapter, Factors, linear_layers, new_adapter, weight_of
 from memkit.lora.spec import LoraSpec
-from memkit.models.base import BaseModel
+from memkit.models.language_model import LanguageModel
 
 
 class Variant(Protocol):
@@ -26,7 +26,7 @@ class Variant(Protocol):
 
 
 def new_variant(
-    base: BaseModel,
+    base: LanguageModel,
     shapes: Mapping[str, tuple[int, int]],
     spec: LoraSpec,
     random: torch.Generator,
@@ -164,7 +164,7 @@ class Pissa:
         return placed
 
 
-def _weights(base: BaseModel, names: Mapping[str, object]) -> dict[str, Tensor]:
+def _weights(base: LanguageModel, names: Mapping[str, object]) -> dict[str, Tensor]:
     """The weights of layers as float32 ``(out, in)``."""
     layers = linear_layers(base.model)
     return {name: weight_of(layers[name]).float() for name in names}

@@ -22,9 +22,9 @@ from pydantic import ConfigDict, Field, model_validator
 from langchain_memkit._batch import BATCH, Batch, Conversation, shared
 from langchain_memkit.messages import conversation_of
 from memkit import Answer, InvalidInputError, Memory
-from memkit.aio import AsyncAnswerStream
+from memkit.memory.ask import BUDGET, PASSAGES
+from memkit.memory.async_memory import AsyncAnswerStream
 from memkit.protocols import Combine, Sampling
-from memkit.reading import BUDGET, PASSAGES
 
 # Standard parameters of chat models that have no meaning for a model in this process.
 _ELSEWHERE = {"api_key", "max_retries", "timeout"}
@@ -56,7 +56,7 @@ class ChatMemkit(BaseChatModel):
 
     ``response_metadata`` tells ``model_name``, ``route`` (weights of the adapters, and why),
     ``citations`` (ids of the records that the answer rests on), ``conflict`` (what speaks
-    against the answer, with the fields of `memkit.outcomes.Conflict`) and ``withheld`` (why a
+    against the answer, with the fields of `memkit.types.Conflict`) and ``withheld`` (why a
     strict answer is empty); these two are None in most answers.
 
     Each of the parameters from ``scope`` to ``seed`` can also be given with a call, or bound:

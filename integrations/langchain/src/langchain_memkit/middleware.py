@@ -15,8 +15,8 @@ from langchain_memkit.messages import role_of
 from langchain_memkit.scopes import Scoping, resolve, user_scope
 from langchain_memkit.tools import memory_tools
 from memkit import InvalidInputError, Memory
-from memkit.chat import Message
-from memkit.reading import BUDGET
+from memkit.memory.ask import BUDGET
+from memkit.memory.mixin_chat import Message
 from memkit.types import Metadata, Role, Scope
 
 with needs("langchain", "MemkitMiddleware"):

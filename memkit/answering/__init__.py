@@ -1,0 +1,1 @@
+"""From evidence to an answer: prompt, generation, comparison with what is stored."""

@@ -1,0 +1,246 @@
+"""Answers from the local base model: prompt, adapters in place, text out.
+
+A question that needs one fact is one row of a batch. One that needs several is a row for each:
+every module is asked its part of the question and nothing else, so that no adapter disturbs
+another (docs/decisions/0008-mixing.md), and what the rows say is put together again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
+
+import torch
+
+from memkit.answering.join import joints, put_together, without_end
+from memkit.answering.prompt import PromptFormat
+from memkit.models.language_model import LanguageModel
+from memkit.models.scoring import answer_states, log_probabilities
+from memkit.protocols import GREEDY, Combine, Completion, Context, Prompt, Sampling
+from memkit.types import Answer, Claim, Part, Recall, Route
+
+PlaceAdapters = Callable[[Sequence[Route]], AbstractContextManager[None]]
+NO_CONTEXT = Context()
+CANDIDATES = 3  # modules that "confident" asks
+
+
+class AnswerStream:
+    """Pieces of an answer as they come; `answer` is there once the last one has come.
+
+    The model is held until the stream is read to its end, closed or dropped.
+    """
+
+    def __init__(self, pieces: Generator[str, None, Answer]) -> None:
+        self._pieces = pieces
+        self.answer: Answer | None = None
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        try:
+            return next(self._pieces)
+        except StopIteration as end:
+            self.answer = self.answer or end.value
+            raise
+
+    def close(self) -> None:
+        """Stop early and let go of the model. Repeating it changes nothing."""
+        self._pieces.close()
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a batch.
+
+    Attributes:
+        question: The user's question, or the part of it about one fact.
+        route: The modules in place.
+        prompt: The question behind the evidence.
+        part: What the module is asked for; None where that is not known.
+    """
+
+    question: str
+    route: Route
+    prompt: Prompt
+    part: Part | None = None
+
+
+class Answerer:
+    """Turns recalled evidence into answers of the base model.
+
+    Args:
+        base: The base model.
+        place: Puts the routed adapters in place, one route per row; None without adapters.
+        prompt_format: How evidence is put before a question; None for the default.
+    """
+
+    def __init__(
+        self,
+        base: LanguageModel,
+        place: PlaceAdapters | None,
+        prompt_format: PromptFormat | None = None,
+    ) -> None:
+        self._base = base
+        self._place = place
+        self._format = prompt_format or PromptFormat()
+
+    def answer(
+        self,
+        recalls: Sequence[Recall],
+        sampling: Sampling = GREEDY,
+        *,
+        combine: Combine = "rows",
+        contexts: Sequence[Context | None] | None = None,
+    ) -> list[Answer]:
+        """One answer per recall, computed as one batch.
+
+        Args:
+            recalls: What was found for each question.
+            sampling: How tokens are chosen.
+            combine: How several modules answer. "rows" asks each its part of the question; of
+                parts with the same question the answer counts that its module is surest of.
+                "mix" puts all in place at once, with the route's weights. "confident" asks the
+                question of the modules of the nearest facts, if the route has but one part.
+            contexts: For each question what was said before it; None if nothing was.
+        """
+        started = time.perf_counter()
+        before = contexts or [None] * len(recalls)
+        rows = [
+            self._rows(recall, combine, context)
+            for recall, context in zip(recalls, before, strict=True)
+        ]
+        said = self._generate([row for some in rows for row in some], sampling)
+        bounds = pairwise(accumulate(map(len, rows), initial=0))
+        answers = [
+            self._composed(recall, some, said[start:end])
+            for recall, some, (start, end) in zip(recalls, rows, bounds, strict=True)
+        ]
+        seconds = (time.perf_counter() - started) / max(1, len(recalls))
+        return [replace(answer, seconds=seconds) for answer in answers]
+
+    def stream(
+        self,
+        recall: Recall,
+        sampling: Sampling = GREEDY,
+        *,
+        combine: Combine = "rows",
+        context: Context | None = None,
+    ) -> Generator[str, None, Answer]:
+        """The same answer, piece by piece; its parts one after the other."""
+        rows = self._rows(recall, combine, context)
+        if len({row.question for row in rows}) < len(rows):  # one is chosen once all have answered
+            (answer,) = self.answer([recall], sampling, combine=combine, contexts=[context])
+            yield answer.text
+            return answer
+        started = time.perf_counter()
+        said = []
+        with self._base.turn.take():
+            for row, joint in zip(rows, joints([row.question for row in rows]), strict=True):
+                if joint:
+                    yield joint
+                said.append("")
+                adapters = self._adapters([row.route])
+                with closing(self._base.stream(row.prompt, sampling, adapters=adapters)) as pieces:
+                    for piece in pieces if len(said) == len(rows) else without_end(pieces):
+                        said[-1] += piece
+                        yield piece
+        tokens = sum(map(self._base.count, said))
+        seconds = time.perf_counter() - started
+        return replace(_answer(recall, rows, said, tokens), seconds=seconds)
+
+    # -- rows ------------------------------------------------------------------------------
+
+    def _rows(self, recall: Recall, combine: Combine, context: Context | None) -> list[Row]:
+        """What is asked of which modules to answer one question."""
+        route, parts = recall.route, recall.route.parts
+        asked: Sequence[Part | None] = [None]  # all modules of the route at once
+        if combine != "mix" and len(parts) > 1:
+            asked = parts
+        elif combine == "confident":
+            asked = candidates(route) or asked
+        before = context or NO_CONTEXT
+        system = self._format.system_message(recall.text, before.system)
+
+        def row(part: Part | None) -> Row:
+            text = recall.query if part is None else part.question
+            mix = route if part is None else replace(route, weights={part.module: 1.0})
+            prompt = self._base.prompt(text, system=system, history=before.history)
+            return Row(text, mix, prompt, part)
+
+        return [row(part) for part in asked]
+
+    def _generate(self, rows: Sequence[Row], sampling: Sampling) -> list[Completion]:
+        adapters = self._adapters([row.route for row in rows])
+        with self._base.turn.take():
+            return self._base.generate([row.prompt for row in rows], sampling, adapters=adapters)
+
+    def _adapters(self, routes: Sequence[Route]) -> AbstractContextManager[None] | None:
+        return self._place(routes) if self._place is not None else None
+
+    def _composed(self, recall: Recall, rows: list[Row], said: list[Completion]) -> Answer:
+        tokens = sum(completion.tokens for completion in said)
+        kept = self._surest(rows, said)
+        if len(kept) < len(rows):
+            rows, said = [rows[i] for i in kept], [said[i] for i in kept]
+            recall = replace(recall, route=_narrowed(recall.route, rows))
+        return _answer(recall, rows, [completion.text for completion in said], tokens)
+
+    def _surest(self, rows: Sequence[Row], said: Sequence[Completion]) -> list[int]:
+        """Of the rows with the same question the one whose answer is the surest, by number."""
+        rivals: dict[str, list[int]] = {}
+        for number, row in enumerate(rows):
+            rivals.setdefault(row.question, []).append(number)
+        if len(rivals) == len(rows):
+            return list(range(len(rows)))
+        sure = self._sureness(rows, said)
+        return [max(numbers, key=lambda number: sure[number]) for numbers in rivals.values()]
+
+    @torch.no_grad()
+    def _sureness(self, rows: Sequence[Row], said: Sequence[Completion]) -> list[float]:
+        """Mean log-probability of the tokens of each answer, in nats."""
+        routes = [row.route for row in rows]
+        states = answer_states(
+            self._base,
+            [row.prompt for row in rows],
+            [[completion.ids] for completion in said],
+            lambda _: self._adapters(routes) or nullcontext(),
+        )
+        ids = [completion.ids for completion in said]
+        total = log_probabilities(self._base, [one for (one,) in states], ids)
+        return [sum_ / len(tokens) for sum_, tokens in zip(total, ids, strict=True)]
+
+
+def candidates(route: Route) -> list[Part]:
+    """The whole question, for each of the modules that hold the nearest facts, nearest first."""
+    near: dict[str, Part] = {}
+    for part in route.parts[:1]:
+        near[part.module] = part
+        for fact in route.support:
+            if fact.module is not None:
+                other = replace(part, module=fact.module, record_id=fact.record_id)
+                near.setdefault(fact.module, other)
+    return list(near.values())[:CANDIDATES]
+
+
+def _narrowed(route: Route, rows: Sequence[Row]) -> Route:
+    """A route as it is once the surest of its candidates have been chosen."""
+    parts = tuple(row.part for row in rows if row.part is not None)
+    modules = list(dict.fromkeys(part.module for part in parts))
+    reason = f"{route.reason}; of the candidates {' and '.join(modules)} gave the surest answer"
+    weights = dict.fromkeys(modules, 1 / len(modules))
+    return replace(route, weights=weights, parts=parts, reason=reason)
+
+
+def _answer(recall: Recall, rows: Sequence[Row], said: Sequence[str], tokens: int) -> Answer:
+    """An answer that has not been compared with anything yet."""
+    claims = tuple(
+        Claim(row.question, text, row.route.modules[0] if row.route else None)
+        for row, text in zip(rows, said, strict=True)
+    )
+    text = put_together([row.question for row in rows], said)
+    prompt_tokens = sum(len(row.prompt) for row in rows)
+    return Answer(text, recall, prompt_tokens, tokens, seconds=0.0, claims=claims)

@@ -1,0 +1,214 @@
+"""Puts evidence into a prompt text that keeps to a budget of tokens."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import get_args
+
+from memkit.errors import InvalidInputError
+from memkit.text.words import MONTHS
+from memkit.types import Evidence, Hit, Role, Turn
+
+FACTS = "Facts:"
+TURNS = "Conversation so far:"
+
+_LABEL = re.compile(r"^\[[^\]\n]*\] ")
+
+
+@dataclass(frozen=True)
+class PromptFormat:
+    """How evidence is put before a question; adapters are bound to the format they learned behind.
+
+    Attributes:
+        opening: The system message where there is evidence and the caller gives no other. Without
+            evidence the base model gets its own default message.
+        evidence: What follows it; ``{evidence}`` stands for the facts and turns.
+
+    Raises:
+        InvalidInputError: If ``evidence`` has no place for the evidence.
+    """
+
+    opening: str = "You are a helpful assistant."
+    evidence: str = " Here is what you know:\n\n{evidence}\n\nAnswer with the facts above."
+
+    def __post_init__(self) -> None:
+        if self.evidence.count("{evidence}") != 1:
+            raise InvalidInputError(
+                f"expected `evidence` to contain '{{evidence}}' once, got {self.evidence!r}"
+            )
+
+    @property
+    def key(self) -> str:
+        """Tells formats apart: 16 hexadecimal digits of a SHA-256 over the texts."""
+        texts = json.dumps([self.opening, self.evidence])
+        return hashlib.sha256(texts.encode()).hexdigest()[:16]
+
+    def system_message(self, evidence: str, system: str | None = None) -> str | None:
+        """Say what the base model is told beside the question.
+
+        Args:
+            evidence: `Assembled.text`; may be empty.
+            system: The caller's own system message; it takes the place of the usual opening.
+
+        Returns:
+            None for the model's default system message.
+        """
+        if not evidence:
+            return system
+        return (system or self.opening) + self.evidence.replace("{evidence}", evidence)
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """Evidence as text.
+
+    Attributes:
+        text: Ready to be put into a prompt; empty if nothing fits.
+        hits: The passages in it, best first.
+        turns: The turns in it, oldest first.
+        tokens: How many tokens ``text`` takes.
+        omitted: How many passages and turns did not fit.
+    """
+
+    text: str
+    hits: tuple[Hit, ...]
+    turns: tuple[Turn, ...]
+    tokens: int
+    omitted: int
+
+
+def assemble(
+    evidence: Sequence[Evidence], *, budget: int, count: Callable[[str], int]
+) -> Assembled:
+    """Choose passages and turns that fit, and write them down.
+
+    Passages are taken best first, and one that does not fit whole gives way to smaller ones
+    behind it. They are written best last, nearest to the question: small models answer from
+    what they read last (docs/decisions/0003-evidence-in-the-prompt.md). Turns are taken newest
+    first, without gaps. Half of the budget is the turns', the rest the passages'; room that the
+    passages leave goes to older turns. The day (UTC) on which something was said and the name of
+    who said it stand before it, if the caller told.
+
+    Args:
+        evidence: What the backends contributed, turns oldest first; of several passages of a
+            record the first counts, and none if it is one of the turns.
+        budget: Most tokens that the text may take.
+        count: Counts the tokens of a text. It is called about once per passage and turn, and
+            on the whole text in the end: what its pieces take does not always add up.
+
+    Raises:
+        InvalidInputError: If ``budget`` is negative or not an integer.
+    """
+    if not isinstance(budget, int) or isinstance(budget, bool) or budget < 0:
+        raise InvalidInputError(f"expected `budget` to be an integer >= 0, got {budget!r}")
+    hits: dict[str, Hit] = {}
+    for hit in (hit for one in evidence for hit in one.hits):
+        hits.setdefault(hit.id, hit)
+    turns = [turn for one in evidence for turn in one.turns]
+    draft = _Draft(count)
+    older = draft.take_until_full(turns[::-1], limit=budget // 2)
+    for turn in draft.turns:  # what is said there need not be repeated as a fact
+        hits.pop(turn.record_id or "", None)
+    for hit in hits.values():
+        draft.take(hit, limit=budget)
+    draft.take_until_full(older, limit=budget)
+    text, tokens = draft.fit(budget)
+    return Assembled(
+        text,
+        hits=tuple(draft.hits),
+        turns=tuple(draft.turns[::-1]),
+        tokens=tokens,
+        omitted=len(hits) + len(turns) - len(draft.pieces),
+    )
+
+
+class _Draft:
+    """What has been chosen so far, the most important first."""
+
+    def __init__(self, count: Callable[[str], int]) -> None:
+        self._count = count
+        self._spent = 0
+        self._taken: set[type] = set()
+        self.pieces: list[tuple[Hit | Turn, str, int]] = []  # with its line and its tokens
+
+    @property
+    def hits(self) -> list[Hit]:
+        """The chosen passages, best first."""
+        return [item for item, _, _ in self.pieces if isinstance(item, Hit)]
+
+    @property
+    def turns(self) -> list[Turn]:
+        """The chosen turns, newest first."""
+        return [item for item, _, _ in self.pieces if isinstance(item, Turn)]
+
+    def take(self, item: Hit | Turn, *, limit: int) -> bool:
+        """Choose a passage or turn if the draft keeps to ``limit`` tokens with it."""
+        if self._spent >= limit:
+            return False
+        line, header = _line(item), "" if type(item) in self._taken else _header(item)
+        cost = self._count(f"{header}\n{line}")
+        if self._spent + cost > limit:
+            return False
+        self._spent += cost
+        self._taken.add(type(item))
+        self.pieces.append((item, line, cost))
+        return True
+
+    def take_until_full(self, turns: Sequence[Turn], *, limit: int) -> Sequence[Turn]:
+        """Choose turns in order up to the first that does not fit; returns those left over."""
+        for place, turn in enumerate(turns):
+            if not self.take(turn, limit=limit):
+                return turns[place:]
+        return []
+
+    def fit(self, budget: int) -> tuple[str, int]:
+        """Give up the least important until the text as a whole keeps to the budget."""
+        while self.pieces:
+            text = self._text()
+            excess = self._count(text) - budget
+            if excess <= 0:
+                return text, budget + excess
+            while self.pieces and excess > 0:
+                excess -= self.pieces.pop()[2]
+        return "", 0
+
+    def _text(self) -> str:
+        passages = [(item, line) for item, line, _ in self.pieces if isinstance(item, Hit)]
+        # What is pinned is chosen first and yet written first: it need not be what was asked.
+        passages.sort(key=lambda pair: pair[0].record.pinned)
+        facts = [line for _, line in passages]
+        turns = [line for item, line, _ in self.pieces if isinstance(item, Turn)]
+        sections = [
+            [FACTS, *reversed(facts)] if facts else [],
+            [TURNS, *reversed(turns)] if turns else [],
+        ]
+        return "\n\n".join("\n".join(section) for section in sections if section)
+
+
+def without_label(said: str) -> str:
+    """Take away what `assemble` has put before a text to say when it was said, and by whom."""
+    return _LABEL.sub("", said, count=1)
+
+
+def _line(item: Hit | Turn) -> str:
+    if isinstance(item, Turn):
+        return f"{item.role}: {_label(item.said_at, item.name)}{item.content.strip()}"
+    about = item.record.metadata
+    name = about.get("name") if about.get("role") in get_args(Role) else None  # of a turn
+    return f"- {_label(item.record.said_at, name)}{item.text.strip()}"
+
+
+def _label(said_at: datetime | None, name: object) -> str:
+    """What a reader needs to make sense of "I" and "yesterday", as far as the caller told."""
+    known = [f"{said_at.day} {MONTHS[said_at.month - 1]} {said_at.year}"] if said_at else []
+    known += [" ".join(name.replace("]", ")").split())] if isinstance(name, str) else []
+    return f"[{', '.join(known)}] " if known else ""
+
+
+def _header(item: Hit | Turn) -> str:
+    return FACTS if isinstance(item, Hit) else f"\n\n{TURNS}"

@@ -1,0 +1,1 @@
+"""Whether the ledger's tables agree with each other."""

@@ -1,0 +1,226 @@
+"""What the ledger keeps beside what was written, to find it by: all of it can be made again."""
+
+# ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from memkit.ledger import bare
+from memkit.ledger.check.paging import rows_of
+from memkit.ledger.engine.sqlite import Database, json_list
+from memkit.ledger.passages.passage_writes import digest
+from memkit.ledger.records import metadata_index as terms
+from memkit.routing.calibration import Calibration
+from memkit.routing.calibrator import CALIBRATION
+from memkit.types import CheckReport
+
+# Tables whose numbers never come back, because others remember them.
+_NUMBERED = {
+    "events": "seq",
+    "records": "rowid",
+    "turns": "rowid",
+    "passages": "key",
+    "changes": "seq",
+    "items": "rowid",
+}
+
+_SLICE = "iif(kind = 'question', records.question, substr(records.text, start + 1, end - start))"
+
+# Placements that nothing in service bears out; those with '' wait to be trained anew.
+_UNFOUNDED = (
+    "content_hash <> '' AND NOT EXISTS (SELECT 1 FROM records "
+    "JOIN members ON members.record = records.id JOIN modules ON modules.name = members.module "
+    "AND modules.active = members.version WHERE records.rowid = placements.record "
+    "AND members.module = placements.module AND members.recall IS NOT NULL "
+    "AND members.content_hash = placements.content_hash)"
+)
+_NOWHERE = (
+    "active IS NOT NULL AND NOT EXISTS (SELECT 1 FROM module_versions "
+    "WHERE module = modules.name AND version = modules.active)"
+)
+
+
+def check_derived(database: Database, report: CheckReport) -> None:
+    """Index of metadata, passages, counters, pointers and settings of the ledger."""
+    with report.looking_at("the index of metadata has the keys and values of the records"):
+        _check_terms(database, report)
+    with report.looking_at("records without passages are known"):
+        _check_bare(database, report)
+    with report.looking_at("passages are slices of their records"):
+        _check_passages(database, report)
+    with report.looking_at("counters are ahead of what they have counted"):
+        _check_counters(database, report)
+    with report.looking_at("what is said to be in service is"):
+        _check_pointers(database, report)
+    with report.looking_at("settings can be read"):
+        _check_settings(database, report)
+
+
+def _check_terms(database: Database, report: CheckReport) -> None:
+    # Where metadata is no JSON, that is a problem of its own, and none of the index.
+    missing, extra = _compare(database, report, "metadata_terms", terms.ALL)
+    if missing or extra:
+        report.problem(
+            f"the index of metadata lacks {missing} entries, and has {extra} that no record has",
+            repaired=report.repair,
+        )
+
+
+def _check_bare(database: Database, report: CheckReport) -> None:
+    wrong = sum(_compare(database, report, "bare", bare.ALL))
+    if wrong:
+        report.problem(
+            f"of {wrong} records it is not right whether they have passages",
+            repaired=report.repair,
+        )
+
+
+def _compare(database: Database, report: CheckReport, table: str, right: str) -> tuple[int, int]:
+    """How many rows a table lacks, and has too many; a repair makes it anew.
+
+    Args:
+        database: Has the table.
+        report: Says whether to repair.
+        table: All of it is derived.
+        right: Selects the rows that it has to have.
+    """
+    here = f"SELECT * FROM {table}"
+    missing, extra = (
+        int(database.value(f"SELECT count(*) FROM ({one} EXCEPT {other})"))
+        for one, other in ((right, here), (here, right))
+    )
+    if report.repair and (missing or extra):
+        with database.transaction():
+            database.execute(f"DELETE FROM {table}")
+            database.execute(f"INSERT INTO {table} {right}")
+    return missing, extra
+
+
+def _check_passages(database: Database, report: CheckReport) -> None:
+    wrong = database.column(
+        "SELECT DISTINCT record FROM passages JOIN records ON records.rowid = passages.record "
+        f"WHERE passages.text IS NOT {_SLICE}"
+    )
+    if wrong:
+        if report.repair:
+            database.execute(
+                "DELETE FROM passages WHERE record IN (SELECT value FROM json_each(?))",
+                json_list("wrong", wrong),
+            )
+        report.problem(
+            f"{len(wrong)} records have passages that are no slices of them"
+            + ("; they are embedded anew" if report.repair else ""),
+            repaired=report.repair,
+        )
+    changed = _wrong_digests(database)
+    if changed:
+        if report.repair:
+            database.execute_many("UPDATE passages SET digest = ? WHERE key = ?", changed)
+        report.problem(
+            f"{len(changed)} passages have another digest than their text", repaired=report.repair
+        )
+
+
+def _wrong_digests(database: Database) -> list[tuple[int, int]]:
+    """The right digests of those passages that have another one, with their keys."""
+    # Passages from before there were digests have none.
+    return [
+        (right, key)
+        for key, text, stored in rows_of(database, "passages", "key", "text", "digest")
+        if stored is not None and stored != (right := digest(text))
+    ]
+
+
+def _check_counters(database: Database, report: CheckReport) -> None:
+    behind = [
+        (table, column)
+        for table, column in _NUMBERED.items()
+        if database.value(
+            f"SELECT max({column}) > coalesce((SELECT seq FROM sqlite_sequence WHERE name = ?), 0) "
+            f"FROM {table}",
+            table,
+        )
+    ]
+    for table, column in behind:
+        if report.repair:
+            with database.transaction():
+                database.execute("DELETE FROM sqlite_sequence WHERE name = ?", table)
+                database.execute(
+                    f"INSERT INTO sqlite_sequence SELECT ?, max({column}) FROM {table}", table
+                )
+        report.problem(f"the counter of {table!r} is behind", repaired=report.repair)
+    older = "(SELECT max(version) FROM versions WHERE versions.record = records.rowid)"
+    count = database.value(f"SELECT count(*) FROM records WHERE version <= {older}")
+    if count:
+        if report.repair:
+            database.execute(f"UPDATE records SET version = 1 + {older} WHERE version <= {older}")
+        report.problem(
+            f"{count} records have a lower version than their history", repaired=report.repair
+        )
+
+
+def _check_pointers(database: Database, report: CheckReport) -> None:
+    nowhere = database.column(f"SELECT name FROM modules WHERE {_NOWHERE}")
+    if nowhere:
+        if report.repair:
+            database.execute(f"UPDATE modules SET active = NULL WHERE {_NOWHERE}")
+        report.problem(
+            f"the active versions of modules {nowhere} are not there", repaired=report.repair
+        )
+    count = database.value(f"SELECT count(*) FROM placements WHERE {_UNFOUNDED}")
+    if count:
+        if report.repair:
+            database.execute(f"UPDATE placements SET content_hash = '' WHERE {_UNFOUNDED}")
+        report.problem(
+            f"{count} records are placed in modules that were not seen to recall them",
+            repaired=report.repair,
+        )
+    last = "coalesce((SELECT max(version) FROM module_versions WHERE module = name), 0)"
+    if database.value(f"SELECT 1 FROM modules WHERE versions < {last}"):
+        if report.repair:
+            database.execute(f"UPDATE modules SET versions = {last} WHERE versions < {last}")
+        report.problem("modules have had more versions than they say", repaired=report.repair)
+
+
+def _check_settings(database: Database, report: CheckReport) -> None:
+    settings: dict[str, str] = dict(database.rows("SELECT name, value FROM meta"))
+    length = database.value("SELECT length(vector) / 4 FROM vectors LIMIT 1")
+    if length and "embedder" not in settings:
+        if report.repair:
+            with database.transaction():
+                database.execute("DELETE FROM passages")
+                database.execute("DELETE FROM meta WHERE name = 'embedder_dim'")
+        report.problem(
+            "nothing says which embedder the vectors are of"
+            + ("; all records are embedded anew" if report.repair else ""),
+            repaired=report.repair,
+        )
+    for name, right in _right_settings(database, settings, length).items():
+        if report.repair:
+            database.execute("REPLACE INTO meta VALUES (?, ?)", name, right)
+        report.problem(
+            f"the setting {name!r} cannot be {settings.get(name)!r:.40}", repaired=report.repair
+        )
+
+
+def _right_settings(
+    database: Database, settings: Mapping[str, str], length: int | None
+) -> dict[str, str]:
+    """What those settings have to be that cannot be right."""
+    right = {}
+    if "embedder" in settings and not settings.get("embedder_dim", "").isdigit():
+        right["embedder_dim"] = str(length or 0)
+    highest = database.value(
+        "SELECT coalesce(max(cast(substr(name, 2) AS INTEGER)), 0) FROM modules "
+        "WHERE name GLOB 'm[0-9][0-9][0-9][0-9]*'"
+    )
+    counted = settings.get("last_module", "")
+    if not counted.isdigit() or int(counted) < highest:
+        right["last_module"] = str(highest)
+    if CALIBRATION in settings:
+        try:
+            Calibration.from_json(settings[CALIBRATION])
+        except (ValueError, KeyError, TypeError):
+            # Of no passages, so that it is measured anew when it is needed; until then, no route.
+            right[CALIBRATION] = Calibration(0.0, 0.0, threshold=2.0, slope=1.0).to_json()
+    return right

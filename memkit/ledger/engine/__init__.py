@@ -1,0 +1,1 @@
+"""SQLite: connection, schema, locks, errors."""

@@ -1,0 +1,64 @@
+"""The locks that keep two processes from changing a memory's adapters or embedder at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import filelock
+
+from memkit.errors import BusyError, storage_errors
+
+FILE = "adapters.lock"
+EMBEDDING = "embedding.lock"
+
+
+@contextmanager
+def adapters_lock(directory: Path, timeout: float) -> Iterator[None]:
+    """Hold the lock of a memory's adapter files.
+
+    Args:
+        directory: The memory's directory.
+        timeout: Bound on waiting, in seconds; 0 does not wait.
+
+    Raises:
+        BusyError: If another process or thread holds it for longer.
+        ReadOnlyError: If the directory cannot be written to.
+    """
+    busy = BusyError(
+        f"another process or thread has been training this memory's adapters for {timeout:g} s",
+        hint="wait until it is done; records are answered by rag meanwhile",
+    )
+    with _held(directory / FILE, timeout, busy):
+        yield
+
+
+@contextmanager
+def embedding_lock(directory: Path) -> Iterator[None]:
+    """Be the only one who changes a memory's embedder.
+
+    Raises:
+        BusyError: If another process or thread does.
+        ReadOnlyError: If the directory cannot be written to.
+    """
+    busy = BusyError(
+        "another process or thread is embedding this memory anew",
+        hint="wait until it is done, and open the memory with the embedder that it has then",
+    )
+    with _held(directory / EMBEDDING, 0, busy):
+        yield
+
+
+@contextmanager
+def _held(path: Path, timeout: float, busy: BusyError) -> Iterator[None]:
+    lock = filelock.FileLock(path, thread_local=False)
+    with storage_errors(path.parent):
+        try:
+            lock.acquire(timeout=timeout)
+        except filelock.Timeout as exc:
+            raise busy from exc
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,240 @@
+"""One SQLite connection that several threads may share."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from memkit.errors import InvalidInputError, StorageError
+from memkit.ledger.engine import file_handles as handles
+from memkit.ledger.engine.sqlite_errors import busy, mapped, read_only
+from memkit.ledger.keys import question_key
+
+Row = tuple[Any, ...]
+
+SCRUB_PENDING = "scrub_pending"  # set in `meta` from a delete until `Ledger.scrub` succeeds
+
+
+class Database:
+    """Runs statements one at a time and maps their errors.
+
+    Results are always fetched whole, so that no statement stays open between calls.
+
+    Args:
+        connection: In autocommit mode; the database owns it from here on.
+        path: The file, for messages.
+        wait: Bound on waiting for locks, of threads and of processes, in seconds.
+        read_only: Whether the connection can only read.
+
+    Attributes:
+        clock: Tells the time, in seconds since 1970; what it says decides what has expired.
+    """
+
+    def __init__(
+        self, connection: sqlite3.Connection, path: Path, *, wait: float, read_only: bool
+    ) -> None:
+        self.path = path
+        self.wait = wait
+        self.read_only = read_only
+        self.clock: Callable[[], float] = time.time
+        self._began: float | None = None  # when the transaction that is open began
+        self._connection: sqlite3.Connection | None = connection
+        self._lock = threading.RLock()
+        self._process = os.getpid()
+        handles.enter(path)
+        connection.create_function("now", 0, self.now)
+        connection.create_function("question_key", 1, question_key, deterministic=True)
+
+    def rows(self, sql: str, *parameters: object) -> list[Row]:
+        """Run one statement and fetch what it gives."""
+        with self._usable() as connection, mapped(self.path, self.wait):
+            return connection.execute(sql, parameters).fetchall()
+
+    def row(self, sql: str, *parameters: object) -> Row | None:
+        """Give the first row, or None."""
+        rows = self.rows(sql, *parameters)
+        return rows[0] if rows else None
+
+    def value(self, sql: str, *parameters: object) -> Any:  # noqa: ANN401 - SQL decides
+        """Give the first column of the first row, or None."""
+        row = self.row(sql, *parameters)
+        return row[0] if row else None
+
+    def column(self, sql: str, *parameters: object) -> list[Any]:
+        """Give the first column of every row."""
+        return [row[0] for row in self.rows(sql, *parameters)]
+
+    def execute(self, sql: str, *parameters: object) -> int:
+        """Run one statement; returns how many rows it changed by itself."""
+        with self._usable() as connection, mapped(self.path, self.wait):
+            return connection.execute(sql, parameters).rowcount
+
+    def execute_many(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
+        """Run one statement for each row of parameters."""
+        with self._usable() as connection, mapped(self.path, self.wait):
+            connection.executemany(sql, rows)
+
+    def now(self) -> float:
+        """Tell the time; within a transaction it stands still, so that nothing expires there."""
+        with self._held():
+            return self._tick() if self._began is None else self._began
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make the block atomic: committed as a whole, or rolled back if it raises.
+
+        A transaction inside another one joins it. An error that leaves the inner block must
+        leave the outer one too; otherwise what the inner one did so far is committed.
+
+        Raises:
+            BusyError: If another process or thread writes for longer than the bounded wait.
+            ReadOnlyError: If the ledger was opened for reading.
+        """
+        with self._usable() as connection:
+            if self.read_only:
+                raise read_only(self.path, "it was opened for reading")
+            if connection.in_transaction:
+                yield
+                return
+            with mapped(self.path, self.wait):
+                connection.execute("BEGIN IMMEDIATE")
+            self._began = self._tick()
+            try:
+                yield
+                with mapped(self.path, self.wait):
+                    connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:  # SQLite itself rolls back on a full disk
+                    connection.execute("ROLLBACK")
+                raise
+            finally:
+                self._began = None
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Read within the block what is there when it begins, whatever others write meanwhile.
+
+        Other threads wait for the end of it: take a connection of its own.
+        """
+        with self._usable() as connection, mapped(self.path, self.wait):
+            connection.execute("BEGIN")
+            self._began = self.clock()
+            try:
+                connection.execute("SELECT 1 FROM meta LIMIT 1")  # this is where it begins
+                yield
+            finally:
+                self._began = None
+                connection.execute("ROLLBACK")
+
+    def state(self) -> tuple[int, int]:
+        """Give what is another value after every change of the file, whoever made it."""
+        with self._usable() as connection, mapped(self.path, self.wait):
+            (others,) = connection.execute("PRAGMA data_version").fetchone()
+            return others, connection.total_changes
+
+    def mark_for_scrub(self) -> None:
+        """Note that deleted content may remain in the file until it is scrubbed."""
+        # A new mark each time: a scrub takes away only the mark that it found.
+        self.execute(
+            "INSERT INTO meta VALUES (?, hex(randomblob(8))) "
+            "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            SCRUB_PENDING,
+        )
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether this thread is inside a `transaction`."""
+        with self._usable() as connection:
+            return connection.in_transaction
+
+    def rewrite(self) -> None:
+        """Write the whole file anew from what is live."""
+        with self._usable() as connection, mapped(self.path, self.wait):
+            # The copy may be as large as the file: not in memory. It holds live rows only.
+            connection.execute("PRAGMA temp_store = FILE")
+            try:
+                connection.execute("VACUUM")
+            finally:
+                connection.execute("PRAGMA temp_store = MEMORY")
+
+    @contextmanager
+    def waiting(self, seconds: float) -> Iterator[None]:
+        """Bound the wait for other processes differently within the block."""
+        with self._usable() as connection, mapped(self.path, seconds):
+            connection.execute(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
+            try:
+                yield
+            finally:
+                connection.execute(f"PRAGMA busy_timeout = {round(self.wait * 1000)}")
+
+    def _tick(self) -> float:
+        # As exact as a datetime, so that the times of records compare with themselves.
+        return round(self.clock(), 6)
+
+    def close(self) -> None:
+        """Close the connection. Repeating it changes nothing, nor does it in a forked process."""
+        if self.closed:
+            return
+        with self._held():
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+                handles.leave(self.path)
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called, or the connection belongs to another process."""
+        return self._connection is None or self._process != os.getpid()
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        if self._process != os.getpid():  # SQLite's locks are not inherited
+            raise StorageError(
+                f"expected the process that opened {str(self.path)!r}, got one that was forked "
+                "from it",
+                "Open the memory in each process, after the fork.",
+            )
+        if not self._lock.acquire(timeout=self.wait):
+            raise busy(self.path, self.wait)
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    @contextmanager
+    def _usable(self) -> Iterator[sqlite3.Connection]:
+        with self._held():
+            if self._connection is None:
+                raise StorageError(
+                    f"expected an open ledger, but {str(self.path)!r} was closed",
+                    "Open the memory again.",
+                )
+            yield self._connection
+
+
+def json_list(name: str, values: Iterable[object]) -> str:
+    """Write values as JSON, to be read in SQL with ``json_each(?)``.
+
+    That keeps long lists clear of SQLite's limit on the number of parameters.
+
+    Raises:
+        InvalidInputError: If ``values`` is one string, or a string in it holds a NUL (which
+            would end it early in SQL).
+    """
+    if isinstance(values, str):
+        raise InvalidInputError(
+            f"`{name}` must be a list of strings, got the string {values!r}",
+            "Put it into a list.",
+        )
+    values = list(values)
+    for value in values:
+        if isinstance(value, str) and "\0" in value:
+            raise InvalidInputError(f"`{name}` must not contain NUL characters, got {value!r}")
+    return json.dumps(values)

@@ -1,0 +1,1 @@
+"""Adapter modules, their versions, and what they hold."""

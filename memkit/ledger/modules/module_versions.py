@@ -1,0 +1,176 @@
+"""Versions of modules: rows that never change, except for where their weights are."""
+
+# ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from memkit.errors import InvalidInputError
+from memkit.ledger.engine.erasures import check_relative
+from memkit.ledger.engine.sqlite import Database
+from memkit.types import Metadata, Scope
+from memkit.types.scope import canonical
+
+KEPT_VERSIONS = 3  # of a module, the active one included: enough to compare and to go back
+
+
+@dataclass(frozen=True)
+class ModuleFile:
+    """Where the weights of a module version are.
+
+    Attributes:
+        path: Relative to the memory's directory, with forward slashes.
+        digest: Checksum of the weights.
+        size: Their length in bytes.
+    """
+
+    path: str
+    digest: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Member:
+    """A record that a version was trained on.
+
+    Attributes:
+        record: Its id.
+        content_hash: Of what it said then.
+        recall: Verified recall; None if the version does not hold it.
+    """
+
+    record: str
+    content_hash: str
+    recall: float | None
+
+
+class VersionTable:
+    """Module versions with what they were trained on. `ModuleTable` says which are active."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(
+        self, name: str, scope: Scope, manifest: Metadata, file: ModuleFile, members: list[Member]
+    ) -> int:
+        """Add the next version of a module; returns its number."""
+        version = int(
+            self._database.value(
+                "INSERT INTO modules VALUES (?, 1, NULL) "
+                "ON CONFLICT (name) DO UPDATE SET versions = versions + 1 RETURNING versions",
+                name,
+            )
+        )
+        self._database.execute(
+            "INSERT INTO module_versions VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            name,
+            version,
+            canonical(scope),
+            json.dumps(manifest, ensure_ascii=False, default=dict),
+            file.path,
+            file.digest,
+            file.size,
+            self._database.now(),
+        )
+        self._database.execute_many(
+            "INSERT INTO members VALUES (?, ?, ?, ?, ?, ?)",
+            [
+                (name, version, one.record, position, one.content_hash, one.recall)
+                for position, one in enumerate(members)
+            ],
+        )
+        return version
+
+    def find(self, name: str, digest: str, members: Sequence[Member]) -> int | None:
+        """Give the version of these very weights that holds the same of the same records."""
+        wanted = [(one.record, one.content_hash, one.recall is not None) for one in members]
+        for version in self._database.column(
+            "SELECT version FROM module_versions WHERE module = ? AND digest = ?", name, digest
+        ):
+            rows = self._database.rows(
+                "SELECT record, content_hash, recall IS NOT NULL FROM members "
+                "WHERE module = ? AND version = ? ORDER BY position",
+                name,
+                version,
+            )
+            if rows == wanted:
+                return int(version)
+        return None
+
+    def kept(self, name: str) -> list[int]:
+        """List the versions of a module that have weights, oldest first."""
+        return self._database.column(
+            "SELECT version FROM module_versions WHERE module = ? AND file IS NOT NULL "
+            "ORDER BY version",
+            name,
+        )
+
+    def files(self, which: str = "1", *parameters: object) -> list[ModuleFile]:
+        """Tell where the weights of versions are."""
+        rows = self._database.rows(
+            "SELECT file, digest, size FROM module_versions "
+            f"WHERE file IS NOT NULL AND {which} ORDER BY module, version",
+            *parameters,
+        )
+        return [ModuleFile(*row) for row in rows]
+
+    def move(self, name: str, version: int, path: str | None) -> None:
+        """Give a version another file, or none; the one that it had is queued for destruction."""
+        self._queue("module = ? AND version = ?", name, version)
+        self._database.execute(
+            "UPDATE module_versions SET file = ? WHERE module = ? AND version = ?",
+            path,
+            name,
+            version,
+        )
+
+    def repoint(self, path: str, to: str) -> bool:
+        """Note that a file was moved; returns whether a version had it."""
+        return bool(
+            self._database.execute("UPDATE module_versions SET file = ? WHERE file = ?", to, path)
+        )
+
+    def retire(self, name: str, before: int | None) -> None:
+        """Delete the versions that are too many: not the newest, nor the one active before it."""
+        self.delete(
+            "module = ?1 AND version IN (SELECT version FROM module_versions WHERE module = ?1 "
+            "ORDER BY version = ?2 DESC, version DESC LIMIT -1 OFFSET ?3)",
+            name,
+            before,
+            KEPT_VERSIONS,
+        )
+
+    def delete(self, which: str, *parameters: object) -> bool:
+        """Delete versions, if there are any; their files are queued for destruction."""
+        self._queue(which, *parameters)
+        return bool(
+            self._database.execute(f"DELETE FROM module_versions WHERE {which}", *parameters)
+        )
+
+    def check_file(self, path: str) -> None:
+        """Check that a path may become the file of a version.
+
+        Raises:
+            InvalidInputError: If it leads out of the memory's directory, belongs to a version or
+                is queued for destruction.
+        """
+        check_relative("file", path)
+        taken = self._database.value(
+            "SELECT 1 FROM module_versions WHERE file = ?1 "
+            "UNION ALL SELECT 1 FROM erasures WHERE path = ?1",
+            path,
+        )
+        if taken:
+            raise InvalidInputError(
+                f"`file` {path!r} belongs to a module already or is queued for destruction",
+                "Write every version to a new file.",
+            )
+
+    def _queue(self, which: str, *parameters: object) -> None:
+        self._database.execute(
+            "INSERT INTO erasures SELECT file FROM module_versions "
+            f"WHERE file IS NOT NULL AND {which} ON CONFLICT DO NOTHING",
+            *parameters,
+        )

@@ -1,0 +1,1 @@
+"""Slices of records with their vectors and words."""

@@ -1,0 +1,348 @@
+"""Passages: the slices of records that retrieval works on, with vectors and word index."""
+
+# ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memkit.ledger.engine.sqlite import json_list
+from memkit.ledger.passages.passage_writes import Kind, PassageWrites, digest, key_list
+from memkit.ledger.records.where import LIVE, select_sql, visible_sql
+from memkit.text.words import match_expression, telling_words
+from memkit.types import ALWAYS, Metadata, Period, Scope
+from memkit.types.validate import check_limit
+
+# As a rule, a search by words ... docs/decisions/0007-fusion.md has the measurements.
+SCORED = 10_000  # computes scores for up to so many passages
+FOUND = 20 * SCORED  # ... finds up to so many, among which are the few that it may score
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A stored passage; see `NewPassage`. Keys are never used twice."""
+
+    key: int
+    record_id: str
+    kind: Kind
+    start: int
+    end: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Change:
+    """One step in the life of a passage: it was added, or it was removed."""
+
+    seq: int
+    passage: int
+    added: bool
+
+
+class PassageTable(PassageWrites):
+    """All passages of all records, each with one vector of the same dimension."""
+
+    def embedded(self, texts: Iterable[str]) -> dict[str, NDArray[np.float32]]:
+        """Give the vectors of those texts that some passage has: they need no embedding again.
+
+        There is no cache beside the passages, so nothing to forget but them.
+        """
+        asked = {digest(text): text for text in texts}
+        rows = self._database.rows(
+            "SELECT passages.digest, passages.text, vectors.vector FROM json_each(?) AS asked "
+            "CROSS JOIN passages ON passages.digest = asked.value "
+            "JOIN vectors ON vectors.passage = passages.key",
+            json.dumps(list(asked)),
+        )
+        return {
+            text: np.frombuffer(vector, "<f4").astype(np.float32)
+            for digest, text, vector in rows
+            if asked[digest] == text
+        }
+
+    def changes(self, after: int, limit: int = 10_000) -> list[Change]:
+        """List what happened to passages, in order, from behind change number ``after``."""
+        rows = self._database.rows(
+            "SELECT seq, passage, added FROM changes WHERE seq > ? ORDER BY seq LIMIT ?",
+            after,
+            limit,
+        )
+        return [Change(seq, passage, bool(added)) for seq, passage, added in rows]
+
+    def last_change(self) -> int:
+        """Give the number of the latest change; 0 if there was none."""
+        return int(self._database.value("SELECT coalesce(max(seq), 0) FROM changes"))
+
+    def all_keys(self) -> NDArray[np.int64]:
+        """List the keys of all passages, ascending, shape ``(n,)``."""
+        # Sorted here, so that SQLite can read them from an index, without the texts.
+        found = self._database.column("SELECT key FROM passages")
+        return np.sort(np.array(found, dtype=np.int64))
+
+    def existing(self, keys: Sequence[int]) -> NDArray[np.int64]:
+        """List those of the keys that passages have, ascending."""
+        found = self._database.column(
+            "SELECT key FROM passages WHERE key IN (SELECT value FROM json_each(?)) ORDER BY key",
+            key_list(keys),
+        )
+        return np.array(found, dtype=np.int64)
+
+    def touched(self, after: int, until: int) -> NDArray[np.int64]:
+        """List the passages that were added or removed, from behind one change to another.
+
+        Returns:
+            Their keys, ascending, shape ``(n,)``.
+        """
+        found = self._database.column(
+            "SELECT DISTINCT passage FROM changes WHERE seq > ? AND seq <= ? ORDER BY passage",
+            after,
+            until,
+        )
+        return np.array(found, dtype=np.int64)
+
+    def vectors(self, keys: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Read the vectors of those passages that exist.
+
+        Returns:
+            Their keys in ascending order, shape ``(m,)``, and their vectors, shape
+            ``(m, dim)``; ``(0, 0)`` if none exists.
+        """
+        rows = self._database.rows(
+            "SELECT passage, vector FROM vectors "
+            "WHERE passage IN (SELECT value FROM json_each(?)) ORDER BY passage",
+            key_list(keys),
+        )
+        found = np.array([key for key, _ in rows], dtype=np.int64)
+        flat = np.frombuffer(b"".join(vector for _, vector in rows), dtype="<f4")
+        shape = (len(rows), len(flat) // len(rows)) if rows else (0, 0)
+        return found, flat.astype(np.float32).reshape(shape)
+
+    def vectors_of(self, records: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Read the vectors of records' passages: by record, shape ``(passages, dim)``."""
+        rows = self._database.rows(
+            "SELECT records.id, vectors.vector FROM json_each(?) AS asked "
+            "JOIN records ON records.id = asked.value "
+            "JOIN passages ON passages.record = records.rowid "
+            "JOIN vectors ON vectors.passage = passages.key ORDER BY passages.key",
+            json_list("ids", dict.fromkeys(records)),
+        )
+        found: dict[str, list[NDArray[np.float32]]] = {}
+        for id, vector in rows:
+            found.setdefault(id, []).append(np.frombuffer(vector, dtype="<f4"))
+        return {id: np.array(vectors, np.float32) for id, vectors in found.items()}
+
+    def by_scope(
+        self, *, within: Scope | None, where: Metadata | None
+    ) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
+        """Read the mean vector of each record's text passages, one scope after the other.
+
+        Args:
+            within: Only records of this scope and narrower ones; None for all.
+            where: Metadata filter; None for all.
+
+        Yields:
+            Ids in the order the records were added, and their vectors, shape ``(n, dim)``.
+        """
+        condition, parameters = select_sql(within=within, where=where)
+        scopes = self._database.column(
+            f"SELECT DISTINCT scope FROM records WHERE {condition} ORDER BY scope", *parameters
+        )
+        for scope in scopes:
+            rows = self._database.rows(
+                "SELECT records.id, vector FROM records "
+                "JOIN passages ON passages.record = records.rowid AND passages.kind = 'text' "
+                "JOIN vectors ON vectors.passage = passages.key "
+                f"WHERE {condition} AND records.scope = ? ORDER BY records.rowid",
+                *parameters,
+                scope,
+            )
+            means = {
+                id: np.mean([np.frombuffer(vector, "<f4") for _, vector in group], axis=0)
+                for id, group in groupby(rows, key=itemgetter(0))
+            }
+            if means:
+                yield list(means), np.stack(list(means.values())).astype(np.float32)
+
+    def get(self, keys: Sequence[int]) -> dict[int, Passage]:
+        """Read those passages that exist and whose records have not expired, by key."""
+        rows = self._database.rows(
+            "SELECT passages.key, records.id, kind, start, end, passages.text "
+            "FROM passages JOIN records ON records.rowid = passages.record "
+            f"WHERE {LIVE} AND passages.key IN (SELECT value FROM json_each(?))",
+            key_list(keys),
+        )
+        return {row[0]: Passage(*row) for row in rows}
+
+    def keys(
+        self, *, visible_to: Scope, where: Metadata | None, period: Period = ALWAYS
+    ) -> NDArray[np.int64] | None:
+        """Give the passages that a query may find, ascending; None if it may find all.
+
+        What has expired is listed, too, so that the answer holds until something is written:
+        `get` leaves it out.
+
+        Args:
+            visible_to: The query's scope.
+            where: Metadata filter, or None.
+            period: Only records of this time.
+        """
+        if where is None and not period and not self._hides_any(visible_to):
+            return None
+        condition, parameters = select_sql(
+            visible_to=visible_to, where=where, period=period, expired=True
+        )
+        keys = self._database.column(
+            "SELECT passages.key FROM passages JOIN records ON records.rowid = passages.record "
+            f"WHERE {condition} ORDER BY passages.key",
+            *parameters,
+        )
+        return np.array(keys, dtype=np.int64)
+
+    def lexical(
+        self,
+        query: str,
+        *,
+        k: int,
+        visible_to: Scope,
+        where: Metadata | None,
+        period: Period = ALWAYS,
+    ) -> list[tuple[int, float]]:
+        """`by_words` among what a query may find; see `keys`."""
+        among = self.keys(visible_to=visible_to, where=where, period=period)
+        return self.by_words(query, k=k, among=among)
+
+    def by_words(
+        self, query: str, *, k: int, among: NDArray[np.int64] | None
+    ) -> list[tuple[int, float]]:
+        """Find passages by their words, with BM25.
+
+        Where more than a few may be found, the most common words of the query count only as far
+        as rarer ones leave room; docs/decisions/0007-fusion.md says what that costs.
+
+        Args:
+            query: Any text. A passage that has one of its words matches; English stop words
+                count only if there is nothing else.
+            k: At most this many.
+            among: The passages that may be found, ascending, as `keys` gives them; None for all.
+
+        Returns:
+            Keys and scores, best first; a higher score is better, ties go to the older one.
+        """
+        check_limit("k", k)
+        few = among is not None and len(among) <= SCORED
+        words = self._rarest(telling_words(query), FOUND if few else SCORED)
+        if not words:
+            return []
+        keys, scores = self._bm25(match_expression(words), among if few else None)
+        if among is not None and not few:
+            chosen = np.isin(keys, among, assume_unique=True)
+            keys, scores = keys[chosen], scores[chosen]
+        best = np.lexsort((keys, -scores))[:k]
+        return list(zip(keys[best].tolist(), scores[best].tolist(), strict=True))
+
+    def word(
+        self, word: str, among: NDArray[np.int64]
+    ) -> tuple[int, NDArray[np.int64], NDArray[np.float64]]:
+        """Look for a word, in some form, in a few passages.
+
+        Args:
+            word: One that `memkit.text.words.telling_words` gave.
+            among: Keys of the passages, whoever may see them.
+
+        Returns:
+            How many of all passages have it; the keys of those that do, ascending, and their
+            BM25 scores by the word alone, both of shape ``(n,)``.
+        """
+        keys, scores = self._bm25(match_expression([word]), among)
+        order = np.argsort(keys)
+        return self._frequency(word), keys[order], scores[order]
+
+    def _bm25(
+        self, expression: str, among: NDArray[np.int64] | None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Keys of the passages that match, and their scores."""
+        # The plus sign keeps SQLite from asking the word index for each of the keys.
+        chosen = "" if among is None else " AND +rowid IN (SELECT value FROM json_each(?))"
+        rows = self._database.rows(
+            "SELECT rowid, -bm25(passages_fts) FROM passages_fts "
+            f"WHERE passages_fts MATCH ?{chosen}",
+            expression,
+            *([] if among is None else [key_list(among.tolist())]),
+        )
+        keys = np.array([key for key, _ in rows], dtype=np.int64)
+        return keys, np.array([score for _, score in rows], dtype=np.float64)
+
+    def _rarest(self, words: Sequence[str], room: int) -> list[str]:
+        """The rarest of some words, at least one, that lead to so few passages together."""
+        if self.ever() <= SCORED:
+            return list(words)
+        counts = [self._frequency(word) for word in words]
+        chosen: list[str] = []
+        for count, word in sorted(zip(counts, words, strict=True)):
+            room -= count
+            if room < 0 and chosen:
+                break
+            chosen.append(word)
+        return chosen
+
+    def _frequency(self, word: str) -> int:
+        """How many passages have a word in some form; far cheaper than their scores."""
+        return int(
+            self._database.value(
+                "SELECT count(*) FROM passages_fts WHERE passages_fts MATCH ?",
+                match_expression([word]),
+            )
+        )
+
+    def passing(
+        self,
+        keys: Sequence[int],
+        *,
+        visible_to: Scope,
+        where: Metadata | None,
+        period: Period = ALWAYS,
+    ) -> dict[int, Passage]:
+        """Read those of some passages that a query may find, by key; see `keys`."""
+        condition, parameters = select_sql(visible_to=visible_to, where=where, period=period)
+        rows = self._database.rows(
+            "SELECT passages.key, records.id, kind, start, end, passages.text "
+            "FROM passages JOIN records ON records.rowid = passages.record "
+            f"WHERE passages.key IN (SELECT value FROM json_each(?)) AND {condition}",
+            key_list(keys),
+            *parameters,
+        )
+        return {row[0]: Passage(*row) for row in rows}
+
+    def ever(self) -> int:
+        """Count all passages that there have been; does not get slower with their number."""
+        return int(self._database.value("SELECT coalesce(max(key), 0) FROM passages"))
+
+    def count(self, *, within: Scope | None = None) -> int:
+        """Count the passages of a scope and narrower ones; None for all that are stored."""
+        if within is None:
+            return int(self._database.value("SELECT count(*) FROM passages"))
+        condition, parameters = select_sql(within=within)
+        found = self._database.value(
+            "SELECT count(*) FROM passages JOIN records ON records.rowid = passages.record "
+            f"WHERE {condition}",
+            *parameters,
+        )
+        return int(found)
+
+    def _hides_any(self, scope: Scope) -> bool:
+        """Tell whether some record is invisible; jumps from scope to scope through the index."""
+        condition, parameters = visible_sql("scope", scope)
+        hidden = self._database.value(
+            "WITH RECURSIVE scopes (scope) AS (SELECT min(scope) FROM records UNION ALL "
+            "SELECT (SELECT min(scope) FROM records WHERE records.scope > scopes.scope) "
+            "FROM scopes WHERE scopes.scope IS NOT NULL) "
+            f"SELECT 1 FROM scopes WHERE scope IS NOT NULL AND NOT ({condition}) LIMIT 1",
+            *parameters,
+        )
+        return hidden is not None

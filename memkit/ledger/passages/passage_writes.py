@@ -1,0 +1,135 @@
+"""Passages on their way into the ledger."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memkit.errors import (
+    DimensionMismatchError,
+    InvalidInputError,
+    NonFiniteError,
+    RecordNotFoundError,
+)
+from memkit.ledger.engine.sqlite import Database, json_list
+
+Kind = Literal["text", "question"]
+
+
+@dataclass(frozen=True)
+class NewPassage:
+    """A passage that is about to be stored.
+
+    Attributes:
+        kind: "text" for a slice of the record's text, "question" for its question.
+        start: Offset in the record's text, in characters; 0 for a question.
+        end: Offset behind the last character.
+        text: The slice.
+        vector: Its embedding, shape ``(dim,)``, float32.
+        embedder: Name of the embedder that made it; None if that makes no difference.
+    """
+
+    kind: Kind
+    start: int
+    end: int
+    text: str
+    vector: NDArray[np.float32] = field(repr=False, compare=False)
+    embedder: str | None = field(default=None, compare=False)
+
+
+class PassageWrites:
+    """The part of `memkit.ledger.passages.passage_table.PassageTable` that adds passages."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def insert(self, record_id: str, passages: Sequence[NewPassage]) -> None:
+        """Store a record's passages, in place of those it had.
+
+        Raises:
+            RecordNotFoundError: If there is no such record.
+            NonFiniteError: If a vector holds NaN or infinity.
+            DimensionMismatchError: If the vectors' dimension is not that of the stored ones.
+        """
+        self.insert_many({record_id: passages})
+
+    def insert_many(self, passages: Mapping[str, Sequence[NewPassage]]) -> None:
+        """Store the passages of records, by id; see `insert`."""
+        new = [passage for own in passages.values() for passage in own]
+        vectors = [_checked(passage.vector) for passage in new]
+        with self._database.transaction():
+            rows = self._rows_of(passages)
+            self._database.execute(
+                "DELETE FROM passages WHERE record IN (SELECT value FROM json_each(?))",
+                key_list(list(rows.values())),
+            )
+            self._check_dimension(vectors)
+            # As AUTOINCREMENT would number them: one statement for all is much faster.
+            first = 1 + int(
+                self._database.value(
+                    "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'passages'"
+                )
+            )
+            owners = [rows[id] for id, own in passages.items() for _ in own]
+            self._database.execute_many(
+                "INSERT INTO passages (key, record, kind, start, end, text, digest) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (key, record, one.kind, one.start, one.end, one.text, digest(one.text))
+                    for key, (record, one) in enumerate(zip(owners, new, strict=True), first)
+                ],
+            )
+            self._database.execute_many(
+                "INSERT INTO vectors VALUES (?, ?)",
+                [(key, vector.tobytes()) for key, vector in enumerate(vectors, first)],
+            )
+
+    def _rows_of(self, records: Iterable[str]) -> dict[str, int]:
+        rows: dict[str, int] = dict(
+            self._database.rows(
+                "SELECT id, rowid FROM records WHERE id IN (SELECT value FROM json_each(?))",
+                json_list("ids", records),
+            )
+        )
+        for id in records:
+            if id not in rows:
+                raise RecordNotFoundError(f"no record has the id {id!r}")
+        return rows
+
+    def _check_dimension(self, vectors: Sequence[NDArray[np.float32]]) -> None:
+        stored = self._database.value("SELECT length(vector) / 4 FROM vectors LIMIT 1")
+        for vector in vectors:
+            stored = stored or len(vector)
+            if len(vector) != stored:
+                raise DimensionMismatchError(
+                    f"expected vectors of dimension {stored}, got {len(vector)}",
+                    "One memory holds the vectors of one embedder.",
+                )
+
+
+def _checked(vector: NDArray[np.float32]) -> NDArray[np.float32]:
+    flat = np.asarray(vector, dtype="<f4")
+    if flat.ndim != 1 or not len(flat):
+        raise InvalidInputError(f"`vector` must have shape (dim,), got {flat.shape}")
+    if not np.isfinite(flat).all():
+        raise NonFiniteError(
+            f"`vector` must be finite, got {np.count_nonzero(~np.isfinite(flat))} NaN or infinite "
+            f"values of {len(flat)}",
+            "Check the embedder.",
+        )
+    return flat
+
+
+def digest(text: str) -> int:
+    """A number to look a text up by; who finds it compares the texts."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big", signed=True)
+
+
+def key_list(keys: Sequence[int]) -> str:
+    """Keys as JSON, to be read in SQL with ``json_each(?)``."""
+    return json_list("keys", (int(key) for key in keys))

@@ -1,0 +1,94 @@
+"""Vectors of the embedder that is to follow the present one, until all of them are there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memkit.ledger.engine.sqlite import Database
+
+TABLE = "next_vectors"  # is there only while the embedder is being changed
+OLD = "old_vectors"  # ... and then until they are removed
+_NEXT = "next_embedder"  # meta: name and dimension, as JSON
+
+# Foreign keys, so that what is forgotten meanwhile goes from here, too.
+_CREATE = f"""
+    CREATE TABLE {TABLE} (
+        passage INTEGER PRIMARY KEY REFERENCES passages (key) ON DELETE CASCADE,
+        vector BLOB NOT NULL
+    )
+"""
+_WAITING = f"FROM passages WHERE key NOT IN (SELECT passage FROM {TABLE})"  # noqa: S608
+
+
+class ShadowVectorTable:
+    """New vectors of passages, beside those that are in use."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @property
+    def begun(self) -> str | None:
+        """Name of the embedder that is being changed to; None if none is."""
+        value = self._database.value("SELECT value FROM meta WHERE name = ?", _NEXT)
+        return json.loads(value)[0] if value else None
+
+    @property
+    def left_over(self) -> bool:
+        """Whether vectors of the former embedder are left, as a kill can leave them."""
+        sql = "SELECT 1 FROM sqlite_master WHERE name = ?"
+        return self._database.value(sql, OLD) is not None
+
+    def begin(self, name: str, dim: int) -> None:
+        """Make room for the vectors of an embedder; what there is of it already stays."""
+        said = json.dumps([name, dim])
+        with self._database.transaction():
+            if self._database.value("SELECT value FROM meta WHERE name = ?", _NEXT) == said:
+                return
+            self.drop()
+            self._database.execute(_CREATE)
+            self._database.execute("INSERT INTO meta VALUES (?, ?)", _NEXT, said)
+
+    def drop(self) -> None:
+        """Remove what an earlier change has left, and what one that is under way has made."""
+        with self._database.transaction():
+            for table in (TABLE, OLD):
+                self._database.execute(f"DROP TABLE IF EXISTS {table}")
+            self._database.execute("DELETE FROM meta WHERE name = ?", _NEXT)
+
+    def waiting(self) -> int:
+        """How many passages have no new vector yet."""
+        return int(self._database.value(f"SELECT count(*) {_WAITING}"))
+
+    def next_texts(self, *, after: int, limit: int) -> dict[int, str]:
+        """Texts without a new vector, by the keys of their passages, from behind one."""
+        sql = f"SELECT key, text {_WAITING} AND key > ? ORDER BY key LIMIT ?"
+        return dict(self._database.rows(sql, after, limit))
+
+    def put(self, vectors: Mapping[int, NDArray[np.float32]]) -> None:
+        """Store vectors of those of the passages that are still there."""
+        with self._database.transaction():
+            self._database.execute_many(
+                f"INSERT OR REPLACE INTO {TABLE} SELECT key, ? FROM passages WHERE key = ?",  # noqa: S608
+                [(vector.astype("<f4").tobytes(), key) for key, vector in vectors.items()],
+            )
+
+    def take_over(self, name: str, dim: int) -> bool:
+        """Put the new vectors in the place of the old ones; False if some are still missing."""
+        with self._database.transaction():
+            if self.waiting():
+                return False
+            # Everybody waits for this transaction, so nothing is copied in it.
+            self._database.execute(f"ALTER TABLE vectors RENAME TO {OLD}")
+            self._database.execute(f"ALTER TABLE {TABLE} RENAME TO vectors")
+            # Indexes outside of SQLite follow the changes of passages.
+            self._database.execute(
+                "INSERT INTO changes (passage, added) SELECT key, 1 FROM passages"
+            )
+            for setting, value in (("embedder", name), ("embedder_dim", str(dim))):
+                self._database.execute("REPLACE INTO meta VALUES (?, ?)", setting, value)
+            self._database.execute("DELETE FROM meta WHERE name = ?", _NEXT)
+        return True

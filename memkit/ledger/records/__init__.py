@@ -1,0 +1,1 @@
+"""Records, their versions, and what selects them."""

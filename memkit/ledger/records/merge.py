@@ -1,0 +1,104 @@
+"""Making one record of several."""
+
+# ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from memkit.errors import InvalidInputError
+from memkit.ledger.engine.sqlite import Database, json_list
+from memkit.types import Record
+
+_CHOSEN = "SELECT rowid FROM records WHERE id IN (SELECT value FROM json_each(?))"
+
+
+def survivor(records: Sequence[Record]) -> Record:
+    """Choose the record that the others become part of: the pinned one, or the newest.
+
+    Args:
+        records: In the order they were added.
+
+    Raises:
+        InvalidInputError: If they do not go together.
+    """
+    if len(records) < 2:
+        raise InvalidInputError(f"expected at least two records to merge, got {len(records)}")
+    scopes = {tuple(sorted(record.scope.items())) for record in records}
+    if len(scopes) > 1:
+        raise InvalidInputError(
+            f"expected records of one scope, got those of {sorted(map(dict, scopes), key=str)}",
+            "Records of different scopes are for different readers.",
+        )
+    pinned = [record for record in records if record.pinned]
+    if len(pinned) > 1:
+        raise InvalidInputError(
+            f"more than one of the records is pinned: {[record.id for record in pinned]}",
+            "Unpin all but one.",
+        )
+    expiring = [record.id for record in records if record.expires_at is not None]
+    if pinned and expiring:
+        raise InvalidInputError(
+            f"records {expiring} expire, and the pinned record {pinned[0].id!r} does not",
+            "Their texts would outlive their time in its history; forget them instead.",
+        )
+    return pinned[0] if pinned else max(records[::-1], key=lambda record: record.updated_at)
+
+
+def merge(database: Database, kept: Record, others: Sequence[Record]) -> None:
+    """Make other records part of the history of one; runs inside a transaction."""
+    everyone = [kept, *others]
+    _put_into_history(database, kept, everyone)
+    gone = json_list("ids", [record.id for record in others])
+    database.execute(
+        "UPDATE turns SET record = (SELECT rowid FROM records WHERE id = ?) "
+        f"WHERE record IN ({_CHOSEN})",
+        kept.id,
+        gone,
+    )
+    # Weights that were trained on the others go when the one that is left is forgotten.
+    database.execute(
+        "UPDATE OR IGNORE members SET record = ? WHERE record IN (SELECT value FROM json_each(?))",
+        kept.id,
+        gone,
+    )
+    database.execute("DELETE FROM members WHERE record IN (SELECT value FROM json_each(?))", gone)
+    database.execute(f"DELETE FROM records WHERE rowid IN ({_CHOSEN})", gone)
+    keys = [record.key for record in everyone if record.key is not None]
+    ends = [record.expires_at for record in everyone if record.expires_at is not None]
+    database.execute(
+        "UPDATE records SET key = ?, created_at = ?, expires_at = ?, version = "
+        "1 + (SELECT count(*) FROM versions WHERE record = records.rowid) WHERE id = ?",
+        keys[0] if keys else None,
+        min(record.created_at for record in everyone).timestamp(),
+        _seconds(min(ends)) if ends else None,
+        kept.id,
+    )
+
+
+def _put_into_history(database: Database, kept: Record, everyone: Sequence[Record]) -> None:
+    """Number all that was ever said in the order in which it was."""
+    chosen = json_list("ids", [record.id for record in everyone])
+    said = "said_at, text, question, answer, metadata"
+    rows = database.rows(
+        f"SELECT created_at, {said} FROM versions WHERE record IN ({_CHOSEN}) UNION ALL "
+        f"SELECT updated_at, {said} FROM records WHERE rowid IN ({_CHOSEN}) AND id <> ?",
+        chosen,
+        chosen,
+        kept.id,
+    )
+    database.execute(f"DELETE FROM versions WHERE record IN ({_CHOSEN})", chosen)
+    record = database.value("SELECT rowid FROM records WHERE id = ?", kept.id)
+    database.execute_many(
+        f"INSERT INTO versions (record, version, created_at, {said}) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        [(record, number, *row) for number, row in enumerate(sorted(rows, key=_when), start=1)],
+    )
+
+
+def _when(row: Sequence[float]) -> float:
+    return row[0]
+
+
+def _seconds(at: datetime) -> float:
+    return at.timestamp()

@@ -1,0 +1,240 @@
+"""Looking at records: what is there, for whom, and what it was."""
+
+# ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from memkit.errors import InvalidInputError, RecordNotFoundError
+from memkit.ledger.engine.sqlite import Database, Row, json_list
+from memkit.ledger.records.record_rows import COLUMNS, record_of, version_of
+from memkit.ledger.records.where import AT, EXPIRED, LIVE, select_sql
+from memkit.types import ALWAYS, Metadata, Page, Period, Record, Scope, Version
+from memkit.types.scope import visible_keys
+from memkit.types.validate import check_limit
+
+
+class RecordReads:
+    """The part of `memkit.ledger.records.record_table.RecordTable` that changes nothing.
+
+    What has expired is not there, unless it is asked for.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def ages(self, ids: Sequence[str]) -> dict[str, float]:
+        """Seconds since each record was said or written; see `Record.at`."""
+        rows = self._database.rows(
+            f"SELECT id, (SELECT now()) - {AT} FROM records "
+            f"WHERE id IN (SELECT value FROM json_each(?)) AND {LIVE}",
+            json_list("ids", ids),
+        )
+        return dict(rows)
+
+    def get(
+        self, ids: Sequence[str], *, scope: Scope | None = None, expired: bool = False
+    ) -> list[Record]:
+        """Give records in the order asked.
+
+        Args:
+            ids: May repeat.
+            scope: The scope of the query that wants to see them; None sees everything.
+            expired: Also what has expired and waits for its destruction.
+
+        Raises:
+            RecordNotFoundError: If one is missing, expired or not visible; which is not told.
+        """
+        found = self._rows(ids, scope, expired=expired)
+        missing = [id for id in ids if id not in found]
+        if missing:
+            raise RecordNotFoundError(
+                f"no record has the id {missing[0]!r}"
+                + (f" (nor {len(missing) - 1} more of those asked for)" if missing[1:] else ""),
+                "Check the id and the scope; a forgotten record is gone for good.",
+            )
+        return [record_of(found[id]) for id in ids]
+
+    def find(self, ids: Sequence[str], *, scope: Scope | None = None) -> list[Record]:
+        """Like `get`, but what is missing or not visible is left out."""
+        found = self._rows(ids, scope)
+        return [record_of(found[id]) for id in ids if id in found]
+
+    def history(self, id: str) -> list[Version]:
+        """List the versions of a record, expired or not, oldest first, the current one last.
+
+        Raises:
+            RecordNotFoundError: If there is no such record.
+        """
+        columns = "version, text, question, answer, metadata"
+        rows = self._database.rows(
+            f"SELECT {columns}, created_at, said_at FROM versions "
+            "WHERE record = (SELECT rowid FROM records WHERE id = ?1) "
+            f"UNION ALL SELECT {columns}, updated_at, said_at FROM records WHERE id = ?1 "
+            "ORDER BY version",
+            id,
+        )
+        if not rows:
+            raise RecordNotFoundError(f"no record has the id {id!r}")
+        return [version_of(id, row) for row in rows]
+
+    def page(
+        self,
+        *,
+        visible_to: Scope | None = None,
+        within: Scope | None = None,
+        where: Metadata | None = None,
+        period: Period = ALWAYS,
+        after: str | None = None,
+        limit: int = 100,
+    ) -> Page:
+        """List records in the order they were added.
+
+        Args:
+            visible_to: Only what a query of this scope sees; None for all.
+            within: Only this scope and narrower ones; None for all.
+            where: Metadata filter; None for all.
+            period: Only records of this time.
+            after: `Page.next` of the page before.
+            limit: At most this many.
+
+        Raises:
+            InvalidInputError: If the filter, cursor or limit is malformed.
+        """
+        check_limit("limit", limit)
+        condition, parameters = select_sql(
+            visible_to=visible_to, within=within, where=where, period=period
+        )
+        rows = self._database.rows(
+            f"SELECT {COLUMNS}, records.rowid FROM records "
+            f"WHERE {condition} AND records.rowid > ? ORDER BY records.rowid LIMIT ?",
+            *parameters,
+            _cursor(after),
+            limit + 1,
+        )
+        more = len(rows) > limit
+        rows = rows[:limit]
+        return Page(tuple(map(record_of, rows)), str(rows[-1][-1]) if more else None)
+
+    def ids(
+        self,
+        *,
+        visible_to: Scope | None = None,
+        within: Scope | None = None,
+        where: Metadata | None = None,
+        period: Period = ALWAYS,
+        expired: bool = False,
+    ) -> list[str]:
+        """List ids in the order the records were added; arguments as for `page` and `get`."""
+        condition, parameters = select_sql(
+            visible_to=visible_to, within=within, where=where, period=period, expired=expired
+        )
+        return self._database.column(
+            f"SELECT records.id FROM records WHERE {condition} ORDER BY records.rowid", *parameters
+        )
+
+    def existing(self, ids: Iterable[str], *, expired: bool = False) -> list[str]:
+        """List those of the ids that records have; ``expired`` as for `get`."""
+        condition, _ = select_sql(expired=expired)
+        return self._database.column(
+            f"SELECT id FROM records WHERE {condition} "
+            "AND id IN (SELECT value FROM json_each(?)) ORDER BY rowid",
+            json_list("ids", ids),
+        )
+
+    def without_passages(self, ids: Iterable[str]) -> list[str]:
+        """List those of the ids whose records have no passage yet."""
+        return self._database.column(
+            "SELECT id FROM records WHERE id IN (SELECT value FROM json_each(?)) "
+            "AND NOT EXISTS (SELECT 1 FROM passages WHERE passages.record = records.rowid)",
+            json_list("ids", ids),
+        )
+
+    def expired(self) -> list[str]:
+        """List the ids of the records that have expired and wait for their destruction."""
+        return self._database.column(f"SELECT id FROM records WHERE {EXPIRED} ORDER BY rowid")
+
+    def pinned(
+        self, *, visible_to: Scope, where: Metadata | None = None, period: Period = ALWAYS
+    ) -> list[Record]:
+        """List the pinned records that a query sees, oldest first."""
+        condition, parameters = select_sql(visible_to=visible_to, where=where, period=period)
+        rows = self._database.rows(
+            f"SELECT {COLUMNS} FROM records WHERE pinned AND {condition} ORDER BY records.rowid",
+            *parameters,
+        )
+        return [record_of(row) for row in rows]
+
+    def has_text(self, text: str) -> bool:
+        """Tell whether any record, version, turn or item contains a text, or the schema does.
+
+        Whatever is in the file counts, expired or not.
+        """
+        said = "instr(text, ?1) OR instr(question, ?1) OR instr(answer, ?1) OR instr(metadata, ?1)"
+        found = self._database.value(
+            f"SELECT 1 FROM records WHERE {said} OR instr(scope, ?1) OR instr(id, ?1) "
+            "OR instr(key, ?1) "
+            f"UNION ALL SELECT 1 FROM versions WHERE {said} "
+            "UNION ALL SELECT 1 FROM turns WHERE instr(content, ?1) "
+            "UNION ALL SELECT 1 FROM items WHERE instr(value, ?1) OR instr(key, ?1) "
+            "UNION ALL SELECT 1 FROM sqlite_master WHERE instr(sql, ?1) LIMIT 1",
+            text,
+        )
+        return found is not None
+
+    def count(self, *, within: Scope | None = None) -> int:
+        """Count the records of a scope and narrower ones; None for all."""
+        condition, parameters = select_sql(within=within)
+        found = self._database.value(f"SELECT count(*) FROM records WHERE {condition}", *parameters)
+        return int(found)
+
+    def count_versions(self, *, within: Scope | None = None) -> int:
+        """Count all versions of those records, the current ones included."""
+        condition, parameters = select_sql(within=within)
+        older = self._database.value(
+            "SELECT count(*) FROM versions JOIN records ON records.rowid = versions.record "
+            f"WHERE {condition}",
+            *parameters,
+        )
+        return self.count(within=within) + int(older)
+
+    def count_expired(self, *, within: Scope | None = None) -> int:
+        """Count what of a scope has expired and waits for its destruction."""
+        condition, parameters = select_sql(within=within, expired=True)
+        found = self._database.value(
+            f"SELECT count(*) FROM records WHERE {EXPIRED} AND {condition}", *parameters
+        )
+        return int(found)
+
+    def unindexed(self, limit: int) -> list[Record]:
+        """List records that have no passage yet, oldest first."""
+        check_limit("limit", limit)
+        rows = self._database.rows(
+            f"SELECT {COLUMNS} FROM bare CROSS JOIN records ON records.rowid = bare.record "
+            f"WHERE {LIVE} ORDER BY bare.record LIMIT ?",
+            limit,
+        )
+        return [record_of(row) for row in rows]
+
+    def _rows(
+        self, ids: Sequence[str], scope: Scope | None, *, expired: bool = False
+    ) -> dict[str, Row]:
+        """The rows of those of the ids that ``scope`` may see."""
+        condition, _ = select_sql(expired=expired)
+        rows = self._database.rows(
+            f"SELECT {COLUMNS} FROM records "
+            f"WHERE {condition} AND id IN (SELECT value FROM json_each(?))",
+            json_list("ids", ids),
+        )
+        keys = None if scope is None else set(visible_keys(scope))
+        return {row[0]: row for row in rows if keys is None or row[4] in keys}
+
+
+def _cursor(after: str | None) -> int:
+    if after is None:
+        return 0
+    if not isinstance(after, str) or not after.isdecimal():
+        raise InvalidInputError(
+            f"`after` must be the `next` of a page, got {after!r}", "Start without `after`."
+        )
+    return min(int(after), 2**63 - 1)

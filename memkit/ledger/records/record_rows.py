@@ -1,0 +1,118 @@
+"""Records as rows, and drafts as the rows that they will be."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from memkit.ledger.engine.sqlite import Row
+from memkit.ledger.keys import question_key
+from memkit.types import Draft, Metadata, Record, Version
+from memkit.types.scope import canonical, parse
+from memkit.types.validate import ttl_seconds, validate_draft
+
+COLUMNS = """
+    records.id, records.text, records.question, records.answer, records.scope,
+    records.metadata, records.created_at, records.updated_at, records.version,
+    records.content_hash, records.key, records.expires_at, records.pinned, records.said_at
+"""
+_WIDTH = COLUMNS.count(",") + 1
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A checked draft, as it would be stored.
+
+    Attributes:
+        draft: As given.
+        scope: In canonical form.
+        metadata: As JSON.
+        content_hash: Of what it says.
+        question_key: The key that its question gives it, if it has one.
+    """
+
+    draft: Draft
+    scope: str
+    metadata: str
+    content_hash: str
+    question_key: str | None
+
+    @property
+    def key(self) -> str | None:
+        """What the draft is about: its own key, or else its question."""
+        return self.question_key if self.draft.key is None else self.draft.key
+
+    @property
+    def ttl(self) -> float | None:
+        """How long it lives by its own word, in seconds."""
+        return None if self.draft.ttl is None else ttl_seconds(self.draft.ttl)
+
+    @property
+    def said_at(self) -> float | None:
+        """When it was said, in seconds since 1970."""
+        return None if self.draft.at is None else self.draft.at.timestamp()
+
+
+def entry_of(draft: Draft) -> Entry:
+    """Check a draft.
+
+    Raises:
+        InvalidInputError: If it cannot be stored.
+    """
+    validate_draft(draft)
+    return Entry(
+        draft=draft,
+        scope=canonical(draft.scope),
+        metadata=dump_metadata(draft.metadata),
+        content_hash=content_hash(draft.text, draft.question, draft.answer),
+        question_key=None if draft.question is None else question_key(draft.question),
+    )
+
+
+def record_of(row: Row) -> Record:
+    """Make a record from a row that starts with `COLUMNS`."""
+    id, text, question, answer, scope, metadata, created_at, updated_at, *rest = row[:_WIDTH]
+    version, digest, key, expires_at, pinned, said_at = rest
+    return Record(
+        id=id,
+        text=text,
+        question=question,
+        answer=answer,
+        scope=parse(scope),
+        metadata=json.loads(metadata),
+        created_at=datetime.fromtimestamp(created_at, UTC),
+        updated_at=datetime.fromtimestamp(updated_at, UTC),
+        version=version,
+        content_hash=digest,
+        key=key,
+        expires_at=time_of(expires_at),
+        pinned=bool(pinned),
+        said_at=time_of(said_at),
+    )
+
+
+def version_of(id: str, row: Row) -> Version:
+    """Make a version of a record from number, text, question, answer, metadata and two times."""
+    number, text, question, answer, metadata, created_at, said_at = row
+    at = datetime.fromtimestamp(created_at, UTC)
+    return Version(id, number, text, question, answer, json.loads(metadata), at, time_of(said_at))
+
+
+def content_hash(text: str, question: str | None, answer: str | None) -> str:
+    """SHA-256 over what a record says."""
+    # As JSON, so that no two different triples give the same bytes.
+    content = json.dumps([text, question, answer], ensure_ascii=False)
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def dump_metadata(metadata: Metadata) -> str:
+    """Give the text under which metadata is stored."""
+    # Sorted, so that equal metadata gives equal text; `default` takes mappings that are no dict.
+    return json.dumps(metadata, ensure_ascii=False, sort_keys=True, default=dict)
+
+
+def time_of(seconds: float | None) -> datetime | None:
+    """Make a moment of seconds since 1970."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,298 @@
+"""Records and their versions: storing, changing and deleting them."""
+
+# ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from memkit.errors import InvalidInputError
+from memkit.ledger.engine.ids import new_id
+from memkit.ledger.engine.sqlite import Database, json_list
+from memkit.ledger.keys import question_key
+from memkit.ledger.records.record_reads import RecordReads
+from memkit.ledger.records.record_rows import Entry, content_hash, dump_metadata, entry_of
+from memkit.ledger.records.ttls import TtlTable
+from memkit.ledger.records.upsert import Known, Stored
+from memkit.ledger.records.where import EXPIRED
+from memkit.types import Draft, Metadata, Record
+from memkit.types.scope import canonical
+from memkit.types.validate import check_content, check_metadata
+
+
+class RecordTable(RecordReads):
+    """What is known, verbatim.
+
+    Within a scope no two records have the same key, and no two without a key the same text,
+    question and answer.
+    """
+
+    def __init__(self, database: Database, ttls: TtlTable) -> None:
+        super().__init__(database)
+        self._ttls = ttls
+
+    def find_duplicates(self, drafts: Sequence[Draft]) -> list[Record | None]:
+        """Give for each draft the record that says the same already, or None.
+
+        Raises:
+            InvalidInputError: If a draft cannot be stored.
+        """
+        entries = [entry_of(draft) for draft in drafts]
+        known = Known.of(self._database, entries)
+        found = [known.match(entry) for entry in entries]
+        same = [
+            one.id if one is not None and one.content_hash == entry.content_hash else None
+            for one, entry in zip(found, entries, strict=True)
+        ]
+        ids = list(dict.fromkeys(id for id in same if id is not None))
+        records = {id: self.get([id])[0] for id in self.existing(ids)}
+        return [records.get(id or "") for id in same]
+
+    def in_the_way(self, drafts: Sequence[Draft]) -> list[str]:
+        """List expired records that wait for their destruction where drafts want to be.
+
+        Whoever adds the drafts deletes these first, and what was trained on them.
+        """
+        if self._database.value(f"SELECT 1 FROM records WHERE {EXPIRED} LIMIT 1") is None:
+            return []
+        entries = [entry_of(draft) for draft in drafts]
+        ids = [draft.id for draft in drafts if draft.id is not None]
+        taken = self.existing(ids, expired=True)
+        known = Known.of(self._database, entries, condition=EXPIRED)
+        here = set(self.existing(taken))
+        return list(dict.fromkeys([*known.ids, *(id for id in taken if id not in here)]))
+
+    def add(self, drafts: Sequence[Draft]) -> list[Record]:
+        """Store drafts one after the other; all of them or, if one is invalid, none.
+
+        - A draft whose key is there in the same scope becomes the next version of that record.
+        - A draft whose content is already there in the same scope gives the record that is
+          there. It may get the draft's key, if it had none but its question; it may be pinned,
+          and live longer.
+        - Any other draft becomes a record.
+
+        Returns:
+            One record per draft, in order, as it is in the end.
+
+        Raises:
+            InvalidInputError: If a draft cannot be stored, or its id is taken by other content.
+        """
+        entries = [entry_of(draft) for draft in drafts]
+        with self._database.transaction():
+            known = Known.of(self._database, entries)
+            lives = self._lives(entries)
+            taken = set(self.existing([d.id for d in drafts if d.id is not None], expired=True))
+            ids = [
+                self._store(entry, ends, known, taken)
+                for entry, ends in zip(entries, lives, strict=True)
+            ]
+            return self.get(ids)
+
+    def update(
+        self,
+        id: str,
+        *,
+        text: str,
+        question: str | None,
+        answer: str | None,
+        metadata: Metadata,
+    ) -> Record:
+        """Write a new version of a record; the older one stays in its history.
+
+        Its passages are deleted. If nothing differs, nothing changes. A key that was made of
+        the question follows the question.
+
+        Raises:
+            RecordNotFoundError: If there is no such record.
+            InvalidInputError: If the content cannot be stored, or another record of the scope
+                has it or the key already.
+        """
+        check_content(text, question, answer)
+        check_metadata(metadata)
+        digest, stored = content_hash(text, question, answer), dump_metadata(metadata)
+        with self._database.transaction():
+            record = self.get([id])[0]
+            said = digest != record.content_hash
+            if not said and stored == dump_metadata(record.metadata):
+                return record
+            key = _key_after(record, question)
+            self._refuse_twin(record, digest, key)
+            self._archive(id)
+            self._database.execute(
+                "UPDATE records SET text = ?, question = ?, answer = ?, metadata = ?, "
+                "content_hash = ?, key = ?, said_at = iif(?, NULL, said_at), updated_at = ?, "
+                "version = version + 1 WHERE id = ?",
+                *(text, question, answer, stored, digest, key, said, self._database.now(), id),
+            )
+            return self.get([id])[0]
+
+    def pin(self, id: str) -> Record:
+        """Pin a record; it does not expire any more.
+
+        Raises:
+            RecordNotFoundError: If there is no such record.
+        """
+        return self._live_on(id, pinned=True, seconds=None)
+
+    def unpin(self, id: str) -> Record:
+        """Undo `pin`; the default of the scope holds again, counted from now.
+
+        Raises:
+            RecordNotFoundError: If there is no such record.
+        """
+        with self._database.transaction():
+            record = self.get([id])[0]
+            if not record.pinned:
+                return record
+            return self._live_on(id, pinned=False, seconds=self._ttls.of(record.scope))
+
+    def expire(self, id: str, seconds: float | None) -> Record:
+        """Let a record expire so many seconds from now; None lets it live.
+
+        Raises:
+            RecordNotFoundError: If there is no such record.
+            InvalidInputError: If it is pinned.
+        """
+        with self._database.transaction():
+            if self.get([id])[0].pinned and seconds is not None:
+                raise InvalidInputError(
+                    f"record {id!r} is pinned, and what is pinned does not expire", "Unpin it."
+                )
+            return self._live_on(id, pinned=None, seconds=seconds)
+
+    def delete(self, ids: Sequence[str]) -> tuple[int, int, int]:
+        """Delete records, expired or not, with all that hangs on them; ignores unknown ids.
+
+        What remains of them in the file's free space goes with `Ledger.scrub`.
+
+        Returns:
+            How many records, versions (the current ones included) and turns are gone.
+        """
+        wanted = json_list("ids", ids)
+        chosen = "SELECT rowid FROM records WHERE id IN (SELECT value FROM json_each(?))"
+        with self._database.transaction():
+            older, turns = self._database.rows(
+                f"SELECT (SELECT count(*) FROM versions WHERE record IN ({chosen})), "
+                f"(SELECT count(*) FROM turns WHERE record IN ({chosen}))",
+                wanted,
+                wanted,
+            )[0]
+            records = self._database.execute(
+                "DELETE FROM records WHERE id IN (SELECT value FROM json_each(?))", wanted
+            )
+            if records:
+                self._database.mark_for_scrub()
+        return records, records + older, turns
+
+    def _lives(self, entries: Sequence[Entry]) -> list[float | None]:
+        """When each entry will expire, in seconds since 1970."""
+        defaults: dict[str, float | None] = {}
+        ends: list[float | None] = []
+        for entry in entries:
+            seconds = entry.ttl
+            if seconds is None and not entry.draft.pinned:
+                if entry.scope not in defaults:
+                    defaults[entry.scope] = self._ttls.of(entry.draft.scope)
+                seconds = defaults[entry.scope]
+            ends.append(None if seconds is None else self._database.now() + seconds)
+        return ends
+
+    def _store(self, entry: Entry, ends: float | None, known: Known, taken: set[str]) -> str:
+        """Store one entry, whatever that takes; returns the id of its record."""
+        match = known.match(entry)
+        if match is None:
+            id = entry.draft.id or new_id()
+            if id in taken:
+                raise InvalidInputError(
+                    f"`id` {id!r} belongs to a record with other content or another scope",
+                    "To change a record, use update().",
+                )
+            taken.add(id)
+            self._insert(id, entry, ends)
+            known.note(Stored(id, entry.scope, entry.key, entry.content_hash))
+            return id
+        known.forget(match)
+        if match.content_hash == entry.content_hash:
+            key = entry.draft.key or match.key
+            self._renew(match.id, key, ends, pinned=entry.draft.pinned)
+        else:
+            key = match.key
+            self._supersede(match.id, entry, ends)
+        known.note(Stored(match.id, entry.scope, key, entry.content_hash))
+        return match.id
+
+    def _insert(self, id: str, entry: Entry, ends: float | None) -> None:
+        draft, now = entry.draft, self._database.now()
+        self._database.execute(
+            "INSERT INTO records (id, scope, text, question, answer, metadata, created_at, "
+            "updated_at, version, content_hash, key, expires_at, pinned, said_at) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?)",
+            *(id, entry.scope, draft.text, draft.question, draft.answer, entry.metadata, now, now),
+            *(entry.content_hash, entry.key, ends, draft.pinned, entry.said_at),
+        )
+
+    def _renew(self, id: str, key: str | None, ends: float | None, *, pinned: bool) -> None:
+        """Let a record live on: never shorter than before."""
+        self._database.execute(
+            "UPDATE records SET key = ?1, pinned = pinned OR ?2, "
+            "expires_at = iif(?3 IS NULL OR expires_at IS NULL, NULL, max(?3, expires_at)) "
+            "WHERE id = ?4",
+            *(key, pinned, ends, id),
+        )
+
+    def _supersede(self, id: str, entry: Entry, ends: float | None) -> None:
+        """Make an entry the next version of a record; what is pinned stays so."""
+        self._archive(id)
+        draft = entry.draft
+        self._database.execute(
+            "UPDATE records SET text = ?, question = ?, answer = ?, metadata = ?, "
+            "content_hash = ?, said_at = ?, expires_at = iif(pinned, NULL, ?), "
+            "pinned = pinned OR ?, updated_at = ?, version = version + 1 WHERE id = ?",
+            *(draft.text, draft.question, draft.answer, entry.metadata, entry.content_hash),
+            *(entry.said_at, ends, draft.pinned, self._database.now(), id),
+        )
+
+    def _live_on(self, id: str, *, pinned: bool | None, seconds: float | None) -> Record:
+        with self._database.transaction():
+            ends = None if seconds is None else self._database.now() + seconds
+            self._database.execute(
+                "UPDATE records SET pinned = coalesce(?, pinned), expires_at = ? WHERE id = ?",
+                *(pinned, ends, self.get([id])[0].id),
+            )
+            return self.get([id])[0]
+
+    def _refuse_twin(self, record: Record, digest: str, key: str | None) -> None:
+        scope = canonical(record.scope)
+        twin = self._database.value(
+            "SELECT id FROM records WHERE scope = ?1 AND id <> ?2 "
+            "AND (content_hash = ?3 AND coalesce(key, '') = coalesce(?4, '') OR key = ?4)",
+            *(scope, record.id, digest, key),
+        )
+        if twin is not None:
+            raise InvalidInputError(
+                f"record {record.id!r} would become identical to record {twin!r} of its scope, "
+                "or an answer to the same question",
+                "Forget one of the two.",
+            )
+
+    def _archive(self, id: str) -> None:
+        """Copy the current version into the history and delete its passages."""
+        self._database.execute(
+            "INSERT INTO versions (record, version, text, question, answer, metadata, created_at,"
+            " said_at) SELECT rowid, version, text, question, answer, metadata, updated_at, said_at"
+            " FROM records WHERE id = ?",
+            id,
+        )
+        self._database.execute(
+            "DELETE FROM passages WHERE record = (SELECT rowid FROM records WHERE id = ?)", id
+        )
+
+
+def _key_after(record: Record, question: str | None) -> str | None:
+    """The key of a record that asks another question from now on."""
+    if record.question is None:
+        made = record.key is None
+    else:
+        made = record.key == question_key(record.question)
+    if not made:
+        return record.key
+    return None if question is None else question_key(question)

@@ -1,0 +1,186 @@
+"""What leaves a ledger: everything that is not derived, as JSON values, one after the other.
+
+Times are seconds since 1970, as they are stored: what is read back is the same to the last bit.
+"""
+
+# ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from memkit.ledger.engine.sqlite import Database, Row
+from memkit.ledger.records.where import LIVE, Condition, within_sql
+from memkit.types import Scope
+
+JSON = frozenset({"scope", "metadata", "value"})  # columns that hold it, as text
+
+_PAGE = 256  # rows that are in memory at once
+_LIVES_ON = "({0}.expires_at IS NULL OR {0}.expires_at > (SELECT now()))"
+
+Entry = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of entry: a row of a table.
+
+    Attributes:
+        name: What its entries say that they are.
+        table: Where they are.
+        columns: What travels. What is not named is derived, or means nothing elsewhere.
+        key: By which they are in order.
+        live: Which of them are there for the user.
+        later: Columns that archives of format 1 do not have; nothing is known of them then.
+    """
+
+    name: str
+    table: str
+    columns: tuple[str, ...]
+    key: str = "rowid"
+    live: str = "1"
+    later: tuple[str, ...] = ()
+
+    @property
+    def sources(self) -> str:
+        """The table, and the records that rows of it belong to."""
+        if self.name != "turn":
+            return self.table
+        return "turns LEFT JOIN records ON records.rowid = turns.record"
+
+
+TTL = Kind("ttl", "ttls", ("scope", "seconds"), key="scope")
+RECORD = Kind(
+    "record",
+    "records",
+    (
+        *("id", "scope", "text", "question", "answer", "metadata", "created_at", "updated_at"),
+        *("version", "key", "expires_at", "pinned", "said_at"),
+    ),
+    live=LIVE,
+)
+VERSION = Kind(
+    "version",
+    "versions",
+    ("version", "text", "question", "answer", "metadata", "created_at", "said_at"),
+    key="version",
+    later=("said_at",),
+)
+TURN = Kind(
+    "turn",
+    "turns",
+    ("id", "scope", "role", "content", "name", "created_at", "expires_at", "source", "added_at"),
+    later=("added_at",),
+    live=f"{_LIVES_ON.format('turns')} AND {LIVE}",
+)
+ITEM = Kind(
+    "item",
+    "items",
+    ("namespace", "key", "scope", "value", "created_at", "updated_at", "ttl", "expires_at"),
+    live=_LIVES_ON.format("items"),
+)
+
+
+@dataclass(frozen=True)
+class Exporter:
+    """What of a ledger leaves it: what is of one scope and narrower ones, or all.
+
+    Attributes:
+        database: In a snapshot.
+        scope: None for all.
+    """
+
+    database: Database
+    scope: Scope | None
+
+    def counts(self) -> dict[str, int]:
+        """How many entries of each kind there are."""
+        counts = {kind.name: self._count(kind) for kind in (TTL, RECORD, TURN, ITEM)}
+        condition, parameters = self._condition(RECORD)
+        counts["version"] = self.database.value(
+            "SELECT count(*) FROM versions JOIN records ON records.rowid = versions.record "
+            f"WHERE {condition}",
+            *parameters,
+        )
+        return counts
+
+    def entries(self) -> Iterator[Entry]:
+        """Everything, in the order in which it was added; a record's versions follow it."""
+        for _, row in self._rows(TTL):
+            yield _entry(TTL, row)
+        for number, row in self._rows(RECORD):
+            record = _entry(RECORD, row)
+            yield record
+            if record["version"] > 1:
+                yield from versions_of(self.database, number)
+        for _, row in self._rows(TURN, "records.id"):
+            yield {**_entry(TURN, row), "record": row[-1]}
+        for number, row in self._rows(ITEM):
+            yield {**_entry(ITEM, row), "vectors": vectors_of(self.database, number)}
+
+    def _count(self, kind: Kind) -> int:
+        condition, parameters = self._condition(kind)
+        return int(
+            self.database.value(
+                f"SELECT count(*) FROM {kind.sources} WHERE {condition}", *parameters
+            )
+        )
+
+    def _condition(self, kind: Kind) -> Condition:
+        if self.scope is None:
+            return kind.live, []
+        sql, parameters = within_sql(f"{kind.table}.scope", self.scope)
+        return f"{kind.live} AND {sql}", parameters
+
+    def _rows(self, kind: Kind, *more: str) -> Iterator[tuple[Any, Row]]:
+        """Keys and columns, page by page."""
+        condition, parameters = self._condition(kind)
+        key = f"{kind.table}.{kind.key}"
+        columns = ", ".join([key, *(f"{kind.table}.{name}" for name in kind.columns), *more])
+        last: Any = "" if kind.key == "scope" else 0
+        while True:
+            rows = self.database.rows(
+                f"SELECT {columns} FROM {kind.sources} WHERE {condition} AND {key} > ? "
+                f"ORDER BY {key} LIMIT {_PAGE}",
+                *parameters,
+                last,
+            )
+            yield from ((row[0], row[1:]) for row in rows)
+            if len(rows) < _PAGE:
+                return
+            last = rows[-1][0]
+
+
+def versions_of(database: Database, record: int) -> list[Entry]:
+    """The older versions of a record, oldest first."""
+    rows = database.rows(
+        f"SELECT {', '.join(VERSION.columns)} FROM versions WHERE record = ? ORDER BY version",
+        record,
+    )
+    return [_entry(VERSION, row) for row in rows]
+
+
+def vectors_of(database: Database, item: int) -> list[str]:
+    """The vectors of an item: little-endian float32 in base 64."""
+    vectors = database.column("SELECT vector FROM item_vectors WHERE item = ? ORDER BY rowid", item)
+    return [base64.b64encode(vector).decode() for vector in vectors]
+
+
+def entry_at(database: Database, kind: Kind, row: int) -> Entry:
+    """One row, as it would leave the ledger."""
+    columns = ", ".join(kind.columns)
+    found = database.rows(f"SELECT {columns} FROM {kind.table} WHERE rowid = ?", row)
+    return _entry(kind, found[0])
+
+
+def _entry(kind: Kind, row: Row) -> Entry:
+    values = {
+        name: json.loads(value) if name in JSON else value
+        for name, value in zip(kind.columns, row, strict=False)
+    }
+    if kind is RECORD:
+        values["pinned"] = bool(values["pinned"])
+    return {"kind": kind.name, **values}

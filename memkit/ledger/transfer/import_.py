@@ -1,0 +1,308 @@
+"""What comes into a ledger from elsewhere, and is kept as it was: ids, versions, times.
+
+What is here already, the same in every column, stays as it is. What differs from something
+with the same id, key or content is a conflict, which the caller has decided beforehand.
+"""
+
+# ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from memkit.errors import InvalidInputError
+from memkit.ledger.engine.sqlite import Database, json_list
+from memkit.ledger.records.record_rows import content_hash, dump_metadata
+from memkit.ledger.records.where import EXPIRED
+from memkit.ledger.transfer.export import (
+    ITEM,
+    RECORD,
+    TTL,
+    TURN,
+    VERSION,
+    Entry,
+    Kind,
+    entry_at,
+    vectors_of,
+    versions_of,
+)
+from memkit.ledger.transfer.import_checks import vector_bytes
+from memkit.types import Scope
+from memkit.types.scope import canonical, contains
+
+OnConflict = Literal["error", "skip", "replace"]
+
+
+@dataclass(frozen=True)
+class _InTheWay:
+    """A record whose id, key or content another one wants to have."""
+
+    row: int
+    id: str
+    content_hash: str
+    expired: bool
+
+
+class Importer:
+    """Takes checked entries in, in the order in which they left; inside one transaction.
+
+    Args:
+        database: Of the ledger.
+        remove: Takes records out of the ledger, and what was trained on them out of service.
+        on_conflict: What happens where something else is: raise, leave that, or replace it.
+        scope: Only what is of this scope or narrower ones; None for all.
+
+    Attributes:
+        counts: How many entries of each kind were added; how many were "skipped" because they
+            were here or in conflict, "replaced" what was here, or have "expired".
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        remove: Callable[[Sequence[str]], object],
+        *,
+        on_conflict: OnConflict,
+        scope: Scope | None,
+    ) -> None:
+        self.counts: Counter[str] = Counter()
+        self._database = database
+        self._remove = remove
+        self._on_conflict = on_conflict
+        self._scope = scope
+        self._record: Entry | None = None  # whose versions are still to come
+        self._versions: list[Entry] = []
+        self._expired: set[str] = set()  # ids of records that are left out
+        self._instead: dict[str, int | None] = {}  # rows that stand for skipped records
+
+    def take(self, entry: Entry) -> None:
+        """Take the next entry.
+
+        Raises:
+            InvalidInputError: If it is in conflict, and ``on_conflict`` is "error"; or if it
+                does not belong behind those before it.
+        """
+        if entry["kind"] == VERSION.name:
+            self._take_version(entry)
+            return
+        self.finish()
+        if entry["kind"] == RECORD.name:
+            self._record = entry
+        elif self._scope is None or contains(entry["scope"], self._scope):
+            {TTL.name: self._take_ttl, TURN.name: self._take_turn, ITEM.name: self._take_item}[
+                entry["kind"]
+            ](entry)
+
+    def finish(self) -> None:
+        """Take the last record with its versions."""
+        record, versions = self._record, self._versions
+        self._record, self._versions = None, []
+        if record is not None and (self._scope is None or contains(record["scope"], self._scope)):
+            self._take_record(record, versions)
+
+    # -- records
+
+    def _take_version(self, entry: Entry) -> None:
+        last = self._versions[-1]["version"] if self._versions else 0
+        if self._record is None or not last < entry["version"] < self._record["version"]:
+            raise InvalidInputError(
+                f"expected versions behind their record, in order, got version {entry['version']}"
+            )
+        self._versions.append(entry)
+
+    def _take_record(self, entry: Entry, versions: list[Entry]) -> None:
+        if self._is_over(entry):
+            self._expired.add(entry["id"])
+            return
+        digest = content_hash(entry["text"], entry["question"], entry["answer"])
+        found = self._in_the_way(entry, digest)
+        waiting = [one.id for one in found if one.expired]
+        if waiting:
+            self._remove(waiting)
+        found = [one for one in found if not one.expired]
+        own = next((one for one in found if one.id == entry["id"]), None)
+        if own is not None and self._is_here(own.row, entry, versions):
+            self.counts["skipped"] += 1
+        elif not found or self._may_replace(RECORD, entry["id"]):
+            self._put_record(entry, versions, digest, found)
+        else:
+            same = [one.row for one in found if one.content_hash == digest]
+            self._instead[entry["id"]] = same[0] if same else None
+
+    def _in_the_way(self, entry: Entry, digest: str) -> list[_InTheWay]:
+        rows = self._database.rows(
+            f"SELECT rowid, id, content_hash, coalesce({EXPIRED}, 0) FROM records WHERE id = ?1 "
+            "OR scope = ?2 AND key = ?3 "
+            "OR scope = ?2 AND content_hash = ?4 AND coalesce(key, '') = coalesce(?3, '')",
+            *(entry["id"], canonical(entry["scope"]), entry["key"], digest),
+        )
+        return [_InTheWay(row, id, said, bool(over)) for row, id, said, over in rows]
+
+    def _is_here(self, row: int, entry: Entry, versions: list[Entry]) -> bool:
+        older = versions_of(self._database, row)
+        return _same(RECORD, entry, entry_at(self._database, RECORD, row)) and (
+            len(older) == len(versions)
+            and all(_same(VERSION, *pair) for pair in zip(versions, older, strict=True))
+        )
+
+    def _put_record(
+        self, entry: Entry, versions: list[Entry], digest: str, found: list[_InTheWay]
+    ) -> None:
+        own = next((one.row for one in found if one.id == entry["id"]), None)
+        others = [one for one in found if one.row != own]
+        turns = self._let_go(others)
+        row = self._put(RECORD, own, entry, content_hash=digest)
+        for table in ("versions", "passages") if own is not None else ():
+            self._database.execute(f"DELETE FROM {table} WHERE record = ?", row)
+            self._database.mark_for_scrub()
+        for version in versions:
+            self._put(VERSION, None, version, record=row)
+        self._database.execute(
+            "UPDATE turns SET record = ? WHERE rowid IN (SELECT value FROM json_each(?))",
+            row,
+            turns,
+        )
+        self.counts["version"] += len(versions)
+
+    def _let_go(self, others: Sequence[_InTheWay]) -> str:
+        """Delete records; gives the rows of the turns that they leave behind, as JSON."""
+        if not others:
+            return "[]"
+        turns = self._database.column(
+            "UPDATE turns SET record = NULL "
+            "WHERE record IN (SELECT value FROM json_each(?)) RETURNING rowid",
+            json_list("rows", [one.row for one in others]),
+        )
+        self._remove([one.id for one in others])
+        return json.dumps(turns)
+
+    # -- the rest
+
+    def _take_ttl(self, entry: Entry) -> None:
+        key = canonical(entry["scope"])
+        here = self._database.value("SELECT seconds FROM ttls WHERE scope = ?", key)
+        if here == entry["seconds"]:
+            self.counts["skipped"] += 1
+        elif here is None or self._may_replace(TTL, key):
+            self._database.execute("REPLACE INTO ttls VALUES (?, ?)", key, entry["seconds"])
+            self.counts[TTL.name] += here is None
+
+    def _take_turn(self, entry: Entry) -> None:
+        if self._is_over(entry):
+            return
+        if entry["record"] in self._expired:
+            self.counts["expired"] += 1
+            return
+        record = self._row_of(entry)
+        found = self._database.rows(
+            "SELECT rowid, id, record IS ? FROM turns WHERE id = ? OR scope = ? AND source = ?",
+            *(record, entry["id"], canonical(entry["scope"]), entry["source"]),
+        )
+        own = next((row for row, id, _ in found if id == entry["id"]), None)
+        linked = any(same for _, _, same in found)
+        if own is not None and linked and _same(TURN, entry, entry_at(self._database, TURN, own)):
+            self.counts["skipped"] += 1
+        elif not found or self._may_replace(TURN, entry["id"]):
+            others = [row for row, _, _ in found if row != own]
+            self._database.execute(
+                "DELETE FROM turns WHERE rowid IN (SELECT value FROM json_each(?))",
+                json_list("rows", others),
+            )
+            self._put(TURN, own, entry, record=record)
+            if found:
+                self._database.mark_for_scrub()
+
+    def _row_of(self, turn: Entry) -> int | None:
+        """The row of the record that a turn belongs to."""
+        id = turn["record"]
+        if id is None or id in self._instead:
+            return self._instead.get(id)
+        row: int | None = self._database.value("SELECT rowid FROM records WHERE id = ?", id)
+        if row is None and self._scope is None:
+            raise InvalidInputError(f"turn {turn['id']!r} belongs to {id!r}, which is no record")
+        return row
+
+    def _take_item(self, entry: Entry) -> None:
+        if self._is_over(entry):
+            return
+        row = self._database.value(
+            "SELECT rowid FROM items WHERE namespace = ? AND key = ?",
+            entry["namespace"],
+            entry["key"],
+        )
+        if row is not None and self._same_item(row, entry):
+            self.counts["skipped"] += 1
+        elif row is None or self._may_replace(ITEM, entry["key"]):
+            if row is not None:
+                self._database.execute("DELETE FROM item_vectors WHERE item = ?", row)
+                self._database.mark_for_scrub()
+            row = self._put(ITEM, row, entry)
+            self._database.execute_many(
+                "INSERT INTO item_vectors (item, vector) VALUES (?, ?)",
+                [(row, vector_bytes(vector)) for vector in entry["vectors"]],
+            )
+
+    def _same_item(self, row: int, entry: Entry) -> bool:
+        vectors = vectors_of(self._database, row)
+        return vectors == entry["vectors"] and _same(
+            ITEM, entry, entry_at(self._database, ITEM, row)
+        )
+
+    # -- how
+
+    def _is_over(self, entry: Entry) -> bool:
+        """Whether an entry has expired since it left; such entries are counted and left out."""
+        over = entry["expires_at"] is not None and entry["expires_at"] <= self._database.now()
+        self.counts["expired"] += over
+        return over
+
+    def _may_replace(self, kind: Kind, name: str) -> bool:
+        if self._on_conflict == "error":
+            raise InvalidInputError(
+                f"{kind.name} {name!r} is in the memory already, or another one in its place, "
+                "and it is different",
+                'Choose on_conflict="skip" to keep what is here, "replace" to take what comes.',
+            )
+        self.counts["replaced" if self._on_conflict == "replace" else "skipped"] += 1
+        return self._on_conflict == "replace"
+
+    def _put(self, kind: Kind, row: int | None, entry: Entry, **more: Any) -> int:
+        """Write a row: a new one, or in place of another."""
+        values = dict(zip(kind.columns, _stored(kind, entry), strict=True)) | more
+        if row is not None:
+            columns = ", ".join(f"{name} = ?" for name in values)
+            self._database.execute(
+                f"UPDATE {kind.table} SET {columns} WHERE rowid = ?", *values.values(), row
+            )
+            return row
+        if kind is not VERSION:
+            self.counts[kind.name] += 1
+        return int(
+            self._database.value(
+                f"INSERT INTO {kind.table} ({', '.join(values)}) "
+                f"VALUES ({', '.join('?' * len(values))}) RETURNING rowid",
+                *values.values(),
+            )
+        )
+
+
+def _same(kind: Kind, entry: Entry, here: Entry) -> bool:
+    """Whether an entry says what is here; what it does not know may be known here."""
+    untold = {name: here[name] for name in kind.later if entry.get(name) is None}
+    return _stored(kind, entry | untold) == _stored(kind, here)
+
+
+def _stored(kind: Kind, entry: Entry) -> tuple[Any, ...]:
+    """The columns of an entry, as they are stored."""
+    return tuple(_column(name, entry.get(name)) for name in kind.columns)
+
+
+def _column(name: str, value: Any) -> Any:  # noqa: ANN401 - the column decides
+    if name == "scope":
+        return canonical(value)
+    if name == "metadata":
+        return dump_metadata(value)
+    return json.dumps(value, ensure_ascii=False) if name == "value" else value

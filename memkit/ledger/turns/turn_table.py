@@ -1,0 +1,189 @@
+"""Conversations, message by message."""
+
+# ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import get_args
+
+from memkit.errors import InvalidInputError, NotFoundError, RecordNotFoundError
+from memkit.ledger.engine.ids import new_id
+from memkit.ledger.engine.sqlite import Database, Row
+from memkit.ledger.records.ttls import TtlTable
+from memkit.ledger.records.where import LIVE, within_sql
+from memkit.types import ALWAYS, Period, Role, Scope, Turn
+from memkit.types.scope import canonical, parse
+from memkit.types.validate import check_limit, check_period, check_text, check_time
+
+_COLUMNS = """
+    SELECT turns.id, turns.role, turns.content, turns.scope, turns.created_at, records.id,
+        turns.name, turns.added_at
+    FROM turns LEFT JOIN records ON records.rowid = turns.record
+"""
+_OWN_EXPIRED = "turns.expires_at <= (SELECT now())"
+_LIVE = f"(turns.expires_at IS NULL OR NOT {_OWN_EXPIRED}) AND {LIVE}"
+
+
+class TurnTable:
+    """Turns of all conversations; a conversation is what shares one scope."""
+
+    def __init__(self, database: Database, ttls: TtlTable) -> None:
+        self._database = database
+        self._ttls = ttls
+
+    def add(
+        self,
+        role: Role,
+        content: str,
+        scope: Scope,
+        *,
+        record_id: str | None,
+        source: str | None = None,
+        name: str | None = None,
+        at: datetime | None = None,
+    ) -> Turn:
+        """Append a turn.
+
+        Args:
+            role: Who speaks.
+            content: What was said, verbatim.
+            scope: The conversation.
+            record_id: The record that keeps the same content for retrieval; the turn goes
+                when it is deleted or expires. Without one, the default of the scope decides.
+            source: Digest of the message of a log that it was imported from.
+            name: Who speaks, by name.
+            at: When it was said; None for now.
+
+        Raises:
+            InvalidInputError: If the role is unknown, the content cannot be stored, or the time
+                has no time zone.
+            RecordNotFoundError: If there is no such record.
+        """
+        check_turn(role, content)
+        if at is not None:
+            check_time("at", at)
+        key = canonical(scope)
+        with self._database.transaction():
+            record = self._record(record_id)
+            now = self._database.now()
+            seconds = self._ttls.of(scope) if record is None else None
+            ends = None if seconds is None else now + seconds
+            told = None if at is None else at.astimezone(UTC)
+            said = told or datetime.fromtimestamp(now, UTC)
+            added = now if told else said.timestamp()  # the same as when it was said, to the bit
+            turn = Turn(new_id(), role, content, parse(key), said, record_id, name, told)
+            self._database.execute(
+                "INSERT INTO turns (id, scope, role, content, created_at, record, expires_at, "
+                "source, name, added_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                *(turn.id, key, role, content, said.timestamp(), record, ends, source, name, added),
+            )
+        return turn
+
+    def recent(
+        self,
+        scope: Scope,
+        limit: int,
+        *,
+        before: str | None = None,
+        period: Period = ALWAYS,
+    ) -> list[Turn]:
+        """List the latest turns of exactly this scope, newest first.
+
+        Args:
+            scope: The conversation.
+            limit: At most this many.
+            before: Id of a turn; only what came before it is listed.
+            period: Only turns that were said in this time, and added by its ``as_of``.
+
+        Raises:
+            NotFoundError: If there is no turn ``before``.
+        """
+        check_limit("limit", limit)
+        check_period(period)
+        since, until, as_of = (
+            None if at is None else at.timestamp()
+            for at in (period.since, period.until, period.as_of)
+        )
+        rows = self._database.rows(
+            _COLUMNS + f"WHERE turns.scope = ?1 AND turns.rowid < ?2 AND {_LIVE} "
+            "AND (?3 IS NULL OR turns.created_at >= ?3) "
+            "AND (?4 IS NULL OR turns.created_at < ?4) "
+            "AND (?5 IS NULL OR coalesce(turns.added_at, turns.created_at) <= ?5) "
+            "ORDER BY turns.rowid DESC LIMIT ?6",
+            *(canonical(scope), self._position(before), since, until, as_of, limit),
+        )
+        return [_turn(row) for row in rows]
+
+    def delete(self, *, within: Scope) -> list[str]:
+        """Delete the turns of this scope and of all that are narrower; returns what they said."""
+        condition, parameters = within_sql("turns.scope", within)
+        with self._database.transaction():
+            said: list[str] = self._database.column(
+                f"DELETE FROM turns WHERE {condition} RETURNING content", *parameters
+            )
+            if said:
+                self._database.mark_for_scrub()
+        return said
+
+    def delete_expired(self) -> int:
+        """Delete the turns that have expired by themselves; returns how many."""
+        with self._database.transaction():
+            removed = self._database.execute(f"DELETE FROM turns WHERE {_OWN_EXPIRED}")
+            if removed:
+                self._database.mark_for_scrub()
+        return removed
+
+    def sources(self, scope: Scope) -> set[str]:
+        """Digests of the messages that were imported into exactly this scope."""
+        return set(
+            self._database.column(
+                "SELECT source FROM turns WHERE scope = ? AND source IS NOT NULL",
+                canonical(scope),
+            )
+        )
+
+    def count(self, *, within: Scope | None = None) -> int:
+        """Count the turns of a scope and narrower ones; None for all."""
+        condition, parameters = ("1", []) if within is None else within_sql("turns.scope", within)
+        found = self._database.value(
+            "SELECT count(*) FROM turns LEFT JOIN records ON records.rowid = turns.record "
+            f"WHERE {_LIVE} AND {condition}",
+            *parameters,
+        )
+        return int(found)
+
+    def _record(self, record_id: str | None) -> int | None:
+        if record_id is None:
+            return None
+        record = self._database.value(
+            f"SELECT rowid FROM records WHERE {LIVE} AND id = ?", record_id
+        )
+        if record is None:
+            raise RecordNotFoundError(f"no record has the id {record_id!r}")
+        return int(record)
+
+    def _position(self, turn_id: str | None) -> int:
+        if turn_id is None:
+            return 2**63 - 1
+        position = self._database.value("SELECT rowid FROM turns WHERE id = ?", turn_id)
+        if position is None:
+            raise NotFoundError(f"no turn has the id {turn_id!r}")
+        return int(position)
+
+
+def check_turn(role: object, content: object) -> None:
+    """Check what a turn says.
+
+    Raises:
+        InvalidInputError: If the role is unknown or the content cannot be stored.
+    """
+    if role not in get_args(Role):
+        raise InvalidInputError(f"`role` must be one of {get_args(Role)}, got {role!r}")
+    check_text("content", content)
+
+
+def _turn(row: Row) -> Turn:
+    id, role, content, scope, created_at, record_id, name, added_at = row
+    at = datetime.fromtimestamp(created_at, UTC)
+    told = at if added_at not in {None, created_at} else None
+    return Turn(id, role, content, parse(scope), at, record_id, name, told)

@@ -1,0 +1,325 @@
+"""The LoRA backend: queries get a mixture of adapters, records become adapters."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cached_property, partial
+
+from memkit.errors import (
+    CorruptFileError,
+    IncompatibleModelError,
+    ModuleNotFoundInMemoryError,
+)
+from memkit.ledger import Ledger, ModuleFile
+from memkit.lora.serving.bank import AdapterBank
+from memkit.lora.serving.hooks import Adapter, AdapterLayers, Scaled
+from memkit.lora.serving.layout import Frame, Row, has_gates
+from memkit.lora.spec import LoraSpec
+from memkit.lora.store.adapter_files import faults
+from memkit.lora.store.adapter_rows import ROW_DTYPES, fetch
+from memkit.lora.verify import Ask
+from memkit.models.language_model import LanguageModel
+from memkit.protocols import Example, Query, Router, Sampling
+from memkit.types import Evidence, Module, Record, Route, Scope
+
+_ANSWER_MARGIN = 4  # tokens beyond the expected answer, to notice that it goes on
+
+logger = logging.getLogger("memkit")
+
+
+class LoraBackend:
+    """Answers from the weights; implements `memkit.protocols.Backend`.
+
+    Args:
+        ledger: Knows the modules and what they hold.
+        router: Chooses modules for queries.
+        base: Gives the base model; called when weights are first needed, so that routing works
+            without one.
+        consolidate: Trains records into modules; what `write` does.
+        row_dtype: How adapters are stored: "float16", "bfloat16" or "float32".
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        router: Router,
+        base: Callable[[], LanguageModel],
+        consolidate: Callable[[LoraBackend, Sequence[Record]], object],
+        *,
+        row_dtype: str = "float16",
+    ) -> None:
+        self.ledger = ledger
+        self.router = router
+        self._base = base
+        self._consolidate = consolidate
+        self._row_dtype = ROW_DTYPES[row_dtype]
+        self._frames: dict[tuple[object, ...], Frame] = {}
+        self._verified: set[str] = set()  # bank keys of rows whose checksum was right
+
+    @cached_property
+    def base(self) -> LanguageModel:
+        """The base model; the memory's modules must have been trained for it.
+
+        Raises:
+            IncompatibleModelError: If they were trained for another one.
+        """
+        base = self._base()
+        for module in self.ledger.modules.active():
+            check_base(module, base)
+        return base
+
+    @cached_property
+    def layers(self) -> AdapterLayers:
+        """The hooks on the base model."""
+        return AdapterLayers(self.base.model)
+
+    @cached_property
+    def bank(self) -> AdapterBank:
+        """The adapters in memory."""
+        return AdapterBank(
+            self.layers, self._load, device=self.base.device, dtype=self.base.model.dtype
+        )
+
+    def write(self, records: Sequence[Record]) -> None:
+        """Train the records that no module holds yet into new modules."""
+        self._consolidate(self, records)
+
+    def recall(self, query: Query) -> Evidence:
+        """Route a query; what the weights held at an earlier moment is not known."""
+        if query.period.as_of is not None:
+            return Evidence(route=Route({}, reason="weights hold what is current, not the past"))
+        return Evidence(route=self.router.route([query])[0])
+
+    def route_to(self, names: Sequence[str], scope: Scope) -> Route:
+        """A route that the caller chose: these modules, in equal parts.
+
+        Raises:
+            ModuleNotFoundInMemoryError: If there is no such module, or none that may answer in
+                this scope.
+        """
+        visible = {module.name for module in self.ledger.modules.active(visible_to=scope)}
+        for name in names:
+            if name not in visible:
+                raise ModuleNotFoundInMemoryError(
+                    f"no module has the name {name!r}, or none that this scope may see",
+                    hint=f"these may answer: {sorted(visible)}",
+                )
+        weights = {name: 1.0 / len(set(names)) for name in names}
+        return Route(weights, reason="the caller chose the modules")
+
+    def adapters(
+        self, routes: Sequence[Route], *, pending: Mapping[str, str] | None = None
+    ) -> AbstractContextManager[None]:
+        """Mixtures for a batch, one route per row, to be entered by the generator.
+
+        Args:
+            routes: In the order of the batch.
+            pending: Module name to bank key, for modules that are not committed yet.
+
+        Raises:
+            ModuleNotFoundInMemoryError: If a module was dropped since the query was routed.
+            CorruptFileError: If an adapter's file is damaged. Its module is dropped first, so
+                that its records are answered by rag and trained again by the next
+                ``consolidate()``.
+        """
+        if not any(routes):
+            return nullcontext()
+        keys = dict(pending or {})
+        for name in {name for route in routes for name in route.weights} - keys.keys():
+            keys[name] = _key(self.ledger.modules.file(name))
+        return self.bank.mix(
+            [{keys[name]: weight for name, weight in route.weights.items()} for route in routes]
+        )
+
+    def row(self, adapter: Adapter, spec: LoraSpec) -> Row:
+        """An adapter as it is stored: rounded, so that what is verified is what is served.
+
+        Raises:
+            NonFiniteError: If a weight is not finite, or too large to be stored.
+        """
+        frame = self._frame(spec, has_gates(adapter))
+        return Row.of(adapter, spec.scale, frame=frame, dtype=self._row_dtype)
+
+    def _frame(self, spec: LoraSpec, gated: bool) -> Frame:
+        """The layers that a spec adapts; one object, as working it out takes a while."""
+        key = spec.target_modules, spec.layers, gated
+        if key not in self._frames:
+            self._frames[key] = Frame(self.layers.targets(spec), gated=gated)
+        return self._frames[key]
+
+    @contextmanager
+    def staged(
+        self, name: str, adapter: Adapter, spec: LoraSpec, records: Sequence[Record]
+    ) -> Iterator[Ask]:
+        """Serve a module that is not committed yet, for its verification.
+
+        Gives a function that answers questions exactly as a user's are answered: routed, with
+        the real prompt, decoded greedily.
+        """
+        key = staged_key(name)
+        self.bank.put(key, self.row(adapter, spec))
+        pending = {record.id: name for record in records}
+        scopes = {record.id: record.scope for record in records}
+
+        def ask(examples: Sequence[Example]) -> list[str]:
+            queries = [Query(e.question, scope=scopes[e.record_id or ""]) for e in examples]
+            routes = self.router.route(queries, pending=pending)
+            longest = max(len(self.base.answer_ids(example.answer)) for example in examples)
+            with self.base.turn.take():
+                completions = self.base.generate(
+                    [self.base.prompt(example.question) for example in examples],
+                    Sampling(max_new_tokens=longest + _ANSWER_MARGIN),
+                    adapters=self.adapters(routes, pending={name: key}),
+                )
+            return [completion.text for completion in completions]
+
+        try:
+            yield ask
+        finally:
+            self.bank.drop(key)
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """Drop every module version whose weights contain any text of these records.
+
+        The files are queued for destruction; `memkit.memory.erasure` destroys them. The modules' other
+        records are left to rag until the next consolidation.
+        """
+        with self.ledger.transaction():
+            held = self.ledger.modules.placements(ids)
+            self.ledger.modules.drop_trained_on(ids, self.drop)
+        return len(held)
+
+    def drop(self, name: str, version: int | None = None) -> None:
+        """Delete a module, or one older version of it."""
+        modules = self.ledger.modules
+        files = modules.files(name) if version is None else [modules.file(name, version)]
+        modules.drop(name, version)
+        for file in files:
+            self._let_go(file)
+
+    def _let_go(self, file: ModuleFile) -> None:
+        self._verified.discard(_key(file))
+        if "bank" in self.__dict__:
+            self.bank.drop(_key(file))
+
+    def check_files(self) -> None:
+        """Take modules out of service whose rows are missing or cut off.
+
+        Their records are answered by rag until the next consolidation trains the modules anew.
+        """
+        if not faults(self.ledger.directory, self.ledger.modules.files()):
+            return
+        with self.ledger.transaction():  # nobody replaces a module meanwhile
+            files = {file.path: file for file in self.ledger.modules.files()}
+            for path, fault in faults(self.ledger.directory, files.values()).items():
+                module = self.ledger.modules.in_file(path)
+                logger.warning("dropping module %s: %s", module.name, fault)
+                self._lose(files[path])
+
+    def _lose(self, file: ModuleFile) -> None:
+        self.ledger.modules.lose(file.path)
+        self._let_go(file)
+
+    def retire_strangers(self) -> None:
+        """Take out of service what was trained for another base model.
+
+        The modules keep their names and records, and wait for `consolidate` to train them anew.
+        """
+        modules = self.ledger.modules
+        for file in modules.files():
+            module = modules.in_file(file.path)
+            if module.manifest["fingerprint"] != self._base().fingerprint:
+                self._lose(file)
+                if module.active:
+                    logger.warning(
+                        "module %s is to be trained anew: it is for another base model, %r",
+                        module.name,
+                        module.manifest["base_model"],
+                    )
+
+    def stats(self) -> Mapping[str, int]:
+        """Count modules and the records they hold."""
+        modules = self.ledger.modules.active()
+        return {"modules": len(modules), "held": sum(len(m.records) for m in modules)}
+
+    def stored(self, module: Module) -> Scaled:
+        """A version's adapter as it is stored, in float32 on the CPU.
+
+        Raises:
+            CorruptFileError: As for `adapters`.
+        """
+        row = self._load(_key(self.ledger.modules.file(module.name, module.version)))
+        factors = row.layout.unpack(row.data.float())
+        return Scaled(factors, row.layout.rank, row.scale)
+
+    def close(self) -> None:
+        """Take the hooks off the base model and let go of the adapters."""
+        if "layers" in self.__dict__:
+            self.layers.detach()
+        for name in ("bank", "layers", "base"):
+            self.__dict__.pop(name, None)
+
+    def _load(self, key: str) -> Row:
+        path = key.partition("@")[0]
+        module = self.ledger.modules.in_file(path)
+        check_base(module, self.base)
+        file = self.ledger.modules.file(module.name, module.version)
+        try:
+            row = self._fetch(file, LoraSpec.from_dict(module.manifest["lora"]))
+        except CorruptFileError as exc:
+            if not self.ledger.writable:
+                raise
+            self._lose(file)
+            logger.warning("dropping module %s: %s", module.name, exc.message)
+            raise CorruptFileError(
+                f"{exc.message}; module {module.name} was dropped",
+                hint="ask again: rag answers its records now; consolidate() trains them anew",
+            ) from exc
+        # Rows are wiped and used again only after the ledger has let go of them: what it still
+        # names after the reading is what was read.
+        if _key(self.ledger.modules.file(module.name, module.version)) != key:
+            raise ModuleNotFoundInMemoryError(
+                f"the weights of module {module.name!r} are not in {path!r} any more",
+                "Route the query again.",
+            )
+        return row
+
+    def _fetch(self, file: ModuleFile, spec: LoraSpec) -> Row:
+        """Read a row; its checksum is compared the first time, not whenever it comes back."""
+        row = fetch(
+            self.ledger.directory,
+            file,
+            partial(self._frame, spec),
+            spec.scale,
+            verify=_key(file) not in self._verified,
+        )
+        self._verified.add(_key(file))
+        return row
+
+
+def _key(file: ModuleFile) -> str:
+    """The bank's key for a stored adapter: a row of a file may hold another one later."""
+    return f"{file.path}@{file.digest}"
+
+
+def staged_key(name: str) -> str:
+    """The bank's key for a module that is not committed yet."""
+    return f"staged:{name}"
+
+
+def check_base(module: Module, base: LanguageModel) -> None:
+    """Refuse a base model that a module was not trained for.
+
+    Raises:
+        IncompatibleModelError: If the fingerprints differ.
+    """
+    if module.manifest["fingerprint"] != base.fingerprint:
+        raise IncompatibleModelError(
+            f"module {module.name} was trained for {module.manifest['base_model']!r} "
+            f"({module.manifest['fingerprint'][:12]}), the base model is {base.name!r} "
+            f"({base.fingerprint[:12]})",
+            hint=f"open the memory with base_model={module.manifest['base_model']!r}, or with "
+            "rebuild=True to have consolidate() train the modules anew for this model",
+        )

@@ -1,0 +1,1 @@
+"""Records into modules: partition, training, verification, commit."""

@@ -1,0 +1,223 @@
+"""Moving records into the weights: what there is to train, under a lock, one by one.
+
+Each module is committed on its own (`memkit.lora.consolidation.module_builder`), so a run that is killed leaves
+what was done, and the next one does the rest.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+from tqdm import tqdm
+
+from memkit.ledger.engine.locks import adapters_lock
+from memkit.lora.backend import LoraBackend
+from memkit.lora.consolidation.capacity import law_for
+from memkit.lora.consolidation.fit_context import adapted_share, answer_tokens
+from memkit.lora.consolidation.jobs import Job, plan_jobs, plan_retraining, waiting
+from memkit.lora.consolidation.manifest import Candidate
+from memkit.lora.consolidation.module_builder import ModuleBuilder
+from memkit.lora.consolidation.partition import Limits, Part, plan
+from memkit.lora.recipe import Recipe
+from memkit.lora.store.adapter_files import tidy
+from memkit.lora.training.trainers import Trainers
+from memkit.types import ConsolidationReport, ModuleReport, Record
+
+__all__ = ["Consolidator", "Recipe"]
+
+logger = logging.getLogger("memkit")
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One module to be trained.
+
+    Attributes:
+        shop: Where.
+        part: The records.
+        name: The module whose next version it becomes; None for a new one.
+        repeated: Whether it is trained as before, not as the recipe says.
+    """
+
+    shop: ModuleBuilder
+    part: Part
+    name: str | None
+    repeated: bool
+
+
+class Consolidator:
+    """Trains records into modules.
+
+    Args:
+        recipe: How.
+        lock_timeout: Bound on waiting for another process that consolidates, in seconds.
+    """
+
+    def __init__(self, recipe: Recipe, *, lock_timeout: float = 30.0) -> None:
+        self.recipe = recipe
+        self._lock_timeout = lock_timeout
+        self._trainers = Trainers()
+
+    def run(
+        self,
+        backend: LoraBackend,
+        records: Sequence[Record],
+        *,
+        name: str | None = None,
+        retry_missed: bool = False,
+    ) -> ConsolidationReport:
+        """Train records into modules; each is committed as soon as it is verified.
+
+        Modules that hold an older text of the records, or have lost their weights, are trained
+        again with them (`memkit.lora.consolidation.jobs`).
+
+        Args:
+            backend: Where the modules go.
+            records: Partitioned by scope, then in the order given. Those that are gone or held
+                by the time that it is this run's turn are left out.
+            name: Train the next version of this module on them and nothing else.
+            retry_missed: Also try records on which the same training has failed already.
+
+        Raises:
+            BusyError: If another process consolidates this memory for too long.
+            ReadOnlyError: If the memory cannot be written to.
+            TrainingError: If training diverges; modules committed before it stay.
+        """
+        started = time.perf_counter()
+        ledger = backend.ledger
+        with adapters_lock(ledger.directory, self._lock_timeout):
+            tidy(ledger)
+            here = waiting(ledger, records)
+            tried = set() if retry_missed else self._tried(backend, here)
+            untried = [record for record in here if record.id not in tried]
+            jobs = plan_jobs(ledger, untried) if name is None else [Job(untried, name)]
+            if untried:
+                backend.router.calibrate(untried)
+            reports = self._modules(backend, self._tasks(backend, jobs))
+            _drop_emptied(backend, [job.name for job in jobs if job.manifest is None])
+            tidy(ledger)
+        left_out = tuple(record.id for record in here if record.id in tried)
+        return ConsolidationReport(tuple(reports), time.perf_counter() - started, left_out)
+
+    def retrain(self, backend: LoraBackend, names: Sequence[str] | None) -> ConsolidationReport:
+        """Train modules again as they were: the same records in the same order, spec and seed.
+
+        Args:
+            backend: Where they are.
+            names: The modules; None for all, those included that have lost their weights.
+
+        Raises:
+            ModuleNotFoundInMemoryError: If one is unknown; nothing is trained then.
+            BusyError: As `run`, also for the errors that follow.
+        """
+        started = time.perf_counter()
+        ledger = backend.ledger
+        with adapters_lock(ledger.directory, self._lock_timeout):
+            tidy(ledger)
+            jobs = plan_retraining(ledger, names)
+            reports = self._modules(backend, self._tasks(backend, jobs))
+            tidy(ledger)
+        return ConsolidationReport(tuple(reports), time.perf_counter() - started)
+
+    def adopt(self, backend: LoraBackend, candidate: Candidate) -> ModuleReport:
+        """Verify and commit weights that were trained elsewhere.
+
+        Raises:
+            BusyError: As `run`.
+            RecordNotFoundError: If one of its records was forgotten meanwhile.
+        """
+        with adapters_lock(backend.ledger.directory, self._lock_timeout):
+            tidy(backend.ledger)
+            ids = [record.id for record in candidate.records]
+            holders = set(backend.ledger.modules.placements(ids).values())
+            backend.router.calibrate(candidate.records)
+            report = ModuleBuilder(backend, self.recipe, self._trainers).adopt(candidate)
+            _drop_emptied(backend, sorted(holders))
+            tidy(backend.ledger)
+        return report
+
+    def recalibrate(self, backend: LoraBackend) -> None:
+        """Measure the router's threshold again, for another embedder."""
+        backend.router.calibrate([])
+
+    def _tried(self, backend: LoraBackend, records: Sequence[Record]) -> set[str]:
+        """Ids of the records on which this very training has failed."""
+        missed = backend.ledger.misses.recipes([record.id for record in records])
+        if not missed:
+            return set()  # without a look at the base model
+        key = self.recipe.key(backend.base)
+        return {id for id, recipe in missed.items() if recipe == key}
+
+    def _tasks(self, backend: LoraBackend, jobs: Sequence[Job]) -> list[_Task]:
+        own = ModuleBuilder(backend, self.recipe, self._trainers)
+        tasks = []
+        for job in jobs:
+            # What was right for another base model need not fit this one.
+            if job.manifest is None or job.manifest["fingerprint"] != backend.base.fingerprint:
+                parts = self._plan(backend, job.records)
+                named = max(parts, key=lambda part: len(part.records), default=None)
+                tasks += [
+                    _Task(own, part, job.name if part is named else None, repeated=False)
+                    for part in parts
+                ]
+            else:
+                shop = ModuleBuilder(backend, self.recipe.like(job.manifest), self._trainers)
+                attempt = job.manifest.get("attempt", 1)
+                part = Part(tuple(job.records), shop.recipe.lora.rank, attempt)
+                tasks.append(_Task(shop, part, job.name, repeated=True))
+        return tasks
+
+    def _plan(self, backend: LoraBackend, records: Sequence[Record]) -> list[Part]:
+        if not records:
+            return []
+        recipe = self.recipe
+        law = law_for(backend.base)
+        share = adapted_share(backend.layers, recipe.lora)
+        tokens = answer_tokens(backend.base, recipe.synthesizer.examples(records))
+        limits = Limits(
+            recipe.records_per_module,
+            recipe.lora.rank,
+            recipe.max_rank,
+            room=lambda rank: share * law.room(rank),
+        )
+        return plan(records, tokens, limits)
+
+    def _modules(self, backend: LoraBackend, tasks: Sequence[_Task]) -> list[ModuleReport]:
+        reports = []
+        with self._bar(len(tasks)) as bar:
+            for number, task in enumerate(tasks, start=1):
+                bar.set_description(f"module {number}/{len(tasks)}")
+                done = task.shop.attempts(task.part, task.name, bar)
+                if not task.repeated:
+                    self._note_misses(backend, task.part, done)
+                reports += done
+                bar.update(number * self.recipe.train.visits() - bar.n)
+        return reports
+
+    def _note_misses(
+        self, backend: LoraBackend, part: Part, reports: Sequence[ModuleReport]
+    ) -> None:
+        missed = set(ConsolidationReport(tuple(reports), 0.0).missed)
+        records = [record for record in part.records if record.id in missed]
+        if records:
+            backend.ledger.misses.note(records, self.recipe.key(backend.base))
+
+    def _bar(self, modules: int) -> tqdm[NoReturn]:
+        show = self.recipe.progress
+        return tqdm(
+            total=modules * self.recipe.train.visits(),
+            unit="epoch",
+            disable=None if show is None else not show,
+        )
+
+
+def _drop_emptied(backend: LoraBackend, names: Sequence[str | None]) -> None:
+    """Drop those modules whose records are all held by others now."""
+    for module in backend.ledger.modules.active():
+        if module.name in names and not module.records:
+            logger.info("module %s is dropped: others hold its records", module.name)
+            backend.drop(module.name)

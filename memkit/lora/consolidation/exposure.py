@@ -1,0 +1,245 @@
+"""Do weights know an answer better than what they never saw? Asked after forgetting.
+
+For each question of a forgotten record the answer competes with *canaries*: invented answers of
+the same shape that nobody ever trained. What counts is how much more probable the module makes
+each of them than the base model does. An answer that the weights remember stands far above the
+canaries; one that they never saw lies among them.
+
+Rank alone would raise a false alarm for every 32nd answer, and a canary that looks like a fact
+that the module does hold would be no fair rival. So half of the canaries are near misses of the
+answer, and it has to be ahead of the best of them all by a margin. Weights that remember an
+answer give its near misses little.
+
+Source:
+    Canaries and exposure: Carlini et al. 2019, "The Secret Sharer" (arXiv 1802.08232), section
+    4. Near misses and the margin: own design (docs/decisions/0005-capacity.md).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from random import Random
+from statistics import fmean
+
+from memkit.lora.backend import LoraBackend
+from memkit.models.language_model import LanguageModel
+from memkit.models.scoring import Ids, Mix, answer_states, log_probabilities, no_adapters
+from memkit.protocols import Prompt, Synthesizer
+from memkit.text.words import STOP_WORDS, content_words
+from memkit.types import Exposure, Record, Route
+
+CANARIES = 31
+FEWEST = 5  # canaries; from fewer nothing can be concluded
+ANSWERS = 8  # of the forgotten records that are asked about, however many there are
+WORDINGS = 3  # of each question
+
+_VOWELS = "aeiou"
+_CONSONANTS = "bdfgklmnprstv"
+# Words that stand for each other: an invented word would be no match for one of them.
+_KINDS = tuple(
+    tuple(kind.split())
+    for kind in (
+        "january february march april may june july august september october november december",
+        "monday tuesday wednesday thursday friday saturday sunday",
+        "north east south west",
+        "one two three four five six seven eight nine ten eleven twelve",
+        "red green blue yellow orange purple black white grey brown pink",
+        "left right",
+    )
+)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """An answer that is about to be forgotten; never written anywhere.
+
+    Attributes:
+        record_id: Of the record that it belongs to.
+        questions: The question and held-out wordings of it.
+        answer: As it was trained.
+        known: Lower-case words that the modules may know from elsewhere.
+        modules: Names of the modules whose weights contain the record.
+    """
+
+    record_id: str
+    questions: tuple[str, ...]
+    answer: str
+    known: frozenset[str]
+    modules: tuple[str, ...]
+
+
+def probes(backend: LoraBackend, synthesizer: Synthesizer, ids: Sequence[str]) -> list[Probe]:
+    """What to ask once these records are forgotten: a bounded number, evenly from all of them.
+
+    Args:
+        backend: Knows the modules that hold them.
+        synthesizer: Made their training examples.
+        ids: The records; they still exist, though they may have expired.
+    """
+    ledger = backend.ledger
+    gone = set(ids)
+    holding: dict[str, list[str]] = {}  # record id -> modules
+    for module in ledger.modules.holding(ids):
+        if module.active:  # the others go without being trained anew
+            for id in gone.intersection(ledger.modules.members(module.name)):
+                holding.setdefault(id, []).append(module.name)
+    held = [id for id in ids if id in holding]
+    some = held[:: math.ceil(len(held) / ANSWERS) or 1]
+    found = [
+        probe
+        for record in ledger.records.get(some, expired=True)
+        for probe in probes_of(backend, synthesizer, record, holding[record.id], gone)
+    ]
+    return found[:: math.ceil(len(found) / ANSWERS) or 1]
+
+
+def probes_of(
+    backend: LoraBackend,
+    synthesizer: Synthesizer,
+    record: Record,
+    modules: Sequence[str],
+    gone: Collection[str],
+) -> list[Probe]:
+    """The answers of one record, as it is and as it was: weights may hold any of its texts.
+
+    Args:
+        backend: Knows what else the modules hold.
+        synthesizer: Made the training examples.
+        record: It still exists.
+        modules: What to ask.
+        gone: Ids of all records that are forgotten with it.
+    """
+    ledger = backend.ledger
+    others = {id for name in modules for id in ledger.modules.members(name)} - {*gone, record.id}
+    known = _words_of(ledger.records.get(ledger.records.existing(sorted(others))))
+    history = ledger.records.history(record.id)
+    older = [replace(record, text=v.text, question=v.question, answer=v.answer) for v in history]
+    asked: dict[str, tuple[list[str], list[str]]] = {}
+    for example in synthesizer.examples([record, *older]):
+        asked.setdefault(example.answer, ([], []))[example.held_out].append(example.question)
+    return [
+        Probe(
+            record.id,
+            (*trained[:1], *held_out[: WORDINGS - 1]),
+            answer,
+            frozenset(known | {word.lower() for word in content_words(trained[0])}),
+            tuple(modules),
+        )
+        for answer, (trained, held_out) in asked.items()
+        if trained
+    ]
+
+
+def _words_of(records: Sequence[Record]) -> set[str]:
+    said = [part for r in records for part in (r.text, r.question, r.answer) if part]
+    return {word.lower() for text in said for word in re.findall(r"\w+", text)}
+
+
+def ask(backend: LoraBackend, probe: Probe, module: str) -> Exposure | None:
+    """Ask a module for a forgotten answer; None if too few canaries can be made of it.
+
+    Args:
+        backend: Serves the module.
+        probe: The answer.
+        module: Name of a committed module, whose weights alone are asked.
+    """
+    rivals = canaries(probe.answer, probe.known, CANARIES)
+    if len(rivals) < FEWEST:
+        return None
+    route = Route({module: 1.0})
+
+    def mix(rows: int) -> AbstractContextManager[object]:
+        return backend.adapters([route] * rows)
+
+    base = backend.base
+    prompts = [base.prompt(question) for question in probe.questions]
+    answers = [base.answer_ids(answer) for answer in (probe.answer, *rivals)]
+    lifts = [_lifts(base, prompt, answers, mix) for prompt in prompts]
+    mean = [fmean(of_one) for of_one in zip(*lifts, strict=True)]
+    return Exposure(
+        record_id=probe.record_id,
+        module=f"{module} v{backend.ledger.modules.get(module).version}",
+        rank=1 + sum(lift >= mean[0] for lift in mean[1:]),
+        of=len(mean),
+        lift=mean[0],
+        ahead=mean[0] - max(mean[1:]),
+    )
+
+
+def _lifts(base: LanguageModel, prompt: Prompt, answers: Sequence[Ids], mix: Mix) -> list[float]:
+    """By how much a module makes each answer more probable, in nats."""
+
+    def scores(with_mix: Mix) -> list[float]:
+        (states,) = answer_states(base, [prompt], [answers], with_mix)
+        return log_probabilities(base, states, answers)
+
+    pairs = zip(scores(mix), scores(no_adapters), strict=True)
+    return [inside - outside for inside, outside in pairs]
+
+
+def canaries(answer: str, known: Collection[str], count: int) -> list[str]:
+    """Invent answers of the same shape, every other one a near miss; deterministic.
+
+    Figures become other figures, words other words: of the same kind, for months, directions
+    and the like, otherwise invented ones, vowel for vowel and consonant for consonant. Words
+    that the module may know from elsewhere stay, as it makes them likely in any answer.
+
+    Args:
+        answer: The true one; not among the results.
+        known: Lower-case words that stay.
+        count: At most so many; a short answer has fewer.
+
+    Returns:
+        Different answers; none if every word of it is known from elsewhere.
+    """
+    pieces = re.split(r"(\w+)", answer)  # words at the odd places
+    varied = {
+        i
+        for i, piece in enumerate(pieces)
+        if i % 2 and piece.lower() not in known and piece.lower() not in STOP_WORDS
+    }
+    if not varied:
+        return []
+    random = Random(answer)  # noqa: S311 (no secret)
+    found: dict[str, None] = {}
+    for draw in range(20 * count):  # short answers repeat themselves
+        changed = {random.choice(sorted(varied))} if draw % 2 else varied
+        other = _near if draw % 2 else _other
+        rival = "".join(other(p, random) if i in changed else p for i, p in enumerate(pieces))
+        if rival != answer:
+            found[rival] = None
+        if len(found) == count:
+            break
+    return list(found)
+
+
+def _near(word: str, random: Random) -> str:
+    """Another word of its kind, or the same word with one character changed."""
+    if any(word.lower() in kind for kind in _KINDS):
+        return _other(word, random)
+    place = random.randrange(len(word))
+    return word[:place] + _other_letter(word[place], random) + word[place + 1 :]
+
+
+def _other(word: str, random: Random) -> str:
+    for kind in _KINDS:
+        if word.lower() in kind:
+            return _cased(random.choice(kind), word)
+    return "".join(_other_letter(letter, random) for letter in word)
+
+
+def _other_letter(letter: str, random: Random) -> str:
+    if letter.isdigit():
+        return random.choice("0123456789")
+    if not letter.isalpha():
+        return letter
+    drawn = random.choice(_VOWELS if letter.lower() in _VOWELS else _CONSONANTS)
+    return drawn.upper() if letter.isupper() else drawn
+
+
+def _cased(word: str, like: str) -> str:
+    return word.upper() if like.isupper() else word.capitalize() if like[0].isupper() else word

@@ -1,0 +1,1 @@
+"""Adapters in and out, in PEFT's format."""

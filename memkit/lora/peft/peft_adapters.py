@@ -1,0 +1,226 @@
+"""Adapters that leave a memory, and adapters from elsewhere that come into one.
+
+Both travel as folders in PEFT's format (`memkit.lora.peft.peft_format`). What leaves is one adapter,
+whatever it was made of; what comes is checked against the base model before anything is stored,
+and then has to pass the verification that memkit's own modules pass.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Module as Network
+
+from memkit.errors import IncompatibleModelError, InvalidInputError
+from memkit.ledger import Ledger
+from memkit.lora.backend import LoraBackend
+from memkit.lora.consolidation.consolidate import Consolidator
+from memkit.lora.consolidation.manifest import Candidate
+from memkit.lora.peft.merges import Merge
+from memkit.lora.peft.peft_format import Settings, read_settings, read_weights, write_folder
+from memkit.lora.serving.hooks import Factors, Scaled, weight_of
+from memkit.lora.spec import LoraSpec
+from memkit.models.language_model import LanguageModel
+from memkit.types import Module, ModuleReport, Record
+from memkit.version import __version__
+
+# Of a module's manifest; its records' ids stay at home.
+_TOLD = ("data", "lora", "train", "imported", "recall", "paraphrase_recall")
+
+logger = logging.getLogger("memkit")
+
+
+def export_adapter(
+    backend: LoraBackend,
+    mixture: str | Mapping[str, float],
+    folder: str | Path,
+    merge: str | Merge,
+) -> Path:
+    """Write a module, or a mixture of modules as one adapter, for PEFT.
+
+    Args:
+        backend: Where the modules are.
+        mixture: The name of a module, or names with weights.
+        folder: Must not exist, or be empty.
+        merge: How modules become one adapter; ``cat`` is the mixture itself.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ModuleNotFoundInMemoryError: If there is no such module.
+        InvalidInputError: If the modules cannot be merged in this way, or there is something in
+            the folder's place.
+        StorageError: If it cannot be written.
+    """
+    how = merge if isinstance(merge, Merge) else Merge(merge)
+    weights = {mixture: 1.0} if isinstance(mixture, str) else dict(mixture)
+    modules = [backend.ledger.modules.get(name) for name in weights]
+    merged = how([backend.stored(module) for module in modules], list(weights.values()))
+    manifest = {
+        "memkit": __version__,
+        "base_model": backend.base.name,
+        "fingerprint": backend.base.fingerprint,
+        "merge": asdict(how),
+        "modules": [_told(module, weights[module.name]) for module in modules],
+    }
+    plain, magnitudes = separated(merged, backend.base.model)
+    write_folder(Path(folder), plain, manifest, conv1d=backend.layers.conv1d, magnitudes=magnitudes)
+    return Path(folder)
+
+
+def _told(module: Module, weight: float) -> dict[str, Any]:
+    about = {name: module.manifest[name] for name in _TOLD if name in module.manifest}
+    return {"name": module.name, "version": module.version, "weight": weight, **about}
+
+
+def separated(part: Scaled, model: Network) -> tuple[Scaled, dict[str, Tensor]]:
+    """Take a DoRA adapter apart into what DoRA trains: A, B and a magnitude m for each output.
+
+    memkit keeps g = m / n - 1 and (1 + g) B, where n are the norms of the rows of W + s B A, so
+    B = ((1 + g) B) / (1 + g) and m = (1 + g) n.
+
+    Args:
+        part: Any adapter; one without gates comes back as it is.
+        model: The base model, for its W.
+
+    Returns:
+        The adapter, and m by layer, shape (out,); empty for plain LoRA.
+
+    Source:
+        Liu et al. 2024 (arXiv 2402.09353), equation 5.
+    """
+    plain, magnitudes = {}, {}
+    for name, factors in part.adapter.items():
+        if factors.gate is None:
+            return part, {}
+        share = 1.0 + factors.gate
+        # An output of magnitude zero says nothing of its B, and needs none.
+        b = torch.where(share == 0, 0.0, factors.b.T / share).T
+        delta = part.scale * (b @ factors.a)
+        weight = weight_of(model.get_submodule(name)).to(delta)
+        norms = (weight + delta).norm(dim=1)
+        plain[name], magnitudes[name] = Factors(factors.a, b), share * norms
+    return replace(part, adapter=plain), magnitudes
+
+
+def import_adapter(
+    backend: LoraBackend, consolidator: Consolidator, folder: str | Path, ids: Sequence[str]
+) -> ModuleReport:
+    """Take in an adapter that was trained elsewhere, for records that are here.
+
+    It is verified like a module of memkit's own: asked through the path that serves it. The
+    records that come back become held, whichever module held them before.
+
+    Args:
+        backend: Where it goes.
+        consolidator: Verifies and commits it.
+        folder: As PEFT's ``save_pretrained`` or `export_adapter` wrote it.
+        ids: The records whose questions it answers, all of one scope.
+
+    Raises:
+        InvalidInputError: If the records do not go together, or it is not plain LoRA.
+        IncompatibleModelError: If it is for another base model.
+        CorruptFileError: If a file of it is missing or damaged.
+        NonFiniteError: If a weight is not finite, or too large to be stored.
+        RecordNotFoundError: If a record does not exist.
+        BusyError: If another process is consolidating this memory.
+    """
+    records = _of_one_scope(backend.ledger, ids)
+    given = read_adapter(Path(folder), backend.base, backend.layers.shapes)
+    origin = {"imported": {"base_model": given.base_model, "digest": given.digest}}
+    candidate = Candidate(records, given.spec, given.part.adapter, origin)
+    return consolidator.adopt(backend, candidate)
+
+
+@dataclass(frozen=True)
+class Imported:
+    """An adapter that was trained elsewhere.
+
+    Attributes:
+        part: Its factors, in float32, and scale.
+        base_model: What it says that it was trained for; None if it does not.
+        digest: SHA-256 of its weights file.
+    """
+
+    part: Scaled
+    base_model: str | None
+    digest: str
+
+    @property
+    def spec(self) -> LoraSpec:
+        """Its shape; its scale is one of plain LoRA, whatever rule it came from."""
+        leaves = sorted({name.rpartition(".")[2] for name in self.part.adapter})
+        alpha = self.part.scale * self.part.rank
+        return LoraSpec(rank=self.part.rank, alpha=alpha, target_modules=tuple(leaves))
+
+
+def read_adapter(
+    folder: Path, base: LanguageModel, shapes: Mapping[str, tuple[int, int]]
+) -> Imported:
+    """Read an adapter that was trained elsewhere for the same base model; trust nothing of it.
+
+    Args:
+        folder: As PEFT's ``save_pretrained`` or `export_adapter` wrote it.
+        base: The base model.
+        shapes: ``(in, out)`` of its linear layers.
+
+    Raises:
+        IncompatibleModelError: If it is for another base model.
+        MemkitError: See `memkit.lora.peft.peft_format.read_settings` and ``read_weights``.
+    """
+    settings = read_settings(folder)
+    _check_base(settings, base)
+    factors, digest = read_weights(folder, settings.rank, shapes)
+    return Imported(Scaled(factors, settings.rank, settings.scale), settings.base_model, digest)
+
+
+def _check_base(settings: Settings, base: LanguageModel) -> None:
+    if settings.fingerprint not in {None, base.fingerprint}:
+        raise IncompatibleModelError(
+            f"the adapter was trained for {settings.base_model!r} "
+            f"({str(settings.fingerprint)[:12]}), the base model is {base.name!r} "
+            f"({base.fingerprint[:12]})",
+            hint="open the memory with the base model that the adapter was trained for",
+        )
+    named = settings.base_model
+    if settings.fingerprint is None and named is not None and _last(named) != _last(base.name):
+        logger.warning(
+            "the adapter says that it was trained for %.200r, the base model is %r",
+            named,
+            base.name,
+        )
+
+
+def _last(name: str) -> str:
+    """A model's own name: without the folder, or the owner on the hub."""
+    return name.replace("\\", "/").rstrip("/").rpartition("/")[2].casefold()
+
+
+def _of_one_scope(ledger: Ledger, ids: Sequence[str]) -> list[Record]:
+    """The records that an adapter is to be associated with.
+
+    Raises:
+        InvalidInputError: If there are none, or their scopes differ.
+        RecordNotFoundError: If one does not exist.
+    """
+    if isinstance(ids, str) or not ids:
+        raise InvalidInputError(
+            f"expected `records` to be a list of ids, got {ids!r}",
+            hint="name the records whose questions the adapter answers",
+        )
+    records = ledger.records.get(list(dict.fromkeys(ids)))
+    scopes = [dict(record.scope) for record in records]
+    for scope in scopes[1:]:
+        if scope != scopes[0]:
+            raise InvalidInputError(
+                f"expected `records` of one scope, got {scopes[0]} and {scope}",
+                hint="a module answers for one scope; import the adapter once for each",
+            )
+    return records

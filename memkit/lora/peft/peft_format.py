@@ -1,0 +1,336 @@
+"""LoRA adapters in PEFT's own format: for programs that read it, and from those that write it.
+
+One folder per adapter: ``adapter_model.safetensors`` (factors under PEFT's names),
+``adapter_config.json`` (what PEFT needs to rebuild the layers) and, from memkit,
+``manifest.json`` (how the adapter was made). A folder that comes from outside is not trusted:
+its files are bounded in size, nothing in it is executed, and what memkit would compute
+otherwise than PEFT is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import secrets
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from memkit.errors import (
+    CorruptFileError,
+    IncompatibleModelError,
+    InvalidInputError,
+    NonFiniteError,
+    storage_errors,
+)
+from memkit.files import flush
+from memkit.lora.serving.hooks import Adapter, Factors, Scaled
+
+WEIGHTS = "adapter_model.safetensors"
+CONFIG = "adapter_config.json"
+MANIFEST = "manifest.json"
+PICKLED = ("adapter_model.bin", "adapter_model.pt", "adapter_model.pth")
+
+_STEM = "base_model.model."  # what PEFT puts before the name of a layer
+MAX_RANK = 1024  # 64 modules of rank 16 in one; a file that claims more is a mistake or an attack
+_MAX_ALPHA = 1e9
+_MAX_JSON = 1 << 20  # bytes; PEFT writes about 2 KiB, memkit's manifests grow with their modules
+_MAX_HEADER = 4 << 20  # bytes; a model of 80 layers takes 200 KiB
+_DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+
+# Settings without effect on a loaded adapter: how it was trained, and which layers were chosen,
+# which the names of the weights say as well.
+_WITHOUT_EFFECT = frozenset(
+    "auto_mapping base_model_name_or_path ensure_weight_tying eva_config exclude_modules "
+    "fan_in_fan_out inference_mode layers_pattern layers_to_transform lora_dropout megatron_core "
+    "peft_version qalora_group_size revision runtime_config target_modules task_type".split()
+)
+_UNDERSTOOD = frozenset("peft_type r lora_alpha use_rslora init_lora_weights bias".split())
+# Others, such as "pissa", go with a changed base model.
+_INITS = (None, True, False, "gaussian", "eva", "orthogonal")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the configuration of an adapter says.
+
+    Attributes:
+        rank: Of all layers.
+        scale: The factor s in ``W + s B A``.
+        base_model: Name or path of the base model that it was trained for, if that is said.
+        fingerprint: Of that base model, if memkit wrote the folder.
+    """
+
+    rank: int
+    scale: float
+    base_model: str | None
+    fingerprint: str | None
+
+
+def write_folder(
+    folder: Path,
+    part: Scaled,
+    manifest: Mapping[str, Any],
+    *,
+    conv1d: bool,
+    magnitudes: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Write an adapter as a folder that appears whole or not at all.
+
+    Args:
+        folder: Must not exist, or be empty.
+        part: The adapter; it is written in its own precision.
+        manifest: How it was made; JSON values. PEFT is told its ``base_model``.
+        conv1d: Whether the base stores its weights as (in, out), like GPT-2.
+        magnitudes: DoRA's magnitude of each output by layer, shape (out,), if it has any.
+
+    Raises:
+        InvalidInputError: If there is something in the folder's place.
+        StorageError: If it cannot be written; `DiskFullError` and `ReadOnlyError` say why.
+    """
+    with storage_errors(folder):
+        folder = folder.resolve()
+        if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+            raise InvalidInputError(
+                f"`folder` must be new or empty, there is something in {str(folder)!r}",
+                hint="choose another folder, or remove this one first",
+            )
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        draft = folder.with_name(f".{folder.name}.{secrets.token_hex(6)}")
+        try:
+            draft.mkdir()
+            config = _config(part, manifest, conv1d) | {"use_dora": bool(magnitudes)}
+            (draft / WEIGHTS).write_bytes(_pack(part.adapter, magnitudes or {}))
+            (draft / CONFIG).write_text(_json(config), encoding="utf-8")
+            (draft / MANIFEST).write_text(_json(manifest), encoding="utf-8")
+            for path in (*draft.iterdir(), draft):
+                flush(path)
+            draft.rename(folder)
+            flush(folder.parent)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)  # gone, if all went well
+
+
+def read_settings(folder: Path) -> Settings:
+    """Read and check an adapter's configuration, and memkit's manifest if there is one.
+
+    Raises:
+        CorruptFileError: If a file is missing, or is no JSON of the right form.
+        InvalidInputError: If it is not plain LoRA, or not in safetensors.
+        StorageError: If a file cannot be read.
+    """
+    config = _read_json(folder / CONFIG)
+    if config is None:
+        raise CorruptFileError(
+            f"expected {CONFIG} in {str(folder)!r}, found none",
+            hint="give the folder that PEFT's `save_pretrained` wrote",
+        )
+    _check_plain(config)
+    _check_safetensors(folder)
+    rank, alpha = _rank(config), _alpha(config)
+    manifest = _read_json(folder / MANIFEST) or {}
+    return Settings(
+        rank=rank,
+        scale=alpha / (math.sqrt(rank) if config.get("use_rslora") else rank),
+        base_model=_text(config.get("base_model_name_or_path")),
+        fingerprint=_text(manifest.get("fingerprint")),
+    )
+
+
+def read_weights(
+    folder: Path, rank: int, shapes: Mapping[str, tuple[int, int]]
+) -> tuple[dict[str, Factors], str]:
+    """Read an adapter's factors and check every shape and value of them.
+
+    Args:
+        folder: See `read_settings`, which is to be called first.
+        rank: That all factors must have.
+        shapes: ``(in, out)`` of the base model's layers.
+
+    Returns:
+        The factors in float32, in the order of ``shapes``, and the SHA-256 of the file.
+
+    Raises:
+        CorruptFileError: If the file is truncated or no safetensors.
+        IncompatibleModelError: If a layer or shape is not the base model's.
+        NonFiniteError: If a weight is NaN or infinite.
+        StorageError: If the file cannot be read.
+    """
+    path = folder / WEIGHTS
+    room = 4 * rank * sum(n_in + n_out for n_in, n_out in shapes.values())
+    data = _read_bounded(path, room + _MAX_HEADER)
+    header = int.from_bytes(data[:8], "little")
+    if header > _MAX_HEADER:
+        raise CorruptFileError(f"{path.name} claims a header of {header} bytes")
+    try:
+        views = safetensors.deserialize(data)  # type: ignore[no-untyped-call]
+    except SafetensorError as exc:
+        raise CorruptFileError(f"{path} is no safetensors file: {exc}") from exc
+    return _unpack(dict(views), rank, shapes), hashlib.sha256(data).hexdigest()
+
+
+def _config(part: Scaled, manifest: Mapping[str, Any], conv1d: bool) -> dict[str, Any]:
+    """The scale goes in as alpha, whatever rule it came from: PEFT's merges trip over rslora."""
+    return {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": manifest.get("base_model"),
+        "inference_mode": True,
+        "r": part.rank,
+        "lora_alpha": part.scale * part.rank,
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "fan_in_fan_out": conv1d,
+        "target_modules": sorted(part.adapter),
+    }
+
+
+def _check_plain(config: Mapping[str, Any]) -> None:
+    """Refuse whatever is more than ``W + s B A``."""
+    if config.get("peft_type") != "LORA":
+        raise InvalidInputError(
+            f"expected an adapter of `peft_type` 'LORA', got {config.get('peft_type')!r}"
+        )
+    foreign = {
+        name: value
+        for name, value in config.items()
+        if value and name not in _WITHOUT_EFFECT | _UNDERSTOOD
+    }
+    if config.get("bias", "none") != "none":
+        foreign["bias"] = config["bias"]
+    if config.get("init_lora_weights") not in _INITS:
+        foreign["init_lora_weights"] = config["init_lora_weights"]
+    if foreign:
+        named = ", ".join(f"`{name}`" for name in sorted(foreign))
+        raise InvalidInputError(
+            f"expected a plain LoRA adapter, {CONFIG} also sets {named[:200]}",
+            hint="train or save the adapter without; memkit would not compute what PEFT does",
+        )
+    if not isinstance(config.get("use_rslora", False), bool):
+        raise InvalidInputError(f"expected `use_rslora` to be a boolean in {CONFIG}")
+
+
+def _check_safetensors(folder: Path) -> None:
+    if (folder / WEIGHTS).is_file():
+        return
+    for name in PICKLED:
+        if (folder / name).exists():
+            raise InvalidInputError(
+                f"expected {WEIGHTS} in {str(folder)!r}, found {name}, which can execute code",
+                hint="load it in PEFT where you trust it, and save it with "
+                "`save_pretrained(folder, safe_serialization=True)`",
+            )
+    raise CorruptFileError(f"expected the adapter file {WEIGHTS} in {str(folder)!r}, found none")
+
+
+def _rank(config: Mapping[str, Any]) -> int:
+    rank = config.get("r")
+    if type(rank) is not int or not 1 <= rank <= MAX_RANK:
+        raise InvalidInputError(f"expected `r` in 1..{MAX_RANK} in {CONFIG}, got {_short(rank)}")
+    return rank
+
+
+def _alpha(config: Mapping[str, Any]) -> float:
+    alpha: Any = config.get("lora_alpha")
+    known = isinstance(alpha, int | float) and not isinstance(alpha, bool)
+    # Compared, not converted: an integer may be too large for a float.
+    if not known or not -_MAX_ALPHA <= alpha <= _MAX_ALPHA:
+        raise InvalidInputError(
+            f"expected `lora_alpha` to be a finite number in {CONFIG}, got {_short(alpha)}"
+        )
+    return float(alpha)
+
+
+def _short(value: object) -> str:
+    return repr(value)[:40]
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    """The object in a JSON file; None if there is no file."""
+    with storage_errors(path):
+        if not path.is_file():
+            return None
+    data = _read_bounded(path, _MAX_JSON)
+    try:
+        values = json.loads(data)
+    except (ValueError, RecursionError) as exc:
+        raise CorruptFileError(f"{path} is no JSON file: {exc}") from exc
+    if not isinstance(values, dict):
+        raise CorruptFileError(f"expected an object in {path}, got {type(values).__name__}")
+    return values
+
+
+def _read_bounded(path: Path, most: int) -> bytes:
+    with storage_errors(path), path.open("rb") as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise CorruptFileError(f"expected at most {most} bytes in {path}, there are more")
+    return data
+
+
+def _pack(adapter: Adapter, magnitudes: Mapping[str, Tensor]) -> bytes:
+    tensors = {f"{_STEM}{name}.lora_magnitude_vector": m for name, m in magnitudes.items()}
+    for name, factors in adapter.items():
+        tensors |= zip(_keys(name), (factors.a, factors.b), strict=True)
+    tensors = {key: tensor.cpu().contiguous() for key, tensor in tensors.items()}
+    return safetensors.torch.save(tensors, metadata={"format": "pt"})
+
+
+def _unpack(
+    views: dict[str, Any], rank: int, shapes: Mapping[str, tuple[int, int]]
+) -> dict[str, Factors]:
+    """Factors by layer; ``views`` is emptied."""
+    adapter = {}
+    for name, (n_in, n_out) in shapes.items():
+        a, b = (views.pop(key, None) for key in _keys(name))
+        if a is None and b is None:
+            continue  # the adapter leaves this layer bare
+        expected = [(rank, n_in), (n_out, rank)]
+        came = [None if half is None else tuple(half["shape"]) for half in (a, b)]
+        if came != expected:
+            raise IncompatibleModelError(
+                f"expected factors of shapes {expected} for {name}, got {came}"
+            )
+        adapter[name] = Factors(_tensor(name, a), _tensor(name, b))
+    if views:
+        raise IncompatibleModelError(
+            f"the adapter has weights {min(views)[:200]!r}, the base model has no such layer",
+            hint="only linear layers inside the decoder layers can be adapted",
+        )
+    if not adapter:
+        raise CorruptFileError(f"{WEIGHTS} holds no weights")
+    return adapter
+
+
+def _tensor(layer: str, view: Mapping[str, Any]) -> Tensor:
+    dtype = _DTYPES.get(view["dtype"])
+    if dtype is None:
+        raise InvalidInputError(
+            f"expected weights of a type in {sorted(_DTYPES)} for {layer}, got {view['dtype']!r}"
+        )
+    tensor = torch.frombuffer(view["data"], dtype=dtype).reshape(view["shape"]).float()
+    if not tensor.isfinite().all():
+        raise NonFiniteError(f"the adapter's weights for {layer} hold NaN or infinity")
+    return tensor
+
+
+def _keys(name: str) -> tuple[str, str]:
+    """What PEFT calls the factors of a layer."""
+    return f"{_STEM}{name}.lora_A.weight", f"{_STEM}{name}.lora_B.weight"
+
+
+def _json(values: Mapping[str, Any]) -> str:
+    return json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False)

@@ -1,0 +1,1 @@
+"""Adapters in place: bank, buffers, hooks."""

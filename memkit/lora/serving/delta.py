@@ -1,0 +1,125 @@
+"""What is in place beside one linear layer: ``y = W x + B (gain * A x)``, in few calls.
+
+At the widths of adapters every call costs more than its arithmetic. So layers that read the
+same input (query, key and value; gate and up) share one product with their stacked ``A``, and
+``B`` is added to the layer's own output in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+
+class Gains:
+    """How much each row of a batch takes of each adapter; one for all layers in place.
+
+    Args:
+        gain: Shape ``(b, R)``: ``w_i s_i`` over the rank of adapter i.
+    """
+
+    def __init__(self, gain: Tensor) -> None:
+        self.set(gain)
+
+    def set(self, gain: Tensor) -> None:
+        """Take other gains."""
+        self.one = gain[:, None]
+        self._tiled: dict[int, Tensor] = {1: self.one}
+
+    def tiled(self, layers: int) -> Tensor:
+        """The gains for layers side by side, shape ``(b, 1, layers * R)``."""
+        if layers not in self._tiled:
+            self._tiled[layers] = self.one.repeat(1, 1, layers)
+        return self._tiled[layers]
+
+
+class Product:
+    """``gain * A x`` for the layers that read one input.
+
+    Args:
+        a: Shape ``(layers, R, in)``; or ``(layers, b, R, in)`` if each row of the batch has a
+            stack of its own.
+        gains: Applied to the product.
+    """
+
+    __slots__ = ("_engine", "_flat", "_input", "_widths", "a", "gains")
+
+    def __init__(self, a: Tensor, gains: Gains) -> None:
+        self.a = a
+        self.gains = gains
+        self._widths = [a.shape[-2]] * a.shape[0]
+        self._flat = a.flatten(0, 1) if a.dim() == 3 else None  # (layers * R, in)
+        self._input: Tensor | None = None
+        self._engine: Sequence[Tensor] = ()
+
+    def part(self, x: Tensor, place: int) -> Tensor:
+        """The product for one of the layers, shape ``(b, t, R)``.
+
+        Args:
+            x: The layer's input, shape ``(b, t, in)``.
+            place: Which layer.
+        """
+        last = len(self._widths) - 1
+        if not last:
+            return self._all(x)[0]
+        if place == 0 or x is not self._input:
+            self._input, self._engine = x, self._all(x)
+        part = self._engine[place]
+        if place == last:  # let go of the input
+            self._input, self._engine = None, ()
+        return part
+
+    def alone(self, x: Tensor, place: int) -> Tensor:
+        """The same without sharing: a function of nothing but its arguments."""
+        return torch.matmul(x, self.a[place].mT) * self.gains.one
+
+    def _all(self, x: Tensor) -> Sequence[Tensor]:
+        layers = len(self._widths)
+        if self._flat is None:
+            return (torch.matmul(x, self.a.mT) * self.gains.one).unbind()
+        hidden = linear(x, self._flat).mul_(self.gains.tiled(layers))
+        return (hidden,) if layers == 1 else hidden.split_with_sizes(self._widths, -1)
+
+
+class Delta:
+    """What one layer adds to its output.
+
+    Args:
+        product: ``gain * A x``, shared with the layers that read the same input.
+        place: Which of them this is.
+        b: Shape ``(1, R, out)``, or ``(b, R, out)`` with a stack for each row of the batch.
+        gate: Shape ``(b, 1, out)``: what DoRA adds of ``W x`` itself; None for nothing.
+    """
+
+    __slots__ = ("_rows", "b", "gate", "place", "product")
+
+    def __init__(self, product: Product, place: int, b: Tensor, gate: Tensor | None = None) -> None:
+        self.product = product
+        self.place = place
+        self.b = b
+        self.gate = gate
+        self._rows = b  # for every row of the last batch
+
+    def add(self, layer: nn.Module, x: Tensor, output: Tensor) -> Tensor:
+        """Add it to a layer's output, shape ``(b, t, out)``, which may change in place."""
+        if self.gate is not None:
+            bias = getattr(layer, "bias", None)
+            output = output + self.gate * (output if bias is None else output - bias)
+        if torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return self._recorded(x, output)
+        part = self.product.part(x, self.place)
+        if self._rows.shape[0] != part.shape[0]:
+            self._rows = self.b.expand(part.shape[0], -1, -1)
+        return output.baddbmm_(part, self._rows)
+
+    def _recorded(self, x: Tensor, output: Tensor) -> Tensor:
+        """For gradients and compilers: one product for all rows, nothing kept in between."""
+        compiling = torch.compiler.is_compiling()
+        part = (self.product.alone if compiling else self.product.part)(x, self.place)
+        if self.b.shape[0] > 1:
+            return torch.baddbmm(output, part, self.b)
+        flat = torch.addmm(output.flatten(0, -2), part.flatten(0, -2), self.b[0])
+        return flat.view(output.shape)

@@ -1,0 +1,76 @@
+"""Rows of adapters between memory and disk."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from memkit.errors import CorruptFileError, IncompatibleModelError
+from memkit.ledger import Ledger, ModuleFile
+from memkit.lora.serving.layout import Frame, Layout, Row
+from memkit.lora.store.adapter_files import locate, stored
+from memkit.lora.store.row_file import Octets, RowFile
+
+ROW_DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
+
+
+def keep(ledger: Ledger, row: Row) -> AbstractContextManager[ModuleFile]:
+    """Write a row to disk, for the block to commit; see `memkit.lora.store.adapter_files.stored`."""
+    frame, rank, dtype = row.layout.frame, row.layout.rank, _name(row.layout.dtype)
+    about = {"rank": rank, "dtype": dtype, "layout": frame.digest, "gated": frame.gated}
+    kind = f"{frame.digest[:16]}-r{rank}-{dtype}"
+    return stored(ledger, kind, about, _octets(row.data))
+
+
+def fetch(
+    directory: Path,
+    file: ModuleFile,
+    frame: Callable[[bool], Frame],
+    scale: float,
+    *,
+    verify: bool,
+) -> Row:
+    """Read a row from disk.
+
+    Args:
+        directory: The memory's directory.
+        file: Where it is.
+        frame: Gives the layers that it adapts, with gates or without.
+        scale: The factor s in ``W + s B A``.
+        verify: Compare the checksum.
+
+    Raises:
+        CorruptFileError: If the file is missing, cut off or changed.
+        IncompatibleModelError: If the row was written for other layers.
+    """
+    name, number = locate(file.path)
+    rows = RowFile.open(directory / name)
+    about = rows.about
+    layout = Layout(frame(about["gated"]), about["rank"], ROW_DTYPES[about["dtype"]])
+    if layout.frame.digest != about["layout"]:
+        raise IncompatibleModelError(
+            f"expected layers of digest {layout.frame.digest[:16]} in {name}, it has "
+            f"{about['layout'][:16]}"
+        )
+    # A copy: who forgets the adapter in another process wipes the row in the file.
+    data = torch.empty(layout.size, dtype=layout.dtype)
+    data.view(torch.uint8).copy_(torch.from_numpy(rows.read(number or 0)))
+    if verify and (found := hashlib.sha256(_octets(data).data).hexdigest()) != file.digest:
+        raise CorruptFileError(
+            f"expected SHA-256 {file.digest[:12]}… for {file.path}, it has {found[:12]}…"
+        )
+    return Row(layout, data, scale)
+
+
+def _octets(data: Tensor) -> Octets:
+    octets: Octets = data.view(torch.uint8).numpy()
+    return octets
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

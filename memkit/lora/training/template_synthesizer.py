@@ -1,0 +1,244 @@
+"""From records to training examples, offline: templates and user-given question/answer pairs.
+
+An adapter that has seen one wording of a question answers that wording only (docs/decisions),
+so each fact is asked in several ways. Some of the wordings are held out: verification asks
+them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from memkit.protocols import Example
+from memkit.text.sentences import sentences
+from memkit.text.words import STOP_WORDS, content_words
+from memkit.types import Record
+
+MAX_SENTENCES = 32  # of a plain text; a module has no room for longer ones, so rag keeps them
+MIN_CUE_WORDS = 2
+MAX_CUE_CHARS = 80
+
+_PHRASE = r"\S+(?: \S+){0,7}?"
+_POSSESSIVE = re.compile(
+    rf"(?P<subject>{_PHRASE})['’]s (?P<relation>{_PHRASE}) "
+    r"(?P<be>is|are|was|were) (?P<value>.+?)\.?"
+)
+_OF = re.compile(
+    rf"[Tt]he (?P<relation>{_PHRASE}) (?P<of>of|for) (?P<subject>{_PHRASE}) "
+    r"(?P<be>is|are|was|were) (?P<value>.+?)\.?"
+)
+_ASK_POSSESSIVE = re.compile(
+    rf"(?P<ask>(?:what|which|who) (?:is|are|was|were)) (?P<subject>{_PHRASE})['’]s "
+    rf"(?P<relation>{_PHRASE})\?",
+    re.IGNORECASE,
+)
+_ASK_OF = re.compile(
+    rf"(?P<ask>(?:what|which|who) (?:is|are|was|were)) the (?P<relation>{_PHRASE}) (?:of|for) "
+    rf"(?P<subject>{_PHRASE})\?",
+    re.IGNORECASE,
+)
+# Words that begin a clause: what matches around them is no simple statement.
+_CLAUSE = frozenset(
+    """
+    although are because if is since that unless until was were when where which while who whom
+    whose why
+    """.split()
+)
+
+
+@dataclass(frozen=True)
+class _Fact:
+    """A question with its answer, before it is worded.
+
+    Attributes:
+        before: What stands before the answer in the sentence that states it, if one does.
+        after: What stands behind it there.
+    """
+
+    question: str
+    answer: str
+    before: str = ""
+    after: str = ""
+
+
+class TemplateSynthesizer:
+    """Words each record's question in several ways; asks plain texts by their content words.
+
+    Records with a question and an answer are learned as that pair. A plain sentence of the
+    form "X's Y is Z" or "The Y of X is Z" is learned as the pair that it states. Any other
+    text is learned sentence by sentence: its content words are the cue, the sentence itself is
+    the answer. Texts of more than `MAX_SENTENCES` sentences, and those without a letter or
+    figure, give no examples.
+    """
+
+    def examples(self, records: Sequence[Record]) -> list[Example]:
+        """Training and held-out examples of every record, in order; deterministic."""
+        return [
+            Example(wording, fact.answer, record.id, held_out, record.text)
+            for record in records
+            for fact in _facts(record)
+            for wording, held_out in _wordings(fact)
+        ]
+
+
+def _facts(record: Record) -> list[_Fact]:
+    stated = sentences(record.text)
+    if record.question is not None and record.answer is not None:
+        return [_Fact(record.question, record.answer, *_around(record.answer, stated))]
+    if len(stated) > MAX_SENTENCES:
+        return []
+    return [_fact_of_sentence(sentence) for sentence in stated]
+
+
+def _around(answer: str, stated: Sequence[str]) -> tuple[str, str]:
+    """What is before and behind the answer in the first sentence that has it as whole words."""
+    for sentence in stated:
+        if answer in sentence and (
+            match := re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", sentence)
+        ):
+            return sentence[: match.start()], sentence[match.end() :]
+    return "", ""
+
+
+def _fact_of_sentence(sentence: str) -> _Fact:
+    if (match := _POSSESSIVE.fullmatch(sentence)) and _is_simple(match):
+        subject = _inside(match["subject"])
+        question = f"What {match['be']} {subject}'s {match['relation']}?"
+        return _fact_of_match(question, match)
+    if (match := _OF.fullmatch(sentence)) and _is_simple(match):
+        about = f"{match['relation']} {match['of']} {match['subject']}"
+        return _fact_of_match(f"What {match['be']} the {about}?", match)
+    return _Fact(f"What can you tell me about {_cue(sentence)}?", sentence)
+
+
+def _fact_of_match(question: str, match: re.Match[str]) -> _Fact:
+    start, end = match.span("value")
+    return _Fact(question, match["value"], match.string[:start], match.string[end:])
+
+
+def _is_simple(statement: re.Match[str]) -> bool:
+    """Whether the subject is named, and no clause hides in the statement."""
+    words = " ".join(statement.group("subject", "relation", "value")).lower().split()
+    return _CLAUSE.isdisjoint(words) and bool(content_words(statement["subject"]))
+
+
+def _inside(phrase: str) -> str:
+    """A phrase from the beginning of a sentence, as it is written further on: "the shop"."""
+    first = phrase.split(maxsplit=1)[0].lower()
+    return first + phrase[len(first) :] if first in STOP_WORDS else phrase
+
+
+def _cue(sentence: str) -> str:
+    """The sentence's first content words; without figures, which are what is asked for."""
+    words = content_words(sentence)
+    named = [word for word in words if not any(character.isdigit() for character in word)]
+    cue = " ".join((named if len(named) >= MIN_CUE_WORDS else words)[:6]) or sentence
+    return cue[:MAX_CUE_CHARS]
+
+
+def _wordings(fact: _Fact) -> Iterator[tuple[str, bool]]:
+    """The question itself, then others; True marks the held-out ones. Never twice the same."""
+    seen: set[str] = set()
+    for template, held_out in _TEMPLATES:
+        wording = template(fact).strip()
+        if wording and wording not in seen:
+            seen.add(wording)
+            yield wording, held_out
+
+
+def _plain(fact: _Fact) -> str:
+    return fact.question
+
+
+def _lower(fact: _Fact) -> str:
+    return fact.question.rstrip("?").lower()
+
+
+def _keywords(fact: _Fact) -> str:
+    return " ".join(content_words(fact.question))
+
+
+def _tell(fact: _Fact) -> str:
+    match = _relation(fact)
+    if match:
+        return f"Tell me the {match['relation']} of {match['subject']}."
+    return f"Tell me: {fact.question}"
+
+
+def _possessive(fact: _Fact) -> str:
+    match = _relation(fact)
+    if match:
+        return f"{match['ask']} {match['subject']}'s {match['relation']}?"
+    return f"I would like to know. {fact.question}"
+
+
+def _subject_first(fact: _Fact) -> str:
+    match = _relation(fact)
+    if match:
+        return f"{match['subject']}: {match['relation']}?"
+    return f"I need to know this: {fact.question}"
+
+
+def _looking(fact: _Fact) -> str:
+    match = _relation(fact)
+    if match:
+        return f"I'm looking for {match['subject']}. Do you have the {match['relation']}?"
+    keywords = _keywords(fact)
+    return f"One question about {keywords}: {fact.question}" if keywords else ""
+
+
+def _cloze(fact: _Fact) -> str:
+    """The statement up to the answer: it brings the words in which others may ask."""
+    named = len(content_words(fact.before)) >= MIN_CUE_WORDS
+    return f"{fact.before.strip()} ..." if named else ""
+
+
+def _statement_words(fact: _Fact) -> str:
+    words = content_words(f"{fact.before} {fact.after}") if fact.before.strip() else []
+    return f"{' '.join(words)}?" if words else ""
+
+
+def _which(fact: _Fact) -> str:
+    """The statement's words around to a question: "Which badge number? Nora Feldt carries"."""
+    words = content_words(fact.before)
+    return f"Which {' '.join(words[-2:])}? {' '.join(words[:-2])}" if len(words) > 3 else ""
+
+
+def _remind(fact: _Fact) -> str:
+    return f"Could you remind me? {fact.question}"
+
+
+def _about(fact: _Fact) -> str:
+    keywords = _keywords(fact)
+    return f"What about {keywords}?" if keywords else ""
+
+
+def _please(fact: _Fact) -> str:
+    match = _relation(fact)
+    if match:
+        return f"Please give me {match['subject']}'s {match['relation']}."
+    return f"{fact.question} Thanks."
+
+
+def _relation(fact: _Fact) -> re.Match[str] | None:
+    """``ask``, ``relation`` and ``subject`` of "What is the R of S?" and "What is S's R?"."""
+    return _ASK_OF.fullmatch(fact.question) or _ASK_POSSESSIVE.fullmatch(fact.question)
+
+
+_TEMPLATES: tuple[tuple[Callable[[_Fact], str], bool], ...] = (
+    (_plain, False),
+    (_lower, False),
+    (_keywords, False),
+    (_tell, False),
+    (_possessive, False),
+    (_subject_first, False),
+    (_looking, False),
+    (_cloze, False),
+    (_statement_words, False),
+    (_which, False),
+    (_remind, True),
+    (_about, True),
+    (_please, True),
+)

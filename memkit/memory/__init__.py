@@ -1,0 +1,1 @@
+"""The verbs of a memory, and what puts its parts together."""

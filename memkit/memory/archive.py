@@ -1,0 +1,217 @@
+"""Files of JSON lines under zstd that tell whether they are whole.
+
+    line 1     what the file is, its version, and how many lines of each kind follow
+    ...        one JSON object per line, each with its "kind"
+    last line  {"kind": "end", "sha256": over the bytes of all lines before it}
+
+Reading trusts nothing: all of it is checked, memory stays bounded whatever the file expands to,
+and nothing but JSON is ever made of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
+
+import zstandard
+
+from memkit.errors import CorruptFileError, FormatVersionError, InvalidInputError, storage_errors
+from memkit.files import flush
+
+FORMAT = "memkit archive"
+VERSION = 2
+
+LONGEST = 2**26  # bytes in a line; texts and answers at their longest need half of it
+_WINDOW = 2**27  # bytes that zstd may look back
+# A block of zstd takes 4 bytes at least and gives 2^17 at most: so many bytes give 2^25 at most.
+_CHUNK = 2**10
+
+Entry = Mapping[str, Any]
+
+
+def write_archive(path: Path, about: Entry, counts: Entry, entries: Iterable[Entry]) -> None:
+    """Write a file; in the end it is there as a whole, or as it was before.
+
+    Args:
+        path: Is replaced if it exists.
+        about: What the first line says besides.
+        counts: How many entries of each kind there are.
+        entries: As they come; each has a "kind".
+
+    Raises:
+        InvalidInputError: If an entry is too long to be read back.
+        StorageError: If it cannot be written.
+    """
+    header = {"format": FORMAT, "version": VERSION, **about, "counts": dict(counts)}
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    with storage_errors(path):
+        try:
+            with temporary.open("xb") as file:
+                compressor = zstandard.ZstdCompressor(write_checksum=True)
+                with compressor.stream_writer(file, closefd=False) as out:
+                    digest = hashlib.sha256()
+                    for line in _encoded(header, entries):
+                        digest.update(line)
+                        out.write(line)
+                    out.write(_line({"kind": "end", "sha256": digest.hexdigest()}))
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            flush(path.parent)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+class Archive:
+    """A file that `write_archive` has written, perhaps long ago and elsewhere.
+
+    Args:
+        path: The file.
+
+    Attributes:
+        header: Its first line.
+
+    Raises:
+        CorruptFileError: If it does not begin as such a file does.
+        FormatVersionError: If a newer memkit wrote it.
+        StorageError: If it cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.header = self._header()
+        self._digest: str | None = None
+
+    @property
+    def total(self) -> int:
+        """How many entries it says that it has."""
+        return sum(self.header["counts"].values())
+
+    def entries(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Give the entries with the numbers of their lines; one pass over the file.
+
+        Only once all have come is the file known to be whole: whoever acts on them before that
+        has to be able to undo it.
+
+        Raises:
+            CorruptFileError: If the file is damaged, cut off, or has changed since the last
+                pass.
+        """
+        digest, counts = hashlib.sha256(), Counter[str]()
+        ended = False
+        for number, line in enumerate(self._lines(), start=1):
+            if ended:
+                self._refuse("there is more behind its last line")
+            entry = self.header if number == 1 else self._parsed(line, number)
+            if entry.get("kind") == "end":
+                self._check_end(entry, digest.hexdigest(), counts)
+                ended = True
+                continue
+            digest.update(line)
+            if number > 1:
+                counts[str(entry.get("kind"))] += 1
+                if counts[str(entry.get("kind"))] > self._said(entry):
+                    self._refuse(f"line {number} is more than it says that it has")
+                yield number, entry
+        if not ended:
+            self._refuse("it is cut off")
+
+    def _header(self) -> dict[str, Any]:
+        header = self._parsed(next(self._lines(), b""), 1)
+        if header.get("format") != FORMAT or not isinstance(header.get("version"), int):
+            self._refuse("its first line is not that of an archive")
+        if header["version"] > VERSION:
+            raise FormatVersionError(
+                f"{str(self.path)!r} has version {header['version']} of the archive format, this "
+                f"memkit reads up to {VERSION}",
+                hint=f"it was written by memkit {header.get('memkit', 'of a later version')}: "
+                "install that one or a newer one",
+            )
+        counts = header.get("counts")
+        if not isinstance(counts, dict) or not all(
+            type(count) is int and count >= 0 for count in counts.values()
+        ):
+            self._refuse("its first line does not say what follows")
+        return header
+
+    def _said(self, entry: Entry) -> int:
+        count: int = self.header["counts"].get(entry.get("kind"), 0)
+        return count
+
+    def _check_end(self, entry: Entry, digest: str, counts: Entry) -> None:
+        said = {kind: count for kind, count in self.header["counts"].items() if count}
+        if entry.get("sha256") != digest or counts != said:
+            self._refuse("its checksum is wrong")
+        if self._digest not in {None, digest}:
+            self._refuse("it has changed while it was read")
+        self._digest = digest
+
+    def _lines(self) -> Iterator[bytes]:
+        with storage_errors(self.path), self.path.open("rb") as file:
+            try:
+                yield from self._split(file)
+            except zstandard.ZstdError as exc:
+                raise self._corrupt(f"zstd cannot read it: {exc}") from exc
+
+    def _split(self, file: BinaryIO) -> Iterator[bytes]:
+        stream = zstandard.ZstdDecompressor(max_window_size=_WINDOW).decompressobj()
+        rest = bytearray()
+        while not stream.eof and (chunk := file.read(_CHUNK)):
+            part = stream.decompress(chunk)
+            rest += part
+            if b"\n" in part:
+                *whole, rest = rest.split(b"\n")
+                yield from (bytes(line) + b"\n" for line in whole)
+            if len(rest) > LONGEST:
+                self._refuse(f"it has a line of more than {LONGEST:,} bytes")
+        if not stream.eof or rest:
+            self._refuse("it is cut off")
+        if stream.unused_data or file.read(1):
+            self._refuse("there is more behind its last line")
+
+    def _parsed(self, line: bytes, number: int) -> dict[str, Any]:
+        try:
+            entry = json.loads(line, parse_constant=_no_number)
+        except (ValueError, RecursionError) as exc:
+            raise self._corrupt(f"line {number} is not JSON: {exc}") from exc
+        if not isinstance(entry, dict):
+            self._refuse(f"line {number} is not a JSON object")
+        return entry
+
+    def _refuse(self, why: str) -> NoReturn:
+        raise self._corrupt(why)
+
+    def _corrupt(self, why: str) -> CorruptFileError:
+        return CorruptFileError(
+            f"expected a whole archive of memkit in {str(self.path)!r}: {why}",
+            hint="fetch or export it again",
+        )
+
+
+def _encoded(header: Entry, entries: Iterable[Entry]) -> Iterator[bytes]:
+    yield _line(header)
+    for entry in entries:
+        line = _line(entry)
+        if len(line) > LONGEST:
+            raise InvalidInputError(
+                f"expected entries of at most {LONGEST:,} bytes, the {entry['kind']} "
+                f"{entry.get('id') or entry.get('key')!r} has {len(line):,}",
+                hint="move part of its metadata into records of their own",
+            )
+        yield line
+
+
+def _line(entry: Entry) -> bytes:
+    text = json.dumps(entry, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.encode() + b"\n"
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number")

@@ -1,0 +1,326 @@
+"""Puts a memory's parts together: which backends, over which ledger, with which models."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from memkit.buffer import BufferBackend
+from memkit.errors import InvalidInputError, ModelUnavailableError, UnsupportedOperationError
+from memkit.ledger import Ledger
+from memkit.memory.erasure import finish, sweep_if_idle
+from memkit.protocols import Backend, Embedder
+from memkit.types import BackendName
+
+if TYPE_CHECKING:
+    from memkit.answering.generate import Answerer
+    from memkit.lora.backend import LoraBackend
+    from memkit.lora.consolidation.consolidate import Consolidator, Recipe
+    from memkit.models.language_model import LanguageModel
+    from memkit.rag.backend import RagBackend
+    from memkit.rag.fusion import Ranking
+    from memkit.rag.index import FactIndex
+    from memkit.rag.reranker import Reranker
+
+logger = logging.getLogger("memkit")
+
+ALL_BACKENDS: tuple[BackendName, ...] = ("buffer", "rag", "lora")
+CountTokens = Callable[[str], int]
+Part = TypeVar("Part")
+
+
+@dataclass(frozen=True)
+class Config:
+    """What `Memory.open` was asked for.
+
+    Attributes:
+        backends: Names of the backends, in any order.
+        base_model: Path, hub id or a loaded model; None for the default.
+        embedder: Path, hub id or an embedder; None for the default.
+        recipe: How records become adapters; None for the defaults.
+        count_tokens: Counts tokens for budgets; None for the base model's tokenizer.
+        rebuild: Adopt another embedder or base model than the memory was made with.
+        busy_timeout: Bound on waiting for other processes, in seconds.
+        ranking: What weighs how much in a search; None for the defaults.
+        reranker: Puts the best hits in their final order; None for none.
+    """
+
+    backends: Sequence[BackendName] = ALL_BACKENDS
+    base_model: str | Path | LanguageModel | None = None
+    embedder: str | Path | Embedder | None = None
+    recipe: Recipe | None = None
+    count_tokens: CountTokens | None = None
+    rebuild: bool = False
+    busy_timeout: float = 30.0
+    ranking: Ranking | None = None
+    reranker: Reranker | str | None = None
+
+    def __post_init__(self) -> None:
+        known = not isinstance(self.backends, str) and set(self.backends) <= set(ALL_BACKENDS)
+        if not known or not self.backends:
+            raise InvalidInputError(
+                f"`backends` must be some of {ALL_BACKENDS}, got {self.backends!r}"
+            )
+
+
+class Engine:
+    """The parts of one open memory; heavy ones are made when they are first needed.
+
+    Args:
+        ledger: Open already.
+        config: Which parts there are.
+    """
+
+    def __init__(self, ledger: Ledger, config: Config) -> None:
+        self.ledger = ledger
+        self.config = config
+        self._base: LanguageModel | None = None
+        self._loading = threading.Lock()
+        self._closed = False
+
+    @classmethod
+    def open(cls, path: Path, config: Config, *, create: bool) -> Self:
+        """Open a memory's ledger, and bring what is derived from it in line."""
+        parts = cls(Ledger.open(path, create=create, busy_timeout=config.busy_timeout), config)
+        try:
+            parts.recover()
+            parts.calibrate()
+        except BaseException:
+            parts.close()
+            raise
+        return parts
+
+    @cached_property
+    def index(self) -> FactIndex | None:
+        """The index of facts: rag searches it, the adapter router lets its facts vote."""
+        if not {"rag", "lora"} & set(self.config.backends):
+            return None
+        from memkit.rag.index import FactIndex
+
+        return FactIndex(
+            self.ledger,
+            self.load_embedder(self.config.embedder),
+            rebuild=self.config.rebuild,
+            ranking=self.config.ranking,
+            reranker=self.config.reranker,
+        )
+
+    @cached_property
+    def buffer(self) -> BufferBackend | None:
+        """Recent turns; also the records themselves where no index can find them."""
+        if "buffer" not in self.config.backends:
+            return None
+        return BufferBackend(self.ledger, with_records=set(self.config.backends) == {"buffer"})
+
+    @cached_property
+    def rag(self) -> RagBackend | None:
+        """Retrieval."""
+        if "rag" not in self.config.backends or self.index is None:
+            return None
+        from memkit.rag.backend import RagBackend
+
+        return RagBackend(self.ledger, self.index)
+
+    @cached_property
+    def lora(self) -> LoraBackend | None:
+        """Adapters."""
+        if "lora" not in self.config.backends or self.index is None:
+            return None
+        from memkit.lora.backend import LoraBackend
+        from memkit.routing.registry import router_of
+
+        recipe = self.consolidator.recipe
+        router = router_of(recipe.router, self.index, self.ledger, recipe.synthesizer)
+        return LoraBackend(
+            self.ledger,
+            router,
+            lambda: self.base,
+            self.consolidator.run,
+            row_dtype=recipe.row_dtype,
+        )
+
+    @cached_property
+    def consolidator(self) -> Consolidator:
+        """Trains records into adapters."""
+        from memkit.lora.consolidation.consolidate import Consolidator, Recipe
+
+        recipe = self.config.recipe or Recipe()
+        return Consolidator(recipe, lock_timeout=self.config.busy_timeout)
+
+    @property
+    def base(self) -> LanguageModel:
+        """The local language model."""
+        from memkit.models.language_model import LanguageModel
+
+        with self._loading:  # threads share one
+            if self._base is None:
+                given = self.config.base_model
+                self._base = (
+                    given if isinstance(given, LanguageModel) else LanguageModel.load(given)
+                )
+            return self._base
+
+    @property
+    def base_name(self) -> str:
+        """Name of the local language model, loaded or not."""
+        given = self.config.base_model
+        if not (given is None or isinstance(given, str | Path)):
+            return given.name
+        from memkit.models.sources import find_base
+
+        return find_base(given).name
+
+    @property
+    def answerer(self) -> Answerer:
+        """Answers with the local language model."""
+        from memkit.answering.generate import Answerer
+
+        if self.lora is None:
+            return Answerer(self.base, None)
+        return Answerer(self.lora.base, self.lora.adapters)
+
+    @property
+    def backends(self) -> Sequence[Backend]:
+        """The backends in order of precedence."""
+        return [part for part in (self.buffer, self.rag, self.lora) if part is not None]
+
+    @cached_property
+    def counter(self) -> tuple[str, CountTokens]:
+        """What counts the tokens of a budget: its name and the function."""
+        given = self.config.base_model
+        if self.config.count_tokens is not None:
+            return "count_tokens", self.config.count_tokens
+        if not (given is None or isinstance(given, str | Path)):
+            return given.name, given.count
+        from memkit.models.token_counter import load_tokenizer
+
+        try:
+            return "the base model's tokenizer", load_tokenizer(given).count
+        except ModelUnavailableError as exc:
+            if given is not None:
+                raise
+            logger.warning("counting tokens by length, as there is no base model: %s", exc.message)
+            return "an estimate of 3 bytes a token", lambda text: -(-len(text.encode()) // 3)
+
+    def need_index(self, verb: str) -> FactIndex:
+        """The index of facts, for a verb that cannot do without.
+
+        Raises:
+            UnsupportedOperationError: If the memory was opened without "rag" and "lora".
+        """
+        return self._need(self.index, "rag", verb)
+
+    def need_rag(self, verb: str) -> RagBackend:
+        """The rag backend, for a verb that cannot do without.
+
+        Raises:
+            UnsupportedOperationError: If the memory was opened without it.
+        """
+        return self._need(self.rag, "rag", verb)
+
+    def need_lora(self, verb: str) -> LoraBackend:
+        """The lora backend, for a verb that cannot do without.
+
+        Raises:
+            UnsupportedOperationError: If the memory was opened without it.
+        """
+        return self._need(self.lora, "lora", verb)
+
+    def _need(self, part: Part | None, name: BackendName, verb: str) -> Part:
+        if part is None:
+            raise UnsupportedOperationError(
+                f"{verb} needs the {name!r} backend, the memory was opened with "
+                f"backends={self.config.backends!r}",
+                hint=f"open it with {name!r} among the backends",
+            )
+        return part
+
+    def drop_module(self, name: str, version: int | None = None) -> None:
+        """Take a module, or one older version of it, out of the ledger and out of memory."""
+        if self.lora is not None:
+            self.lora.drop(name, version)
+        else:
+            self.ledger.modules.drop(name, version)
+
+    def drop_caches(self) -> None:
+        """Let go of what the base model remembers of earlier prompts."""
+        if self._base is not None:
+            self._base.forget_prefixes()
+
+    def recover(self) -> None:
+        """Bring derived state in line with the ledger: what a crash or another set-up left.
+
+        Takes modules out of service whose files are damaged or whose base model is being
+        replaced, finishes interrupted erasures, removes what killed runs left behind, and
+        indexes records that have no passage yet.
+        """
+        index, lora = self.index, self.lora
+        if not self.ledger.writable:
+            return
+        if lora is not None:
+            lora.check_files()
+            if self.config.rebuild:
+                lora.retire_strangers()
+        if self.ledger.erasures.pending():
+            finish(self.ledger, index)
+        sweep_if_idle(self.ledger)
+        if index is not None:
+            index.index_missing()
+        if lora is not None and self.config.rebuild:
+            self.consolidator.recalibrate(lora)
+        elif lora is not None:
+            self._check_base(lora)
+
+    def calibrate(self) -> None:
+        """Let the router measure what it goes by, if it has not or another memkit has."""
+        lora = self.lora
+        if lora is None or not self.ledger.modules.active() or lora.router.calibrated:
+            return
+        logger.info("the router is calibrated on what this memory holds, which takes some seconds")
+        self.consolidator.recalibrate(lora)
+
+    def _check_base(self, lora: LoraBackend) -> None:
+        """Refuse another base model on opening; one of the same name is compared when it is used.
+
+        Raises:
+            IncompatibleModelError: If a module was trained for another one.
+        """
+        trained_for = {m.manifest["base_model"] for m in self.ledger.modules.active()}
+        if not trained_for:
+            return
+        given = self.config.base_model
+        if given is None or isinstance(given, str | Path):
+            try:
+                named = self.base_name
+            except ModelUnavailableError:
+                return  # recalling works without; whoever needs it says that it is missing
+            if trained_for == {named}:
+                return
+        _ = lora.base  # compares the fingerprints
+
+    def close(self) -> None:
+        """Close what is open; the ledger last. Repeating it changes nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        lora, index = self.__dict__.get("lora"), self.__dict__.get("index")
+        if lora is not None:
+            lora.close()
+        if index is not None and self.ledger.writable:
+            index.close()
+        self._base = None
+        self.ledger.close()
+
+    @staticmethod
+    def load_embedder(given: str | Path | Embedder | None) -> Embedder:
+        """Give an embedder as it is, or load it by folder or hub id; None for the default."""
+        if not (given is None or isinstance(given, str | Path)):
+            return given
+        from memkit.models.embedder import SentenceEmbedder
+
+        return SentenceEmbedder.load(given)

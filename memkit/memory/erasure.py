@@ -1,0 +1,147 @@
+"""Erasure: what is forgotten leaves every place, and the receipt says what was checked.
+
+The order makes it safe to be killed at any instant:
+
+1. one ledger transaction deletes the records and every module whose weights contain them, and
+   queues the modules' files for destruction; from here on nothing can be answered from them;
+2. the index file and the ledger's own free pages and log are rewritten without them;
+3. the queued files and rows of files are overwritten, the files removed.
+
+A crash after step 1 leaves work that the next opening finishes (`finish`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from memkit.errors import BusyError
+from memkit.ledger import Ledger
+from memkit.ledger.engine.locks import adapters_lock
+from memkit.ledger.modules.module_table import Drop
+from memkit.lora.store.adapter_files import FOLDER, destroy, tidy
+from memkit.memory.residue import samples
+from memkit.types import Scope
+
+if TYPE_CHECKING:
+    from memkit.rag.index import FactIndex
+
+INDEX = "index"  # folder of the files that hold vectors
+
+
+@dataclass(frozen=True)
+class Erased:
+    """What left the memory.
+
+    Attributes:
+        records: Ids of the erased records.
+        versions: How many versions went.
+        turns: How many turns went.
+        modules: Names of the modules that went, with the ids of their other records.
+        files: Files that were destroyed.
+        samples: Pieces of all these texts, which must not be found any more.
+        items: How many items of the scope went.
+    """
+
+    records: tuple[str, ...]
+    versions: int
+    turns: int
+    modules: dict[str, tuple[str, ...]]
+    files: tuple[str, ...]
+    samples: tuple[str, ...]
+    items: int
+
+
+def erase(
+    ledger: Ledger,
+    ids: Sequence[str],
+    *,
+    index: FactIndex | None,
+    drop: Drop,
+    turns_of: Scope | None = None,
+) -> Erased:
+    """Delete records, and every module that was trained on any version of them.
+
+    Args:
+        ledger: The memory's ledger.
+        ids: The records; those that do not exist are left out of the result.
+        index: Its index of facts, if there is one.
+        drop: Deletes a module, or one version of it, from the ledger and from memory.
+        turns_of: Delete the turns and items of this scope and narrower ones, too.
+    """
+    with ledger.transaction():
+        here = set(ledger.records.existing(ids, expired=True))
+        ids = [id for id in ids if id in here]
+        versions = [version for id in ids for version in ledger.records.history(id)]
+        modules, turns = remove(ledger, ids, drop)
+        others: list[str] = []
+        items: list[str] = []
+        if turns_of is not None:
+            others = ledger.turns.delete(within=turns_of)
+            items = ledger.items.delete_within(turns_of)
+            ledger.ttls.delete(within=turns_of)
+    files = finish(ledger, index)
+    said = [text for v in versions for text in (v.text, v.question, v.answer) if text]
+    texts = [*said, *others, *items]
+    return Erased(
+        records=tuple(ids),
+        versions=len(versions),
+        turns=turns + len(others),
+        modules=modules,
+        files=tuple(files),
+        samples=tuple(dict.fromkeys(piece for text in texts for piece in samples(text))),
+        items=len(items),
+    )
+
+
+def remove(
+    ledger: Ledger, ids: Sequence[str], drop: Drop
+) -> tuple[dict[str, tuple[str, ...]], int]:
+    """Take records out of the ledger, and out of service every module that was trained on them.
+
+    Their bytes stay in the files until `finish`.
+
+    Returns:
+        The names of the modules with the ids of their other records, and how many turns went.
+    """
+    gone = set(ids)
+    with ledger.transaction():
+        dropped = ledger.modules.drop_trained_on(ids, drop)
+        others = {m.name: tuple(id for id in m.records if id not in gone) for m in dropped}
+        _, _, turns = ledger.records.delete(ids)
+        for path in _index_files(ledger):
+            ledger.erasures.queue(path)
+        ledger.log_event("forget", {"records": len(ids), "modules": sorted(others)})
+    return others, turns
+
+
+def finish(ledger: Ledger, index: FactIndex | None) -> list[str]:
+    """Destroy what deleted records and modules left behind; returns the destroyed files."""
+    if index is not None:
+        index.scrub()
+    ledger.scrub()
+    destroyed = []
+    for path in ledger.erasures.pending():
+        if not path.startswith(f"{INDEX}/") or index is None:  # it has rewritten its own files
+            destroy(ledger.directory, path)
+        ledger.erasures.done(path)
+        destroyed.append(path)
+    return destroyed + sweep_if_idle(ledger)
+
+
+def sweep_if_idle(ledger: Ledger) -> list[str]:
+    """`tidy`, unless a run is training: it has done so, and discards what is forgotten."""
+    if not (ledger.directory / FOLDER).is_dir():
+        return []
+    try:
+        with adapters_lock(ledger.directory, timeout=0):
+            return tidy(ledger)
+    except BusyError:
+        return []
+
+
+def _index_files(ledger: Ledger) -> list[str]:
+    """Files that may hold vectors, relative to the memory."""
+    found = sorted((ledger.directory / INDEX).glob("*.*"))
+    return [f"{INDEX}/{path.name}" for path in found if path.suffix in {".faiss", ".lists"}]

@@ -1,0 +1,212 @@
+"""What the verbs of `memkit.memory.mixin_portability` do."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from tqdm import tqdm
+
+from memkit.errors import CorruptFileError, InvalidInputError, storage_errors
+from memkit.ledger.transfer.export import Entry
+from memkit.ledger.transfer.import_ import OnConflict
+from memkit.ledger.transfer.import_checks import check_entry
+from memkit.lora.store.adapter_files import destroy_file
+from memkit.memory.archive import Archive, write_archive
+from memkit.memory.engine import Engine
+from memkit.memory.erasure import finish, remove
+from memkit.protocols import Embedder
+from memkit.types import Module, ModuleReport, Scope, TransferReport
+from memkit.types.scope import canonical
+from memkit.types.validate import check_text
+from memkit.version import __version__
+
+_MODULE = {"kind", "name", "base_model", "sha256", "records"}
+_WEIGHTS = "adapter_model.safetensors"  # PEFT's name for the file
+_SLOW = 2.0  # seconds before a progress bar is shown
+
+T = TypeVar("T")
+logger = logging.getLogger("memkit")
+
+
+def export(parts: Engine, path: Path, *, scope: Scope | None, adapters: bool) -> TransferReport:
+    """Write everything to a file; see `memkit.memory.mixin_portability.PortabilityVerbs.export`."""
+    if scope is not None:
+        canonical(scope)
+    folder = _folder(path)
+    modules = _export_modules(parts, folder, scope) if adapters else []
+    try:
+        with parts.ledger.outgoing(scope) as outgoing:
+            counts = outgoing.counts() | ({"module": len(modules)} if modules else {})
+            about = {
+                "memkit": __version__,
+                "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+                "scope": None if scope is None else dict(scope),
+            }
+            total = sum(counts.values())
+            entries = _shown("exporting", _chained(outgoing.entries(), modules), total)
+            write_archive(path, about, counts, entries)
+    except BaseException:
+        if adapters:
+            destroy_file(folder)
+        raise
+    return TransferReport.of(path, counts)
+
+
+def import_(
+    parts: Engine, path: Path, *, scope: Scope | None, on_conflict: OnConflict, adapters: bool
+) -> TransferReport:
+    """Take a file in; see `memkit.memory.mixin_portability.PortabilityVerbs.import_`."""
+    if on_conflict not in get_args(OnConflict):
+        raise InvalidInputError(
+            f"`on_conflict` must be one of {get_args(OnConflict)}, got {on_conflict!r}"
+        )
+    if scope is not None:
+        canonical(scope)
+    if adapters:
+        parts.need_lora("import_(adapters=True)")
+    archive = Archive(path)
+    modules = _checked(archive, adapters=adapters)
+    ledger = parts.ledger
+    replaced = False
+
+    def take_out(ids: Any) -> None:  # noqa: ANN401 - as `Importer` says
+        nonlocal replaced
+        replaced = True
+        remove(ledger, ids, parts.drop_module)
+
+    with ledger.transaction():
+        intake = ledger.intake(take_out, on_conflict=on_conflict, scope=scope)
+        for _, entry in _shown("importing", archive.entries(), archive.total):
+            if entry["kind"] != "module":
+                intake.take(entry)
+        intake.finish()
+        ledger.log_event("import", dict(intake.counts))
+    if replaced or ledger.destruction_pending:
+        finish(ledger, parts.index)
+        parts.drop_caches()
+    if parts.index is not None:
+        parts.index.index_missing()
+    held = _import_modules(parts, path, modules) if adapters else []
+    return TransferReport.of(path, intake.counts, modules=len([m for m in held if m.held]))
+
+
+def _checked(archive: Archive, *, adapters: bool) -> list[Entry]:
+    """Read a file through before anything is written; gives the modules that it lists."""
+    modules = []
+    for number, entry in _shown("checking", archive.entries(), archive.total):
+        try:
+            if entry["kind"] == "module":
+                _check_module(entry, _folder(archive.path), weights=adapters)
+                modules.append(entry)
+            else:
+                check_entry(entry)
+        except InvalidInputError as exc:
+            raise CorruptFileError(
+                f"line {number} of {str(archive.path)!r} cannot be what memkit has exported: "
+                f"{exc.message}"
+            ) from exc
+    return modules
+
+
+# -- another embedder
+
+
+def reembed(parts: Engine, embedder: str | Path | Embedder) -> int:
+    """Change the embedder; see `memkit.memory.mixin_portability.PortabilityVerbs.reembed`."""
+    index = parts.need_index("reembed()")
+    done = index.reembed(parts.load_embedder(embedder))
+    if parts.lora is not None and parts.ledger.modules.active():
+        parts.consolidator.recalibrate(parts.lora)
+    return done
+
+
+# -- adapters
+
+
+def _folder(path: Path) -> Path:
+    """Where the adapters are that belong to a file."""
+    return path.with_name(f"{path.name}.adapters")
+
+
+def _export_modules(parts: Engine, folder: Path, scope: Scope | None) -> list[Entry]:
+    """Write each module in service below a folder."""
+    from memkit.lora.peft.peft_adapters import export_adapter
+
+    lora = parts.need_lora("export(adapters=True)")
+    if folder.exists():
+        raise InvalidInputError(
+            f"expected no {str(folder)!r}, which is where the adapters go", "Remove it first."
+        )
+    try:
+        entries = []
+        for module in parts.ledger.modules.active(within=scope):
+            if module.records:
+                export_adapter(lora, module.name, folder / module.name, "cat")
+                entries.append(_module_entry(module, folder))
+    except BaseException:
+        destroy_file(folder)
+        raise
+    return entries
+
+
+def _module_entry(module: Module, folder: Path) -> Entry:
+    return {
+        "kind": "module",
+        "name": module.name,
+        "base_model": module.manifest["base_model"],
+        "sha256": _digest(folder / module.name / _WEIGHTS),
+        "records": list(module.records),
+    }
+
+
+def _check_module(entry: Entry, folder: Path, *, weights: bool) -> None:
+    if entry.keys() != _MODULE or not isinstance(entry["records"], list):
+        raise InvalidInputError(f"expected a module to have {sorted(_MODULE)}, got {entry!r:.200}")
+    for name in ("name", "base_model", "sha256"):
+        check_text(name, entry[name])
+    for id in entry["records"]:
+        check_text("records", id)
+    if Path(entry["name"]).name != entry["name"] or entry["name"] in {".", ".."}:
+        raise InvalidInputError(f"expected the name of a folder, got {entry['name']!r}")
+    if weights and _digest(folder / entry["name"] / _WEIGHTS) != entry["sha256"]:
+        raise InvalidInputError(
+            f"the weights of module {entry['name']!r} in {str(folder)!r} have another checksum"
+        )
+
+
+def _import_modules(parts: Engine, path: Path, modules: Iterable[Entry]) -> list[ModuleReport]:
+    """Take the modules in for those of their records that are here."""
+    from memkit.lora.peft.peft_adapters import import_adapter
+
+    lora = parts.need_lora("import_(adapters=True)")
+    reports = []
+    for module in modules:
+        held = parts.ledger.modules.placements(module["records"])
+        records = [record.id for record in parts.ledger.records.find(module["records"])]
+        if records and not held:  # what is held here already stays where it is
+            folder = _folder(path) / module["name"]
+            reports.append(import_adapter(lora, parts.consolidator, folder, records))
+    return reports
+
+
+def _digest(path: Path) -> str:
+    with storage_errors(path), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# -- how
+
+
+def _chained(entries: Iterator[Entry], modules: list[Entry]) -> Iterator[Entry]:
+    yield from entries
+    yield from modules
+
+
+def _shown(what: str, items: Iterable[T], total: int) -> Iterator[T]:
+    """The items, with a progress bar on a terminal if they take their time."""
+    yield from tqdm(items, desc=what, unit="entry", total=total, disable=None, delay=_SLOW)

@@ -1,0 +1,364 @@
+"""A local causal language model with frozen weights: prompts in, hidden states or text out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import OrderedDict
+from collections.abc import Generator, Sequence
+from contextlib import AbstractContextManager
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+from torch.nn import functional
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    DynamicCache,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from memkit.errors import CorruptFileError, IncompatibleModelError
+from memkit.models import decode
+from memkit.models.chat_template import ChatFormat, Message
+from memkit.models.gguf import converted
+from memkit.models.kv_cache import KVCache
+from memkit.models.model_lock import Turn
+from memkit.models.quiet import quiet
+from memkit.models.sources import find_base
+from memkit.protocols import GREEDY, Completion, Prompt, Sampling
+
+_MAX_CACHED_TOKENS = 4096  # SmolLM2-135M takes 45 KiB a token in float32: 180 MiB
+
+Layers = list[tuple[Tensor, Tensor]]  # keys and values, each (1, heads, tokens, head_dim)
+
+
+class LanguageModel:
+    """A language model that continues prompts; implements `memkit.protocols.Generator`.
+
+    Adapters are not its business: whoever installs them hands `generate` a context manager
+    that turns them on and off. Threads take turns: `turn` is to be held by whoever computes.
+
+    Args:
+        model: A causal language model of transformers; its weights are frozen.
+        tokenizer: The model's fast tokenizer.
+        name: For messages and reports.
+
+    Attributes:
+        model: The model, in eval mode.
+        tokenizer: The tokenizer.
+        name: As given.
+        device: Where the weights are.
+        context: The most tokens that the model can attend to, or None if it states no limit.
+        stop_ids: Tokens that end an answer.
+        turn: Held by the thread that computes with the model.
+
+    Raises:
+        IncompatibleModelError: If nothing ends an answer, or the logits are not the output
+            embedding of the last hidden state.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, name: str
+    ) -> None:
+        self.model = model.requires_grad_(requires_grad=False)
+        self.model.eval()  # type: ignore[no-untyped-call]
+        self.tokenizer: Any = tokenizer  # its methods carry no usable annotations
+        self.name = name
+        self.device: torch.device = model.device
+        self.context: int | None = getattr(
+            model.config.get_text_config(), "max_position_embeddings", None
+        )
+        self.chat = ChatFormat(tokenizer)
+        self.stop_ids = frozenset({self.chat.end_id, *_eos_ids(model, tokenizer)})
+        # Adapters add to the model later; these are the weights as they came.
+        self._weights = dict(model.state_dict())
+        self._prefixes: OrderedDict[tuple[int, ...], Layers] = OrderedDict()
+        self.turn = Turn()
+        self._check_head()
+
+    @classmethod
+    def load(
+        cls,
+        spec: str | Path | None = None,
+        *,
+        device: str | torch.device | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> Self:
+        """Load a model from a folder, a GGUF file, an installed package or the hub.
+
+        Args:
+            spec: Path or hub id; None for the default, SmolLM2-135M-Instruct.
+            device: None for CUDA if there is one, else the CPU.
+            dtype: None for bfloat16 on CUDA and float32 on the CPU.
+
+        Raises:
+            ModelUnavailableError: If no source has the model.
+            CorruptFileError: If its weights cannot be read.
+            IncompatibleModelError: If it is no causal language model with a tokenizer.
+        """
+        source = find_base(spec)
+        folder = converted(source.path) if source.gguf else source.path
+        on = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        kind = dtype or (torch.bfloat16 if on.type == "cuda" else torch.float32)
+        try:
+            with quiet():
+                tokenizer = AutoTokenizer.from_pretrained(folder)
+                model: Any = AutoModelForCausalLM.from_pretrained(
+                    folder, dtype=kind, use_safetensors=True
+                )
+        except SafetensorError as error:
+            raise CorruptFileError(
+                f"the weights in {str(folder)!r} cannot be read: {error}",
+                hint="delete the folder, so that it is made or fetched again",
+            ) from error
+        except (OSError, ValueError, LookupError) as error:
+            raise IncompatibleModelError(
+                f"expected a causal language model and its tokenizer in {str(folder)!r}, "
+                f"transformers cannot load them: {error}"
+            ) from error
+        return cls(model.to(on), tokenizer, name=source.name)
+
+    # -- prompts and texts ---------------------------------------------------------------
+
+    def count(self, text: str) -> int:
+        """Number of tokens in ``text``."""
+        return self.chat.count(text)
+
+    def prompt(
+        self, question: str, *, system: str | None = None, history: Sequence[Message] = ()
+    ) -> Prompt:
+        """Render and tokenize a conversation that ends with ``question``.
+
+        With a chat template the prefix ends where the template opens the last message, or, if
+        the template weaves the system message into it, where the question's words begin. Text
+        that looks like a special token stays text. Without a template the conversation reads
+        ``Question: ...`` and ``Answer: ...``.
+
+        Raises:
+            InvalidInputError: If the template refuses the order of roles, a role is unknown,
+                or a text is not valid Unicode.
+        """
+        return self.chat.prompt(question, system=system, history=history)
+
+    def answer_ids(self, answer: str) -> tuple[int, ...]:
+        """Token ids that the model has to produce for ``answer``, the stop token included."""
+        return self.chat.answer_ids(answer)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of token ids, special tokens left out."""
+        return str(
+            self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        )
+
+    # -- hidden states, for training and decoding alike ------------------------------------
+
+    def past(self, prefixes: Sequence[tuple[int, ...]]) -> KVCache:
+        """Encode one prefix per row; equal prefixes are encoded once and remembered.
+
+        Call it while no adapter is on: what it remembers is the untouched model's.
+        """
+        lengths = torch.tensor([len(prefix) for prefix in prefixes], device=self.device)
+        columns = torch.arange(int(lengths.max()), device=self.device)
+        mask = (columns < lengths[:, None]).long()
+        return KVCache(cache=self._stacked(prefixes), mask=mask, lengths=lengths)
+
+    def forget_prefixes(self) -> None:
+        """Let go of the prefixes that `past` remembers: they may hold what was forgotten."""
+        self._prefixes.clear()
+
+    def extend(
+        self, past: KVCache, sequences: Sequence[Sequence[int]], *, embedded: Tensor | None = None
+    ) -> Tensor:
+        """Feed every row its next tokens and note them in ``past``.
+
+        Gradients flow if the caller has them enabled.
+
+        Args:
+            past: From `past`; changed in place.
+            sequences: One per row, each with at least one token; they may differ in length.
+            embedded: What enters the first layer instead of the tokens' embeddings, shape
+                ``(rows, longest, hidden)``.
+
+        Returns:
+            Hidden states after the final norm, shape ``(rows, longest, hidden)``; row ``i`` is
+            meaningful up to ``len(sequences[i])``.
+        """
+        lengths = torch.tensor([len(ids) for ids in sequences], device=self.device)
+        columns = torch.arange(int(lengths.max()), device=self.device)
+        ids = torch.zeros(len(sequences), len(columns), dtype=torch.long)
+        for row, sequence in enumerate(sequences):
+            ids[row, : len(sequence)] = torch.tensor(sequence)
+        mask = torch.cat([past.mask, (columns < lengths[:, None]).long()], dim=1)
+        # Padding repeats the row's last position, so that it stays within the model's context.
+        steps = torch.minimum(columns[None, :], lengths[:, None] - 1)
+        positions = past.lengths[:, None] + steps
+        entering = ids.to(self.device) if embedded is None else embedded
+        hidden = self.hidden(entering, mask, positions, past.cache)
+        past.mask, past.lengths = mask, past.lengths + lengths
+        return hidden
+
+    def hidden(
+        self, ids: Tensor, mask: Tensor, positions: Tensor, cache: DynamicCache | None = None
+    ) -> Tensor:
+        """Hidden states after the final norm.
+
+        Args:
+            ids: Shape ``(rows, t)``; or what enters the first layer, ``(rows, t, hidden)``.
+            mask: Shape ``(rows, cached + t)``; 1 where a token is.
+            positions: Shape ``(rows, t)``.
+            cache: Keys and values of what came before; appended to.
+
+        Returns:
+            Shape ``(rows, t, hidden)``.
+        """
+        output = self.model.base_model(
+            **{"input_ids" if ids.dim() == 2 else "inputs_embeds": ids},
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=cache is not None,
+        )
+        hidden: Tensor = output.last_hidden_state
+        return hidden
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Scores of the next token, shape ``(n, vocab)``, for hidden states ``(n, hidden)``."""
+        head: Any = self.model.get_output_embeddings()  # type: ignore[no-untyped-call]
+        scores: Tensor = head(hidden)
+        return scores
+
+    # -- text out --------------------------------------------------------------------------
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling = GREEDY,
+        *,
+        adapters: AbstractContextManager[object] | None = None,
+    ) -> list[Completion]:
+        """One completion per prompt; see `memkit.protocols.Generator.generate`.
+
+        Texts come without surrounding blanks. With ``temperature > 0`` a row's draw depends on
+        the seed and its own prompt, not on the rest of the batch.
+
+        Raises:
+            InvalidInputError: If a prompt and its answer may not fit the context, or a
+                sampling parameter is out of range.
+        """
+        return decode.generate(self, prompts, sampling, adapters)
+
+    def stream(
+        self,
+        prompt: Prompt,
+        sampling: Sampling = GREEDY,
+        *,
+        adapters: AbstractContextManager[object] | None = None,
+    ) -> Generator[str]:
+        """Pieces of text as they come; see `memkit.protocols.Generator.stream`.
+
+        The adapters are on between the first piece and the last; closing the iterator, or
+        dropping it, turns them off.
+        """
+        decode.check(self, [prompt], sampling)
+        return decode.stream(self, prompt, sampling, adapters)
+
+    # -- identity ----------------------------------------------------------------------------
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over weights, vocabulary and chat template.
+
+        Weights count as rounded to bfloat16, so that the same model has one fingerprint in
+        float32 on the CPU and in bfloat16 on CUDA.
+        """
+        digest = hashlib.sha256()
+        seen: set[int] = set()
+        for key, tensor in sorted(self._weights.items()):
+            if tensor.data_ptr() in seen:
+                continue  # tied to one that is in already
+            seen.add(tensor.data_ptr())
+            rounded = tensor.detach().to(torch.bfloat16).cpu().contiguous()
+            digest.update(f"{key}{tuple(rounded.shape)}".encode())
+            digest.update(rounded.view(torch.uint8).numpy().data)
+        digest.update(_tokenizer_identity(self.tokenizer).encode())
+        return digest.hexdigest()
+
+    # -- inside --------------------------------------------------------------------------------
+
+    def _stacked(self, prefixes: Sequence[tuple[int, ...]]) -> DynamicCache:
+        """A fresh cache with one row per prefix, padded on the right."""
+        layers = {prefix: self._encoded(prefix) for prefix in dict.fromkeys(prefixes) if prefix}
+        cache = DynamicCache()
+        if not layers:
+            return cache
+        widest = max(map(len, layers))
+        some = next(iter(layers.values()))
+        layers[()] = [(keys[:, :, :0], values[:, :, :0]) for keys, values in some]
+        for number in range(len(some)):
+            keys, values = zip(*(layers[prefix][number] for prefix in prefixes), strict=True)
+            cache.update(_padded(keys, widest), _padded(values, widest), number)
+        return cache
+
+    def _encoded(self, prefix: tuple[int, ...]) -> Layers:
+        """Keys and values of a prefix, from memory if it is there."""
+        if prefix in self._prefixes:
+            self._prefixes.move_to_end(prefix)
+            return self._prefixes[prefix]
+        ids = torch.tensor([prefix], device=self.device)
+        cache = DynamicCache()
+        with torch.no_grad():
+            positions = torch.arange(len(prefix), device=self.device)[None]
+            self.hidden(ids, torch.ones_like(ids), positions, cache)
+        encoded: list[Any] = cache.layers  # the union's other members have no keys and values
+        layers = [(layer.keys, layer.values) for layer in encoded]
+        self._prefixes[prefix] = layers
+        while sum(map(len, self._prefixes)) > _MAX_CACHED_TOKENS:
+            self._prefixes.popitem(last=False)
+        return layers
+
+    @torch.no_grad()
+    def _check_head(self) -> None:
+        """Make sure that `hidden` and `logits` together are the model."""
+        ids = torch.tensor([[self.chat.end_id]], device=self.device)
+        output = self.model(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            output_hidden_states=True,
+            use_cache=False,
+        )
+        split = self.logits(output.hidden_states[-1])
+        if not torch.allclose(split.float(), output.logits.float(), rtol=1e-2, atol=1e-2):
+            raise IncompatibleModelError(
+                f"expected logits that are the output embedding of the last hidden state, "
+                f"got others from {type(self.model).__name__}",
+                hint="use a model whose logits are neither scaled nor capped",
+            )
+
+
+def _padded(rows: Sequence[Tensor], widest: int) -> Tensor:
+    return torch.cat([functional.pad(row, (0, 0, 0, widest - row.shape[2])) for row in rows])
+
+
+def _eos_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    ids: set[int] = set()
+    for stated in (
+        tokenizer.eos_token_id,
+        model.config.get_text_config().eos_token_id,
+        model.generation_config.eos_token_id if model.generation_config else None,
+    ):
+        ids.update(stated if isinstance(stated, list) else [stated] if stated is not None else [])
+    return ids
+
+
+def _tokenizer_identity(tokenizer: PreTrainedTokenizerBase) -> str:
+    fast: Any = tokenizer
+    backend = json.loads(fast.backend_tokenizer.to_str())
+    return json.dumps(
+        [backend["model"], backend["added_tokens"], fast.chat_template], sort_keys=True
+    )

@@ -1,0 +1,160 @@
+"""Vectors in the ledger, and the files that are made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memkit.errors import CorruptFileError
+from memkit.ledger import Ledger
+from memkit.ledger.engine.sqlite import Database, json_list
+from memkit.rag.vectors.flat import NORM_TOLERANCE, FlatIndex
+from memkit.rag.vectors.ivf_files import IvfFiles
+from memkit.rag.vectors.vector_index import FILE, VectorIndex
+from memkit.types import CheckReport
+
+_BLOCK = 4096  # vectors that are in memory at once
+
+_Part = tuple[int, NDArray[np.int64], NDArray[np.float32]]  # of the files: stamp, keys, vectors
+
+
+def check_vectors(ledger: Ledger, database: Database, report: CheckReport) -> bool:
+    """Each passage has one vector, finite and of length 1; returns whether that is so now."""
+    dim = _dim(ledger)
+    with report.looking_at(f"the vectors of {ledger.passages.count()} passages"):
+        keys = ledger.passages.all_keys()
+        bad = [key for start in range(0, len(keys), _BLOCK)
+               for key in _bad(database, keys[start : start + _BLOCK].tolist(), dim)]  # fmt: skip
+        if bad:
+            if report.repair:
+                with database.transaction():
+                    database.execute(
+                        "DELETE FROM passages WHERE record IN (SELECT record FROM passages "
+                        "WHERE key IN (SELECT value FROM json_each(?)))",
+                        json_list("keys", bad),
+                    )
+            report.problem(
+                f"{len(bad)} passages have no vector, or one that is not of length 1 in {dim} "
+                "dimensions" + ("; their records are embedded anew" if report.repair else ""),
+                repaired=report.repair,
+            )
+    with report.looking_at("the feed of changes, which indexes follow, has every passage"):
+        _check_feed(database, report)
+    if dim is not None and (bare := len(_without_passages(database))):
+        report.note(f"{bare} records have no passages; the next opening embeds them")
+    return report.repair or not bad
+
+
+def check_files(ledger: Ledger, database: Database, report: CheckReport) -> None:
+    """The files of the index lead to the ledger's vectors, which are sound."""
+    dim = _dim(ledger)
+    tail = ledger.directory / FILE
+    if dim is None or not tail.parent.is_dir():
+        return
+    with report.looking_at("the index files are the ledger's"):
+        fault = _fault(ledger, database, tail, dim)
+        if fault:
+            if report.repair:
+                tail.unlink(missing_ok=True)
+                IvfFiles(tail.parent).discard()
+                mirror = VectorIndex(ledger, dim)
+                mirror.save()
+                mirror.close()
+            report.problem(f"the index files: {fault}", repaired=report.repair)
+
+
+def _dim(ledger: Ledger) -> int | None:
+    """The dimension of the vectors, if it is known."""
+    said = ledger.get_meta("embedder_dim")
+    return int(said) if said and said.isdigit() else None
+
+
+def _bad(database: Database, keys: list[int], dim: int | None) -> list[int]:
+    # Of passages that are still there: others may be writing.
+    rows = database.rows(
+        "SELECT key, vector FROM passages LEFT JOIN vectors ON passage = key "
+        "WHERE key IN (SELECT value FROM json_each(?))",
+        json_list("keys", keys),
+    )
+    bad = []
+    for key, vector in rows:
+        if vector is None or not vector or len(vector) != 4 * (dim or len(vector) // 4):
+            bad.append(key)
+            continue
+        norm = float(np.linalg.norm(np.frombuffer(vector, "<f4").astype(np.float64)))
+        if not abs(norm - 1) <= NORM_TOLERANCE:  # NaN is neither
+            bad.append(key)
+    return bad
+
+
+def _check_feed(database: Database, report: CheckReport) -> None:
+    unheard = "FROM passages WHERE key NOT IN (SELECT passage FROM changes)"
+    count = database.value(f"SELECT count(*) {unheard}")
+    if count:
+        if report.repair:
+            database.execute(f"INSERT INTO changes (passage, added) SELECT key, 1 {unheard}")
+        report.problem(f"{count} passages are not in the feed of changes", repaired=report.repair)
+
+
+def _without_passages(database: Database) -> list[str]:
+    return database.column(
+        "SELECT id FROM records WHERE rowid NOT IN (SELECT record FROM passages)"
+    )
+
+
+def _fault(ledger: Ledger, database: Database, tail: Path, dim: int) -> str:
+    """Why the files cannot be the ledger's; empty if they can."""
+    files = IvfFiles(tail.parent)
+    parts: list[_Part] = []
+    try:
+        base = files.current()
+        if base is not None:
+            files.verify(base)
+            parts += [(base.head.stamp, keys, vectors) for vectors, keys in base.lists()]
+        if tail.exists():
+            dense, stamp = FlatIndex.load(tail)
+            parts.append((stamp, *dense.rows()))
+    except CorruptFileError as exc:
+        return exc.message
+    with database.snapshot():  # as of now, behind the files, whatever others write meanwhile
+        return _mismatch(ledger, parts, dim)
+
+
+def _mismatch(ledger: Ledger, parts: Sequence[_Part], dim: int) -> str:
+    last = ledger.passages.last_change()
+    stamps = {stamp for stamp, _, _ in parts}
+    if stamps and max(stamps) > last:
+        return f"they have seen change {max(stamps)}, the ledger has only had {last}"
+    # What has changed since a file was written is read from the ledger anyway.
+    touched = {stamp: ledger.passages.touched(stamp, last) for stamp in stamps}
+    known = np.concatenate(
+        [np.empty(0, np.int64), *touched.values()] + [keys for _, keys, _ in parts]
+    )
+    missing = np.setdiff1d(ledger.passages.all_keys(), known)
+    if parts and len(missing):
+        return f"{len(missing)} vectors of the ledger are not in them"
+    for stamp, keys, vectors in parts:
+        newest = stamp == max(stamps)
+        standing = ~np.isin(keys, touched[stamp])
+        fault = _difference(ledger, keys[standing], vectors[standing], dim) if newest else ""
+        if fault:
+            return fault
+    return ""
+
+
+def _difference(
+    ledger: Ledger, keys: NDArray[np.int64], vectors: NDArray[np.float32], dim: int
+) -> str:
+    for start in range(0, len(keys), _BLOCK):
+        some = keys[start : start + _BLOCK]
+        order = np.argsort(some)
+        found, right = ledger.passages.vectors(some.tolist())
+        if len(found) != len(some):
+            return f"{len(some) - len(found)} of their vectors are not in the ledger"
+        ours = vectors[start : start + _BLOCK][order]
+        if ours.shape[1] != dim or not np.array_equal(ours, right):
+            return "their vectors are not the ledger's"
+    return ""

@@ -1,0 +1,135 @@
+"""The files of the clusters in a memory's folder: which of them counts, and who may change them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+
+from memkit.errors import CorruptFileError, StorageError, storage_errors
+from memkit.ledger import Ledger
+from memkit.rag.vectors.ivf import HEAD, IvfIndex
+from memkit.rag.vectors.ivf_build import Stopped, build, probes_needed
+
+_log = logging.getLogger("memkit")
+
+
+class IvfFiles:
+    """The head names the one file of lists that counts; any other is a leftover.
+
+    All but `current`, `verify` and `create` need the index's write lock.
+
+    Args:
+        folder: The memory's folder of indexes.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def current(self) -> IvfIndex | None:
+        """Open what the folder holds; see `IvfIndex.open`."""
+        return IvfIndex.open(self._folder)
+
+    def sound(self) -> IvfIndex | None:
+        """As `current`, but None for what is damaged and waits to be replaced."""
+        try:
+            return self.current()
+        except CorruptFileError:
+            return None
+
+    def verify(self, index: IvfIndex, stopped: Stopped = lambda: False) -> None:
+        """Read an index through, unless it is told to stop.
+
+        Raises:
+            CorruptFileError: If it is damaged.
+        """
+        try:
+            index.verify(stopped)
+        except CorruptFileError:
+            newer = self.sound()  # another process may have overwritten what was forgotten
+            if newer is None or (newer.head.digests == index.head.digests).all():
+                raise
+            newer.verify(stopped)
+
+    @contextmanager
+    def building(self) -> Iterator[bool]:
+        """Be the only one who builds; gives False if another process or thread does."""
+        with storage_errors(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self._folder / "build.lock", thread_local=False)
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                yield False
+                return
+        try:
+            yield True
+        finally:
+            lock.release()
+
+    def create(self, ledger: Ledger, before: IvfIndex | None, stopped: Stopped) -> IvfIndex | None:
+        """Build an index that does not count yet; None if that is not worth it. See `build`."""
+        current = self.sound()
+        self._clean(keep=current.head.file if current is not None else None)
+        try:
+            head = build(ledger, self._folder, before=before, stopped=stopped)
+            if head is None:
+                return None
+            index = IvfIndex(self._folder, head)
+            index.head = replace(head, probes=probes_needed(index))
+        except (FileNotFoundError, StorageError) as exc:
+            if not isinstance(exc.__cause__ or exc, FileNotFoundError):
+                raise
+            # A scrub has removed the file, as it may hold what was forgotten meanwhile.
+            _log.info("an index was given up, as something was forgotten while it was built")
+            return None
+        return index
+
+    def publish(self, index: IvfIndex, gone: NDArray[np.int64]) -> bool:
+        """Make a new index the one that counts; False if a scrub has removed its file.
+
+        Args:
+            index: As `create` made it.
+            gone: Keys that were removed meanwhile.
+        """
+        if not (self._folder / index.head.file).exists():
+            return False
+        index.erase(gone)
+        index.save_head()
+        self._clean(keep=index.head.file)
+        return True
+
+    def scrub(self, gone_since: Callable[[int], NDArray[np.int64]]) -> list[str]:
+        """Let nothing of what was removed remain.
+
+        Args:
+            gone_since: Gives the keys that were removed since a change of the feed.
+
+        Returns:
+            Paths of the files that may have changed, relative to the memory.
+        """
+        index = self.sound()
+        self._clean(keep=index.head.file if index is not None else None)
+        if index is None:  # a damaged head is left for the next opening to report
+            return []
+        index.erase(gone_since(index.head.stamp))
+        index.save_head()
+        return [f"{self._folder.name}/{index.head.file}"]
+
+    def discard(self) -> None:
+        """Remove all files: they are not the ledger's."""
+        with storage_errors(self._folder):
+            (self._folder / HEAD).unlink(missing_ok=True)
+            self._clean(keep=None)
+
+    def _clean(self, keep: str | None) -> None:
+        with storage_errors(self._folder):
+            for path in [*self._folder.glob("*.lists"), self._folder / f"{HEAD}.tmp"]:
+                if path.name != keep:
+                    path.unlink(missing_ok=True)

@@ -1,0 +1,336 @@
+"""Keeps the vector index in step with the ledger, in memory and in files.
+
+The ledger holds every vector; the index only makes them searchable. It follows the ledger's
+feed of passage changes, so it sees what other threads and processes commit. Its files carry
+the number of the last change they have seen, and are dropped when they cannot be trusted: a
+rebuild from the ledger is the same walk along the feed, from the beginning.
+
+What is new is searched exactly (`memkit.rag.vectors.flat`). Once that is too much for a scan, a thread
+puts everything into clusters (`memkit.rag.vectors.ivf`), and what comes later is searched exactly
+on top of them (`memkit.rag.vectors.tiered`). Adding writes no file.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+
+from memkit.errors import BusyError, CorruptFileError, storage_errors
+from memkit.files import temporary
+from memkit.ledger import Ledger
+from memkit.rag.vectors.background import BackgroundWorker
+from memkit.rag.vectors.flat import FlatIndex
+from memkit.rag.vectors.ivf import EXACT, IvfIndex
+from memkit.rag.vectors.ivf_build import Stopped
+from memkit.rag.vectors.ivf_files import IvfFiles
+from memkit.rag.vectors.tiered import TieredIndex
+from memkit.types import ALWAYS, Metadata, Period, Scope
+from memkit.types.scope import canonical
+
+if TYPE_CHECKING:
+    from memkit.protocols import Floats2d
+
+    Keys = NDArray[np.int64]
+
+FILE = Path("index", "dense.faiss")
+LOCK_TIMEOUT = 30.0  # seconds; another process holds the lock for one write of the file
+
+# docs/decisions/0006-index.md has the measurements behind these.
+SHARE = 16  # clusters are built anew once so large a part of their vectors has come on top
+CHECKED_AT_ONCE = 2**26  # bytes of clusters that opening reads through; a thread does if more
+BEHIND = 100_000  # changes that are taken in although nobody has searched; bounds memory
+FILTERS = 8  # with their scopes, whose passages are remembered until something is written
+
+_log = logging.getLogger("memkit")
+
+
+class VectorIndex:
+    """The ledger's passage vectors, searchable.
+
+    Safe across threads. Its lock is taken before the ledger's, never the other way round: do
+    not call it inside ``ledger.transaction()``.
+
+    Args:
+        ledger: Where the vectors are.
+        dim: Their dimension.
+    """
+
+    def __init__(self, ledger: Ledger, dim: int) -> None:
+        self._ledger = ledger
+        self._dim = dim
+        self._path = ledger.directory / FILE
+        self._lock = threading.RLock()
+        self._files = IvfFiles(self._path.parent)
+        self._keeper = BackgroundWorker()
+        self._layers = TieredIndex(dim)
+        self._stamp = 0  # the last change of the feed that `_layers` has seen
+        self._saved = 0  # ... that the file of the tail has seen; -1 if that must go
+        self._next_build = EXACT  # vectors in the tail that are worth another try
+        self._state: object = None  # of the ledger's file when it was last looked at
+        self._passing: OrderedDict[tuple[str, str, Period], Keys | None] = OrderedDict()
+        self._load()
+
+    def __len__(self) -> int:
+        return len(self._layers)
+
+    @property
+    def clusters(self) -> int:
+        """How many clusters the bulk of the vectors is in; 0 while all are searched exactly."""
+        base = self._layers.base
+        return base.head.lists if base is not None else 0
+
+    def sync(self) -> None:
+        """Take in what was committed since the last time; next to nothing to do if nothing was."""
+        with self._lock:
+            state = self._ledger.state()
+            if state != self._state:
+                self._passing.clear()
+                self._follow()
+                self._state = state
+            waiting = len(self._layers.tail)
+            due = waiting >= self._next_build and self._ledger.writable
+            if due and self._keeper.start(self._build):
+                self._next_build = waiting + EXACT  # if this one comes to nothing
+
+    def keep_up(self) -> None:
+        """`sync`, if it would take long by now: clusters are built while records are added."""
+        with self._lock:
+            if self._ledger.passages.last_change() - self._stamp >= BEHIND:
+                self.sync()
+
+    def _follow(self) -> None:
+        while changes := self._ledger.passages.changes(self._stamp):
+            touched = np.unique(np.array([change.passage for change in changes], np.int64))
+            keys, vectors = self._ledger.passages.vectors(touched.tolist())
+            self._layers.take(touched, keys, vectors)
+            self._stamp = changes[-1].seq
+
+    def search(
+        self,
+        queries: Floats2d,
+        *,
+        k: int,
+        scope: Scope,
+        where: Metadata | None,
+        period: Period = ALWAYS,
+    ) -> list[list[tuple[int, float]]]:
+        """`FlatIndex.search` among the passages that a scope may see and filters let pass."""
+        # One lock around all three: whatever enters the index later is judged by a later look
+        # at who may see it.
+        with self._lock:
+            allowed = self.allowed(scope, where, period)
+            return self._layers.search(queries, k=k, allowed=allowed)
+
+    def allowed(self, scope: Scope, where: Metadata | None, period: Period) -> Keys | None:
+        """`PassageTable.keys`, remembered: conversations ask in one scope again and again."""
+        with self._lock:
+            self.sync()
+            asked = canonical(scope), repr(where), period
+            if asked not in self._passing:
+                self._passing[asked] = self._ledger.passages.keys(
+                    visible_to=scope, where=where, period=period
+                )
+            self._passing.move_to_end(asked)
+            if len(self._passing) > FILTERS:
+                self._passing.popitem(last=False)
+            return self._passing[asked]
+
+    def settle(self) -> None:
+        """Wait for what runs in the background, and until clusters, if any, hold everything."""
+        self.sync()
+        self._keeper.wait()
+        if self._layers.base is not None and len(self._layers.tail):
+            self._keeper.start(self._build)
+            self._keeper.wait()
+
+    def save(self) -> None:
+        """Write the file of the tail, if reading the changes again would take longer.
+
+        Raises:
+            StorageError: If it cannot be written.
+        """
+        self.sync()
+        if self._saved < 0 or self._stamp - self._saved > len(self._layers.tail) // SHARE:
+            with self._writing():
+                self._write()
+
+    def close(self) -> None:
+        """Stop what runs in the background."""
+        self._keeper.close()
+
+    def scrub(self) -> tuple[str, ...]:
+        """Write the files anew without what was deleted, or remove them if nothing is left.
+
+        Returns:
+            Paths of the files that were rewritten or removed, relative to the memory.
+
+        Raises:
+            StorageError: If that cannot be done.
+        """
+        with self._writing():
+            with storage_errors(self._path):
+                existed = self._path.exists()
+                temporary(self._path).unlink(missing_ok=True)
+                if not len(self._layers.tail):
+                    self._path.unlink(missing_ok=True)
+            if existed and len(self._layers.tail):
+                self._write()
+            files = [FILE.as_posix()] if existed else []
+            return (*files, *self._files.scrub(self._gone_since))
+
+    def _gone_since(self, stamp: int) -> NDArray[np.int64]:
+        """Keys that were removed after a change of the feed."""
+        touched = self._ledger.passages.touched(stamp, self._stamp)
+        there = self._ledger.passages.existing(touched.tolist())
+        return np.setdiff1d(touched, there)
+
+    def _write(self) -> None:
+        self._layers.tail.save(self._path, self._stamp)
+        self._saved = self._stamp
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Hold the files, in step with the ledger.
+
+        Only a process that catches up while it holds the files may write them: otherwise it
+        could bring back a vector that another process has just scrubbed.
+        """
+        with storage_errors(self._path):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self._path.with_suffix(".lock"), timeout=LOCK_TIMEOUT)
+            try:
+                lock.acquire()
+            except Timeout as exc:
+                raise BusyError(
+                    f"another process has held {lock.lock_file} for {LOCK_TIMEOUT:g} s"
+                ) from exc
+        try:
+            with self._lock:
+                self.sync()
+                yield
+        finally:
+            lock.release()
+
+    # -- in the background
+
+    def _build(self, stopped: Stopped) -> None:
+        """Put all vectors into clusters, or stand on those that another process has built."""
+        with self._files.building() as ours:
+            if not ours:
+                return
+            before = self._layers.base
+            index = self._files.sound()
+            if index is not None and (before is None or index.head.stamp > before.head.stamp):
+                self._stand_on(index)
+                return
+            with closing(Ledger.open(self._ledger.directory, create=False)) as ledger:
+                index = self._files.create(ledger, before, stopped)
+            if index is None:
+                return
+            with self._writing():
+                # A scrub has removed the file if it may hold what was forgotten meanwhile.
+                if self._files.publish(index, self._gone_since(index.head.stamp)):
+                    self._stand_on(index)
+                    self._write()
+
+    def _stand_on(self, index: IvfIndex) -> None:
+        with self._lock:
+            self.sync()
+            touched = self._ledger.passages.touched(index.head.stamp, self._stamp)
+            self._layers.rebase(index, touched)
+            self._next_build = max(EXACT, len(index) // SHARE)
+        _log.info("%d vectors are searched in %d clusters", len(index), index.head.lists)
+
+    def _check(self, index: IvfIndex, stopped: Stopped) -> None:
+        """Read clusters through; start anew from the ledger if they are damaged."""
+        try:
+            self._files.verify(index, stopped)
+        except CorruptFileError as exc:
+            self._start_anew(exc.message)
+
+    # -- opening
+
+    def _load(self) -> None:
+        """Start from the files if they can be trusted, else from nothing; then catch up."""
+        try:
+            base = self._files.current()
+            distrust = self._load_from(base)
+        except CorruptFileError as exc:
+            distrust = exc.message
+        if distrust:
+            self._start_anew(distrust)
+
+    def _load_from(self, base: IvfIndex | None) -> str:
+        """Take over what the files hold; says why they cannot be the ledger's, if they cannot."""
+        tail, stamp = self._load_tail(optional=base is not None)
+        if base is None and tail is None:
+            if self._ledger.passages.last_change():
+                _log.info("no index file yet: building the index from the ledger")
+            self.sync()
+            return ""
+        for index in (base, tail):
+            if index is not None and index.dim != self._dim:
+                return f"the file has vectors of dimension {index.dim}, the embedder of {self._dim}"
+        last = self._ledger.passages.last_change()
+        seen = max(stamp, base.head.stamp if base is not None else 0)
+        if seen > last:
+            return f"the file has seen change {seen}, the ledger has only had {last}"
+        if tail is not None and (base is None or stamp >= base.head.stamp):
+            self._layers.tail, self._stamp, self._saved = tail, stamp, stamp
+        elif base is not None:
+            self._stamp = base.head.stamp
+        if base is not None:
+            self._layers.rebase(base, self._ledger.passages.touched(base.head.stamp, self._stamp))
+            self._next_build = max(EXACT, len(base) // SHARE)
+        return self._compare(base)
+
+    def _load_tail(self, *, optional: bool) -> tuple[FlatIndex | None, int]:
+        """Read the file of the tail; without it, beside clusters, there is a bit more to read."""
+        if not self._path.exists():
+            return None, 0
+        try:
+            return FlatIndex.load(self._path)
+        except CorruptFileError as exc:
+            if not optional:
+                raise
+            _log.warning("rebuilding the index from the ledger, in part: %s", exc.message)
+            self._saved = -1
+            return None, 0
+
+    def _compare(self, base: IvfIndex | None) -> str:
+        """Catch up, and say why what was loaded is not the ledger's; empty if it is."""
+        self.sync()
+        count = self._ledger.passages.count()
+        # Another process may write between the two looks; then the count proves nothing.
+        if len(self._layers) != count and self._ledger.passages.last_change() == self._stamp:
+            return f"the file leads to {len(self._layers)} vectors, the ledger holds {count}"
+        if base is not None and base.bytes <= CHECKED_AT_ONCE:
+            self._files.verify(base)
+        elif base is not None:
+            self._keeper.start(lambda stopped: self._check(base, stopped))
+        return ""
+
+    def _start_anew(self, why: str) -> None:
+        _log.warning("rebuilding the index from the ledger: %s", why)
+        if self._ledger.writable:
+            with self._writing():
+                self._files.discard()
+                self._forget_layers()
+        else:
+            self._forget_layers()
+        self.sync()
+
+    def _forget_layers(self) -> None:
+        with self._lock:
+            self._layers, self._stamp, self._saved = TieredIndex(self._dim), 0, -1
+            self._state = None
+            self._next_build = EXACT

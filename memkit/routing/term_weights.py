@@ -1,0 +1,130 @@
+"""The words of a question that tell what it is about, and how much each of them tells."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypedDict
+
+from memkit.ledger import Ledger
+from memkit.protocols import Query
+from memkit.types import Metadata, Period, Scope
+from memkit.types.scope import canonical
+
+COMMON = 512  # passages; a word that is in more of them tells nothing
+SCOPES = 256  # whose common words are remembered
+
+Bound = tuple[str, str, Period]  # scope, filter and time, to look up by
+
+
+class Bounds(TypedDict):
+    """What a query may see."""
+
+    visible_to: Scope
+    where: Metadata | None
+    period: Period
+
+
+@dataclass
+class Common:
+    """What is remembered of a scope and filter.
+
+    Attributes:
+        words: That are known to be common.
+        facts: How many there are, if there are `COMMON` of them or more.
+    """
+
+    words: set[str] = field(default_factory=set)
+    facts: int | None = None
+
+
+@dataclass
+class Vocabulary:
+    """Weights of words among the facts that a query may see.
+
+    A word weighs ``log((n + 1) / (df + 1/2))`` where ``df`` of ``n`` facts have it, both counted
+    up to `COMMON`: nothing for a word that is in all of them, most for one that is in none.
+    Facts of other scopes are not counted.
+
+    Attributes:
+        ledger: Where the facts are.
+        query: Its scope and filter bound what is counted.
+        without: A fact that is left out, as if it were not stored.
+        common: What is known of common words.
+    """
+
+    ledger: Ledger
+    query: Query
+    without: str | None = None
+    common: Common = field(default_factory=Common)
+    _facts: int | None = None
+    _known: dict[str, frozenset[str] | None] = field(default_factory=dict)
+
+    def having(self, word: str) -> frozenset[str] | None:
+        """Ids of the facts with a word; None for a common word."""
+        if word in self.common.words:
+            return None
+        if word not in self._known:
+            found = self.ledger.lexicon.having(word, limit=COMMON, **self._bounds())
+            if found is None:
+                self.common.words.add(word)
+            self._known[word] = found - {self.without} if found and self.without else found
+        return self._known[word]
+
+    def weights(self, words: Sequence[str]) -> dict[str, float]:
+        """How much each word tells."""
+        return {word: self._weight(self.having(word)) for word in words}
+
+    def _bounds(self) -> Bounds:
+        query = self.query
+        return {"visible_to": query.scope, "where": query.where, "period": query.period}
+
+    def _weight(self, having: frozenset[str] | None) -> float:
+        if having is None:
+            return 0.0
+        if self._facts is None:
+            self._facts = self.common.facts or self._count()
+        return max(0.0, math.log((self._facts + 1) / (len(having) + 0.5)))
+
+    def _count(self) -> int:
+        facts = self.ledger.lexicon.count(limit=COMMON, **self._bounds())
+        if facts == COMMON:
+            self.common.facts = facts
+        return facts
+
+
+class Vocabularies:
+    """One `Vocabulary` per scope and filter, for the queries of one batch.
+
+    Which words are common, and that there are many facts, is remembered from batch to batch
+    until a passage comes or goes: to find that out, hundreds of records have to be looked at.
+    Which facts have a rare word is looked up every time, as scopes and lifetimes change without
+    any passage.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._common: tuple[int, dict[Bound, Common]] = (-1, {})
+
+    def batch(self) -> Callable[[Query, str | None], Vocabulary]:
+        """What gives the vocabulary of a query's scope and filter, a fact of it left out."""
+        common = self._remembered()
+        shared: dict[Bound, Vocabulary] = {}
+
+        def of(query: Query, without: str | None) -> Vocabulary:
+            key = canonical(query.scope), repr(query.where), query.period
+            known = common.setdefault(key, Common())
+            if without is not None:
+                return Vocabulary(self._ledger, query, without, known)
+            return shared.setdefault(key, Vocabulary(self._ledger, query, common=known))
+
+        return of
+
+    def _remembered(self) -> dict[Bound, Common]:
+        changes = self._ledger.passages.last_change()
+        stamp, common = self._common
+        if stamp != changes or len(common) > SCOPES:
+            common = {}
+            self._common = (changes, common)
+        return common

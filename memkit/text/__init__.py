@@ -1,0 +1,1 @@
+"""English in one place: words, sentences, dates."""

@@ -1,0 +1,189 @@
+"""The nouns of memkit: frozen values that travel between the floors.
+
+Nothing here computes more than a property of its own fields, or imports a heavy library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+Metadata = Mapping[str, Any]  # JSON values only
+Scope = Mapping[str, str]  # e.g. {"user": "u1", "session": "s7"}
+Role = Literal["system", "user", "assistant", "tool"]
+BackendName = Literal["buffer", "rag", "lora"]
+Ttl = float | timedelta  # seconds, or a timedelta
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A record that is about to be stored.
+
+    Attributes:
+        text: The knowledge, verbatim.
+        question: A question that the text answers, if the caller has one.
+        answer: The answer to that question, exactly as it should be recalled.
+        scope: Who the record is for; see `Record.scope`.
+        metadata: JSON values to filter by.
+        id: A caller-chosen id; None lets the ledger make one.
+        key: What it is about, such as "home:ann": the next draft of this key and scope is the
+            next version of the same record. None takes the question, if there is one.
+        ttl: How long it lives; None takes the default of its scope, if any.
+        pinned: Always part of the evidence; does not expire.
+        at: When it was said or happened; None for now. Must have a time zone.
+    """
+
+    text: str
+    question: str | None = None
+    answer: str | None = None
+    scope: Scope = field(default_factory=dict)
+    metadata: Metadata = field(default_factory=dict)
+    id: str | None = None
+    key: str | None = None
+    ttl: Ttl | None = None
+    pinned: bool = False
+    at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Record:
+    """One piece of knowledge, verbatim, as the ledger holds it now.
+
+    Attributes:
+        id: Unique within the memory.
+        text: The knowledge, verbatim.
+        question: A question that the text answers, or None.
+        answer: The answer to that question, or None.
+        scope: Who may see it: queries whose scope has every key of it with the same value.
+        metadata: JSON values to filter by.
+        created_at: When version 1 was added (UTC).
+        updated_at: When this version was written (UTC).
+        version: 1 for a new record; each update adds one.
+        content_hash: SHA-256 over text, question and answer.
+        key: What it is about, as given or made of its question; unique within its scope.
+        expires_at: From when on it is gone (UTC); None for never.
+        pinned: Whether it is always part of the evidence.
+        said_at: When it was said or happened, if the caller told (UTC); see `at`.
+    """
+
+    id: str
+    text: str
+    question: str | None
+    answer: str | None
+    scope: Scope
+    metadata: Metadata
+    created_at: datetime
+    updated_at: datetime
+    version: int
+    content_hash: str
+    key: str | None = None
+    expires_at: datetime | None = None
+    pinned: bool = False
+    said_at: datetime | None = None
+
+    @property
+    def at(self) -> datetime:
+        """What `since` and `until` look at: when it was said, else when it was written."""
+        return self.said_at or self.updated_at
+
+
+@dataclass(frozen=True)
+class Version:
+    """A record as it was at one version, written at ``created_at``; see `Record.said_at`."""
+
+    record_id: str
+    version: int
+    text: str
+    question: str | None
+    answer: str | None
+    metadata: Metadata
+    created_at: datetime
+    said_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Period:
+    """A stretch of time in which `Record.at` has to lie, seen from some moment.
+
+    Attributes:
+        since: The first moment in it; None for the beginning of time.
+        until: The first moment behind it; None for its end.
+        as_of: Only versions that were written by this very moment; None for all.
+    """
+
+    since: datetime | None = None
+    until: datetime | None = None
+    as_of: datetime | None = None
+
+    def __bool__(self) -> bool:
+        return (self.since, self.until, self.as_of) != (None, None, None)
+
+
+ALWAYS = Period()
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One message of a conversation; ``name`` and ``said_at`` are there if they were told."""
+
+    id: str
+    role: Role
+    content: str
+    scope: Scope
+    created_at: datetime
+    record_id: str | None
+    name: str | None = None
+    said_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of a listing; pass ``next`` as ``after`` to get the following one."""
+
+    records: tuple[Record, ...]
+    next: str | None
+
+
+@dataclass(frozen=True)
+class Module:
+    """One version of one adapter module.
+
+    Attributes:
+        name: Stable over retraining.
+        version: 1 for the first training; each retraining adds one.
+        scope: The scope whose records it holds.
+        records: Ids of the records whose recall from it was verified.
+        manifest: How it was made: base fingerprint, data hash, seed, spec, recall.
+        created_at: When it was committed (UTC).
+        versions: The versions of the module that are kept, oldest first; `Memory.rollback`
+            makes another of them the active one.
+        active: Whether this version is the one that answers.
+    """
+
+    name: str
+    version: int
+    scope: Scope
+    records: tuple[str, ...]
+    manifest: Metadata
+    created_at: datetime
+    versions: tuple[int, ...] = ()
+    active: bool = True
+
+    def __str__(self) -> str:
+        scope = ", ".join(f"{key}={value}" for key, value in self.scope.items())
+        kept = ", ".join(f"v{version}" for version in self.versions if version != self.version)
+        figures = [
+            f"{said} {self.manifest[key]:.2f}"
+            for key, said in (("recall", "recall"), ("paraphrase_recall", "reworded"))
+            if key in self.manifest
+        ]
+        return "; ".join(
+            [
+                f"{self.name} v{self.version}" + (f" (also kept: {kept})" if kept else ""),
+                f"{len(self.records)} records" + (f" of {scope}" if scope else ""),
+                *figures,
+                f"trained {self.created_at:%Y-%m-%d %H:%M} UTC",
+            ]
+        )

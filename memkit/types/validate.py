@@ -1,0 +1,208 @@
+"""Checks of what users hand in, before anything is stored."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from memkit.errors import InvalidInputError
+from memkit.types.records import Draft, Period
+
+MAX_CHARACTERS = 2_000_000
+MAX_DEPTH = 32
+MAX_ID_CHARACTERS = 256
+MAX_TTL = 1000 * 365.25 * 86_400  # seconds; what lives longer needs none
+
+_INT64 = range(-(2**63), 2**63)
+
+
+def validate_draft(draft: Draft) -> None:
+    """Check the parts of a draft that are to be stored; the scope is checked by its own module.
+
+    Raises:
+        InvalidInputError: If a text is empty, too long or holds characters that cannot be
+            stored, if only one of question and answer is given, if the metadata is not JSON,
+            if id or key is not a short non-empty string, or if its times are no times.
+    """
+    check_content(draft.text, draft.question, draft.answer)
+    check_metadata(draft.metadata)
+    for name, value in (("id", draft.id), ("key", draft.key)):
+        if value is not None:
+            check_text(name, value, longest=MAX_ID_CHARACTERS)
+    if draft.at is not None:
+        check_time("at", draft.at)
+    if draft.ttl is not None:
+        ttl_seconds(draft.ttl)
+        if draft.pinned:
+            raise InvalidInputError(
+                f"what is pinned does not expire, got `pinned` and `ttl` {draft.ttl!r}",
+                "Give one of the two.",
+            )
+
+
+def ttl_seconds(ttl: object) -> float:
+    """Give a time to live in seconds.
+
+    Raises:
+        InvalidInputError: If it is neither a number of seconds nor a timedelta, or is not
+            above zero and at most 1,000 years.
+    """
+    seconds = ttl.total_seconds() if isinstance(ttl, timedelta) else ttl
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise InvalidInputError(f"`ttl` must be seconds or a timedelta, got {ttl!r}")
+    if not 0 < seconds <= MAX_TTL:  # NaN is neither
+        raise InvalidInputError(
+            f"`ttl` must be above 0 and at most 1,000 years, got {ttl!r}",
+            "None is for what never expires; forget() erases at once.",
+        )
+    return float(seconds)
+
+
+def check_time(name: str, value: object) -> None:
+    """Check that a moment is meant the same everywhere.
+
+    Raises:
+        InvalidInputError: If it is no datetime, or one without a time zone.
+    """
+    if not isinstance(value, datetime):
+        raise InvalidInputError(f"`{name}` must be a datetime, got {value!r}")
+    if value.utcoffset() is None:
+        raise InvalidInputError(
+            f"`{name}` must have a time zone, got the naive {value!r}",
+            "For example datetime.now(UTC), or value.astimezone() if it is local time.",
+        )
+
+
+def check_period(period: Period) -> None:
+    """Check the bounds of a period.
+
+    Raises:
+        InvalidInputError: If one is no time, or it ends before it begins.
+    """
+    bounds = (("since", period.since), ("until", period.until), ("as_of", period.as_of))
+    for name, value in bounds:
+        if value is not None:
+            check_time(name, value)
+    if period.since and period.until and period.since > period.until:
+        raise InvalidInputError(
+            f"`since` must not be later than `until`, got {period.since!r} and {period.until!r}"
+        )
+
+
+def check_content(text: object, question: object, answer: object) -> None:
+    """Check the texts of a record.
+
+    Raises:
+        InvalidInputError: See `validate_draft`.
+    """
+    check_text("text", text)
+    if (question is None) != (answer is None):
+        given, missing = ("answer", "question") if question is None else ("question", "answer")
+        raise InvalidInputError(
+            f"`{given}` was given without `{missing}`",
+            "Give both or neither: one is asked, the other is what should be recalled.",
+        )
+    if question is not None:
+        check_text("question", question)
+        check_text("answer", answer)
+
+
+def check_text(name: str, text: object, *, longest: int = MAX_CHARACTERS) -> None:
+    """Check that an argument is a text that can be stored verbatim.
+
+    Raises:
+        InvalidInputError: If it is not a string, is blank, has more than ``longest``
+            characters, or holds a NUL or a lone surrogate.
+    """
+    if not isinstance(text, str):
+        raise InvalidInputError(f"`{name}` must be a string, got {type(text).__name__}: {text!r}")
+    if not text.strip():
+        raise InvalidInputError(f"`{name}` must not be empty or blank, got {text[:20]!r}")
+    if len(text) > longest:
+        raise InvalidInputError(
+            f"`{name}` must have at most {longest:,} characters, got {len(text):,}",
+            "Split it into several records." if longest == MAX_CHARACTERS else "",
+        )
+    check_characters(name, text)
+
+
+def check_characters(name: str, text: str) -> None:
+    """Check that a string can be written as UTF-8 and read back as it was.
+
+    Raises:
+        InvalidInputError: If it holds a NUL character or half of a surrogate pair.
+    """
+    nul = text.find("\0")
+    if nul >= 0:
+        raise InvalidInputError(
+            f"`{name}` must not contain NUL characters, found one at position {nul}",
+            "Remove it; a text with NULs is most often binary data or a wrong decoding.",
+        )
+    try:
+        text.encode()
+    except UnicodeEncodeError as exc:
+        raise InvalidInputError(
+            f"`{name}` must be valid Unicode, found the lone surrogate "
+            f"{text[exc.start]!r} at position {exc.start}",
+            "Decode the source with the right encoding, or with errors='replace'.",
+        ) from exc
+
+
+def check_metadata(metadata: object) -> None:
+    """Check that metadata is a JSON object which is read back as it was.
+
+    Raises:
+        InvalidInputError: If it is not a mapping with string keys all the way down, or holds
+            anything but JSON values: NaN, infinity and integers beyond 64 bits are none.
+    """
+    if not isinstance(metadata, Mapping):
+        raise InvalidInputError(f"`metadata` must be a mapping, got {metadata!r}")
+    _check_value("metadata", metadata, depth=0)
+
+
+def _check_value(name: str, value: object, *, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise InvalidInputError(f"`metadata` must be at most {MAX_DEPTH} levels deep")
+    if isinstance(value, Mapping):
+        for key, child in value.items():
+            if not isinstance(key, str):
+                raise InvalidInputError(f"keys of `{name}` must be strings, got {key!r}")
+            check_characters(name, key)
+            _check_value(f"{name}.{key}", child, depth=depth + 1)
+    elif isinstance(value, list | tuple):
+        for place, child in enumerate(value):
+            _check_value(f"{name}[{place}]", child, depth=depth + 1)
+    else:
+        _check_scalar(name, value)
+
+
+def _check_scalar(name: str, value: object) -> None:
+    match value:
+        case None | bool():
+            valid = True
+        case str():
+            check_characters(name, value)
+            valid = True
+        case int():
+            valid = value in _INT64
+        case float():
+            valid = math.isfinite(value)
+        case _:
+            valid = False
+    if not valid:
+        raise InvalidInputError(
+            f"`{name}` must be a JSON value, got {type(value).__name__}: {value!r}",
+            "JSON has strings, finite numbers (integers of at most 64 bits), booleans, null, "
+            "lists and objects.",
+        )
+
+
+def check_limit(name: str, value: int) -> None:
+    """Check a number of results.
+
+    Raises:
+        InvalidInputError: If it is no integer or is below 1.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise InvalidInputError(f"`{name}` must be an integer of at least 1, got {value!r}")
