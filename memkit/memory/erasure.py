@@ -74,6 +74,7 @@ def erase(
         here = set(ledger.records.existing(ids, expired=True))
         ids = [id for id in ids if id in here]
         versions = [version for id in ids for version in ledger.records.history(id)]
+        examples = ledger.examples.texts(ids)
         modules, turns = remove(ledger, ids, drop)
         others: list[str] = []
         items: list[str] = []
@@ -83,7 +84,7 @@ def erase(
             ledger.ttls.delete(within=turns_of)
     files = finish(ledger, index)
     said = [text for v in versions for text in (v.text, v.question, v.answer) if text]
-    texts = [*said, *others, *items]
+    texts = [*said, *examples, *others, *items]
     return Erased(
         records=tuple(ids),
         versions=len(versions),
