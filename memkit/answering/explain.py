@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
 
 from memkit.types import Hit, Recall, Support
-
-if TYPE_CHECKING:
-    from memkit.routing.calibration import Calibration
+from memkit.types.calibration import Calibration
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,6 @@ from memkit.types.validate import check_limit, check_text
 
 if TYPE_CHECKING:
     from memkit.answering.generate import Answerer
-    from memkit.routing.calibration import Calibration
 
 BUDGET = 512  # tokens of evidence: a few passages and the last turns
 PASSAGES = 3  # in an answer's prompt; the default base model loses the thread in more
@@ -80,14 +79,8 @@ def explain(parts: Engine, query: Query, budget: int) -> Explanation:
     found = _find(parts, query, Asking(budget))
     shown = {hit.id for hit in found.recall.hits}
     hits = {hit.id: hit for one in found.evidence for hit in one.hits if hit.id not in shown}
-    return Explanation(found.recall, tuple(hits.values()), _calibration(parts))
-
-
-def _calibration(parts: Engine) -> Calibration | None:
-    from memkit.routing.nearest import NearestRouter  # a heavy import, as all of the index
-
-    router = parts.lora.router if parts.lora is not None else None
-    return router.calibration() if isinstance(router, NearestRouter) else None
+    calibration = parts.lora.router.calibration() if parts.lora is not None else None
+    return Explanation(found.recall, tuple(hits.values()), calibration)
 
 
 def queries_of(questions: Sequence[str], rest: Query) -> list[Query]:

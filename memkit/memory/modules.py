@@ -53,6 +53,7 @@ class ModuleVerbs:
         """
         lora = self._engine.need_lora("consolidate()")
         writing.sweep(self._engine, retrain=True)
+        lora.retire_outdated()
         records = self._engine.ledger.modules.unplaced(
             within=scope, where=where, include_turns=include_turns
         )

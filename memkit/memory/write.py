@@ -282,7 +282,7 @@ def _probes(parts: Engine, ids: Sequence[str]) -> list[Probe]:
     from memkit.lora.consolidation.exposure import probes
 
     try:
-        return probes(parts.lora, parts.consolidator.recipe.synthesizer, ids)
+        return probes(parts.lora, ids)
     except MemkitError as exc:  # no reason to keep what is to be forgotten
         logger.warning("the weights will not be asked for what is forgotten: %s", exc)
         return []
