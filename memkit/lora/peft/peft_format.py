@@ -82,7 +82,6 @@ def write_folder(
     manifest: Mapping[str, Any],
     *,
     conv1d: bool,
-    magnitudes: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Write an adapter as a folder that appears whole or not at all.
 
@@ -91,7 +90,6 @@ def write_folder(
         part: The adapter; it is written in its own precision.
         manifest: How it was made; JSON values. PEFT is told its ``base_model``.
         conv1d: Whether the base stores its weights as (in, out), like GPT-2.
-        magnitudes: DoRA's magnitude of each output by layer, shape (out,), if it has any.
 
     Raises:
         InvalidInputError: If there is something in the folder's place.
@@ -108,9 +106,8 @@ def write_folder(
         draft = folder.with_name(f".{folder.name}.{secrets.token_hex(6)}")
         try:
             draft.mkdir()
-            config = _config(part, manifest, conv1d) | {"use_dora": bool(magnitudes)}
-            (draft / WEIGHTS).write_bytes(_pack(part.adapter, magnitudes or {}))
-            (draft / CONFIG).write_text(_json(config), encoding="utf-8")
+            (draft / WEIGHTS).write_bytes(_pack(part.adapter))
+            (draft / CONFIG).write_text(_json(_config(part, manifest, conv1d)), encoding="utf-8")
             (draft / MANIFEST).write_text(_json(manifest), encoding="utf-8")
             for path in (*draft.iterdir(), draft):
                 flush(path)
@@ -189,6 +186,7 @@ def _config(part: Scaled, manifest: Mapping[str, Any], conv1d: bool) -> dict[str
         "lora_alpha": part.scale * part.rank,
         "lora_dropout": 0.0,
         "bias": "none",
+        "use_dora": False,
         "fan_in_fan_out": conv1d,
         "target_modules": sorted(part.adapter),
     }
@@ -281,8 +279,8 @@ def _read_bounded(path: Path, most: int) -> bytes:
     return data
 
 
-def _pack(adapter: Adapter, magnitudes: Mapping[str, Tensor]) -> bytes:
-    tensors = {f"{_STEM}{name}.lora_magnitude_vector": m for name, m in magnitudes.items()}
+def _pack(adapter: Adapter) -> bytes:
+    tensors: dict[str, Tensor] = {}
     for name, factors in adapter.items():
         tensors |= zip(_keys(name), (factors.a, factors.b), strict=True)
     tensors = {key: tensor.cpu().contiguous() for key, tensor in tensors.items()}

@@ -1,9 +1,9 @@
 """The adapters in memory, and mixtures of them put in place per row of a batch.
 
-An adapter comes from disk into memory when it is first needed, and from there into the buffers
-of a mixture (`memkit.lora.serving.buffers`); on an accelerator a copy of it stays on the device, too.
-Memory and device keep the most recently used ones. What is in place is a copy in the buffers:
-whatever is let go of meanwhile, a mixture in use stays as it is.
+An adapter is read from disk into memory when it is first needed, and copied from there into the
+buffers of a mixture (`memkit.lora.serving.buffers`); on an accelerator a copy of it stays on the
+device, too. Memory and device keep the most recently used adapters. A mixture in use is a copy in
+the buffers, so that evicting or dropping an adapter does not change it.
 """
 
 from __future__ import annotations
@@ -152,18 +152,18 @@ class AdapterBank:
         self, rows: Sequence[Mixture], held: Mapping[str, Row], data: Mapping[str, Tensor]
     ) -> Iterator[None]:
         # A mixture within a mixture gets buffers of its own.
-        arena, self._idle = self._idle or self._new_arena(), None
+        buffers, self._idle = self._idle or self._new_buffers(), None
         dropped = self._dropped
         plan = plan_for(rows, held)
-        gain, shares = self._moved(gains_of(plan, rows, held)), self._moved(shares_of(plan, rows))
+        gain = gains_of(plan, rows, held).to(self._device, self._dtype)
         try:
-            with self.layers.install(arena.fill(plan, gain, shares, data)):
+            with self.layers.install(buffers.fill(plan, gain, data)):
                 yield
         finally:
             if dropped == self._dropped:  # otherwise it may hold what was forgotten
-                self._idle = arena
+                self._idle = buffers
 
-    def _new_arena(self) -> AdapterBuffers:
+    def _new_buffers(self) -> AdapterBuffers:
         return AdapterBuffers(self.layers.shapes, device=self._device, dtype=self._dtype)
 
     def _get(self, key: str) -> Row:
@@ -184,9 +184,6 @@ class AdapterBank:
             data = row.data.to(self._device, non_blocking=True)
             self._on_device.put(key, data)
         return data
-
-    def _moved(self, values: Tensor) -> Tensor:
-        return values.to(self._device, self._dtype)
 
     def _let_go_of_buffers(self) -> None:
         self._idle = None
@@ -227,21 +224,6 @@ def gains_of(plan: Plan, rows: Sequence[Mixture], held: Mapping[str, Row]) -> Te
             weight = rows[number].get(seat.key, 0.0)
             gain[number, start : start + seat.layout.rank] = weight * scale
     return gain
-
-
-def shares_of(plan: Plan, rows: Sequence[Mixture]) -> Tensor:
-    """``w_i`` for each seat, shape (b, seats), float64."""
-    own = plan.width // plan.rows if plan.rows else plan.width
-    return torch.tensor(
-        [
-            [
-                row.get(seat.key, 0.0) if not plan.rows or seat.start // own == number else 0.0
-                for seat in plan.seats
-            ]
-            for number, row in enumerate(rows)
-        ],
-        dtype=torch.float64,
-    )
 
 
 def _seats(keys: Iterable[str], held: Mapping[str, Row], start: int) -> tuple[Seat, ...]:

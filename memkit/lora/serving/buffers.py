@@ -65,18 +65,14 @@ class AdapterBuffers:
         self._gains = Gains(self._flat[None])
         self._plan: Plan | None = None  # what lies in it
         self._deltas: dict[str, Delta] = {}
-        self._gated = False
         self._known: dict[tuple[str, int, int], dict[str, Delta]] = {}
 
-    def fill(
-        self, plan: Plan, gain: Tensor, shares: Tensor, data: Mapping[str, Tensor]
-    ) -> Mapping[str, Delta]:
+    def fill(self, plan: Plan, gain: Tensor, data: Mapping[str, Tensor]) -> Mapping[str, Delta]:
         """Put a mixture in place; adapters that lie there already are not copied again.
 
         Args:
             plan: Who lies where.
             gain: Shape (b, R), R of the plan, per row if rows have their own.
-            shares: Shape (b, seats): how much of each adapter's gate each row takes.
             data: Each adapter's flat array.
 
         Returns:
@@ -87,8 +83,6 @@ class AdapterBuffers:
             self._copy(plan, data)
             self._plan = plan
         self._gains.set(gain)
-        if self._gated:
-            self._set_gates(plan, shares, data)
         return self._deltas
 
     def _copy(self, plan: Plan, data: Mapping[str, Tensor]) -> None:
@@ -100,26 +94,13 @@ class AdapterBuffers:
         kind = (frame.digest, plan.width, plan.rows)
         if kind not in self._known:
             self._known[kind] = _deltas_of(plan, layout, self._flat, self._gains)
-        self._deltas, self._gated = self._known[kind], frame.gated
+        self._deltas = self._known[kind]
         alike = [seat.layout.frame.digest == frame.digest for seat in plan.seats]
         if not (all(alike) and plan.full):
             self._flat[: layout.size].zero_()
         for seat, same in zip(plan.seats, alike, strict=True):
             copy = _copy_blocks if same else _copy_layers
             copy(seat, data[seat.key], layout, self._flat)
-
-    def _set_gates(self, plan: Plan, shares: Tensor, data: Mapping[str, Tensor]) -> None:
-        """``sum_i w_i gate_i`` for each row, shape (b, 1, out), layer by layer."""
-        gates = [
-            {name: f.gate for name, f in seat.layout.unpack(data[seat.key]).items()}
-            for seat in plan.seats
-        ]
-        for name, delta in self._deltas.items():
-            zero = delta.b.new_zeros(delta.b.shape[-1])
-            stack = torch.stack(
-                [zero if (gate := one.get(name)) is None else gate.to(zero) for one in gates]
-            )  # (seats, out)
-            delta.gate = (shares @ stack)[:, None, :]
 
 
 def _copy_blocks(seat: Seat, data: Tensor, layout: Layout, flat: Tensor) -> None:

@@ -4,9 +4,9 @@ Every adapter version is one row of a file of its kind: same layers, rank and ty
 names the row of each version as ``adapters/<file>#<row>``. A row that no version names and whose
 destruction is not pending is free; it is all zeros.
 
-Whoever writes holds `memkit.ledger.engine.locks.adapters_lock`. Whatever the moment of a kill, what is
-left is either named by the ledger, queued there for destruction, noted there as being written,
-or in a file of which the ledger names no row; `tidy` clears up the latter two.
+Whoever writes holds `memkit.ledger.engine.locks.adapters_lock`. Whenever a process is killed, each
+row that it leaves is either named by the ledger, queued there for destruction, noted there as
+being written, or in a file of which the ledger names no row; `tidy` clears up the latter two.
 """
 
 from __future__ import annotations
@@ -104,8 +104,8 @@ def tidy(ledger: Ledger) -> list[str]:
 
     Returns what was destroyed.
 
-    To be called under `memkit.ledger.engine.locks.adapters_lock`, so that no run is in between its row
-    and its commit.
+    To be called under `memkit.ledger.engine.locks.adapters_lock`, so that no run is between
+    writing its row and committing it.
     """
     folder = ledger.directory / FOLDER
     if not folder.is_dir():
