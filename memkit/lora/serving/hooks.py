@@ -14,9 +14,11 @@ Training and serving both go through these hooks.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +42,7 @@ class Factors:
     b: Tensor
 
 
+Model = TypeVar("Model", bound=nn.Module)
 Adapter = Mapping[str, Factors]  # layer name -> factors
 
 # Siblings that read the same input. If a model feeds them different ones after all, each
@@ -63,6 +66,20 @@ def shape_of(layer: nn.Module) -> tuple[int, int]:
     return layer.in_features, layer.out_features  # type: ignore[return-value]
 
 
+def stores_transposed(model: nn.Module) -> bool:
+    """Whether linear layers store their weights as (in, out), like GPT-2's."""
+    return any(isinstance(layer, Conv1D) for layer in linear_layers(model).values())
+
+
+def copy_without_hooks(model: Model) -> Model:
+    """A deep copy of a model, weights included, on which no adapter is ever put in place."""
+    other = copy.deepcopy(model)
+    for layer in linear_layers(other).values():
+        # Copied as well, and tied to what the original has in place.
+        layer._forward_hooks.clear()  # noqa: SLF001 - only their handles remove them in public
+    return other
+
+
 class AdapterLayers:
     """The hooks on one model's linear layers, and the adapters in place in them.
 
@@ -73,7 +90,7 @@ class AdapterLayers:
     def __init__(self, model: nn.Module) -> None:
         layers = linear_layers(model)
         self.shapes = {name: shape_of(layer) for name, layer in layers.items()}
-        self.conv1d = any(isinstance(layer, Conv1D) for layer in layers.values())
+        self.conv1d = stores_transposed(model)
         self._deltas: Mapping[str, Delta] = {}  # in place now, by layer
         self._busy = 0  # how many are in place, the outer ones included
         self._leaving = False

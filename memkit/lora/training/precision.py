@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
-from memkit.lora.serving.hooks import AdapterLayers, linear_layers
+from memkit.lora.serving.hooks import AdapterLayers, copy_without_hooks
 from memkit.lora.spec import TrainSpec
 from memkit.models.language_model import LanguageModel
 
@@ -35,10 +34,7 @@ def in_precision(
     dtype: torch.dtype = getattr(torch, precision)
     if base.model.dtype == dtype:
         return base, layers
-    model: Any = copy.deepcopy(base.model)  # its `to` carries no usable annotations
-    for layer in linear_layers(model).values():
-        # Copied as well, and tied to what the original has in place.
-        layer._forward_hooks.clear()  # noqa: SLF001 - only their handles remove them in public
+    model: Any = copy_without_hooks(base.model)  # its `to` carries no usable annotations
     # The fused attention's backward pass is many times slower than its parts in bfloat16.
     model.set_attn_implementation("eager")
     other = LanguageModel(model.to(dtype), base.tokenizer, name=base.name)
