@@ -166,7 +166,7 @@ class LoraBackend:
             queries = [Query(e.question, scope=scopes[e.record_id or ""]) for e in examples]
             routes = self.router.route(queries, pending=pending)
             longest = max(len(self.base.answer_ids(example.answer)) for example in examples)
-            with self.base.turn.take():
+            with self.base.hold():
                 completions = self.base.generate(
                     [self.base.prompt(example.question) for example in examples],
                     Sampling(max_new_tokens=longest + _ANSWER_MARGIN),

@@ -371,7 +371,7 @@ def test_rows_with_stacks_of_their_own_give_the_same(bench, monkeypatch):
     rows = [*MIXTURES, {}]
     ids = torch.randint(0, 200, (len(rows), 7), generator=torch.Generator().manual_seed(5))
     together = bench.mixed(rows, ids)
-    monkeypatch.setattr(bank_module, "apart", lambda *_: True)
+    monkeypatch.setattr(bank_module, "separate_stacks", lambda *_: True)
 
     torch.testing.assert_close(bench.mixed(rows, ids), together, atol=1e-9, rtol=1e-9)
 

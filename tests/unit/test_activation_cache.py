@@ -22,10 +22,10 @@ def whole(base, examples):
 
 def through(cache, base, examples):
     with torch.no_grad():
-        entering = cache.entering(examples)
+        inputs = cache.inputs(examples)
         past = base.past([example.prefix for example in examples])
-        with cache.above():
-            return base.extend(past, [e.ids for e in examples], embedded=entering)
+        with cache.upper_layers():
+            return base.extend(past, [e.ids for e in examples], embedded=inputs)
 
 
 def assert_rows_equal(given, expected, examples):
@@ -65,7 +65,7 @@ def test_the_model_is_whole_again_after_an_error():
     before = inner.layers, inner.norm
 
     def fail():
-        with ActivationCache(base, 1).above():
+        with ActivationCache(base, 1).upper_layers():
             assert len(inner.layers) == 1
             raise ZeroDivisionError
 
@@ -84,6 +84,6 @@ def test_models_that_cannot_be_cut_are_told_apart():
 def test_gradients_end_at_the_cache():
     base = tiny_llama()
     cache = ActivationCache(base, 1)
-    entering = cache.entering(EXAMPLES)
+    inputs = cache.inputs(EXAMPLES)
 
-    assert not entering.requires_grad
+    assert not inputs.requires_grad

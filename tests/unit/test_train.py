@@ -191,7 +191,7 @@ def test_guards_are_asked_in_the_models_turn(trainer, monkeypatch):
     generate = trainer.base.generate
 
     def in_turn(*args, **kwargs):
-        with pytest.raises(Exception, match="still streaming"), trainer.base.turn.take():
+        with pytest.raises(Exception, match="still streaming"), trainer.base.hold():
             pass
         return generate(*args, **kwargs)
 
@@ -397,7 +397,7 @@ def test_an_error_lets_go_of_the_model(trainer, monkeypatch):
         with pytest.raises(ZeroDivisionError):
             trainer.fit(EXAMPLES)
 
-    with base.turn.take():
+    with base.hold():
         assert base.generate([prompt], Sampling(max_new_tokens=8)) == before
 
 
@@ -409,7 +409,7 @@ def test_the_model_is_free_between_the_steps(trainer):
     answers = []
 
     def meanwhile(_):
-        with base.turn.take():
+        with base.hold():
             answers.append(base.generate([prompt], Sampling(max_new_tokens=8)))
 
     trainer.fit(EXAMPLES, meanwhile)

@@ -221,8 +221,8 @@ def _agreeing_mean(stack: Tensor, weights: Tensor) -> Tensor:
 def _largest(stack: Tensor, density: float) -> Tensor:
     """Keep each adapter's entries of largest magnitude."""
     flat = stack.flatten(start_dim=1)
-    kept = flat.abs().topk(int(density * flat.shape[1]), dim=1).indices
-    return torch.zeros_like(flat).scatter(1, kept, flat.gather(1, kept)).view_as(stack)
+    largest = flat.abs().topk(int(density * flat.shape[1]), dim=1).indices
+    return torch.zeros_like(flat).scatter(1, largest, flat.gather(1, largest)).view_as(stack)
 
 
 def _dropout(options: Merge) -> _Sparsify:
@@ -230,8 +230,8 @@ def _dropout(options: Merge) -> _Sparsify:
     random = torch.Generator().manual_seed(options.seed or 0)
 
     def drop(stack: Tensor) -> Tensor:
-        kept = torch.bernoulli(torch.full(stack.shape, density), generator=random)
-        return stack * kept.to(stack) / density
+        mask = torch.bernoulli(torch.full(stack.shape, density), generator=random)
+        return stack * mask.to(stack) / density
 
     return drop
 

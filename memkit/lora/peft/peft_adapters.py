@@ -1,4 +1,4 @@
-"""Adapters that leave a memory, and adapters from elsewhere that come into one.
+"""Export of a memory's adapters, and import of adapters that were trained elsewhere.
 
 Both travel as folders in PEFT's format (`memkit.lora.peft.peft_format`). An export is one adapter,
 whatever it was made of; an import is checked against the base model before anything is stored,
@@ -26,8 +26,8 @@ from memkit.models.language_model import LanguageModel
 from memkit.types import Module, ModuleReport, Record
 from memkit.version import __version__
 
-# Of a module's manifest; its records' ids stay at home.
-_TOLD = ("data", "lora", "train", "imported", "recall", "paraphrase_recall")
+# Of a module's manifest; the ids of its records are not exported.
+_EXPORTED = ("data", "lora", "train", "imported", "recall", "paraphrase_recall")
 
 logger = logging.getLogger("memkit")
 
@@ -64,14 +64,14 @@ def export_adapter(
         "base_model": backend.base.name,
         "fingerprint": backend.base.fingerprint,
         "merge": asdict(how),
-        "modules": [_told(module, weights[module.name]) for module in modules],
+        "modules": [_described(module, weights[module.name]) for module in modules],
     }
     write_folder(Path(folder), merged, manifest, conv1d=backend.layers.conv1d)
     return Path(folder)
 
 
-def _told(module: Module, weight: float) -> dict[str, Any]:
-    about = {name: module.manifest[name] for name in _TOLD if name in module.manifest}
+def _described(module: Module, weight: float) -> dict[str, Any]:
+    about = {name: module.manifest[name] for name in _EXPORTED if name in module.manifest}
     return {"name": module.name, "version": module.version, "weight": weight, **about}
 
 
@@ -98,9 +98,9 @@ def import_adapter(
         BusyError: If another process is consolidating this memory.
     """
     records = _of_one_scope(backend.ledger, ids)
-    given = read_adapter(Path(folder), backend.base, backend.layers.shapes)
-    origin = {"imported": {"base_model": given.base_model, "digest": given.digest}}
-    candidate = Candidate(records, given.spec, given.part.adapter, origin)
+    imported = read_adapter(Path(folder), backend.base, backend.layers.shapes)
+    origin = {"imported": {"base_model": imported.base_model, "digest": imported.digest}}
+    candidate = Candidate(records, imported.spec, imported.part.adapter, origin)
     return consolidator.adopt(backend, candidate)
 
 

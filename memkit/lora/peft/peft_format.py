@@ -107,7 +107,7 @@ def write_folder(
             draft.rename(folder)
             flush(folder.parent)
         finally:
-            shutil.rmtree(draft, ignore_errors=True)  # gone, if all went well
+            shutil.rmtree(draft, ignore_errors=True)  # renamed by now, if all went well
 
 
 def read_settings(folder: Path) -> Settings:

@@ -25,7 +25,7 @@ def peft_model(base: LanguageModel, part: Scaled, *, trainable: bool = False) ->
     Returns:
         In eval mode, on the base model's device and in its precision; the adapter is "default".
     """
-    with base.turn.take():  # so that no adapter is in place in what is copied
+    with base.hold():  # so that no adapter is in place in what is copied
         model = copy_without_hooks(base.model)
     config = config_of(part, base_model=None, conv1d=stores_transposed(model), trainable=trainable)
     # The factors stay in the base model's precision, as memkit serves them.

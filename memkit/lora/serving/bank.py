@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from memkit.errors import InvalidInputError
-from memkit.lora.serving.buffers import AdapterBuffers, Plan, Seat
+from memkit.lora.serving.buffers import AdapterBuffers, Slot, StackPlan
 from memkit.lora.serving.hooks import AdapterLayers
 from memkit.lora.serving.layout import Row
 
@@ -31,8 +31,8 @@ _WIDER = 5
 _COPIES = 2
 
 
-class Recent(Generic[T]):
-    """A dictionary that keeps the most recently used items.
+class LruCache(Generic[T]):
+    """A dictionary that evicts the least recently used items.
 
     Args:
         capacity: How many.
@@ -98,8 +98,8 @@ class AdapterBank:
         self._load = load
         self._device = device
         self._dtype = dtype
-        self._held: Recent[Row] = Recent(capacity)
-        self._on_device: Recent[Tensor] = Recent(capacity)  # unused on the CPU
+        self._held: LruCache[Row] = LruCache(capacity)
+        self._on_device: LruCache[Tensor] = LruCache(capacity)  # unused on the CPU
         self._idle: AdapterBuffers | None = None
         self._dropped = 0
 
@@ -190,19 +190,19 @@ class AdapterBank:
         self._dropped += 1
 
 
-def plan_for(rows: Sequence[Mixture], held: Mapping[str, Row]) -> Plan:
-    """Seat each adapter once for all rows, or once for each row that uses it if that is less."""
+def plan_for(rows: Sequence[Mixture], held: Mapping[str, Row]) -> StackPlan:
+    """Give each adapter one slot for all rows, or one in each row that uses it if shorter."""
     width = sum(row.layout.rank for row in held.values())
     own = max(sum(held[key].layout.rank for key in row) for row in rows)
-    if not apart(width, own, len(rows)):
-        return Plan(_seats(held, held, 0), width)
-    seats = tuple(
-        seat for number, row in enumerate(rows) for seat in _seats(sorted(row), held, number * own)
+    if not separate_stacks(width, own, len(rows)):
+        return StackPlan(_slots(held, held, 0), width)
+    slots = tuple(
+        slot for number, row in enumerate(rows) for slot in _slots(sorted(row), held, number * own)
     )
-    return Plan(seats, own * len(rows), rows=len(rows))
+    return StackPlan(slots, own * len(rows), rows=len(rows))
 
 
-def apart(width: int, own: int, rows: int) -> bool:
+def separate_stacks(width: int, own: int, rows: int) -> bool:
     """Whether rows of a batch get stacks of their own.
 
     Args:
@@ -213,22 +213,22 @@ def apart(width: int, own: int, rows: int) -> bool:
     return width > _WIDER * own and rows * own <= _COPIES * width
 
 
-def gains_of(plan: Plan, rows: Sequence[Mixture], held: Mapping[str, Row]) -> Tensor:
+def gains_of(plan: StackPlan, rows: Sequence[Mixture], held: Mapping[str, Row]) -> Tensor:
     """``w_i s_i`` over the rank of adapter i, shape (b, R), float64; R per row if they differ."""
     own = plan.width // plan.rows if plan.rows else plan.width
     gain = torch.zeros(len(rows), own, dtype=torch.float64)
-    for seat in plan.seats:
-        scale = held[seat.key].scale
-        first, start = divmod(seat.start, own)
+    for slot in plan.slots:
+        scale = held[slot.key].scale
+        first, start = divmod(slot.start, own)
         for number in [first] if plan.rows else range(len(rows)):
-            weight = rows[number].get(seat.key, 0.0)
-            gain[number, start : start + seat.layout.rank] = weight * scale
+            weight = rows[number].get(slot.key, 0.0)
+            gain[number, start : start + slot.layout.rank] = weight * scale
     return gain
 
 
-def _seats(keys: Iterable[str], held: Mapping[str, Row], start: int) -> tuple[Seat, ...]:
-    seats = []
+def _slots(keys: Iterable[str], held: Mapping[str, Row], start: int) -> tuple[Slot, ...]:
+    slots = []
     for key in keys:
-        seats.append(Seat(key, start, held[key].layout))
+        slots.append(Slot(key, start, held[key].layout))
         start += held[key].layout.rank
-    return tuple(seats)
+    return tuple(slots)

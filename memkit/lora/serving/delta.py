@@ -55,26 +55,26 @@ class Product:
         self._input: Tensor | None = None
         self._parts: Sequence[Tensor] = ()
 
-    def part(self, x: Tensor, place: int) -> Tensor:
+    def part(self, x: Tensor, index: int) -> Tensor:
         """The product for one of the layers, shape ``(b, t, R)``.
 
         Args:
             x: The layer's input, shape ``(b, t, in)``.
-            place: Which layer.
+            index: Which of the layers.
         """
         last = len(self._widths) - 1
         if not last:
             return self._all(x)[0]
-        if place == 0 or x is not self._input:
+        if index == 0 or x is not self._input:
             self._input, self._parts = x, self._all(x)
-        part = self._parts[place]
-        if place == last:  # let go of the input
+        part = self._parts[index]
+        if index == last:  # let go of the input
             self._input, self._parts = None, ()
         return part
 
-    def alone(self, x: Tensor, place: int) -> Tensor:
+    def alone(self, x: Tensor, index: int) -> Tensor:
         """The same without sharing: a function of nothing but its arguments."""
-        return torch.matmul(x, self.a[place].mT) * self.gains.row
+        return torch.matmul(x, self.a[index].mT) * self.gains.row
 
     def _all(self, x: Tensor) -> Sequence[Tensor]:
         layers = len(self._widths)
@@ -89,15 +89,15 @@ class Delta:
 
     Args:
         product: ``gain * A x``, shared with the layers that read the same input.
-        place: Which of them this is.
+        index: Which of them this is.
         b: Shape ``(1, R, out)``, or ``(b, R, out)`` with a stack for each row of the batch.
     """
 
-    __slots__ = ("_rows", "b", "place", "product")
+    __slots__ = ("_rows", "b", "index", "product")
 
-    def __init__(self, product: Product, place: int, b: Tensor) -> None:
+    def __init__(self, product: Product, index: int, b: Tensor) -> None:
         self.product = product
-        self.place = place
+        self.index = index
         self.b = b
         self._rows = b  # for every row of the last batch
 
@@ -105,7 +105,7 @@ class Delta:
         """Add it to a layer's output, shape ``(b, t, out)``, which may change in place."""
         if torch.is_grad_enabled() or torch.compiler.is_compiling():
             return self._recorded(x, output)
-        part = self.product.part(x, self.place)
+        part = self.product.part(x, self.index)
         if self._rows.shape[0] != part.shape[0]:
             self._rows = self.b.expand(part.shape[0], -1, -1)
         return output.baddbmm_(part, self._rows)
@@ -113,7 +113,7 @@ class Delta:
     def _recorded(self, x: Tensor, output: Tensor) -> Tensor:
         """For gradients and compilers: one product for all rows, nothing kept in between."""
         compiling = torch.compiler.is_compiling()
-        part = (self.product.alone if compiling else self.product.part)(x, self.place)
+        part = (self.product.alone if compiling else self.product.part)(x, self.index)
         if self.b.shape[0] > 1:
             return torch.baddbmm(output, part, self.b)
         flat = torch.addmm(output.flatten(0, -2), part.flatten(0, -2), self.b[0])

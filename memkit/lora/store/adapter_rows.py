@@ -59,9 +59,9 @@ def fetch(
     # A copy: who forgets the adapter in another process wipes the row in the file.
     data = torch.empty(layout.size, dtype=layout.dtype)
     data.view(torch.uint8).copy_(torch.from_numpy(rows.read(number or 0)))
-    if verify and (found := hashlib.sha256(_octets(data).data).hexdigest()) != file.digest:
+    if verify and (digest := hashlib.sha256(_octets(data).data).hexdigest()) != file.digest:
         raise CorruptFileError(
-            f"expected SHA-256 {file.digest[:12]}… for {file.path}, it has {found[:12]}…"
+            f"expected SHA-256 {file.digest[:12]}… for {file.path}, it has {digest[:12]}…"
         )
     return Row(layout, data, scale)
 

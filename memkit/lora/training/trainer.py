@@ -112,10 +112,10 @@ class Trainer:
 
     def _fill_cache(self, examples: Iterable[Encoded]) -> None:
         """Compute what enters the adapted layers, in larger batches than the steps."""
-        with self.base.turn.take():
+        with self.base.hold():
             missing = self._cache.missing(examples)
         for start in range(0, len(missing), CACHE_BATCH):
-            with self.base.turn.take():
+            with self.base.hold():
                 self._cache.compute(missing[start : start + CACHE_BATCH])
 
     def _passes(self, run: TrainingRun) -> bool:
@@ -146,12 +146,12 @@ class Trainer:
         """Loss of every predicted token behind an adapter, shape ``(n,)``."""
         gain = torch.full((1, self.lora.rank), self.lora.scale)
         gain = gain.to(self.base.device, self._dtype)
-        with self.base.turn.take():  # a step at a time, so that questions are answered meanwhile
-            entering = self._cache.entering(batch.examples)
+        with self.base.hold():  # a step at a time, so that questions are answered meanwhile
+            inputs = self._cache.inputs(batch.examples)
             past = self.base.past([example.prefix for example in batch.examples])
-            with self.layers.place(adapter, gain), self._cache.above():
+            with self.layers.place(adapter, gain), self._cache.upper_layers():
                 ids = [example.ids for example in batch.examples]
-                hidden = self.base.extend(past, ids, embedded=entering)  # (b, t, h)
+                hidden = self.base.extend(past, ids, embedded=inputs)  # (b, t, h)
             return token_losses(self.base, hidden[batch.rows, batch.columns], batch.targets)
 
     def _mastered(self, batch: Batch, losses: Tensor) -> list[bool]:
@@ -175,7 +175,7 @@ class Trainer:
     def _guards(self) -> list[Encoded]:
         """The guard prompts with the base model's greedy answers."""
         prompts = [self.base.prompt(text) for text in GUARD_PROMPTS]
-        with self.base.turn.take():
+        with self.base.hold():
             completions = self.base.generate(prompts, Sampling(max_new_tokens=GUARD_TOKENS))
         return [
             encoded(prompt, completion.ids, prompt.prefix)
