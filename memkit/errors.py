@@ -8,7 +8,6 @@
     │ ├ RecordNotFoundError
     │ └ ModuleNotFoundInMemoryError
     ├ IncompatibleModelError            an adapter or index was made for another model
-    ├ NotFittedError                    asked for something that consolidate() has yet to make
     ├ StorageError (OSError)
     │ ├ NotAMemoryError                 the directory holds something else
     │ ├ CorruptFileError                a file fails its checksum or cannot be parsed
@@ -47,7 +46,6 @@ __all__ = [
     "ModuleNotFoundInMemoryError",
     "NonFiniteError",
     "NotAMemoryError",
-    "NotFittedError",
     "NotFoundError",
     "ReadOnlyError",
     "RecordNotFoundError",
@@ -101,10 +99,6 @@ class ModuleNotFoundInMemoryError(NotFoundError):
 
 class IncompatibleModelError(MemkitError):
     """An adapter or an index was made for another base model or embedder."""
-
-
-class NotFittedError(MemkitError):
-    """The operation needs something that ``consolidate()`` has yet to make."""
 
 
 class StorageError(MemkitError, OSError):

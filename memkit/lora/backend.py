@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 
 from memkit.answering.prompt import PromptFormat
 from memkit.errors import (
@@ -17,7 +17,7 @@ from memkit.errors import (
 from memkit.ledger import Ledger, ModuleFile
 from memkit.lora.serving.bank import AdapterBank
 from memkit.lora.serving.hooks import Adapter, AdapterLayers, Scaled
-from memkit.lora.serving.layout import Frame, Row, has_gates
+from memkit.lora.serving.layout import Frame, Row
 from memkit.lora.spec import LoraSpec
 from memkit.lora.store.adapter_files import faults
 from memkit.lora.store.adapter_rows import ROW_DTYPES, fetch
@@ -174,14 +174,13 @@ class LoraBackend:
         Raises:
             NonFiniteError: If a weight is not finite, or too large to be stored.
         """
-        frame = self._frame(spec, has_gates(adapter))
-        return Row.of(adapter, spec.scale, frame=frame, dtype=self._row_dtype)
+        return Row.of(adapter, spec.scale, frame=self._frame(spec), dtype=self._row_dtype)
 
-    def _frame(self, spec: LoraSpec, gated: bool) -> Frame:
+    def _frame(self, spec: LoraSpec) -> Frame:
         """The layers that a spec adapts; one object, as working it out takes a while."""
-        key = spec.target_modules, spec.layers, gated
+        key = spec.target_modules, spec.layers
         if key not in self._frames:
-            self._frames[key] = Frame(self.layers.targets(spec), gated=gated)
+            self._frames[key] = Frame(self.layers.targets(spec))
         return self._frames[key]
 
     @contextmanager
@@ -202,7 +201,7 @@ class LoraBackend:
             queries = [Query(e.question, scope=scopes[e.record_id or ""]) for e in examples]
             routes = self.router.route(queries, pending=pending)
             longest = max(len(self.base.answer_ids(example.answer)) for example in examples)
-            with self.base.turn.take():
+            with self.base.hold():
                 completions = self.base.generate(
                     [self.base.prompt(example.question) for example in examples],
                     Sampling(max_new_tokens=longest + _ANSWER_MARGIN),
@@ -339,7 +338,7 @@ class LoraBackend:
         row = fetch(
             self.ledger.directory,
             file,
-            partial(self._frame, spec),
+            self._frame(spec),
             spec.scale,
             verify=_key(file) not in self._verified,
         )

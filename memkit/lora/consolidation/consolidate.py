@@ -26,7 +26,7 @@ from memkit.lora.consolidation.module_builder import ModuleBuilder
 from memkit.lora.consolidation.partition import Limits, Part, plan
 from memkit.lora.recipe import Recipe
 from memkit.lora.store.adapter_files import tidy
-from memkit.lora.training.trainers import Trainers
+from memkit.lora.training.trainer import Trainers
 from memkit.types import ConsolidationReport, ModuleReport, Record
 
 __all__ = ["Consolidator", "Recipe"]

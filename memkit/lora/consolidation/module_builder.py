@@ -26,8 +26,7 @@ from memkit.lora.consolidation.partition import Part, halves, next_rank
 from memkit.lora.recipe import Recipe
 from memkit.lora.spec import LoraSpec
 from memkit.lora.store.adapter_rows import keep
-from memkit.lora.training.trainer import Trainer
-from memkit.lora.training.trainers import Trainers
+from memkit.lora.training.trainer import Trainer, Trainers
 from memkit.lora.training.training_run import Trained
 from memkit.lora.verify import canonical, verify
 from memkit.protocols import Example, Query
