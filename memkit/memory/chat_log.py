@@ -11,7 +11,7 @@ from memkit.memory import write as writing
 from memkit.memory.engine import Engine
 from memkit.memory.messages import INSTRUCTIONS, Message, read_messages, without_recalled
 from memkit.types import Draft, ImportReport, Scope, Turn
-from memkit.types.scope import canonical
+from memkit.types.scope import scope_key
 
 _CANDIDATES = 20  # passages that may be where a line of evidence comes from
 _RECENT = 200  # turns that may be
@@ -26,7 +26,7 @@ def import_messages(
     at: datetime | None = None,
 ) -> ImportReport:
     """Add the messages of a log that are not there yet; see `Memory.add_messages`."""
-    canonical(scope)
+    scope_key(scope)
     read = read_messages(messages)
     told = [message for message in read if message.role not in INSTRUCTIONS]
     there = parts.ledger.turns.sources(scope)

@@ -21,7 +21,7 @@ from memkit.memory.engine import Engine
 from memkit.memory.erasure import finish, remove
 from memkit.protocols import Embedder
 from memkit.types import Module, ModuleReport, Scope, TransferReport
-from memkit.types.scope import canonical
+from memkit.types.scope import scope_key
 from memkit.types.validate import check_text
 from memkit.version import __version__
 
@@ -36,7 +36,7 @@ logger = logging.getLogger("memkit")
 def export(parts: Engine, path: Path, *, scope: Scope | None, adapters: bool) -> TransferReport:
     """Write everything to a file; see `memkit.memory.mixin_portability.PortabilityVerbs.export`."""
     if scope is not None:
-        canonical(scope)
+        scope_key(scope)
     folder = _folder(path)
     modules = _export_modules(parts, folder, scope) if adapters else []
     try:
@@ -66,7 +66,7 @@ def import_(
             f"`on_conflict` must be one of {get_args(OnConflict)}, got {on_conflict!r}"
         )
     if scope is not None:
-        canonical(scope)
+        scope_key(scope)
     if adapters:
         parts.need_lora("import_(adapters=True)")
     archive = Archive(path)

@@ -19,7 +19,7 @@ from memkit.routing.settings import Settings, SettingsReader
 from memkit.text.words import echoes, telling
 from memkit.types import Record, Scope
 from memkit.types.calibration import CALIBRATION, Calibration, Features
-from memkit.types.scope import canonical
+from memkit.types.scope import scope_key
 
 SAMPLE = 128  # records that are asked about
 WORDINGS = 2  # of each record
@@ -121,7 +121,7 @@ def _rarely_trained(example: Example) -> tuple[bool, str]:
 
 
 def _some(scopes: Iterable[Scope]) -> list[Scope]:
-    different = {canonical(scope): scope for scope in scopes}
+    different = {scope_key(scope): scope for scope in scopes}
     return [different[key] for key in sorted(different, key=_shuffled)[:SCOPES]]
 
 
