@@ -16,7 +16,7 @@ from memkit.protocols import Example, Query
 from memkit.routing.calibration import calibrated
 from memkit.routing.negative_prompts import UNRELATED_PROMPTS
 from memkit.routing.settings import Settings, SettingsReader
-from memkit.text.words import echoes, telling
+from memkit.text.words import content_stems, repeats_answer
 from memkit.types import Record, Scope
 from memkit.types.calibration import CALIBRATION, Calibration, Features
 from memkit.types.scope import scope_key
@@ -111,9 +111,9 @@ def _questions(examples: dict[str, list[Example]]) -> list[Example]:
 
 def _shortened(example: Example) -> Example:
     """A question that repeats its answer, with half of its words: so little others repeat."""
-    if not echoes(example.question, example.answer):
+    if not repeats_answer(example.question, example.answer):
         return example
-    return replace(example, question=" ".join(telling(example.question)[::2]))
+    return replace(example, question=" ".join(content_stems(example.question)[::2]))
 
 
 def _rarely_trained(example: Example) -> tuple[bool, str]:

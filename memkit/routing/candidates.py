@@ -14,7 +14,7 @@ from memkit.routing.mismatch import NO_MISMATCH, Mismatch, find_mismatch
 from memkit.routing.questions import CanonicalQuestions
 from memkit.routing.settings import Settings
 from memkit.routing.term_weights import Vocabularies, Vocabulary
-from memkit.text.words import echoes, mass, occurrences, telling
+from memkit.text.words import content_stems, repeats_answer, stem_counts, total_weight
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class CandidateSet:
 
     def mass(self, candidate: Candidate) -> float:
         """What the words that a fact shares with the query tell together."""
-        return mass(candidate.words, self.weights)
+        return total_weight(candidate.words, self.weights)
 
 
 class CandidateSearch:
@@ -115,11 +115,11 @@ class CandidateSearch:
         for row, (query, hits) in enumerate(zip(queries, self._index.nearest(wide), strict=True)):
             left_out = without[row] if without else None
             vocabulary = vocabulary_of(query, left_out)
-            words = telling(query.text)
+            words = content_stems(query.text)
             weights = vocabulary.weights(words)
             nearest = {hit.record_id: hit.similarity for hit in hits if hit.record_id != left_out}
             candidates = self._candidates(query, vocabulary, weights, nearest)
-            times = occurrences(query.text)
+            times = stem_counts(query.text)
             sets.append(
                 CandidateSet(query, words, times, vocabulary, weights, candidates, settings.state)
             )
@@ -138,7 +138,11 @@ class CandidateSearch:
         """
         of = self._questions.of([fact.record_id for fact in facts], matches.state)
         words = {
-            id: [telling(e.question) for e in examples if not echoes(e.question, e.answer)]
+            id: [
+                content_stems(e.question)
+                for e in examples
+                if not repeats_answer(e.question, e.answer)
+            ]
             for id, examples in of.items()
         }
         weights = matches.vocabulary.weights(
@@ -164,7 +168,7 @@ class CandidateSearch:
         for word, ids in vocabulary.having(list(weights)).items():
             for id in ids or ():
                 shared.setdefault(id, set()).add(word)
-        by_words = sorted(shared, key=lambda fact: (-mass(shared[fact], weights), fact))[
+        by_words = sorted(shared, key=lambda fact: (-total_weight(shared[fact], weights), fact))[
             : self._facts
         ]
         further = self._similarities(query.text, [id for id in by_words if id not in nearest])
@@ -173,7 +177,7 @@ class CandidateSearch:
                 id,
                 similarity,
                 frozenset(shared.get(id, ())),
-                similarity + self._words * math.log1p(mass(shared.get(id, ()), weights)),
+                similarity + self._words * math.log1p(total_weight(shared.get(id, ()), weights)),
             )
             for id, similarity in {**nearest, **further}.items()
         ]
@@ -202,4 +206,6 @@ def _compared(
 
 def _share(matches: CandidateSet, question: Mapping[str, float]) -> float:
     whole = sum(question.values())
-    return mass(matches.weights.keys() & question.keys(), question) / whole if whole else 0.0
+    return (
+        total_weight(matches.weights.keys() & question.keys(), question) / whole if whole else 0.0
+    )

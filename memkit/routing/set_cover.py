@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from itertools import combinations
 
 from memkit.routing.candidates import Candidate, CandidateSearch, CandidateSet
-from memkit.text.words import mass
+from memkit.text.words import total_weight
 
 NAMED = 0.6  # least share of a fact's own question that the query has
 ALONE = 1.0  # least weight of words that only one fact of the set has: some 1 in 3 facts have it
@@ -44,7 +44,7 @@ def smallest_cover(matches: CandidateSet, search: CandidateSearch, most: int) ->
 def _leaves_something(matches: CandidateSet, best: Candidate) -> bool:
     """Whether another fact has telling words of the query that the best one lacks."""
     others = {word for fact in matches.candidates for word in fact.words} - best.words
-    return mass(others, matches.weights) >= ALONE
+    return total_weight(others, matches.weights) >= ALONE
 
 
 def _sets(matches: CandidateSet, search: CandidateSearch, most: int) -> list[list[Candidate]]:
@@ -64,7 +64,7 @@ def _sets(matches: CandidateSet, search: CandidateSearch, most: int) -> list[lis
 def _each_brings_something(matches: CandidateSet, facts: Sequence[Candidate]) -> bool:
     having = _having(facts)
     own = [{word for word in fact.words if having[word] <= matches.times[word]} for fact in facts]
-    brought = [mass(words, matches.weights) for words in own]
+    brought = [total_weight(words, matches.weights) for words in own]
     return min(brought) >= max(ALONE, FAIR * max(brought))
 
 

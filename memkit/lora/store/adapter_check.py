@@ -18,7 +18,7 @@ from memkit.lora.store.adapter_files import FOLDER, faults, locate
 from memkit.lora.store.row_file import RowFile
 from memkit.memory.erasure import finish, remove, sweep_if_idle
 from memkit.rag.vectors.ivf_files import IvfFiles
-from memkit.rag.vectors.vector_index import FILE as INDEX
+from memkit.rag.vectors.synced_index import FILE as INDEX
 from memkit.types import CheckReport
 
 _MADE_HOW = ("base_model", "fingerprint", "lora", "memkit")  # of every manifest
