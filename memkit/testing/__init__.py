@@ -4,12 +4,17 @@ from memkit.testing.backend_contract import BackendContract
 from memkit.testing.embedder_contract import EmbedderContract
 from memkit.testing.fakes import HashingEmbedder, tiny_gpt2, tiny_llama, tiny_qwen2, tiny_recipe
 from memkit.testing.language_model_contract import GeneratorContract
+from memkit.testing.router_contract import RouterBench, RouterContract
+from memkit.testing.synthesizer_contract import SynthesizerContract
 
 __all__ = [
     "BackendContract",
     "EmbedderContract",
     "GeneratorContract",
     "HashingEmbedder",
+    "RouterBench",
+    "RouterContract",
+    "SynthesizerContract",
     "tiny_gpt2",
     "tiny_llama",
     "tiny_qwen2",
