@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from memkit.types import ALWAYS, Evidence, Metadata, Period, Record, Route, Scope
+from memkit.types import ALWAYS, Draft, Evidence, Metadata, Period, Record, Route, Scope
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,28 +76,86 @@ class Embedder(Protocol):
         ...
 
 
+class Records(Protocol):
+    """What a backend may read of the records that the memory holds; the ledger has them."""
+
+    def ids(self, *, visible_to: Scope | None = None, where: Metadata | None = None) -> list[str]:
+        """Ids in the order in which records were added.
+
+        Args:
+            visible_to: Only what this scope may see; None for all.
+            where: Only records that pass this metadata filter.
+        """
+        ...
+
+    def find(self, ids: Sequence[str], *, scope: Scope | None = None) -> list[Record]:
+        """Records in the order asked, as they are now; without those that are not there.
+
+        Args:
+            ids: May repeat.
+            scope: Leave out what this scope may not see, too.
+        """
+        ...
+
+
 class Backend(Protocol):
-    """One of the places where knowledge can live."""
+    """One of the places where knowledge can live.
+
+    The ledger holds the records. What a backend keeps is made from them and can be made again.
+    A class that derives from this one has to define `name`, `write`, `recall` and `delete`; the
+    other methods do nothing unless it overrides them.
+    """
+
+    @property
+    def name(self) -> str:
+        """Tells it apart from the other backends of a memory."""
+        ...
+
+    def sync(self, records: Records) -> None:
+        """Take in what the memory holds and is not here yet; called on opening and after imports.
+
+        Args:
+            records: Stays readable while the memory is open.
+        """
+
+    def prepare(self, drafts: Sequence[Draft]) -> None:
+        """Do what takes long about drafts that `write` is about to bring as records.
+
+        It is called before the transaction begins, so that others need not wait for it. What is
+        prepared may never be written.
+        """
 
     def write(self, records: Sequence[Record]) -> None:
-        """Take records in, so that `recall` can find them. Repeating it changes nothing."""
+        """Take in records that are new or have changed, so that `recall` finds them.
+
+        It is called inside the transaction that stores them; an error undoes that. Repeating it
+        changes nothing.
+        """
         ...
 
     def recall(self, query: Query) -> Evidence:
-        """Contribute evidence for a query; empty evidence if there is none."""
+        """Contribute evidence for a query; empty evidence if there is none.
+
+        Hits whose records the query's scope may not see are left out by the memory.
+        """
         ...
 
-    def delete(self, ids: Sequence[str]) -> int:
-        """Let go of records; returns how many were here. Unknown ids are no error."""
+    def delete(self, ids: Sequence[str]) -> None:
+        """Let go of records that are being forgotten. Unknown ids are no error.
+
+        It is called inside the transaction that deletes them, while the ledger still has them.
+        """
         ...
+
+    def scrub(self) -> None:
+        """Destroy the bytes of what was deleted; called after the transaction."""
 
     def stats(self) -> Mapping[str, int]:
         """Count what is here."""
-        ...
+        return {}
 
     def close(self) -> None:
         """Release what is held open. Repeating it changes nothing."""
-        ...
 
 
 class Router(Protocol):
