@@ -1,35 +1,41 @@
-"""Why a query is answered from where it is: facts, modules, and what went into the prompt."""
+"""Explains a query without generating: route, facts, prompt, and what was left out."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from memkit.types import Hit, Recall, Support
+from memkit.types import Hit, Recall, Record, Support, Value
+from memkit.types.answers import route_lines
+from memkit.types.value import shortened
 
 if TYPE_CHECKING:
     from memkit.routing.calibration import Calibration
 
 
 @dataclass(frozen=True)
-class Explanation:
-    """What memkit makes of a query; print it, or take `to_json`.
+class Explanation(Value):
+    """How a query would be answered; for people as text, for programs as `to_json`.
 
     Attributes:
-        recall: The route, and what would go into the prompt of an answer.
-        left_out: Passages that were found and do not go in: held in weights, or no room.
-        calibration: How far the router's threshold can be relied on in this memory; None if
-            nothing was held yet, or the router has none.
+        recall: The route, and the evidence that an answer's prompt would hold.
+        left_out: Passages that were found but are not in the prompt: held in weights, or no room.
+        calibration: How reliable the router's threshold is in this memory; None if no module
+            holds anything yet, or the router has none.
+        records: The records that the route names, by id.
     """
 
     recall: Recall
     left_out: tuple[Hit, ...]
     calibration: Calibration | None = None
+    records: Mapping[str, Record] = field(default_factory=dict)
+
+    derived = ("passed_over",)
 
     @property
     def passed_over(self) -> dict[str, str]:
-        """Modules that have facts near the query and are not asked, and why."""
+        """Modules that hold facts near the query but are not asked, each with the reason."""
         route = self.recall.route
         asked = {*route.weights, *(part.module for part in route.parts)}
         best: dict[str, Support] = {}
@@ -42,49 +48,51 @@ class Explanation:
         route = self.recall.route
         if not route:
             return route.reason
-        behind = route.support[0].score - fact.score
-        return f"its best fact, {fact.record_id}, is {behind:.2f} behind the first"
+        text = self._texts().get(fact.record_id)
+        name = fact.record_id if text is None else f'{fact.record_id} ("{shortened(text)}")'
+        return (
+            f"its best fact, {name}, is {route.support[0].score - fact.score:.2f} behind the first"
+        )
 
-    def to_json(self) -> str:
-        """All of it as a JSON object."""
-        recall, route = self.recall, self.recall.route
-        said = {
-            "query": recall.query,
-            "modules": dict(route.weights),
-            "reason": route.reason,
-            "evidence": route.evidence,
-            "threshold": route.threshold,
-            "calibration": self.calibration and asdict(self.calibration),
-            "parts": [asdict(part) for part in route.parts],
-            "facts": [asdict(fact) for fact in route.support],
-            "passed_over": self.passed_over,
-            "prompt": {
-                "records": [hit.id for hit in recall.hits],
-                "turns": [turn.id for turn in recall.turns],
-                "tokens": recall.tokens,
-                "budget": recall.budget,
-                "in_weights": list(recall.in_weights),
-                "left_out": [hit.id for hit in self.left_out],
-            },
-        }
-        return json.dumps(said, ensure_ascii=False, indent=2)
+    def _texts(self) -> dict[str, str]:
+        """The texts of all records that are known, by id."""
+        hits = {hit.id: hit.record.text for hit in (*self.recall.hits, *self.left_out)}
+        return hits | {id: record.text for id, record in self.records.items()}
 
     def __str__(self) -> str:
         recall, route = self.recall, self.recall.route
-        lines = [f"query: {recall.query}", route.explain()]
-        lines.append(f"  evidence {route.evidence:.2f}, threshold {route.threshold:.2f}")
-        if (kept := self.calibration) is not None:
-            lines.append(f"  of this memory's own questions {kept.false_refusal:.1%} are refused; "
-                         f"of general prompts {kept.false_activation:.1%} pass, of questions whose "
-                         f"record was left out {kept.unstored:.1%}")  # fmt: skip
-        lines += [f"asked: {part.module}: {part.question} ({part.score:.0%} sure)"
-                  for part in route.parts]  # fmt: skip
-        lines += [f"not asked: {name}: {why}" for name, why in self.passed_over.items()]
-        went_in = ", ".join(hit.id for hit in recall.hits) or "no record"
-        lines.append(f"prompt: {went_in}; {len(recall.turns)} turns; "
-                     f"{recall.tokens} of {recall.budget} tokens")  # fmt: skip
-        held = set(recall.in_weights)
+        return "\n".join(
+            [
+                f"query: {recall.query}",
+                *route_lines(route, self._texts()),
+                f"  evidence {route.evidence:.2f}, threshold {route.threshold:.2f}",
+                *self._calibration_lines(),
+                *(
+                    f"asked: {part.module}: {part.question} ({part.score:.0%} sure)"
+                    for part in route.parts
+                ),
+                *(f"not asked: {name}: {why}" for name, why in self.passed_over.items()),
+                *self._prompt_lines(),
+            ]
+        )
+
+    def _calibration_lines(self) -> list[str]:
+        measured = self.calibration
+        if measured is None:
+            return []
+        return [
+            f"  of this memory's own questions {measured.false_refusal:.1%} are refused; "
+            f"of general prompts {measured.false_activation:.1%} pass, of questions whose "
+            f"record was left out {measured.unstored:.1%}"
+        ]
+
+    def _prompt_lines(self) -> list[str]:
+        recall = self.recall
+        lines = [f"prompt: {recall.tokens} of {recall.budget} tokens of evidence"]
+        lines += [f"  {hit.id}: {shortened(hit.text)}" for hit in recall.hits]
+        lines += [f"  {turn.role}: {shortened(turn.content)}" for turn in recall.turns]
         for hit in self.left_out:
-            why = "held in weights" if hit.id in held else "no room in the budget"
-            lines.append(f"not in the prompt: {hit.id}: {why}")
-        return "\n".join(lines)
+            held = hit.id in recall.in_weights
+            why = "held in weights" if held else "no room in the budget"
+            lines.append(f"not in the prompt, {why}: {hit.id}: {shortened(hit.text)}")
+        return lines

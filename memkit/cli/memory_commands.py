@@ -178,7 +178,7 @@ def _ask(arguments: argparse.Namespace) -> int:
             strict=arguments.strict,
         )
         print(answer)
-        print(answer.route.explain(), file=sys.stderr)
+        print(answer.route, file=sys.stderr)
         print(f"citations: {', '.join(answer.citations) or 'none'}", file=sys.stderr)
         if answer.withheld is not None:
             print(f"withheld: {answer.withheld}", file=sys.stderr)
@@ -192,7 +192,7 @@ def _explain(arguments: argparse.Namespace) -> int:
         explanation = memory.explain(
             arguments.question, arguments.budget, k=arguments.k, scope=dict(arguments.scope)
         )
-        print(explanation.to_json() if arguments.json else explanation)
+        print(explanation.to_json(indent=2) if arguments.json else explanation)
     return 0
 
 

@@ -15,7 +15,7 @@ from memkit.errors import IncompatibleModelError, InvalidInputError
 from memkit.ledger.engine.sqlite import Database, Row
 from memkit.ledger.records.where import within_sql
 from memkit.types import Scope
-from memkit.types.scope import canonical
+from memkit.types.scope import scope_key
 
 if TYPE_CHECKING:
     from memkit.protocols import Floats2d
@@ -279,4 +279,4 @@ def _encoded(item: NewItem) -> tuple[str, str, Floats2d]:
         raise InvalidInputError(f"expected finite vectors for {item.key!r}, got NaN or infinity")
     norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
     unit: Floats2d = (vectors / np.where(norms > 0, norms, 1)).astype(np.float32)
-    return as_json(item.key, item.value), canonical(item.scope or {}), unit
+    return as_json(item.key, item.value), scope_key(item.scope or {}), unit

@@ -28,7 +28,7 @@ from memkit.rag.search import Search
 from memkit.rag.vectors.flat import check_vectors
 from memkit.rag.vectors.vector_index import VectorIndex
 from memkit.types import Draft, Hit, Period, Record
-from memkit.types.scope import canonical
+from memkit.types.scope import scope_key
 from memkit.types.validate import check_limit, check_text
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ class FactIndex:
         vectors = self._embed_queries([query.text for query in queries])
         groups: dict[tuple[str, str, Period], list[int]] = {}
         for row, query in enumerate(queries):
-            group = canonical(query.scope), repr(query.where), query.period
+            group = scope_key(query.scope), repr(query.where), query.period
             groups.setdefault(group, []).append(row)
         found: dict[int, list[Nearest]] = {}
         for rows in groups.values():

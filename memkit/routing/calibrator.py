@@ -17,7 +17,7 @@ from memkit.routing.calibration import Calibration, Features, calibrated
 from memkit.routing.negative_prompts import UNRELATED_PROMPTS
 from memkit.text.words import echoes, telling
 from memkit.types import Record, Scope
-from memkit.types.scope import canonical
+from memkit.types.scope import scope_key
 
 CALIBRATION = "router_calibration"  # ledger meta
 SAMPLE = 128  # records that are asked about
@@ -117,7 +117,7 @@ def _rarely_trained(example: Example) -> tuple[bool, str]:
 
 
 def _some(scopes: Iterable[Scope]) -> list[Scope]:
-    different = {canonical(scope): scope for scope in scopes}
+    different = {scope_key(scope): scope for scope in scopes}
     return [different[key] for key in sorted(different, key=_shuffled)[:SCOPES]]
 
 

@@ -10,7 +10,7 @@ from typing import TypedDict
 from memkit.ledger import Ledger
 from memkit.protocols import Query
 from memkit.types import Metadata, Period, Scope
-from memkit.types.scope import canonical
+from memkit.types.scope import scope_key
 
 COMMON = 512  # passages; a word that is in more of them tells nothing
 SCOPES = 256  # whose common words are remembered
@@ -113,7 +113,7 @@ class Vocabularies:
         shared: dict[Bound, Vocabulary] = {}
 
         def of(query: Query, without: str | None) -> Vocabulary:
-            key = canonical(query.scope), repr(query.where), query.period
+            key = scope_key(query.scope), repr(query.where), query.period
             known = common.setdefault(key, Common())
             if without is not None:
                 return Vocabulary(self._ledger, query, without, known)

@@ -1,4 +1,4 @@
-"""The nouns of memkit: frozen values that travel between its parts. No heavy imports."""
+"""The values that memkit's verbs take and return. No heavy imports."""
 
 from memkit.types.answers import (
     NO_ROUTE,
@@ -13,6 +13,9 @@ from memkit.types.answers import (
     Source,
     Support,
 )
+from memkit.types.check_report import CheckReport, Finding, State
+from memkit.types.drafts import DraftLike
+from memkit.types.receipt import STANDS_OUT, Exposure, Receipt
 from memkit.types.records import (
     ALWAYS,
     BackendName,
@@ -29,19 +32,14 @@ from memkit.types.records import (
     Version,
 )
 from memkit.types.reports import (
-    STANDS_OUT,
-    CheckReport,
     ConsolidationReport,
-    Exposure,
-    Finding,
     ImportReport,
     Locality,
     ModuleReport,
-    Receipt,
-    State,
     Stats,
     TransferReport,
 )
+from memkit.types.value import Value
 
 __all__ = [
     "ALWAYS",
@@ -54,6 +52,7 @@ __all__ = [
     "Conflict",
     "ConsolidationReport",
     "Draft",
+    "DraftLike",
     "Evidence",
     "Exposure",
     "Finding",
@@ -79,5 +78,6 @@ __all__ = [
     "TransferReport",
     "Ttl",
     "Turn",
+    "Value",
     "Version",
 ]

@@ -1,28 +1,31 @@
-"""What a query gives: hits, routes, evidence, answers and how far they are supported."""
+"""What a query returns: hits, routes, evidence, and answers with their support."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
-from memkit.types.records import Record, Turn
+from memkit.types.records import Record, Role, Turn
+from memkit.types.value import Value, shortened
 
 
 @dataclass(frozen=True)
-class Hit:
+class Hit(Value):
     """A record found by a search, with the passage of it that matched.
 
     Attributes:
         record: The whole record.
         text: The matching passage, a slice of ``record.text``.
         start: Offset of the passage in ``record.text``, in characters.
-        end: Offset behind its last character.
+        end: Offset after its last character.
         score: Higher is better; comparable within one search only.
         similarity: Cosine similarity of query and best passage, in [-1, 1]; None where nothing
             was compared.
-        parts: What the score is the sum of, by name; see `memkit.rag.fusion.Ranking`.
+        parts: The summands of the score, by name; see `memkit.rag.fusion.Ranking`.
     """
+
+    derived = ("id",)
 
     record: Record
     text: str
@@ -37,9 +40,23 @@ class Hit:
         """The record's id."""
         return self.record.id
 
+    def __str__(self) -> str:
+        """Give score, id and passage, and who said it when, as far as that is known."""
+        source = self._source()
+        return f"{self.score:.3f}  {self.id}  {shortened(self.text)}" + (
+            f"  ({source})" if source else ""
+        )
+
+    def _source(self) -> str:
+        record = self.record
+        role = record.metadata.get("role")
+        speaker = record.metadata.get("name", role) if role in get_args(Role) else None  # of a turn
+        date = f"{record.said_at:%Y-%m-%d}" if record.said_at is not None else None
+        return ", ".join(str(part) for part in (speaker, date) if part is not None)
+
 
 @dataclass(frozen=True)
-class Support:
+class Support(Value):
     """A fact that took part in a routing decision.
 
     Attributes:
@@ -47,7 +64,7 @@ class Support:
         similarity: Cosine similarity of the query with it.
         module: The module that holds it, or None if no module does.
         score: Similarity and shared words together; the facts are ordered by it.
-        words: The words of the query that the fact has, those left out that most facts have.
+        words: The words that query and fact share, without those that most facts have.
     """
 
     record_id: str
@@ -58,14 +75,14 @@ class Support:
 
 
 @dataclass(frozen=True)
-class Part:
-    """One fact that a query needs, and what the module that holds it is asked for it.
+class Part(Value):
+    """One fact that a query needs, and the question that its module is asked for it.
 
     Attributes:
-        question: What the module is asked: the query itself if it needs one fact only.
+        question: The query itself if it needs one fact only.
         module: The module that answers.
         record_id: The fact.
-        score: How sure the router is of it, in [0, 1].
+        score: How sure the router is, in [0, 1].
     """
 
     question: str
@@ -75,20 +92,22 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Route:
+class Route(Value):
     """Which adapter modules answer a query, and why.
 
     Attributes:
         weights: Module name to weight; sums to 1, or is empty for "none".
-        support: The facts that were looked at, best first.
+        support: The facts that were considered, best first.
         threshold: The evidence below which the router says "none".
         reason: One sentence.
         parts: What is asked of which module, most important first. One for a query that needs
             one fact; one per fact for a query that needs several. Empty for "none", and where
             the caller chose the modules. Parts with the same question are alternatives: the
             vote was split.
-        evidence: What speaks for the best fact, in the units of ``threshold``.
+        evidence: How well the best fact matches, in the units of ``threshold``.
     """
+
+    derived = ("modules",)
 
     weights: Mapping[str, float]
     support: tuple[Support, ...] = ()
@@ -105,23 +124,34 @@ class Route:
     def __bool__(self) -> bool:
         return bool(self.weights)
 
-    def explain(self) -> str:
-        """Say in a few lines which facts led to which modules."""
-        mixture = ", ".join(f"{name} x {self.weights[name]:.2f}" for name in self.modules)
-        lines = [f"route: {mixture or 'none (the base model answers untouched)'}"]
-        lines.append(f"  because {self.reason}")
-        lines += [
+    def __str__(self) -> str:
+        return "\n".join(route_lines(self))
+
+
+def route_lines(route: Route, texts: Mapping[str, str] | None = None) -> list[str]:
+    """Describe in a few lines which facts led to which modules.
+
+    Args:
+        route: As a router made it.
+        texts: Record id to text, shown beside the id.
+    """
+    mixture = ", ".join(f"{name} x {route.weights[name]:.2f}" for name in route.modules)
+    lines = [f"route: {mixture or 'none (the base model answers untouched)'}"]
+    lines.append(f"  because {route.reason}")
+    for fact in route.support:
+        text = (texts or {}).get(fact.record_id)
+        lines.append(
             f"  {fact.similarity:+.3f}  {fact.record_id}  in {fact.module or 'no module'}"
-            for fact in self.support
-        ]
-        return "\n".join(lines)
+            + (f": {shortened(text)}" if text is not None else "")
+        )
+    return lines
 
 
 NO_ROUTE = Route(weights={}, reason="routing was not asked for")
 
 
 @dataclass(frozen=True)
-class Evidence:
+class Evidence(Value):
     """What one backend contributes to a query: passages, turns or adapter weights."""
 
     hits: tuple[Hit, ...] = ()
@@ -130,7 +160,7 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class Recall:
+class Recall(Value):
     """Evidence for any language model, within a token budget.
 
     Attributes:
@@ -139,13 +169,15 @@ class Recall:
         hits: The passages in ``text``, best first.
         turns: The conversation turns in ``text``, oldest first.
         route: The adapters that hold the answer, for models whose weights can be adapted.
-        tokens: How many tokens ``text`` takes.
-        budget: How many it might have taken.
+        tokens: Length of ``text``, in tokens.
+        budget: Most tokens that it was allowed to take.
         omitted: How many passages and turns were found but did not fit.
-        counter: What counted the tokens.
+        counter: Name of the tokenizer that counted the tokens.
         in_weights: Ids of the records that were found and left out of ``text`` because the
-            route's modules are sure of the answer; `Memory.ask` alone leaves any out.
+            route's modules are sure of the answer; only `Memory.ask` leaves any out.
     """
+
+    derived = ("citations",)
 
     query: str
     text: str
@@ -160,35 +192,40 @@ class Recall:
 
     @property
     def citations(self) -> tuple[str, ...]:
-        """Ids of the records that the evidence comes from: the weights' facts, hits, turns."""
-        nearest = [s.record_id for s in self.route.support if s.module in self.route.weights][:1]
-        held = [part.record_id for part in self.route.parts] or nearest
+        """Ids of the records that the evidence is from: facts in weights, hits, turns."""
+        route = self.route
+        nearest = [fact.record_id for fact in route.support if fact.module in route.weights][:1]
+        held = [part.record_id for part in route.parts] or nearest
         return tuple(dict.fromkeys([*held, *self.quoted]))
 
     @property
     def quoted(self) -> tuple[str, ...]:
         """Ids of the records that ``text`` quotes: hits, then turns."""
-        spoken = [turn.record_id for turn in self.turns if turn.record_id is not None]
-        return tuple(dict.fromkeys([hit.id for hit in self.hits] + spoken))
+        of_turns = [turn.record_id for turn in self.turns if turn.record_id is not None]
+        return tuple(dict.fromkeys([hit.id for hit in self.hits] + of_turns))
 
     def __str__(self) -> str:
         return self.text
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What the base model said, and where it took it from.
+class Answer(Value):
+    """What the base model answered, and the evidence it had.
+
+    As text it is the answer alone; `route`, `citations` and `conflict` say where it is from.
 
     Attributes:
         text: The answer; empty if it was withheld.
-        recall: The evidence that went in.
-        prompt_tokens: Length of the whole prompt, in tokens; of a question in parts, of all of
+        recall: The evidence that was in the prompt.
+        prompt_tokens: Length of the whole prompt, in tokens; for a question in parts, of all
             their prompts.
         completion_tokens: Length of what was generated, in tokens.
-        seconds: Wall-clock time; of a batch, this answer's share.
-        claims: What was said to each part of the question, compared with what is stored.
+        seconds: Wall-clock time; in a batch, this answer's share.
+        claims: The answer to each part of the question, compared with what is stored.
         withheld: Why a strict answer was withheld; None if it was not.
     """
+
+    derived = ("citations", "conflict")
 
     text: str
     recall: Recall
@@ -200,18 +237,18 @@ class Answer:
 
     @property
     def route(self) -> Route:
-        """The adapters that were in place."""
+        """The adapters that were active."""
         return self.recall.route
 
     @property
     def citations(self) -> tuple[str, ...]:
-        """Ids of the records that the answer rests on: those that say the same, then the quoted."""
+        """Ids of the records behind the answer: those that confirm it, then the quoted ones."""
         agreeing = [claim.record_id for claim in self.claims if claim.record_id is not None]
         return tuple(dict.fromkeys([*agreeing, *self.recall.quoted]))
 
     @property
     def conflict(self) -> Conflict | None:
-        """The first of the claims' conflicts; None if nothing speaks against the answer."""
+        """The first of the claims' conflicts; None if nothing contradicts the answer."""
         return next((claim.conflict for claim in self.claims if claim.conflict), None)
 
     def __str__(self) -> str:
@@ -222,17 +259,17 @@ Source = Literal["buffer", "newer record", "record"]
 
 
 @dataclass(frozen=True)
-class Conflict:
-    """Weights say one thing, and something that counts for more says another.
+class Conflict(Value):
+    """An answer from weights that contradicts a source which takes precedence over them.
 
     Attributes:
-        said: What the weights said.
-        recorded: What counts instead: a record's answer or, if it has none, its text; or a turn.
-        source: Where that stands. What counts for more comes first: a turn of the conversation
-            ("buffer"), a record written after the one that the module holds ("newer record"),
-            the held record itself ("record"). Modules count least.
-        record_id: Of the record; None for a turn that is none.
-        version: Of the record; None likewise.
+        said: What the weights answered.
+        recorded: What the source says: a record's answer, else its text; or a turn.
+        source: In order of precedence: a turn of the conversation ("buffer"), a record that was
+            written after the one that the module holds ("newer record"), the held record itself
+            ("record").
+        record_id: Of the record; None for a turn without one.
+        version: Of the record; None for a turn without one.
     """
 
     said: str
@@ -248,16 +285,16 @@ class Conflict:
 
 
 @dataclass(frozen=True)
-class Claim:
-    """What an answer says to one question, and how that compares with what is stored.
+class Claim(Value):
+    """The answer to one question, compared with what is stored.
 
     Attributes:
-        question: What was asked: the user's question, or the part of it about one fact.
-        text: What the model said.
-        module: The module that said it; None if no adapter was in place.
-        record_id: The record that says the same; None if none does.
-        conflict: What says otherwise, if the text came from weights and something does.
-        supported: Whether a record or a turn says the same.
+        question: The user's question, or the part of it about one fact.
+        text: The model's answer.
+        module: The module that gave it; None if no adapter was active.
+        record_id: The record that confirms it; None if none does.
+        conflict: The source that contradicts it; None if none does or no adapter was active.
+        supported: Whether a record or a turn confirms it.
     """
 
     question: str

@@ -1,7 +1,4 @@
-"""The nouns of memkit: frozen values that travel between the floors.
-
-Nothing here computes more than a property of its own fields, or imports a heavy library.
-"""
+"""What a memory holds: records and their versions, conversation turns, adapter modules."""
 
 from __future__ import annotations
 
@@ -9,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
+
+from memkit.types.value import Value
 
 Metadata = Mapping[str, Any]  # JSON values only
 Scope = Mapping[str, str]  # e.g. {"user": "u1", "session": "s7"}
@@ -18,7 +17,7 @@ Ttl = float | timedelta  # seconds, or a timedelta
 
 
 @dataclass(frozen=True)
-class Draft:
+class Draft(Value):
     """A record that is about to be stored.
 
     Attributes:
@@ -48,7 +47,7 @@ class Draft:
 
 
 @dataclass(frozen=True)
-class Record:
+class Record(Value):
     """One piece of knowledge, verbatim, as the ledger holds it now.
 
     Attributes:
@@ -62,10 +61,10 @@ class Record:
         updated_at: When this version was written (UTC).
         version: 1 for a new record; each update adds one.
         content_hash: SHA-256 over text, question and answer.
-        key: What it is about, as given or made of its question; unique within its scope.
-        expires_at: From when on it is gone (UTC); None for never.
+        key: What it is about, as given or derived from its question; unique within its scope.
+        expires_at: When it expires (UTC); None for never.
         pinned: Whether it is always part of the evidence.
-        said_at: When it was said or happened, if the caller told (UTC); see `at`.
+        said_at: When it was said or happened (UTC); None if the caller gave no time. See `at`.
     """
 
     id: str
@@ -83,14 +82,16 @@ class Record:
     pinned: bool = False
     said_at: datetime | None = None
 
+    derived = ("at",)
+
     @property
     def at(self) -> datetime:
-        """What `since` and `until` look at: when it was said, else when it was written."""
+        """The time that `since` and `until` select by: when it was said, else when written."""
         return self.said_at or self.updated_at
 
 
 @dataclass(frozen=True)
-class Version:
+class Version(Value):
     """A record as it was at one version, written at ``created_at``; see `Record.said_at`."""
 
     record_id: str
@@ -104,13 +105,13 @@ class Version:
 
 
 @dataclass(frozen=True)
-class Period:
-    """A stretch of time in which `Record.at` has to lie, seen from some moment.
+class Period(Value):
+    """Selects records by time.
 
     Attributes:
-        since: The first moment in it; None for the beginning of time.
-        until: The first moment behind it; None for its end.
-        as_of: Only versions that were written by this very moment; None for all.
+        since: Earliest `Record.at`, included; None for no bound.
+        until: Latest `Record.at`, excluded; None for no bound.
+        as_of: Only versions that were written at this moment or before; None for the current ones.
     """
 
     since: datetime | None = None
@@ -125,8 +126,8 @@ ALWAYS = Period()
 
 
 @dataclass(frozen=True)
-class Turn:
-    """One message of a conversation; ``name`` and ``said_at`` are there if they were told."""
+class Turn(Value):
+    """One message of a conversation; ``name`` and ``said_at`` are None if they were not given."""
 
     id: str
     role: Role
@@ -139,7 +140,7 @@ class Turn:
 
 
 @dataclass(frozen=True)
-class Page:
+class Page(Value):
     """One page of a listing; pass ``next`` as ``after`` to get the following one."""
 
     records: tuple[Record, ...]
@@ -147,7 +148,7 @@ class Page:
 
 
 @dataclass(frozen=True)
-class Module:
+class Module(Value):
     """One version of one adapter module.
 
     Attributes:
@@ -157,8 +158,8 @@ class Module:
         records: Ids of the records whose recall from it was verified.
         manifest: How it was made: base fingerprint, data hash, seed, spec, recall.
         created_at: When it was committed (UTC).
-        versions: The versions of the module that are kept, oldest first; `Memory.rollback`
-            makes another of them the active one.
+        versions: The stored versions of the module, oldest first; a rollback makes another of
+            them the active one.
         active: Whether this version is the one that answers.
     """
 
@@ -173,15 +174,15 @@ class Module:
 
     def __str__(self) -> str:
         scope = ", ".join(f"{key}={value}" for key, value in self.scope.items())
-        kept = ", ".join(f"v{version}" for version in self.versions if version != self.version)
+        others = ", ".join(f"v{version}" for version in self.versions if version != self.version)
         figures = [
-            f"{said} {self.manifest[key]:.2f}"
-            for key, said in (("recall", "recall"), ("paraphrase_recall", "reworded"))
+            f"{label} {self.manifest[key]:.2f}"
+            for key, label in (("recall", "recall"), ("paraphrase_recall", "reworded"))
             if key in self.manifest
         ]
         return "; ".join(
             [
-                f"{self.name} v{self.version}" + (f" (also kept: {kept})" if kept else ""),
+                f"{self.name} v{self.version}" + (f" (also kept: {others})" if others else ""),
                 f"{len(self.records)} records" + (f" of {scope}" if scope else ""),
                 *figures,
                 f"trained {self.created_at:%Y-%m-%d %H:%M} UTC",

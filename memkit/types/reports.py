@@ -1,27 +1,25 @@
-"""What the verbs report back; print it."""
+"""What consolidation, transfers and counting report; each can be printed."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
-from memkit.errors import MemkitError
+from memkit.types.value import Value
 
 
 @dataclass(frozen=True)
-class Locality:
-    """What a module does to unrelated prompts: a fixed set of them, first tokens of the answers.
+class Locality(Value):
+    """How far a module changes the first tokens of answers to a fixed set of unrelated prompts.
 
     Attributes:
-        routed: Share whose answer stays the base model's own when they are routed as a user's
+        routed: Share whose answer is the base model's own when they are routed as a user's
             question is.
-        forced: The same share when they are put through the module whatever the router says.
+        forced: The same share when the module is active whatever the router says.
         divergence: Mean KL divergence of the first token's distribution from the base model's,
-            forced through the module, in nats.
+            with the module active, in nats.
     """
 
     routed: float
@@ -30,12 +28,12 @@ class Locality:
 
 
 @dataclass(frozen=True)
-class ModuleReport:
+class ModuleReport(Value):
     """What training one module achieved.
 
     Attributes:
         name: Of the module.
-        version: Of the module; 0 if nothing was held and so nothing was kept.
+        version: Of the module; 0 if no recall was verified, so that nothing was stored.
         held: Ids of the records whose recall was verified.
         missed: Ids of the others.
         recall: Share of the trained questions that were answered exactly.
@@ -43,9 +41,9 @@ class ModuleReport:
         steps: Of training.
         seconds: Wall-clock time, verification included.
         locality: What the module does to unrelated prompts; None if none was trained.
-        attempt: 1, or more for records that another module of the same run has missed.
-        unchanged: Whether training gave a version that was there already, to the last byte; no
-            other one was added.
+        attempt: 1; higher for records that another module of the same run has missed.
+        unchanged: Whether training gave the same bytes as a stored version, so that no other was
+            added.
     """
 
     name: str
@@ -74,8 +72,8 @@ class ModuleReport:
 
 
 @dataclass(frozen=True)
-class ConsolidationReport:
-    """What ``consolidate()`` or ``retrain()`` did; print it.
+class ConsolidationReport(Value):
+    """What consolidation or retraining did.
 
     Attributes:
         modules: One report per trained module.
@@ -83,6 +81,8 @@ class ConsolidationReport:
         left_out: Ids of records that were not tried, because the same training has failed on
             them before; ``consolidate(retry_missed=True)`` tries them again.
     """
+
+    derived = ("held", "missed")
 
     modules: tuple[ModuleReport, ...]
     seconds: float
@@ -95,7 +95,7 @@ class ConsolidationReport:
 
     @property
     def missed(self) -> tuple[str, ...]:
-        """Ids of the records whose recall failed; rag keeps answering them."""
+        """Ids of the records whose recall failed; rag goes on answering them."""
         held = set(self.held)  # by another attempt
         missed = dict.fromkeys(id for module in self.modules for id in module.missed)
         return tuple(id for id in missed if id not in held)
@@ -114,109 +114,16 @@ class ConsolidationReport:
         return "\n".join(lines + last)
 
 
-STANDS_OUT = 0.5  # nats; between all that was measured (docs/decisions/0005-capacity.md)
-
-
 @dataclass(frozen=True)
-class Exposure:
-    """How far a forgotten answer stands out in the weights that were trained anew.
-
-    It is asked for together with canaries: invented answers of the same shape, never trained,
-    half of them near misses. What is compared is the *lift*: by how much the module makes an
-    answer more probable than the base model does, in nats, mean over the wordings asked.
-
-    Attributes:
-        record_id: The forgotten record.
-        module: Name and version of the module that was asked.
-        rank: Place of the answer among the canaries; 1 is the highest.
-        of: How many answers competed, the forgotten one included.
-        lift: Of the forgotten answer.
-        ahead: By how much that is above the highest lift of a canary; negative where one of
-            them is higher.
-    """
-
-    record_id: str
-    module: str
-    rank: int
-    of: int
-    lift: float
-    ahead: float
-
-    @property
-    def stands_out(self) -> bool:
-        """Whether the weights know the answer better than what they never saw."""
-        return self.ahead >= STANDS_OUT
-
-    @property
-    def bits(self) -> float:
-        """Exposure after Carlini et al. 2019: ``log2(of) - log2(rank)``."""
-        return math.log2(self.of / self.rank)
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """What ``forget()`` did; print it.
-
-    Attributes:
-        records: Ids of the erased records.
-        versions: How many stored versions went with them.
-        turns: How many conversation turns went with them.
-        retrained: Modules that were retrained without the records.
-        dropped: Modules that are gone; their other records are answered by rag.
-        demoted: Ids of other records that no module holds any more.
-        files: Adapter and index files that were destroyed or rewritten.
-        checks: What was checked afterwards, each with its outcome.
-        exposure: How far forgotten answers stand out in the modules that were retrained, for a
-            sample of them; empty if none was, as then no weights are left to be asked.
-        items: How many items of the scope went.
-    """
-
-    records: tuple[str, ...]
-    versions: int
-    turns: int
-    retrained: tuple[str, ...]
-    dropped: tuple[str, ...]
-    demoted: tuple[str, ...]
-    files: tuple[str, ...]
-    checks: Mapping[str, bool]
-    exposure: tuple[Exposure, ...] = ()
-    items: int = 0
-
-    def __str__(self) -> str:
-        def some(ids: tuple[str, ...]) -> str:
-            return ", ".join(ids) if ids else "none"
-
-        lines = [
-            f"forgotten records   {some(self.records)}",
-            f"versions, turns     {self.versions}, {self.turns}",
-            *([f"items               {self.items}"] if self.items else []),
-            f"modules retrained   {some(self.retrained)}",
-            f"modules dropped     {some(self.dropped)}",
-            f"demoted to rag      {some(self.demoted)}",
-            f"files destroyed     {some(self.files)}",
-        ]
-        lines += [
-            f"checked: {what:<34} {'yes' if ok else 'NO'}" for what, ok in self.checks.items()
-        ]
-        if self.exposure:
-            most = max(self.exposure, key=lambda one: one.ahead)
-            lines.append(
-                f"weights asked for   {len(self.exposure)} forgotten answers; the most exposed: "
-                f"rank {most.rank} of {most.of}, {most.ahead:+.1f} nats from the best canary"
-            )
-        return "\n".join(lines)
-
-
-@dataclass(frozen=True)
-class ImportReport:
-    """What `Memory.add_messages` did; print it.
+class ImportReport(Value):
+    """What `Memory.add_messages` did.
 
     Attributes:
         turns: Ids of the turns that were added, in order.
-        records: Ids of the records that keep what was said in them.
+        records: Ids of the records with the same content.
         known: How many messages were there already.
-        left_out: How many messages are no memories: instructions, calls of tools, and what
-            memkit itself had recalled.
+        left_out: How many messages are not stored: instructions, calls of tools, and what memkit
+            itself had recalled.
     """
 
     turns: tuple[str, ...]
@@ -232,8 +139,8 @@ class ImportReport:
 
 
 @dataclass(frozen=True)
-class TransferReport:
-    """What ``export()`` has written, or ``import_()`` taken in.
+class TransferReport(Value):
+    """What an export has written, or an import has added.
 
     Attributes:
         path: The file.
@@ -243,8 +150,8 @@ class TransferReport:
         items: How many items.
         ttls: How many default times to live.
         modules: How many adapter modules.
-        skipped: How many entries were here already, or in conflict with what was kept.
-        replaced: How many took the place of something else.
+        skipped: How many entries were present already, or lost a conflict.
+        replaced: How many entries replaced others.
         expired: How many had expired since the export, and were left out.
     """
 
@@ -261,7 +168,7 @@ class TransferReport:
 
     @classmethod
     def of(cls, path: Path, counts: Mapping[str, int], *, modules: int | None = None) -> Self:
-        """Sum up from counts by kind of entry."""
+        """Make a report of counts by kind of entry."""
         return cls(
             path=path,
             records=counts.get("record", 0),
@@ -276,30 +183,30 @@ class TransferReport:
         )
 
     def __str__(self) -> str:
-        rest = ("skipped", self.skipped), ("replaced", self.replaced), ("expired", self.expired)
+        others = ("skipped", self.skipped), ("replaced", self.replaced), ("expired", self.expired)
         return (
             f"{self.path}: {self.records} records with {self.versions} older versions, "
             f"{self.turns} turns, {self.items} items, {self.ttls} times to live, "
             f"{self.modules} modules"
-            + "".join(f", {count} {what}" for what, count in rest if count)
+            + "".join(f", {count} {label}" for label, count in others if count)
         )
 
 
 @dataclass(frozen=True)
-class Stats:
-    """How much a memory holds, or a scope of it; print it.
+class Stats(Value):
+    """How much a memory holds, or a scope of it.
 
     Attributes:
-        records: What can be read; what has expired is not among it.
-        versions: Of those records, the current ones included.
-        turns: Of conversations.
-        passages: Slices of records that are indexed.
-        modules: Adapter modules in service.
-        held: Records that they hold.
-        bytes_on_disk: Of the whole memory.
-        embedder: Name of the model that the vectors are of.
-        base_model: Name of the model that the modules are for.
-        expired: Records that wait for `Memory.sweep`.
+        records: Number of records, without the expired ones.
+        versions: Number of their versions, the current ones included.
+        turns: Number of conversation turns.
+        passages: Number of indexed passages.
+        modules: Number of active adapter modules.
+        held: Number of records that they hold.
+        bytes_on_disk: Size of the whole memory.
+        embedder: Name of the model that made the vectors; None if there are none.
+        base_model: Name of the model that the modules are for; None if there are none.
+        expired: Number of records that `Memory.sweep` will erase.
     """
 
     records: int
@@ -320,79 +227,3 @@ class Stats:
             f"{self.bytes_on_disk / 2**20:.1f} MiB"
             + (f", {self.expired} expired" if self.expired else "")
         )
-
-
-State = Literal["sound", "problem", "repaired", "note"]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at, or was found.
-
-    Attributes:
-        state: "sound", a "problem" that is still there, one that was "repaired", or a "note" of
-            what is as it may be.
-        what: In words.
-    """
-
-    state: State
-    what: str
-
-    def __str__(self) -> str:
-        return f"{self.state:<9} {self.what}"
-
-
-@dataclass
-class CheckReport:
-    """What `memkit.memory.check.check` has done, line by line; print it.
-
-    Attributes:
-        path: The memory's directory.
-        repair: Whether it was to be repaired.
-        findings: In the order in which things were looked at.
-    """
-
-    path: Path
-    repair: bool
-    findings: list[Finding] = field(default_factory=list)
-
-    @property
-    def problems(self) -> list[str]:
-        """What was wrong, repaired by now or not."""
-        return [one.what for one in self.findings if one.state in {"problem", "repaired"}]
-
-    @property
-    def left(self) -> list[str]:
-        """What is still wrong."""
-        return [one.what for one in self.findings if one.state == "problem"]
-
-    @property
-    def sound(self) -> bool:
-        """Whether nothing was wrong."""
-        return not self.problems
-
-    def __str__(self) -> str:
-        lines = [str(one) for one in self.findings]
-        if self.sound:
-            return "\n".join([*lines, f"{self.path} is sound"])
-        mended = len(self.problems) - len(self.left)
-        return "\n".join([*lines, f"{self.path}: {len(self.problems)} problems, {mended} repaired"])
-
-    def note(self, what: str) -> None:
-        """Say something that is no problem."""
-        self.findings.append(Finding("note", what))
-
-    def problem(self, what: str, *, repaired: bool = False) -> None:
-        """Say what is wrong, and whether it still is."""
-        self.findings.append(Finding("repaired" if repaired else "problem", what))
-
-    @contextmanager
-    def looking_at(self, what: str) -> Iterator[None]:
-        """Say that something is sound, unless the block says otherwise or cannot look at it."""
-        before = len(self.problems)
-        try:
-            yield
-        except MemkitError as exc:
-            self.problem(f"{what}: {exc.message}")
-        if len(self.problems) == before:
-            self.findings.append(Finding("sound", what))

@@ -23,15 +23,15 @@ MAX_KEYS = 6  # a query sees 2^6 = 64 scopes at most
 _HINT = 'A scope is a small dict of strings, e.g. {"user": "u1", "session": "s7"}.'
 
 
-def canonical(scope: Scope) -> str:
-    """Give the text under which a scope is stored: sorted keys, no spaces.
+def scope_key(scope: Scope) -> str:
+    """Give the text under which a scope is stored: JSON with sorted keys, no spaces.
 
     Raises:
         InvalidInputError: If ``scope`` is not a mapping of non-empty strings to non-empty
             strings, or has more than six keys.
 
     Example:
-        >>> canonical({"user": "u1", "session": "s7"})
+        >>> scope_key({"user": "u1", "session": "s7"})
         '{"session":"s7","user":"u1"}'
     """
     if not isinstance(scope, Mapping):
@@ -52,15 +52,15 @@ def canonical(scope: Scope) -> str:
     return _dump(dict(scope))
 
 
-def parse(key: str) -> dict[str, str]:
-    """Turn a canonical key back into the scope."""
+def parse_scope_key(key: str) -> dict[str, str]:
+    """Turn the key of a scope back into the scope."""
     scope: dict[str, str] = json.loads(key)
     return scope
 
 
 def visible_keys(scope: Scope) -> list[str]:
-    """List the canonical keys of all scopes that a query of ``scope`` sees, ``"{}"`` first."""
-    whole = parse(canonical(scope))
+    """List the keys of all scopes that a query of ``scope`` sees, ``"{}"`` first."""
+    whole = parse_scope_key(scope_key(scope))
     return [
         _dump(dict(part))
         for size in range(len(whole) + 1)
@@ -72,10 +72,10 @@ def contains(scope: Scope | str, selector: Scope) -> bool:
     """Tell whether ``scope`` has every key of ``selector`` with the same value.
 
     Args:
-        scope: A scope or its canonical key.
+        scope: A scope or its key.
         selector: For example a tenant: everything that is narrower contains it.
     """
-    whole = parse(scope) if isinstance(scope, str) else scope
+    whole = parse_scope_key(scope) if isinstance(scope, str) else scope
     return all(whole.get(key) == value for key, value in selector.items())
 
 

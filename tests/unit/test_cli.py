@@ -159,7 +159,7 @@ def memory(monkeypatch):
         (
             ["explain", "a.mem", "badge?", "--json"],
             [OPENED, ("badge?", 512, {"k": 3, "scope": {}}), "closed"],
-            f"{Explanation(ANSWER.recall, ()).to_json()}\n",
+            f"{Explanation(ANSWER.recall, ()).to_json(indent=2)}\n",
         ),
         (["forget", "a.mem", "r1"], [OPENED, ("r1", {"scope": None}), "closed"], f"{RECEIPT}\n"),
         (
@@ -195,7 +195,7 @@ def test_a_command_opens_the_memory_asks_it_and_closes_it(memory, capsys, argv, 
 def test_ask_says_on_stderr_where_the_answer_is_from(memory, capsys):
     cli.main(["ask", "a.mem", "badge?"])
 
-    assert capsys.readouterr().err == f"{ROUTE.explain()}\ncitations: r1\n"
+    assert capsys.readouterr().err == f"{ROUTE}\ncitations: r1\n"
 
 
 def test_ask_says_on_stderr_why_it_has_no_answer(memory, capsys):

@@ -1,4 +1,4 @@
-"""What a query is answered from, said before it is asked."""
+"""What explains a query before it is answered."""
 
 import json
 
@@ -6,26 +6,28 @@ NORA = "What is the badge number of Nora?"
 
 
 def test_facts_modules_and_prompt_are_named(trained):
-    said = json.loads(trained.explain(NORA).to_json())
+    explained = json.loads(trained.explain(NORA).to_json())
+    recall, route = explained["recall"], explained["recall"]["route"]
 
-    assert said["modules"] == {"m0001": 1.0}
-    assert said["evidence"] >= said["threshold"] == said["calibration"]["threshold"]
-    assert 0.0 <= said["calibration"]["false_refusal"] <= 1.0
-    assert said["calibration"]["curve"][0].keys() == {"said", "true", "n"}
-    assert [part["question"] for part in said["parts"]] == [NORA]
-    assert said["facts"][0]["record_id"] == "Nora"
-    assert "nora" in said["facts"][0]["words"]
-    assert "m0002" in said["passed_over"]
-    assert "behind the first" in said["passed_over"]["m0002"]
-    assert "Nora" in said["prompt"]["in_weights"]
-    assert said["prompt"]["tokens"] <= said["prompt"]["budget"] == 512
+    assert route["weights"] == {"m0001": 1.0}
+    assert route["evidence"] >= route["threshold"] == explained["calibration"]["threshold"]
+    assert 0.0 <= explained["calibration"]["false_refusal"] <= 1.0
+    assert explained["calibration"]["curve"][0].keys() == {"said", "true", "n"}
+    assert [part["question"] for part in route["parts"]] == [NORA]
+    assert route["support"][0]["record_id"] == "Nora"
+    assert "nora" in route["support"][0]["words"]
+    assert "m0002" in explained["passed_over"]
+    assert "behind the first" in explained["passed_over"]["m0002"]
+    assert "Nora" in recall["in_weights"]
+    assert recall["tokens"] <= recall["budget"] == 512
 
 
 def test_it_can_be_read_in_a_terminal(trained):
     text = str(trained.explain(NORA))
 
     assert text.startswith(f"query: {NORA}\nroute: m0001 x 1.00\n")
-    assert "not in the prompt: Nora: held in weights" in text
+    assert "in m0001: The badge number of Nora is 4471.\n" in text
+    assert "not in the prompt, held in weights: Nora: The badge number of Nora is 4471." in text
     assert "of this memory's own questions" in text
     assert "not asked: m0002: its best fact" in text
 
@@ -35,7 +37,9 @@ def test_what_has_no_room_is_named(trained):
 
     explained = trained.explain("When does the canteen close?", budget=1)
 
-    assert "not in the prompt: canteen: no room in the budget" in str(explained)
+    assert (
+        "not in the prompt, no room in the budget: canteen: The canteen closes at four."
+    ) in str(explained)
     assert not explained.recall.route
 
 

@@ -248,13 +248,13 @@ def test_the_route_explains_itself(facts):
     facts.add("fact 0", module="m1")
     facts.add("fact 60")
 
-    assert facts.route("query 0").explain() == (
+    assert str(facts.route("query 0")) == (
         "route: m1 x 1.00\n"
         "  because the nearest facts vote for m1 (evidence 1.00 >= 0.50)\n"
         "  +1.000  fact 0  in m1\n"
         "  +0.500  fact 60  in no module"
     )
-    assert facts.route("query 60").explain().startswith(
+    assert str(facts.route("query 60")).startswith(
         "route: none (the base model answers untouched)\n"
         "  because the nearest fact is not held in weights\n"
     )  # fmt: skip

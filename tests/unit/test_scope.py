@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memkit.errors import InvalidInputError
-from memkit.types.scope import MAX_KEYS, canonical, contains, parse, visible_keys
+from memkit.types.scope import MAX_KEYS, contains, parse_scope_key, scope_key, visible_keys
 
 WORDS = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=8
@@ -17,16 +17,16 @@ SCOPES = st.dictionaries(WORDS, WORDS, max_size=MAX_KEYS)
 SMALL_SCOPES = st.dictionaries(st.sampled_from("abc"), st.sampled_from("xy"))
 
 
-def test_canonical_is_sorted_compact_json_with_characters_as_they_are():
-    assert canonical({"user": "u1", "session": "s7"}) == '{"session":"s7","user":"u1"}'
-    assert canonical({"名": "愛"}) == '{"名":"愛"}'
-    assert canonical({}) == "{}"
+def test_a_scope_key_is_sorted_compact_json_with_characters_as_they_are():
+    assert scope_key({"user": "u1", "session": "s7"}) == '{"session":"s7","user":"u1"}'
+    assert scope_key({"名": "愛"}) == '{"名":"愛"}'
+    assert scope_key({}) == "{}"
 
 
 @given(SCOPES)
-def test_canonical_is_read_back_as_it_was(scope):
-    assert parse(canonical(scope)) == scope
-    assert canonical(dict(reversed(scope.items()))) == canonical(scope)
+def test_a_scope_key_is_read_back_as_it_was(scope):
+    assert parse_scope_key(scope_key(scope)) == scope
+    assert scope_key(dict(reversed(scope.items()))) == scope_key(scope)
 
 
 def test_a_query_sees_the_subsets_of_its_scope():
@@ -43,20 +43,20 @@ def test_a_query_sees_the_subsets_of_its_scope():
 @given(SMALL_SCOPES, SMALL_SCOPES)
 def test_visible_means_every_key_of_the_record_is_in_the_query(record, query):
     visible = all(key in query and query[key] == value for key, value in record.items())
-    assert (canonical(record) in visible_keys(query)) == visible
+    assert (scope_key(record) in visible_keys(query)) == visible
     assert contains(query, record) == visible
-    assert contains(canonical(query), record) == visible
+    assert contains(scope_key(query), record) == visible
 
 
 @given(SCOPES, st.data())
 def test_visibility_holds_for_odd_strings(query, data):
     kept = data.draw(st.sets(st.sampled_from(sorted(query)))) if query else set()
     record = {key: query[key] for key in kept}
-    assert canonical(record) in visible_keys(query)
+    assert scope_key(record) in visible_keys(query)
     record |= data.draw(st.dictionaries(WORDS, WORDS, max_size=2))
     if len(record) > MAX_KEYS:
         return
-    assert (canonical(record) in visible_keys(query)) == (record.items() <= query.items())
+    assert (scope_key(record) in visible_keys(query)) == (record.items() <= query.items())
 
 
 @pytest.mark.parametrize(
@@ -76,9 +76,9 @@ def test_visibility_holds_for_odd_strings(query, data):
 )
 def test_malformed_scopes_are_refused(scope, message):
     with pytest.raises(InvalidInputError, match=message) as caught:
-        canonical(scope)
+        scope_key(scope)
     assert caught.value.hint
 
 
-def test_canonical_is_json():
-    assert json.loads(canonical({"a": 'say "hi"', "b": "\\"})) == {"a": 'say "hi"', "b": "\\"}
+def test_a_scope_key_is_json():
+    assert json.loads(scope_key({"a": 'say "hi"', "b": "\\"})) == {"a": 'say "hi"', "b": "\\"}

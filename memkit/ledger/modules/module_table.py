@@ -17,7 +17,7 @@ from memkit.ledger.modules.module_versions import Member, ModuleFile, VersionTab
 from memkit.ledger.records.record_rows import COLUMNS, record_of
 from memkit.ledger.records.where import EXPIRED, LIVE, scope_sql, select_sql
 from memkit.types import Metadata, Module, Record, Scope
-from memkit.types.scope import contains, parse
+from memkit.types.scope import contains, parse_scope_key
 from memkit.types.validate import check_text
 
 _ACTIVE = "modules.active = v.version"
@@ -398,7 +398,7 @@ def _module(row: Row) -> Module:
     return Module(
         name=name,
         version=version,
-        scope=parse(scope),
+        scope=parse_scope_key(scope),
         records=tuple(id for _, id in sorted(json.loads(records))),
         manifest=json.loads(manifest),
         created_at=datetime.fromtimestamp(created_at, UTC),

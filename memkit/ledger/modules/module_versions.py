@@ -11,7 +11,7 @@ from memkit.errors import InvalidInputError
 from memkit.ledger.engine.erasures import check_relative
 from memkit.ledger.engine.sqlite import Database
 from memkit.types import Metadata, Scope
-from memkit.types.scope import canonical
+from memkit.types.scope import scope_key
 
 KEPT_VERSIONS = 3  # of a module, the active one included: enough to compare and to go back
 
@@ -67,7 +67,7 @@ class VersionTable:
             "INSERT INTO module_versions VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             name,
             version,
-            canonical(scope),
+            scope_key(scope),
             json.dumps(manifest, ensure_ascii=False, default=dict),
             file.path,
             file.digest,

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from memkit.ledger.engine.sqlite import Row
 from memkit.ledger.keys import question_key
 from memkit.types import Draft, Metadata, Record, Version
-from memkit.types.scope import canonical, parse
+from memkit.types.scope import parse_scope_key, scope_key
 from memkit.types.validate import ttl_seconds, validate_draft
 
 COLUMNS = """
@@ -64,7 +64,7 @@ def entry_of(draft: Draft) -> Entry:
     validate_draft(draft)
     return Entry(
         draft=draft,
-        scope=canonical(draft.scope),
+        scope=scope_key(draft.scope),
         metadata=dump_metadata(draft.metadata),
         content_hash=content_hash(draft.text, draft.question, draft.answer),
         question_key=None if draft.question is None else question_key(draft.question),
@@ -80,7 +80,7 @@ def record_of(row: Row) -> Record:
         text=text,
         question=question,
         answer=answer,
-        scope=parse(scope),
+        scope=parse_scope_key(scope),
         metadata=json.loads(metadata),
         created_at=datetime.fromtimestamp(created_at, UTC),
         updated_at=datetime.fromtimestamp(updated_at, UTC),

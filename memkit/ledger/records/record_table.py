@@ -15,7 +15,7 @@ from memkit.ledger.records.ttls import TtlTable
 from memkit.ledger.records.upsert import Known, Stored
 from memkit.ledger.records.where import EXPIRED
 from memkit.types import Draft, Metadata, Record
-from memkit.types.scope import canonical
+from memkit.types.scope import scope_key
 from memkit.types.validate import check_content, check_metadata
 
 
@@ -261,7 +261,7 @@ class RecordTable(RecordReads):
             return self.get([id])[0]
 
     def _refuse_twin(self, record: Record, digest: str, key: str | None) -> None:
-        scope = canonical(record.scope)
+        scope = scope_key(record.scope)
         twin = self._database.value(
             "SELECT id FROM records WHERE scope = ?1 AND id <> ?2 "
             "AND (content_hash = ?3 AND coalesce(key, '') = coalesce(?4, '') OR key = ?4)",

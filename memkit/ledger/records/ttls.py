@@ -7,7 +7,7 @@ import json
 from memkit.ledger.engine.sqlite import Database
 from memkit.ledger.records.where import within_sql
 from memkit.types import Scope
-from memkit.types.scope import canonical, parse, visible_keys
+from memkit.types.scope import parse_scope_key, scope_key, visible_keys
 
 
 class TtlTable:
@@ -18,7 +18,7 @@ class TtlTable:
 
     def set(self, scope: Scope, seconds: float | None) -> None:
         """Set the default of a scope and of all that are narrower; None removes it."""
-        key = canonical(scope)
+        key = scope_key(scope)
         with self._database.transaction():
             if seconds is None:
                 self._database.execute("DELETE FROM ttls WHERE scope = ?", key)
@@ -39,7 +39,7 @@ class TtlTable:
             "SELECT scope, seconds FROM ttls WHERE scope IN (SELECT value FROM json_each(?))",
             json.dumps(visible_keys(scope)),
         )
-        found = sorted((-len(parse(key)), seconds) for key, seconds in rows)
+        found = sorted((-len(parse_scope_key(key)), seconds) for key, seconds in rows)
         return found[0][1] if found else None
 
     def delete(self, *, within: Scope) -> int:

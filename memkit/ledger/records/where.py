@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from memkit.ledger.records import filters
 from memkit.types import ALWAYS, Metadata, Period, Scope
-from memkit.types.scope import canonical, visible_keys
+from memkit.types.scope import scope_key, visible_keys
 from memkit.types.validate import check_period
 
 Condition = tuple[str, list[object]]
@@ -89,4 +89,4 @@ def within_sql(column: str, selector: Scope) -> Condition:
             )
         )
     """
-    return sql, [canonical(selector)]
+    return sql, [scope_key(selector)]

@@ -31,7 +31,7 @@ from memkit.ledger.transfer.export import (
 )
 from memkit.ledger.transfer.import_checks import vector_bytes
 from memkit.types import Scope
-from memkit.types.scope import canonical, contains
+from memkit.types.scope import contains, scope_key
 
 OnConflict = Literal["error", "skip", "replace"]
 
@@ -137,7 +137,7 @@ class Importer:
             f"SELECT rowid, id, content_hash, coalesce({EXPIRED}, 0) FROM records WHERE id = ?1 "
             "OR scope = ?2 AND key = ?3 "
             "OR scope = ?2 AND content_hash = ?4 AND coalesce(key, '') = coalesce(?3, '')",
-            *(entry["id"], canonical(entry["scope"]), entry["key"], digest),
+            *(entry["id"], scope_key(entry["scope"]), entry["key"], digest),
         )
         return [_InTheWay(row, id, said, bool(over)) for row, id, said, over in rows]
 
@@ -182,7 +182,7 @@ class Importer:
     # -- the rest
 
     def _take_ttl(self, entry: Entry) -> None:
-        key = canonical(entry["scope"])
+        key = scope_key(entry["scope"])
         here = self._database.value("SELECT seconds FROM ttls WHERE scope = ?", key)
         if here == entry["seconds"]:
             self.counts["skipped"] += 1
@@ -199,7 +199,7 @@ class Importer:
         record = self._row_of(entry)
         found = self._database.rows(
             "SELECT rowid, id, record IS ? FROM turns WHERE id = ? OR scope = ? AND source = ?",
-            *(record, entry["id"], canonical(entry["scope"]), entry["source"]),
+            *(record, entry["id"], scope_key(entry["scope"]), entry["source"]),
         )
         own = next((row for row, id, _ in found if id == entry["id"]), None)
         linked = any(same for _, _, same in found)
@@ -302,7 +302,7 @@ def _stored(kind: Kind, entry: Entry) -> tuple[Any, ...]:
 
 def _column(name: str, value: Any) -> Any:  # noqa: ANN401 - the column decides
     if name == "scope":
-        return canonical(value)
+        return scope_key(value)
     if name == "metadata":
         return dump_metadata(value)
     return json.dumps(value, ensure_ascii=False) if name == "value" else value

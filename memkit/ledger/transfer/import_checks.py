@@ -12,7 +12,7 @@ from collections.abc import Callable
 from memkit.errors import InvalidInputError
 from memkit.ledger.transfer.export import ITEM, RECORD, TTL, TURN, VERSION, Entry, Kind
 from memkit.ledger.turns.turn_table import check_turn
-from memkit.types.scope import canonical
+from memkit.types.scope import scope_key
 from memkit.types.validate import (
     MAX_ID_CHARACTERS,
     check_characters,
@@ -46,7 +46,7 @@ def check_entry(entry: Entry) -> None:
 
 
 def _ttl(entry: Entry) -> None:
-    canonical(entry["scope"])
+    scope_key(entry["scope"])
     ttl_seconds(entry["seconds"])
 
 
@@ -54,7 +54,7 @@ def _record(entry: Entry) -> None:
     check_text("id", entry["id"], longest=MAX_ID_CHARACTERS)
     if entry["key"] is not None:
         check_text("key", entry["key"], longest=MAX_ID_CHARACTERS)
-    canonical(entry["scope"])
+    scope_key(entry["scope"])
     _said(entry)
     for name in ("created_at", "updated_at"):
         _time(name, entry[name])
@@ -74,7 +74,7 @@ def _version(entry: Entry) -> None:
 
 def _turn(entry: Entry) -> None:
     check_text("id", entry["id"], longest=MAX_ID_CHARACTERS)
-    canonical(entry["scope"])
+    scope_key(entry["scope"])
     check_turn(entry["role"], entry["content"])
     _time("created_at", entry["created_at"])
     _time_or_none("expires_at", entry["expires_at"])
@@ -85,7 +85,7 @@ def _turn(entry: Entry) -> None:
 
 
 def _item(entry: Entry) -> None:
-    canonical(entry["scope"])
+    scope_key(entry["scope"])
     for name in ("namespace", "key"):
         if not isinstance(entry[name], str):
             raise InvalidInputError(f"`{name}` must be a string, got {entry[name]!r}")

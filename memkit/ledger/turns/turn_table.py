@@ -12,7 +12,7 @@ from memkit.ledger.engine.sqlite import Database, Row
 from memkit.ledger.records.ttls import TtlTable
 from memkit.ledger.records.where import LIVE, within_sql
 from memkit.types import ALWAYS, Period, Role, Scope, Turn
-from memkit.types.scope import canonical, parse
+from memkit.types.scope import parse_scope_key, scope_key
 from memkit.types.validate import check_limit, check_period, check_text, check_time
 
 _COLUMNS = """
@@ -62,7 +62,7 @@ class TurnTable:
         check_turn(role, content)
         if at is not None:
             check_time("at", at)
-        key = canonical(scope)
+        key = scope_key(scope)
         with self._database.transaction():
             record = self._record(record_id)
             now = self._database.now()
@@ -71,7 +71,7 @@ class TurnTable:
             told = None if at is None else at.astimezone(UTC)
             said = told or datetime.fromtimestamp(now, UTC)
             added = now if told else said.timestamp()  # the same as when it was said, to the bit
-            turn = Turn(new_id(), role, content, parse(key), said, record_id, name, told)
+            turn = Turn(new_id(), role, content, parse_scope_key(key), said, record_id, name, told)
             self._database.execute(
                 "INSERT INTO turns (id, scope, role, content, created_at, record, expires_at, "
                 "source, name, added_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -110,7 +110,7 @@ class TurnTable:
             "AND (?4 IS NULL OR turns.created_at < ?4) "
             "AND (?5 IS NULL OR coalesce(turns.added_at, turns.created_at) <= ?5) "
             "ORDER BY turns.rowid DESC LIMIT ?6",
-            *(canonical(scope), self._position(before), since, until, as_of, limit),
+            *(scope_key(scope), self._position(before), since, until, as_of, limit),
         )
         return [_turn(row) for row in rows]
 
@@ -138,7 +138,7 @@ class TurnTable:
         return set(
             self._database.column(
                 "SELECT source FROM turns WHERE scope = ? AND source IS NOT NULL",
-                canonical(scope),
+                scope_key(scope),
             )
         )
 
@@ -186,4 +186,4 @@ def _turn(row: Row) -> Turn:
     id, role, content, scope, created_at, record_id, name, added_at = row
     at = datetime.fromtimestamp(created_at, UTC)
     told = at if added_at not in {None, created_at} else None
-    return Turn(id, role, content, parse(scope), at, record_id, name, told)
+    return Turn(id, role, content, parse_scope_key(scope), at, record_id, name, told)

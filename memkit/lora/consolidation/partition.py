@@ -13,7 +13,7 @@ from itertools import groupby, pairwise
 
 from memkit.errors import InvalidInputError
 from memkit.types import Record
-from memkit.types.scope import canonical
+from memkit.types.scope import scope_key
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def plan(records: Sequence[Record], tokens: Mapping[str, int], limits: Limits) -
         tokens: Record id to the answer tokens that it is learned by; 0 where it is missing.
         limits: What bounds a module.
     """
-    keyed = sorted(records, key=lambda record: canonical(record.scope))  # stable
+    keyed = sorted(records, key=lambda record: scope_key(record.scope))  # stable
     room = limits.room(limits.rank)
 
     def fits(part: Sequence[Record]) -> bool:
@@ -76,7 +76,7 @@ def plan(records: Sequence[Record], tokens: Mapping[str, int], limits: Limits) -
 
     return [
         Part(tuple(part), _rank(sum(tokens.get(record.id, 0) for record in part), limits))
-        for _, group in groupby(keyed, key=lambda record: canonical(record.scope))
+        for _, group in groupby(keyed, key=lambda record: scope_key(record.scope))
         for part in _cut(list(group), fits)
     ]
 

@@ -34,7 +34,7 @@ from memkit.rag.vectors.ivf_build import Stopped
 from memkit.rag.vectors.ivf_files import IvfFiles
 from memkit.rag.vectors.tiered import TieredIndex
 from memkit.types import ALWAYS, Metadata, Period, Scope
-from memkit.types.scope import canonical
+from memkit.types.scope import scope_key
 
 if TYPE_CHECKING:
     from memkit.protocols import Floats2d
@@ -134,7 +134,7 @@ class VectorIndex:
         """`PassageTable.keys`, remembered: conversations ask in one scope again and again."""
         with self._lock:
             self.sync()
-            asked = canonical(scope), repr(where), period
+            asked = scope_key(scope), repr(where), period
             if asked not in self._passing:
                 self._passing[asked] = self._ledger.passages.keys(
                     visible_to=scope, where=where, period=period

@@ -1,0 +1,91 @@
+"""What a check of a memory's files reports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from memkit.errors import MemkitError
+from memkit.types.value import Value
+
+State = Literal["sound", "problem", "repaired", "note"]
+
+
+@dataclass(frozen=True)
+class Finding(Value):
+    """One result of a check.
+
+    Attributes:
+        state: "sound", a "problem" that remains, one that was "repaired", or a "note" about
+            something that is no problem.
+        what: What was checked or found, in words.
+    """
+
+    state: State
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.state:<9} {self.what}"
+
+
+@dataclass
+class CheckReport(Value):
+    """The results of a check, added one by one while it runs.
+
+    Attributes:
+        path: The memory's directory.
+        repair: Whether problems were to be repaired.
+        findings: In the order of the check.
+    """
+
+    derived = ("sound",)
+
+    path: Path
+    repair: bool
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def problems(self) -> list[str]:
+        """What was wrong, repaired or not."""
+        states = {"problem", "repaired"}
+        return [finding.what for finding in self.findings if finding.state in states]
+
+    @property
+    def left(self) -> list[str]:
+        """What is still wrong."""
+        return [finding.what for finding in self.findings if finding.state == "problem"]
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing was wrong."""
+        return not self.problems
+
+    def __str__(self) -> str:
+        lines = list(map(str, self.findings))
+        if self.sound:
+            return "\n".join([*lines, f"{self.path} is sound"])
+        repaired = len(self.problems) - len(self.left)
+        last = f"{self.path}: {len(self.problems)} problems, {repaired} repaired"
+        return "\n".join([*lines, last])
+
+    def note(self, what: str) -> None:
+        """Add a note."""
+        self.findings.append(Finding("note", what))
+
+    def problem(self, what: str, *, repaired: bool = False) -> None:
+        """Add a problem, and whether it was repaired."""
+        self.findings.append(Finding("repaired" if repaired else "problem", what))
+
+    @contextmanager
+    def looking_at(self, what: str) -> Iterator[None]:
+        """Add that ``what`` is sound, unless the block adds a problem or raises memkit's error."""
+        before = len(self.problems)
+        try:
+            yield
+        except MemkitError as exc:
+            self.problem(f"{what}: {exc.message}")
+        if len(self.problems) == before:
+            self.findings.append(Finding("sound", what))

@@ -1,0 +1,102 @@
+"""What forgetting reports: what was erased, and what was checked afterwards."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from memkit.types.value import Value
+
+STANDS_OUT = 0.5  # nats; between all that was measured (docs/decisions/0005-capacity.md)
+
+
+@dataclass(frozen=True)
+class Exposure(Value):
+    """How far a forgotten answer stands out in weights that were retrained without it.
+
+    It is compared with canaries: invented answers of the same form that were never trained, half
+    of them near misses. Compared is the *lift*: by how many nats the module makes an answer more
+    probable than the base model does, mean over the wordings asked.
+
+    Attributes:
+        record_id: The forgotten record.
+        module: Name and version of the module that was asked.
+        rank: Place of the answer among the canaries; 1 is the highest.
+        of: How many answers were compared, the forgotten one included.
+        lift: Of the forgotten answer, in nats.
+        ahead: Its lift minus the highest lift of a canary, in nats.
+    """
+
+    derived = ("stands_out", "bits")
+
+    record_id: str
+    module: str
+    rank: int
+    of: int
+    lift: float
+    ahead: float
+
+    @property
+    def stands_out(self) -> bool:
+        """Whether the weights know the answer better than answers they never saw."""
+        return self.ahead >= STANDS_OUT
+
+    @property
+    def bits(self) -> float:
+        """Exposure after Carlini et al. 2019: ``log2(of) - log2(rank)``."""
+        return math.log2(self.of / self.rank)
+
+
+@dataclass(frozen=True)
+class Receipt(Value):
+    """What `Memory.forget` did.
+
+    Attributes:
+        records: Ids of the erased records.
+        versions: How many stored versions of them were erased.
+        turns: How many conversation turns were erased.
+        retrained: Modules that were retrained without the records.
+        dropped: Modules that were removed; rag answers their other records.
+        demoted: Ids of other records that no module holds any more.
+        files: Adapter and index files that were destroyed or rewritten.
+        checks: What was checked afterwards, each with its outcome.
+        exposure: How far forgotten answers stand out in the retrained modules, for a sample of
+            them; empty if no module was retrained, as then no weights are left to be asked.
+        items: How many items of the scope were erased.
+    """
+
+    records: tuple[str, ...]
+    versions: int
+    turns: int
+    retrained: tuple[str, ...]
+    dropped: tuple[str, ...]
+    demoted: tuple[str, ...]
+    files: tuple[str, ...]
+    checks: Mapping[str, bool]
+    exposure: tuple[Exposure, ...] = ()
+    items: int = 0
+
+    def __str__(self) -> str:
+        def some(ids: tuple[str, ...]) -> str:
+            return ", ".join(ids) if ids else "none"
+
+        lines = [
+            f"forgotten records   {some(self.records)}",
+            f"versions, turns     {self.versions}, {self.turns}",
+            *([f"items               {self.items}"] if self.items else []),
+            f"modules retrained   {some(self.retrained)}",
+            f"modules dropped     {some(self.dropped)}",
+            f"demoted to rag      {some(self.demoted)}",
+            f"files destroyed     {some(self.files)}",
+        ]
+        lines += [
+            f"checked: {what:<34} {'yes' if ok else 'NO'}" for what, ok in self.checks.items()
+        ]
+        if self.exposure:
+            most = max(self.exposure, key=lambda exposure: exposure.ahead)
+            lines.append(
+                f"weights asked for   {len(self.exposure)} forgotten answers; the most exposed: "
+                f"rank {most.rank} of {most.of}, {most.ahead:+.1f} nats from the best canary"
+            )
+        return "\n".join(lines)

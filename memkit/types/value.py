@@ -1,0 +1,94 @@
+"""What all values have in common: they can be given as JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import Field, fields, is_dataclass
+from datetime import datetime, timedelta
+from numbers import Integral, Real
+from os import PathLike, fspath
+from typing import Any, ClassVar
+
+WIDTH = 100  # characters of a text that a line for people shows
+
+
+class Value:
+    """Base class of the dataclasses that memkit's verbs return.
+
+    Attributes:
+        derived: Names of the properties that `to_dict` gives beside the fields.
+    """
+
+    derived: ClassVar[tuple[str, ...]] = ()
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]  # each subclass is a dataclass
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give all fields, nested values included, as JSON values.
+
+        Times are ISO 8601 texts with their offset from UTC, durations are seconds, paths are
+        texts. NaN and infinity become None, as JSON has neither.
+
+        Raises:
+            TypeError: If a field holds something else that JSON cannot express.
+        """
+        names = [field.name for field in fields(self)] + list(self.derived)
+        return {name: json_value(getattr(self, name)) for name in names}
+
+    def to_json(self, indent: int | None = None) -> str:
+        """Give `to_dict` as text.
+
+        Args:
+            indent: Spaces per level; None for a single line.
+
+        Raises:
+            TypeError: As for `to_dict`.
+        """
+        return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False, indent=indent)
+
+
+def json_value(value: object) -> object:
+    """Turn a value of memkit into what `json` can write; see `Value.to_dict`.
+
+    Raises:
+        TypeError: If there is no JSON for it.
+    """
+    if isinstance(value, Value):
+        return value.to_dict()
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: json_value(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): json_value(child) for key, child in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_value(child) for child in value]
+    return _scalar(value)
+
+
+def _scalar(value: object) -> object:
+    match value:
+        case None | bool() | str():
+            return value
+        case Integral():  # NumPy's numbers are Integral and Real, too
+            return int(value)
+        case Real():
+            return float(value) if math.isfinite(value) else None
+        case datetime():
+            return value.isoformat()
+        case timedelta():
+            return value.total_seconds()
+        case PathLike():
+            return fspath(value)
+        case _:
+            raise TypeError(f"expected a value that JSON can express, got {value!r}")
+
+
+def shortened(text: str, width: int = WIDTH) -> str:
+    """Give a text in one line of at most ``width`` characters, its end cut off if need be.
+
+    Example:
+        >>> shortened("The archive is on the second floor.", 20)
+        'The archive is on t…'
+    """
+    line = " ".join(text.split())
+    return line if len(line) <= width else line[: width - 1] + "…"
