@@ -255,6 +255,7 @@ class Example:
             behaviour.
         held_out: Not trained on; asked when recall is verified.
         context: The text that the answer is in, for a teacher to read; None if there is none.
+        origin: How it was made, for example "template".
     """
 
     question: str
@@ -262,6 +263,7 @@ class Example:
     record_id: str | None = None
     held_out: bool = False
     context: str | None = None
+    origin: str = "template"
 
 
 class Synthesizer(Protocol):

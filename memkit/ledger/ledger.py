@@ -15,6 +15,7 @@ from memkit.errors import BusyError, DiskFullError, StorageError
 from memkit.ledger.engine.connect import connect, locate
 from memkit.ledger.engine.erasures import ErasureTable
 from memkit.ledger.engine.sqlite import SCRUB_PENDING, Database
+from memkit.ledger.examples.example_table import ExampleTable
 from memkit.ledger.items import ItemTable
 from memkit.ledger.modules.misses import MissTable
 from memkit.ledger.modules.module_table import ModuleTable
@@ -54,6 +55,7 @@ class Ledger:
     Attributes:
         directory: The memory's directory.
         records: What is known.
+        examples: What synthesizers have made of records, to train on.
         passages: What retrieval works on: slices of records, with vectors and word index.
         turns: Conversations, message by message.
         conversations: Conversations as retrieval sees them.
@@ -70,6 +72,7 @@ class Ledger:
         self._database = database
         self.ttls = TtlTable(database)
         self.records = RecordTable(database, self.ttls)
+        self.examples = ExampleTable(database)
         self.passages = PassageTable(database)
         self.shadow_vectors = ShadowVectorTable(database)
         self.turns = TurnTable(database, self.ttls)

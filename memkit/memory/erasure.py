@@ -69,6 +69,7 @@ def erase(
         ids = [id for id in ids if id in existing]
         versions = [version for id in ids for version in ledger.records.history(id)]
         texts = [text for v in versions for text in (v.text, v.question, v.answer) if text]
+        texts += ledger.examples.texts(ids)
         modules, turns = remove(ledger, ids, backends)
         turn_texts: list[str] = []
         item_texts: list[str] = []

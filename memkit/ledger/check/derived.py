@@ -20,6 +20,7 @@ _NUMBERED = {
     "records": "rowid",
     "turns": "rowid",
     "passages": "key",
+    "syntheses": "number",
     "changes": "seq",
     "items": "rowid",
 }

@@ -34,6 +34,8 @@ _NO_RECORD = "NOT IN (SELECT rowid FROM records)"
 _MEND = {
     "versions": f"DELETE FROM versions WHERE record {_NO_RECORD}",
     "turns": f"UPDATE turns SET record = NULL WHERE record {_NO_RECORD}",
+    "syntheses": f"DELETE FROM syntheses WHERE record {_NO_RECORD}",
+    "examples": "DELETE FROM examples WHERE synthesis NOT IN (SELECT number FROM syntheses)",
     "vectors": "DELETE FROM vectors WHERE passage NOT IN (SELECT key FROM passages)",
     "passages": f"DELETE FROM passages WHERE record {_NO_RECORD}",
     "placements": f"DELETE FROM placements WHERE record {_NO_RECORD} "

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from memkit.ledger import bare
 from memkit.ledger.engine.sqlite import Database
+from memkit.ledger.examples import example_table as examples
 from memkit.ledger.records import as_of as past
 from memkit.ledger.records import metadata_index as terms
 
@@ -377,6 +378,7 @@ MIGRATIONS: tuple[Sequence[str], ...] = (
     terms.MIGRATION,
     past.MIGRATION,
     bare.MIGRATION,
+    examples.MIGRATION,
 )
 
 

@@ -166,7 +166,7 @@ class RecordReads:
         return [record_of(row) for row in rows]
 
     def has_text(self, text: str) -> bool:
-        """Tell whether any record, version, turn or item contains a text, or the schema does.
+        """Tell whether any record, version, turn, example, item or the schema has a text.
 
         Whatever is in the file counts, expired or not.
         """
@@ -176,6 +176,7 @@ class RecordReads:
             "OR instr(key, ?1) "
             f"UNION ALL SELECT 1 FROM versions WHERE {said} "
             "UNION ALL SELECT 1 FROM turns WHERE instr(content, ?1) "
+            "UNION ALL SELECT 1 FROM examples WHERE instr(question, ?1) OR instr(answer, ?1) "
             "UNION ALL SELECT 1 FROM items WHERE instr(value, ?1) OR instr(key, ?1) "
             "UNION ALL SELECT 1 FROM sqlite_master WHERE instr(sql, ?1) LIMIT 1",
             text,

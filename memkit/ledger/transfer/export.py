@@ -69,6 +69,9 @@ VERSION = Kind(
     key="version",
     later=("said_at",),
 )
+# What a synthesizer made of a record: its entries have a list of "examples", too.
+SYNTHESIS = Kind("synthesis", "syntheses", ("content_hash", "synthesizer"), key="number")
+EXAMPLE_FIELDS = ("question", "answer", "held_out", "origin")
 TURN = Kind(
     "turn",
     "turns",
@@ -100,15 +103,19 @@ class Exporter:
         """How many entries of each kind there are."""
         counts = {kind.name: self._count(kind) for kind in (TTL, RECORD, TURN, ITEM)}
         condition, parameters = self._condition(RECORD)
-        counts["version"] = self.database.value(
-            "SELECT count(*) FROM versions JOIN records ON records.rowid = versions.record "
-            f"WHERE {condition}",
-            *parameters,
-        )
+        for kind in (VERSION, SYNTHESIS):
+            counts[kind.name] = self.database.value(
+                f"SELECT count(*) FROM {kind.table} JOIN records "
+                f"ON records.rowid = {kind.table}.record WHERE {condition}",
+                *parameters,
+            )
         return counts
 
     def entries(self) -> Iterator[Entry]:
-        """Everything, in the order in which it was added; a record's versions follow it."""
+        """Everything, in the order in which it was added; a record's versions follow it.
+
+        Behind its versions come the examples that were made of the record.
+        """
         for _, row in self._rows(TTL):
             yield _entry(TTL, row)
         for number, row in self._rows(RECORD):
@@ -116,6 +123,7 @@ class Exporter:
             yield record
             if record["version"] > 1:
                 yield from versions_of(self.database, number)
+            yield from syntheses_of(self.database, number)
         for _, row in self._rows(TURN, "records.id"):
             yield {**_entry(TURN, row), "record": row[-1]}
         for number, row in self._rows(ITEM):
@@ -161,6 +169,25 @@ def versions_of(database: Database, record: int) -> list[Entry]:
         record,
     )
     return [_entry(VERSION, row) for row in rows]
+
+
+def syntheses_of(database: Database, record: int) -> list[Entry]:
+    """What synthesizers made of any content of a record, in the order in which they did."""
+    rows = database.rows(
+        f"SELECT syntheses.number, content_hash, synthesizer, {', '.join(EXAMPLE_FIELDS)} "
+        "FROM syntheses LEFT JOIN examples ON synthesis = syntheses.number "
+        "WHERE record = ? ORDER BY syntheses.number, position",
+        record,
+    )
+    syntheses: dict[int, Entry] = {}
+    for number, content_hash, synthesizer, *fields in rows:
+        entry = syntheses.setdefault(
+            number, {**_entry(SYNTHESIS, (content_hash, synthesizer)), "examples": []}
+        )
+        if fields[0] is not None:  # a synthesis without examples has one row of NULLs
+            example = dict(zip(EXAMPLE_FIELDS, fields, strict=True))
+            entry["examples"].append({**example, "held_out": bool(example["held_out"])})
+    return [*syntheses.values()]
 
 
 def vectors_of(database: Database, item: int) -> list[str]:

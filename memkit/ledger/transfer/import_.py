@@ -15,21 +15,25 @@ from typing import Any, Literal
 
 from memkit.errors import InvalidInputError
 from memkit.ledger.engine.sqlite import Database, json_list
+from memkit.ledger.examples.example_table import replace_synthesis
 from memkit.ledger.records.record_rows import content_hash, dump_metadata
 from memkit.ledger.records.where import EXPIRED
 from memkit.ledger.transfer.export import (
     ITEM,
     RECORD,
+    SYNTHESIS,
     TTL,
     TURN,
     VERSION,
     Entry,
     Kind,
     entry_at,
+    syntheses_of,
     vectors_of,
     versions_of,
 )
 from memkit.ledger.transfer.import_checks import vector_bytes
+from memkit.protocols import Example
 from memkit.types import Scope
 from memkit.types.scope import contains, scope_key
 
@@ -75,6 +79,7 @@ class Importer:
         self._scope = scope
         self._record: Entry | None = None  # whose versions are still to come
         self._versions: list[Entry] = []
+        self._syntheses: list[Entry] = []
         self._expired: set[str] = set()  # ids of records that are left out
         self._instead: dict[str, int | None] = {}  # rows that stand for skipped records
 
@@ -88,6 +93,9 @@ class Importer:
         if entry["kind"] == VERSION.name:
             self._take_version(entry)
             return
+        if entry["kind"] == SYNTHESIS.name:
+            self._take_synthesis(entry)
+            return
         self.finish()
         if entry["kind"] == RECORD.name:
             self._record = entry
@@ -97,11 +105,11 @@ class Importer:
             ](entry)
 
     def finish(self) -> None:
-        """Take the last record with its versions."""
-        record, versions = self._record, self._versions
-        self._record, self._versions = None, []
+        """Take the last record with its versions and examples."""
+        record, versions, syntheses = self._record, self._versions, self._syntheses
+        self._record, self._versions, self._syntheses = None, [], []
         if record is not None and (self._scope is None or contains(record["scope"], self._scope)):
-            self._take_record(record, versions)
+            self._take_record(record, versions, syntheses)
 
     # -- records
 
@@ -113,11 +121,20 @@ class Importer:
             )
         self._versions.append(entry)
 
-    def _take_record(self, entry: Entry, versions: list[Entry]) -> None:
+    def _take_synthesis(self, entry: Entry) -> None:
+        contents = [self._record, *self._versions] if self._record else []
+        if entry["content_hash"] not in {_digest(content) for content in contents}:
+            raise InvalidInputError(
+                "expected examples behind the record that they were made of, got those of another "
+                f"text, by {entry['synthesizer']!r}"
+            )
+        self._syntheses.append(entry)
+
+    def _take_record(self, entry: Entry, versions: list[Entry], syntheses: list[Entry]) -> None:
         if self._is_over(entry):
             self._expired.add(entry["id"])
             return
-        digest = content_hash(entry["text"], entry["question"], entry["answer"])
+        digest = _digest(entry)
         found = self._in_the_way(entry, digest)
         waiting = [one.id for one in found if one.expired]
         if waiting:
@@ -125,9 +142,10 @@ class Importer:
         found = [one for one in found if not one.expired]
         own = next((one for one in found if one.id == entry["id"]), None)
         if own is not None and self._is_here(own.row, entry, versions):
-            self.counts["skipped"] += 1
+            self._add_syntheses(entry["id"], own.row, syntheses)
         elif not found or self._may_replace(RECORD, entry["id"]):
-            self._put_record(entry, versions, digest, found)
+            row = self._put_record(entry, versions, digest, found)
+            self._put_syntheses(row, syntheses)
         else:
             same = [one.row for one in found if one.content_hash == digest]
             self._instead[entry["id"]] = same[0] if same else None
@@ -150,12 +168,12 @@ class Importer:
 
     def _put_record(
         self, entry: Entry, versions: list[Entry], digest: str, found: list[_InTheWay]
-    ) -> None:
+    ) -> int:
         own = next((one.row for one in found if one.id == entry["id"]), None)
         others = [one for one in found if one.row != own]
         turns = self._let_go(others)
         row = self._put(RECORD, own, entry, content_hash=digest)
-        for table in ("versions", "passages") if own is not None else ():
+        for table in ("versions", "passages", "syntheses") if own is not None else ():
             self._database.execute(f"DELETE FROM {table} WHERE record = ?", row)
             self._database.mark_for_scrub()
         for version in versions:
@@ -166,6 +184,34 @@ class Importer:
             turns,
         )
         self.counts["version"] += len(versions)
+        return row
+
+    def _add_syntheses(self, id: str, row: int, syntheses: list[Entry]) -> None:
+        """Take the examples of a record that is here already; other ones may be here, too."""
+        present = {
+            (entry["content_hash"], entry["synthesizer"]): entry["examples"]
+            for entry in syntheses_of(self._database, row)
+        }
+        fresh, different = [], []
+        for entry in syntheses:
+            examples = present.get((entry["content_hash"], entry["synthesizer"]))
+            if examples is None:
+                fresh.append(entry)
+            elif examples != entry["examples"]:
+                different.append(entry)
+        self._put_syntheses(row, fresh)
+        if not different:
+            self.counts["skipped"] += 1
+        elif self._may_replace(RECORD, id):
+            self._put_syntheses(row, different)
+
+    def _put_syntheses(self, row: int, syntheses: list[Entry]) -> None:
+        for entry in syntheses:
+            examples = [Example(**fields) for fields in entry["examples"]]
+            replace_synthesis(
+                self._database, row, entry["content_hash"], entry["synthesizer"], examples
+            )
+        self.counts[SYNTHESIS.name] += len(syntheses)
 
     def _let_go(self, others: Sequence[_InTheWay]) -> str:
         """Delete records; gives the rows of the turns that they leave behind, as JSON."""
@@ -287,6 +333,11 @@ class Importer:
                 *values.values(),
             )
         )
+
+
+def _digest(entry: Entry) -> str:
+    """The checksum of what a record or a version says."""
+    return content_hash(entry["text"], entry["question"], entry["answer"])
 
 
 def _same(kind: Kind, entry: Entry, here: Entry) -> bool:

@@ -10,7 +10,17 @@ import struct
 from collections.abc import Callable
 
 from memkit.errors import InvalidInputError
-from memkit.ledger.transfer.export import ITEM, RECORD, TTL, TURN, VERSION, Entry, Kind
+from memkit.ledger.transfer.export import (
+    EXAMPLE_FIELDS,
+    ITEM,
+    RECORD,
+    SYNTHESIS,
+    TTL,
+    TURN,
+    VERSION,
+    Entry,
+    Kind,
+)
 from memkit.ledger.turns.turn_table import check_turn
 from memkit.types.scope import scope_key
 from memkit.types.validate import (
@@ -70,6 +80,24 @@ def _version(entry: Entry) -> None:
     _said(entry)
     _time("created_at", entry["created_at"])
     _time_or_none("said_at", entry.get("said_at"))
+
+
+def _synthesis(entry: Entry) -> None:
+    for name in ("content_hash", "synthesizer"):
+        check_text(name, entry[name])
+    if not isinstance(entry["examples"], list):
+        raise InvalidInputError(f"`examples` must be a list, got {entry['examples']!r}")
+    for example in entry["examples"]:
+        if not isinstance(example, dict) or example.keys() != set(EXAMPLE_FIELDS):
+            raise InvalidInputError(
+                f"expected an example to have {sorted(EXAMPLE_FIELDS)}, got {example!r:.200}"
+            )
+        for name in ("question", "answer", "origin"):
+            check_text(name, example[name])
+        if not isinstance(example["held_out"], bool):
+            raise InvalidInputError(
+                f"`held_out` must be true or false, got {example['held_out']!r}"
+            )
 
 
 def _turn(entry: Entry) -> None:
@@ -145,6 +173,7 @@ _CHECKS: dict[str, tuple[Kind, tuple[str, ...], Check]] = {
         (TTL, (), _ttl),
         (RECORD, (), _record),
         (VERSION, (), _version),
+        (SYNTHESIS, ("examples",), _synthesis),
         (TURN, ("record",), _turn),
         (ITEM, ("vectors",), _item),
     )

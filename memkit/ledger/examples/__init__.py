@@ -1,0 +1,1 @@
+"""Training examples, stored beside the records that they were made of."""

@@ -1,0 +1,183 @@
+"""Training examples: what synthesizers have made of records."""
+
+# ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+
+from memkit.ledger.engine.sqlite import Database, json_list
+from memkit.ledger.records.where import LIVE
+from memkit.protocols import Example
+from memkit.types.validate import check_text
+
+_ANY: Mapping[str, str] = MappingProxyType({})
+_CURRENT = (
+    "syntheses.record = records.rowid AND syntheses.content_hash = records.content_hash "
+    "AND syntheses.synthesizer = coalesce(?, syntheses.synthesizer)"
+)
+
+
+class ExampleTable:
+    """Examples of records, by the content and by the synthesizer that they were made of and by.
+
+    One synthesis is one call of a synthesizer for one record: its examples in order, perhaps
+    none. It counts while the record says what it said then. Syntheses of older contents stay
+    until the record is deleted, so that an update that is undone finds them again.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def put(
+        self,
+        synthesizer: str,
+        examples: Mapping[str, Sequence[Example]],
+        *,
+        content_hashes: Mapping[str, str] = _ANY,
+    ) -> None:
+        """Store what a synthesizer made of records as they are now, in place of what it had made.
+
+        Args:
+            synthesizer: Identifies the synthesizer, its version and its settings.
+            examples: By record id, in order; an empty list says that it made none. Records that
+                do not exist, or have expired, are left out.
+            content_hashes: `Record.content_hash` by record id, as the synthesizer saw the
+                records; records that say something else by now are left out.
+
+        Raises:
+            InvalidInputError: If a text cannot be stored.
+        """
+        check_text("synthesizer", synthesizer)
+        for example in (example for made in examples.values() for example in made):
+            for name in ("question", "answer", "origin"):
+                check_text(name, getattr(example, name))
+        with self._database.transaction():
+            current = self._contents(examples)
+            for id, made in examples.items():
+                if id in current and content_hashes.get(id, current[id][1]) == current[id][1]:
+                    replace_synthesis(self._database, *current[id], synthesizer, made)
+
+    def get(self, ids: Sequence[str], synthesizer: str | None = None) -> dict[str, list[Example]]:
+        """Read the examples of records as they are now, in the order of the ids.
+
+        Args:
+            ids: Record ids; those without examples are left out of the result.
+            synthesizer: Whose examples; None for what was made last.
+
+        Returns:
+            By record id. The ``context`` of each example is the text of its record.
+        """
+        rows = self._database.rows(
+            "SELECT current.id, current.text, question, answer, held_out, origin FROM ("
+            "SELECT records.id, records.text, max(syntheses.number) AS latest "
+            f"FROM records JOIN syntheses ON {_CURRENT} "
+            f"WHERE {LIVE} AND records.id IN (SELECT value FROM json_each(?)) "
+            "GROUP BY records.id) AS current "
+            "JOIN examples ON examples.synthesis = latest ORDER BY latest, position",
+            synthesizer,
+            json_list("ids", ids),
+        )
+        examples: dict[str, list[Example]] = {}
+        for id, text, question, answer, held_out, origin in rows:
+            example = Example(question, answer, id, bool(held_out), text, origin)
+            examples.setdefault(id, []).append(example)
+        return {id: examples[id] for id in dict.fromkeys(ids) if id in examples}
+
+    def missing(self, ids: Sequence[str], synthesizer: str) -> list[str]:
+        """List those of the records, as they are now, that a synthesizer has not seen yet.
+
+        Args:
+            ids: Record ids; the order is kept, unknown and expired ones are left out.
+            synthesizer: As for `put`.
+        """
+        missing = set(
+            self._database.column(
+                "SELECT id FROM records WHERE NOT EXISTS "
+                f"(SELECT 1 FROM syntheses WHERE {_CURRENT}) "
+                f"AND {LIVE} AND id IN (SELECT value FROM json_each(?))",
+                synthesizer,
+                json_list("ids", ids),
+            )
+        )
+        return [id for id in dict.fromkeys(ids) if id in missing]
+
+    def texts(self, ids: Sequence[str]) -> list[str]:
+        """List all questions and answers that were ever made of records, expired or not."""
+        rows = self._database.rows(
+            "SELECT examples.question, examples.answer "
+            "FROM records JOIN syntheses ON record = records.rowid "
+            "JOIN examples ON synthesis = syntheses.number "
+            "WHERE records.id IN (SELECT value FROM json_each(?)) ORDER BY number, position",
+            json_list("ids", ids),
+        )
+        return list(dict.fromkeys(text for row in rows for text in row))
+
+    def _contents(self, ids: Iterable[str]) -> dict[str, tuple[int, str]]:
+        """The keys and content hashes of those records that there are, by id."""
+        rows = self._database.rows(
+            "SELECT id, rowid, content_hash FROM records "
+            f"WHERE {LIVE} AND id IN (SELECT value FROM json_each(?))",
+            json_list("ids", ids),
+        )
+        return {id: (record, digest) for id, record, digest in rows}
+
+
+def replace_synthesis(
+    database: Database,
+    record: int,
+    content_hash: str,
+    synthesizer: str,
+    examples: Sequence[Example],
+) -> None:
+    """Store one synthesis in place of an earlier one; runs inside a transaction.
+
+    Args:
+        database: The ledger's.
+        record: Key of the record.
+        content_hash: Of what the examples were made of.
+        synthesizer: Which synthesizer made them.
+        examples: In order.
+    """
+    # Deleted and added, not updated: the number says what was made last.
+    database.execute(
+        "DELETE FROM syntheses WHERE record = ? AND content_hash = ? AND synthesizer = ?",
+        *(record, content_hash, synthesizer),
+    )
+    number = database.value(
+        "INSERT INTO syntheses (record, content_hash, synthesizer) VALUES (?, ?, ?) "
+        "RETURNING number",
+        *(record, content_hash, synthesizer),
+    )
+    database.execute_many(
+        "INSERT INTO examples (synthesis, position, question, answer, held_out, origin) "
+        "VALUES (?, ?, ?, ?, ?, ?)",
+        [
+            (number, position, made.question, made.answer, made.held_out, made.origin)
+            for position, made in enumerate(examples)
+        ],
+    )
+
+
+MIGRATION = (
+    """
+    CREATE TABLE syntheses (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        record INTEGER NOT NULL REFERENCES records (rowid) ON DELETE CASCADE,
+        content_hash TEXT NOT NULL,
+        synthesizer TEXT NOT NULL,
+        UNIQUE (record, content_hash, synthesizer)
+    )
+    """,
+    """
+    CREATE TABLE examples (
+        synthesis INTEGER NOT NULL REFERENCES syntheses (number) ON DELETE CASCADE,
+        position INTEGER NOT NULL,
+        question TEXT NOT NULL,
+        answer TEXT NOT NULL,
+        held_out INTEGER NOT NULL,
+        origin TEXT NOT NULL,
+        PRIMARY KEY (synthesis, position)
+    ) WITHOUT ROWID
+    """,
+)
