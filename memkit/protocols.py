@@ -5,6 +5,7 @@ Shapes: ``n`` texts, ``dim`` embedding dimension.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -98,18 +99,18 @@ class Records(Protocol):
         ...
 
 
-class Backend(Protocol):
-    """One of the places where knowledge can live.
+class Backend(ABC):
+    """One of the places where knowledge can live; derive from it.
 
     The ledger holds the records. What a backend keeps is made from them and can be made again.
-    A class that derives from this one has to define `name`, `write`, `recall` and `delete`; the
-    other methods do nothing unless it overrides them.
+    `name`, `write`, `recall` and `delete` have to be defined; the other methods do nothing
+    unless they are overridden.
     """
 
     @property
+    @abstractmethod
     def name(self) -> str:
         """Tells it apart from the other backends of a memory."""
-        ...
 
     def sync(self, records: Records) -> None:
         """Take in what the memory holds and is not here yet; called on opening and after imports.
@@ -125,27 +126,27 @@ class Backend(Protocol):
         prepared may never be written.
         """
 
+    @abstractmethod
     def write(self, records: Sequence[Record]) -> None:
         """Take in records that are new or have changed, so that `recall` finds them.
 
         It is called inside the transaction that stores them; an error undoes that. Repeating it
         changes nothing.
         """
-        ...
 
+    @abstractmethod
     def recall(self, query: Query) -> Evidence:
         """Contribute evidence for a query; empty evidence if there is none.
 
         Hits whose records the query's scope may not see are left out by the memory.
         """
-        ...
 
+    @abstractmethod
     def delete(self, ids: Sequence[str]) -> None:
         """Let go of records that are being forgotten. Unknown ids are no error.
 
         It is called inside the transaction that deletes them, while the ledger still has them.
         """
-        ...
 
     def scrub(self) -> None:
         """Destroy the bytes of what was deleted; called after the transaction."""

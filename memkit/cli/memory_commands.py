@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from memkit import InvalidInputError, Memory
-from memkit.memory.ask import BUDGET, PASSAGES
 from memkit.memory.engine import ALL_BACKENDS
+from memkit.memory.options import BUDGET, PASSAGES
 
 
 def register(

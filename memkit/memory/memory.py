@@ -12,9 +12,9 @@ from memkit.memory.engine import Config, Engine
 from memkit.memory.modules import Modules
 from memkit.memory.options import (
     BUDGET,
+    HITS,
     PASSAGES,
     AskOptions,
-    HITS,
     DraftOptions,
     MessageOptions,
     OpenOptions,
@@ -49,6 +49,7 @@ from memkit.types import (
     Version,
 )
 from memkit.types.drafts import DraftLike, drafts_of
+from memkit.types.scope import parse_scope_key
 
 if TYPE_CHECKING:
     from memkit.answering.explain import Explanation
@@ -82,7 +83,7 @@ class Memory:
     """
 
     def __init__(self, path: str | Path | Engine) -> None:
-        engine = path if isinstance(path, Engine) else Engine.open(Path(path), Config())
+        engine = path if isinstance(path, Engine) else Engine.open(Path(path), Config(), create=True)
         self._engine = engine
         self.items: ItemTable = engine.ledger.items
         self.modules = Modules(engine)
@@ -125,7 +126,9 @@ class Memory:
     # -- writing ---------------------------------------------------------------------------
 
     @overload
-    def add(self, text: DraftLike, **options: Unpack[DraftOptions]) -> Record: ...
+    def add(  # type: ignore[overload-overlap]  # a string is one text, not an iterable of them
+        self, text: DraftLike, **options: Unpack[DraftOptions]
+    ) -> Record: ...
 
     @overload
     def add(self, text: Iterable[DraftLike], **options: Unpack[DraftOptions]) -> list[Record]: ...
@@ -303,7 +306,9 @@ class Memory:
 
     def scopes(self) -> list[Scope]:
         """List the scopes that have records or turns, in the order of their keys and values."""
-        return self._engine.ledger.scopes()
+        ledger = self._engine.ledger
+        keys = ledger.records.scopes() | ledger.turns.scopes()
+        return [parse_scope_key(key) for key in sorted(keys)]
 
     def search(self, query: str, k: int = 5, **selection: Unpack[Selection]) -> list[Hit]:
         """Find records by meaning and by words.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from memkit.errors import InvalidInputError
 from memkit.ledger.turns.turn_table import check_turn

@@ -26,7 +26,7 @@ from memkit.rag.reranker import Reranker, load_reranker
 from memkit.rag.rwlock import ReadWriteLock, through_gate
 from memkit.rag.search import Search
 from memkit.rag.vectors.flat import check_vectors
-from memkit.rag.vectors.vector_index import VectorIndex
+from memkit.rag.vectors.synced_index import SyncedIndex
 from memkit.types import Draft, Hit, Period, Record
 from memkit.types.scope import scope_key
 from memkit.types.validate import check_limit, check_text
@@ -99,7 +99,7 @@ class FactIndex:
         self._start()
 
     def _start(self) -> None:
-        self._mirror = VectorIndex(self._ledger, self._embedder.dim)
+        self._mirror = SyncedIndex(self._ledger, self._embedder.dim)
         self._search = Search(
             self._ledger, self._mirror, self._embed_queries, self._ranking, self._reranker
         )

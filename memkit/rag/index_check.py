@@ -13,7 +13,7 @@ from memkit.ledger import Ledger
 from memkit.ledger.engine.sqlite import Database, json_list
 from memkit.rag.vectors.flat import NORM_TOLERANCE, FlatIndex
 from memkit.rag.vectors.ivf_files import IvfFiles
-from memkit.rag.vectors.vector_index import FILE, VectorIndex
+from memkit.rag.vectors.synced_index import FILE, SyncedIndex
 from memkit.types import CheckReport
 
 _BLOCK = 4096  # vectors that are in memory at once
@@ -60,7 +60,7 @@ def check_files(ledger: Ledger, database: Database, report: CheckReport) -> None
             if report.repair:
                 tail.unlink(missing_ok=True)
                 IvfFiles(tail.parent).discard()
-                mirror = VectorIndex(ledger, dim)
+                mirror = SyncedIndex(ledger, dim)
                 mirror.save()
                 mirror.close()
             report.problem(f"the index files: {fault}", repaired=report.repair)

@@ -17,9 +17,9 @@ from memkit.rag.chunks import split
 from memkit.rag.fusion import Ranked, Ranking, Scored, around, rank
 from memkit.rag.query_rewrite import RewrittenQuery
 from memkit.rag.reranker import Reranker
-from memkit.rag.vectors.vector_index import VectorIndex
+from memkit.rag.vectors.synced_index import SyncedIndex
 from memkit.text.dates import Days, Yearly, named_days, periods
-from memkit.text.words import telling_words
+from memkit.text.words import search_words
 from memkit.types import Hit, Record
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Search:
     def __init__(
         self,
         ledger: Ledger,
-        mirror: VectorIndex,
+        mirror: SyncedIndex,
         embed: Embed,
         ranking: Ranking,
         rerank: Reranker | None = None,
@@ -109,7 +109,7 @@ class Search:
         )
         today = (query.period.as_of or self._ledger.now()).date()
         days = named_days(query.text, today) if self._ranking.time else []
-        forms = list(dict.fromkeys([asked.text, asked.spoken]))
+        forms = list(dict.fromkeys([asked.text, asked.first_person]))
         vectors = self._embed(forms)
         found: dict[int, Passage] = {}
         words: dict[int, float] = {}
@@ -150,7 +150,9 @@ class Search:
         """BM25 of the whole query; adds the best passages, also of its words without names."""
         scores: dict[int, float] = {}
         among = self._mirror.allowed(query.scope, query.where, query.period)
-        for text in dict.fromkeys([asked.words, asked.text]):  # the query itself has the last word
+        for text in dict.fromkeys(
+            [asked.without_names, asked.text]
+        ):  # the query itself has the last word
             scores |= self._ledger.passages.by_words(text, k=_depth(query.k), among=among)
         new = self._ledger.passages.get([key for key in scores if key not in found])
         found |= new
@@ -183,7 +185,7 @@ class Search:
             return []
         scale = math.log(1 + self._ledger.passages.ever())
         turns = {key: said[p.record_id] for key, p in found.items() if p.record_id in said}
-        counted = {**words, **self._around(asked.words, turns)}
+        counted = {**words, **self._around(asked.without_names, turns)}
         keys, stored = self._ledger.passages.vectors(list(found))
         # Not a matrix product: there, equal rows may differ in the last digit.
         similar = [(stored * vector).sum(axis=1) for vector in vectors] if len(keys) else []
@@ -203,7 +205,7 @@ class Search:
         place = {key: row for row, key in enumerate(keys.tolist())}
         total = passages.ever()
         columns, rarity = [], []
-        for word in telling_words(words):
+        for word in search_words(words):
             count, having, scores = passages.word(word, keys)
             # As SQLite's bm25() has it.
             idf = max(math.log((total - count + 0.5) / (count + 0.5)), 1e-6)
@@ -220,7 +222,7 @@ class Search:
     def _turn(self, asked: RewrittenQuery, said: SpokenLine) -> dict[str, float]:
         """The parts of a score that only what was said has."""
         parts = {}
-        if asked.about and said.speaker is not None and said.speaker not in asked.about:
+        if asked.speakers and said.speaker is not None and said.speaker not in asked.speakers:
             parts["stranger"] = -self._ranking.stranger
         if said.asks:
             parts["question"] = -self._ranking.question

@@ -15,7 +15,7 @@ from memkit.ledger import Ledger
 from memkit.protocols import Example, Query, Synthesizer
 from memkit.routing.calibration import Calibration, Features, calibrated
 from memkit.routing.negative_prompts import UNRELATED_PROMPTS
-from memkit.text.words import echoes, telling
+from memkit.text.words import content_stems, repeats_answer
 from memkit.types import Record, Scope
 from memkit.types.scope import scope_key
 
@@ -107,9 +107,9 @@ def _wordings(examples: Iterable[Example]) -> list[Example]:
 
 def _worn(example: Example) -> Example:
     """A question that repeats its answer, with half of its words: so little others repeat."""
-    if not echoes(example.question, example.answer):
+    if not repeats_answer(example.question, example.answer):
         return example
-    return replace(example, question=" ".join(telling(example.question)[::2]))
+    return replace(example, question=" ".join(content_stems(example.question)[::2]))
 
 
 def _rarely_trained(example: Example) -> tuple[bool, str]:

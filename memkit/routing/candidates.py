@@ -11,7 +11,7 @@ from memkit.protocols import Example, Query, Synthesizer
 from memkit.rag.index import FactIndex
 from memkit.routing.mismatch import NOTHING, Mismatch, instead
 from memkit.routing.term_weights import Vocabularies, Vocabulary
-from memkit.text.words import echoes, mass, occurrences, telling
+from memkit.text.words import content_stems, repeats_answer, stem_counts, total_weight
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class CandidateSet:
 
     def mass(self, candidate: Candidate) -> float:
         """What the words that a fact shares with the query tell together."""
-        return mass(candidate.words, self.weights)
+        return total_weight(candidate.words, self.weights)
 
 
 class CandidateSearch:
@@ -116,11 +116,11 @@ class CandidateSearch:
         for row, query in enumerate(queries):
             gone = without[row] if without else None
             vocabulary = vocabulary_of(query, gone)
-            words = telling(query.text)
+            words = content_stems(query.text)
             weights = vocabulary.weights(words)
             nearest = {f.record_id: f.similarity for f in near[row] if f.record_id != gone}
             candidates = self._candidates(query, vocabulary, weights, nearest)
-            times = occurrences(query.text)
+            times = stem_counts(query.text)
             found.append(CandidateSet(query, words, times, vocabulary, weights, candidates))
         return found
 
@@ -155,7 +155,7 @@ class CandidateSearch:
                 [
                     e.question
                     for e in of.get(fact.record_id, ())
-                    if not echoes(e.question, e.answer)
+                    if not repeats_answer(e.question, e.answer)
                 ],
             )
             for fact in facts
@@ -172,7 +172,7 @@ class CandidateSearch:
         for word in weights:
             for id in vocabulary.having(word) or ():
                 shared.setdefault(id, set()).add(word)
-        by_words = sorted(shared, key=lambda fact: (-mass(shared[fact], weights), fact))[
+        by_words = sorted(shared, key=lambda fact: (-total_weight(shared[fact], weights), fact))[
             : self._facts
         ]
         further = self._similarities(query.text, [id for id in by_words if id not in nearest])
@@ -181,7 +181,7 @@ class CandidateSearch:
                 id,
                 similarity,
                 frozenset(shared.get(id, ())),
-                similarity + self._words * math.log1p(mass(shared.get(id, ()), weights)),
+                similarity + self._words * math.log1p(total_weight(shared.get(id, ()), weights)),
             )
             for id, similarity in {**nearest, **further}.items()
         ]
@@ -202,7 +202,7 @@ class CandidateSearch:
 
 
 def _compared(gathered: CandidateSet, fact: Candidate, questions: Sequence[str]) -> Compared:
-    weighed = [gathered.vocabulary.weights(telling(question)) for question in questions]
+    weighed = [gathered.vocabulary.weights(content_stems(question)) for question in questions]
     shares = [_share(gathered, weights) for weights in weighed]
     replaced = [instead(gathered.weights, weights, fact.words) for weights in weighed]
     return Compared(
@@ -212,4 +212,6 @@ def _compared(gathered: CandidateSet, fact: Candidate, questions: Sequence[str])
 
 def _share(gathered: CandidateSet, question: Mapping[str, float]) -> float:
     whole = sum(question.values())
-    return mass(gathered.weights.keys() & question.keys(), question) / whole if whole else 0.0
+    return (
+        total_weight(gathered.weights.keys() & question.keys(), question) / whole if whole else 0.0
+    )

@@ -22,7 +22,7 @@ from memkit.routing.calibrator import Calibrator
 from memkit.routing.candidates import Candidate, CandidateSearch, CandidateSet
 from memkit.routing.mismatch import Mismatch
 from memkit.routing.set_cover import cover
-from memkit.text.words import telling
+from memkit.text.words import content_stems
 from memkit.types import Part, Record, Route, Support
 
 TEMPERATURE = 0.05  # units of cosine; a fact that scores 0.1 more than another has e^2 its vote
@@ -235,4 +235,4 @@ def _weights(votes: Mapping[str, float], modules: int) -> dict[str, float]:
 
 def _closest(questions: Sequence[str], fact: Candidate) -> str:
     """The question of a record that has most of the words that it was found by."""
-    return max(questions, key=lambda question: len(fact.words & set(telling(question))))
+    return max(questions, key=lambda question: len(fact.words & set(content_stems(question))))

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from itertools import combinations
 
 from memkit.routing.candidates import Candidate, CandidateSearch, CandidateSet
-from memkit.text.words import mass
+from memkit.text.words import total_weight
 
 NAMED = 0.6  # least share of a fact's own question that the query has
 ALONE = 1.0  # least weight of words that only one fact of the set has: some 1 in 3 facts have it
@@ -42,7 +42,7 @@ def cover(gathered: CandidateSet, gatherer: CandidateSearch, most: int) -> list[
 def _leaves_something(gathered: CandidateSet, best: Candidate) -> bool:
     """Whether another fact has telling words of the query that the best one lacks."""
     others = {word for fact in gathered.candidates for word in fact.words} - best.words
-    return mass(others, gathered.weights) >= ALONE
+    return total_weight(others, gathered.weights) >= ALONE
 
 
 def _sets(gathered: CandidateSet, gatherer: CandidateSearch, most: int) -> list[list[Candidate]]:
@@ -62,7 +62,7 @@ def _sets(gathered: CandidateSet, gatherer: CandidateSearch, most: int) -> list[
 def _each_brings_something(gathered: CandidateSet, facts: Sequence[Candidate]) -> bool:
     having = _having(facts)
     own = [{word for word in fact.words if having[word] <= gathered.times[word]} for fact in facts]
-    brought = [mass(words, gathered.weights) for words in own]
+    brought = [total_weight(words, gathered.weights) for words in own]
     return min(brought) >= max(ALONE, FAIR * max(brought))
 
 

@@ -1,4 +1,11 @@
-"""English words that are special: those of most sentences, which tell little, and the months."""
+"""English words: which of them say what a text is about, and their stems.
+
+Three views of a text, one for each reader:
+
+- `content_words`: words as written, for templates and probes;
+- `content_stems`, `stem_counts`: lower-case stems, for the adapter router;
+- `search_words`: words as the full-text index cuts them, for search.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
-# Words that are in most English questions and tell nothing about their subject.
+# Function words and the words of most questions: they say nothing about a question's subject.
 STOP_WORDS = frozenset(
     """
     a about am an and any are as at be been but by can could did do does for from had has have
@@ -23,11 +30,14 @@ MONTHS = (
     *("October", "November", "December"),
 )
 
+
+# -- words as written
+
 _PUNCTUATION = ".,;:!?\"'()[]“”’"
 
 
 def content_words(text: str) -> list[str]:
-    """The words of a text that tell something, in order, without punctuation around them.
+    """List the words of a text that are no stop words, in order, without punctuation around them.
 
     Example:
         >>> content_words("What is the extension of Nora Feldt?")
@@ -37,13 +47,14 @@ def content_words(text: str) -> list[str]:
     return [word for word in words if word and word.lower() not in STOP_WORDS]
 
 
-LONGEST = 32  # words of a question that are weighed
+# -- stems
 
+MAX_STEMS = 32  # stems of a question that are weighed
 _POSSESSIVE = re.compile(r"['’]s\b")
 
 
 def stem(word: str) -> str:
-    """A word without its plural ending, in lower case.
+    """Take the plural ending off a word, and put it in lower case.
 
     Example:
         >>> [stem(word) for word in ("Numbers", "cities", "glass", "bus")]
@@ -55,50 +66,55 @@ def stem(word: str) -> str:
     return word[:-1] if len(word) > 3 and word.endswith("s") and word[-2] not in "su" else word
 
 
-def telling(text: str) -> list[str]:
-    """Stems of the words of a text that tell something, each once, in order.
-
-    Example:
-        >>> telling("What is Nora's phone number, and what is Emil's?")
-        ['nora', 'phone', 'number', 'emil']
-    """
-    return list(occurrences(text))[:LONGEST]
-
-
-def occurrences(text: str) -> Counter[str]:
-    """How often each telling word of a text is in it, in the order of the first of them."""
+def stem_counts(text: str) -> Counter[str]:
+    """Count the stems of a text's content words, in the order in which they first occur."""
     words = split_words(_POSSESSIVE.sub("", text))
     return Counter(stem(word) for word in words if word.lower() not in STOP_WORDS)
 
 
-def echoes(question: str, answer: str) -> bool:
-    """Whether a question is made of the words of its answer, as prose is asked for.
+def content_stems(text: str) -> list[str]:
+    """List the stems of a text's content words, each once, in order; at most `MAX_STEMS`.
 
     Example:
-        >>> echoes("What can you tell me about harbour fees?", "The harbour raised its fees.")
+        >>> content_stems("What is Nora's phone number, and what is Emil's?")
+        ['nora', 'phone', 'number', 'emil']
+    """
+    return list(stem_counts(text))[:MAX_STEMS]
+
+
+def repeats_answer(question: str, answer: str) -> bool:
+    """Tell whether all content words of a question are in its answer, as with prose.
+
+    Example:
+        >>> repeats_answer("What can you tell me about harbour fees?", "Harbour fees have risen.")
         True
     """
-    return set(telling(question)) <= set(telling(answer))
+    return set(content_stems(question)) <= set(content_stems(answer))
 
 
-def mass(words: Iterable[str], weights: Mapping[str, float]) -> float:
-    """What words tell together."""
+def total_weight(words: Iterable[str], weights: Mapping[str, float]) -> float:
+    """Sum the weights of some words."""
     return sum(weights[word] for word in words)
 
 
-MAX_WORDS = 200  # a whole document as a query would take its time
+# -- words of a search
+
+MAX_SEARCH_WORDS = 200  # a whole document as a query would take its time
+
+
+def search_words(query: str) -> list[str]:
+    """List the different words of a query, in order; at most `MAX_SEARCH_WORDS`.
+
+    Stop words are left out, unless there is nothing else.
+    """
+    words = {word.lower(): word for word in split_words(query)}
+    content = [word for lower, word in words.items() if lower not in STOP_WORDS]
+    return (content or list(words.values()))[:MAX_SEARCH_WORDS]
 
 
 def match_expression(words: Iterable[str]) -> str:
-    """Write an FTS5 expression that matches any of some words, as `telling_words` gives them."""
+    """Write an FTS5 expression that matches any of some words, as `search_words` gives them."""
     return " OR ".join(f'"{word}"' for word in words)
-
-
-def telling_words(query: str) -> list[str]:
-    """The different words of a query, at most 200: without stop words if there are others."""
-    words = {word.lower(): word for word in split_words(query)}
-    telling = [word for lower, word in words.items() if lower not in STOP_WORDS]
-    return (telling or list(words.values()))[:MAX_WORDS]
 
 
 def split_words(text: str) -> list[str]:

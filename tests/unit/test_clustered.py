@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from memkit.ledger import Ledger, NewPassage
 from memkit.rag.vectors import ivf as clustered
 from memkit.rag.vectors import ivf_build as building
-from memkit.rag.vectors import vector_index as mirror
+from memkit.rag.vectors import synced_index as synced
 from memkit.rag.vectors.ivf import HEAD
-from memkit.rag.vectors.vector_index import VectorIndex
+from memkit.rag.vectors.synced_index import SyncedIndex
 from memkit.types import Draft
 
 DIM = 16
@@ -59,15 +59,15 @@ def ledger(tmp_path):
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     """Build clusters early, so that tests need few vectors."""
-    monkeypatch.setattr(mirror, "CHECKED_AT_ONCE", mirror.CHECKED_AT_ONCE)  # put back at the end
-    monkeypatch.setattr(mirror, "EXACT", 200)
+    monkeypatch.setattr(synced, "CHECKED_AT_ONCE", synced.CHECKED_AT_ONCE)  # put back at the end
+    monkeypatch.setattr(synced, "EXACT", 200)
     monkeypatch.setattr(clustered, "EXACT", 50)
 
 
 @pytest.fixture
 def built(ledger):
     fill(ledger, clustered_vectors(N))
-    index = VectorIndex(ledger, DIM)
+    index = SyncedIndex(ledger, DIM)
     index.settle()
     index.save()
     assert index.clusters
@@ -96,7 +96,7 @@ def test_clusters_find_what_exact_arithmetic_finds(built, ledger):
 
 def test_vectors_without_structure_are_all_compared(ledger):
     fill(ledger, unit(np.random.default_rng(3).normal(size=(N, DIM))))
-    index = VectorIndex(ledger, DIM)
+    index = SyncedIndex(ledger, DIM)
     index.settle()
     assert recall(index, ledger, unit(np.random.default_rng(4).normal(size=(40, DIM)))) >= 0.98
     index.close()
@@ -118,7 +118,7 @@ def test_a_filter_gives_the_true_nearest_of_what_it_lets_pass(ledger, share):
     marked = np.random.default_rng(5).random(N) < share
     fill(ledger, vectors[marked], metadata={"kept": True})
     fill(ledger, vectors[~marked], start=N)
-    index = VectorIndex(ledger, DIM)
+    index = SyncedIndex(ledger, DIM)
     index.settle()
     where = {"kept": True}
     allowed = set(ledger.passages.keys(visible_to={}, where=where).tolist())
@@ -154,7 +154,7 @@ def test_k_come_back_although_the_nearest_lists_hold_fewer(built, ledger):
 def test_opening_reads_the_files_and_no_vector(built, ledger, monkeypatch, caplog):
     caplog.set_level(logging.INFO, logger="memkit")
     monkeypatch.setattr(ledger.passages, "vectors", lambda keys: pytest.fail("read from ledger"))
-    index = VectorIndex(ledger, DIM)
+    index = SyncedIndex(ledger, DIM)
     assert len(index) == N
     assert caplog.records == []
     index.close()
@@ -163,15 +163,15 @@ def test_opening_reads_the_files_and_no_vector(built, ledger, monkeypatch, caplo
 def test_settling_puts_what_was_added_later_into_clusters(built, ledger):
     fill(ledger, clustered_vectors(30, seed=4), start=N)
     built.sync()
-    assert len(built._layers.tail) == 30
+    assert len(built._tiers.tail) == 30
     built.settle()
-    assert len(built._layers.tail) == 0
+    assert len(built._tiers.tail) == 0
     assert len(built) == N + 30
 
 
 def test_much_is_taken_in_while_nobody_searches(ledger, monkeypatch):
-    monkeypatch.setattr(mirror, "BEHIND", 300)
-    index = VectorIndex(ledger, DIM)
+    monkeypatch.setattr(synced, "BEHIND", 300)
+    index = SyncedIndex(ledger, DIM)
     fill(ledger, clustered_vectors(299))
     index.keep_up()
     assert len(index) == 0
@@ -194,16 +194,16 @@ def test_a_growing_memory_is_built_again_without_training(built, ledger, monkeyp
     fill(ledger, clustered_vectors(300, seed=12), start=N)
     built.settle()
     assert recall(built, ledger, clustered_vectors(20, seed=13)) >= 0.98
-    again = VectorIndex(ledger, DIM)
+    again = SyncedIndex(ledger, DIM)
     assert len(again) == N + 300
     again.close()
 
 
 def test_another_process_stands_on_what_the_first_has_built(ledger, tmp_path):
     with closing(Ledger.open(tmp_path / "m")) as other:
-        late = VectorIndex(other, DIM)
+        late = SyncedIndex(other, DIM)
         fill(ledger, clustered_vectors(N))
-        first = VectorIndex(ledger, DIM)
+        first = SyncedIndex(ledger, DIM)
         first.settle()
         (lists,) = (tmp_path / "m" / "index").glob("*.lists")
         late.settle()
@@ -224,7 +224,7 @@ def test_adding_and_searching_go_on_while_clusters_are_built(ledger, monkeypatch
         return train(*args)
 
     monkeypatch.setattr(building, "_train", slow)
-    index = VectorIndex(ledger, DIM)
+    index = SyncedIndex(ledger, DIM)
     assert begun.wait(30)
     query = clustered_vectors(1, seed=20)[0]
     fill(ledger, query[None], start=N)
@@ -250,7 +250,7 @@ def test_closing_stops_a_build_and_leaves_nothing(ledger, monkeypatch, tmp_path)
         raise building.BuildStoppedError
 
     monkeypatch.setattr(building, "_train", endless)
-    index = VectorIndex(ledger, DIM)
+    index = SyncedIndex(ledger, DIM)
     assert begun.wait(30)
     index.close()
     assert not [
@@ -273,7 +273,7 @@ def test_scrub_takes_deleted_vectors_out_of_all_files(built, ledger, tmp_path):
     assert vector.tobytes() not in content
     assert b"killed" not in content
     assert any(path.endswith(".lists") for path in files)
-    again = VectorIndex(ledger, DIM)  # the head agrees with the lists: nothing is rebuilt
+    again = SyncedIndex(ledger, DIM)  # the head agrees with the lists: nothing is rebuilt
     assert again.clusters == built.clusters
     assert key not in keys_of(search(again, vector, N))
     again.close()
@@ -292,7 +292,7 @@ def test_what_is_forgotten_during_a_build_is_not_in_its_file(ledger, monkeypatch
             other.records.delete([record])
 
     monkeypatch.setattr(building, "_fill", forget_meanwhile)
-    index = VectorIndex(ledger, DIM)
+    index = SyncedIndex(ledger, DIM)
     index.settle()
     assert index.clusters
     content = b"".join(path.read_bytes() for path in (tmp_path / "m" / "index").iterdir())
@@ -315,9 +315,9 @@ def test_a_scrub_during_a_build_ends_it(ledger, monkeypatch, caplog, step):
 
     monkeypatch.setattr(building, step, scrub_meanwhile)
     caplog.set_level("INFO", logger="memkit")
-    monkeypatch.setattr(mirror, "EXACT", 10**9)
-    index = VectorIndex(ledger, DIM)
-    monkeypatch.setattr(mirror, "EXACT", 1)
+    monkeypatch.setattr(synced, "EXACT", 10**9)
+    index = SyncedIndex(ledger, DIM)
+    monkeypatch.setattr(synced, "EXACT", 1)
     index._build(lambda: False)
     assert scrubbed
     assert "an index was given up, as something was forgotten while it was built" in caplog.text
@@ -336,7 +336,7 @@ def test_a_scrub_during_a_build_ends_it(ledger, monkeypatch, caplog, step):
 def test_damage_anywhere_is_noticed_and_repaired(
     built, ledger, caplog, *, checked_at_once, which, where, bit
 ):
-    mirror.CHECKED_AT_ONCE = checked_at_once
+    synced.CHECKED_AT_ONCE = checked_at_once
     files = (ledger.directory / "index").iterdir()
     path = sorted(path for path in files if path.suffix in {".lists", ".head", ".faiss"})[which]
     content = bytearray(path.read_bytes())
@@ -347,7 +347,7 @@ def test_damage_anywhere_is_noticed_and_repaired(
         content[place] ^= 1 << bit
     path.write_bytes(content)
     caplog.clear()
-    index = VectorIndex(ledger, DIM)
+    index = SyncedIndex(ledger, DIM)
     index.settle()  # builds, too
     index.settle()
     assert "rebuilding the index from the ledger" in caplog.text
@@ -357,7 +357,7 @@ def test_damage_anywhere_is_noticed_and_repaired(
     index.save()
     index.close()
     caplog.clear()
-    good = VectorIndex(ledger, DIM)
+    good = SyncedIndex(ledger, DIM)
     good.settle()
     assert len(good) == N
     good.close()

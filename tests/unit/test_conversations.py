@@ -6,14 +6,14 @@ import pytest
 
 from memkit.errors import InvalidInputError, ModelUnavailableError
 from memkit.rag.fusion import Ranking
-from memkit.rag.query_rewrite import Asked
+from memkit.rag.query_rewrite import RewrittenQuery
 from memkit.types import Draft
 
 ANN, BOB = "Ann", "Bob"
 
 
 @pytest.mark.parametrize(
-    ("text", "spoken", "words", "about"),
+    ("text", "first_person", "without_names", "speakers"),
     [
         ("When did Ann go?", "When did I go?", "When did go?", {ANN}),
         ("Where did Ann's dog sleep?", "Where did my dog sleep?", "Where did dog sleep?", {ANN}),
@@ -24,16 +24,24 @@ ANN, BOB = "Ann", "Bob"
         ("Ann?", "I?", "Ann?", {ANN}),
     ],
 )
-def test_a_question_about_a_speaker_is_put_in_the_first_person(text, spoken, words, about):
-    asked = Asked.of(text, [ANN, BOB])
-    assert (asked.text, asked.spoken, asked.words) == (text, spoken, words)
-    assert asked.about == about
+def test_a_question_about_a_speaker_is_put_in_the_first_person(
+    text, first_person, without_names, speakers
+):
+    query = RewrittenQuery.of(text, [ANN, BOB])
+    assert (query.text, query.first_person, query.without_names) == (
+        text,
+        first_person,
+        without_names,
+    )
+    assert query.speakers == speakers
 
 
 def test_a_speaker_is_known_by_first_name():
-    asked = Asked.of("What does Ann sell?", ["Ann Smith"])
-    assert asked.about == {"Ann Smith"}
-    assert Asked.of("What does Ann Smith sell?", ["Ann Smith"]).spoken == "What does I sell?"
+    query = RewrittenQuery.of("What does Ann sell?", ["Ann Smith"])
+    assert query.speakers == {"Ann Smith"}
+    assert RewrittenQuery.of("What does Ann Smith sell?", ["Ann Smith"]).first_person == (
+        "What does I sell?"
+    )
 
 
 @pytest.fixture

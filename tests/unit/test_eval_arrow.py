@@ -68,7 +68,7 @@ def test_routers_and_arrow_are_asked_for_the_same_entries(base, tmp_path, monkey
     ) as memory:
         memory.add(drafts_of(entries))
         memory.consolidate()
-        held = sum(len(m.records) for m in memory.modules() if m.manifest["attempt"] == 1)
+        held = sum(len(m.records) for m in memory.modules.list() if m.manifest["attempt"] == 1)
         found = dict(_compared(memory, entries))
 
     assert found["nearest facts", "top-1"] == [True] * held

@@ -27,20 +27,20 @@ def book():
 def test_what_was_learned_is_gone_on_with(models, recipe, book, monkeypatch):
     parts = [drafts_of(book[:2]), drafts_of(book[2:])]
     with learned(models, parts, recipe) as memory:
-        first = [(module.name, module.manifest["data"]) for module in memory.modules()]
+        first = [(module.name, module.manifest["data"]) for module in memory.modules.list()]
         assert {record.metadata[PART] for record in memory.records().records} == {0, 1}
     monkeypatch.setattr(
         "memkit.lora.training.trainer.Trainer.fit", None
     )  # there is nothing to train
     with learned(models, parts, recipe) as memory:
-        assert [(m.name, m.manifest["data"]) for m in memory.modules()] == first
+        assert [(m.name, m.manifest["data"]) for m in memory.modules.list()] == first
 
 
 def test_numbers_are_asked_for_one_by_one_and_together(models, recipe, book):
     parts = [drafts_of(book[:2]), drafts_of(book[2:])]
     with learned(models, parts, recipe) as memory:
         exam = Exam(memory, book)
-        held = {i for module in memory.modules() for i in module.records}
+        held = {i for module in memory.modules.list() for i in module.records}
         oracle, routed = exam.oracle(), exam.routed()
         assert len(oracle) == len(routed) == 4
         assert sum(oracle) >= len(held)  # they were verified

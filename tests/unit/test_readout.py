@@ -196,8 +196,8 @@ def test_a_memory_holds_modules_with_a_fitted_layer(open_memory, tmp_path, recip
     memory.add(badges)
 
     report = memory.consolidate()
-    module = memory.modules()[0]
+    module = memory.modules.list()[0]
 
     assert len(report.held) == len(badges)
     assert module.manifest["train"]["readout"] is True
-    assert all(one.unchanged for one in memory.retrain().modules)
+    assert all(one.unchanged for one in memory.modules.retrain().modules)

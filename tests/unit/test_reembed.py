@@ -210,6 +210,6 @@ def test_modules_go_on_answering(trained):
 
 def test_a_memory_without_records(open_memory, tmp_path):
     memory = open_memory(tmp_path / "a.mem", backends=("rag",))
-    assert memory.reembed(Other(32)) == 0
+    assert memory.vectors.reembed(Other(32)) == 0
     memory.add("Something.")
     assert memory.stats().embedder == "other-32"

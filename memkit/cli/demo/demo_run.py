@@ -19,8 +19,8 @@ from memkit.cli.demo.measurement import write_report
 from memkit.cli.demo.scores import Score, measurements, print_table, score
 from memkit.lora.consolidation.consolidate import Recipe
 from memkit.lora.spec import TrainSpec
-from memkit.memory.ask import BUDGET
 from memkit.memory.memory import Memory
+from memkit.memory.options import BUDGET
 from memkit.protocols import Sampling
 from memkit.types import Answer, Draft, Record
 
@@ -122,14 +122,14 @@ class Demo:
         self._head("consolidate: into the weights")
         report = self._memory.consolidate()
         self._say(str(report))
-        self._expect(f"{MODULES} modules are trained", len(self._memory.modules()) >= MODULES)
+        self._expect(f"{MODULES} modules are trained", len(self._memory.modules.list()) >= MODULES)
         share = len(report.held) / len(self._records)
         self._expect("at least nine in ten records are held in weights", share >= 0.9)
 
     def _answer_closed_book(self) -> None:
         self._head("closed book: rag and buffer are off")
         with Memory.open(self._path, backends=("lora",), create=False) as closed:
-            for module in closed.modules()[:MODULES]:
+            for module in closed.modules.list()[:MODULES]:
                 record = closed.get(module.records[0])
                 answer = closed.ask(record.question or "", budget=0, sampling=BRIEF)
                 self._show(answer)
@@ -205,7 +205,7 @@ class Demo:
 
     def _measure(self) -> None:
         self._head("the same questions, asked of each place")
-        module_of = {id: m.name for m in self._memory.modules() for id in m.records}
+        module_of = {id: m.name for m in self._memory.modules.list() for id in m.records}
         held = [record for record in self._records if record.id in module_of]
         self._score("base", self._records, budget=0, modules=[])
         self._score("rag", self._records, modules=[])

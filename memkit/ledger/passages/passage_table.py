@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from memkit.ledger.engine.sqlite import json_list
 from memkit.ledger.passages.passage_writes import Kind, PassageWrites, digest, key_list
 from memkit.ledger.records.where import LIVE, select_sql, visible_sql
-from memkit.text.words import match_expression, telling_words
+from memkit.text.words import match_expression, search_words
 from memkit.types import ALWAYS, Metadata, Period, Scope
 from memkit.types.validate import check_limit
 
@@ -236,7 +236,7 @@ class PassageTable(PassageWrites):
         """
         check_limit("k", k)
         few = among is not None and len(among) <= SCORED
-        words = self._rarest(telling_words(query), FOUND if few else SCORED)
+        words = self._rarest(search_words(query), FOUND if few else SCORED)
         if not words:
             return []
         keys, scores = self._bm25(match_expression(words), among if few else None)
@@ -252,7 +252,7 @@ class PassageTable(PassageWrites):
         """Look for a word, in some form, in a few passages.
 
         Args:
-            word: One that `memkit.text.words.telling_words` gave.
+            word: One that `memkit.text.words.search_words` gave.
             among: Keys of the passages, whoever may see them.
 
         Returns:

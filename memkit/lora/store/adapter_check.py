@@ -18,7 +18,7 @@ from memkit.lora.store.adapter_files import FOLDER, faults, locate
 from memkit.lora.store.row_file import RowFile
 from memkit.memory.erasure import finish, remove, sweep_if_idle
 from memkit.rag.vectors.ivf_files import IvfFiles
-from memkit.rag.vectors.vector_index import FILE as INDEX
+from memkit.rag.vectors.synced_index import FILE as INDEX
 from memkit.types import CheckReport
 
 _MADE_HOW = ("base_model", "fingerprint", "lora", "memkit")  # of every manifest
@@ -56,14 +56,14 @@ def check_erasures(ledger: Ledger, report: CheckReport) -> None:
     with report.looking_at("nothing that was forgotten waits for its destruction"):
         if ledger.destruction_pending:
             if report.repair:
-                finish(ledger, None)
+                finish(ledger, [])
             report.problem(
                 "what was forgotten or dropped is not yet destroyed to the last byte",
                 repaired=not ledger.destruction_pending,
             )
     expired = ledger.records.expired()
     if expired and report.repair:
-        remove(ledger, expired, ledger.modules.drop)
+        remove(ledger, expired, [])
     if expired:
         done = "are destroyed" if report.repair else "wait for sweep() to destroy them"
         report.note(f"{len(expired)} records have expired and {done}")

@@ -9,7 +9,7 @@ There are two files. ``*.lists`` holds list after list, the vectors and then the
 FAISS's `OnDiskInvertedLists` maps them; nothing in it is parsed. ``clusters.head`` holds the
 centroids, the lengths and a checksum of every list, under a checksum of its own, and is
 replaced whole. Nothing is ever added: what came later is somebody else's task
-(`memkit.rag.vectors.vector_index`). What is forgotten is overwritten in place.
+(`memkit.rag.vectors.synced_index`). What is forgotten is overwritten in place.
 """
 
 from __future__ import annotations

@@ -92,7 +92,7 @@ def probe(directory: str) -> None:
     memory = Memory.open(directory, create=False, embedder=NoEmbedder(), count_tokens=len)
     opened = time.perf_counter() - started
     lora = memory._engine.need_lora("the benchmark")
-    names = [module.name for module in memory.modules()]
+    names = [module.name for module in memory.modules.list()]
     prompt = lora.base.prompt("How much memory is this?")
     lora.base.generate([prompt], BRIEF)
     before = _resident()

@@ -69,7 +69,7 @@ def main(*, data: Path | None, facts: int, seeds: int, json_path: Path | None) -
 
 def _compared(memory: Memory, entries: Sequence[Entry]) -> Iterator[tuple[tuple[str, str], Hits]]:
     """Whether each router turns to the right module first, and what Arrow's mixtures recall."""
-    modules = [module for module in memory.modules() if module.manifest["attempt"] == 1]
+    modules = [module for module in memory.modules.list() if module.manifest["attempt"] == 1]
     held = {
         record.question: place
         for place, module in enumerate(modules)
@@ -88,7 +88,7 @@ def _compared(memory: Memory, entries: Sequence[Entry]) -> Iterator[tuple[tuple[
         yield (case, "top-1"), top
     pairs = [(entry.question, entry.number) for entry in asked]
     with tempfile.TemporaryDirectory(prefix="memkit-eval-") as folder:
-        paths = [memory.export_adapter(m.name, Path(folder) / m.name) for m in modules]
+        paths = [memory.modules.export(m.name, Path(folder) / m.name) for m in modules]
         bare = LanguageModel.load(device="cpu", dtype=torch.float32)  # without memkit's hooks
         for adapters in ADAPTERS:
             arrow = Arrow(bare, paths, adapters)
@@ -120,7 +120,7 @@ class Arrow:
             )
         self.model = LanguageModel(inner.get_base_model(), base.tokenizer, name="PEFT's Arrow")
         self._weights = torch.zeros(len(folders))
-        for layer in inner.modules():
+        for layer in inner.modules.list():
             if isinstance(layer, ArrowLoraLinearLayer):
                 layer.register_forward_hook(self._add)
 

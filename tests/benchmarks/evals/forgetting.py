@@ -70,7 +70,7 @@ def expose(path: Path, models: tuple[LanguageModel, SentenceEmbedder], seed: int
         lora = memory._engine.need_lora("eval")
         never = memory.add(drafts_of(company.facts[FACTS:]))
         ids = [record.id for record in learned]
-        module = memory.modules()[0]
+        module = memory.modules.list()[0]
         before = _ask(lora, recipe, learned[::2], module.name)
         unseen = _ask(lora, recipe, never, module.name)
         receipt = memory.forget(ids[::2])

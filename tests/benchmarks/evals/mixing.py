@@ -115,7 +115,7 @@ class Exam:
         self._entries = entries
         ids = {record.question: record.id for record in _records(memory)}
         self._ids = [ids[entry.question] for entry in entries]
-        modules = memory.modules()
+        modules = memory.modules.list()
         trained = {id: m.name for m in modules for id in m.manifest["records"]}
         held = {id: module.name for module in modules for id in module.records}
         self._holders = [{**trained, **held}[id] for id in self._ids]

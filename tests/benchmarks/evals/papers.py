@@ -20,7 +20,7 @@ from benchmarks.evals.routed import Asked, active, memory
 from memkit.errors import NotFoundError
 from memkit.protocols import Embedder
 from memkit.text.sentences import sentences
-from memkit.text.words import occurrences, telling
+from memkit.text.words import content_stems, stem_counts
 from memkit.types import Draft, Scope
 
 Paper = dict[str, Any]  # of the study's file
@@ -83,12 +83,14 @@ def distinctive(papers: Papers) -> list[Asked]:
     """The plain questions that have a word which is stored of their paper and of no other."""
     having: dict[str, set[int]] = {}
     for draft, module in zip(papers.drafts, papers.modules, strict=True):
-        for word in occurrences(f"{draft.text} {draft.question or ''}"):
+        for word in stem_counts(f"{draft.text} {draft.question or ''}"):
             having.setdefault(word, set()).add(module)
     return [
         one
         for one in papers.plain
-        if any(having.get(word) == {papers.modules[one.place]} for word in telling(one.question))
+        if any(
+            having.get(word) == {papers.modules[one.place]} for word in content_stems(one.question)
+        )
     ]
 
 

@@ -96,7 +96,7 @@ def look(folder: str) -> None:
         folder, backends=("rag",), embedder=embedder, count_tokens=len, create=False
     ) as memory:
         opened = time.perf_counter() - started
-        memory.search_by_vector(embedder.encode_query(["a question"])[0].tolist())
+        memory.vectors.search(embedder.encode_query(["a question"])[0].tolist())
         searched = time.perf_counter() - started - opened
         values = [opened, searched, resident() - before]
     sys.stdout.write(json.dumps(values))

@@ -33,7 +33,7 @@ def fill(corpus: Corpus, folder: Path) -> tuple[Memory, list[Measurement]]:
             memory.add(corpus.drafts(start, end))
             bar.update(end - start)
     added = time.perf_counter() - started
-    memory.settle()
+    memory.vectors.wait()
     settled = time.perf_counter() - started - added
     case = f"memkit, {len(corpus)} records"
     return memory, [
@@ -47,7 +47,7 @@ def memkit_searches(memory: Memory, corpus: Corpus) -> Mapping[str, Search]:
 
     def by_vector(number: int, kept: bool) -> Sequence[int]:
         where = {"kept": True} if kept else None
-        hits = memory.search_by_vector(corpus.queries[number], K, where=where)
+        hits = memory.vectors.search(corpus.queries[number], K, where=where)
         return [int(hit.id[1:]) for hit in hits]
 
     def fused(number: int, kept: bool) -> Sequence[int]:

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage
 from langchain_core.tools import BaseTool
+from memkit.memory.mixin_chat import Message
 
 from langchain_memkit._optional import needs
 from langchain_memkit.chat_model import ChatMemkit
@@ -16,7 +17,6 @@ from langchain_memkit.scopes import Scoping, resolve, user_scope
 from langchain_memkit.tools import memory_tools
 from memkit import InvalidInputError, Memory
 from memkit.memory.ask import BUDGET
-from memkit.memory.mixin_chat import Message
 from memkit.types import Metadata, Role, Scope
 
 with needs("langchain", "MemkitMiddleware"):

@@ -1,13 +1,13 @@
-"""Keeps the vector index in step with the ledger, in memory and in files.
+"""Keeps a vector index in step with the ledger, in memory and in files.
 
 The ledger holds every vector; the index only makes them searchable. It follows the ledger's
 feed of passage changes, so it sees what other threads and processes commit. Its files carry
 the number of the last change they have seen, and are dropped when they cannot be trusted: a
 rebuild from the ledger is the same walk along the feed, from the beginning.
 
-What is new is searched exactly (`memkit.rag.vectors.flat`). Once that is too much for a scan, a thread
-puts everything into clusters (`memkit.rag.vectors.ivf`), and what comes later is searched exactly
-on top of them (`memkit.rag.vectors.tiered`). Adding writes no file.
+New vectors are searched exactly (`memkit.rag.vectors.flat`). Once they are too many for a scan,
+a thread puts all of them into the lists of an IVF index (`memkit.rag.vectors.ivf`), and later
+ones are searched exactly beside it (`memkit.rag.vectors.tiered`). Adding writes no file.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ FILTERS = 8  # with their scopes, whose passages are remembered until something 
 _log = logging.getLogger("memkit")
 
 
-class VectorIndex:
+class SyncedIndex:
     """The ledger's passage vectors, searchable.
 
     Safe across threads. Its lock is taken before the ledger's, never the other way round: do
@@ -70,22 +70,22 @@ class VectorIndex:
         self._path = ledger.directory / FILE
         self._lock = threading.RLock()
         self._files = IvfFiles(self._path.parent)
-        self._keeper = BackgroundWorker()
-        self._layers = TieredIndex(dim)
-        self._stamp = 0  # the last change of the feed that `_layers` has seen
+        self._worker = BackgroundWorker()
+        self._tiers = TieredIndex(dim)
+        self._stamp = 0  # the last change of the feed that `_tiers` has seen
         self._saved = 0  # ... that the file of the tail has seen; -1 if that must go
         self._next_build = EXACT  # vectors in the tail that are worth another try
         self._state: object = None  # of the ledger's file when it was last looked at
-        self._passing: OrderedDict[tuple[str, str, Period], Keys | None] = OrderedDict()
+        self._allowed: OrderedDict[tuple[str, str, Period], Keys | None] = OrderedDict()
         self._load()
 
     def __len__(self) -> int:
-        return len(self._layers)
+        return len(self._tiers)
 
     @property
     def clusters(self) -> int:
         """How many clusters the bulk of the vectors is in; 0 while all are searched exactly."""
-        base = self._layers.base
+        base = self._tiers.base
         return base.head.lists if base is not None else 0
 
     def sync(self) -> None:
@@ -93,12 +93,12 @@ class VectorIndex:
         with self._lock:
             state = self._ledger.state()
             if state != self._state:
-                self._passing.clear()
+                self._allowed.clear()
                 self._follow()
                 self._state = state
-            waiting = len(self._layers.tail)
+            waiting = len(self._tiers.tail)
             due = waiting >= self._next_build and self._ledger.writable
-            if due and self._keeper.start(self._build):
+            if due and self._worker.start(self._build):
                 self._next_build = waiting + EXACT  # if this one comes to nothing
 
     def keep_up(self) -> None:
@@ -111,7 +111,7 @@ class VectorIndex:
         while changes := self._ledger.passages.changes(self._stamp):
             touched = np.unique(np.array([change.passage for change in changes], np.int64))
             keys, vectors = self._ledger.passages.vectors(touched.tolist())
-            self._layers.take(touched, keys, vectors)
+            self._tiers.take(touched, keys, vectors)
             self._stamp = changes[-1].seq
 
     def search(
@@ -128,29 +128,29 @@ class VectorIndex:
         # at who may see it.
         with self._lock:
             allowed = self.allowed(scope, where, period)
-            return self._layers.search(queries, k=k, allowed=allowed)
+            return self._tiers.search(queries, k=k, allowed=allowed)
 
     def allowed(self, scope: Scope, where: Metadata | None, period: Period) -> Keys | None:
         """`PassageTable.keys`, remembered: conversations ask in one scope again and again."""
         with self._lock:
             self.sync()
             asked = scope_key(scope), repr(where), period
-            if asked not in self._passing:
-                self._passing[asked] = self._ledger.passages.keys(
+            if asked not in self._allowed:
+                self._allowed[asked] = self._ledger.passages.keys(
                     visible_to=scope, where=where, period=period
                 )
-            self._passing.move_to_end(asked)
-            if len(self._passing) > FILTERS:
-                self._passing.popitem(last=False)
-            return self._passing[asked]
+            self._allowed.move_to_end(asked)
+            if len(self._allowed) > FILTERS:
+                self._allowed.popitem(last=False)
+            return self._allowed[asked]
 
     def settle(self) -> None:
         """Wait for what runs in the background, and until clusters, if any, hold everything."""
         self.sync()
-        self._keeper.wait()
-        if self._layers.base is not None and len(self._layers.tail):
-            self._keeper.start(self._build)
-            self._keeper.wait()
+        self._worker.wait()
+        if self._tiers.base is not None and len(self._tiers.tail):
+            self._worker.start(self._build)
+            self._worker.wait()
 
     def save(self) -> None:
         """Write the file of the tail, if reading the changes again would take longer.
@@ -159,13 +159,13 @@ class VectorIndex:
             StorageError: If it cannot be written.
         """
         self.sync()
-        if self._saved < 0 or self._stamp - self._saved > len(self._layers.tail) // SHARE:
+        if self._saved < 0 or self._stamp - self._saved > len(self._tiers.tail) // SHARE:
             with self._writing():
                 self._write()
 
     def close(self) -> None:
         """Stop what runs in the background."""
-        self._keeper.close()
+        self._worker.close()
 
     def scrub(self) -> tuple[str, ...]:
         """Write the files anew without what was deleted, or remove them if nothing is left.
@@ -180,21 +180,21 @@ class VectorIndex:
             with storage_errors(self._path):
                 existed = self._path.exists()
                 temporary(self._path).unlink(missing_ok=True)
-                if not len(self._layers.tail):
+                if not len(self._tiers.tail):
                     self._path.unlink(missing_ok=True)
-            if existed and len(self._layers.tail):
+            if existed and len(self._tiers.tail):
                 self._write()
             files = [FILE.as_posix()] if existed else []
-            return (*files, *self._files.scrub(self._gone_since))
+            return (*files, *self._files.scrub(self._removed_since))
 
-    def _gone_since(self, stamp: int) -> NDArray[np.int64]:
+    def _removed_since(self, stamp: int) -> NDArray[np.int64]:
         """Keys that were removed after a change of the feed."""
         touched = self._ledger.passages.touched(stamp, self._stamp)
         there = self._ledger.passages.existing(touched.tolist())
         return np.setdiff1d(touched, there)
 
     def _write(self) -> None:
-        self._layers.tail.save(self._path, self._stamp)
+        self._tiers.tail.save(self._path, self._stamp)
         self._saved = self._stamp
 
     @contextmanager
@@ -227,10 +227,10 @@ class VectorIndex:
         with self._files.building() as ours:
             if not ours:
                 return
-            before = self._layers.base
+            before = self._tiers.base
             index = self._files.sound()
             if index is not None and (before is None or index.head.stamp > before.head.stamp):
-                self._stand_on(index)
+                self._adopt_base(index)
                 return
             with closing(Ledger.open(self._ledger.directory, create=False)) as ledger:
                 index = self._files.create(ledger, before, stopped)
@@ -238,15 +238,15 @@ class VectorIndex:
                 return
             with self._writing():
                 # A scrub has removed the file if it may hold what was forgotten meanwhile.
-                if self._files.publish(index, self._gone_since(index.head.stamp)):
-                    self._stand_on(index)
+                if self._files.publish(index, self._removed_since(index.head.stamp)):
+                    self._adopt_base(index)
                     self._write()
 
-    def _stand_on(self, index: IvfIndex) -> None:
+    def _adopt_base(self, index: IvfIndex) -> None:
         with self._lock:
             self.sync()
             touched = self._ledger.passages.touched(index.head.stamp, self._stamp)
-            self._layers.rebase(index, touched)
+            self._tiers.rebase(index, touched)
             self._next_build = max(EXACT, len(index) // SHARE)
         _log.info("%d vectors are searched in %d clusters", len(index), index.head.lists)
 
@@ -255,7 +255,7 @@ class VectorIndex:
         try:
             self._files.verify(index, stopped)
         except CorruptFileError as exc:
-            self._start_anew(exc.message)
+            self._rebuild(exc.message)
 
     # -- opening
 
@@ -263,13 +263,13 @@ class VectorIndex:
         """Start from the files if they can be trusted, else from nothing; then catch up."""
         try:
             base = self._files.current()
-            distrust = self._load_from(base)
+            distrust = self._load_tiers(base)
         except CorruptFileError as exc:
             distrust = exc.message
         if distrust:
-            self._start_anew(distrust)
+            self._rebuild(distrust)
 
-    def _load_from(self, base: IvfIndex | None) -> str:
+    def _load_tiers(self, base: IvfIndex | None) -> str:
         """Take over what the files hold; says why they cannot be the ledger's, if they cannot."""
         tail, stamp = self._load_tail(optional=base is not None)
         if base is None and tail is None:
@@ -285,13 +285,13 @@ class VectorIndex:
         if seen > last:
             return f"the file has seen change {seen}, the ledger has only had {last}"
         if tail is not None and (base is None or stamp >= base.head.stamp):
-            self._layers.tail, self._stamp, self._saved = tail, stamp, stamp
+            self._tiers.tail, self._stamp, self._saved = tail, stamp, stamp
         elif base is not None:
             self._stamp = base.head.stamp
         if base is not None:
-            self._layers.rebase(base, self._ledger.passages.touched(base.head.stamp, self._stamp))
+            self._tiers.rebase(base, self._ledger.passages.touched(base.head.stamp, self._stamp))
             self._next_build = max(EXACT, len(base) // SHARE)
-        return self._compare(base)
+        return self._compare_with_ledger(base)
 
     def _load_tail(self, *, optional: bool) -> tuple[FlatIndex | None, int]:
         """Read the file of the tail; without it, beside clusters, there is a bit more to read."""
@@ -306,31 +306,31 @@ class VectorIndex:
             self._saved = -1
             return None, 0
 
-    def _compare(self, base: IvfIndex | None) -> str:
+    def _compare_with_ledger(self, base: IvfIndex | None) -> str:
         """Catch up, and say why what was loaded is not the ledger's; empty if it is."""
         self.sync()
         count = self._ledger.passages.count()
         # Another process may write between the two looks; then the count proves nothing.
-        if len(self._layers) != count and self._ledger.passages.last_change() == self._stamp:
-            return f"the file leads to {len(self._layers)} vectors, the ledger holds {count}"
+        if len(self._tiers) != count and self._ledger.passages.last_change() == self._stamp:
+            return f"the file leads to {len(self._tiers)} vectors, the ledger holds {count}"
         if base is not None and base.bytes <= CHECKED_AT_ONCE:
             self._files.verify(base)
         elif base is not None:
-            self._keeper.start(lambda stopped: self._check(base, stopped))
+            self._worker.start(lambda stopped: self._check(base, stopped))
         return ""
 
-    def _start_anew(self, why: str) -> None:
+    def _rebuild(self, why: str) -> None:
         _log.warning("rebuilding the index from the ledger: %s", why)
         if self._ledger.writable:
             with self._writing():
                 self._files.discard()
-                self._forget_layers()
+                self._reset()
         else:
-            self._forget_layers()
+            self._reset()
         self.sync()
 
-    def _forget_layers(self) -> None:
+    def _reset(self) -> None:
         with self._lock:
-            self._layers, self._stamp, self._saved = TieredIndex(self._dim), 0, -1
+            self._tiers, self._stamp, self._saved = TieredIndex(self._dim), 0, -1
             self._state = None
             self._next_build = EXACT
