@@ -319,7 +319,7 @@ class Memory:
             **selection: What takes part; see `Selection`.
         """
         rag = self._engine.need_rag("search()")
-        return list(rag.recall(query_of(query, k, selection)).hits)
+        return list(rag.recall(query_of(query, k, selection, name="query")).hits)
 
     def stats(self, *, scope: Scope | None = None) -> Stats:
         """Count what the memory holds, or what of it is of a scope or of narrower ones."""

@@ -240,8 +240,16 @@ def recall_queries(questions: Sequence[Question], options: RecallOptions) -> lis
     return [recall_query(question, options, PASSAGES) for question in questions]
 
 
-def query_of(question: Question, k: int, selection: Selection) -> Query:
+def query_of(
+    question: Question, k: int, selection: Selection, *, name: str = "question"
+) -> Query:
     """Make a query of a question, or of a conversation that ends with one.
+
+    Args:
+        question: The user's words, or messages that end with them.
+        k: At most this many records.
+        selection: What takes part.
+        name: Of the argument, for errors.
 
     Raises:
         InvalidInputError: If the question is blank, ``k`` < 1, or the messages are malformed or
@@ -249,10 +257,10 @@ def query_of(question: Question, k: int, selection: Selection) -> Query:
     """
     query = base_query(k, selection)
     if isinstance(question, str):
-        check_text("question", question)
+        check_text(name, question)
         return replace(query, text=question)
     text, context = _conversation(question)
-    check_text("question", text)
+    check_text(name, text)
     return replace(query, text=text, context=context)
 
 

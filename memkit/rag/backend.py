@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from memkit.errors import RecordNotFoundError
 from memkit.ledger import Ledger
-from memkit.protocols import Query
+from memkit.protocols import Backend, Query, Records
 from memkit.rag.index import FactIndex
 from memkit.rag.search_as_of import search_past
 from memkit.types import Evidence, Hit, Record
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from memkit.protocols import Floats2d
 
 
-class RagBackend:
+class RagBackend(Backend):
     """`memkit.protocols.Backend` over the fact index.
 
     Args:
@@ -27,9 +26,23 @@ class RagBackend:
         facts: As given.
     """
 
+    name = "rag"
+
     def __init__(self, ledger: Ledger, facts: FactIndex) -> None:
         self._ledger = ledger
         self.facts = facts
+
+    def sync(self, records: Records) -> None:
+        """Index records that have no passage yet."""
+        if self._ledger.writable:
+            self.facts.index_missing()
+
+    def scrub(self) -> None:
+        """Rewrite the index files without what was deleted."""
+        self.facts.scrub()
+        for path in self._ledger.erasures.pending():
+            if path.startswith("index/"):
+                self._ledger.erasures.done(path)
 
     def write(self, records: Sequence[Record]) -> None:
         """Cut, embed and index records of the ledger; their earlier passages are replaced."""
@@ -45,14 +58,8 @@ class RagBackend:
             return search_past(self.facts, self._ledger, query, moment, vector)
         return self.facts.search(query, vector)
 
-    def delete(self, ids: Sequence[str]) -> int:
-        """Take the passages of records out of the index; returns how many records had any.
-
-        Records that are deleted from the ledger lose their passages with it; this is for
-        records that stay.
-        """
-        with self._ledger.transaction():
-            return sum(self._take_out(id) for id in ids)
+    def delete(self, ids: Sequence[str]) -> None:
+        """Do nothing: records that leave the ledger take their passages along."""
 
     def stats(self) -> Mapping[str, int]:
         """How many passages are indexed."""
@@ -61,11 +68,3 @@ class RagBackend:
     def close(self) -> None:
         """Write the index file, if it is out of date and can be written."""
         self.facts.close()
-
-    def _take_out(self, id: str) -> bool:
-        before = self._ledger.passages.count()
-        try:
-            self._ledger.passages.insert(id, [])
-        except RecordNotFoundError:
-            return False
-        return self._ledger.passages.count() < before

@@ -22,3 +22,6 @@ class TestLoraBackend(BackendContract):
                 for r in super().make_records(n)
             ]
         )
+
+    def settle(self, backend):
+        self.memory.consolidate()

@@ -228,7 +228,7 @@ def test_another_version_answers_in_all_processes_at_once(trained, start, tmp_pa
     assert other.read() == "ready"
     asked = f"memory.ask({question!r}, budget=0)"
     assert other.ask(f"{asked}.text") == "7777"
-    trained.rollback("m0001", 1)
+    trained.modules.rollback("m0001", 1)
     assert other.ask(f"bool({asked}.route)") == "False"
     assert other.ask("[m.version for m in memory.modules.list()]") == "[1, 1]"
     assert other.ask("memory.ask('What is the badge number of Emil?', budget=0).text") == "1234"

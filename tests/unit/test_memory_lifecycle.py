@@ -111,7 +111,7 @@ def test_weights_that_know_what_has_expired_do_not_answer(trained, tmp_path):
     clock = trained._engine.ledger._database.clock = Clock()
     name = next(m.name for m in trained.modules.list() if "Nora" in m.records)
     others = len(trained.modules.list()) - 1
-    trained.expire("Nora", 60)
+    trained.retention.expire("Nora", 60)
     assert trained.ask(NORA, budget=0).text == "4471"
     clock.now += 60
     assert name not in {module.name for module in trained.modules.list()}
@@ -120,7 +120,7 @@ def test_weights_that_know_what_has_expired_do_not_answer(trained, tmp_path):
         assert name not in answer.route.weights
         assert "4471" not in answer.text
     assert trained.search(EMIL)[0].id == "Emil"  # rag answers for it meanwhile
-    receipt = trained.sweep()
+    receipt = trained.retention.sweep()
     assert receipt.records == ("Nora",)
     assert len(receipt.retrained) == 1
     assert {one.record_id for one in receipt.exposure} == {"Nora"}
@@ -132,14 +132,14 @@ def test_weights_that_know_what_has_expired_do_not_answer(trained, tmp_path):
 
 def test_consolidate_and_retrain_sweep_first(trained, tmp_path):
     clock = trained._engine.ledger._database.clock = Clock()
-    trained.expire("Nora", 60)
-    trained.expire("Lena", 120)
+    trained.retention.expire("Nora", 60)
+    trained.retention.expire("Lena", 120)
     clock.now += 60
     trained.consolidate()
     assert trained.stats().expired == 0
     assert traces(tmp_path / "trained.mem", "Nora", " 4471") == []
     clock.now += 60
-    trained.retrain()
+    trained.modules.retrain()
     assert traces(tmp_path / "trained.mem", "Lena", " 3141") == []
     assert not any({"Nora", "Lena"} & set(module.records) for module in trained.modules.list())
 

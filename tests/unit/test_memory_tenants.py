@@ -92,7 +92,7 @@ def test_what_selects_a_tenant_selects_what_contains_its_scope(crowded, owners, 
     )  # fmt: skip
     assert (stats.passages, stats.expired) == (len(inside), 0)
     assert crowded.modules.list(scope=selector) == []
-    assert crowded.duplicates(0.01, scope=selector) == []
+    assert crowded.vectors.duplicates(0.01, scope=selector) == []
 
 
 @pytest.mark.parametrize("scope", every_scope()[::4])
@@ -102,9 +102,9 @@ def test_writing_verbs_refuse_what_a_scope_does_not_see(crowded, owners, scope):
         if not sees(scope, owner):
             for verb, rest in (
                 (crowded.update, ("x",)),
-                (crowded.pin, ()),
-                (crowded.unpin, ()),
-                (crowded.expire, (5,)),
+                (crowded.retention.pin, ()),
+                (crowded.retention.unpin, ()),
+                (crowded.retention.expire, (5,)),
             ):
                 with pytest.raises(RecordNotFoundError, match="no record has the id"):
                     verb(id, *rest, scope=scope)

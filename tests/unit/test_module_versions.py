@@ -129,7 +129,7 @@ def test_an_older_version_answers_again_with_the_records_that_it_holds(updated):
     updated.update("Emil", "The badge number of Emil is 4321.", answer="4321")
     assert updated.consolidate().modules[0].version == 3
     updated.update("Emil", "The badge number of Emil is 1234.", answer="1234")
-    module = updated.rollback("m0001", 2)
+    module = updated.modules.rollback("m0001", 2)
     assert (module.version, module.versions) == (2, (1, 2, 3))
     assert {"Nora", "Emil"} <= set(module.records)
     assert module in updated.modules.list()
@@ -138,7 +138,7 @@ def test_an_older_version_answers_again_with_the_records_that_it_holds(updated):
 
 
 def test_what_was_updated_since_is_not_answered_from_an_older_version(updated):
-    module = updated.rollback("m0001", 1)
+    module = updated.modules.rollback("m0001", 1)
     assert (module.version, module.records) == (1, ("Emil", "Tara", "Owen"))
     assert not updated.ask(NORA, budget=0).route
     assert "7777" in updated.recall(NORA).text
@@ -154,7 +154,7 @@ def test_what_was_updated_since_is_not_answered_from_an_older_version(updated):
 def test_rolling_back_and_forth_changes_no_weights(updated):
     before = files(updated)
     for version in (1, 2, 2, 1, 2):
-        assert updated.rollback("m0001", version).version == version
+        assert updated.modules.rollback("m0001", version).version == version
     assert files(updated) == before
     assert updated.ask(NORA, budget=0).text == "7777"
     assert updated._engine.ledger.erasures.pending() == []
@@ -163,21 +163,21 @@ def test_rolling_back_and_forth_changes_no_weights(updated):
 def test_another_memory_sees_it_at_its_next_question(updated, tmp_path, open_memory):
     other = open_memory(tmp_path / "updated.mem")
     assert other.ask(NORA, budget=0).text == "7777"
-    updated.rollback("m0001", 1)
+    updated.modules.rollback("m0001", 1)
     assert not other.ask(NORA, budget=0).route
     assert other.ask(EMIL, budget=0).text == "1234"
     assert other.modules.list() == updated.modules.list()
-    other.rollback("m0001", 2)
+    other.modules.rollback("m0001", 2)
     assert updated.ask(NORA, budget=0).text == "7777"
 
 
 def test_a_version_is_there_after_reopening(updated, tmp_path, open_memory):
-    updated.rollback("m0001", 1)
+    updated.modules.rollback("m0001", 1)
     updated.close()
     again = open_memory(tmp_path / "updated.mem")
     assert [module.version for module in again.modules.list()] == [1, 1]
     assert again.ask(EMIL, budget=0).text == "1234"
-    assert again.rollback("m0001", 2).records == FIRST
+    assert again.modules.rollback("m0001", 2).records == FIRST
     assert again.ask(NORA, budget=0).text == "7777"
 
 
@@ -193,7 +193,7 @@ def test_a_version_is_there_after_reopening(updated, tmp_path, open_memory):
 def test_a_version_that_is_not_there_changes_nothing(updated, name, version, message):
     before = updated.modules.list()
     with pytest.raises(ModuleNotFoundInMemoryError, match=message):
-        updated.rollback(name, version)
+        updated.modules.rollback(name, version)
     assert updated.modules.list() == before
 
 
@@ -205,7 +205,7 @@ def test_at_most_three_versions_are_kept(trained, tmp_path, open_memory):
     trained.close()
     again = open_memory(tmp_path / "trained.mem")
     assert again._engine.ledger.erasures.pending() == []
-    assert again.rollback("m0001", 2).version == 2
+    assert again.modules.rollback("m0001", 2).version == 2
 
 
 # -- listing
@@ -233,7 +233,7 @@ def test_modules_say_whom_they_are_for(memory, badges):
 
 def test_the_same_records_give_the_same_bytes_and_no_new_version(trained):
     before = files(trained)
-    report = trained.retrain()
+    report = trained.modules.retrain()
     assert [(m.name, m.version, m.unchanged) for m in report.modules] == [
         ("m0001", 1, True),
         ("m0002", 1, True),
@@ -250,20 +250,20 @@ def test_modules_are_trained_with_their_own_spec_not_with_the_recipe(
     trained.close()
     other = replace(recipe, lora=replace(recipe.lora, rank=4), train=TrainSpec(seed=3, epochs=1))
     again = open_memory(tmp_path / "trained.mem", recipe=other)
-    assert [m.unchanged for m in again.retrain(["m0002", "m0001", "m0002"]).modules] == [True, True]
+    assert [m.unchanged for m in again.modules.retrain(["m0002", "m0001", "m0002"]).modules] == [True, True]
     assert files(again) == before
 
 
 def test_metadata_change_no_weights(trained):
     before = files(trained)
     trained.update("Nora", metadata={"source": "hr"})
-    assert trained.retrain("m0001").modules[0].unchanged
+    assert trained.modules.retrain("m0001").modules[0].unchanged
     assert files(trained) == before
 
 
 def test_a_changed_text_makes_the_next_version(trained):
     rename(trained)
-    report = trained.retrain("m0001")
+    report = trained.modules.retrain("m0001")
     assert [(m.name, m.version, m.unchanged) for m in report.modules] == [("m0001", 2, False)]
     assert trained.ask(NORA, budget=0).text == "7777"
     assert trained.consolidate().modules == ()
@@ -271,9 +271,9 @@ def test_a_changed_text_makes_the_next_version(trained):
 
 def test_nothing_is_retrained_if_a_name_is_unknown(trained):
     with pytest.raises(ModuleNotFoundInMemoryError, match="no module has the name 'm9'") as caught:
-        trained.retrain(["m0001", "m9"])
+        trained.modules.retrain(["m0001", "m9"])
     assert caught.value.hint == "These can be trained again: m0001, m0002."
-    assert trained.retrain([]).modules == ()
+    assert trained.modules.retrain([]).modules == ()
 
 
 def test_an_imported_module_is_trained_anew_only_if_it_is_named(trained, tmp_path):
@@ -281,11 +281,11 @@ def test_an_imported_module_is_trained_anew_only_if_it_is_named(trained, tmp_pat
     trained.modules.import_(tmp_path / "folder", records=FIRST[:2])
     before = {module.name: module.records for module in trained.modules.list()}
     assert (before["m0001"], before["m0003"]) == (FIRST[2:], FIRST[:2])
-    assert [(m.name, m.unchanged) for m in trained.retrain().modules] == [
+    assert [(m.name, m.unchanged) for m in trained.modules.retrain().modules] == [
         ("m0001", True), ("m0002", True),
     ]  # fmt: skip
     assert {module.name: module.records for module in trained.modules.list()} == before
-    (report,) = trained.retrain("m0003").modules
+    (report,) = trained.modules.retrain("m0003").modules
     assert (report.name, report.version, report.held) == ("m0003", 2, FIRST[:2])
     assert "imported" not in trained.modules.list()[-1].manifest
 
@@ -346,7 +346,7 @@ def test_a_module_that_lost_its_newest_weights_can_be_rolled_back(updated):
     ledger = updated._engine.ledger
     ledger.modules.lose(ledger.modules.file("m0001").path)
     assert [module.name for module in updated.modules.list()] == ["m0002"]
-    module = updated.rollback("m0001", 1)
+    module = updated.modules.rollback("m0001", 1)
     assert (module.version, module.versions) == (1, (1,))
     assert updated.ask(EMIL, budget=0).text == "1234"
 
@@ -411,9 +411,9 @@ def test_a_version_that_contains_a_forgotten_record_goes(trained):
     make_endless(trained)
     trained.consolidate()
     trained.ask(EMIL, budget=0)
-    trained.rollback("m0001", 1)
+    trained.modules.rollback("m0001", 1)
     trained.ask(EMIL, budget=0)
-    active = trained.rollback("m0001", 2)
+    active = trained.modules.rollback("m0001", 2)
     receipt = trained.forget("Nora")
     assert (receipt.retrained, receipt.dropped, receipt.demoted) == ((), (), ())
     assert any(path.startswith("adapters/") for path in receipt.files)
@@ -422,7 +422,7 @@ def test_a_version_that_contains_a_forgotten_record_goes(trained):
     assert len(trained._engine.lora.bank) == 1
     assert trained.ask(EMIL, budget=0).text == "1234"
     with pytest.raises(ModuleNotFoundInMemoryError, match="has no version 1"):
-        trained.rollback("m0001", 1)
+        trained.modules.rollback("m0001", 1)
 
 
 def test_a_module_goes_with_all_its_versions(updated):

@@ -272,7 +272,7 @@ def changed(full, rag, tmp_path):
     copy.import_(path)
     (locker,) = [r for r in copy.records().records if r.key and "code" in r.key]
     copy.update(locker.id, "Ann's locker has no code.", question="Which code?", answer="no code")
-    copy.set_ttl(ANN, 60)
+    copy.retention.set_ttl(ANN, 60)
     copy.items.write([NewItem(("a", "b"), "k", {"x": "mine"}, scope=BOB)])
     return path, copy
 
