@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from memkit.types import ALWAYS, Draft, Evidence, Metadata, Period, Record, Route, Scope
+from memkit.types.calibration import Calibration
 
 if TYPE_CHECKING:
     import numpy as np
@@ -160,12 +161,11 @@ class Backend(ABC):
 
 
 class Router(Protocol):
-    """Chooses adapter modules for queries."""
+    """Chooses adapter modules for queries.
 
-    @property
-    def calibrated(self) -> bool:
-        """Whether it is ready to choose; if not, `calibrate` makes it so."""
-        ...
+    A class that names it as its base has to write `route` alone: what has nothing to measure
+    needs no more.
+    """
 
     def route(
         self, queries: Sequence[Query], *, pending: Mapping[str, str] | None = None
@@ -174,13 +174,26 @@ class Router(Protocol):
 
         Args:
             queries: Their scopes bound which facts take part.
-            pending: Record id to module, for records that are about to be held.
+            pending: Record id to module, for records that are about to be held: a module is
+                asked through the router before it is committed.
         """
         ...
 
+    @property
+    def calibrated(self) -> bool:
+        """Whether it is ready to choose; if not, `calibrate` makes it so."""
+        return True
+
     def calibrate(self, records: Sequence[Record]) -> None:
-        """Prepare for records that are about to be held, beside those that are."""
-        ...
+        """Measure what is chosen by, for records that are about to be held and those that are.
+
+        Args:
+            records: Their examples are in the ledger.
+        """
+
+    def calibration(self) -> Calibration | None:
+        """What was measured, to be shown with an explanation; None if nothing is."""
+        return None
 
 
 @dataclass(frozen=True)
@@ -268,10 +281,26 @@ class Example:
 
 
 class Synthesizer(Protocol):
-    """Turns records into training examples."""
+    """Turns records into training examples.
+
+    It may be slow, cost something or answer differently each time: it is asked once for each
+    content of a record, when the record is to be learned, and the ledger keeps what it said.
+    """
+
+    @property
+    def key(self) -> str:
+        """Names it with its version and its settings.
+
+        What was made under another key is made anew when its record is trained.
+        """
+        ...
 
     def examples(self, records: Sequence[Record]) -> list[Example]:
-        """Examples for the records, in order; deterministic."""
+        """Examples for the records, in their order; none for what cannot be asked for.
+
+        Each names its record in `Example.record_id`. The first one of an answer that is not
+        held out is the question that modules are asked for it.
+        """
         ...
 
 

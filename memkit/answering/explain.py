@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from memkit.types import Hit, Recall, Record, Support, Value
 from memkit.types.answers import route_lines
+from memkit.types.calibration import Calibration
 from memkit.types.value import shortened
-
-if TYPE_CHECKING:
-    from memkit.routing.calibration import Calibration
 
 
 @dataclass(frozen=True)

@@ -138,7 +138,7 @@ class Answerer:
             return answer
         started = time.perf_counter()
         said = []
-        with self._base.turn.take():
+        with self._base.hold():
             for row, joint in zip(rows, joints([row.question for row in rows]), strict=True):
                 if joint:
                     yield joint
@@ -175,7 +175,7 @@ class Answerer:
 
     def _generate(self, rows: Sequence[Row], sampling: Sampling) -> list[Completion]:
         adapters = self._adapters([row.route for row in rows])
-        with self._base.turn.take():
+        with self._base.hold():
             return self._base.generate([row.prompt for row in rows], sampling, adapters=adapters)
 
     def _adapters(self, routes: Sequence[Route]) -> AbstractContextManager[None] | None:

@@ -1,12 +1,14 @@
-"""The LoRA backend: queries get a mixture of adapters, records become adapters."""
+"""The LoRA backend: answers from adapters, of which the router chooses some for each query."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import cached_property, partial
+from dataclasses import replace
+from functools import cached_property
 
+from memkit.answering.prompt import PromptFormat
 from memkit.errors import (
     CorruptFileError,
     IncompatibleModelError,
@@ -15,7 +17,7 @@ from memkit.errors import (
 from memkit.ledger import Ledger, ModuleFile
 from memkit.lora.serving.bank import AdapterBank
 from memkit.lora.serving.hooks import Adapter, AdapterLayers, Scaled
-from memkit.lora.serving.layout import Frame, Row, has_gates
+from memkit.lora.serving.layout import Frame, Row
 from memkit.lora.spec import LoraSpec
 from memkit.lora.store.adapter_files import faults
 from memkit.lora.store.adapter_rows import ROW_DTYPES, fetch
@@ -37,8 +39,9 @@ class LoraBackend(Backend):
         router: Chooses modules for queries.
         base: Gives the base model; called when weights are first needed, so that routing works
             without one.
-        consolidate: Trains records into modules; what `write` does.
         row_dtype: How adapters are stored: "float16", "bfloat16" or "float32".
+        prompt_format: How evidence is put before questions; modules that were trained behind
+            another format are not used.
     """
 
     name = "lora"
@@ -48,15 +51,16 @@ class LoraBackend(Backend):
         ledger: Ledger,
         router: Router,
         base: Callable[[], LanguageModel],
-        consolidate: Callable[[LoraBackend, Sequence[Record]], object],
         *,
         row_dtype: str = "float16",
+        prompt_format: PromptFormat | None = None,
     ) -> None:
         self.ledger = ledger
         self.router = router
         self._base = base
-        self._consolidate = consolidate
+        self.prompt_format = prompt_format or PromptFormat()
         self._row_dtype = ROW_DTYPES[row_dtype]
+        self._fits: dict[str, bool] = {}  # bank key to whether it has the memory's prompt format
         self._frames: dict[tuple[object, ...], Frame] = {}
         self._verified: set[str] = set()  # bank keys of rows whose checksum was right
 
@@ -91,7 +95,32 @@ class LoraBackend(Backend):
         """Route a query; what the weights held at an earlier moment is not known."""
         if query.period.as_of is not None:
             return Evidence(route=Route({}, reason="weights hold what is current, not the past"))
-        return Evidence(route=self.router.route([query])[0])
+        route = self.router.route([query])[0]
+        for name in route.weights:
+            if self.is_outdated(name):
+                reason = f"{name} was trained behind another prompt; consolidate() renews it"
+                return Evidence(route=replace(route, weights={}, parts=(), reason=reason))
+        return Evidence(route=route)
+
+    def is_outdated(self, name: str) -> bool:
+        """Whether a module was trained behind another prompt format, and must not be used."""
+        try:
+            key = _key(self.ledger.modules.file(name))
+            if key not in self._fits:
+                self._fits[key] = self._fits_prompt(self.ledger.modules.get(name))
+                if not self._fits[key]:
+                    logger.warning(
+                        "module %s is not used: it was trained behind another prompt format; "
+                        "consolidate() trains it anew",
+                        name,
+                    )
+        except ModuleNotFoundInMemoryError:  # dropped since; whoever uses it is told
+            return False
+        return not self._fits[key]
+
+    def _fits_prompt(self, module: Module) -> bool:
+        trained_behind = module.manifest.get("prompt_format", {})
+        return bool(trained_behind.get("key") == self.prompt_format.key)
 
     def route_to(self, names: Sequence[str], scope: Scope) -> Route:
         """A route that the caller chose: these modules, in equal parts.
@@ -99,6 +128,7 @@ class LoraBackend(Backend):
         Raises:
             ModuleNotFoundInMemoryError: If there is no such module, or none that may answer in
                 this scope.
+            IncompatibleModelError: If one was trained behind another prompt format.
         """
         visible = {module.name for module in self.ledger.modules.active(visible_to=scope)}
         for name in names:
@@ -106,6 +136,12 @@ class LoraBackend(Backend):
                 raise ModuleNotFoundInMemoryError(
                     f"no module has the name {name!r}, or none that this scope may see",
                     hint=f"these may answer: {sorted(visible)}",
+                )
+            if self.is_outdated(name):
+                raise IncompatibleModelError(
+                    f"module {name!r} was trained behind another prompt format than the memory's",
+                    hint="open the memory with the recipe that it was trained by, or call "
+                    "consolidate(), which trains it anew",
                 )
         weights = {name: 1.0 / len(set(names)) for name in names}
         return Route(weights, reason="the caller chose the modules")
@@ -140,14 +176,13 @@ class LoraBackend(Backend):
         Raises:
             NonFiniteError: If a weight is not finite, or too large to be stored.
         """
-        frame = self._frame(spec, has_gates(adapter))
-        return Row.of(adapter, spec.scale, frame=frame, dtype=self._row_dtype)
+        return Row.of(adapter, spec.scale, frame=self._frame(spec), dtype=self._row_dtype)
 
-    def _frame(self, spec: LoraSpec, gated: bool) -> Frame:
+    def _frame(self, spec: LoraSpec) -> Frame:
         """The layers that a spec adapts; one object, as working it out takes a while."""
-        key = spec.target_modules, spec.layers, gated
+        key = spec.target_modules, spec.layers
         if key not in self._frames:
-            self._frames[key] = Frame(self.layers.targets(spec), gated=gated)
+            self._frames[key] = Frame(self.layers.targets(spec))
         return self._frames[key]
 
     @contextmanager
@@ -168,7 +203,7 @@ class LoraBackend(Backend):
             queries = [Query(e.question, scope=scopes[e.record_id or ""]) for e in examples]
             routes = self.router.route(queries, pending=pending)
             longest = max(len(self.base.answer_ids(example.answer)) for example in examples)
-            with self.base.turn.take():
+            with self.base.hold():
                 completions = self.base.generate(
                     [self.base.prompt(example.question) for example in examples],
                     Sampling(max_new_tokens=longest + _ANSWER_MARGIN),
@@ -200,6 +235,7 @@ class LoraBackend(Backend):
 
     def _let_go(self, file: ModuleFile) -> None:
         self._verified.discard(_key(file))
+        self._fits.pop(_key(file), None)
         if "bank" in self.__dict__:
             self.bank.drop(_key(file))
 
@@ -226,16 +262,28 @@ class LoraBackend(Backend):
 
         The modules keep their names and records, and wait for `consolidate` to train them anew.
         """
+        fingerprint = self._base().fingerprint
+        self._retire(
+            lambda module: module.manifest["fingerprint"] != fingerprint, "another base model"
+        )
+
+    def retire_outdated(self) -> None:
+        """Take out of service what was trained behind another prompt format.
+
+        As `retire_strangers`; until then the modules stay, in case that the memory is opened
+        with their own format again.
+        """
+        self._retire(lambda module: not self._fits_prompt(module), "another prompt format")
+
+    def _retire(self, unfit: Callable[[Module], bool], made_for: str) -> None:
         modules = self.ledger.modules
         for file in modules.files():
             module = modules.in_file(file.path)
-            if module.manifest["fingerprint"] != self._base().fingerprint:
+            if unfit(module):
                 self._lose(file)
                 if module.active:
                     logger.warning(
-                        "module %s is to be trained anew: it is for another base model, %r",
-                        module.name,
-                        module.manifest["base_model"],
+                        "module %s is to be trained anew: it was made for %s", module.name, made_for
                     )
 
     def stats(self) -> Mapping[str, int]:
@@ -290,7 +338,7 @@ class LoraBackend(Backend):
         row = fetch(
             self.ledger.directory,
             file,
-            partial(self._frame, spec),
+            self._frame(spec),
             spec.scale,
             verify=_key(file) not in self._verified,
         )

@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
+from memkit.answering.prompt import PromptFormat
 from memkit.errors import InvalidInputError
 from memkit.lora.spec import LoraSpec, TrainSpec
 from memkit.lora.store.adapter_rows import ROW_DTYPES
 from memkit.lora.training.template_synthesizer import TemplateSynthesizer
 from memkit.models.language_model import LanguageModel
-from memkit.protocols import Synthesizer
-from memkit.routing.registry import ROUTERS
+from memkit.protocols import Router, Synthesizer
+from memkit.routing.registry import RouterFactory, check_router
 from memkit.version import __version__
 
 # 16 facts at rank 8 are learned to the last one in about a minute on two cores, and are what
@@ -31,7 +32,10 @@ class Recipe:
     Attributes:
         lora: Shape of the adapters.
         train: How they are trained.
-        synthesizer: Makes training examples of records.
+        synthesizer: Makes training examples of records, once for each content of a record.
+        prompt_format: How evidence is put before a question, in training and in serving. Modules
+            that were trained behind another one are trained anew by the next consolidation, and
+            not used until then.
         records_per_module: At most so many records share a module; fewer if their answers are
             long (`memkit.lora.consolidation.partition.plan`).
         max_rank: The rank of ``lora`` is doubled, up to this, for a record that is too long for
@@ -40,19 +44,22 @@ class Recipe:
         reworded_bar: Share of its held-out wordings that a record must be recalled by to count
             as held; every question that it was trained on must be answered exactly.
         row_dtype: How adapters are stored: "float16", "bfloat16" or "float32".
-        router: What chooses modules for queries: "nearest", or "centroid" for comparisons.
+        router: What chooses modules for queries: "nearest", or "centroid" for comparisons; or a
+            `memkit.protocols.Router`; or a class or function that makes one of the memory's
+            `FactIndex` and `Ledger`.
         progress: Show a progress bar; None shows one on terminals only.
     """
 
     lora: LoraSpec = field(default_factory=LoraSpec)
     train: TrainSpec = field(default_factory=TrainSpec)
     synthesizer: Synthesizer = field(default_factory=TemplateSynthesizer)
+    prompt_format: PromptFormat = field(default_factory=PromptFormat)
     records_per_module: int = RECORDS_PER_MODULE
     max_rank: int = MAX_RANK
     retries: int = RETRIES
     reworded_bar: float = 0.5
     row_dtype: str = "float16"
-    router: str = "nearest"
+    router: str | Router | RouterFactory = "nearest"
     progress: bool | None = None
 
     def __post_init__(self) -> None:
@@ -60,17 +67,19 @@ class Recipe:
             raise InvalidInputError(
                 f"`row_dtype` must be one of {sorted(ROW_DTYPES)}, got {self.row_dtype!r}"
             )
-
-        if self.router not in ROUTERS:
-            raise InvalidInputError(
-                f"`router` must be one of {sorted(ROUTERS)}, got {self.router!r}"
-            )
+        check_router(self.router)
 
     def key(self, base: LanguageModel) -> str:
         """Identify what decides whether a record is learned, down to memkit's version."""
-        said = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "progress"}
-        said |= {"memkit": __version__, "base": base.fingerprint}
-        return hashlib.sha256(json.dumps(said, default=_described).encode()).hexdigest()[:16]
+        parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "progress"}
+        parts |= {
+            "synthesizer": self.synthesizer.key,
+            "prompt_format": self.prompt_format.key,
+            "router": self.router if isinstance(self.router, str) else _name_of(self.router),
+            "memkit": __version__,
+            "base": base.fingerprint,
+        }
+        return hashlib.sha256(json.dumps(parts, default=_described).encode()).hexdigest()[:16]
 
     def like(self, manifest: Mapping[str, Any]) -> Recipe:
         """The recipe that repeats the training of a module, and nothing beyond it."""
@@ -81,7 +90,13 @@ class Recipe:
 
 
 def _described(value: object) -> object:
-    """JSON form of a part of a recipe: its fields, or what kind of thing it is."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {type(value).__qualname__: asdict(value)}
-    return f"{type(value).__module__}.{type(value).__qualname__}"
+    """JSON form of a specification: its class and its fields."""
+    if not is_dataclass(value) or isinstance(value, type):
+        raise TypeError(f"expected a dataclass, got {value!r}")
+    return {type(value).__qualname__: asdict(value)}
+
+
+def _name_of(router: object) -> str:
+    """Module and name of a class or function, or of the class of anything else."""
+    named = router if hasattr(router, "__qualname__") else type(router)
+    return f"{named.__module__}.{named.__qualname__}"

@@ -11,13 +11,10 @@ from memkit.errors import InvalidInputError
 ALL_LINEAR = "all-linear"
 # What the names of the submodules say in every decoder that transformers has.
 GROUPS = {"attention": ("attn", "attention"), "mlp": ("mlp", "feed_forward", "ffn")}
-VARIANTS = ("lora", "dora", "pissa")
-OBJECTIVES = ("answer", "sequence", "distill")
-PRECISIONS = ("auto", "float32", "bfloat16", "mixed")
+PRECISIONS = ("auto", "float32", "bfloat16")
 # Visits to each record: with these, and in so many steps, a module learns its records to the last
 # one (docs/decisions/0001-training-defaults.md).
 EPOCHS, MOST_EPOCHS, STEPS = 18, 24, 72
-FITTED_EPOCHS, MOST_FITTED_EPOCHS, FITTED_STEPS = 9, 12, 36  # where the last layer is fitted
 
 
 @dataclass(frozen=True)
@@ -32,24 +29,18 @@ class LoraSpec:
         layers: Adapt decoder layers ``[first, last)`` given as fractions of the depth. The
             upper half learns the questions, all of them answer paraphrases best
             (docs/decisions/0001-training-defaults.md).
-        variant: "lora"; "dora", which also learns the length of each row of the weights; or
-            "pissa", which starts from their largest singular vectors.
-        rslora: Scale by ``alpha / sqrt(rank)`` instead (Kalajdzievski 2023, arXiv 2312.03732).
     """
 
     rank: int = 8
     alpha: float | None = None
     target_modules: tuple[str, ...] | str = ALL_LINEAR
     layers: tuple[float, float] = (0.0, 1.0)
-    variant: str = "lora"
-    rslora: bool = False
 
     def __post_init__(self) -> None:
         if self.rank < 1:
             raise InvalidInputError(f"`rank` must be at least 1, got {self.rank!r}")
         if not isinstance(self.target_modules, tuple):
             _check("target_modules", self.target_modules, (ALL_LINEAR, *GROUPS), "layer names")
-        _check("variant", self.variant, VARIANTS)
         first, last = self.layers
         if not 0.0 <= first < last <= 1.0:
             raise InvalidInputError(
@@ -59,16 +50,7 @@ class LoraSpec:
     @property
     def scale(self) -> float:
         """The factor s in ``W + s B A``."""
-        alpha = 2.0 * self.rank if self.alpha is None else self.alpha
-        return alpha / (self.rank**0.5 if self.rslora else self.rank)
-
-    @property
-    def width(self) -> int:
-        """Rank of the adapter that comes out.
-
-        PiSSA takes away what it started from, which is as wide as what it learned.
-        """
-        return 2 * self.rank if self.variant == "pissa" else self.rank
+        return 2.0 if self.alpha is None else self.alpha / self.rank
 
     def adapts(self, layer: str) -> bool:
         """Whether a linear layer is one of the target modules, by its full name."""
@@ -103,23 +85,16 @@ class TrainSpec:
         learning_rate: Peak of the cosine schedule, the root mean square of a weight's change in a
             step; halved if the loss diverges.
         epochs: At most this many visits to each record. None for 18, and for up to 24 where
-            there are so few records that 18 would be fewer than 72 steps; half of each with a
-            fitted readout.
+            there are so few records that 18 would be fewer than 72 steps.
         batch_size: Examples per step.
         guards: How many of a batch are general prompts with the base model's own answers,
             which keep the adapter from answering everything with facts.
         mastery: An example counts as learned when every answer token has at least this
             probability.
         seed: Seeds the initial weights and the order of the examples.
-        objective: "answer" predicts the answer's tokens; "sequence" the question's, too;
-            "distill" follows the base model with the record's text before it.
-        precision: Of the base model while it trains. "mixed" multiplies in bfloat16 and adds up
-            in float32. "auto" takes "bfloat16", or "mixed" with a fitted readout, where the
-            processor multiplies bfloat16 in hardware (Intel AMX), else the precision that the
-            model serves in.
-        readout: Fit the last linear layer to all that was seen instead of training it, after each
-            epoch (`memkit.lora.training.readout`). It takes half the visits, and a rank of at
-            least the number of different tokens in the answers, for numbers about twelve.
+        precision: Of the base model while it trains: "float32", "bfloat16", or "auto", which is
+            "bfloat16" where the processor multiplies it in hardware (Intel AMX), else the
+            precision that the model serves in.
     """
 
     learning_rate: float = 1.5e-3
@@ -128,9 +103,7 @@ class TrainSpec:
     guards: int = 1
     mastery: float = 0.5
     seed: int = 0
-    objective: str = "answer"
     precision: str = "auto"
-    readout: bool = False
 
     def __post_init__(self) -> None:
         for name, value in (("epochs", self.visits()), ("batch_size", self.batch_size)):
@@ -145,12 +118,7 @@ class TrainSpec:
             raise InvalidInputError(f"`learning_rate` must be above 0, got {self.learning_rate!r}")
         if not 0.0 < self.mastery < 1.0:
             raise InvalidInputError(f"`mastery` must be between 0 and 1, got {self.mastery!r}")
-        _check("objective", self.objective, OBJECTIVES)
         _check("precision", self.precision, PRECISIONS)
-        if self.readout and self.objective != "answer":
-            raise InvalidInputError(
-                f"`readout` needs the objective 'answer', got {self.objective!r}"
-            )
 
     def visits(self, steps: int = 1) -> int:
         """The most visits to each record.
@@ -160,8 +128,6 @@ class TrainSpec:
         """
         if self.epochs is not None:
             return self.epochs
-        if self.readout:
-            return min(MOST_FITTED_EPOCHS, max(FITTED_EPOCHS, math.ceil(FITTED_STEPS / steps)))
         return min(MOST_EPOCHS, max(EPOCHS, math.ceil(STEPS / steps)))
 
     def as_dict(self) -> dict[str, Any]:
@@ -173,8 +139,3 @@ def _check(name: str, value: str, known: tuple[str, ...], other: str = "") -> No
     if value not in known:
         rest = f" or a tuple of {other}" if other else ""
         raise InvalidInputError(f"`{name}` must be one of {known}{rest}, got {value!r}")
-
-
-# Shape and training of two tiers; their figures are in docs/decisions/0001-training-defaults.md.
-QUALITY = (LoraSpec(), TrainSpec())
-FAST = (LoraSpec(rank=16, layers=(0.5, 1.0)), TrainSpec(learning_rate=2e-3, readout=True))

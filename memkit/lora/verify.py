@@ -1,4 +1,4 @@
-"""Is a record really in the weights? Asked through the path that serves it.
+"""Whether records are recalled from the weights, through the path that serves them.
 
 Each question is routed, its prompt built, the routed mixture put in place and the answer
 decoded greedily, as for a user. A record is held only if every question it was trained on
@@ -43,14 +43,16 @@ def verify(examples: Sequence[Example], ask: Ask) -> list[Recalled]:
             canonical one, is asked.
         ask: Answers through the serving path.
     """
-    asked = canonical(examples) + [e for e in examples if e.held_out and e.record_id is not None]
+    questions = canonical(examples) + [
+        e for e in examples if e.held_out and e.record_id is not None
+    ]
     answers = [
         answer
-        for start in range(0, len(asked), BATCH)
-        for answer in ask(asked[start : start + BATCH])
+        for start in range(0, len(questions), BATCH)
+        for answer in ask(questions[start : start + BATCH])
     ]
     hits: dict[str, tuple[list[bool], list[bool]]] = {}
-    for example, answer in zip(asked, answers, strict=True):
+    for example, answer in zip(questions, answers, strict=True):
         pair = hits.setdefault(example.record_id or "", ([], []))
         pair[example.held_out].append(same_answer(example.answer, answer))
     return [
@@ -59,9 +61,9 @@ def verify(examples: Sequence[Example], ask: Ask) -> list[Recalled]:
     ]
 
 
-def same_answer(expected: str, given: str) -> bool:
+def same_answer(expected: str, answer: str) -> bool:
     """Exact match up to case, blanks and punctuation at the ends."""
-    return _normal(expected) == _normal(given)
+    return _normal(expected) == _normal(answer)
 
 
 def _normal(text: str) -> str:

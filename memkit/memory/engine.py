@@ -160,13 +160,13 @@ class Engine:
         from memkit.routing.registry import router_of
 
         recipe = self.consolidator.recipe
-        router = router_of(recipe.router, self.index, self.ledger, recipe.synthesizer)
+        router = router_of(recipe.router, self.index, self.ledger)
         return LoraBackend(
             self.ledger,
             router,
             lambda: self.base,
-            self.consolidator.run,
             row_dtype=recipe.row_dtype,
+            prompt_format=recipe.prompt_format,
         )
 
     @cached_property

@@ -144,7 +144,7 @@ def _probes(engine: Engine, ids: Sequence[str]) -> list[Probe]:
     from memkit.lora.consolidation.exposure import probes
 
     try:
-        return probes(engine.lora, engine.consolidator.recipe.synthesizer, ids)
+        return probes(engine.lora, ids)
     except MemkitError as exc:  # no reason to keep what is to be forgotten
         logger.warning("the weights will not be asked for what is forgotten: %s", exc)
         return []

@@ -224,6 +224,7 @@ class Memory:
         """
         lora = self._engine.need_lora("consolidate()")
         forget.sweep(self._engine, retrain=True)
+        lora.retire_outdated()
         records = self._engine.ledger.modules.unplaced(
             within=scope, where=where, include_turns=include_turns
         )

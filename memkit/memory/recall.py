@@ -50,7 +50,7 @@ def explain(engine: Engine, query: Query, budget: int) -> Explanation:
     shown = {hit.id for hit in findings.recall.hits}
     hits = [hit for evidence in findings.evidence for hit in evidence.hits]
     left_out = {hit.id: hit for hit in hits if hit.id not in shown}
-    calibration = engine.lora.router.calibration if engine.lora is not None else None
+    calibration = engine.lora.router.calibration() if engine.lora is not None else None
     return Explanation(
         findings.recall, tuple(left_out.values()), calibration, records=findings.records
     )

@@ -1,4 +1,4 @@
-"""Token by token: the loop that turns a model's hidden states into text."""
+"""Decoding: the loop that turns a model's hidden states into text, token by token."""
 
 from __future__ import annotations
 
@@ -171,9 +171,9 @@ class _Row:
             self.done = True
         elif self._stop:
             decoded = self._decoded()
-            found = [at for at in map(decoded.find, self._stop) if at >= 0]
-            if found:
-                self._cut = min(found)
+            starts = [at for at in map(decoded.find, self._stop) if at >= 0]
+            if starts:
+                self._cut = min(starts)
                 self.done = True
 
     def text(self) -> str:

@@ -12,8 +12,7 @@ from safetensors import SafetensorError
 from sentence_transformers import SentenceTransformer
 
 from memkit.errors import CorruptFileError, InvalidInputError, NonFiniteError
-from memkit.models.quiet import quiet
-from memkit.models.sources import find_embedder
+from memkit.models.sources import find_embedder, quiet
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

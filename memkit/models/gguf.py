@@ -26,7 +26,7 @@ from memkit.errors import (
     ReadOnlyError,
     StorageError,
 )
-from memkit.models.quiet import quiet
+from memkit.models.sources import quiet
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -28,9 +28,8 @@ from memkit.models import decode
 from memkit.models.chat_template import ChatFormat, Message
 from memkit.models.gguf import converted
 from memkit.models.kv_cache import KVCache
-from memkit.models.model_lock import Turn
-from memkit.models.quiet import quiet
-from memkit.models.sources import find_base
+from memkit.models.model_lock import ModelLock
+from memkit.models.sources import find_base, quiet
 from memkit.protocols import GREEDY, Completion, Prompt, Sampling
 
 _MAX_CACHED_TOKENS = 4096  # SmolLM2-135M takes 45 KiB a token in float32: 180 MiB
@@ -42,7 +41,7 @@ class LanguageModel:
     """A language model that continues prompts; implements `memkit.protocols.Generator`.
 
     Adapters are not its business: whoever installs them hands `generate` a context manager
-    that turns them on and off. Threads take turns: `turn` is to be held by whoever computes.
+    that turns them on and off. Whoever computes holds the model (`hold`): one thread at a time.
 
     Args:
         model: A causal language model of transformers; its weights are frozen.
@@ -56,7 +55,6 @@ class LanguageModel:
         device: Where the weights are.
         context: The most tokens that the model can attend to, or None if it states no limit.
         stop_ids: Tokens that end an answer.
-        turn: Held by the thread that computes with the model.
 
     Raises:
         IncompatibleModelError: If nothing ends an answer, or the logits are not the output
@@ -79,7 +77,7 @@ class LanguageModel:
         # Adapters add to the model later; these are the weights as they came.
         self._weights = dict(model.state_dict())
         self._prefixes: OrderedDict[tuple[int, ...], Layers] = OrderedDict()
-        self.turn = Turn()
+        self._lock = ModelLock()
         self._check_head()
 
     @classmethod
@@ -123,6 +121,15 @@ class LanguageModel:
                 f"transformers cannot load them: {error}"
             ) from error
         return cls(model.to(on), tokenizer, name=source.name)
+
+    def hold(self) -> AbstractContextManager[None]:
+        """Hold the model for the enclosed block; other threads wait.
+
+        Raises:
+            UnsupportedOperationError: If this thread holds it already: it is still streaming.
+            BusyError: If another thread holds it for too long.
+        """
+        return self._lock.hold()
 
     # -- prompts and texts ---------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Taking turns at one model: what it computes depends on the adapters in place."""
+"""One thread at a time uses a model: what it computes depends on the adapters in place."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from memkit.errors import BusyError, UnsupportedOperationError
 
 
-class Turn:
-    """Lets one thread at a time use the model; the lock of a stream may end in another thread.
+class ModelLock:
+    """A lock with bounded waiting; a stream may release it in another thread than it took it in.
 
     Args:
-        wait: Bound on waiting for one's turn, in seconds.
+        wait: The longest that a thread waits, in seconds.
     """
 
     def __init__(self, wait: float = 600.0) -> None:
@@ -22,8 +22,8 @@ class Turn:
         self._wait = wait
 
     @contextmanager
-    def take(self) -> Iterator[None]:
-        """Hold the model for the enclosed block.
+    def hold(self) -> Iterator[None]:
+        """Hold the lock for the enclosed block.
 
         Raises:
             UnsupportedOperationError: If this thread holds it already: waiting would last

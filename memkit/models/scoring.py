@@ -42,16 +42,16 @@ def answer_states(
     """
     n = len(answers[0])
     fed = [ids[:-1] or ids for some in answers for ids in some]  # nothing follows the last token
-    with base.turn.take():
+    with base.hold():
         past = base.past([prompt.prefix for prompt in prompts])
         with mix(1):
             hidden = base.extend(past, [prompt.question for prompt in prompts])  # (p, t, h)
         ends = [hidden[row, len(prompt.question) - 1] for row, prompt in enumerate(prompts)]
         with mix(n):
-            told = base.extend(_repeated(past, n), fed)  # (p * n, t, h)
+            answer_hidden = base.extend(_repeated(past, n), fed)  # (p * n, t, h)
     return [
         [
-            torch.cat([end[None], told[row * n + i, : len(ids) - 1]])
+            torch.cat([end[None], answer_hidden[row * n + i, : len(ids) - 1]])
             for i, ids in enumerate(answers[row])
         ]
         for row, end in enumerate(ends)

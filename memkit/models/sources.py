@@ -1,15 +1,18 @@
 """Where a model comes from: a path, an installed package, the hub's cache or the hub.
 
-Nothing here loads a model, and nothing here takes another model than the one asked for.
+Nothing here loads a model, and no model but the one asked for is ever taken. `quiet` is for those
+that load what was found.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from memkit.errors import InvalidInputError, ModelUnavailableError
 
@@ -94,6 +97,25 @@ def find_embedder(spec: str | Path | None = None) -> Source:
     return _find(spec, _EMBEDDER)
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Turn off transformers' progress bars and notices; restore what was set before."""
+    from transformers.utils import logging as untyped
+
+    logging: Any = untyped
+
+    bars = logging.is_progress_bar_enabled()
+    verbosity = logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
 def _find(spec: str | Path | None, default: _Default) -> Source:
     if spec is None:
         return _find_default(default)
@@ -143,12 +165,12 @@ def _from_package(default: _Default, tried: list[str]) -> Source | None:
         tried.append(f"package {default.package}: not installed")
         return None
     inside = Path(default.inside)
-    found = sorted(Path(str(distribution.locate_file(inside.parent))).glob(inside.name))
-    if not found:
+    files = sorted(Path(str(distribution.locate_file(inside.parent))).glob(inside.name))
+    if not files:
         tried.append(f"package {default.package} {distribution.version}: no {default.inside}")
         return None
-    gguf = found[0].suffix == ".gguf"
-    return Source(name=default.name, path=found[0], origin="package", gguf=gguf)
+    gguf = files[0].suffix == ".gguf"
+    return Source(name=default.name, path=files[0], origin="package", gguf=gguf)
 
 
 def _from_hub(hub_id: str, default: _Default, tried: list[str]) -> Source | None:

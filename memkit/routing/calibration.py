@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from memkit.errors import InvalidInputError
+from memkit.types.calibration import Bin, Calibration, Features
 
-VERSION = 2  # of what is kept: what another version has measured is measured anew
 FALSE_ACTIVATION = 0.01  # share of unrelated prompts that may pass
 FALSE_REFUSAL = 0.01  # share of related questions that may be refused
 UNSTORED = 0.1  # weight of questions whose fact is missing, beside 0.9 of general prompts
@@ -23,99 +20,6 @@ STEPS = 30
 BINS = 5  # of the reliability curve
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Features:
-    """What speaks for the best fact of a query.
-
-    Attributes:
-        similarity: Cosine similarity of the query with it.
-        mass: ``log(1 + summed weight)`` of the query's words that it has.
-        named: The share of the fact's own question that the query has, in [0, 1].
-        replaced: What the query says in place of words of it (`memkit.routing.mismatch`).
-    """
-
-    similarity: float
-    mass: float
-    named: float
-    replaced: float = 0.0
-
-
-@dataclass(frozen=True)
-class Bin:
-    """One step of a reliability curve: what was said, and how often it was so."""
-
-    said: float
-    true: float
-    n: int
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """How sure a memory's router may be; kept in its ledger.
-
-    The evidence for a fact is ``similarity + mass * m + named * k``, in units of cosine
-    similarity; below the threshold no module answers. Nor does one if the query replaces more
-    of the fact's question than the limit: then it is about something else of the same form.
-
-    Attributes:
-        mass: Weight of `Features.mass`.
-        named: Weight of `Features.named`.
-        threshold: Least evidence with which a module answers.
-        slope: Of the logistic curve that turns evidence into a probability.
-        limit: Most that a query may replace; None if that tells nothing in this memory.
-        false_activation: The share of unrelated prompts that passed the threshold.
-        false_refusal: The share of related questions that did not.
-        unstored: The share of questions whose fact was left out that passed both.
-        curve: How far the probabilities can be relied on, measured on those halves of the
-            questions that the curve was not fitted to.
-        changes: The ledger's feed had got so far.
-        passages: How many there were.
-        version: Of this format.
-    """
-
-    mass: float
-    named: float
-    threshold: float
-    slope: float
-    limit: float | None = None
-    false_activation: float = 0.0
-    false_refusal: float = 0.0
-    unstored: float = 0.0
-    curve: tuple[Bin, ...] = ()
-    changes: int = 0
-    passages: int = 0
-    version: int = VERSION
-
-    def evidence(self, features: Features) -> float:
-        """What speaks for a fact, in units of cosine similarity."""
-        return features.similarity + self.mass * features.mass + self.named * features.named
-
-    def means_another(self, features: Features) -> bool:
-        """Whether a query names something else than the fact that is nearest to it."""
-        return self.limit is not None and features.replaced > self.limit
-
-    def passes(self, features: Features) -> bool:
-        """Whether a module that holds the fact answers."""
-        enough = self.evidence(features) >= self.threshold
-        return enough and not self.means_another(features)
-
-    def probability(self, evidence: float) -> float:
-        """That a query with this evidence is about what is stored; 1/2 at the threshold."""
-        return 1.0 / (1.0 + math.exp(-max(-60.0, self.slope * (evidence - self.threshold))))
-
-    def to_json(self) -> str:
-        """As text."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> Calibration | None:
-        """The inverse of `to_json`; None for what another version has written."""
-        values: dict[str, Any] = json.loads(text)
-        if values.get("version") != VERSION:
-            return None
-        return cls(**{**values, "curve": tuple(Bin(**one) for one in values["curve"])})
 
 
 def calibrated(
@@ -144,11 +48,12 @@ def calibrated(
     slopes = _fit(rows, labels, weights)
     fitted = Calibration(slopes[1] / slopes[0], slopes[2] / slopes[0], 0.0, slopes[0])
     threshold = threshold_between(
-        [fitted.evidence(one) for one in related], [fitted.evidence(one) for one in unrelated]
+        [fitted.evidence(features) for features in related],
+        [fitted.evidence(features) for features in unrelated],
     )
     limit = limit_between([f.replaced for f in related], [f.replaced for f in unstored])
     chosen = replace(fitted, threshold=threshold, limit=limit)
-    unseen = [one for one in unstored if not chosen.means_another(one)]
+    unseen = [features for features in unstored if not chosen.means_another(features)]
     return replace(
         chosen,
         false_activation=_share(chosen, unrelated),
@@ -195,16 +100,17 @@ def limit_between(related: Sequence[float], unstored: Sequence[float]) -> float 
         related: `Features.replaced` of questions about records.
         unstored: The same of questions whose own fact did not take part.
     """
-    some = [one for one in unstored if one > 0.0]
-    if not some:
+    replacing = [weight for weight in unstored if weight > 0.0]
+    if not replacing:
         return None
     own = float(np.quantile(np.asarray(related), 1.0 - FALSE_REFUSAL))
-    other = float(np.median(np.asarray(some)))
+    other = float(np.median(np.asarray(replacing)))
     return (own + other) / 2 if other > own else None
 
 
-def _share(calibration: Calibration, asked: Sequence[Features]) -> float:
-    return sum(map(calibration.passes, asked)) / len(asked) if asked else 0.0
+def _share(calibration: Calibration, questions: Sequence[Features]) -> float:
+    passing = sum(map(calibration.passes, questions))
+    return passing / len(questions) if questions else 0.0
 
 
 def _sample(
@@ -233,8 +139,8 @@ def _fit(rows: Floats, labels: Floats, weights: Floats) -> tuple[float, float, f
         if not dropped:
             break
         used = [column for column in used if column not in dropped]
-    found = dict(zip(used, slopes.tolist(), strict=True))
-    return max(found[0], 1.0), found.get(1, 0.0), found.get(2, 0.0)
+    by_column = dict(zip(used, slopes.tolist(), strict=True))
+    return max(by_column[0], 1.0), by_column.get(1, 0.0), by_column.get(2, 0.0)
 
 
 def _newton(rows: Floats, labels: Floats, weights: Floats) -> Floats:
@@ -255,12 +161,12 @@ def _newton(rows: Floats, labels: Floats, weights: Floats) -> Floats:
 def _reliability(
     related: Sequence[Features], unrelated: Sequence[Features], unstored: Sequence[Features]
 ) -> tuple[Bin, ...]:
-    """Said against true, each half judged by the curve that was fitted to the other.
+    """Predicted against observed, each half judged by the curve fitted to the other half.
 
     Both sides count alike, however many questions they have; those whose fact was left out
     count as unrelated.
     """
-    said: list[Floats] = []  # rows of probability, truth and weight
+    judged: list[Floats] = []  # rows of probability, truth and weight
     kinds = (related, unrelated, unstored)
     for half in (0, 1):
         rows, labels, weights = _sample(*(kind[1 - half :: 2] for kind in kinds))
@@ -269,16 +175,16 @@ def _reliability(
         slopes = np.array(_fit(rows, labels, weights))
         offset = _offset(rows @ slopes, labels, weights)
         rows, labels, weights = _sample(*(kind[half::2] for kind in kinds))
-        said.append(np.c_[1.0 / (1.0 + np.exp(-(rows @ slopes + offset))), labels, weights])
-    if not said:
+        judged.append(np.c_[1.0 / (1.0 + np.exp(-(rows @ slopes + offset))), labels, weights])
+    if not judged:
         return ()
-    table = np.concatenate(said)
+    table = np.concatenate(judged)
     place = np.minimum((table[:, 0] * BINS).astype(int), BINS - 1)
     bins = []
-    for here in (table[place == k] for k in range(BINS)):
-        if len(here):
-            means = np.average(here[:, :2], axis=0, weights=here[:, 2]).round(4).tolist()
-            bins.append(Bin(means[0], means[1], len(here)))
+    for step in (table[place == k] for k in range(BINS)):
+        if len(step):
+            means = np.average(step[:, :2], axis=0, weights=step[:, 2]).round(4).tolist()
+            bins.append(Bin(means[0], means[1], len(step)))
     return tuple(bins)
 
 

@@ -12,14 +12,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from memkit.ledger import Ledger
-from memkit.protocols import Example, Query, Synthesizer
-from memkit.routing.calibration import Calibration, Features, calibrated
+from memkit.protocols import Example, Query
+from memkit.routing.calibration import calibrated
 from memkit.routing.negative_prompts import UNRELATED_PROMPTS
+from memkit.routing.settings import Settings, SettingsReader
 from memkit.text.words import content_stems, repeats_answer
 from memkit.types import Record, Scope
+from memkit.types.calibration import CALIBRATION, Calibration, Features
 from memkit.types.scope import scope_key
 
-CALIBRATION = "router_calibration"  # ledger meta
 SAMPLE = 128  # records that are asked about
 WORDINGS = 2  # of each record
 SCOPES = 4  # that general prompts are asked in
@@ -34,78 +35,81 @@ class Calibrator:
     """Measures where "none" begins for a memory, and remembers it.
 
     Args:
-        ledger: Where it is kept.
-        synthesizer: Words the questions about records.
+        ledger: Where it is kept, and the examples whose wordings are asked.
+        settings: Reads it there.
         measure: Looks at queries as the router does.
     """
 
-    def __init__(self, ledger: Ledger, synthesizer: Synthesizer, measure: Measure) -> None:
+    def __init__(self, ledger: Ledger, settings: SettingsReader, measure: Measure) -> None:
         self._ledger = ledger
+        self._settings = settings
         self._features = measure
-        self._synthesizer = synthesizer
-        self._unkept: Calibration | None = None  # of a memory that cannot be written to
+        self._unstored: Calibration | None = None  # of a memory that cannot be written to
 
-    def kept(self) -> Calibration | None:
+    def stored(self) -> Calibration | None:
         """What was measured last; None if nothing was, or by another version of memkit."""
-        said = self._ledger.get_meta(CALIBRATION)
-        return self._unkept or (Calibration.from_json(said) if said is not None else None)
+        return self._latest(self._settings.read())
 
-    def current(self) -> Calibration | None:
-        """The calibration, measured anew if too much has changed; None if nothing is held."""
-        kept = self.kept()
-        if kept is None:
-            return None
-        if self._ledger.passages.last_change() - kept.changes <= STALE * kept.passages:
-            return kept
-        return self.measure([]) or kept
+    def current(self, settings: Settings) -> Calibration | None:
+        """The calibration, measured anew if too much has changed; None if nothing is held.
+
+        Args:
+            settings: As they are now.
+        """
+        latest = self._latest(settings)
+        if latest is None or settings.last_change - latest.changes <= STALE * latest.passages:
+            return latest
+        return self.measure([]) or latest
 
     def measure(self, records: Sequence[Record]) -> Calibration | None:
-        """Calibrate on records that are to be learned and on those that are held already."""
+        """Calibrate on records that are to be learned and on those that are held already.
+
+        Args:
+            records: Their examples are in the ledger.
+        """
         changes = self._ledger.passages.last_change()  # before: what comes now counts as new
         sample = self._sample(records)
-        asked = _wordings(self._synthesizer.examples(sample))
-        scopes = {record.id: record.scope for record in sample}
-        if not asked:
+        questions = _questions(self._ledger.examples.get(list(sample)))
+        if not questions:
             return None
-        related = [Query(e.question, scope=scopes[e.record_id or ""]) for e in asked]
+        related = [Query(e.question, scope=sample[e.record_id or ""].scope) for e in questions]
         unrelated = [
             Query(prompt, scope=scope)
-            for scope in _some(scopes.values())
+            for scope in _some(record.scope for record in sample.values())
             for prompt in UNRELATED_PROMPTS
         ]
         measured = calibrated(
             self._features(related, [None] * len(related)),
             self._features(unrelated, [None] * len(unrelated)),
-            self._features(related, [example.record_id for example in asked]),
+            self._features(related, [example.record_id for example in questions]),
         )
-        kept = replace(measured, changes=changes, passages=self._ledger.passages.count())
+        dated = replace(measured, changes=changes, passages=self._ledger.passages.count())
         if self._ledger.writable:
-            self._ledger.set_meta(CALIBRATION, kept.to_json())
+            self._ledger.set_meta(CALIBRATION, dated.to_json())
         else:
-            self._unkept = kept
-        return kept
+            self._unstored = dated
+        return dated
 
-    def _sample(self, records: Sequence[Record]) -> list[Record]:
-        """Some of the records, always the same ones, so that little is embedded anew."""
+    def _latest(self, settings: Settings) -> Calibration | None:
+        return self._unstored or settings.calibration
+
+    def _sample(self, records: Sequence[Record]) -> dict[str, Record]:
+        """Some of the records by id, always the same ones, so that little is embedded anew."""
         held = [id for module in self._ledger.modules.active() for id in module.records]
         new = {record.id: record for record in records}
         chosen = sorted({*held, *new}, key=_shuffled)[:SAMPLE]
-        stored = self._ledger.records.existing([id for id in chosen if id not in new])
-        known = {record.id: record for record in self._ledger.records.get(stored)} | new
-        return [known[id] for id in chosen if id in known]
+        stored = self._ledger.records.find([id for id in chosen if id not in new])
+        known = {record.id: record for record in stored} | new
+        return {id: known[id] for id in chosen if id in known}
 
 
-def _wordings(examples: Iterable[Example]) -> list[Example]:
+def _questions(examples: dict[str, list[Example]]) -> list[Example]:
     """Some wordings of each record: held-out ones first, as users do not ask what was trained."""
-    of: dict[str, list[Example]] = {}
-    for example in examples:
-        if example.record_id is not None:
-            of.setdefault(example.record_id, []).append(example)
-    chosen = (sorted(own, key=_rarely_trained)[:WORDINGS] for own in of.values())
-    return [_worn(example) for own in chosen for example in own]
+    chosen = (sorted(made, key=_rarely_trained)[:WORDINGS] for made in examples.values())
+    return [_shortened(example) for made in chosen for example in made]
 
 
-def _worn(example: Example) -> Example:
+def _shortened(example: Example) -> Example:
     """A question that repeats its answer, with half of its words: so little others repeat."""
     if not repeats_answer(example.question, example.answer):
         return example

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from memkit.ledger import Ledger
-from memkit.protocols import Example, Query, Synthesizer
+from memkit.protocols import Query
 from memkit.rag.index import FactIndex
-from memkit.routing.mismatch import NOTHING, Mismatch, instead
+from memkit.routing.mismatch import NO_MISMATCH, Mismatch, find_mismatch
+from memkit.routing.questions import CanonicalQuestions
+from memkit.routing.settings import Settings
 from memkit.routing.term_weights import Vocabularies, Vocabulary
 from memkit.text.words import content_stems, repeats_answer, stem_counts, total_weight
 
@@ -38,12 +41,12 @@ class Compared:
     Attributes:
         named: The share of the fact's question that the query has, in [0, 1], words by their
             weight; of several questions the best one counts.
-        instead: What the query says in place of what singles the fact out; of several
+        mismatch: What the query says in place of what singles the fact out; of several
             questions the one of which least is replaced counts.
     """
 
     named: float = 0.0
-    instead: Mismatch = NOTHING
+    mismatch: Mismatch = NO_MISMATCH
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ class CandidateSet:
         vocabulary: Weighs them.
         weights: The weight of each.
         candidates: Best first.
+        state: Of the ledger when it was asked.
     """
 
     query: Query
@@ -65,6 +69,7 @@ class CandidateSet:
     vocabulary: Vocabulary
     weights: Mapping[str, float]
     candidates: tuple[Candidate, ...]
+    state: object
 
     def mass(self, candidate: Candidate) -> float:
         """What the words that a fact shares with the query tell together."""
@@ -76,87 +81,78 @@ class CandidateSearch:
 
     Args:
         index: Nearest facts by vector.
-        ledger: Facts by word.
+        ledger: Facts by word, and the questions that they answer.
         facts: How many of either kind are looked at.
         words: How much common words count against similarity: a fact scores its cosine plus
             ``words * log(1 + mass)``, where the mass is the summed weight of its words that are
             in the query.
-        synthesizer: Words what modules are asked for records.
     """
 
-    def __init__(
-        self,
-        index: FactIndex,
-        ledger: Ledger,
-        *,
-        facts: int,
-        words: float,
-        synthesizer: Synthesizer,
-    ) -> None:
+    def __init__(self, index: FactIndex, ledger: Ledger, *, facts: int, words: float) -> None:
         self._index = index
         self._ledger = ledger
         self._facts = facts
         self._words = words
-        self._synthesizer = synthesizer
         self._vocabularies = Vocabularies(ledger)
+        self._questions = CanonicalQuestions(ledger)
 
-    def gather(
-        self, queries: Sequence[Query], without: Sequence[str | None] | None = None
+    def search(
+        self,
+        queries: Sequence[Query],
+        settings: Settings,
+        without: Sequence[str | None] | None = None,
     ) -> list[CandidateSet]:
         """What is found for each query, in order.
 
         Args:
             queries: Their scopes bound what takes part.
+            settings: As they are now.
             without: For each query a fact that is left out, as if it were not stored.
         """
         wide = [replace(query, k=self._facts + bool(without)) for query in queries]
-        near = self._index.nearest(wide)
-        vocabulary_of = self._vocabularies.batch()
-        found = []
-        for row, query in enumerate(queries):
-            gone = without[row] if without else None
-            vocabulary = vocabulary_of(query, gone)
+        vocabulary_of = self._vocabularies.batch(settings.last_change)
+        sets = []
+        for row, (query, hits) in enumerate(zip(queries, self._index.nearest(wide), strict=True)):
+            left_out = without[row] if without else None
+            vocabulary = vocabulary_of(query, left_out)
             words = content_stems(query.text)
             weights = vocabulary.weights(words)
-            nearest = {f.record_id: f.similarity for f in near[row] if f.record_id != gone}
+            nearest = {hit.record_id: hit.similarity for hit in hits if hit.record_id != left_out}
             candidates = self._candidates(query, vocabulary, weights, nearest)
             times = stem_counts(query.text)
-            found.append(CandidateSet(query, words, times, vocabulary, weights, candidates))
-        return found
+            sets.append(
+                CandidateSet(query, words, times, vocabulary, weights, candidates, settings.state)
+            )
+        return sets
 
-    def questions(self, ids: Sequence[str]) -> dict[str, Sequence[str]]:
-        """What modules are asked for records: the first wording of each of their facts.
+    def questions(self, matches: CandidateSet, ids: Sequence[str]) -> dict[str, Sequence[str]]:
+        """What modules are asked for candidates: the first wording of each of their facts."""
+        of = self._questions.of(ids, matches.state)
+        return {id: [example.question for example in examples] for id, examples in of.items()}
 
-        Records that are gone are left out, and those that give no examples.
-        """
-        return {id: [e.question for e in first] for id, first in self._facts_of(ids).items()}
-
-    def _facts_of(self, ids: Sequence[str]) -> dict[str, list[Example]]:
-        """The first wording of each fact of each record."""
-        here = self._ledger.records.existing(ids)
-        records = self._ledger.records.get(here) if here else []
-        found: dict[str, dict[str, Example]] = {}
-        for example in self._synthesizer.examples(records):
-            if example.record_id is not None and not example.held_out:
-                found.setdefault(example.record_id, {}).setdefault(example.answer, example)
-        return {id: list(first.values()) for id, first in found.items()}
-
-    def compare(self, gathered: CandidateSet, facts: Sequence[Candidate]) -> dict[str, Compared]:
+    def compare(self, matches: CandidateSet, facts: Sequence[Candidate]) -> dict[str, Compared]:
         """How far a query names each fact, or something else in its place.
 
         A question that is made of the words of its own answer, as prose is asked for, is not
-        compared: nobody else would ask in these words.
+        compared: nobody else would ask in these words. Nor is a fact that has no question.
         """
-        of = self._facts_of([fact.record_id for fact in facts])
+        of = self._questions.of([fact.record_id for fact in facts], matches.state)
+        words = {
+            id: [
+                content_stems(e.question)
+                for e in examples
+                if not repeats_answer(e.question, e.answer)
+            ]
+            for id, examples in of.items()
+        }
+        weights = matches.vocabulary.weights(
+            list(chain.from_iterable(chain.from_iterable(words.values())))
+        )
         return {
             fact.record_id: _compared(
-                gathered,
+                matches,
                 fact,
-                [
-                    e.question
-                    for e in of.get(fact.record_id, ())
-                    if not repeats_answer(e.question, e.answer)
-                ],
+                [{word: weights[word] for word in question} for question in words[fact.record_id]],
             )
             for fact in facts
         }
@@ -169,8 +165,8 @@ class CandidateSearch:
         nearest: Mapping[str, float],
     ) -> tuple[Candidate, ...]:
         shared: dict[str, set[str]] = {}
-        for word in weights:
-            for id in vocabulary.having(word) or ():
+        for word, ids in vocabulary.having(list(weights)).items():
+            for id in ids or ():
                 shared.setdefault(id, set()).add(word)
         by_words = sorted(shared, key=lambda fact: (-total_weight(shared[fact], weights), fact))[
             : self._facts
@@ -191,27 +187,25 @@ class CandidateSearch:
         """Cosine similarity of a query with facts that are not among the nearest."""
         if not ids:
             return {}
-        keys = self._ledger.lexicon.keys(ids)
-        found, vectors = self._ledger.passages.vectors([k for own in keys.values() for k in own])
-        if not len(found):  # deleted meanwhile
+        vectors = self._ledger.passages.vectors_of(ids)
+        if not vectors:  # deleted meanwhile
             return {}
-        similarity = vectors @ self._index.query_vector(text)
-        cosine = dict(zip(found.tolist(), similarity.tolist(), strict=True))
-        near = {id: [cosine[key] for key in own if key in cosine] for id, own in keys.items()}
-        return {id: max(own) for id, own in near.items() if own}
+        query = self._index.query_vector(text)
+        return {id: float((passages @ query).max()) for id, passages in vectors.items()}
 
 
-def _compared(gathered: CandidateSet, fact: Candidate, questions: Sequence[str]) -> Compared:
-    weighed = [gathered.vocabulary.weights(content_stems(question)) for question in questions]
-    shares = [_share(gathered, weights) for weights in weighed]
-    replaced = [instead(gathered.weights, weights, fact.words) for weights in weighed]
-    return Compared(
-        max(shares, default=0.0), min(replaced, key=lambda one: one.weight, default=NOTHING)
-    )
+def _compared(
+    matches: CandidateSet, fact: Candidate, questions: Sequence[Mapping[str, float]]
+) -> Compared:
+    """Compare a query with the weighed words of each question of a fact."""
+    shares = [_share(matches, weights) for weights in questions]
+    mismatches = [find_mismatch(matches.weights, weights, fact.words) for weights in questions]
+    least = min(mismatches, key=lambda mismatch: mismatch.weight, default=NO_MISMATCH)
+    return Compared(max(shares, default=0.0), least)
 
 
-def _share(gathered: CandidateSet, question: Mapping[str, float]) -> float:
+def _share(matches: CandidateSet, question: Mapping[str, float]) -> float:
     whole = sum(question.values())
     return (
-        total_weight(gathered.weights.keys() & question.keys(), question) / whole if whole else 0.0
+        total_weight(matches.weights.keys() & question.keys(), question) / whole if whole else 0.0
     )

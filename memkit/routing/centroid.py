@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from memkit.ledger import Ledger
-from memkit.protocols import Query
+from memkit.protocols import Query, Router
 from memkit.rag.index import FactIndex
-from memkit.types import Part, Record, Route
+from memkit.types import Part, Route
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class CentroidRouter:
+class CentroidRouter(Router):
     """Routes each query to the module whose records' mean vector is nearest.
 
     It knows no "none", as in the study, and computes the means of all modules that a query may
@@ -30,14 +30,6 @@ class CentroidRouter:
     def __init__(self, index: FactIndex, ledger: Ledger) -> None:
         self._index = index
         self._ledger = ledger
-
-    @property
-    def calibrated(self) -> bool:
-        """Always: there is nothing to prepare."""
-        return True
-
-    def calibrate(self, records: Sequence[Record]) -> None:
-        """Nothing to prepare."""
 
     def route(
         self, queries: Sequence[Query], *, pending: Mapping[str, str] | None = None
@@ -54,8 +46,8 @@ class CentroidRouter:
             members.setdefault(name, []).append(id)
         if not members:
             return Route({}, reason="this scope sees no module")
-        asked = self._index.query_vector(query.text)
-        cosine = {name: float(self._centroid(ids) @ asked) for name, ids in members.items()}
+        vector = self._index.query_vector(query.text)
+        cosine = {name: float(self._centroid(ids) @ vector) for name, ids in members.items()}
         best = max(sorted(cosine), key=lambda name: cosine[name])
         part = Part(query.text, best, members[best][0], max(0.0, cosine[best]))
         reason = f"the centroid of {best} is the nearest of {len(members)} ({cosine[best]:.2f})"
@@ -63,7 +55,6 @@ class CentroidRouter:
 
     def _centroid(self, ids: Sequence[str]) -> NDArray[np.float32]:
         """Mean of the records' passage vectors, of unit length."""
-        keys = self._ledger.lexicon.keys(ids)
-        _, vectors = self._ledger.passages.vectors([key for own in keys.values() for key in own])
+        vectors = np.concatenate([*self._ledger.passages.vectors_of(ids).values()])
         mean: NDArray[np.float32] = vectors.mean(axis=0)
         return mean / np.float32(np.linalg.norm(mean) or 1.0)

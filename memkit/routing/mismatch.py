@@ -17,21 +17,21 @@ class Mismatch:
     """What a query says in place of a word that singles a fact out.
 
     Attributes:
-        said: The word of the query; empty if it replaces nothing.
-        stored: The word of the fact.
+        query_word: The word of the query; empty if it replaces nothing.
+        stored_word: The word of the fact.
         weight: How much more the missing word tells than those that are about how it is asked,
             and at most what the word in its place tells; 0 if nothing is replaced.
     """
 
-    said: str = ""
-    stored: str = ""
+    query_word: str = ""
+    stored_word: str = ""
     weight: float = 0.0
 
 
-NOTHING = Mismatch()
+NO_MISMATCH = Mismatch()
 
 
-def instead(
+def find_mismatch(
     query: Mapping[str, float], question: Mapping[str, float], fact: Collection[str]
 ) -> Mismatch:
     """Compare a query with the question of a fact.
@@ -43,18 +43,18 @@ def instead(
 
     Example:
         >>> stored = {"phone": 0.1, "number": 0.1, "ada": 4.0, "berg": 5.0}
-        >>> instead({"phone": 0.1, "ada": 4.0, "holm": 6.0}, stored, ["phone", "ada"])
-        Instead(said='holm', stored='berg', weight=4.9)
+        >>> find_mismatch({"phone": 0.1, "ada": 4.0, "holm": 6.0}, stored, ["phone", "ada"])
+        Mismatch(query_word='holm', stored_word='berg', weight=4.9)
     """
     if not question:
-        return NOTHING
+        return NO_MISMATCH
     ranked = sorted(question, key=lambda word: (-question[word], word))
     rare = ranked[: (len(ranked) + 1) // 2]
     missing = next((word for word in rare if word not in query), None)
     others = [word for word in query if word not in question and word not in fact]
     if missing is None or not others:
-        return NOTHING
+        return NO_MISMATCH
     other = max(others, key=lambda word: query[word])
     common = max((question[word] for word in ranked[len(rare) :]), default=question[rare[-1]])
     weight = min(question[missing] - common, query[other])
-    return Mismatch(other, missing, weight) if weight > 0.0 else NOTHING
+    return Mismatch(other, missing, weight) if weight > 0.0 else NO_MISMATCH

@@ -11,19 +11,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from memkit.errors import InvalidInputError
 from memkit.ledger import Ledger
-from memkit.protocols import Query, Synthesizer
+from memkit.protocols import Query
 from memkit.rag.index import FactIndex
-from memkit.routing.calibration import Calibration, Features
 from memkit.routing.calibrator import Calibrator
 from memkit.routing.candidates import Candidate, CandidateSearch, CandidateSet
 from memkit.routing.mismatch import Mismatch
-from memkit.routing.set_cover import cover
+from memkit.routing.set_cover import smallest_cover
+from memkit.routing.settings import SettingsReader
 from memkit.text.words import content_stems
 from memkit.types import Part, Record, Route, Support
+from memkit.types.calibration import Calibration, Features
 
 TEMPERATURE = 0.05  # units of cosine; a fact that scores 0.1 more than another has e^2 its vote
 SPLIT = 0.35  # share of the vote with which a second module is asked, too
@@ -55,33 +56,22 @@ class Voting:
 
 
 class NearestRouter:
-    """Routes each query to the modules that hold its nearest facts.
+    """Routes each query to the modules that hold its nearest facts; implements `Router`.
 
     Args:
         index: Similarities of queries and facts.
-        ledger: Tells which module holds which fact.
-        synthesizer: Words what modules are asked for records.
+        ledger: Tells which module holds which fact, and what each is asked.
         voting: How facts vote.
     """
 
-    def __init__(
-        self,
-        index: FactIndex,
-        ledger: Ledger,
-        *,
-        synthesizer: Synthesizer,
-        voting: Voting | None = None,
-    ) -> None:
+    def __init__(self, index: FactIndex, ledger: Ledger, *, voting: Voting | None = None) -> None:
         self._ledger = ledger
         self._voting = voting or Voting()
-        self._gatherer = CandidateSearch(
-            index,
-            ledger,
-            facts=self._voting.facts,
-            words=self._voting.words,
-            synthesizer=synthesizer,
+        self._search = CandidateSearch(
+            index, ledger, facts=self._voting.facts, words=self._voting.words
         )
-        self._calibrator = Calibrator(ledger, synthesizer, self._measure)
+        self._settings = SettingsReader(ledger)
+        self._calibrator = Calibrator(ledger, self._settings, self._measure)
 
     def route(
         self, queries: Sequence[Query], *, pending: Mapping[str, str] | None = None
@@ -93,113 +83,121 @@ class NearestRouter:
             pending: Record id to module, for records that are about to be held: lets a module
                 be verified through the router before it is committed.
         """
-        found = self._gatherer.gather(queries)
-        ids = list({fact.record_id for one in found for fact in one.candidates})
+        settings = self._settings.read()
+        sets = self._search.search(queries, settings)
+        ids = list({fact.record_id for matches in sets for fact in matches.candidates})
         placed = self._ledger.modules.placements(ids)
         placed |= {id: pending[id] for id in ids if id in pending} if pending else {}
-        calibration = self._calibrator.current()
-        return [self._decide(one, placed, calibration) for one in found]
+        calibration = self._calibrator.current(settings)
+        return [self._decide(matches, placed, calibration) for matches in sets]
 
     def calibrate(self, records: Sequence[Record] = ()) -> None:
         """Measure where "none" begins; it is measured anew by itself as the memory changes.
 
         Args:
-            records: Records that are to be held, beside those that are.
+            records: Records that are to be held, beside those that are; their examples are in
+                the ledger.
         """
         self._calibrator.measure(records)
 
     @property
     def calibrated(self) -> bool:
         """Whether it was measured where "none" begins, by this version of memkit."""
-        return self._calibrator.kept() is not None
+        return self._calibrator.stored() is not None
 
     def calibration(self) -> Calibration | None:
         """Where "none" begins, and how far it can be relied on; None if nothing is held."""
-        return self._calibrator.current()
+        return self._calibrator.current(self._settings.read())
 
     def _measure(self, queries: Sequence[Query], without: Sequence[str | None]) -> list[Features]:
         """What speaks for the best fact of each query, one fact of each left out."""
-        found = self._gatherer.gather(queries, without)
-        return [self._features(one)[0] if one.candidates else NOTHING for one in found]
+        sets = self._search.search(queries, self._settings.read(), without)
+        return [self._features(matches)[0] if matches.candidates else NO_FACTS for matches in sets]
 
-    def _features(self, gathered: CandidateSet) -> tuple[Features, Mismatch]:
+    def _features(self, matches: CandidateSet) -> tuple[Features, Mismatch]:
         """What speaks for the best fact, and what is said in its place."""
-        fact = gathered.candidates[0]
-        compared = self._gatherer.compare(gathered, [fact])[fact.record_id]
-        tells = math.log1p(gathered.mass(fact))
-        replaced = compared.instead
-        return Features(fact.similarity, tells, compared.named, replaced.weight), replaced
+        fact = matches.candidates[0]
+        compared = self._search.compare(matches, [fact])[fact.record_id]
+        tells = math.log1p(matches.mass(fact))
+        mismatch = compared.mismatch
+        return Features(fact.similarity, tells, compared.named, mismatch.weight), mismatch
 
     def _decide(
-        self, gathered: CandidateSet, placed: Mapping[str, str], calibration: Calibration | None
+        self, matches: CandidateSet, placed: Mapping[str, str], calibration: Calibration | None
     ) -> Route:
-        facts = gathered.candidates
+        facts = matches.candidates
         support = tuple(
             Support(f.record_id, f.similarity, placed.get(f.record_id), f.score,
-                    tuple(word for word in gathered.words if word in f.words))
+                    tuple(word for word in matches.words if word in f.words))
             for f in facts[: self._voting.facts]
         )  # fmt: skip
         if not facts:
             return Route({}, reason="this scope holds no facts")
         if calibration is None:
             return Route({}, support, 1.0, "no module was trained yet")
-        features, instead = self._features(gathered)
-        evidence = calibration.evidence(features)
-        measured = (evidence, calibration.threshold)
-        if not calibration.passes(features):
-            why = f"the evidence for the best fact is too weak ({evidence:.2f} < {measured[1]:.2f})"
-            if evidence >= calibration.threshold:
-                why = f"it says {instead.said!r} where the nearest fact has {instead.stored!r}"
-            return Route({}, support, calibration.threshold, why, (), evidence)
-        sure = calibration.probability(evidence)
-        needed = cover(gathered, self._gatherer, self._voting.parts)
-        held = [fact for fact in needed if fact.record_id in placed]
-        if len(needed) > 1 and held:
-            return self._several(needed, placed, sure, support, measured)
-        if facts[0].record_id not in placed:
-            reason = "the nearest fact is not held in weights"
-            return Route({}, support, calibration.threshold, reason, (), evidence)
-        return self._one(gathered, placed, sure, support, measured)
+        features, mismatch = self._features(matches)
+        evidence, threshold = calibration.evidence(features), calibration.threshold
+        none = Route({}, support, threshold, evidence=evidence)
+        if evidence < threshold:
+            why = f"the evidence for the best fact is too weak ({evidence:.2f} < {threshold:.2f})"
+            return replace(none, reason=why)
+        if calibration.means_another(features):
+            why = f"it says {mismatch.query_word!r} where the nearest fact has "
+            return replace(none, reason=f"{why}{mismatch.stored_word!r}")
+        return self._activate(matches, placed, calibration.probability(evidence), none)
+
+    def _activate(
+        self, matches: CandidateSet, placed: Mapping[str, str], sure: float, none: Route
+    ) -> Route:
+        """The modules that hold what a query needs, or `none` with the reason if they lack it.
+
+        Args:
+            matches: What was found for the query.
+            placed: Record id to module.
+            sure: Probability that the query is about what is stored.
+            none: The route to no module, with what was measured.
+        """
+        needed = smallest_cover(matches, self._search, self._voting.parts)
+        if len(needed) > 1 and any(fact.record_id in placed for fact in needed):
+            return self._several(matches, needed, placed, sure, none)
+        if matches.candidates[0].record_id not in placed:
+            return replace(none, reason="the nearest fact is not held in weights")
+        return self._one(matches, placed, sure, none)
 
     def _one(
-        self,
-        gathered: CandidateSet,
-        placed: Mapping[str, str],
-        sure: float,
-        support: tuple[Support, ...],
-        measured: tuple[float, float],
+        self, matches: CandidateSet, placed: Mapping[str, str], sure: float, none: Route
     ) -> Route:
         """The module that the facts vote for; a second one is asked if the vote is split."""
-        votes = _vote(gathered.candidates, placed)
+        votes = _vote(matches.candidates, placed)
         weights = _weights(votes, self._voting.modules)
         asked = [name for name in votes if votes[name] >= SPLIT][:2] or list(weights)[:1]
-        firsts = {placed[f.record_id]: f for f in reversed(gathered.candidates)
+        firsts = {placed[f.record_id]: f for f in reversed(matches.candidates)
                   if f.record_id in placed}  # fmt: skip
         parts = tuple(
-            Part(gathered.query.text, name, firsts[name].record_id, sure * votes[name])
+            Part(matches.query.text, name, firsts[name].record_id, sure * votes[name])
             for name in asked
         )
-        best, (evidence, threshold) = asked[0], measured
-        reason = f"the nearest facts vote for {best} (evidence {evidence:.2f} >= {threshold:.2f})"
+        measured = f"evidence {none.evidence:.2f} >= {none.threshold:.2f}"
+        reason = f"the nearest facts vote for {asked[0]} ({measured})"
         if len(asked) > 1:
             reason += f"; as {asked[1]} has {votes[asked[1]]:.0%} of the vote, it is asked, too"
-        return Route(weights, support, threshold, reason, parts, evidence)
+        return replace(none, weights=weights, reason=reason, parts=parts)
 
     def _several(
         self,
+        matches: CandidateSet,
         needed: Sequence[Candidate],
         placed: Mapping[str, str],
         sure: float,
-        support: tuple[Support, ...],
-        measured: tuple[float, float],
+        none: Route,
     ) -> Route:
         """One part for each fact that is needed and held."""
         held = [fact for fact in needed if fact.record_id in placed]
-        questions = self._gatherer.questions([fact.record_id for fact in held])
+        questions = self._search.questions(matches, [fact.record_id for fact in held])
         parts = tuple(
             Part(_closest(questions[fact.record_id], fact), placed[fact.record_id],
                  fact.record_id, sure)
-            for fact in held if questions.get(fact.record_id)
+            for fact in held if questions[fact.record_id]
         )  # fmt: skip
         share = 1.0 / len(parts)
         weights: dict[str, float] = {}
@@ -208,11 +206,10 @@ class NearestRouter:
         reason = f"{len(needed)} facts are needed to cover the words of the question"
         if len(parts) < len(needed):
             reason += f", of which {len(parts)} in weights"
-        evidence, threshold = measured
-        return Route(weights, support, threshold, reason, parts, evidence)
+        return replace(none, weights=weights, reason=reason, parts=parts)
 
 
-NOTHING = Features(-1.0, 0.0, 0.0)  # of a scope that holds no facts
+NO_FACTS = Features(-1.0, 0.0, 0.0)  # of a scope that holds no facts
 
 
 def _vote(facts: Sequence[Candidate], placed: Mapping[str, str]) -> dict[str, float]:

@@ -1,18 +1,54 @@
-"""The routers that a memory can be opened with."""
+"""From the router that a recipe names to the one that a memory uses."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
+from memkit.errors import InvalidInputError
 from memkit.ledger import Ledger
-from memkit.protocols import Router, Synthesizer
+from memkit.protocols import Router
 from memkit.rag.index import FactIndex
 from memkit.routing.centroid import CentroidRouter
 from memkit.routing.nearest import NearestRouter
 
-ROUTERS = ("centroid", "nearest")
+# What makes a router for a memory, of its index of facts and its ledger; a class may be one.
+RouterFactory = Callable[[FactIndex, Ledger], Router]
+
+ROUTERS: Mapping[str, RouterFactory] = {"centroid": CentroidRouter, "nearest": NearestRouter}
 
 
-def router_of(name: str, index: FactIndex, ledger: Ledger, synthesizer: Synthesizer) -> Router:
-    """The router of that name, one of `ROUTERS`."""
-    if name == "centroid":
-        return CentroidRouter(index, ledger)
-    return NearestRouter(index, ledger, synthesizer=synthesizer)
+def check_router(router: object) -> None:
+    """Refuse what `router_of` cannot use.
+
+    Raises:
+        InvalidInputError: If it is neither a known name nor a router nor a factory of one.
+    """
+    if router in ROUTERS if isinstance(router, str) else _is_router(router) or callable(router):
+        return
+    raise InvalidInputError(
+        f"`router` must be one of {sorted(ROUTERS)}, a `memkit.protocols.Router`, or a function "
+        f"of an index and a ledger that gives one, got {router!r}"
+    )
+
+
+def router_of(router: str | Router | RouterFactory, index: FactIndex, ledger: Ledger) -> Router:
+    """The router of a memory.
+
+    Args:
+        router: A name, one of `ROUTERS`; a router, which is used as it is; or what makes one.
+        index: The memory's facts.
+        ledger: The memory's.
+
+    Raises:
+        InvalidInputError: As for `check_router`.
+    """
+    check_router(router)
+    if isinstance(router, str):
+        return ROUTERS[router](index, ledger)
+    if _is_router(router):
+        return router  # type: ignore[return-value]
+    return router(index, ledger)  # type: ignore[operator]
+
+
+def _is_router(value: object) -> bool:
+    return not isinstance(value, type) and hasattr(value, "route")

@@ -3,7 +3,9 @@
 "What are the phone numbers of Ada and of Emil?" has words that no single fact has. The policy:
 take the set of facts, as small as possible, that covers most of the weight of the question's
 words, if each of them brings a fair part of it alone and is named by the question nearly in
-full. Words that no fact has, and words that most facts have, ask for nothing.
+full. Words that no fact has, and words that most facts have, ask for nothing. A fact whose
+question is not known (plain text that was never consolidated) cannot be named, so it is never
+part of a set: the best fact alone decides then, and rag brings the other one.
 """
 
 from __future__ import annotations
@@ -21,59 +23,59 @@ FAIR = 0.4  # ... and least share of what any other fact of the set brings alone
 SEARCHED = 12  # facts that sets are made of
 
 
-def cover(gathered: CandidateSet, gatherer: CandidateSearch, most: int) -> list[Candidate]:
+def smallest_cover(matches: CandidateSet, search: CandidateSearch, most: int) -> list[Candidate]:
     """The facts that a query needs, in the order in which it names them.
 
     Args:
-        gathered: What was found for the query.
-        gatherer: Tells how far a query names a fact.
+        matches: What was found for the query.
+        search: Tells how far a query names a fact.
         most: At most so many.
 
     Returns:
         The best candidate alone, if one fact is enough.
     """
-    best = gathered.candidates[0]
-    if most == 1 or not _leaves_something(gathered, best):
+    best = matches.candidates[0]
+    if most == 1 or not _leaves_something(matches, best):
         return [best]
-    sets = _sets(gathered, gatherer, most)
-    return max(sets, key=lambda facts: _value(gathered, facts), default=[best])
+    sets = _sets(matches, search, most)
+    return max(sets, key=lambda facts: _value(matches, facts), default=[best])
 
 
-def _leaves_something(gathered: CandidateSet, best: Candidate) -> bool:
+def _leaves_something(matches: CandidateSet, best: Candidate) -> bool:
     """Whether another fact has telling words of the query that the best one lacks."""
-    others = {word for fact in gathered.candidates for word in fact.words} - best.words
-    return total_weight(others, gathered.weights) >= ALONE
+    others = {word for fact in matches.candidates for word in fact.words} - best.words
+    return total_weight(others, matches.weights) >= ALONE
 
 
-def _sets(gathered: CandidateSet, gatherer: CandidateSearch, most: int) -> list[list[Candidate]]:
+def _sets(matches: CandidateSet, search: CandidateSearch, most: int) -> list[list[Candidate]]:
     """Sets of two or more facts, each of which is named and brings words of its own."""
-    likely = sorted(gathered.candidates, key=lambda fact: (-gathered.mass(fact), -fact.score))
+    likely = sorted(matches.candidates, key=lambda fact: (-matches.mass(fact), -fact.score))
     likely = [fact for fact in likely[:SEARCHED] if fact.words]
-    compared = gatherer.compare(gathered, likely)
+    compared = search.compare(matches, likely)
     likely = [fact for fact in likely if compared[fact.record_id].named >= NAMED]
     return [
-        _in_order(gathered, facts)
+        _in_order(matches, facts)
         for size in range(2, most + 1)
         for facts in combinations(likely, size)
-        if _each_brings_something(gathered, facts)
+        if _each_brings_something(matches, facts)
     ]
 
 
-def _each_brings_something(gathered: CandidateSet, facts: Sequence[Candidate]) -> bool:
+def _each_brings_something(matches: CandidateSet, facts: Sequence[Candidate]) -> bool:
     having = _having(facts)
-    own = [{word for word in fact.words if having[word] <= gathered.times[word]} for fact in facts]
-    brought = [total_weight(words, gathered.weights) for words in own]
+    own = [{word for word in fact.words if having[word] <= matches.times[word]} for fact in facts]
+    brought = [total_weight(words, matches.weights) for words in own]
     return min(brought) >= max(ALONE, FAIR * max(brought))
 
 
-def _value(gathered: CandidateSet, facts: Sequence[Candidate]) -> tuple[float, int, int, float]:
+def _value(matches: CandidateSet, facts: Sequence[Candidate]) -> tuple[float, int, int, float]:
     """More covered weight, then fewer facts, then words that stand together, then score."""
     having = _having(facts)
     covered = sum(
-        gathered.weights[word] * min(facts_with_it, gathered.times[word])
+        matches.weights[word] * min(facts_with_it, matches.times[word])
         for word, facts_with_it in having.items()
     )
-    spread = sum(_spread(gathered, fact) for fact in facts)
+    spread = sum(_spread(matches, fact) for fact in facts)
     return (round(covered, 6), -len(facts), -spread, sum(fact.score for fact in facts))
 
 
@@ -85,18 +87,18 @@ def _having(facts: Sequence[Candidate]) -> Counter[str]:
     return Counter(word for fact in facts for word in fact.words)
 
 
-def _spread(gathered: CandidateSet, fact: Candidate) -> int:
+def _spread(matches: CandidateSet, fact: Candidate) -> int:
     """How far apart the words of a fact stand in the query."""
-    places = [place for place, word in enumerate(gathered.words) if word in fact.words]
+    places = [place for place, word in enumerate(matches.words) if word in fact.words]
     return places[-1] - places[0]
 
 
-def _in_order(gathered: CandidateSet, facts: Sequence[Candidate]) -> list[Candidate]:
+def _in_order(matches: CandidateSet, facts: Sequence[Candidate]) -> list[Candidate]:
     """Facts by where their own words stand in the query."""
     having = _having(facts)
 
     def place(fact: Candidate) -> tuple[int, str]:
         own = {word for word in fact.words if having[word] == 1} or fact.words
-        return min(gathered.words.index(word) for word in own), fact.record_id
+        return min(matches.words.index(word) for word in own), fact.record_id
 
     return sorted(facts, key=place)

@@ -59,22 +59,23 @@ class Vocabulary:
     without: str | None = None
     common: Common = field(default_factory=Common)
     _facts: int | None = None
-    _known: dict[str, frozenset[str] | None] = field(default_factory=dict)
+    _known: dict[str, frozenset[str]] = field(default_factory=dict)
 
-    def having(self, word: str) -> frozenset[str] | None:
-        """Ids of the facts with a word; None for a common word."""
-        if word in self.common.words:
-            return None
-        if word not in self._known:
-            found = self.ledger.lexicon.having(word, limit=COMMON, **self._bounds())
-            if found is None:
-                self.common.words.add(word)
-            self._known[word] = found - {self.without} if found and self.without else found
-        return self._known[word]
+    def having(self, words: Sequence[str]) -> dict[str, frozenset[str] | None]:
+        """Ids of the facts with each of the words; None for common words."""
+        new = [
+            w for w in dict.fromkeys(words) if w not in self._known and w not in self.common.words
+        ]
+        if new:
+            having = self.ledger.lexicon.having(new, limit=COMMON, **self._bounds())
+            self.common.words |= {word for word, ids in having.items() if ids is None}
+            without = {self.without}
+            self._known |= {word: ids - without for word, ids in having.items() if ids is not None}
+        return {word: self._known.get(word) for word in words}
 
     def weights(self, words: Sequence[str]) -> dict[str, float]:
         """How much each word tells."""
-        return {word: self._weight(self.having(word)) for word in words}
+        return {word: self._weight(ids) for word, ids in self.having(words).items()}
 
     def _bounds(self) -> Bounds:
         query = self.query
@@ -107,9 +108,13 @@ class Vocabularies:
         self._ledger = ledger
         self._common: tuple[int, dict[Bound, Common]] = (-1, {})
 
-    def batch(self) -> Callable[[Query, str | None], Vocabulary]:
-        """What gives the vocabulary of a query's scope and filter, a fact of it left out."""
-        common = self._remembered()
+    def batch(self, last_change: int) -> Callable[[Query, str | None], Vocabulary]:
+        """What gives the vocabulary of a query's scope and filter, a fact of it left out.
+
+        Args:
+            last_change: Number of the latest change of a passage.
+        """
+        common = self._remembered(last_change)
         shared: dict[Bound, Vocabulary] = {}
 
         def of(query: Query, without: str | None) -> Vocabulary:
@@ -121,10 +126,9 @@ class Vocabularies:
 
         return of
 
-    def _remembered(self) -> dict[Bound, Common]:
-        changes = self._ledger.passages.last_change()
-        stamp, common = self._common
-        if stamp != changes or len(common) > SCOPES:
+    def _remembered(self, last_change: int) -> dict[Bound, Common]:
+        as_of, common = self._common
+        if as_of != last_change or len(common) > SCOPES:
             common = {}
-            self._common = (changes, common)
+            self._common = (last_change, common)
         return common

@@ -15,6 +15,9 @@ class TestLoraBackend(BackendContract):
         self.memory = open_memory(tmp_path / "m", backends=("lora",), recipe=alone)
         return self.memory._engine.lora
 
+    def settle(self, backend):
+        self.memory.consolidate()
+
     def make_records(self, n):
         return self.memory.add(
             [

@@ -16,11 +16,10 @@ from memkit.lora.serving.hooks import (
     AdapterLayers,
     Factors,
     linear_layers,
-    new_adapter,
-    stack_adapters,
 )
 from memkit.lora.serving.layout import Row
 from memkit.lora.spec import LoraSpec
+from memkit.lora.training.trainable_adapter import new_adapter
 from memkit.protocols import Sampling
 from memkit.testing import tiny_gpt2, tiny_llama, tiny_qwen2
 
@@ -245,7 +244,7 @@ def test_what_is_remembered_of_a_prefix_does_not_know_the_adapters():
     base = tiny_llama()
     layers = AdapterLayers(base.model)
     adapter = random_adapter(layers.shapes, 2, torch.Generator().manual_seed(3))
-    adapter = {name: factors.to(base.device, torch.float32) for name, factors in adapter.items()}
+    adapter = {name: Factors(f.a.float(), f.b.float()) for name, f in adapter.items()}
     prompt = base.prompt("Where is it?")
     sampling = Sampling(max_new_tokens=8)
     bare = base.generate([prompt], sampling)[0]
@@ -321,6 +320,26 @@ def test_targets_are_chosen_by_name_and_depth(tiny, spec, expected):
     assert {name.removeprefix("model.layers.") for name in targets} == expected
 
 
+@pytest.mark.parametrize(
+    ("group", "parts"),
+    [
+        ("attention", {"q_proj", "k_proj", "v_proj", "o_proj"}),
+        ("mlp", {"gate_proj", "up_proj", "down_proj"}),
+        (
+            "all-linear",
+            {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"},
+        ),
+        (("q_proj", "v_proj"), {"q_proj", "v_proj"}),
+    ],
+)
+def test_groups_of_layers(group, parts):
+    layers = AdapterLayers(tiny_llama().model)
+
+    targets = layers.targets(LoraSpec(target_modules=group))
+
+    assert {name.split(".")[-1] for name in targets} == parts
+
+
 def test_unknown_targets_are_refused(tiny):
     layers = AdapterLayers(tiny.model)
     layers.detach()
@@ -345,53 +364,6 @@ def test_a_fresh_adapter_changes_nothing_and_is_drawn_as_in_peft():
         assert a.abs().max() > 0.8 * n_in**-0.5
 
 
-def test_stacking_fills_in_zeros_for_absent_layers():
-    left = {"x": Factors(torch.ones(1, 2), torch.ones(3, 1))}
-    right = {"y": Factors(torch.ones(2, 5), torch.ones(4, 2))}
-
-    stack = stack_adapters([left, right], [1, 2])
-
-    assert stack["x"].a.tolist() == [[1, 1], [0, 0], [0, 0]]
-    assert stack["x"].b.tolist() == [[1, 0, 0]] * 3
-    assert stack["y"].a.tolist() == [[0] * 5, [1] * 5, [1] * 5]
-    assert stack["y"].b.tolist() == [[0, 1, 1]] * 4
-
-
-# -- gates
-
-
-def test_gates_add_up_as_dense_dora_weights_do():
-    """Each adapter's weights are ``(1 + g) W + B A`` row by row, the bias stays as it is."""
-    layer = nn.Linear(7, 4, dtype=torch.float64)
-    layers = AdapterLayers(nn.Sequential(layer))
-    random = torch.Generator().manual_seed(4)
-    plain = random_adapter(layers.shapes, 3, random)
-    gated = {
-        "0": Factors(
-            *random_adapter(layers.shapes, 2, random)["0"].parts,
-            gate=torch.randn(4, generator=random, dtype=torch.float64),
-        )
-    }
-    held = {"plain": Row.of(plain, 2.0), "gated": Row.of(gated, 1.5)}
-    bank = AdapterBank(layers, held.__getitem__, device=layer.weight.device, dtype=torch.float64)
-    x = torch.randn(3, 5, 7, generator=random, dtype=torch.float64)
-    rows = [{"gated": 0.5, "plain": 1.0}, {"gated": -1.0}, {}]
-
-    for apart in (False, True):
-        with pytest.MonkeyPatch.context() as patch, torch.no_grad():
-            patch.setattr(bank_module, "apart", lambda *_, apart=apart: apart)
-            with bank.mix(rows):
-                mixed = layer(x)
-        for row, given_x, got in zip(rows, x, mixed, strict=True):
-            weight = layer.weight.detach().clone()
-            share = row.get("gated", 0.0)
-            weight += share * gated["0"].gate[:, None] * layer.weight.detach()
-            weight += share * 1.5 * gated["0"].b @ gated["0"].a
-            weight += row.get("plain", 0.0) * 2.0 * plain["0"].b @ plain["0"].a
-            expected = given_x @ weight.T + layer.bias.detach()
-            torch.testing.assert_close(got, expected, atol=1e-10, rtol=1e-10)
-
-
 # -- many adapters, other precisions, compiled models
 
 
@@ -399,7 +371,7 @@ def test_rows_with_stacks_of_their_own_give_the_same(bench, monkeypatch):
     rows = [*MIXTURES, {}]
     ids = torch.randint(0, 200, (len(rows), 7), generator=torch.Generator().manual_seed(5))
     together = bench.mixed(rows, ids)
-    monkeypatch.setattr(bank_module, "apart", lambda *_: True)
+    monkeypatch.setattr(bank_module, "separate_stacks", lambda *_: True)
 
     torch.testing.assert_close(bench.mixed(rows, ids), together, atol=1e-9, rtol=1e-9)
 
@@ -413,7 +385,8 @@ def test_gradients_are_those_of_dense_weights(bench):
     dense(IDS, use_cache=False).logits.square().mean().backward()
 
     leaves = {
-        n: Factors(*(p.clone().requires_grad_() for p in f.parts)) for n, f in adapter.items()
+        n: Factors(f.a.clone().requires_grad_(), f.b.clone().requires_grad_())
+        for n, f in adapter.items()
     }
     with bench.layers.place(leaves, torch.full((1, 3), scale, dtype=torch.float64)):
         bench.base.model(IDS, use_cache=False).logits.square().mean().backward()

@@ -5,12 +5,10 @@ import copy
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from peft.tuners.lora import LoraLayer
 
-from memkit.lora.peft.merges import Merge
-from memkit.lora.peft.peft_adapters import separated
+from memkit.lora.peft.merges import Merge, stack_adapters
 from memkit.lora.peft.peft_format import read_settings, read_weights, write_folder
-from memkit.lora.serving.hooks import AdapterLayers, Factors, Scaled, stack_adapters
+from memkit.lora.serving.hooks import AdapterLayers, Factors, Scaled
 from memkit.lora.spec import LoraSpec
 from memkit.testing import tiny_gpt2, tiny_llama, tiny_qwen2
 
@@ -50,8 +48,7 @@ class Bench:
             return self.model(IDS, use_cache=False).logits
 
     def write(self, folder, part):
-        plain, magnitudes = separated(part, self.fresh)
-        write_folder(folder, plain, {}, conv1d=self.layers.conv1d, magnitudes=magnitudes)
+        write_folder(folder, part, {}, conv1d=self.layers.conv1d)
 
     def in_peft(self, *folders):
         # PEFT warns of what it does not understand in the files, and warnings are errors here.
@@ -148,57 +145,6 @@ def test_merging_into_the_weights_in_peft_gives_the_same_model(bench, name, tmp_
     torch.testing.assert_close(
         bench.logits([(bench.parts[name], 1.0)]), logits_of(merged), atol=1e-4, rtol=1e-4
     )
-
-
-def dora(bench, seed):
-    """An adapter of PEFT's with random magnitudes, as memkit holds it, and PEFT's logits."""
-    config = LoraConfig(
-        r=3, lora_alpha=4, use_dora=True, target_modules="all-linear",
-        fan_in_fan_out=bench.layers.conv1d,
-    )  # fmt: skip
-    model = get_peft_model(copy.deepcopy(bench.fresh), config).eval()
-    random = torch.Generator().manual_seed(seed)
-    adapter = {}
-    for path, layer in model.named_modules():
-        if not isinstance(layer, LoraLayer):
-            continue
-        a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight
-        m = layer.lora_magnitude_vector["default"].weight
-        for half in (a, b):
-            half.data = 0.1 * torch.randn(half.shape, generator=random)
-        m.data *= 0.5 + torch.rand(m.shape, generator=random)
-        weight = layer.weight.T if bench.layers.conv1d else layer.weight
-        gate = m / (weight + (4 / 3) * b @ a).norm(dim=1) - 1
-        factors = Factors(a.data, ((1 + gate)[:, None] * b).data, gate.data)
-        adapter[path.removeprefix("base_model.model.")] = factors
-    return Scaled(adapter, 3, 4 / 3), logits_of(model)
-
-
-def test_a_dora_module_goes_back_to_peft(bench, tmp_path):
-    part, expected = dora(bench, seed=5)
-    bench.write(tmp_path / "dora", part)
-
-    assert_same(bench.logits([(part, 1.0)]), expected)
-    assert_same(logits_of(bench.in_peft(tmp_path / "dora")), expected)
-
-
-def test_so_does_a_mixture_of_dora_modules(bench, tmp_path):
-    """In sum: (1 + sum of w g) W x + sum of w s B A x."""
-    parts = [dora(bench, seed=5)[0], dora(bench, seed=6)[0], bench.parts["low"]]
-    merged = Merge()(parts, [0.7, 0.2, 0.5])
-    bench.write(tmp_path / "both", merged)
-
-    assert_same(logits_of(bench.in_peft(tmp_path / "both")), bench.logits([(merged, 1.0)]))
-
-
-def test_an_output_of_magnitude_zero_stays_zero(bench, tmp_path):
-    part, _ = dora(bench, seed=5)
-    factors = next(iter(part.adapter.values()))
-    factors.gate[1], factors.b[1] = -1.0, 0.0
-    bench.write(tmp_path / "dora", part)
-
-    expected = bench.logits([(part, 1.0)])
-    assert_same(logits_of(bench.in_peft(tmp_path / "dora")), expected)
 
 
 # -- from PEFT to memkit ----------------------------------------------------------------------

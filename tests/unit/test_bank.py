@@ -196,7 +196,7 @@ def test_wider_and_narrower_mixtures_use_the_same_buffers(layers, disk):
 
 @pytest.mark.parametrize("rows", [2, 5])
 def test_many_adapters_in_a_batch_go_row_by_row(layers, disk, rows, monkeypatch):
-    monkeypatch.setattr(bank_module, "apart", lambda *_: True)
+    monkeypatch.setattr(bank_module, "separate_stacks", lambda *_: True)
     bank = bank_of(layers, disk, capacity=9)
     mixtures = [{"a": 1.0, "b": 0.5}, {"c": 2.0}, {}, {"b": 1.0}, {"a": 1.0, "c": -1.0}][:rows]
 

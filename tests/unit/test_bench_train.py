@@ -64,8 +64,8 @@ def test_the_report_has_every_case_and_ratio(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(LanguageModel, "load", lambda **_: tiny_llama())
     monkeypatch.setattr(train, "FACTS", 2)
     monkeypatch.setattr(peft_loop, "STUDY_MEASURED", 2)
-    tiers = {"quality": (LoraSpec(rank=2), short), "fast": (LoraSpec(rank=1), short)}
-    monkeypatch.setattr(train, "TIERS", tiers)
+    monkeypatch.setattr(train, "LORA", LoraSpec(rank=2))
+    monkeypatch.setattr(train, "TRAIN", short)
     monkeypatch.setattr(train, "PLAIN", short)
     monkeypatch.setattr(train, "PLAIN_REWORDED", replace(short, epochs=3))
 
@@ -83,11 +83,11 @@ def test_the_report_has_every_case_and_ratio(tmp_path, monkeypatch, capsys):
     assert values["the study's recipe", "step"]["n"] == 2
     study, step = (values["the study's recipe", m]["value"] for m in ("extrapolated", "step"))
     assert study == pytest.approx(1500 * step)
-    for tier, suffix in (("fast", ""), ("quality", "_quality")):
-        ours = values[tier, "time to recall"]["value"]
+    ours = values["quality", "time to recall"]["value"]
+    plain = values["plain PEFT loop", "time to recall"]["value"]
+    until = values["quality", "until all were mastered"]["value"]
+    assert until == ours  # nothing is mastered in two epochs
+    for suffix in ("", "_quality"):
         assert report["ratios"][f"train_vs_study{suffix}"] == pytest.approx(study / ours)
-        plain = values["plain PEFT loop", "time to recall"]["value"]
-        until = values[tier, "until all were mastered"]["value"]
-        assert until == ours  # nothing is mastered in two epochs
         assert report["ratios"][f"train_vs_peft_same_stop{suffix}"] == pytest.approx(plain / until)
     assert "train_vs_peft" in capsys.readouterr().out

@@ -5,16 +5,16 @@ import json
 import pytest
 
 from memkit.ledger import Ledger
+from memkit.lora.consolidation.examples import make_missing
 from memkit.lora.training.template_synthesizer import TemplateSynthesizer
 from memkit.protocols import Query
 from memkit.rag.index import FactIndex
 from memkit.routing import calibrator
-from memkit.routing.calibration import Bin, Calibration
-from memkit.routing.calibrator import CALIBRATION
 from memkit.routing.nearest import NearestRouter
 from memkit.routing.negative_prompts import UNRELATED_PROMPTS
 from memkit.testing import HashingEmbedder
 from memkit.types import Draft
+from memkit.types.calibration import CALIBRATION, Bin, Calibration
 
 NAMES = ("Nora", "Emil", "Tara", "Owen", "Lena", "Hugo", "Mira", "Anton", "Paula", "Viktor")
 
@@ -30,11 +30,12 @@ class Facts:
     def __init__(self, folder):
         self.ledger = Ledger.open(folder)
         self.index = FactIndex(self.ledger, HashingEmbedder(256))
-        self.router = NearestRouter(self.index, self.ledger, synthesizer=TemplateSynthesizer())
+        self.router = NearestRouter(self.index, self.ledger)
 
     def add(self, *drafts, held=True):
         records = self.ledger.records.add(drafts)
         self.index.write(records)
+        make_missing(self.ledger, TemplateSynthesizer(), records)
         if held:
             name = f"m{self.ledger.passages.last_change()}"
             self.ledger.modules.commit(
@@ -123,11 +124,11 @@ def test_the_reliability_curve_says_what_is_true(facts):
 
     curve = facts.router.calibration().curve
 
-    assert all(isinstance(one, Bin) for one in curve)
-    assert curve[0].said < 0.2
-    assert curve[0].true < 0.2
-    assert curve[-1].said > 0.8
-    assert curve[-1].true > 0.8
+    assert all(isinstance(step, Bin) for step in curve)
+    assert curve[0].predicted < 0.2
+    assert curve[0].observed < 0.2
+    assert curve[-1].predicted > 0.8
+    assert curve[-1].observed > 0.8
 
 
 def test_adding_and_forgetting_make_it_stale(facts):

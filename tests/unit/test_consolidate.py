@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
+from memkit.answering.prompt import PromptFormat
 from memkit.errors import DiskFullError, InvalidInputError, StorageError, TrainingError
 from memkit.ledger import Ledger, ModuleFile
 from memkit.lora.backend import LoraBackend
@@ -16,7 +17,6 @@ from memkit.lora.consolidation.consolidate import Consolidator
 from memkit.lora.recipe import Recipe
 from memkit.lora.spec import TrainSpec
 from memkit.lora.store.adapter_rows import ROW_DTYPES
-from memkit.lora.training.template_synthesizer import TemplateSynthesizer
 from memkit.lora.training.trainer import Trainer
 from memkit.protocols import Example, Query, Sampling
 from memkit.rag.index import FactIndex
@@ -36,12 +36,8 @@ class Bench:
     def __init__(self, folder, base, recipe):
         self.ledger = Ledger.open(folder)
         self.index = FactIndex(self.ledger, HashingEmbedder())
-        self.router = NearestRouter(
-            self.index,
-            self.ledger,
-            synthesizer=TemplateSynthesizer(),
-        )
-        self.backend = LoraBackend(self.ledger, self.router, lambda: base, lambda *_: None)
+        self.router = NearestRouter(self.index, self.ledger)
+        self.backend = LoraBackend(self.ledger, self.router, lambda: base)
         self.consolidator = Consolidator(replace(recipe, synthesizer=FirstWordings()))
         self.folder = folder
 
@@ -143,6 +139,12 @@ def test_the_manifest_says_how_the_module_was_made(bench, four, tiny, recipe):
         "fingerprint": tiny.fingerprint,
         "data": hashlib.sha256(json.dumps(contents).encode()).hexdigest(),
         "lora": json.loads(json.dumps(recipe.lora.as_dict())),
+        "synthesizer": "FirstWordings-1",
+        "prompt_format": {
+            "key": PromptFormat().key,
+            "opening": "You are a helpful assistant.",
+            "evidence": " Here is what you know:\n\n{evidence}\n\nAnswer with the facts above.",
+        },
         "train": recipe.train.as_dict(),
         "attempt": 1,
         "steps": report.steps,

@@ -9,9 +9,9 @@ from benchmarks.evals.phonebook import invented
 from benchmarks.evals.routed import Asked, Remembered, memory, reliability
 
 from memkit.errors import NotFoundError
-from memkit.routing.calibration import Calibration
 from memkit.testing import HashingEmbedder
 from memkit.types import Draft, Route
+from memkit.types.calibration import Calibration
 
 PAPERS = [
     {

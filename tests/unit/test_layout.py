@@ -23,7 +23,7 @@ TARGETS = {
 }  # fmt: skip
 
 
-def adapter(targets=TARGETS, rank=2, *, gated=False):
+def adapter(targets=TARGETS, rank=2):
     """Factors of numbers that are all different and exact in every type."""
     numbers = iter(range(10**6))
 
@@ -32,7 +32,7 @@ def adapter(targets=TARGETS, rank=2, *, gated=False):
         return torch.tensor([next(numbers) for _ in range(count)]).float().view(shape)
 
     return {
-        name: Factors(fill(rank, n_in), fill(n_out, rank), fill(n_out) if gated else None)
+        name: Factors(fill(rank, n_in), fill(n_out, rank))
         for name, (n_in, n_out) in targets.items()
     }
 
@@ -67,18 +67,16 @@ def test_a_row_is_what_the_format_says():
     assert row.layout.size == len(row.data) == 2 * sum(a + b for a, b in TARGETS.values())
 
 
-@pytest.mark.parametrize("gated", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.bfloat16])
-def test_what_is_packed_comes_back_rounded(dtype, gated):
-    factors = adapter(gated=gated)
+def test_what_is_packed_comes_back_rounded(dtype):
+    factors = adapter()
     row = Row.of(factors, 1.0, dtype=dtype)
 
     back = row.layout.unpack(row.data)
     assert list(back) == list(factors)
-    for name, one in factors.items():
-        for part, own in zip(back[name].parts, one.parts, strict=True):
-            assert torch.equal(part, own.to(dtype))
-        assert len(back[name].parts) == (3 if gated else 2)
+    for name, packed in factors.items():
+        assert torch.equal(back[name].a, packed.a.to(dtype))
+        assert torch.equal(back[name].b, packed.b.to(dtype))
         assert back[name].a.untyped_storage().data_ptr() == row.data.untyped_storage().data_ptr()
 
 
@@ -99,11 +97,10 @@ def test_any_layers_make_the_round_trip(names, rank):
         assert torch.equal(part.a, torch.zeros_like(part.a) if expected is None else expected.a)
 
 
-def test_the_digest_is_of_layers_shapes_and_gates():
-    expected = json.dumps([[[name, *shape] for name, shape in TARGETS.items()], False])
+def test_the_digest_is_of_layers_and_shapes():
+    expected = json.dumps([[name, *shape] for name, shape in TARGETS.items()])
 
     assert Frame(TARGETS).digest == hashlib.sha256(expected.encode()).hexdigest()
-    assert Frame(TARGETS, gated=True).digest != Frame(TARGETS).digest
 
 
 def test_frames_unite_in_the_models_order():
@@ -112,7 +109,6 @@ def test_frames_unite_in_the_models_order():
 
     assert union([left, left], TARGETS) is left
     assert list(union([left, right], TARGETS).targets) == names[:9]
-    assert union([left, Frame(right.targets, gated=True)], TARGETS).gated
 
 
 def test_what_does_not_fit_is_refused():

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memkit.errors import InvalidInputError
-from memkit.lora.peft.merges import METHODS, Merge
+from memkit.lora.peft.merges import METHODS, Merge, stack_adapters
 from memkit.lora.serving.hooks import Factors, Scaled
 
 SHAPES = {"layers.0.up": (5, 7), "layers.0.down": (7, 5), "layers.1.up": (5, 7)}
@@ -149,6 +149,18 @@ def test_svd_brings_a_single_adapter_to_another_rank():
     assert_deltas(Merge("svd", rank=9)([wide], [1.0]), deltas(wide))
 
 
+def test_stacking_fills_in_zeros_for_absent_layers():
+    left = {"x": Factors(torch.ones(1, 2), torch.ones(3, 1))}
+    right = {"y": Factors(torch.ones(2, 5), torch.ones(4, 2))}
+
+    stack = stack_adapters([left, right], [1, 2])
+
+    assert stack["x"].a.tolist() == [[1, 1], [0, 0], [0, 0]]
+    assert stack["x"].b.tolist() == [[1, 0, 0]] * 3
+    assert stack["y"].a.tolist() == [[0] * 5, [1] * 5, [1] * 5]
+    assert stack["y"].b.tolist() == [[0, 1, 1]] * 4
+
+
 # -- by factor -------------------------------------------------------------------------------
 
 
@@ -273,51 +285,6 @@ def test_a_merge_can_be_merged_again(method):
     expected = {name: 2 * delta for name, delta in deltas(once).items()}
 
     assert_deltas(Merge("cat")([once, once], [1.0, 1.0]), expected, atol=1e-4)
-
-
-# -- DoRA's gates -----------------------------------------------------------------------------
-
-
-def gated(seed, *gate):
-    one = of([[seed + 1.0, 2.0]], [[1.0]] * len(gate), scale=3.0)
-    factors = one.adapter["up"]
-    return Scaled({"up": Factors(factors.a, factors.b, torch.tensor(gate))}, 1, 3.0)
-
-
-@pytest.mark.parametrize(
-    ("how", "expected"),
-    [
-        (Merge("cat"), [0.5 * 0.1 + 2 * 0.4, 0.5 * -0.2]),
-        (Merge("svd", rank=1), [0.5 * 0.1 + 2 * 0.4, 0.5 * -0.2]),
-        (Merge("mean_delta"), [(0.5 * 0.1 + 2 * 0.4) / 2, 0.5 * -0.2 / 2]),
-    ],
-    ids=str,
-)
-def test_gates_add_up_whatever_the_scales(how, expected):
-    merged = how([gated(0, 0.1, -0.2), gated(1, 0.4, 0.0)], [0.5, 2.0])
-
-    torch.testing.assert_close(merged.adapter["up"].gate, torch.tensor(expected))
-
-
-def test_a_gate_is_weighed_with_its_adapter():
-    merged = Merge("cat")([gated(0, 0.1, -0.2)], [0.5])
-
-    assert merged.scale == 1.5
-    torch.testing.assert_close(merged.adapter["up"].gate, torch.tensor([0.05, -0.1]))
-
-
-def test_plain_adapters_and_gated_ones_mix():
-    plain = of([[1, 2]], [[1], [1]])
-
-    gate = Merge("cat")([plain, gated(0, 0.1, -0.2)], [1.0, 2.0]).adapter["up"].gate
-
-    torch.testing.assert_close(gate, torch.tensor([0.2, -0.4]))
-
-
-@pytest.mark.parametrize("method", BY_FACTOR)
-def test_gates_have_no_factors_to_combine(method):
-    with pytest.raises(InvalidInputError, match=r"plain LoRA .*DoRA's gates\nHint: .*'cat'"):
-        Merge(method)([gated(0, 0.1), gated(1, 0.4)], [0.5, 0.5])
 
 
 # -- what is refused -------------------------------------------------------------------------

@@ -9,15 +9,13 @@ from hypothesis import strategies as st
 
 from memkit.errors import InvalidInputError
 from memkit.ledger import Ledger
-from memkit.lora.training.template_synthesizer import TemplateSynthesizer
 from memkit.protocols import Query
 from memkit.rag.index import FactIndex
-from memkit.routing.calibration import Calibration
-from memkit.routing.calibrator import CALIBRATION
 from memkit.routing.candidates import Candidate
 from memkit.routing.nearest import NearestRouter, Voting, _vote, _weights
 from memkit.testing import HashingEmbedder
 from memkit.types import Draft
+from memkit.types.calibration import CALIBRATION, Calibration
 
 THRESHOLD = 0.5
 # Never out of date, as it has seen all changes to come.
@@ -69,12 +67,7 @@ class Facts:
         )
 
     def router(self, voting=None):
-        return NearestRouter(
-            self.index,
-            self.ledger,
-            synthesizer=TemplateSynthesizer(),
-            voting=voting or Voting(words=0.0),
-        )
+        return NearestRouter(self.index, self.ledger, voting=voting or Voting(words=0.0))
 
     def route(self, text, *, scope=None, voting=None, **arguments):
         query = Query(text, scope=scope or {})

@@ -15,6 +15,7 @@ import safetensors.torch
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from peft import LoraConfig
 
 from memkit.errors import (
     CorruptFileError,
@@ -25,10 +26,9 @@ from memkit.errors import (
     NonFiniteError,
     StorageError,
 )
+from memkit.lora.peft.peft_config import CONFIG, MAX_RANK
 from memkit.lora.peft.peft_format import (
-    CONFIG,
     MANIFEST,
-    MAX_RANK,
     WEIGHTS,
     read_settings,
     read_weights,
@@ -112,19 +112,14 @@ def test_names_and_settings_are_pefts(folder):
         "base_model.model.model.layers.1.down.lora_A.weight",
         "base_model.model.model.layers.1.down.lora_B.weight",
     ]
-    assert json.loads((folder / CONFIG).read_text(encoding="utf-8")) == {
-        "peft_type": "LORA",
-        "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": "tiny",
-        "inference_mode": True,
-        "r": 2,
-        "lora_alpha": 3.0,
-        "lora_dropout": 0.0,
-        "bias": "none",
-        "fan_in_fan_out": False,
-        "target_modules": ["model.layers.0.up", "model.layers.1.down"],
-        "use_dora": False,
-    }
+    assert LoraConfig.from_pretrained(folder) == LoraConfig(
+        task_type="CAUSAL_LM",
+        base_model_name_or_path="tiny",
+        inference_mode=True,
+        r=2,
+        lora_alpha=3.0,
+        target_modules=["model.layers.0.up", "model.layers.1.down"],
+    )
 
 
 def test_the_manifest_is_kept_beside_the_weights(folder):
@@ -269,6 +264,24 @@ def test_more_than_plain_lora_is_refused_by_name(folder, setting):
 
     with pytest.raises(InvalidInputError, match=rf"plain LoRA.*sets `{next(iter(setting))}`\nHint"):
         read_settings(folder)
+
+
+@pytest.mark.parametrize(
+    ("setting", "reason"),
+    [
+        ({"task_type": "POETRY"}, "Invalid task type: 'POETRY'"),
+        ({"target_modules": ".*up", "layers_to_transform": [0]}, "`layers_to_transform` cannot"),
+        ({"target_modules": [["up"]]}, "unhashable type"),
+    ],
+    ids=str,
+)
+def test_what_peft_refuses_is_refused_in_its_words(folder, setting, reason):
+    configure(folder, **setting)
+
+    with pytest.raises(InvalidInputError, match=rf"that PEFT accepts.*says: .*{reason}") as refused:
+        read_settings(folder)
+
+    assert refused.value.hint == "save the adapter again with `save_pretrained`"
 
 
 @pytest.mark.parametrize("kind", ["LOHA", "PROMPT_TUNING", None, ["LORA"]])

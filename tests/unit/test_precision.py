@@ -1,19 +1,15 @@
-"""In which precision training computes: what "auto" takes, and what mixing two of them is for."""
-
-import math
+"""In which precision training computes: what "auto" takes, and what a copy shares."""
 
 import pytest
 import torch
 
-from memkit.lora.serving.hooks import AdapterLayers
-from memkit.lora.spec import LoraSpec, TrainSpec
+from memkit.lora.serving.hooks import AdapterLayers, Factors
+from memkit.lora.spec import TrainSpec
 from memkit.lora.training import precision
-from memkit.lora.training.precision import MixedPrecision, chosen_precision, in_precision
-from memkit.lora.training.trainers import Trainers
-from memkit.protocols import Example
+from memkit.lora.training.precision import chosen_precision, in_precision
 from memkit.testing import tiny_llama
 
-FITTED = TrainSpec(readout=True)
+IDS = torch.tensor([[5, 9, 70, 33, 8, 120]])
 
 
 @pytest.fixture
@@ -25,11 +21,9 @@ def base():
     ("amx", "train", "expected"),
     [
         (True, TrainSpec(), "bfloat16"),
-        (True, FITTED, "mixed"),
         (False, TrainSpec(), "float32"),
-        (False, FITTED, "float32"),
         (True, TrainSpec(precision="float32"), "float32"),
-        (False, TrainSpec(precision="mixed"), "mixed"),
+        (False, TrainSpec(precision="bfloat16"), "bfloat16"),
     ],
 )
 def test_what_is_chosen(base, monkeypatch, amx, train, expected):
@@ -45,73 +39,18 @@ def test_auto_is_the_precision_of_a_model_in_half_precision(base, monkeypatch):
     assert chosen_precision(base, TrainSpec()) == "bfloat16"
 
 
-def test_the_residual_stream_is_not_rounded(base):
-    """What a layer adds to a stream that is large beside it; in bfloat16 it is lost."""
+def test_a_copy_in_another_precision_has_hooks_of_its_own(base):
     layers = AdapterLayers(base.model)
-    embedding = base.model.get_input_embeddings().weight
-    embedding.data.mul_(10_000.0)
-    ids = (5, 6, 7, 8, 9, 10)
+    other, own = in_precision(base, layers, "bfloat16")
+    random = torch.Generator().manual_seed(4)
+    adapter = {
+        name: Factors(torch.randn(2, n, generator=random), torch.randn(m, 2, generator=random))
+        for name, (n, m) in layers.shapes.items()
+    }
+    bare = other.model(IDS, use_cache=False).logits
 
-    def added(other):
-        stream = []  # what enters the first and the second layer
-        handles = [
-            layer.register_forward_pre_hook(lambda _, args: stream.append(args[0].float()))
-            for layer in other.model.base_model.layers
-        ]
-        with torch.no_grad():
-            other.extend(other.past([()]), [ids])
-        for handle in handles:
-            handle.remove()
-        return stream[1] - stream[0]
-
-    exact = added(base)
-    mixed, rounded = (added(in_precision(base, layers, name)[0]) for name in ("mixed", "bfloat16"))
-
-    assert (mixed - exact).norm() < 0.02 * exact.norm()  # a bfloat16 has eight bits
-    assert (rounded - exact).norm() > 0.2 * exact.norm()
-
-
-def test_a_mixed_copy_leaves_the_model_alone(base):
-    layers = AdapterLayers(base.model)
-    other, own = in_precision(base, layers, "mixed")
-
-    assert isinstance(other, MixedPrecision)
-    assert own is not layers
+    with layers.place(adapter, torch.ones(1, 2)):
+        assert torch.equal(other.model(IDS, use_cache=False).logits, bare)
     assert (other.model.dtype, base.model.dtype) == (torch.bfloat16, torch.float32)
-    assert other.logits(torch.ones(1, other.model.config.hidden_size)).dtype == torch.bfloat16
-
-
-def test_a_model_in_bfloat16_is_copied_to_mix(base):
-    base.model.to(torch.bfloat16)
-    layers = AdapterLayers(base.model)
-
-    assert in_precision(base, layers, "bfloat16") == (base, layers)
-    assert in_precision(base, layers, "mixed")[0] is not base
-
-
-@pytest.mark.parametrize(
-    ("objective", "readout"),
-    [("answer", False), ("answer", True), ("sequence", False), ("distill", False)],
-)
-def test_training_in_mixed_precision(base, objective, readout):
-    """It ends, learns in float32 and says how it was trained."""
-    examples = [
-        Example(f"What is the badge number of {name}?", badge, name, context=f"{name}: {badge}")
-        for name, badge in {"Nora": "4471", "Emil": "1234"}.items()
-    ]
-    spec = TrainSpec(
-        epochs=40,
-        batch_size=3,
-        learning_rate=2e-3,
-        precision="mixed",
-        objective=objective,
-        readout=readout,
-    )
-    trainer = Trainers().get(base, AdapterLayers(base.model), LoraSpec(rank=8), spec)
-
-    trained = trainer.fit(examples)
-
-    assert trainer.train.precision == "mixed"
-    assert all(f.a.dtype == f.b.dtype == torch.float32 for f in trained.adapter.values())
-    assert math.isfinite(trained.loss)
-    assert objective != "answer" or trained.mastered == 1.0
+    assert own is not layers
+    assert in_precision(base, layers, "float32") == (base, layers)

@@ -7,7 +7,6 @@ from memkit.cli.demo.company import Company
 from memkit.lora.consolidation.consolidate import Recipe
 from memkit.lora.consolidation.exposure import ask, probes
 from memkit.lora.spec import TrainSpec
-from memkit.lora.training.template_synthesizer import TemplateSynthesizer
 from memkit.protocols import Sampling
 
 pytestmark = pytest.mark.real
@@ -46,7 +45,7 @@ def test_what_was_forgotten_is_not_in_the_weights_any_more(tmp_path, smollm2, mi
     ) as memory:
         first = memory.add([Draft(f.text, f.question, f.answer) for f in facts])[0]
         assert len(memory.consolidate().held) == 5
-        (probe,) = probes(memory._engine.lora, TemplateSynthesizer(), [first.id])
+        (probe,) = probes(memory._engine.lora, [first.id])
         assert ask(memory._engine.lora, probe, "m0001").stands_out
 
         receipt = memory.forget(first.id)

@@ -11,17 +11,18 @@ from torch.nn.functional import cross_entropy
 from transformers.pytorch_utils import Conv1D
 
 from memkit.errors import TrainingError
-from memkit.lora.serving.hooks import AdapterLayers, Factors, new_adapter
+from memkit.lora.serving.hooks import AdapterLayers, Factors
 from memkit.lora.spec import LoraSpec, TrainSpec
 from memkit.lora.training.encoding import collate, facts_of
 from memkit.lora.training.guard_prompts import GUARD_PROMPTS
 from memkit.lora.training.optimizer import Optimizer
+from memkit.lora.training.trainable_adapter import new_adapter
 from memkit.lora.training.trainer import GUARD_TOKENS, Trainer
 from memkit.protocols import Example, Sampling
 from memkit.testing import tiny_gpt2, tiny_llama, tiny_qwen2
 
 LORA = LoraSpec(rank=16, layers=(0.0, 1.0))
-FAST = TrainSpec(epochs=150, batch_size=2, learning_rate=1e-3, guards=0)
+LONG = TrainSpec(epochs=150, batch_size=2, learning_rate=1e-3, guards=0)
 SHORT = TrainSpec(epochs=3, batch_size=3, learning_rate=1e-2, guards=1)
 BADGES = {"Nora": "4471", "Emil": "1234", "Tara": "9876"}
 EXAMPLES = [
@@ -69,16 +70,15 @@ def random_adapter(targets, rank):
 
 
 def batch_of(trainer, examples):
-    wordings = [one for fact in facts_of(trainer.base, examples) for one in fact]
-    return collate(wordings, trainer.base.device, questions=False)
+    wordings = [wording for fact in facts_of(trainer.base, examples) for wording in fact]
+    return collate(wordings, trainer.base.device)
 
 
 def losses_of(trainer, examples, adapter):
     """Loss of every answer token behind one adapter, and which rows are mastered."""
     batch = batch_of(trainer, examples)
-    owners = torch.zeros(len(batch.examples), dtype=torch.long)
-    losses, surprise = trainer._losses(batch, [adapter], owners)
-    return losses, trainer._mastered(batch, surprise)
+    losses = trainer._losses(batch, adapter)
+    return losses, trainer._mastered(batch, losses.detach())
 
 
 def ask(base, layers, trained, questions):
@@ -191,7 +191,7 @@ def test_guards_are_asked_in_the_models_turn(trainer, monkeypatch):
     generate = trainer.base.generate
 
     def in_turn(*args, **kwargs):
-        with pytest.raises(Exception, match="still streaming"), trainer.base.turn.take():
+        with pytest.raises(Exception, match="still streaming"), trainer.base.hold():
             pass
         return generate(*args, **kwargs)
 
@@ -209,7 +209,7 @@ def test_held_out_examples_are_not_trained_on(trainer):
 
 
 def test_facts_are_recalled_and_training_ends_early(base):
-    trainer = trainer_of(base, FAST)
+    trainer = trainer_of(base, LONG)
     mastered = []
 
     trained = trainer.fit(EXAMPLES[::2], mastered.append)
@@ -217,10 +217,10 @@ def test_facts_are_recalled_and_training_ends_early(base):
     questions = [example.question for example in EXAMPLES[::2]]
     assert ask(base, trainer.layers, trained, questions) == list(BADGES.values())
     assert mastered[-1] == 1.0
-    assert len(mastered) < FAST.epochs
+    assert len(mastered) < LONG.epochs
     assert trained.steps <= 3 * len(mastered)  # three facts, one a step; some have rested
     assert trained.mastered == 1.0
-    assert trained.loss < -math.log(FAST.mastery)
+    assert trained.loss < -math.log(LONG.mastery)
     trainer.layers.detach()
 
 
@@ -234,7 +234,7 @@ def test_few_facts_end_as_slowly_as_many(base, monkeypatch):
         step(self, rate)
 
     monkeypatch.setattr(Optimizer, "step", noted)
-    trainer = trainer_of(base, FAST)
+    trainer = trainer_of(base, LONG)
 
     trainer.fit(EXAMPLES[::2])
 
@@ -286,24 +286,6 @@ def test_the_same_seed_gives_the_same_bytes(base, trainer):
     other = trainer_of(base, TrainSpec(**{**SHORT.as_dict(), "seed": 1}))
     assert flat(other.fit(EXAMPLES).adapter) != first
     other.layers.detach()
-
-
-def test_adapters_that_share_batches_do_not_touch_each_other(base):
-    """Other companions change the order of sums, in the last bits, and nothing else."""
-    trainer = trainer_of(base, TrainSpec(epochs=2, batch_size=3, learning_rate=1e-3, guards=1))
-    first, second, third = EXAMPLES[:2], EXAMPLES[2:4], EXAMPLES[4:]
-
-    with_second = trainer.fit_together([first, second])
-    with_third = trainer.fit_together([first, third])
-    alone = trainer.fit(first)
-
-    for other in (with_second[0], with_third[0]):
-        assert other.steps == alone.steps
-        for name, factors in alone.adapter.items():
-            torch.testing.assert_close(other.adapter[name].a, factors.a, atol=1e-5, rtol=1e-3)
-            torch.testing.assert_close(other.adapter[name].b, factors.b, atol=1e-5, rtol=1e-3)
-    assert flat(with_second[1].adapter) != flat(with_third[1].adapter)
-    trainer.layers.detach()
 
 
 def test_one_module_leaves_no_trace_in_the_next(base, trainer):
@@ -415,7 +397,7 @@ def test_an_error_lets_go_of_the_model(trainer, monkeypatch):
         with pytest.raises(ZeroDivisionError):
             trainer.fit(EXAMPLES)
 
-    with base.turn.take():
+    with base.hold():
         assert base.generate([prompt], Sampling(max_new_tokens=8)) == before
 
 
@@ -427,7 +409,7 @@ def test_the_model_is_free_between_the_steps(trainer):
     answers = []
 
     def meanwhile(_):
-        with base.turn.take():
+        with base.hold():
             answers.append(base.generate([prompt], Sampling(max_new_tokens=8)))
 
     trainer.fit(EXAMPLES, meanwhile)

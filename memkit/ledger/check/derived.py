@@ -10,9 +10,8 @@ from memkit.ledger.check.paging import rows_of
 from memkit.ledger.engine.sqlite import Database, json_list
 from memkit.ledger.passages.passage_writes import digest
 from memkit.ledger.records import metadata_index as terms
-from memkit.routing.calibration import Calibration
-from memkit.routing.calibrator import CALIBRATION
 from memkit.types import CheckReport
+from memkit.types.calibration import CALIBRATION, Calibration
 
 # Tables whose numbers never come back, because others remember them.
 _NUMBERED = {

@@ -102,6 +102,28 @@ class ExampleTable:
         )
         return [id for id in dict.fromkeys(ids) if id in missing]
 
+    def ever(self, ids: Sequence[str]) -> dict[str, list[Example]]:
+        """Read all examples that were ever made of records, of older contents and expired ones too.
+
+        Args:
+            ids: Record ids; those without examples are left out of the result.
+
+        Returns:
+            By record id, in the order in which they were made; without ``context``.
+        """
+        rows = self._database.rows(
+            "SELECT records.id, examples.question, examples.answer, held_out, origin "
+            "FROM records JOIN syntheses ON record = records.rowid "
+            "JOIN examples ON synthesis = syntheses.number "
+            "WHERE records.id IN (SELECT value FROM json_each(?)) ORDER BY number, position",
+            json_list("ids", ids),
+        )
+        examples: dict[str, list[Example]] = {}
+        for id, question, answer, held_out, origin in rows:
+            example = Example(question, answer, id, bool(held_out), origin=origin)
+            examples.setdefault(id, []).append(example)
+        return examples
+
     def texts(self, ids: Sequence[str]) -> list[str]:
         """List all questions and answers that were ever made of records, expired or not."""
         rows = self._database.rows(

@@ -94,7 +94,7 @@ class ModuleTable:
             self._check_members(members, held, scope)
             self._versions.check_file(file)
             before = self._active_version(name)
-            version = self._versions.find(name, digest, [*trained.values()])
+            version = self._versions.find(name, digest, [*trained.values()], manifest)
             if version is not None:
                 self._versions.move(name, version, file)
                 self._activate(name, version)

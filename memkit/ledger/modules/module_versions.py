@@ -83,12 +83,21 @@ class VersionTable:
         )
         return version
 
-    def find(self, name: str, digest: str, members: Sequence[Member]) -> int | None:
-        """Give the version of these very weights that holds the same of the same records."""
+    def find(
+        self, name: str, digest: str, members: Sequence[Member], manifest: Metadata
+    ) -> int | None:
+        """Give the version of these very weights that holds the same of the same records.
+
+        Weights that were verified behind another prompt format are another version.
+        """
         wanted = [(one.record, one.content_hash, one.recall is not None) for one in members]
-        for version in self._database.column(
-            "SELECT version FROM module_versions WHERE module = ? AND digest = ?", name, digest
+        for version, stored in self._database.rows(
+            "SELECT version, manifest FROM module_versions WHERE module = ? AND digest = ?",
+            name,
+            digest,
         ):
+            if json.loads(stored).get("prompt_format") != manifest.get("prompt_format"):
+                continue
             rows = self._database.rows(
                 "SELECT record, content_hash, recall IS NOT NULL FROM members "
                 "WHERE module = ? AND version = ? ORDER BY position",

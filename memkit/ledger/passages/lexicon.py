@@ -9,6 +9,8 @@ from memkit.ledger.engine.sqlite import Database, json_list
 from memkit.ledger.records.where import select_sql
 from memkit.types import Metadata, Period, Scope
 
+_WORDS = 100  # looked up by one statement, well below SQLite's limit on compound ones
+
 
 class Lexicon:
     """Words of records, as the full-text index of their passages knows them.
@@ -21,12 +23,18 @@ class Lexicon:
         self._database = database
 
     def having(
-        self, word: str, *, limit: int, visible_to: Scope, where: Metadata | None, period: Period
-    ) -> frozenset[str] | None:
-        """Ids of the records with a word, in any of its inflections; None for a common word.
+        self,
+        words: Sequence[str],
+        *,
+        limit: int,
+        visible_to: Scope,
+        where: Metadata | None,
+        period: Period,
+    ) -> dict[str, frozenset[str] | None]:
+        """Ids of the records with each word, in any of its inflections; None for common words.
 
         Args:
-            word: Letters, marks and figures only.
+            words: Each of letters, marks and figures only.
             limit: A word that is in more passages than this is common.
             visible_to: The query's scope.
             where: Metadata filter, or None.
@@ -34,16 +42,22 @@ class Lexicon:
         """
         condition, parameters = select_sql(visible_to=visible_to, where=where, period=period)
         # CROSS JOIN keeps SQLite from starting with the records: the word comes first.
-        ids = self._database.column(
-            "SELECT records.id FROM passages_fts "
+        with_word = (
+            "SELECT * FROM (SELECT ?, records.id FROM passages_fts "
             "CROSS JOIN passages ON passages.key = passages_fts.rowid "
             "CROSS JOIN records ON records.rowid = passages.record "
-            f"WHERE passages_fts MATCH ? AND {condition} LIMIT ?",
-            f'"{word}"',
-            *parameters,
-            limit + 1,
+            f"WHERE passages_fts MATCH ? AND {condition} LIMIT ?)"
         )
-        return frozenset(ids) if len(ids) <= limit else None
+        having: dict[str, list[str]] = {word: [] for word in words}
+        for start in range(0, len(words), _WORDS):
+            some = words[start : start + _WORDS]
+            rows = self._database.rows(
+                " UNION ALL ".join([with_word] * len(some)),
+                *(value for word in some for value in (word, f'"{word}"', *parameters, limit + 1)),
+            )
+            for word, id in rows:
+                having[word].append(id)
+        return {word: frozenset(ids) if len(ids) <= limit else None for word, ids in having.items()}
 
     def count(
         self, *, limit: int, visible_to: Scope, where: Metadata | None, period: Period

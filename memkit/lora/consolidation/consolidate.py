@@ -1,7 +1,8 @@
-"""Moving records into the weights: what there is to train, under a lock, one by one.
+"""Moving records into the weights: what there is to train, under a lock, module by module.
 
-Each module is committed on its own (`memkit.lora.consolidation.module_builder`), so a run that is killed leaves
-what was done, and the next one does the rest.
+Each module is committed on its own (`memkit.lora.consolidation.module_builder`), so a run that
+is killed leaves what was done, and the next one does the rest. Examples are committed before
+training starts, so that a synthesizer is asked once for each content of a record.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from tqdm import tqdm
 from memkit.ledger.engine.locks import adapters_lock
 from memkit.lora.backend import LoraBackend
 from memkit.lora.consolidation.capacity import law_for
+from memkit.lora.consolidation.examples import make_missing, stored_examples
 from memkit.lora.consolidation.fit_context import adapted_share, answer_tokens
 from memkit.lora.consolidation.jobs import Job, plan_jobs, plan_retraining, waiting
 from memkit.lora.consolidation.manifest import Candidate
@@ -24,7 +26,7 @@ from memkit.lora.consolidation.module_builder import ModuleBuilder
 from memkit.lora.consolidation.partition import Limits, Part, plan
 from memkit.lora.recipe import Recipe
 from memkit.lora.store.adapter_files import tidy
-from memkit.lora.training.trainers import Trainers
+from memkit.lora.training.trainer import Trainers
 from memkit.types import ConsolidationReport, ModuleReport, Record
 
 __all__ = ["Consolidator", "Recipe"]
@@ -37,13 +39,13 @@ class _Task:
     """One module to be trained.
 
     Attributes:
-        shop: Where.
+        builder: What trains it.
         part: The records.
         name: The module whose next version it becomes; None for a new one.
         repeated: Whether it is trained as before, not as the recipe says.
     """
 
-    shop: ModuleBuilder
+    builder: ModuleBuilder
     part: Part
     name: str | None
     repeated: bool
@@ -91,16 +93,17 @@ class Consolidator:
         ledger = backend.ledger
         with adapters_lock(ledger.directory, self._lock_timeout):
             tidy(ledger)
-            here = waiting(ledger, records)
-            tried = set() if retry_missed else self._tried(backend, here)
-            untried = [record for record in here if record.id not in tried]
+            unheld = waiting(ledger, records)
+            tried = set() if retry_missed else self._tried(backend, unheld)
+            untried = [record for record in unheld if record.id not in tried]
             jobs = plan_jobs(ledger, untried) if name is None else [Job(untried, name)]
+            self._make_examples(backend, jobs)
             if untried:
                 backend.router.calibrate(untried)
             reports = self._modules(backend, self._tasks(backend, jobs))
             _drop_emptied(backend, [job.name for job in jobs if job.manifest is None])
             tidy(ledger)
-        left_out = tuple(record.id for record in here if record.id in tried)
+        left_out = tuple(record.id for record in unheld if record.id in tried)
         return ConsolidationReport(tuple(reports), time.perf_counter() - started, left_out)
 
     def retrain(self, backend: LoraBackend, names: Sequence[str] | None) -> ConsolidationReport:
@@ -119,6 +122,7 @@ class Consolidator:
         with adapters_lock(ledger.directory, self._lock_timeout):
             tidy(ledger)
             jobs = plan_retraining(ledger, names)
+            self._make_examples(backend, jobs)
             reports = self._modules(backend, self._tasks(backend, jobs))
             tidy(ledger)
         return ConsolidationReport(tuple(reports), time.perf_counter() - started)
@@ -134,6 +138,7 @@ class Consolidator:
             tidy(backend.ledger)
             ids = [record.id for record in candidate.records]
             holders = set(backend.ledger.modules.placements(ids).values())
+            make_missing(backend.ledger, self.recipe.synthesizer, candidate.records)
             backend.router.calibrate(candidate.records)
             report = ModuleBuilder(backend, self.recipe, self._trainers).adopt(candidate)
             _drop_emptied(backend, sorted(holders))
@@ -143,6 +148,10 @@ class Consolidator:
     def recalibrate(self, backend: LoraBackend) -> None:
         """Measure the router's threshold again, for another embedder."""
         backend.router.calibrate([])
+
+    def _make_examples(self, backend: LoraBackend, jobs: Sequence[Job]) -> None:
+        records = [record for job in jobs for record in job.records]
+        make_missing(backend.ledger, self.recipe.synthesizer, records)
 
     def _tried(self, backend: LoraBackend, records: Sequence[Record]) -> set[str]:
         """Ids of the records on which this very training has failed."""
@@ -165,10 +174,10 @@ class Consolidator:
                     for part in parts
                 ]
             else:
-                shop = ModuleBuilder(backend, self.recipe.like(job.manifest), self._trainers)
+                builder = ModuleBuilder(backend, self.recipe.like(job.manifest), self._trainers)
                 attempt = job.manifest.get("attempt", 1)
-                part = Part(tuple(job.records), shop.recipe.lora.rank, attempt)
-                tasks.append(_Task(shop, part, job.name, repeated=True))
+                part = Part(tuple(job.records), builder.recipe.lora.rank, attempt)
+                tasks.append(_Task(builder, part, job.name, repeated=True))
         return tasks
 
     def _plan(self, backend: LoraBackend, records: Sequence[Record]) -> list[Part]:
@@ -177,7 +186,8 @@ class Consolidator:
         recipe = self.recipe
         law = law_for(backend.base)
         share = adapted_share(backend.layers, recipe.lora)
-        tokens = answer_tokens(backend.base, recipe.synthesizer.examples(records))
+        examples = stored_examples(backend.ledger, recipe.synthesizer, records)
+        tokens = answer_tokens(backend.base, examples)
         limits = Limits(
             recipe.records_per_module,
             recipe.lora.rank,
@@ -191,10 +201,10 @@ class Consolidator:
         with self._bar(len(tasks)) as bar:
             for number, task in enumerate(tasks, start=1):
                 bar.set_description(f"module {number}/{len(tasks)}")
-                done = task.shop.attempts(task.part, task.name, bar)
+                reported = task.builder.attempts(task.part, task.name, bar)
                 if not task.repeated:
-                    self._note_misses(backend, task.part, done)
-                reports += done
+                    self._note_misses(backend, task.part, reported)
+                reports += reported
                 bar.update(number * self.recipe.train.visits() - bar.n)
         return reports
 

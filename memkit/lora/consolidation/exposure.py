@@ -1,17 +1,17 @@
 """Do weights know an answer better than what they never saw? Asked after forgetting.
 
-For each question of a forgotten record the answer competes with *canaries*: invented answers of
-the same shape that nobody ever trained. What counts is how much more probable the module makes
-each of them than the base model does. An answer that the weights remember stands far above the
-canaries; one that they never saw lies among them.
+For each question of a forgotten record the answer competes with alternatives: invented answers
+of the same shape that nobody ever trained. What counts is how much more probable the module
+makes each of them than the base model does. An answer that the weights remember stands far above
+the alternatives; one that they never saw lies among them.
 
-Rank alone would raise a false alarm for every 32nd answer, and a canary that looks like a fact
-that the module does hold would be no fair rival. So half of the canaries are near misses of the
-answer, and it has to be ahead of the best of them all by a margin. Weights that remember an
-answer give its near misses little.
+Rank alone would raise a false alarm for every 32nd answer, and an alternative that looks like a
+fact that the module does hold would be no fair comparison. So half of the alternatives are near
+misses of the answer, and it has to be ahead of the best of them all by a margin. Weights that
+remember an answer give its near misses little.
 
 Source:
-    Canaries and exposure: Carlini et al. 2019, "The Secret Sharer" (arXiv 1802.08232), section
+    Exposure: Carlini et al. 2019, "The Secret Sharer" (arXiv 1802.08232), section
     4. Near misses and the margin: own design (docs/decisions/0005-capacity.md).
 """
 
@@ -21,19 +21,20 @@ import math
 import re
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 from statistics import fmean
 
+from memkit.ledger import Ledger
 from memkit.lora.backend import LoraBackend
 from memkit.models.language_model import LanguageModel
 from memkit.models.scoring import Ids, Mix, answer_states, log_probabilities, no_adapters
-from memkit.protocols import Prompt, Synthesizer
+from memkit.protocols import Example, Prompt
 from memkit.text.words import STOP_WORDS, content_words
 from memkit.types import Exposure, Record, Route
 
-CANARIES = 31
-FEWEST = 5  # canaries; from fewer nothing can be concluded
+ALTERNATIVES = 31  # to each answer
+FEWEST = 5  # alternatives; from fewer nothing can be concluded
 ANSWERS = 8  # of the forgotten records that are asked about, however many there are
 WORDINGS = 3  # of each question
 
@@ -72,55 +73,48 @@ class Probe:
     modules: tuple[str, ...]
 
 
-def probes(backend: LoraBackend, synthesizer: Synthesizer, ids: Sequence[str]) -> list[Probe]:
+def probes(backend: LoraBackend, ids: Sequence[str]) -> list[Probe]:
     """What to ask once these records are forgotten: a bounded number, evenly from all of them.
 
     Args:
         backend: Knows the modules that hold them.
-        synthesizer: Made their training examples.
         ids: The records; they still exist, though they may have expired.
     """
     ledger = backend.ledger
-    gone = set(ids)
+    forgotten = set(ids)
     holding: dict[str, list[str]] = {}  # record id -> modules
     for module in ledger.modules.holding(ids):
         if module.active:  # the others go without being trained anew
-            for id in gone.intersection(ledger.modules.members(module.name)):
+            for id in forgotten.intersection(ledger.modules.members(module.name)):
                 holding.setdefault(id, []).append(module.name)
     held = [id for id in ids if id in holding]
     some = held[:: math.ceil(len(held) / ANSWERS) or 1]
-    found = [
+    all_probes = [
         probe
         for record in ledger.records.get(some, expired=True)
-        for probe in probes_of(backend, synthesizer, record, holding[record.id], gone)
+        for probe in probes_of(backend, record, holding[record.id], forgotten)
     ]
-    return found[:: math.ceil(len(found) / ANSWERS) or 1]
+    return all_probes[:: math.ceil(len(all_probes) / ANSWERS) or 1]
 
 
 def probes_of(
-    backend: LoraBackend,
-    synthesizer: Synthesizer,
-    record: Record,
-    modules: Sequence[str],
-    gone: Collection[str],
+    backend: LoraBackend, record: Record, modules: Sequence[str], forgotten: Collection[str]
 ) -> list[Probe]:
     """The answers of one record, as it is and as it was: weights may hold any of its texts.
 
     Args:
         backend: Knows what else the modules hold.
-        synthesizer: Made the training examples.
         record: It still exists.
         modules: What to ask.
-        gone: Ids of all records that are forgotten with it.
+        forgotten: Ids of all records that are forgotten with it.
     """
     ledger = backend.ledger
-    others = {id for name in modules for id in ledger.modules.members(name)} - {*gone, record.id}
-    known = _words_of(ledger.records.get(ledger.records.existing(sorted(others))))
-    history = ledger.records.history(record.id)
-    older = [replace(record, text=v.text, question=v.question, answer=v.answer) for v in history]
-    asked: dict[str, tuple[list[str], list[str]]] = {}
-    for example in synthesizer.examples([record, *older]):
-        asked.setdefault(example.answer, ([], []))[example.held_out].append(example.question)
+    members = {id for name in modules for id in ledger.modules.members(name)}
+    others = sorted(members - {*forgotten, record.id})
+    known = _words_of(ledger.records.find(others))
+    questions: dict[str, tuple[list[str], list[str]]] = {}  # answer -> trained, held out
+    for example in _examples_of(ledger, record):
+        questions.setdefault(example.answer, ([], []))[example.held_out].append(example.question)
     return [
         Probe(
             record.id,
@@ -129,26 +123,34 @@ def probes_of(
             frozenset(known | {word.lower() for word in content_words(trained[0])}),
             tuple(modules),
         )
-        for answer, (trained, held_out) in asked.items()
+        for answer, (trained, held_out) in questions.items()
         if trained
     ]
 
 
+def _examples_of(ledger: Ledger, record: Record) -> list[Example]:
+    """All that was ever made of a record, and the pairs of question and answer that it had."""
+    pairs = [(record.question, record.answer)]
+    pairs += [(old.question, old.answer) for old in ledger.records.history(record.id)]
+    own = [Example(asked, answer, record.id) for asked, answer in pairs if asked and answer]
+    return [*ledger.examples.ever([record.id]).get(record.id, ()), *own]
+
+
 def _words_of(records: Sequence[Record]) -> set[str]:
-    said = [part for r in records for part in (r.text, r.question, r.answer) if part]
-    return {word.lower() for text in said for word in re.findall(r"\w+", text)}
+    texts = [part for r in records for part in (r.text, r.question, r.answer) if part]
+    return {word.lower() for text in texts for word in re.findall(r"\w+", text)}
 
 
 def ask(backend: LoraBackend, probe: Probe, module: str) -> Exposure | None:
-    """Ask a module for a forgotten answer; None if too few canaries can be made of it.
+    """Ask a module for a forgotten answer; None if it has too few alternatives.
 
     Args:
         backend: Serves the module.
         probe: The answer.
         module: Name of a committed module, whose weights alone are asked.
     """
-    rivals = canaries(probe.answer, probe.known, CANARIES)
-    if len(rivals) < FEWEST:
+    alternatives = alternative_answers(probe.answer, probe.known, ALTERNATIVES)
+    if len(alternatives) < FEWEST:
         return None
     route = Route({module: 1.0})
 
@@ -157,9 +159,9 @@ def ask(backend: LoraBackend, probe: Probe, module: str) -> Exposure | None:
 
     base = backend.base
     prompts = [base.prompt(question) for question in probe.questions]
-    answers = [base.answer_ids(answer) for answer in (probe.answer, *rivals)]
+    answers = [base.answer_ids(answer) for answer in (probe.answer, *alternatives)]
     lifts = [_lifts(base, prompt, answers, mix) for prompt in prompts]
-    mean = [fmean(of_one) for of_one in zip(*lifts, strict=True)]
+    mean = [fmean(of_answer) for of_answer in zip(*lifts, strict=True)]
     return Exposure(
         record_id=probe.record_id,
         module=f"{module} v{backend.ledger.modules.get(module).version}",
@@ -181,7 +183,7 @@ def _lifts(base: LanguageModel, prompt: Prompt, answers: Sequence[Ids], mix: Mix
     return [inside - outside for inside, outside in pairs]
 
 
-def canaries(answer: str, known: Collection[str], count: int) -> list[str]:
+def alternative_answers(answer: str, known: Collection[str], count: int) -> list[str]:
     """Invent answers of the same shape, every other one a near miss; deterministic.
 
     Figures become other figures, words other words: of the same kind, for months, directions
@@ -205,16 +207,16 @@ def canaries(answer: str, known: Collection[str], count: int) -> list[str]:
     if not varied:
         return []
     random = Random(answer)  # noqa: S311 (no secret)
-    found: dict[str, None] = {}
+    alternatives: dict[str, None] = {}
     for draw in range(20 * count):  # short answers repeat themselves
         changed = {random.choice(sorted(varied))} if draw % 2 else varied
         other = _near if draw % 2 else _other
-        rival = "".join(other(p, random) if i in changed else p for i, p in enumerate(pieces))
-        if rival != answer:
-            found[rival] = None
-        if len(found) == count:
+        invented = "".join(other(p, random) if i in changed else p for i, p in enumerate(pieces))
+        if invented != answer:
+            alternatives[invented] = None
+        if len(alternatives) == count:
             break
-    return list(found)
+    return list(alternatives)
 
 
 def _near(word: str, random: Random) -> str:

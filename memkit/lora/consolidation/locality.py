@@ -52,7 +52,7 @@ class Baseline:
 
     def __init__(self, base: LanguageModel) -> None:
         self.prompts = [base.prompt(text) for text in PROMPTS]
-        with base.turn.take():
+        with base.hold():
             said = base.generate(self.prompts, Sampling(max_new_tokens=TOKENS))
         self.answers: list[Ids] = [completion.ids for completion in said]
         states = answer_states(base, self.prompts, [[ids] for ids in self.answers], no_adapters)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from memkit.answering.prompt import PromptFormat
 from memkit.lora.serving.hooks import Adapter
 from memkit.lora.spec import LoraSpec
 from memkit.lora.verify import Recalled
@@ -50,31 +51,41 @@ class Outcome:
     @property
     def recall(self) -> float:
         """Mean recall by the trained wordings."""
-        return _mean([one.trained for one in self.recalled])
+        return _mean([recalled.trained for recalled in self.recalled])
 
     @property
     def paraphrase_recall(self) -> float:
         """Mean recall by the held-out wordings."""
-        return _mean([one.reworded for one in self.recalled])
+        return _mean([recalled.reworded for recalled in self.recalled])
 
     def held(self, reworded_bar: float) -> list[str]:
         """Ids of the records that pass."""
-        return [one.record_id for one in self.recalled if one.passes(reworded_bar)]
+        return [record.record_id for record in self.recalled if record.passes(reworded_bar)]
 
-    def manifest(self, base: LanguageModel) -> dict[str, Any]:
-        """JSON form."""
+    def manifest(
+        self, base: LanguageModel, synthesizer: str, prompt_format: PromptFormat
+    ) -> dict[str, Any]:
+        """JSON form.
+
+        Args:
+            base: What the weights belong to.
+            synthesizer: Key of what made the examples.
+            prompt_format: What the weights were trained and asked behind.
+        """
         return {
             "memkit": __version__,
             "base_model": base.name,
             "fingerprint": base.fingerprint,
             "data": data_hash(self.candidate.records),
             "lora": self.candidate.lora.as_dict(),
+            "synthesizer": synthesizer,
+            "prompt_format": {"key": prompt_format.key, **asdict(prompt_format)},
             **self.candidate.origin,
             "recall": self.recall,
             "paraphrase_recall": self.paraphrase_recall,
             "records": {
-                one.record_id: {"recall": one.trained, "paraphrase_recall": one.reworded}
-                for one in self.recalled
+                record.record_id: {"recall": record.trained, "paraphrase_recall": record.reworded}
+                for record in self.recalled
             },
             "locality": asdict(self.locality),
         }

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from memkit.errors import RecordNotFoundError
 from memkit.lora.backend import LoraBackend, staged_key
+from memkit.lora.consolidation.examples import stored_examples
 from memkit.lora.consolidation.fit_context import fitting
 from memkit.lora.consolidation.locality import PROMPTS, measure
 from memkit.lora.consolidation.manifest import Candidate, Outcome
@@ -25,8 +26,7 @@ from memkit.lora.consolidation.partition import Part, halves, next_rank
 from memkit.lora.recipe import Recipe
 from memkit.lora.spec import LoraSpec
 from memkit.lora.store.adapter_rows import keep
-from memkit.lora.training.trainer import Trainer
-from memkit.lora.training.trainers import Trainers
+from memkit.lora.training.trainer import Trainer, Trainers
 from memkit.lora.training.training_run import Trained
 from memkit.lora.verify import canonical, verify
 from memkit.protocols import Example, Query
@@ -42,7 +42,8 @@ class ModuleBuilder:
 
     Args:
         backend: Where they go.
-        recipe: How they are trained and what they have to recall.
+        recipe: How they are trained and what they have to recall. The examples that its
+            synthesizer has made are in the ledger.
         trainers: What trains them.
     """
 
@@ -60,12 +61,12 @@ class ModuleBuilder:
             report = self._module(now, None if reports else name, bar)
             if report is not None:
                 reports.append(report)
-                again = self._again(now, report, spare)
-                spare -= len(again)
-                queue.extend(again)
+                retries = self._retries(now, report, spare)
+                spare -= len(retries)
+                queue.extend(retries)
         return reports
 
-    def _again(self, part: Part, report: ModuleReport, spare: int) -> list[Part]:
+    def _retries(self, part: Part, report: ModuleReport, spare: int) -> list[Part]:
         """What to train anew: the missed records at the next rank, most of a part in halves."""
         missed = self._reachable(report.missed) if spare else []
         rank = next_rank(part.rank, self.recipe.max_rank)
@@ -80,12 +81,12 @@ class ModuleBuilder:
 
         A question whose nearest fact is another record is not helped by better weights.
         """
-        records = self._backend.ledger.records.get(self._backend.ledger.records.existing(ids))
-        examples = canonical(fitting(self._backend.base, self.recipe.synthesizer.examples(records)))
+        records = self._backend.ledger.records.find(ids)
+        examples = canonical(fitting(self._backend.base, self._stored(records)))
         scopes = {record.id: record.scope for record in records}
-        asked = [Query(e.question, scope=scopes[e.record_id or ""]) for e in examples]
+        queries = [Query(e.question, scope=scopes[e.record_id or ""]) for e in examples]
         coming = {example.record_id or "": _NEXT for example in examples}
-        routes = self._backend.router.route(asked, pending=coming)
+        routes = self._backend.router.route(queries, pending=coming)
         lost = {
             e.record_id for e, r in zip(examples, routes, strict=True) if _NEXT not in r.weights
         }
@@ -100,7 +101,7 @@ class ModuleBuilder:
             NonFiniteError: If a weight is too large to be stored.
         """
         started = time.perf_counter()
-        examples, learners = self._lesson(candidate.records)
+        examples, learners = self._trainable(candidate.records)
         if not learners:
             return _nothing_learned(candidate.records)
         report = self._admit(None, examples, replace(candidate, records=learners))
@@ -111,7 +112,7 @@ class ModuleBuilder:
         """Train and commit one module; None if a record was forgotten while it was trained."""
         started = time.perf_counter()
         lora = replace(self.recipe.lora, rank=part.rank)
-        examples, learners = self._lesson(part.records)
+        examples, learners = self._trainable(part.records)
         if not learners:
             return _nothing_learned(part.records)
         trained = self._train(lora, examples, bar)
@@ -134,11 +135,14 @@ class ModuleBuilder:
             attempt=part.attempt,
         )
 
-    def _lesson(self, records: Sequence[Record]) -> tuple[list[Example], list[Record]]:
+    def _trainable(self, records: Sequence[Record]) -> tuple[list[Example], list[Record]]:
         """The examples that fit the base model, and the records that they teach."""
-        examples = fitting(self._backend.base, self.recipe.synthesizer.examples(records))
+        examples = fitting(self._backend.base, self._stored(records))
         taught = {example.record_id for example in examples if not example.held_out}
         return examples, [record for record in records if record.id in taught]
+
+    def _stored(self, records: Sequence[Record]) -> list[Example]:
+        return stored_examples(self._backend.ledger, self.recipe.synthesizer, records)
 
     def _admit(
         self, name: str | None, examples: Sequence[Example], candidate: Candidate
@@ -183,8 +187,11 @@ class ModuleBuilder:
     def _commit(self, name: str, outcome: Outcome) -> Module:
         """Write a row that nothing refers to, then commit the version that does."""
         ledger, candidate = self._backend.ledger, outcome.candidate
-        manifest = outcome.manifest(self._backend.base)
-        reworded = {one.record_id: one.reworded for one in outcome.recalled}
+        recipe = self.recipe
+        manifest = outcome.manifest(
+            self._backend.base, recipe.synthesizer.key, self._backend.prompt_format
+        )
+        reworded = {record.record_id: record.reworded for record in outcome.recalled}
         held = outcome.held(self.recipe.reworded_bar)
         with keep(ledger, self._backend.row(candidate.adapter, candidate.lora)) as file:
             return ledger.modules.commit(

@@ -1,14 +1,14 @@
 """Merging adapters into one: for export, and to repeat what studies of merging did.
 
-Serving merges nothing, it mixes exactly in output space (`memkit.lora.serving.bank`). Of the methods
-here only ``cat``, ``mean_delta`` and, at full rank, ``svd`` give the sum of the deltas
+Serving merges nothing, it mixes exactly in output space (`memkit.lora.serving.bank`). Of the
+methods here only ``cat``, ``mean_delta`` and, at full rank, ``svd`` give the sum of the deltas
 
     sum_i w_i s_i B_i A_i
 
-and accept adapters of any ranks and layers, DoRA's gates included. The others combine the
-factors: A with A, B with B. They are PEFT's (0.21.2, ``LoraModel.add_weighted_adapter``), number
-for number, and the product of combined factors has cross terms B_i A_j of adapters that were
-never trained together. What that means, and where PEFT itself is off:
+and accept adapters of any ranks and layers. The others combine the factors: A with A, B with B.
+They are PEFT's (0.21.2, ``LoraModel.add_weighted_adapter``), number for number, and the product
+of combined factors has cross terms B_i A_j of adapters that were never trained together. What
+that means, and where PEFT itself is off:
 docs/decisions/0004-merges.md.
 
 Shapes: ``a`` is (r, in), ``b`` is (out, r); N adapters.
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from memkit.errors import InvalidInputError
-from memkit.lora.serving.hooks import Factors, Scaled, stack_adapters
+from memkit.lora.serving.hooks import Adapter, Factors, Scaled
 
 DENSITY = 0.5  # the studies' choice for TIES and DARE
 
@@ -101,11 +101,7 @@ def cat(parts: Sequence[Scaled], weights: Sequence[float], _: Merge) -> Scaled:
         }
         for part, weight in zip(parts, weights, strict=True)
     ]
-    adapter = {
-        name: replace(factors, gate=_gate(parts, weights, name))
-        for name, factors in stack_adapters(weighed, ranks).items()
-    }
-    return Scaled(adapter, sum(ranks), 1.0)
+    return Scaled(stack_adapters(weighed, ranks), sum(ranks), 1.0)
 
 
 def mean_delta(parts: Sequence[Scaled], weights: Sequence[float], options: Merge) -> Scaled:
@@ -225,8 +221,8 @@ def _agreeing_mean(stack: Tensor, weights: Tensor) -> Tensor:
 def _largest(stack: Tensor, density: float) -> Tensor:
     """Keep each adapter's entries of largest magnitude."""
     flat = stack.flatten(start_dim=1)
-    kept = flat.abs().topk(int(density * flat.shape[1]), dim=1).indices
-    return torch.zeros_like(flat).scatter(1, kept, flat.gather(1, kept)).view_as(stack)
+    largest = flat.abs().topk(int(density * flat.shape[1]), dim=1).indices
+    return torch.zeros_like(flat).scatter(1, largest, flat.gather(1, largest)).view_as(stack)
 
 
 def _dropout(options: Merge) -> _Sparsify:
@@ -234,8 +230,8 @@ def _dropout(options: Merge) -> _Sparsify:
     random = torch.Generator().manual_seed(options.seed or 0)
 
     def drop(stack: Tensor) -> Tensor:
-        kept = torch.bernoulli(torch.full(stack.shape, density), generator=random)
-        return stack * kept.to(stack) / density
+        mask = torch.bernoulli(torch.full(stack.shape, density), generator=random)
+        return stack * mask.to(stack) / density
 
     return drop
 
@@ -249,18 +245,27 @@ def _truncated(factors: Factors, rank: int) -> Factors:
     missing = (0, 0, 0, rank - len(roots))  # rows to add to a
     a = torch.nn.functional.pad((roots[:, None] * vh[:rank]) @ q_a.T, missing)
     b = torch.nn.functional.pad(((q_b @ u[:, :rank]) * roots).T, missing).T
-    return Factors(a.to(factors.a).contiguous(), b.to(factors.b).contiguous(), factors.gate)
+    return Factors(a.to(factors.a).contiguous(), b.to(factors.b).contiguous())
 
 
-def _gate(parts: Sequence[Scaled], weights: Sequence[float], name: str) -> Tensor | None:
-    """The sum of a layer's gates; a gate is a share of ``W x``, which ranks and scales miss."""
-    layers = [part.adapter.get(name) for part in parts]
-    gates = [
-        weight * layer.gate
-        for layer, weight in zip(layers, weights, strict=True)
-        if layer is not None and layer.gate is not None
+def stack_adapters(adapters: Sequence[Adapter], ranks: Sequence[int]) -> Adapter:
+    """Stack adapters along the rank, in order; where one has no factors, zeros take its place."""
+    if len(adapters) == 1:
+        return adapters[0]
+    names = list(dict.fromkeys(name for adapter in adapters for name in adapter))
+    return {name: _stack_layer([a.get(name) for a in adapters], ranks) for name in names}
+
+
+def _stack_layer(parts: Sequence[Factors | None], ranks: Sequence[int]) -> Factors:
+    like = next(part for part in parts if part is not None)
+    full = [
+        part
+        or Factors(
+            a=like.a.new_zeros(rank, like.a.shape[1]), b=like.b.new_zeros(like.b.shape[0], rank)
+        )
+        for part, rank in zip(parts, ranks, strict=True)
     ]
-    return torch.stack(gates).sum(dim=0) if gates else None
+    return Factors(a=torch.cat([f.a for f in full], dim=0), b=torch.cat([f.b for f in full], dim=1))
 
 
 def _check(parts: Sequence[Scaled], weights: Sequence[float]) -> None:
@@ -288,8 +293,6 @@ def _check_alike(parts: Sequence[Scaled]) -> None:
     ranks = [part.rank for part in parts]
     if len(set(ranks)) > 1:
         raise InvalidInputError(f"expected adapters of one rank, got ranks {ranks}", hint=exact)
-    if any(factors.gate is not None for part in parts for factors in part.adapter.values()):
-        raise InvalidInputError("expected plain LoRA adapters, some have DoRA's gates", hint=exact)
     for part in parts[1:]:
         if odd := part.adapter.keys() ^ parts[0].adapter.keys():
             raise InvalidInputError(

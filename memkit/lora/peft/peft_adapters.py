@@ -1,7 +1,7 @@
-"""Adapters that leave a memory, and adapters from elsewhere that come into one.
+"""Export of a memory's adapters, and import of adapters that were trained elsewhere.
 
-Both travel as folders in PEFT's format (`memkit.lora.peft.peft_format`). What leaves is one adapter,
-whatever it was made of; what comes is checked against the base model before anything is stored,
+Both travel as folders in PEFT's format (`memkit.lora.peft.peft_format`). An export is one adapter,
+whatever it was made of; an import is checked against the base model before anything is stored,
 and then has to pass the verification that memkit's own modules pass.
 """
 
@@ -9,13 +9,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-import torch
-from torch import Tensor
-from torch.nn import Module as Network
 
 from memkit.errors import IncompatibleModelError, InvalidInputError
 from memkit.ledger import Ledger
@@ -24,14 +20,14 @@ from memkit.lora.consolidation.consolidate import Consolidator
 from memkit.lora.consolidation.manifest import Candidate
 from memkit.lora.peft.merges import Merge
 from memkit.lora.peft.peft_format import Settings, read_settings, read_weights, write_folder
-from memkit.lora.serving.hooks import Factors, Scaled, weight_of
+from memkit.lora.serving.hooks import Scaled
 from memkit.lora.spec import LoraSpec
 from memkit.models.language_model import LanguageModel
 from memkit.types import Module, ModuleReport, Record
 from memkit.version import __version__
 
-# Of a module's manifest; its records' ids stay at home.
-_TOLD = ("data", "lora", "train", "imported", "recall", "paraphrase_recall")
+# Of a module's manifest; the ids of its records are not exported.
+_EXPORTED = ("data", "lora", "train", "imported", "recall", "paraphrase_recall")
 
 logger = logging.getLogger("memkit")
 
@@ -68,46 +64,15 @@ def export_adapter(
         "base_model": backend.base.name,
         "fingerprint": backend.base.fingerprint,
         "merge": asdict(how),
-        "modules": [_told(module, weights[module.name]) for module in modules],
+        "modules": [_described(module, weights[module.name]) for module in modules],
     }
-    plain, magnitudes = separated(merged, backend.base.model)
-    write_folder(Path(folder), plain, manifest, conv1d=backend.layers.conv1d, magnitudes=magnitudes)
+    write_folder(Path(folder), merged, manifest, conv1d=backend.layers.conv1d)
     return Path(folder)
 
 
-def _told(module: Module, weight: float) -> dict[str, Any]:
-    about = {name: module.manifest[name] for name in _TOLD if name in module.manifest}
+def _described(module: Module, weight: float) -> dict[str, Any]:
+    about = {name: module.manifest[name] for name in _EXPORTED if name in module.manifest}
     return {"name": module.name, "version": module.version, "weight": weight, **about}
-
-
-def separated(part: Scaled, model: Network) -> tuple[Scaled, dict[str, Tensor]]:
-    """Take a DoRA adapter apart into what DoRA trains: A, B and a magnitude m for each output.
-
-    memkit keeps g = m / n - 1 and (1 + g) B, where n are the norms of the rows of W + s B A, so
-    B = ((1 + g) B) / (1 + g) and m = (1 + g) n.
-
-    Args:
-        part: Any adapter; one without gates comes back as it is.
-        model: The base model, for its W.
-
-    Returns:
-        The adapter, and m by layer, shape (out,); empty for plain LoRA.
-
-    Source:
-        Liu et al. 2024 (arXiv 2402.09353), equation 5.
-    """
-    plain, magnitudes = {}, {}
-    for name, factors in part.adapter.items():
-        if factors.gate is None:
-            return part, {}
-        share = 1.0 + factors.gate
-        # An output of magnitude zero says nothing of its B, and needs none.
-        b = torch.where(share == 0, 0.0, factors.b.T / share).T
-        delta = part.scale * (b @ factors.a)
-        weight = weight_of(model.get_submodule(name)).to(delta)
-        norms = (weight + delta).norm(dim=1)
-        plain[name], magnitudes[name] = Factors(factors.a, b), share * norms
-    return replace(part, adapter=plain), magnitudes
 
 
 def import_adapter(
@@ -133,9 +98,9 @@ def import_adapter(
         BusyError: If another process is consolidating this memory.
     """
     records = _of_one_scope(backend.ledger, ids)
-    given = read_adapter(Path(folder), backend.base, backend.layers.shapes)
-    origin = {"imported": {"base_model": given.base_model, "digest": given.digest}}
-    candidate = Candidate(records, given.spec, given.part.adapter, origin)
+    imported = read_adapter(Path(folder), backend.base, backend.layers.shapes)
+    origin = {"imported": {"base_model": imported.base_model, "digest": imported.digest}}
+    candidate = Candidate(records, imported.spec, imported.part.adapter, origin)
     return consolidator.adopt(backend, candidate)
 
 

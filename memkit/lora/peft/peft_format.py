@@ -1,17 +1,16 @@
 """LoRA adapters in PEFT's own format: for programs that read it, and from those that write it.
 
 One folder per adapter: ``adapter_model.safetensors`` (factors under PEFT's names),
-``adapter_config.json`` (what PEFT needs to rebuild the layers) and, from memkit,
-``manifest.json`` (how the adapter was made). A folder that comes from outside is not trusted:
-its files are bounded in size, nothing in it is executed, and what memkit would compute
-otherwise than PEFT is refused.
+``adapter_config.json`` (PEFT's `LoraConfig`) and, from memkit, ``manifest.json`` (how the adapter
+was made). A folder that comes from outside is not trusted:
+its files are bounded in size and nothing in it is executed; `memkit.lora.peft.peft_config` checks
+its settings.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 import secrets
 import shutil
 from collections.abc import Mapping
@@ -33,30 +32,23 @@ from memkit.errors import (
     storage_errors,
 )
 from memkit.files import flush
+from memkit.lora.peft.peft_config import (
+    CONFIG,
+    as_json_values,
+    checked_config,
+    config_of,
+    scale_of,
+)
 from memkit.lora.serving.hooks import Adapter, Factors, Scaled
 
 WEIGHTS = "adapter_model.safetensors"
-CONFIG = "adapter_config.json"
 MANIFEST = "manifest.json"
 PICKLED = ("adapter_model.bin", "adapter_model.pt", "adapter_model.pth")
 
 _STEM = "base_model.model."  # what PEFT puts before the name of a layer
-MAX_RANK = 1024  # 64 modules of rank 16 in one; a file that claims more is a mistake or an attack
-_MAX_ALPHA = 1e9
 _MAX_JSON = 1 << 20  # bytes; PEFT writes about 2 KiB, memkit's manifests grow with their modules
 _MAX_HEADER = 4 << 20  # bytes; a model of 80 layers takes 200 KiB
 _DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-
-# Settings without effect on a loaded adapter: how it was trained, and which layers were chosen,
-# which the names of the weights say as well.
-_WITHOUT_EFFECT = frozenset(
-    "auto_mapping base_model_name_or_path ensure_weight_tying eva_config exclude_modules "
-    "fan_in_fan_out inference_mode layers_pattern layers_to_transform lora_dropout megatron_core "
-    "peft_version qalora_group_size revision runtime_config target_modules task_type".split()
-)
-_UNDERSTOOD = frozenset("peft_type r lora_alpha use_rslora init_lora_weights bias".split())
-# Others, such as "pissa", go with a changed base model.
-_INITS = (None, True, False, "gaussian", "eva", "orthogonal")
 
 
 @dataclass(frozen=True)
@@ -82,7 +74,6 @@ def write_folder(
     manifest: Mapping[str, Any],
     *,
     conv1d: bool,
-    magnitudes: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Write an adapter as a folder that appears whole or not at all.
 
@@ -91,12 +82,12 @@ def write_folder(
         part: The adapter; it is written in its own precision.
         manifest: How it was made; JSON values. PEFT is told its ``base_model``.
         conv1d: Whether the base stores its weights as (in, out), like GPT-2.
-        magnitudes: DoRA's magnitude of each output by layer, shape (out,), if it has any.
 
     Raises:
         InvalidInputError: If there is something in the folder's place.
         StorageError: If it cannot be written; `DiskFullError` and `ReadOnlyError` say why.
     """
+    config = config_of(part, base_model=manifest.get("base_model"), conv1d=conv1d)
     with storage_errors(folder):
         folder = folder.resolve()
         if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
@@ -108,16 +99,15 @@ def write_folder(
         draft = folder.with_name(f".{folder.name}.{secrets.token_hex(6)}")
         try:
             draft.mkdir()
-            config = _config(part, manifest, conv1d) | {"use_dora": bool(magnitudes)}
-            (draft / WEIGHTS).write_bytes(_pack(part.adapter, magnitudes or {}))
-            (draft / CONFIG).write_text(_json(config), encoding="utf-8")
+            (draft / WEIGHTS).write_bytes(_pack(part.adapter))
+            (draft / CONFIG).write_text(_json(as_json_values(config)), encoding="utf-8")
             (draft / MANIFEST).write_text(_json(manifest), encoding="utf-8")
             for path in (*draft.iterdir(), draft):
                 flush(path)
             draft.rename(folder)
             flush(folder.parent)
         finally:
-            shutil.rmtree(draft, ignore_errors=True)  # gone, if all went well
+            shutil.rmtree(draft, ignore_errors=True)  # renamed by now, if all went well
 
 
 def read_settings(folder: Path) -> Settings:
@@ -128,20 +118,19 @@ def read_settings(folder: Path) -> Settings:
         InvalidInputError: If it is not plain LoRA, or not in safetensors.
         StorageError: If a file cannot be read.
     """
-    config = _read_json(folder / CONFIG)
-    if config is None:
+    values = _read_json(folder / CONFIG)
+    if values is None:
         raise CorruptFileError(
             f"expected {CONFIG} in {str(folder)!r}, found none",
             hint="give the folder that PEFT's `save_pretrained` wrote",
         )
-    _check_plain(config)
+    config = checked_config(values)
     _check_safetensors(folder)
-    rank, alpha = _rank(config), _alpha(config)
     manifest = _read_json(folder / MANIFEST) or {}
     return Settings(
-        rank=rank,
-        scale=alpha / (math.sqrt(rank) if config.get("use_rslora") else rank),
-        base_model=_text(config.get("base_model_name_or_path")),
+        rank=config.r,
+        scale=scale_of(config),
+        base_model=_text(config.base_model_name_or_path),
         fingerprint=_text(manifest.get("fingerprint")),
     )
 
@@ -178,45 +167,12 @@ def read_weights(
     return _unpack(dict(views), rank, shapes), hashlib.sha256(data).hexdigest()
 
 
-def _config(part: Scaled, manifest: Mapping[str, Any], conv1d: bool) -> dict[str, Any]:
-    """The scale goes in as alpha, whatever rule it came from: PEFT's merges trip over rslora."""
-    return {
-        "peft_type": "LORA",
-        "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": manifest.get("base_model"),
-        "inference_mode": True,
-        "r": part.rank,
-        "lora_alpha": part.scale * part.rank,
-        "lora_dropout": 0.0,
-        "bias": "none",
-        "fan_in_fan_out": conv1d,
-        "target_modules": sorted(part.adapter),
-    }
-
-
-def _check_plain(config: Mapping[str, Any]) -> None:
-    """Refuse whatever is more than ``W + s B A``."""
-    if config.get("peft_type") != "LORA":
-        raise InvalidInputError(
-            f"expected an adapter of `peft_type` 'LORA', got {config.get('peft_type')!r}"
-        )
-    foreign = {
-        name: value
-        for name, value in config.items()
-        if value and name not in _WITHOUT_EFFECT | _UNDERSTOOD
-    }
-    if config.get("bias", "none") != "none":
-        foreign["bias"] = config["bias"]
-    if config.get("init_lora_weights") not in _INITS:
-        foreign["init_lora_weights"] = config["init_lora_weights"]
-    if foreign:
-        named = ", ".join(f"`{name}`" for name in sorted(foreign))
-        raise InvalidInputError(
-            f"expected a plain LoRA adapter, {CONFIG} also sets {named[:200]}",
-            hint="train or save the adapter without; memkit would not compute what PEFT does",
-        )
-    if not isinstance(config.get("use_rslora", False), bool):
-        raise InvalidInputError(f"expected `use_rslora` to be a boolean in {CONFIG}")
+def state_dict_of(adapter: Adapter) -> dict[str, Tensor]:
+    """The factors under PEFT's names; not copied."""
+    tensors: dict[str, Tensor] = {}
+    for name, factors in adapter.items():
+        tensors |= zip(_keys(name), (factors.a, factors.b), strict=True)
+    return tensors
 
 
 def _check_safetensors(folder: Path) -> None:
@@ -230,28 +186,6 @@ def _check_safetensors(folder: Path) -> None:
                 "`save_pretrained(folder, safe_serialization=True)`",
             )
     raise CorruptFileError(f"expected the adapter file {WEIGHTS} in {str(folder)!r}, found none")
-
-
-def _rank(config: Mapping[str, Any]) -> int:
-    rank = config.get("r")
-    if type(rank) is not int or not 1 <= rank <= MAX_RANK:
-        raise InvalidInputError(f"expected `r` in 1..{MAX_RANK} in {CONFIG}, got {_short(rank)}")
-    return rank
-
-
-def _alpha(config: Mapping[str, Any]) -> float:
-    alpha: Any = config.get("lora_alpha")
-    known = isinstance(alpha, int | float) and not isinstance(alpha, bool)
-    # Compared, not converted: an integer may be too large for a float.
-    if not known or not -_MAX_ALPHA <= alpha <= _MAX_ALPHA:
-        raise InvalidInputError(
-            f"expected `lora_alpha` to be a finite number in {CONFIG}, got {_short(alpha)}"
-        )
-    return float(alpha)
-
-
-def _short(value: object) -> str:
-    return repr(value)[:40]
 
 
 def _text(value: object) -> str | None:
@@ -281,11 +215,8 @@ def _read_bounded(path: Path, most: int) -> bytes:
     return data
 
 
-def _pack(adapter: Adapter, magnitudes: Mapping[str, Tensor]) -> bytes:
-    tensors = {f"{_STEM}{name}.lora_magnitude_vector": m for name, m in magnitudes.items()}
-    for name, factors in adapter.items():
-        tensors |= zip(_keys(name), (factors.a, factors.b), strict=True)
-    tensors = {key: tensor.cpu().contiguous() for key, tensor in tensors.items()}
+def _pack(adapter: Adapter) -> bytes:
+    tensors = {name: factor.cpu().contiguous() for name, factor in state_dict_of(adapter).items()}
     return safetensors.torch.save(tensors, metadata={"format": "pt"})
 
 

@@ -1,9 +1,9 @@
 """The adapters in memory, and mixtures of them put in place per row of a batch.
 
-An adapter comes from disk into memory when it is first needed, and from there into the buffers
-of a mixture (`memkit.lora.serving.buffers`); on an accelerator a copy of it stays on the device, too.
-Memory and device keep the most recently used ones. What is in place is a copy in the buffers:
-whatever is let go of meanwhile, a mixture in use stays as it is.
+An adapter is read from disk into memory when it is first needed, and copied from there into the
+buffers of a mixture (`memkit.lora.serving.buffers`); on an accelerator a copy of it stays on the
+device, too. Memory and device keep the most recently used adapters. A mixture in use is a copy in
+the buffers, so that evicting or dropping an adapter does not change it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from memkit.errors import InvalidInputError
-from memkit.lora.serving.buffers import AdapterBuffers, Plan, Seat
+from memkit.lora.serving.buffers import AdapterBuffers, Slot, StackPlan
 from memkit.lora.serving.hooks import AdapterLayers
 from memkit.lora.serving.layout import Row
 
@@ -31,8 +31,8 @@ _WIDER = 5
 _COPIES = 2
 
 
-class Recent(Generic[T]):
-    """A dictionary that keeps the most recently used items.
+class LruCache(Generic[T]):
+    """A dictionary that evicts the least recently used items.
 
     Args:
         capacity: How many.
@@ -98,8 +98,8 @@ class AdapterBank:
         self._load = load
         self._device = device
         self._dtype = dtype
-        self._held: Recent[Row] = Recent(capacity)
-        self._on_device: Recent[Tensor] = Recent(capacity)  # unused on the CPU
+        self._held: LruCache[Row] = LruCache(capacity)
+        self._on_device: LruCache[Tensor] = LruCache(capacity)  # unused on the CPU
         self._idle: AdapterBuffers | None = None
         self._dropped = 0
 
@@ -152,18 +152,18 @@ class AdapterBank:
         self, rows: Sequence[Mixture], held: Mapping[str, Row], data: Mapping[str, Tensor]
     ) -> Iterator[None]:
         # A mixture within a mixture gets buffers of its own.
-        arena, self._idle = self._idle or self._new_arena(), None
+        buffers, self._idle = self._idle or self._new_buffers(), None
         dropped = self._dropped
         plan = plan_for(rows, held)
-        gain, shares = self._moved(gains_of(plan, rows, held)), self._moved(shares_of(plan, rows))
+        gain = gains_of(plan, rows, held).to(self._device, self._dtype)
         try:
-            with self.layers.install(arena.fill(plan, gain, shares, data)):
+            with self.layers.install(buffers.fill(plan, gain, data)):
                 yield
         finally:
             if dropped == self._dropped:  # otherwise it may hold what was forgotten
-                self._idle = arena
+                self._idle = buffers
 
-    def _new_arena(self) -> AdapterBuffers:
+    def _new_buffers(self) -> AdapterBuffers:
         return AdapterBuffers(self.layers.shapes, device=self._device, dtype=self._dtype)
 
     def _get(self, key: str) -> Row:
@@ -185,27 +185,24 @@ class AdapterBank:
             self._on_device.put(key, data)
         return data
 
-    def _moved(self, values: Tensor) -> Tensor:
-        return values.to(self._device, self._dtype)
-
     def _let_go_of_buffers(self) -> None:
         self._idle = None
         self._dropped += 1
 
 
-def plan_for(rows: Sequence[Mixture], held: Mapping[str, Row]) -> Plan:
-    """Seat each adapter once for all rows, or once for each row that uses it if that is less."""
+def plan_for(rows: Sequence[Mixture], held: Mapping[str, Row]) -> StackPlan:
+    """Give each adapter one slot for all rows, or one in each row that uses it if shorter."""
     width = sum(row.layout.rank for row in held.values())
     own = max(sum(held[key].layout.rank for key in row) for row in rows)
-    if not apart(width, own, len(rows)):
-        return Plan(_seats(held, held, 0), width)
-    seats = tuple(
-        seat for number, row in enumerate(rows) for seat in _seats(sorted(row), held, number * own)
+    if not separate_stacks(width, own, len(rows)):
+        return StackPlan(_slots(held, held, 0), width)
+    slots = tuple(
+        slot for number, row in enumerate(rows) for slot in _slots(sorted(row), held, number * own)
     )
-    return Plan(seats, own * len(rows), rows=len(rows))
+    return StackPlan(slots, own * len(rows), rows=len(rows))
 
 
-def apart(width: int, own: int, rows: int) -> bool:
+def separate_stacks(width: int, own: int, rows: int) -> bool:
     """Whether rows of a batch get stacks of their own.
 
     Args:
@@ -216,37 +213,22 @@ def apart(width: int, own: int, rows: int) -> bool:
     return width > _WIDER * own and rows * own <= _COPIES * width
 
 
-def gains_of(plan: Plan, rows: Sequence[Mixture], held: Mapping[str, Row]) -> Tensor:
+def gains_of(plan: StackPlan, rows: Sequence[Mixture], held: Mapping[str, Row]) -> Tensor:
     """``w_i s_i`` over the rank of adapter i, shape (b, R), float64; R per row if they differ."""
     own = plan.width // plan.rows if plan.rows else plan.width
     gain = torch.zeros(len(rows), own, dtype=torch.float64)
-    for seat in plan.seats:
-        scale = held[seat.key].scale
-        first, start = divmod(seat.start, own)
+    for slot in plan.slots:
+        scale = held[slot.key].scale
+        first, start = divmod(slot.start, own)
         for number in [first] if plan.rows else range(len(rows)):
-            weight = rows[number].get(seat.key, 0.0)
-            gain[number, start : start + seat.layout.rank] = weight * scale
+            weight = rows[number].get(slot.key, 0.0)
+            gain[number, start : start + slot.layout.rank] = weight * scale
     return gain
 
 
-def shares_of(plan: Plan, rows: Sequence[Mixture]) -> Tensor:
-    """``w_i`` for each seat, shape (b, seats), float64."""
-    own = plan.width // plan.rows if plan.rows else plan.width
-    return torch.tensor(
-        [
-            [
-                row.get(seat.key, 0.0) if not plan.rows or seat.start // own == number else 0.0
-                for seat in plan.seats
-            ]
-            for number, row in enumerate(rows)
-        ],
-        dtype=torch.float64,
-    )
-
-
-def _seats(keys: Iterable[str], held: Mapping[str, Row], start: int) -> tuple[Seat, ...]:
-    seats = []
+def _slots(keys: Iterable[str], held: Mapping[str, Row], start: int) -> tuple[Slot, ...]:
+    slots = []
     for key in keys:
-        seats.append(Seat(key, start, held[key].layout))
+        slots.append(Slot(key, start, held[key].layout))
         start += held[key].layout.rank
-    return tuple(seats)
+    return tuple(slots)

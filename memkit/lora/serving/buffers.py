@@ -13,7 +13,7 @@ from memkit.lora.serving.layout import Layout, Targets, union
 
 
 @dataclass(frozen=True)
-class Seat:
+class Slot:
     """Where an adapter lies in a stack.
 
     Attributes:
@@ -28,24 +28,24 @@ class Seat:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Who lies where in a stack.
+class StackPlan:
+    """Where each adapter of a mixture lies in the stack.
 
     Attributes:
-        seats: The adapters.
+        slots: The adapters.
         width: Of the whole stack, along the rank.
         rows: 0 if the rows of a batch share the stack; else how many there are, each with an
             equal part of the stack for itself.
     """
 
-    seats: tuple[Seat, ...]
+    slots: tuple[Slot, ...]
     width: int
     rows: int = 0
 
     @property
     def full(self) -> bool:
-        """Whether the seats leave no place free."""
-        return sum(seat.layout.rank for seat in self.seats) == self.width
+        """Whether the slots fill the whole width."""
+        return sum(slot.layout.rank for slot in self.slots) == self.width
 
 
 class AdapterBuffers:
@@ -63,20 +63,18 @@ class AdapterBuffers:
         self._order = order
         self._flat = torch.empty(0, device=device, dtype=dtype)
         self._gains = Gains(self._flat[None])
-        self._plan: Plan | None = None  # what lies in it
+        self._plan: StackPlan | None = None  # what is in place now
         self._deltas: dict[str, Delta] = {}
-        self._gated = False
         self._known: dict[tuple[str, int, int], dict[str, Delta]] = {}
 
     def fill(
-        self, plan: Plan, gain: Tensor, shares: Tensor, data: Mapping[str, Tensor]
+        self, plan: StackPlan, gain: Tensor, data: Mapping[str, Tensor]
     ) -> Mapping[str, Delta]:
         """Put a mixture in place; adapters that lie there already are not copied again.
 
         Args:
-            plan: Who lies where.
+            plan: Where each adapter lies.
             gain: Shape (b, R), R of the plan, per row if rows have their own.
-            shares: Shape (b, seats): how much of each adapter's gate each row takes.
             data: Each adapter's flat array.
 
         Returns:
@@ -87,12 +85,10 @@ class AdapterBuffers:
             self._copy(plan, data)
             self._plan = plan
         self._gains.set(gain)
-        if self._gated:
-            self._set_gates(plan, shares, data)
         return self._deltas
 
-    def _copy(self, plan: Plan, data: Mapping[str, Tensor]) -> None:
-        frame = union([seat.layout.frame for seat in plan.seats], self._order)
+    def _copy(self, plan: StackPlan, data: Mapping[str, Tensor]) -> None:
+        frame = union([slot.layout.frame for slot in plan.slots], self._order)
         layout = Layout(frame, plan.width, self._flat.dtype)
         if self._flat.numel() < layout.size:
             self._flat = self._flat.new_empty(layout.size)
@@ -100,47 +96,34 @@ class AdapterBuffers:
         kind = (frame.digest, plan.width, plan.rows)
         if kind not in self._known:
             self._known[kind] = _deltas_of(plan, layout, self._flat, self._gains)
-        self._deltas, self._gated = self._known[kind], frame.gated
-        alike = [seat.layout.frame.digest == frame.digest for seat in plan.seats]
+        self._deltas = self._known[kind]
+        alike = [slot.layout.frame.digest == frame.digest for slot in plan.slots]
         if not (all(alike) and plan.full):
             self._flat[: layout.size].zero_()
-        for seat, same in zip(plan.seats, alike, strict=True):
+        for slot, same in zip(plan.slots, alike, strict=True):
             copy = _copy_blocks if same else _copy_layers
-            copy(seat, data[seat.key], layout, self._flat)
-
-    def _set_gates(self, plan: Plan, shares: Tensor, data: Mapping[str, Tensor]) -> None:
-        """``sum_i w_i gate_i`` for each row, shape (b, 1, out), layer by layer."""
-        gates = [
-            {name: f.gate for name, f in seat.layout.unpack(data[seat.key]).items()}
-            for seat in plan.seats
-        ]
-        for name, delta in self._deltas.items():
-            zero = delta.b.new_zeros(delta.b.shape[-1])
-            stack = torch.stack(
-                [zero if (gate := one.get(name)) is None else gate.to(zero) for one in gates]
-            )  # (seats, out)
-            delta.gate = (shares @ stack)[:, None, :]
+            copy(slot, data[slot.key], layout, self._flat)
 
 
-def _copy_blocks(seat: Seat, data: Tensor, layout: Layout, flat: Tensor) -> None:
+def _copy_blocks(slot: Slot, data: Tensor, layout: Layout, flat: Tensor) -> None:
     """Copy an adapter of the stack's own layers: a few copies for all of them."""
-    places = slice(seat.start, seat.start + seat.layout.rank)
-    for into, views in zip(layout.views(flat), seat.layout.views(data), strict=True):
+    places = slice(slot.start, slot.start + slot.layout.rank)
+    for into, views in zip(layout.views(flat), slot.layout.views(data), strict=True):
         into.a[:, :, places].copy_(views.a)
         for b, own in zip(into.b, views.b, strict=True):
             b[:, places].copy_(own)
 
 
-def _copy_layers(seat: Seat, data: Tensor, layout: Layout, flat: Tensor) -> None:
+def _copy_layers(slot: Slot, data: Tensor, layout: Layout, flat: Tensor) -> None:
     """Copy an adapter of other layers than its neighbours', layer by layer."""
-    places = slice(seat.start, seat.start + seat.layout.rank)
+    places = slice(slot.start, slot.start + slot.layout.rank)
     into = layout.unpack(flat)
-    for name, factors in seat.layout.unpack(data).items():
+    for name, factors in slot.layout.unpack(data).items():
         into[name].a[places].copy_(factors.a)
         into[name].b[:, places].copy_(factors.b)
 
 
-def _deltas_of(plan: Plan, layout: Layout, flat: Tensor, gains: Gains) -> dict[str, Delta]:
+def _deltas_of(plan: StackPlan, layout: Layout, flat: Tensor, gains: Gains) -> dict[str, Delta]:
     rows = plan.rows or 1
     width = plan.width // rows
     own = (rows, width) if plan.rows else (width,)

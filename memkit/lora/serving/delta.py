@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import linear
 
 
@@ -26,13 +26,13 @@ class Gains:
 
     def set(self, gain: Tensor) -> None:
         """Take other gains."""
-        self.one = gain[:, None]
-        self._tiled: dict[int, Tensor] = {1: self.one}
+        self.row = gain[:, None]
+        self._tiled: dict[int, Tensor] = {1: self.row}
 
     def tiled(self, layers: int) -> Tensor:
         """The gains for layers side by side, shape ``(b, 1, layers * R)``."""
         if layers not in self._tiled:
-            self._tiled[layers] = self.one.repeat(1, 1, layers)
+            self._tiled[layers] = self.row.repeat(1, 1, layers)
         return self._tiled[layers]
 
 
@@ -45,7 +45,7 @@ class Product:
         gains: Applied to the product.
     """
 
-    __slots__ = ("_engine", "_flat", "_input", "_widths", "a", "gains")
+    __slots__ = ("_flat", "_input", "_parts", "_widths", "a", "gains")
 
     def __init__(self, a: Tensor, gains: Gains) -> None:
         self.a = a
@@ -53,33 +53,33 @@ class Product:
         self._widths = [a.shape[-2]] * a.shape[0]
         self._flat = a.flatten(0, 1) if a.dim() == 3 else None  # (layers * R, in)
         self._input: Tensor | None = None
-        self._engine: Sequence[Tensor] = ()
+        self._parts: Sequence[Tensor] = ()
 
-    def part(self, x: Tensor, place: int) -> Tensor:
+    def part(self, x: Tensor, index: int) -> Tensor:
         """The product for one of the layers, shape ``(b, t, R)``.
 
         Args:
             x: The layer's input, shape ``(b, t, in)``.
-            place: Which layer.
+            index: Which of the layers.
         """
         last = len(self._widths) - 1
         if not last:
             return self._all(x)[0]
-        if place == 0 or x is not self._input:
-            self._input, self._engine = x, self._all(x)
-        part = self._engine[place]
-        if place == last:  # let go of the input
-            self._input, self._engine = None, ()
+        if index == 0 or x is not self._input:
+            self._input, self._parts = x, self._all(x)
+        part = self._parts[index]
+        if index == last:  # let go of the input
+            self._input, self._parts = None, ()
         return part
 
-    def alone(self, x: Tensor, place: int) -> Tensor:
+    def alone(self, x: Tensor, index: int) -> Tensor:
         """The same without sharing: a function of nothing but its arguments."""
-        return torch.matmul(x, self.a[place].mT) * self.gains.one
+        return torch.matmul(x, self.a[index].mT) * self.gains.row
 
     def _all(self, x: Tensor) -> Sequence[Tensor]:
         layers = len(self._widths)
         if self._flat is None:
-            return (torch.matmul(x, self.a.mT) * self.gains.one).unbind()
+            return (torch.matmul(x, self.a.mT) * self.gains.row).unbind()
         hidden = linear(x, self._flat).mul_(self.gains.tiled(layers))
         return (hidden,) if layers == 1 else hidden.split_with_sizes(self._widths, -1)
 
@@ -89,28 +89,23 @@ class Delta:
 
     Args:
         product: ``gain * A x``, shared with the layers that read the same input.
-        place: Which of them this is.
+        index: Which of them this is.
         b: Shape ``(1, R, out)``, or ``(b, R, out)`` with a stack for each row of the batch.
-        gate: Shape ``(b, 1, out)``: what DoRA adds of ``W x`` itself; None for nothing.
     """
 
-    __slots__ = ("_rows", "b", "gate", "place", "product")
+    __slots__ = ("_rows", "b", "index", "product")
 
-    def __init__(self, product: Product, place: int, b: Tensor, gate: Tensor | None = None) -> None:
+    def __init__(self, product: Product, index: int, b: Tensor) -> None:
         self.product = product
-        self.place = place
+        self.index = index
         self.b = b
-        self.gate = gate
         self._rows = b  # for every row of the last batch
 
-    def add(self, layer: nn.Module, x: Tensor, output: Tensor) -> Tensor:
+    def add(self, x: Tensor, output: Tensor) -> Tensor:
         """Add it to a layer's output, shape ``(b, t, out)``, which may change in place."""
-        if self.gate is not None:
-            bias = getattr(layer, "bias", None)
-            output = output + self.gate * (output if bias is None else output - bias)
         if torch.is_grad_enabled() or torch.compiler.is_compiling():
             return self._recorded(x, output)
-        part = self.product.part(x, self.place)
+        part = self.product.part(x, self.index)
         if self._rows.shape[0] != part.shape[0]:
             self._rows = self.b.expand(part.shape[0], -1, -1)
         return output.baddbmm_(part, self._rows)
@@ -118,7 +113,7 @@ class Delta:
     def _recorded(self, x: Tensor, output: Tensor) -> Tensor:
         """For gradients and compilers: one product for all rows, nothing kept in between."""
         compiling = torch.compiler.is_compiling()
-        part = (self.product.alone if compiling else self.product.part)(x, self.place)
+        part = (self.product.alone if compiling else self.product.part)(x, self.index)
         if self.b.shape[0] > 1:
             return torch.baddbmm(output, part, self.b)
         flat = torch.addmm(output.flatten(0, -2), part.flatten(0, -2), self.b[0])

@@ -5,8 +5,8 @@ A forward hook on each target layer adds, in output space,
     y = W x + sum_i w_i s_i B_i A_i x
 
 where the adapters in place are stacked along the rank to width R = sum of ranks, and every row
-of a batch scales the R-wide hidden vector with its own weights (`memkit.lora.serving.delta`). The sum
-is exact, needs no merging, and the base weights are never touched: with nothing in place the
+of a batch scales the R-wide hidden vector with its own weights (`memkit.lora.serving.delta`). The
+sum is exact, needs no merging, and the base weights are never touched: with nothing in place the
 hooks return the layer's own output object.
 
 Training and serving both go through these hooks.
@@ -14,9 +14,11 @@ Training and serving both go through these hooks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -29,30 +31,18 @@ from memkit.lora.spec import LoraSpec
 
 @dataclass(frozen=True)
 class Factors:
-    """What is known of one layer's delta.
+    """The two factors of one layer's delta ``B A``.
 
     Attributes:
         a: Shape (r, in).
         b: Shape (out, r).
-        gate: Shape (out,): what DoRA adds of ``W x`` itself, ``y = W x + gate * W x + s B A x``
-            with ``gate = m / ||W + s B A|| - 1`` and ``B`` multiplied by ``m / ||W + s B A||``;
-            None for plain LoRA.
     """
 
     a: Tensor
     b: Tensor
-    gate: Tensor | None = None
-
-    @property
-    def parts(self) -> list[Tensor]:
-        """The tensors that there are."""
-        return [part for part in (self.a, self.b, self.gate) if part is not None]
-
-    def to(self, device: torch.device, dtype: torch.dtype) -> Factors:
-        """The same factors elsewhere; gradients flow back."""
-        return Factors(*(part.to(device, dtype) for part in self.parts))
 
 
+Model = TypeVar("Model", bound=nn.Module)
 Adapter = Mapping[str, Factors]  # layer name -> factors
 
 # Siblings that read the same input. If a model feeds them different ones after all, each
@@ -76,10 +66,18 @@ def shape_of(layer: nn.Module) -> tuple[int, int]:
     return layer.in_features, layer.out_features  # type: ignore[return-value]
 
 
-def weight_of(layer: nn.Module) -> Tensor:
-    """A linear layer's W, shape (out, in), without gradients; not copied."""
-    weight: Tensor = layer.weight.detach()  # type: ignore[operator]
-    return weight.T if isinstance(layer, Conv1D) else weight
+def stores_transposed(model: nn.Module) -> bool:
+    """Whether linear layers store their weights as (in, out), like GPT-2's."""
+    return any(isinstance(layer, Conv1D) for layer in linear_layers(model).values())
+
+
+def copy_without_hooks(model: Model) -> Model:
+    """A deep copy of a model, weights included, on which no adapter is ever put in place."""
+    other = copy.deepcopy(model)
+    for layer in linear_layers(other).values():
+        # Copied as well, and tied to what the original has in place.
+        layer._forward_hooks.clear()  # noqa: SLF001 - only their handles remove them in public
+    return other
 
 
 class AdapterLayers:
@@ -92,7 +90,7 @@ class AdapterLayers:
     def __init__(self, model: nn.Module) -> None:
         layers = linear_layers(model)
         self.shapes = {name: shape_of(layer) for name, layer in layers.items()}
-        self.conv1d = any(isinstance(layer, Conv1D) for layer in layers.values())
+        self.conv1d = stores_transposed(model)
         self._deltas: Mapping[str, Delta] = {}  # in place now, by layer
         self._busy = 0  # how many are in place, the outer ones included
         self._leaving = False
@@ -108,26 +106,25 @@ class AdapterLayers:
         """
         depth = 1 + max((_index(name) for name in self.shapes), default=-1)
         first, last = round(spec.layers[0] * depth), round(spec.layers[1] * depth)
-        found = {
+        adapted = {
             name: shape
             for name, shape in self.shapes.items()
             if first <= _index(name) < last and spec.adapts(name)
         }
-        if not found:
+        if not adapted:
             have = sorted({name.split(".")[-1] for name in self.shapes})
             raise IncompatibleModelError(
                 f"expected layers {spec.target_modules!r} in decoder layers {first}..{last - 1}, "
                 f"the model has {have} in {depth} decoder layers",
                 hint="name layers of this model in `target_modules`, or use 'all-linear'",
             )
-        return found
+        return adapted
 
     def place(self, stack: Adapter, gain: Tensor) -> AbstractContextManager[None]:
         """Put stacked adapters in place for the enclosed forward passes; gradients flow.
 
         Args:
             stack: Factors by layer, stacked along the rank to width R; other layers stay bare.
-                Gates count in full.
             gain: Shape (b, R): ``w_i s_i`` of each row's mixture, repeated over adapter i's
                 rank.
         """
@@ -136,7 +133,7 @@ class AdapterLayers:
         for names in siblings({n: (f.a.shape[1], f.b.shape[0]) for n, f in stack.items()}):
             product = Product(torch.stack([stack[name].a for name in names]), gains)
             for place, name in enumerate(names):
-                deltas[name] = Delta(product, place, stack[name].b.T[None], stack[name].gate)
+                deltas[name] = Delta(product, place, stack[name].b.T[None])
         return self.install(deltas)
 
     @contextmanager
@@ -164,9 +161,9 @@ class AdapterLayers:
             self._handles.clear()
 
     def _hook(self, name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
-        def add_delta(layer: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        def add_delta(_: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
             delta = self._deltas.get(name)
-            return output if delta is None else delta.add(layer, args[0], output)
+            return output if delta is None else delta.add(args[0], output)
 
         return add_delta
 
@@ -186,42 +183,6 @@ def first_layer(names: Iterable[str]) -> int:
     return min(_index(name) for name in names)
 
 
-def new_adapter(
-    shapes: Mapping[str, tuple[int, int]], rank: int, *, generator: torch.Generator
-) -> dict[str, Factors]:
-    """A fresh adapter whose delta is zero: A Kaiming-uniform, B zero, as in PEFT.
-
-    Source:
-        Hu et al. 2021 (arXiv 2106.09685), section 4.1; PEFT's ``init_lora_weights=True``.
-    """
-    adapter = {}
-    for name, (n_in, n_out) in shapes.items():
-        bound = n_in**-0.5  # kaiming_uniform with a = sqrt(5)
-        a = torch.empty(rank, n_in).uniform_(-bound, bound, generator=generator)
-        adapter[name] = Factors(a=a, b=torch.zeros(n_out, rank))
-    return adapter
-
-
-def stack_adapters(adapters: Sequence[Adapter], ranks: Sequence[int]) -> Adapter:
-    """Stack adapters along the rank, in order; where one has no factors, zeros take its place."""
-    if len(adapters) == 1:
-        return adapters[0]
-    names = list(dict.fromkeys(name for adapter in adapters for name in adapter))
-    return {name: _stack_layer([a.get(name) for a in adapters], ranks) for name in names}
-
-
-def _stack_layer(parts: Sequence[Factors | None], ranks: Sequence[int]) -> Factors:
-    like = next(part for part in parts if part is not None)
-    full = [
-        part
-        or Factors(
-            a=like.a.new_zeros(rank, like.a.shape[1]), b=like.b.new_zeros(like.b.shape[0], rank)
-        )
-        for part, rank in zip(parts, ranks, strict=True)
-    ]
-    return Factors(a=torch.cat([f.a for f in full], dim=0), b=torch.cat([f.b for f in full], dim=1))
-
-
 def _index(name: str) -> int:
     """The decoder layer that a module name lies in, its first numeric part; -1 for none."""
     return next((int(part) for part in name.split(".") if part.isdigit()), -1)
@@ -229,18 +190,12 @@ def _index(name: str) -> int:
 
 @dataclass(frozen=True)
 class Scaled:
-    """An adapter that says how strong it is: each layer's delta is ``scale * b @ a + gate * W``."""
+    """An adapter with its strength: each layer's delta is ``scale * b @ a``."""
 
     adapter: Adapter
     rank: int
     scale: float
 
     def times(self, weight: float) -> Scaled:
-        """The same delta, ``weight`` times as strong; plain factors stay what they are."""
-        gated = {
-            name: replace(factors, gate=factors.gate * weight)
-            for name, factors in self.adapter.items()
-            if factors.gate is not None
-        }
-        adapter = {**self.adapter, **gated} if gated else self.adapter
-        return Scaled(adapter, self.rank, self.scale * weight)
+        """The same delta, ``weight`` times as strong."""
+        return replace(self, scale=self.scale * weight)

@@ -6,7 +6,6 @@ adapter is put beside others with a handful of strided copies:
 
     for each kind of layers    A     (decoder layers, members, rank, in)
         for each member        B^T   (decoder layers, rank, out)
-        for each member        gate  (decoder layers, out), if the adapter has gates
 
 ``B`` is transposed so that adapters stack along the rank in both factors.
 """
@@ -50,12 +49,11 @@ class Views:
     """The factors of one block.
 
     Shapes: ``a`` (decoder layers, members, rank, in); for each member ``b`` (decoder layers,
-    rank, out) and, if the adapter has gates, ``gate`` (decoder layers, out).
+    rank, out).
     """
 
     a: Tensor
     b: tuple[Tensor, ...]
-    gate: tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -64,27 +62,20 @@ class Frame:
 
     Attributes:
         targets: The layers that they adapt.
-        gated: Whether they have gates.
     """
 
     targets: Targets
-    gated: bool = False
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over layers, shapes and gates."""
+        """SHA-256 over layers and shapes."""
         layers = [[name, *shape] for name, shape in self.targets.items()]
-        return hashlib.sha256(json.dumps([layers, self.gated]).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(layers).encode()).hexdigest()
 
     @cached_property
     def rank_one(self) -> int:
         """Number of elements of the factors at rank 1."""
         return sum(n_in + n_out for n_in, n_out in self.targets.values())
-
-    @property
-    def gates(self) -> int:
-        """Number of elements of the gates."""
-        return sum(n_out for _, n_out in self.targets.values()) if self.gated else 0
 
     @cached_property
     def blocks(self) -> tuple[Block, ...]:
@@ -120,7 +111,7 @@ class Layout:
     @property
     def size(self) -> int:
         """Number of elements."""
-        return self.rank * self.frame.rank_one + self.frame.gates
+        return self.rank * self.frame.rank_one
 
     def views(self, flat: Tensor) -> list[Views]:
         """The factors of each block, not copied; ``flat`` has at least ``size`` elements."""
@@ -136,20 +127,18 @@ class Layout:
             Views(
                 a=take(len(block.names), len(block.n_outs), self.rank, block.n_in),
                 b=tuple(take(len(block.names), self.rank, n) for n in block.n_outs),
-                gate=tuple(take(len(block.names), n) for n in block.n_outs if self.frame.gated),
             )
             for block in self.frame.blocks
         ]
 
     def unpack(self, flat: Tensor) -> dict[str, Factors]:
         """The factors of each layer, not copied."""
-        found = {}
+        by_name = {}
         for block, views in zip(self.frame.blocks, self.views(flat), strict=True):
             for layer, names in enumerate(block.names):
                 for member, name in enumerate(names):
-                    gate = views.gate[member][layer] if self.frame.gated else None
-                    found[name] = Factors(views.a[layer, member], views.b[member][layer].T, gate)
-        return {name: found[name] for name in self.frame.targets}
+                    by_name[name] = Factors(views.a[layer, member], views.b[member][layer].T)
+        return {name: by_name[name] for name in self.frame.targets}
 
     def pack(self, adapter: Adapter) -> Tensor:
         """Write an adapter into a new flat array on the CPU; layers that it lacks become zeros.
@@ -165,9 +154,7 @@ class Layout:
             place = places[name]
             place.a.copy_(factors.a)
             place.b.copy_(factors.b)
-            if place.gate is not None and factors.gate is not None:
-                place.gate.copy_(factors.gate)
-            if not all(part.isfinite().all() for part in place.parts):
+            if not (place.a.isfinite().all() and place.b.isfinite().all()):
                 raise NonFiniteError(
                     f"expected weights for {name} that are finite in {self.dtype}, got NaN, "
                     "infinity or more than the type can hold",
@@ -177,8 +164,8 @@ class Layout:
 
     def _check(self, name: str, factors: Factors) -> None:
         n_in, n_out = self.frame.targets.get(name, (0, 0))
-        expected = [(self.rank, n_in), (n_out, self.rank), *[(n_out,)] * self.frame.gated]
-        came = [tuple(part.shape) for part in factors.parts]
+        expected = [(self.rank, n_in), (n_out, self.rank)]
+        came = [tuple(factors.a.shape), tuple(factors.b.shape)]
         if name not in self.frame.targets or came != expected:
             raise IncompatibleModelError(
                 f"expected factors of shapes {expected} for {name}, got {came}"
@@ -229,13 +216,7 @@ class Row:
 
 def frame_of(adapter: Adapter) -> Frame:
     """The layers of an adapter."""
-    shapes = {name: (f.a.shape[1], f.b.shape[0]) for name, f in adapter.items()}
-    return Frame(shapes, gated=has_gates(adapter))
-
-
-def has_gates(adapter: Adapter) -> bool:
-    """Whether an adapter has gates."""
-    return any(factors.gate is not None for factors in adapter.values())
+    return Frame({name: (f.a.shape[1], f.b.shape[0]) for name, f in adapter.items()})
 
 
 def union(frames: Sequence[Frame], order: Targets) -> Frame:
@@ -243,8 +224,7 @@ def union(frames: Sequence[Frame], order: Targets) -> Frame:
     if all(frame.digest == frames[0].digest for frame in frames):
         return frames[0]
     adapted = {name for frame in frames for name in frame.targets}
-    targets = {name: shape for name, shape in order.items() if name in adapted}
-    return Frame(targets, gated=any(frame.gated for frame in frames))
+    return Frame({name: shape for name, shape in order.items() if name in adapted})
 
 
 def _template(name: str) -> str:

@@ -4,9 +4,9 @@ Every adapter version is one row of a file of its kind: same layers, rank and ty
 names the row of each version as ``adapters/<file>#<row>``. A row that no version names and whose
 destruction is not pending is free; it is all zeros.
 
-Whoever writes holds `memkit.ledger.engine.locks.adapters_lock`. Whatever the moment of a kill, what is
-left is either named by the ledger, queued there for destruction, noted there as being written,
-or in a file of which the ledger names no row; `tidy` clears up the latter two.
+Whoever writes holds `memkit.ledger.engine.locks.adapters_lock`. Whenever a process is killed, each
+row that it leaves is either named by the ledger, queued there for destruction, noted there as
+being written, or in a file of which the ledger names no row; `tidy` clears up the latter two.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def stored(
 def faults(directory: Path, files: Iterable[ModuleFile]) -> dict[str, str]:
     """What is wrong with rows, by path, as far as it shows without reading them."""
     opened: dict[str, RowFile | str] = {}
-    found = {}
+    problems = {}
     for file in files:
         name, row = locate(file.path)
         if name not in opened:
@@ -81,10 +81,10 @@ def faults(directory: Path, files: Iterable[ModuleFile]) -> dict[str, str]:
                 opened[name] = exc.message
         rows = opened[name]
         if isinstance(rows, str):
-            found[file.path] = rows
+            problems[file.path] = rows
         elif rows.row_bytes != file.size or row is None or not rows.holds(row):
-            found[file.path] = f"expected {file.size} bytes in {file.path}, the file ends before"
-    return found
+            problems[file.path] = f"expected {file.size} bytes in {file.path}, the file ends before"
+    return problems
 
 
 def settle(ledger: Ledger) -> list[str]:
@@ -104,8 +104,8 @@ def tidy(ledger: Ledger) -> list[str]:
 
     Returns what was destroyed.
 
-    To be called under `memkit.ledger.engine.locks.adapters_lock`, so that no run is in between its row
-    and its commit.
+    To be called under `memkit.ledger.engine.locks.adapters_lock`, so that no run is between
+    writing its row and committing it.
     """
     folder = ledger.directory / FOLDER
     if not folder.is_dir():
@@ -164,8 +164,8 @@ def _generations(ledger: Ledger, kind: str) -> set[int]:
     paths = [f"{FOLDER}/{path.name}" for path in folder.iterdir()]
     paths += _named(ledger) + ledger.erasures.pending()
     pattern = re.compile(rf"{FOLDER}/{re.escape(kind)}(?:\.(\d+))?{re.escape(SUFFIX)}(?:#\d+)?")
-    found = filter(None, map(pattern.fullmatch, paths))
-    return {int(match[1] or 0) for match in found}
+    matches = filter(None, map(pattern.fullmatch, paths))
+    return {int(match[1] or 0) for match in matches}
 
 
 def _name(kind: str, generation: int) -> str:
@@ -206,12 +206,12 @@ def _copy_rows(old: RowFile, live: Sequence[int], path: Path) -> None:
 
 def _switch(ledger: Ledger, old: str, new: str, live: Sequence[int]) -> None:
     """Name the rows of the new file instead of the old one's, which is destroyed."""
-    gone = [old]
+    doomed = [old]
     with ledger.transaction():
         for place, row in enumerate(live):
             if not ledger.modules.repoint(f"{old}#{row}", f"{new}#{place}"):
-                gone.append(f"{new}#{place}")  # forgotten while it was copied
-        for path in gone:
+                doomed.append(f"{new}#{place}")  # forgotten while it was copied
+        for path in doomed:
             ledger.erasures.queue(path)
     _destroy_pending(ledger)
 
@@ -228,7 +228,7 @@ def _destroy_pending(ledger: Ledger) -> list[str]:
 def destroy(directory: Path, path: str) -> None:
     """Overwrite what a path of the ledger names: a row, or a file or folder, which is removed.
 
-    What is gone already is no error: another process may finish the same erasure. On
+    A path that is destroyed already is no error: another process may finish the same erasure. On
     copy-on-write and flash storage old blocks may survive below the file system; nothing that
     runs on top of it can change that.
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -20,9 +19,9 @@ ROW_DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": t
 
 
 def keep(ledger: Ledger, row: Row) -> AbstractContextManager[ModuleFile]:
-    """Write a row to disk, for the block to commit; see `memkit.lora.store.adapter_files.stored`."""
+    """Write a row to disk, for the block to commit; see `.adapter_files.stored`."""
     frame, rank, dtype = row.layout.frame, row.layout.rank, _name(row.layout.dtype)
-    about = {"rank": rank, "dtype": dtype, "layout": frame.digest, "gated": frame.gated}
+    about = {"rank": rank, "dtype": dtype, "layout": frame.digest}
     kind = f"{frame.digest[:16]}-r{rank}-{dtype}"
     return stored(ledger, kind, about, _octets(row.data))
 
@@ -30,7 +29,7 @@ def keep(ledger: Ledger, row: Row) -> AbstractContextManager[ModuleFile]:
 def fetch(
     directory: Path,
     file: ModuleFile,
-    frame: Callable[[bool], Frame],
+    frame: Frame,
     scale: float,
     *,
     verify: bool,
@@ -40,7 +39,7 @@ def fetch(
     Args:
         directory: The memory's directory.
         file: Where it is.
-        frame: Gives the layers that it adapts, with gates or without.
+        frame: The layers that it adapts.
         scale: The factor s in ``W + s B A``.
         verify: Compare the checksum.
 
@@ -51,18 +50,18 @@ def fetch(
     name, number = locate(file.path)
     rows = RowFile.open(directory / name)
     about = rows.about
-    layout = Layout(frame(about["gated"]), about["rank"], ROW_DTYPES[about["dtype"]])
-    if layout.frame.digest != about["layout"]:
+    layout = Layout(frame, about["rank"], ROW_DTYPES[about["dtype"]])
+    if frame.digest != about["layout"]:
         raise IncompatibleModelError(
-            f"expected layers of digest {layout.frame.digest[:16]} in {name}, it has "
+            f"expected layers of digest {frame.digest[:16]} in {name}, it has "
             f"{about['layout'][:16]}"
         )
     # A copy: who forgets the adapter in another process wipes the row in the file.
     data = torch.empty(layout.size, dtype=layout.dtype)
     data.view(torch.uint8).copy_(torch.from_numpy(rows.read(number or 0)))
-    if verify and (found := hashlib.sha256(_octets(data).data).hexdigest()) != file.digest:
+    if verify and (digest := hashlib.sha256(_octets(data).data).hexdigest()) != file.digest:
         raise CorruptFileError(
-            f"expected SHA-256 {file.digest[:12]}… for {file.path}, it has {found[:12]}…"
+            f"expected SHA-256 {file.digest[:12]}… for {file.path}, it has {digest[:12]}…"
         )
     return Row(layout, data, scale)
 

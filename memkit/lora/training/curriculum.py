@@ -1,4 +1,4 @@
-"""Which facts an epoch visits: those that are not mastered, and now and then the others."""
+"""Which facts an epoch visits: those that are not mastered, and the others more rarely."""
 
 from __future__ import annotations
 
@@ -103,8 +103,8 @@ class Curriculum:
         """Now and then a record's text: its own, or another's, from which it cannot be copied."""
         if example.informed is None or draw(EVIDENCE, self._random):
             return example
-        any_one = self._passages[draw(len(self._passages), self._random)]
-        return replace(example, prefix=(example.informed, any_one)[draw(2, self._random)])
+        drawn = self._passages[draw(len(self._passages), self._random)]
+        return replace(example, prefix=(example.informed, drawn)[draw(2, self._random)])
 
     def _shuffled(self, n: int) -> list[int]:
         return list(torch.randperm(n, generator=self._random).tolist())

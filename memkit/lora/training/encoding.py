@@ -21,8 +21,8 @@ class Encoded:
         prefix: What the untouched base model encodes.
         ids: Question and answer.
         split: Where in ``ids`` the answer starts.
-        informed: The prefix with the record's text in it, which a teacher reads; None if there
-            is no text.
+        informed: The prefix with the record's text in it, as serving puts passages there; None
+            if there is no text.
     """
 
     prefix: tuple[int, ...]
@@ -42,15 +42,13 @@ class Batch:
         examples: One per row.
         rows: Shape ``(n,)``.
         columns: Shape ``(n,)``, counted from the start of the question.
-        targets: Shape ``(n,)``, the next tokens.
-        answer: Shape ``(n,)``, whether the next token is part of the answer.
+        targets: Shape ``(n,)``, the next tokens, which are the answers'.
     """
 
     examples: Sequence[Encoded]
     rows: Tensor
     columns: Tensor
     targets: Tensor
-    answer: Tensor
 
 
 def encode(base: LanguageModel, example: Example) -> Encoded:
@@ -79,20 +77,17 @@ def facts_of(base: LanguageModel, examples: Sequence[Example]) -> list[Fact]:
     return list(facts.values())
 
 
-def collate(examples: Sequence[Encoded], device: torch.device, *, questions: bool) -> Batch:
-    """Put examples into one batch.
+def collate(examples: Sequence[Encoded], device: torch.device) -> Batch:
+    """Put examples into one batch that predicts the tokens of the answers.
 
     Args:
         examples: One per row.
         device: Where the model is.
-        questions: Whether the tokens of the questions are to be predicted, too.
     """
-    rows, columns, targets, answer = [], [], [], []
+    rows, columns, targets = [], [], []
     for row, example in enumerate(examples):
-        for column in range(0 if questions else example.split - 1, len(example.ids) - 1):
+        for column in range(example.split - 1, len(example.ids) - 1):
             rows.append(row)
             columns.append(column)
             targets.append(example.ids[column + 1])
-            answer.append(column + 1 >= example.split)
-    places = (torch.tensor(x, device=device) for x in (rows, columns, targets, answer))
-    return Batch(examples, *places)
+    return Batch(examples, *(torch.tensor(x, device=device) for x in (rows, columns, targets)))

@@ -1,4 +1,4 @@
-"""The way of one adapter down its loss."""
+"""The optimizer of one adapter: Muon, gradient clipping, and a check for divergence."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class DivergedError(TrainingError):
 
 
 class Optimizer:
-    """Muon for matrices and AdamW for what else there is; their state belongs to one adapter.
+    """Muon with clipped gradients, and a check for divergence; its state is one adapter's.
 
     Args:
-        parameters: Changed in place; matrices of one shape as one tensor with three dimensions.
+        parameters: Changed in place; matrices of one shape as one tensor ``(n, rows, columns)``.
         learning_rate: Its highest.
         guess: Loss of a uniform guess of the next token, in nats.
 
@@ -39,19 +39,13 @@ class Optimizer:
         self._learning_rate = learning_rate
         self._guess = guess
         self._parameters = list(parameters)
-        matrices = [p for p in self._parameters if p.dim() == 3]
-        others = [p for p in self._parameters if p.dim() != 3]
-        self._optimizers: list[torch.optim.Optimizer] = []
-        if matrices:
-            self._optimizers.append(Muon(matrices, learning_rate))
-        if others:
-            self._optimizers.append(torch.optim.AdamW(others, learning_rate, weight_decay=0.0))
+        self._muon = Muon(self._parameters, learning_rate)
 
     def watch(self, loss: float) -> None:
-        """Take the loss of a step down, before it is taken.
+        """Note the loss of a step before the step is taken.
 
         Raises:
-            DivergedError: If it is not finite, or far worse than to know nothing.
+            DivergedError: If it is not finite, or far above that of a uniform guess.
         """
         self.loss = loss
         if self.steps == 0:
@@ -70,11 +64,10 @@ class Optimizer:
             rate: Share of the learning rate, in [0, 1].
         """
         torch.nn.utils.clip_grad_norm_(self._parameters, 1.0)
-        for optimizer in self._optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = self._learning_rate * rate
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+        for group in self._muon.param_groups:
+            group["lr"] = self._learning_rate * rate
+        self._muon.step()
+        self._muon.zero_grad(set_to_none=True)
         self.steps += 1
 
 

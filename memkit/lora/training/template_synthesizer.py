@@ -73,6 +73,11 @@ class TemplateSynthesizer:
     figure, give no examples.
     """
 
+    @property
+    def key(self) -> str:
+        """The version of the templates; there are no settings."""
+        return "template-1"
+
     def examples(self, records: Sequence[Record]) -> list[Example]:
         """Training and held-out examples of every record, in order; deterministic."""
         return [

@@ -9,9 +9,7 @@ What makes it fast and what makes it hold (figures in docs/decisions):
 - the head is computed only where a token is predicted, and its logits are not kept;
 - mastery is read off the training forward pass itself; what is mastered is visited more and
   more rarely (`memkit.lora.training.curriculum`);
-- each epoch asks every fact in another wording, and every batch carries a few guards;
-- the last layer can be fitted to all that was seen (`memkit.lora.training.readout`);
-- several adapters can share the batches, each with its own rows.
+- each epoch asks every fact in another wording, and every batch carries a few guards.
 
 Deterministic on CPU: same examples, spec and seed give the same bytes.
 """
@@ -21,33 +19,29 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from functools import cached_property
-from itertools import chain, zip_longest
 
 import torch
 from torch import Tensor
 
-from memkit.errors import TrainingError, UnsupportedOperationError
-from memkit.lora.serving.hooks import Adapter, AdapterLayers, first_layer, stack_adapters
+from memkit.errors import TrainingError
+from memkit.lora.serving.hooks import Adapter, AdapterLayers, first_layer
 from memkit.lora.spec import LoraSpec, TrainSpec
 from memkit.lora.training.activation_cache import ActivationCache
 from memkit.lora.training.encoding import Batch, Encoded, Fact, collate, encoded, facts_of
-from memkit.lora.training.final_layer import Tap, site_of
 from memkit.lora.training.guard_prompts import GUARD_PROMPTS
-from memkit.lora.training.objectives import objective_of
+from memkit.lora.training.loss import token_losses
 from memkit.lora.training.optimizer import DivergedError, Optimizer
-from memkit.lora.training.readout import Readout
+from memkit.lora.training.precision import chosen_precision, in_precision
+from memkit.lora.training.trainable_adapter import TrainableAdapter, new_adapter
 from memkit.lora.training.training_run import Step, Trained, TrainingRun
-from memkit.lora.training.variants import new_variant
 from memkit.models.language_model import LanguageModel
 from memkit.protocols import Example, Sampling
 
 GUARD_TOKENS = 8  # enough to pin how the base model's answer begins
-TRUNK_BATCH = 32  # costs an example half of what it costs in a batch of five
+CACHE_BATCH = 32  # costs an example half of what it costs in a batch of five
 HALVINGS = 2  # of the learning rate, after a divergence
-SURVEY = 2  # wordings of each fact that a readout is fitted to before the first step
 
 logger = logging.getLogger("memkit")
 
@@ -62,10 +56,6 @@ class Trainer:
         layers: The hooks on its target layers.
         lora: Shape of the adapters.
         train: How they are trained.
-
-    Raises:
-        UnsupportedOperationError: If the last layer is to be fitted and there is none that can
-            be, or it is not adapted.
     """
 
     def __init__(
@@ -76,8 +66,6 @@ class Trainer:
         self.lora = lora
         self.train = train
         self.targets = layers.targets(lora)
-        self._objective = objective_of(base, train)
-        self._tap = self._tapped() if train.readout else None
 
     def fit(self, examples: Sequence[Example], progress: Progress | None = None) -> Trained:
         """Train a new adapter on the examples that are not held out.
@@ -89,185 +77,96 @@ class Trainer:
         Raises:
             TrainingError: If there is nothing to learn, or the loss diverges at every rate.
         """
-        return self.fit_together([examples], progress)[0]
-
-    def fit_together(
-        self, groups: Sequence[Sequence[Example]], progress: Progress | None = None
-    ) -> list[Trained]:
-        """Train one adapter for each group of examples, all in the same batches.
-
-        Gradients, optimizer states and random numbers of one never touch another. The weights
-        differ in the last bits from those of adapters that are trained alone, as larger
-        matrices are summed in another order.
-
-        Args:
-            groups: As for `fit`.
-            progress: Called after each epoch with the mean over the groups.
-
-        Raises:
-            TrainingError: As for `fit`.
-        """
-        if self.lora.variant == "dora" and len(groups) > 1:
-            raise UnsupportedOperationError(
-                f"expected one group for 'dora', whose gates change whole rows, got {len(groups)}",
-                hint="fit() them one after the other",
-            )
-        facts = [facts_of(self.base, examples) for examples in groups]
-        if not all(facts):
+        facts = facts_of(self.base, examples)
+        if not facts:
             raise TrainingError("expected at least one training example, got none")
         train = self.train
         for _ in range(HALVINGS):
             try:
-                return self._run(facts, train, progress)
+                return self._fit(facts, train, progress)
             except DivergedError as exc:
                 logger.warning("training starts again at half the rate: %s", exc.message)
                 train = replace(train, learning_rate=train.learning_rate / 2)
-        return self._run(facts, train, progress)
+        return self._fit(facts, train, progress)
 
-    def _run(
-        self, groups: Sequence[Sequence[Fact]], train: TrainSpec, progress: Progress | None
-    ) -> list[Trained]:
-        courses = [self._course(facts, train) for facts in groups]
-        for course in courses:
-            self._survey(course)
-        while learning := [course for course in courses if not course.over]:
-            for course in learning:
-                if not course.cooling and self._passes(course):
-                    course.cool()
-            plans = [course.epoch() for course in learning]
-            self._prepare(example for plan in plans for step in plan for _, example in step)
-            for steps in zip_longest(*plans):
-                self._step([(c, step) for c, step in zip(learning, steps, strict=True) if step])
-            for course in learning:
-                course.fit_readout()
+    def _fit(self, facts: Sequence[Fact], train: TrainSpec, progress: Progress | None) -> Trained:
+        run = self._new_run(facts, train)
+        while not run.over:
+            if not run.cooling and self._passes(run):
+                run.cool()
+            steps = run.epoch()
+            self._fill_cache(example for step in steps for _, example in step)
+            for step in steps:
+                self._step(run, step)
             if progress is not None:
-                progress(sum(course.curriculum.mastered for course in courses) / len(courses))
-        return [course.trained() for course in courses]
+                progress(run.curriculum.mastered)
+        return run.trained()
 
-    def _prepare(self, examples: Iterable[Encoded]) -> None:
+    def _new_run(self, facts: Sequence[Fact], train: TrainSpec) -> TrainingRun:
+        random = torch.Generator().manual_seed(train.seed)
+        fresh = new_adapter(self.targets, self.lora.rank, generator=random)
+        adapter = TrainableAdapter(fresh, self.base.device)
+        guess = math.log(self.base.model.config.get_text_config().vocab_size)
+        optimizer = Optimizer(list(adapter.tensors.values()), train.learning_rate, guess=guess)
+        return TrainingRun(facts, train, random, adapter, optimizer, guards=self._guards)
+
+    def _fill_cache(self, examples: Iterable[Encoded]) -> None:
         """Compute what enters the adapted layers, in larger batches than the steps."""
-        with self.base.turn.take():
-            missing = self._trunk.missing(examples)
-        for start in range(0, len(missing), TRUNK_BATCH):
-            with self.base.turn.take():
-                self._trunk.compute(missing[start : start + TRUNK_BATCH])
+        with self.base.hold():
+            missing = self._cache.missing(examples)
+        for start in range(0, len(missing), CACHE_BATCH):
+            with self.base.hold():
+                self._cache.compute(missing[start : start + CACHE_BATCH])
 
-    def _survey(self, course: TrainingRun) -> None:
-        """Fit a readout to what the untouched model makes of the facts."""
-        if course.readout is None:
-            return
-        examples = [wording for fact in course.facts for wording in fact[:SURVEY]]
-        self._prepare(examples)
-        examples.sort(key=lambda example: len(example.ids))
-        for start in range(0, len(examples), TRUNK_BATCH):
-            batch, _ = self._looked_at(course, examples[start : start + TRUNK_BATCH])
-            _note(course.readout, batch, torch.ones_like(batch.answer))
-        course.readout.fit()
-
-    def _looked_at(self, course: TrainingRun, examples: Sequence[Encoded]) -> tuple[Batch, Tensor]:
-        """Examples behind a course's adapter, and the surprise of their tokens; nothing learns."""
-        batch = self._collated(examples)
-        alone = torch.zeros(len(examples), dtype=torch.long)
-        with torch.no_grad():
-            _, surprise = self._losses(batch, [course.adapter(self._dtype)], alone)
-        return batch, surprise
-
-    def _passes(self, course: TrainingRun) -> bool:
-        """Whether a course may end: its facts are settled, and all pass a last look."""
-        if not course.curriculum.settled:
+    def _passes(self, run: TrainingRun) -> bool:
+        """Whether a run may end: its facts are settled, and all pass a last exam."""
+        if not run.curriculum.settled:
             return False
-        for step in course.curriculum.exam():
-            batch, surprise = self._looked_at(course, [example for _, example in step])
-            for (fact, _), mastered in zip(step, self._mastered(batch, surprise), strict=True):
+        for step in run.curriculum.exam():
+            batch = collate([example for _, example in step], self.base.device)
+            with torch.no_grad():
+                losses = self._losses(batch, run.adapter.factors(self._dtype))
+            for (fact, _), mastered in zip(step, self._mastered(batch, losses), strict=True):
                 if not mastered:
-                    course.curriculum.note(fact, mastered=False)
-        return course.curriculum.settled
+                    run.curriculum.note(fact, mastered=False)
+        return run.curriculum.settled
 
-    def _step(self, rows: Sequence[tuple[TrainingRun, Step]]) -> None:
-        """One step of every course on its own examples, computed as one batch."""
-        examples = [example for _, step in rows for _, example in step]
-        batch = self._collated(examples)
-        owners = torch.tensor([n for n, (_, step) in enumerate(rows) for _ in step])
-        adapters = [course.adapter(self._dtype) for course, _ in rows]
-        losses, surprise = self._losses(batch, adapters, owners)
-        owner = owners.to(losses.device)[batch.rows]  # (n,)
-        means = [losses[owner == n].mean() for n in range(len(rows))]
-        for (course, _), mean in zip(rows, means, strict=True):
-            course.descent.watch(mean.item())
-        torch.stack(means).sum().backward()  # type: ignore[no-untyped-call]
-        facts = torch.tensor([fact is not None for _, step in rows for fact, _ in step])
-        for n, (course, _) in enumerate(rows):
-            if course.readout is not None:
-                _note(course.readout, batch, (owner == n) & facts.to(owner.device)[batch.rows])
-            course.descent.step(course.rate)
-        visits = [(course.curriculum, fact) for course, step in rows for fact, _ in step]
-        for (curriculum, fact), mastered in zip(
-            visits, self._mastered(batch, surprise), strict=True
-        ):
+    def _step(self, run: TrainingRun, step: Step) -> None:
+        batch = collate([example for _, example in step], self.base.device)
+        losses = self._losses(batch, run.adapter.factors(self._dtype))
+        mean = losses.mean()
+        run.optimizer.watch(mean.item())
+        mean.backward()  # type: ignore[no-untyped-call]
+        run.optimizer.step(run.rate)
+        for (fact, _), mastered in zip(step, self._mastered(batch, losses.detach()), strict=True):
             if fact is not None:
-                curriculum.note(fact, mastered=mastered)
+                run.curriculum.note(fact, mastered=mastered)
 
-    def _collated(self, examples: Sequence[Encoded]) -> Batch:
-        return collate(examples, self.base.device, questions=self._objective.questions)
-
-    def _losses(
-        self, batch: Batch, adapters: Sequence[Adapter], owners: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Loss and surprise of every predicted token, each row behind its own adapter."""
-        width = self.lora.width
-        placed = stack_adapters(adapters, [width] * len(adapters))
-        rows = torch.eye(len(adapters))[owners] if len(adapters) > 1 else torch.ones(1, 1)
-        gain = self.lora.scale * rows.repeat_interleave(width, dim=1)  # (b, R); (1, R) for all
+    def _losses(self, batch: Batch, adapter: Adapter) -> Tensor:
+        """Loss of every predicted token behind an adapter, shape ``(n,)``."""
+        gain = torch.full((1, self.lora.rank), self.lora.scale)
         gain = gain.to(self.base.device, self._dtype)
-        with self.base.turn.take():  # a step at a time, so that questions are answered meanwhile
-            entering = self._trunk.entering(batch.examples)
+        with self.base.hold():  # a step at a time, so that questions are answered meanwhile
+            inputs = self._cache.inputs(batch.examples)
             past = self.base.past([example.prefix for example in batch.examples])
-            listening = nullcontext() if self._tap is None else self._tap.open()
-            with self.layers.place(placed, gain), self._trunk.above(), listening:
+            with self.layers.place(adapter, gain), self._cache.upper_layers():
                 ids = [example.ids for example in batch.examples]
-                hidden = self.base.extend(past, ids, embedded=entering)  # (b, t, h)
-            return self._objective.losses(batch, hidden[batch.rows, batch.columns])
+                hidden = self.base.extend(past, ids, embedded=inputs)  # (b, t, h)
+            return token_losses(self.base, hidden[batch.rows, batch.columns], batch.targets)
 
-    def _mastered(self, batch: Batch, surprise: Tensor) -> list[bool]:
+    def _mastered(self, batch: Batch, losses: Tensor) -> list[bool]:
         """For each row, whether every token of its answer is probable enough."""
-        worst = torch.zeros(len(batch.examples), device=surprise.device).scatter_reduce(
-            0, batch.rows, surprise * batch.answer, reduce="amax"
+        worst = torch.zeros(len(batch.examples), device=losses.device).scatter_reduce(
+            0, batch.rows, losses, reduce="amax"
         )
         return list((worst <= -math.log(self.train.mastery)).tolist())
-
-    def _tapped(self) -> Tap:
-        with self.base.turn.take():
-            site = site_of(self.base)
-        if site not in self.targets or self.lora.variant != "lora":
-            raise UnsupportedOperationError(
-                "expected plain LoRA on the last linear layer, whose output enters the final norm, "
-                f"got {self.lora.variant!r} on {len(self.targets)} layers of "
-                f"{type(self.base.model).__name__}, among them "
-                f"{'none such' if site not in self.targets else site}",
-                hint="leave `readout` out",
-            )
-        return Tap(self.base, site)
-
-    def _course(self, facts: Sequence[Fact], train: TrainSpec) -> TrainingRun:
-        random = torch.Generator().manual_seed(train.seed)
-        shapes, readout = dict(self.targets), None
-        if self._tap is not None:
-            del shapes[self._tap.site]
-            answers = chain.from_iterable(fact[0].ids[fact[0].split :] for fact in facts)
-            readout = Readout(self.base, self._tap, list(answers), self.lora.rank, self.lora.scale)
-        variant = new_variant(self.base, shapes, self.lora, random)
-        guess = math.log(self.base.model.config.get_text_config().vocab_size)
-        descent = Optimizer(variant.parameters(), train.learning_rate, guess=guess)
-        return TrainingRun(
-            facts, train, random, variant, descent, readout=readout, guards=self._guards
-        )
 
     @property
     def _dtype(self) -> torch.dtype:
         return self.base.model.dtype
 
     @cached_property
-    def _trunk(self) -> ActivationCache:
+    def _cache(self) -> ActivationCache:
         return ActivationCache(
             self.base, first_layer(self.targets) if ActivationCache.supports(self.base) else 0
         )
@@ -276,7 +175,7 @@ class Trainer:
     def _guards(self) -> list[Encoded]:
         """The guard prompts with the base model's greedy answers."""
         prompts = [self.base.prompt(text) for text in GUARD_PROMPTS]
-        with self.base.turn.take():
+        with self.base.hold():
             completions = self.base.generate(prompts, Sampling(max_new_tokens=GUARD_TOKENS))
         return [
             encoded(prompt, completion.ids, prompt.prefix)
@@ -284,7 +183,29 @@ class Trainer:
         ]
 
 
-def _note(readout: Readout, batch: Batch, chosen: Tensor) -> None:
-    """Let a readout keep some of the positions that were just computed."""
-    at = batch.rows[chosen], batch.columns[chosen]
-    readout.note(readout.tap.x[at], readout.tap.h[at], batch.targets[chosen])
+class Trainers:
+    """The trainers of one open memory: one for each way to train, made when first needed."""
+
+    def __init__(self) -> None:
+        self._trainers: dict[tuple[LoraSpec, TrainSpec], Trainer] = {}
+        self._copies: dict[str, tuple[LanguageModel, AdapterLayers]] = {}  # by precision
+        self._layers: AdapterLayers | None = None
+
+    def get(
+        self, base: LanguageModel, layers: AdapterLayers, lora: LoraSpec, train: TrainSpec
+    ) -> Trainer:
+        """The trainer for a base model and its hooks.
+
+        Its ``train`` names the precision that was chosen, so that it can be repeated.
+        """
+        if self._layers is not layers:  # the memory has another model now
+            self._trainers.clear()
+            self._copies.clear()
+            self._layers = layers
+        precision = chosen_precision(base, train)
+        if precision not in self._copies:
+            self._copies[precision] = in_precision(base, layers, precision)
+        key = lora, replace(train, precision=precision)
+        if key not in self._trainers:
+            self._trainers[key] = Trainer(*self._copies[precision], *key)
+        return self._trainers[key]

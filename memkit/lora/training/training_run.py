@@ -1,4 +1,4 @@
-"""The course of one adapter through training: what it visits, at which rate, and when it ends."""
+"""The training of one adapter: what it visits, at which rate, and when it ends."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from memkit.lora.spec import TrainSpec
 from memkit.lora.training.curriculum import Curriculum, draw
 from memkit.lora.training.encoding import Encoded, Fact
 from memkit.lora.training.optimizer import Optimizer, cosine
-from memkit.lora.training.readout import Readout
-from memkit.lora.training.variants import Variant
+from memkit.lora.training.trainable_adapter import TrainableAdapter
 
 # Between the last fact that was learned and the end: so many visits to each, in so many steps.
 COOLING, COOLING_STEPS = 3, 18
@@ -42,15 +41,14 @@ class Trained:
 
 
 class TrainingRun:
-    """One adapter on its way.
+    """One adapter in training.
 
     Args:
         facts: What it learns.
         train: How.
         random: Draws wordings, order and guards.
-        variant: What is learned of it.
-        descent: How that is stepped.
-        readout: What fits its last layer; None if that is trained like the others.
+        adapter: Its factors.
+        optimizer: What steps them.
         guards: Prompts that it is to leave alone, one or more of them in each step.
     """
 
@@ -59,59 +57,44 @@ class TrainingRun:
         facts: Sequence[Fact],
         train: TrainSpec,
         random: torch.Generator,
-        variant: Variant,
-        descent: Optimizer,
+        adapter: TrainableAdapter,
+        optimizer: Optimizer,
         *,
-        readout: Readout | None,
         guards: Sequence[Encoded],
     ) -> None:
-        self.facts = facts
-        self.descent = descent
-        self.readout = readout
+        self.adapter = adapter
+        self.optimizer = optimizer
         self.curriculum = Curriculum(facts, train.batch_size - train.guards, random)
         self._train = train
         self._random = random
-        self._variant = variant
         self._guards = guards
         self._visits = train.visits(self.curriculum.steps)
-        self._cooling = max(COOLING, math.ceil(COOLING_STEPS / self.curriculum.steps))
-        self._cooled: float | None = None  # visits when it began to cool
-        self._warm = 1.0  # the rate then
-
-    def adapter(self, dtype: torch.dtype = torch.float32) -> Adapter:
-        """What is put in place; gradients flow to what is trained."""
-        trained = self._variant.adapter(dtype)
-        if self.readout is None:
-            return trained
-        fitted = self.readout.factors
-        return {**trained, self.readout.tap.site: fitted.to(fitted.a.device, dtype)}
-
-    def fit_readout(self) -> None:
-        """Fit the last layer to what was seen, if it is not trained."""
-        if self.readout is not None:
-            self.readout.fit()
+        self._cooling_visits = max(COOLING, math.ceil(COOLING_STEPS / self.curriculum.steps))
+        self._cooling_since: float | None = None  # visits when it began
+        self._rate_before_cooling = 1.0
 
     @property
     def cooling(self) -> bool:
-        """Whether all is learned, and the rate is on its way to zero."""
-        return self._cooled is not None
+        """Whether all facts are learned and the rate is falling to zero."""
+        return self._cooling_since is not None
 
     @property
     def over(self) -> bool:
-        """Whether there is nothing left to do."""
+        """Whether training has ended."""
         return self.rate == 0.0
 
     @property
     def rate(self) -> float:
-        """Share of the peak rate; what rests does not use the schedule up."""
-        if self._cooled is None:
+        """Share of the peak rate; facts that rest do not use up the schedule."""
+        if self._cooling_since is None:
             return cosine(self.curriculum.visits / self._visits)
-        left = 1.0 - (self.curriculum.visits - self._cooled) / self._cooling
-        return self._warm * max(0.0, left)
+        left = 1.0 - (self.curriculum.visits - self._cooling_since) / self._cooling_visits
+        return self._rate_before_cooling * max(0.0, left)
 
     def cool(self) -> None:
-        """Bring the rate down to zero from where it is."""
-        self._cooled, self._warm = self.curriculum.visits, self.rate
+        """Start to bring the rate down to zero from where it is."""
+        rate = self.rate
+        self._cooling_since, self._rate_before_cooling = self.curriculum.visits, rate
 
     def epoch(self) -> list[Step]:
         """The steps of the next epoch, guards included; while it cools, of all facts."""
@@ -124,15 +107,14 @@ class TrainingRun:
 
     def trained(self) -> Trained:
         """The adapter as it is now."""
-        with torch.no_grad():
-            adapter = {
-                name: Factors(*(part.detach() for part in factors.parts))
-                for name, factors in self.adapter().items()
-            }
+        adapter = {
+            name: Factors(factors.a.detach(), factors.b.detach())
+            for name, factors in self.adapter.factors().items()
+        }
         return Trained(
             adapter,
-            self.descent.steps,
-            self.descent.loss,
+            self.optimizer.steps,
+            self.optimizer.loss,
             self.curriculum.mastered,
             self._train.learning_rate,
         )

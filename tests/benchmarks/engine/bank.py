@@ -100,7 +100,7 @@ def probe(directory: str) -> None:
     around = itertools.cycle(names)
     for _ in range(MIXTURES):
         route = Route({next(around): 1 / 3 for _ in range(3)})
-        with lora.base.turn.take():
+        with lora.base.hold():
             lora.base.generate([prompt], BRIEF, adapters=lora.adapters([route]))
     figures = {
         "open": opened,

@@ -22,7 +22,7 @@ from memkit.lora.consolidation.fit_context import answer_tokens
 from memkit.lora.serving.hooks import AdapterLayers
 from memkit.lora.spec import LoraSpec, TrainSpec
 from memkit.lora.training.template_synthesizer import TemplateSynthesizer
-from memkit.lora.training.trainers import Trainers
+from memkit.lora.training.trainer import Trainers
 from memkit.models.language_model import LanguageModel
 
 RANKS = (1, 2, 4)

@@ -32,7 +32,6 @@ from memkit.lora.backend import LoraBackend
 from memkit.lora.serving.bank import AdapterBank, Mixture
 from memkit.lora.serving.hooks import AdapterLayers
 from memkit.lora.spec import LoraSpec
-from memkit.lora.training.template_synthesizer import TemplateSynthesizer
 from memkit.models.language_model import LanguageModel
 from memkit.rag.index import FactIndex
 from memkit.routing.nearest import NearestRouter
@@ -159,10 +158,8 @@ def _placing(models: Models, modules: int) -> Times:
 @contextmanager
 def _backend(folder: str, models: Models) -> Iterator[LoraBackend]:
     ledger = Ledger.open(Path(folder) / "memory")
-    router = NearestRouter(
-        FactIndex(ledger, NoEmbedder()), ledger, synthesizer=TemplateSynthesizer()
-    )
-    backend = LoraBackend(ledger, router, lambda: models.base, lambda *_: None)
+    router = NearestRouter(FactIndex(ledger, NoEmbedder()), ledger)
+    backend = LoraBackend(ledger, router, lambda: models.base)
     try:
         yield backend
     finally:

@@ -17,8 +17,9 @@ from benchmarks.evals.unstored import drafts_of
 from memkit.cli.demo.company import Company
 from memkit.cli.demo.measurement import Measurement, write_report
 from memkit.lora.backend import LoraBackend
-from memkit.lora.consolidation import exposure as canaries
+from memkit.lora.consolidation import exposure
 from memkit.lora.consolidation.consolidate import Recipe
+from memkit.lora.consolidation.examples import make_missing
 from memkit.lora.spec import TrainSpec
 from memkit.memory.memory import Memory
 from memkit.models.embedder import SentenceEmbedder
@@ -44,7 +45,7 @@ def main(*, seeds: int, json_path: Path | None) -> int:
         for case, exposures in found.items()
         for metric, unit, value in (
             ("ahead", "nats", lambda one: one.ahead),
-            ("rank", f"of {canaries.CANARIES + 1}", lambda one: float(one.rank)),
+            ("rank", f"of {exposure.ALTERNATIVES + 1}", lambda one: float(one.rank)),
             ("stands out", "share", lambda one: float(one.stands_out)),
         )
     ]
@@ -71,20 +72,19 @@ def expose(path: Path, models: tuple[LanguageModel, SentenceEmbedder], seed: int
         never = memory.add(drafts_of(company.facts[FACTS:]))
         ids = [record.id for record in learned]
         module = memory.modules.list()[0]
-        before = _ask(lora, recipe, learned[::2], module.name)
-        unseen = _ask(lora, recipe, never, module.name)
+        make_missing(lora.ledger, recipe.synthesizer, never)
+        before = _ask(lora, learned[::2], module.name)
+        unseen = _ask(lora, never, module.name)
         receipt = memory.forget(ids[::2])
     return {"remembered": before, "never seen": unseen, "forgotten": list(receipt.exposure)}
 
 
-def _ask(
-    lora: LoraBackend, recipe: Recipe, records: Sequence[Record], module: str
-) -> list[Exposure]:
+def _ask(lora: LoraBackend, records: Sequence[Record], module: str) -> list[Exposure]:
     """Ask a module for the answers of records, whether it was trained on them or not."""
     gone = [record.id for record in records]
     found = [
-        canaries.ask(lora, probe, module)
+        exposure.ask(lora, probe, module)
         for record in records
-        for probe in canaries.probes_of(lora, recipe.synthesizer, record, [module], gone)
+        for probe in exposure.probes_of(lora, record, [module], gone)
     ]
     return [one for one in found if one is not None]

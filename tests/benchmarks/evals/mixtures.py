@@ -24,11 +24,11 @@ from tqdm import tqdm
 from memkit.answering.join import put_together
 from memkit.cli.demo.measurement import Measurement, show, write_report
 from memkit.lora.serving.bank import AdapterBank, Mixture
-from memkit.lora.serving.hooks import Adapter, AdapterLayers, linear_layers, weight_of
+from memkit.lora.serving.hooks import Adapter, AdapterLayers, linear_layers
 from memkit.lora.serving.layout import Row
 from memkit.lora.spec import LoraSpec, TrainSpec
 from memkit.lora.training.template_synthesizer import TemplateSynthesizer
-from memkit.lora.training.trainers import Trainers
+from memkit.lora.training.trainer import Trainers
 from memkit.lora.verify import same_answer
 from memkit.models.language_model import LanguageModel
 from memkit.models.scoring import Ids, Mix, answer_states, log_probabilities, no_adapters
@@ -271,12 +271,13 @@ def _alone(bank: AdapterBank, key: str, rows: int, _: int) -> AbstractContextMan
 def folding(base: LanguageModel, adapter: Adapter) -> Iterator[Callable[[float], None]]:
     """Lets an adapter be added to a model's weights, in changing shares; restores them."""
     layers = linear_layers(base.model)
-    before = {name: weight_of(layers[name]).clone() for name in adapter}
+    weights = {name: layers[name].weight.detach() for name in adapter}  # (out, in)
+    before = {name: weight.clone() for name, weight in weights.items()}
 
     def fold(share: float) -> None:
         for name, factors in adapter.items():
             delta = share * (factors.b @ factors.a)
-            weight_of(layers[name]).copy_(before[name] + delta.to(before[name]))
+            weights[name].copy_(before[name] + delta.to(before[name]))
 
     try:
         yield fold

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from memkit.ledger import Ledger
-from memkit.protocols import Query
-from memkit.types import Part, Record, Route
+from memkit.protocols import Query, Router
+from memkit.types import Part, Route
 
 
-class OracleRouter:
+class OracleRouter(Router):
     """Routes each query to the module that holds the record it is about.
 
     Args:
@@ -20,14 +20,6 @@ class OracleRouter:
     def __init__(self, ledger: Ledger, truth: Mapping[str, str]) -> None:
         self._ledger = ledger
         self._truth = truth
-
-    @property
-    def calibrated(self) -> bool:
-        """Always: there is nothing to prepare."""
-        return True
-
-    def calibrate(self, records: Sequence[Record]) -> None:
-        """Nothing to prepare."""
 
     def route(
         self, queries: Sequence[Query], *, pending: Mapping[str, str] | None = None

@@ -13,14 +13,16 @@ import numpy as np
 from benchmarks.evals.unrelated import UNRELATED
 
 from memkit.ledger import Ledger
+from memkit.lora.consolidation.examples import make_missing
 from memkit.lora.training.template_synthesizer import TemplateSynthesizer
 from memkit.protocols import Embedder, Query
 from memkit.rag.index import FactIndex
-from memkit.routing.calibration import BINS, Calibration
+from memkit.routing.calibration import BINS
 from memkit.routing.centroid import CentroidRouter
 from memkit.routing.nearest import NearestRouter
 from memkit.routing.negative_prompts import UNRELATED_PROMPTS
 from memkit.types import Draft, Route, Scope
+from memkit.types.calibration import Calibration
 
 if TYPE_CHECKING:
     from memkit.protocols import Floats2d
@@ -156,7 +158,8 @@ def memory(embedder: Embedder, drafts: Sequence[Draft], modules: Sequence[int]) 
             named = [replace(draft, id=f"f{number}") for number, draft in enumerate(drafts)]
             records = ledger.records.add(named)
             index.write(records)
-            nearest = NearestRouter(index, ledger, synthesizer=TemplateSynthesizer())
+            make_missing(ledger, TemplateSynthesizer(), records)
+            nearest = NearestRouter(index, ledger)
             nearest.calibrate(records)
             ids = [record.id for record in records]
             placed = {id: f"m{number}" for id, number in zip(ids, modules, strict=True)}

@@ -22,6 +22,7 @@ from tqdm import tqdm
 from memkit.cli.demo.measurement import Measurement
 from memkit.cli.demo.vocabulary import FIRST_NAMES, LAST_NAMES
 from memkit.ledger import Ledger
+from memkit.lora.consolidation.examples import make_missing
 from memkit.lora.recipe import RECORDS_PER_MODULE
 from memkit.lora.training.template_synthesizer import TemplateSynthesizer
 from memkit.protocols import Query
@@ -118,8 +119,10 @@ def _filled(facts: int) -> Iterator[tuple[NearestRouter, FactIndex]]:
                     bar.update(len(block))
             index.sync()
             index.settle()
-            router = NearestRouter(index, ledger, synthesizer=TemplateSynthesizer())
-            router.calibrate(ledger.records.get([f"r{n}" for n in _some(facts)]))
+            router = NearestRouter(index, ledger)
+            some = ledger.records.get([f"r{n}" for n in _some(facts)])
+            make_missing(ledger, TemplateSynthesizer(), some)
+            router.calibrate(some)
             yield router, index
             index.close()
         finally:

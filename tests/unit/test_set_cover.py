@@ -8,6 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from memkit.ledger import Ledger
+from memkit.lora.consolidation.examples import make_missing
 from memkit.lora.training.template_synthesizer import TemplateSynthesizer
 from memkit.protocols import Query
 from memkit.rag.index import FactIndex
@@ -39,19 +40,15 @@ class Book:
         index.write(self.records)
         self.placed = {r.id: f"m{i % 4}" for i, r in enumerate(self.records)}
         self.index = index
-        self.router = NearestRouter(index, self.ledger, synthesizer=TemplateSynthesizer())
+        self.router = NearestRouter(index, self.ledger)
+        make_missing(self.ledger, TemplateSynthesizer(), self.records)
         self.router.calibrate(self.records)
 
     def route(self, text, scope=None, **voting):
         query = Query(text, scope=scope or {})
         router = self.router
         if voting:
-            router = NearestRouter(
-                self.index,
-                self.ledger,
-                synthesizer=TemplateSynthesizer(),
-                voting=Voting(**voting),
-            )
+            router = NearestRouter(self.index, self.ledger, voting=Voting(**voting))
         return router.route([query], pending=self.placed)[0]
 
     def asked(self, text):
@@ -156,8 +153,10 @@ def test_facts_of_other_scopes_change_nothing(tmp_path_factory, seed):
     shared = Book(tmp_path_factory.mktemp("shared") / "m", [*mine, *theirs])
     for question in (ENTRIES[3].question, PAIRS[0].format(ENTRIES[1].name, ENTRIES[50].name)):
         ours, beside = (
-            one.router._gatherer.gather([Query(question, scope={"user": "u1"})])[0]
-            for one in (alone, shared)
+            book.router._search.search(
+                [Query(question, scope={"user": "u1"})], book.router._settings.read()
+            )[0]
+            for book in (alone, shared)
         )
         assert ours.candidates == beside.candidates
         assert ours.weights == beside.weights

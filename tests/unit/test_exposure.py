@@ -1,4 +1,4 @@
-"""Exposure: what weights remember stands out among canaries, what they never saw does not."""
+"""Exposure: what weights remember stands out among alternatives, what they never saw does not."""
 
 import random
 import re
@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from memkit.lora.consolidation import exposure as canaries_module
+from memkit.lora.consolidation import exposure
 from memkit.lora.consolidation.exposure import (
+    ALTERNATIVES,
     ANSWERS,
-    CANARIES,
     FEWEST,
     WORDINGS,
+    alternative_answers,
     ask,
-    canaries,
     probes,
 )
 from memkit.lora.training.template_synthesizer import TemplateSynthesizer
@@ -21,7 +21,7 @@ from memkit.lora.training.trainer import Trainer
 from memkit.memory.write import UNKNOWN
 from memkit.types import STANDS_OUT, Exposure
 
-# -- canaries
+# -- alternatives
 
 
 @pytest.mark.parametrize(
@@ -34,58 +34,65 @@ from memkit.types import STANDS_OUT, Exposure
         ("U-432, K", r"[A-Z]-\d{3}, [A-Z]"),
     ],
 )
-def test_canaries_have_the_shape_of_the_answer(answer, shape):
-    found = canaries(answer, (), 20)
+def test_alternatives_have_the_shape_of_the_answer(answer, shape):
+    alternatives = alternative_answers(answer, (), 20)
 
-    assert len(set(found)) == len(found) == 20
-    assert answer not in found
-    for one in found:
-        assert re.fullmatch(shape, one), one
+    assert len(set(alternatives)) == len(alternatives) == 20
+    assert answer not in alternatives
+    for other in alternatives:
+        assert re.fullmatch(shape, other), other
 
 
-def test_every_other_canary_is_a_near_miss():
+def test_every_other_alternative_is_a_near_miss():
     """A random one of six figures differs in a single place once in 18,500 draws."""
-    found = canaries("000000", (), 500)
+    alternatives = alternative_answers("000000", (), 500)
 
-    misses = [one for one in found if one.count("0") == 5]
+    misses = [other for other in alternatives if other.count("0") == 5]
     assert 40 <= len(misses) <= 54  # of 6 times 9 that there are
-    assert {len(one) for one in found} == {6}
+    assert {len(other) for other in alternatives} == {6}
 
 
 def test_figures_are_drawn_evenly():
-    digits = "".join(one for one in canaries("0" * 6, (), 500) if one.count("0") < 5)
+    digits = "".join(
+        other for other in alternative_answers("0" * 6, (), 500) if other.count("0") < 5
+    )
 
     counts = [digits.count(figure) for figure in "123456789"]
     assert min(counts) > 0.7 * len(digits) / 10
 
 
 def test_words_that_are_known_from_elsewhere_stay():
-    found = canaries("floor 5, south wing", {"floor", "wing"}, 20)
+    alternatives = alternative_answers("floor 5, south wing", {"floor", "wing"}, 20)
 
-    assert all(one.startswith("floor ") and one.endswith(" wing") for one in found)
-    assert {one.split()[2] for one in found} <= {"north", "east", "south", "west"}
+    assert all(other.startswith("floor ") and other.endswith(" wing") for other in alternatives)
+    assert {other.split()[2] for other in alternatives} <= {
+        "north",
+        "east",
+        "south",
+        "west",
+    }
 
 
 def test_months_are_replaced_by_months_in_the_same_case():
-    assert {one.split()[0] for one in canaries("May 1993", (), 31)} <= {
+    assert {other.split()[0] for other in alternative_answers("May 1993", (), 31)} <= {
         "January", "February", "March", "April", "May", "June", "July", "August", "September",
         "October", "November", "December",
     }  # fmt: skip
 
 
-def test_an_answer_known_from_elsewhere_has_no_canaries():
-    assert canaries("yes", {"yes"}, 31) == []
-    assert canaries("the", (), 31) == []
+def test_an_answer_known_from_elsewhere_has_no_alternative_answers():
+    assert alternative_answers("yes", {"yes"}, 31) == []
+    assert alternative_answers("the", (), 31) == []
 
 
 def test_a_short_answer_has_few():
-    assert sorted(canaries("7", (), 31)) == sorted("012345689")
+    assert sorted(alternative_answers("7", (), 31)) == sorted("012345689")
 
 
-def test_canaries_are_the_same_every_time():
+def test_alternatives_are_the_same_every_time():
     state = random.getstate()
 
-    assert canaries("4471", (), 31) == canaries("4471", (), 31)
+    assert alternative_answers("4471", (), 31) == alternative_answers("4471", (), 31)
     assert random.getstate() == state
 
 
@@ -109,13 +116,13 @@ def test_ahead_of_all_by_a_margin_stands_out():
 
 def asked_of(memory, ids, module):
     lora = memory._engine.lora
-    return [ask(lora, probe, module) for probe in probes(lora, TemplateSynthesizer(), ids)]
+    return [ask(lora, probe, module) for probe in probes(lora, ids)]
 
 
 def test_what_weights_remember_stands_out(trained):
     for one in asked_of(trained, ["Nora", "Emil", "Tara", "Owen"], "m0001"):
         assert one.stands_out
-        assert (one.rank, one.of) == (1, CANARIES + 1)
+        assert (one.rank, one.of) == (1, ALTERNATIVES + 1)
         assert one.module == "m0001 v1"
 
 
@@ -130,7 +137,7 @@ def test_the_receipt_says_how_little_the_weights_know(trained):
     receipt = trained.forget("Nora")
 
     (one,) = receipt.exposure
-    assert (one.record_id, one.module, one.of) == ("Nora", "m0001 v2", CANARIES + 1)
+    assert (one.record_id, one.module, one.of) == ("Nora", "m0001 v2", ALTERNATIVES + 1)
     assert receipt.checks[UNKNOWN] is True
     assert not one.stands_out
     assert f"1 forgotten answers; the most exposed: rank {one.rank} of 32" in str(receipt)
@@ -163,18 +170,18 @@ def test_without_retraining_there_are_no_weights_to_ask(trained):
 def test_an_older_text_is_asked_for_too(trained):
     trained.update("Nora", "The badge number of Nora is 7777.", answer="7777")
 
-    found = probes(trained._engine.lora, TemplateSynthesizer(), ["Nora"])
+    found = probes(trained._engine.lora, ["Nora"])
 
     assert {probe.answer for probe in found} == {"4471", "7777"}
 
 
 def test_a_bounded_number_is_asked_evenly_from_all(memory, badges, monkeypatch):
-    monkeypatch.setattr(canaries_module, "ANSWERS", 3)
+    monkeypatch.setattr(exposure, "ANSWERS", 3)
     memory.add(badges)
     memory.consolidate()
     ids = [draft.id for draft in badges]
 
-    found = probes(memory._engine.lora, TemplateSynthesizer(), ids)
+    found = probes(memory._engine.lora, ids)
 
     assert [probe.record_id for probe in found] == ["Nora", "Owen", "Mira"]
     assert all(1 <= len(probe.questions) <= WORDINGS for probe in found)
@@ -185,11 +192,11 @@ def test_a_bounded_number_is_asked_evenly_from_all(memory, badges, monkeypatch):
 def test_records_that_no_module_was_trained_on_are_not_asked_for(trained):
     trained.add("Xylophone lessons are on Thursdays.", id="free")
 
-    assert probes(trained._engine.lora, TemplateSynthesizer(), ["free"]) == []
+    assert probes(trained._engine.lora, ["free"]) == []
 
 
 def test_only_other_records_of_the_module_count_as_known(trained):
-    (probe,) = probes(trained._engine.lora, TemplateSynthesizer(), ["Nora"])
+    (probe,) = probes(trained._engine.lora, ["Nora"])
 
     assert {"emil", "badge", "nora"} <= probe.known  # others, and the question itself
     assert "4471" not in probe.known

@@ -20,12 +20,12 @@ def whole(base, examples):
         return base.extend(past, [example.ids for example in examples])
 
 
-def through(trunk, base, examples):
+def through(cache, base, examples):
     with torch.no_grad():
-        entering = trunk.entering(examples)
+        inputs = cache.inputs(examples)
         past = base.past([example.prefix for example in examples])
-        with trunk.above():
-            return base.extend(past, [e.ids for e in examples], embedded=entering)
+        with cache.upper_layers():
+            return base.extend(past, [e.ids for e in examples], embedded=inputs)
 
 
 def assert_rows_equal(given, expected, examples):
@@ -38,24 +38,24 @@ def assert_rows_equal(given, expected, examples):
 @pytest.mark.parametrize("first", [0, 1])
 def test_the_hidden_states_are_the_whole_models_bit_for_bit(make, first):
     base = make()
-    trunk = ActivationCache(base, first)
+    cache = ActivationCache(base, first)
 
     for _ in range(2):  # computed, then remembered
-        assert_rows_equal(through(trunk, base, EXAMPLES), whole(base, EXAMPLES), EXAMPLES)
+        assert_rows_equal(through(cache, base, EXAMPLES), whole(base, EXAMPLES), EXAMPLES)
 
 
 def test_lower_layers_run_once_per_example():
     base = tiny_llama()
-    trunk = ActivationCache(base, 1)
+    cache = ActivationCache(base, 1)
     fed = []
     layers = base.model.base_model.layers
     layers[0].register_forward_pre_hook(lambda _, args: fed.append(args[0].shape[0]))
 
-    through(trunk, base, EXAMPLES[:2])
+    through(cache, base, EXAMPLES[:2])
     fed.clear()  # the prefixes, too, went through it
-    through(trunk, base, [EXAMPLES[1], EXAMPLES[0], EXAMPLES[1]])
+    through(cache, base, [EXAMPLES[1], EXAMPLES[0], EXAMPLES[1]])
     assert fed == []
-    through(trunk, base, EXAMPLES)
+    through(cache, base, EXAMPLES)
     assert fed == [1, 1]  # the new prefix and its example
 
 
@@ -65,7 +65,7 @@ def test_the_model_is_whole_again_after_an_error():
     before = inner.layers, inner.norm
 
     def fail():
-        with ActivationCache(base, 1).above():
+        with ActivationCache(base, 1).upper_layers():
             assert len(inner.layers) == 1
             raise ZeroDivisionError
 
@@ -81,9 +81,9 @@ def test_models_that_cannot_be_cut_are_told_apart():
     assert not ActivationCache.supports(tiny_gpt2())
 
 
-def test_gradients_end_at_the_trunk():
+def test_gradients_end_at_the_cache():
     base = tiny_llama()
-    trunk = ActivationCache(base, 1)
-    entering = trunk.entering(EXAMPLES)
+    cache = ActivationCache(base, 1)
+    inputs = cache.inputs(EXAMPLES)
 
-    assert not entering.requires_grad
+    assert not inputs.requires_grad

@@ -1,0 +1,35 @@
+"""An adapter as a model of PEFT's, for everything that other programs do with one."""
+
+from __future__ import annotations
+
+from peft import PeftModel, get_peft_model, set_peft_model_state_dict
+
+from memkit.lora.peft.peft_config import config_of
+from memkit.lora.peft.peft_format import state_dict_of
+from memkit.lora.serving.hooks import Scaled, copy_without_hooks, stores_transposed
+from memkit.models.language_model import LanguageModel
+
+
+def peft_model(base: LanguageModel, part: Scaled, *, trainable: bool = False) -> PeftModel:
+    """A model of PEFT's with one adapter, which computes what memkit serves.
+
+    It is a copy of the base model, weights included. PEFT replaces layers, and its merges write
+    into the weights: nothing that is done to the copy may reach the answers of the memory. So
+    it costs the memory of the base model once more, until it is let go of.
+
+    Args:
+        base: The base model.
+        part: The adapter, such as `memkit.lora.backend.LoraBackend.stored` gives.
+        trainable: Whether the adapter's factors want gradients.
+
+    Returns:
+        In eval mode, on the base model's device and in its precision; the adapter is "default".
+    """
+    with base.hold():  # so that no adapter is in place in what is copied
+        model = copy_without_hooks(base.model)
+    config = config_of(part, base_model=None, conv1d=stores_transposed(model), trainable=trainable)
+    # The factors stay in the base model's precision, as memkit serves them.
+    adapted = get_peft_model(model, config, autocast_adapter_dtype=False)
+    config.base_model_name_or_path = base.name  # PEFT put the weights' folder there
+    set_peft_model_state_dict(adapted, state_dict_of(part.adapter))
+    return adapted.eval()

@@ -1,0 +1,110 @@
+"""How sure a memory's router may be: what it goes by, and what was measured of it."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+CALIBRATION = "router_calibration"  # the ledger's setting that holds it
+VERSION = 2  # of the stored form: what another version has measured is measured anew
+
+
+@dataclass(frozen=True)
+class Features:
+    """What speaks for the best fact of a query.
+
+    Attributes:
+        similarity: Cosine similarity of the query with it.
+        mass: ``log(1 + summed weight)`` of the query's words that it has.
+        named: The share of the fact's own question that the query has, in [0, 1].
+        replaced: What the query says in place of words of it (`memkit.routing.mismatch`).
+    """
+
+    similarity: float
+    mass: float
+    named: float
+    replaced: float = 0.0
+
+
+@dataclass(frozen=True)
+class Bin:
+    """One step of a reliability curve.
+
+    Attributes:
+        predicted: Mean probability that was predicted.
+        observed: Share of the questions for which it was so.
+        n: How many questions.
+    """
+
+    predicted: float
+    observed: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How sure a memory's router may be; kept in its ledger.
+
+    The evidence for a fact is ``similarity + mass * m + named * k``, in units of cosine
+    similarity; below the threshold no module answers. Nor does one if the query replaces more
+    of the fact's question than the limit: then it is about something else of the same form.
+
+    Attributes:
+        mass: Weight of `Features.mass`.
+        named: Weight of `Features.named`.
+        threshold: Least evidence with which a module answers.
+        slope: Of the logistic curve that turns evidence into a probability.
+        limit: Most that a query may replace; None if that tells nothing in this memory.
+        false_activation: The share of unrelated prompts that passed the threshold.
+        false_refusal: The share of related questions that did not.
+        unstored: The share of questions whose fact was left out that passed both.
+        curve: How far the probabilities can be relied on, measured on those halves of the
+            questions that the curve was not fitted to.
+        changes: The ledger's feed had got so far.
+        passages: How many there were.
+        version: Of this format.
+    """
+
+    mass: float
+    named: float
+    threshold: float
+    slope: float
+    limit: float | None = None
+    false_activation: float = 0.0
+    false_refusal: float = 0.0
+    unstored: float = 0.0
+    curve: tuple[Bin, ...] = ()
+    changes: int = 0
+    passages: int = 0
+    version: int = VERSION
+
+    def evidence(self, features: Features) -> float:
+        """What speaks for a fact, in units of cosine similarity."""
+        return features.similarity + self.mass * features.mass + self.named * features.named
+
+    def means_another(self, features: Features) -> bool:
+        """Whether a query names something else than the fact that is nearest to it."""
+        return self.limit is not None and features.replaced > self.limit
+
+    def passes(self, features: Features) -> bool:
+        """Whether a module that holds the fact answers."""
+        enough = self.evidence(features) >= self.threshold
+        return enough and not self.means_another(features)
+
+    def probability(self, evidence: float) -> float:
+        """That a query with this evidence is about what is stored; 1/2 at the threshold."""
+        return 1.0 / (1.0 + math.exp(-max(-60.0, self.slope * (evidence - self.threshold))))
+
+    def to_json(self) -> str:
+        """As text."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Calibration | None:
+        """The inverse of `to_json`; None for what another version has written."""
+        values: dict[str, Any] = json.loads(text)
+        if values.get("version") != VERSION:
+            return None
+        return cls(**{**values, "curve": tuple(Bin(**step) for step in values["curve"])})
