@@ -1,10 +1,12 @@
-"""Imports go down only: each module imports from its own floor or from lower ones.
+"""The layout of the package: few rooms, imports that only go down, bounded depth, small files.
 
-Reading ``memkit.version.__version__`` is no import from above: it needs nothing but the package.
+A room is a top-level entry of the package, a file or a folder. Every import between rooms counts:
+at the top of a module, inside a function, and under TYPE_CHECKING.
 """
 
 import ast
-from graphlib import TopologicalSorter
+from collections import Counter
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -13,93 +15,193 @@ import memkit
 
 PACKAGE = Path(memkit.__file__).parent
 
-FLOORS = {
-    1: {"errors", "types", "outcomes", "scope", "validate", "words"},
-    2: {"protocols", "prompt", "compose", "evidence", "ledger", "messages"},
-    3: {"rag", "buffer", "models", "forget", "traces", "rows", "adapter_files", "archive"},
-    4: {"lora", "routing", "answer"},
-    5: {
-        "wiring",
-        "explain",
-        "reading",
-        "asking",
-        "chat",
-        "lookups",
-        "writing",
-        "importing",
-        "lifecycle",
-        "modules",
-        "transfer",
-        "portability",
-        "memory",
-    },
-    6: {"aio", "check", "bench", "evals", "demo", "report"},
-    7: {"cli", "on_memory", "__main__", "__init__"},
-}
-FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
+# From the top down; rooms of one rank may not import each other.
+ORDER = (
+    {"cli"},
+    {"evals"},
+    {"memory"},
+    {"testing"},
+    {"lora"},
+    {"answering"},
+    {"routing"},
+    {"rag", "buffer"},
+    {"models", "ledger"},
+    {"text", "protocols"},
+    {"types"},
+    {"errors", "files", "version"},
+)
+RANK = {room: -depth for depth, rooms in enumerate(ORDER) for room in rooms}
+
+FLOORS = 10  # of the longest chain today; whoever adds one says why, and 12 are the limit
+MOST_ARROWS = 90
+MOST_ENTRIES = 20
+MOST_LINES = 400
+
+NO_ROOMS = {"__init__", "__main__", "py"}  # doors, and the marker py.typed
+SHARED_NAMES = {"__init__.py", "backend.py"}  # the index and the weights are a backend each
+
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+ENTRIES = sorted(path for path in PACKAGE.iterdir() if path.name != "__pycache__")
+ROOMS = {path.name.partition(".")[0] for path in ENTRIES} - NO_ROOMS
 
 
 def room_of(path):
-    """The first name below the package: a module, or a folder of modules."""
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-SOURCES = sorted(PACKAGE.rglob("*.py"))
-ROOMS = {room_of(path) for path in SOURCES}
+def imports_of(source):
+    """The line and the room of every import from the package.
 
-
-def imported_rooms(source):
-    """Rooms that a module imports from, at its top or inside its functions."""
-    names = set()
+    The public names come from `memory`, the highest room that `memkit/__init__.py` opens.
+    """
+    imports = []
     for node in ast.walk(ast.parse(source)):
+        names = []
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"line {node.lineno}: relative import"
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
-            names -= {"memkit.version.__version__"}
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-    parts = [name.split(".") for name in names if name.split(".")[0] == "memkit"]
-    # `from memkit import errors` reads a room, `from memkit import Memory` the package itself.
-    return {dotted[1] if dotted[1:] and dotted[1] in ROOMS else "__init__" for dotted in parts}
+            names = [alias.name for alias in node.names]
+        for name in names:
+            package, _, path = name.partition(".")
+            if package == "memkit":
+                room = path.partition(".")[0]
+                room = "version" if room == "__version__" else room
+                imports.append((node.lineno, room if room in ROOMS else "memory"))
+    return imports
 
 
-def test_every_room_has_a_floor():
-    assert ROOMS - FLOOR.keys() - {"testing"} == set()
+def edges():
+    """Pairs of rooms, the importing one first, with the places in the sources."""
+    places = {}
+    for path in SOURCES:
+        room = room_of(path)
+        if room in ROOMS:
+            for line, other in imports_of(path.read_text(encoding="utf-8")):
+                if other != room:
+                    place = f"{path.relative_to(PACKAGE)}:{line}"
+                    places.setdefault((room, other), {})[place] = None
+    return places
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_a_module_imports_downwards(path):
-    room = room_of(path)
-    floor = 4 if room == "testing" else FLOOR[room]
-    upward = {
-        other
-        for other in imported_rooms(path.read_text(encoding="utf-8")) - {room}
-        if other == "testing" or FLOOR[other] > floor
-    }
+EDGES = edges()
 
-    assert upward == set(), f"{room} is on floor {floor} and imports from above"
+
+def circle(pairs):
+    """Rooms that import each other in a circle, or None."""
+    graph = {}
+    for room, other in pairs:
+        graph.setdefault(room, set()).add(other)
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return error.args[1]
+    return None
+
+
+def longest_chain(pairs):
+    """The longest chain of rooms, each of which imports the next."""
+    below = {}
+    for room, other in pairs:
+        below.setdefault(room, set()).add(other)
+    chains = {}
+    for room in TopologicalSorter(below).static_order():  # what is imported comes first
+        longest = max((chains[other] for other in sorted(below.get(room, ()))), key=len, default=[])
+        chains[room] = [room, *longest]
+    return max(chains.values(), key=len, default=[])
+
+
+def listed(pairs):
+    return "\n".join(
+        f"{room} -> {other}: {', '.join(EDGES[room, other])}" for room, other in sorted(pairs)
+    )
+
+
+def test_every_room_has_a_rank():
+    assert ROOMS - RANK.keys() == set()
+
+
+def test_imports_go_down():
+    upward = [pair for pair in EDGES if RANK[pair[0]] <= RANK[pair[1]]]
+
+    assert not upward, f"{len(upward)} imports go up or sideways:\n{listed(upward)}"
+
+
+def test_nothing_imports_the_contract_suites():
+    users = [pair for pair in EDGES if pair[1] == "testing"]
+
+    assert not users, listed(users)
 
 
 def test_rooms_do_not_import_each_other_in_circles():
-    imports = {room: set() for room in ROOMS}
-    for path in SOURCES:
-        imports[room_of(path)] |= imported_rooms(path.read_text(encoding="utf-8"))
-    graph = {room: others - {room} for room, others in imports.items()}
+    rooms = circle(EDGES)
 
-    assert len(list(TopologicalSorter(graph).static_order())) == len(graph)
+    assert rooms is None, (
+        " -> ".join(rooms) + "\n" + listed(pair for pair in EDGES if set(pair) <= set(rooms))
+    )
+
+
+def test_the_longest_chain_of_rooms_does_not_grow():
+    assert not circle(EDGES), "rooms in a circle have no depth"
+    chain = longest_chain(EDGES)
+
+    assert len(chain) <= FLOORS <= 12, " -> ".join(chain)
+
+
+def test_few_rooms_know_each_other():
+    assert len(EDGES) <= MOST_ARROWS
+
+
+def test_the_doors_open_nothing_above_the_memory():
+    doors = [path for path in SOURCES if path.name == "__init__.py" and path.parent == PACKAGE]
+    rooms = {room for path in doors for _, room in imports_of(path.read_text(encoding="utf-8"))}
+
+    assert rooms == {"errors", "memory", "types", "version"}
+
+
+def test_the_package_has_few_entries():
+    assert len(ENTRIES) <= MOST_ENTRIES, ", ".join(path.name for path in ENTRIES)
+
+
+def test_no_file_is_long():
+    lines = {
+        str(path.relative_to(PACKAGE)): len(path.read_text(encoding="utf-8").splitlines())
+        for path in SOURCES
+    }
+
+    assert {name: count for name, count in lines.items() if count > MOST_LINES} == {}
+
+
+def test_no_two_files_share_a_name():
+    names = Counter(path.name for path in SOURCES if path.name not in SHARED_NAMES)
+    shared = {name for name, count in names.items() if count > 1}
+
+    assert [str(path.relative_to(PACKAGE)) for path in SOURCES if path.name in shared] == []
 
 
 @pytest.mark.parametrize(
     ("source", "rooms"),
     [
-        ("from memkit.types.records import Record", {"types"}),
-        ("from memkit import Memory", {"__init__"}),
-        ("from memkit import __version__", set()),
-        ("import memkit", {"__init__"}),
-        ("from memkit import errors", {"errors"}),
-        ("def f():\n    import memkit.ledger.engine.schema", {"ledger"}),
-        ("import json, memkitten", set()),
+        ("from memkit.types.records import Record", ["types"]),
+        ("from memkit import Memory", ["memory"]),
+        ("from memkit import __version__", ["version"]),
+        ("import memkit", ["memory"]),
+        ("from memkit import errors", ["errors"]),
+        ("def f():\n    import memkit.ledger.engine.schema", ["ledger"]),
+        ("if TYPE_CHECKING:\n    from memkit.lora import backend", ["lora"]),
+        ("import json, memkitten", []),
     ],
 )
 def test_imports_are_seen(source, rooms):
-    assert imported_rooms(source) == rooms
+    assert [room for _, room in imports_of(source)] == rooms
+
+
+def test_a_relative_import_is_refused():
+    with pytest.raises(AssertionError, match="line 2: relative import"):
+        imports_of("\nfrom . import x")
+
+
+def test_circles_and_chains_are_measured():
+    assert circle([("a", "b"), ("b", "c"), ("c", "a")])[0] in "abc"
+    assert circle([("a", "b"), ("a", "c"), ("b", "c")]) is None
+    assert longest_chain([("a", "c"), ("a", "b"), ("b", "c"), ("d", "c")]) == ["a", "b", "c"]
