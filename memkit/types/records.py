@@ -14,6 +14,7 @@ Scope = Mapping[str, str]  # e.g. {"user": "u1", "session": "s7"}
 Role = Literal["system", "user", "assistant", "tool"]
 BackendName = Literal["buffer", "rag", "lora"]
 Ttl = float | timedelta  # seconds, or a timedelta
+Message = Mapping[str, str]  # of a conversation: {"role": "user", "content": "..."}
 
 
 @dataclass(frozen=True)

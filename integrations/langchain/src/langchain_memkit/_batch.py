@@ -19,12 +19,12 @@ class Batch:
     """Conversations that are answered together, as soon as the first answer is asked for.
 
     LangChain calls a model once per input of a batch, with callbacks of its own, in threads. The
-    first call that comes has the whole batch answered; the others wait, and find their answer.
+    first call answers the whole batch; the others wait for it and take their answer from it.
 
     Args:
         owner: The model that is called.
-        options: What it is called with; other calls do not take part.
-        conversations: All that will be asked for.
+        options: The options of its calls; calls with others are not answered by the batch.
+        conversations: All that will be answered.
         ask: Answers several conversations.
         size: How many are answered at once.
     """
@@ -39,7 +39,7 @@ class Batch:
         size: int,
     ) -> None:
         self._owner = owner
-        self._given = options
+        self._options = options
         self._ask = ask
         self._size = size
         self._waiting = {_key(conversation): conversation for conversation in conversations}
@@ -47,11 +47,11 @@ class Batch:
         self._lock = threading.Lock()
 
     def fits(self, owner: object, options: Mapping[str, Any]) -> bool:
-        """Whether a call is one of those that the batch was made for."""
-        return owner is self._owner and options == self._given
+        """Whether a call belongs to the batch."""
+        return owner is self._owner and options == self._options
 
     def answer(self, conversation: Conversation) -> Answer:
-        """Give the answer of one conversation; the batch is computed if it has not been."""
+        """Give the answer of one conversation; the first call computes the batch."""
         key = _key(conversation)
         with self._lock:
             if key in self._waiting:
@@ -62,13 +62,13 @@ class Batch:
 
     def _compute(self, key: str) -> None:
         keys = [key, *(other for other in self._waiting if other != key)][: self._size]
-        rows = [self._waiting.pop(one) for one in keys]
+        conversations = [self._waiting.pop(key) for key in keys]
         try:
-            answers = self._ask(rows)
+            answers = self._ask(conversations)
         except MemkitError:
-            if len(rows) == 1:
+            if len(conversations) == 1:
                 raise
-            return  # one of them is to blame: each is asked by itself, and says so
+            return  # one of them is invalid: each is asked by itself, and that one raises
         self._answers |= zip(keys, answers, strict=True)
 
 
@@ -77,7 +77,7 @@ BATCH: ContextVar[Batch | None] = ContextVar("memkit_batch", default=None)
 
 @contextmanager
 def shared(batch: Batch) -> Iterator[None]:
-    """Have the calls of this context, and of threads that copy it, answered by a batch."""
+    """Answer the calls of this context, and of threads that copy it, by a batch."""
     token = BATCH.set(batch)
     try:
         yield

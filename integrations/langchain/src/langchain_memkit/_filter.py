@@ -13,13 +13,13 @@ _EQUALITY: dict[str, _Test] = {"$eq": eq, "$ne": ne}
 _ORDER: dict[str, _Test] = {"$gt": gt, "$gte": ge, "$lt": lt, "$lte": le}
 
 
-def check_filter(wanted: Mapping[str, Any]) -> None:
-    """Refuse a filter with operators that there are not.
+def check_filter(conditions: Mapping[str, Any]) -> None:
+    """Refuse a filter with unknown operators.
 
     Raises:
-        InvalidInputError: Which one.
+        InvalidInputError: If there is one, or operators and plain keys stand in one object.
     """
-    for value in wanted.values():
+    for value in conditions.values():
         if isinstance(value, Mapping):
             operators = {key for key in value if key.startswith("$")}
             unknown = operators - _EQUALITY.keys() - _ORDER.keys()
@@ -31,34 +31,34 @@ def check_filter(wanted: Mapping[str, Any]) -> None:
                 check_filter(value)
 
 
-def matches(value: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+def matches(value: Mapping[str, Any], conditions: Mapping[str, Any]) -> bool:
     """Tell whether every key of a filter holds for an item's value.
 
     A plain filter value has to be equal, an object has to hold key by key, a list place by
     place. Numbers are ordered with numbers and strings with strings; nothing else is ordered,
     and so it passes neither ``$gt`` nor its relatives.
     """
-    return all(_holds(value.get(key), filter_) for key, filter_ in wanted.items())
+    return all(_holds(value.get(key), condition) for key, condition in conditions.items())
 
 
-def _holds(found: Any, wanted: Any) -> bool:  # noqa: ANN401 - JSON
-    if isinstance(wanted, Mapping):
-        if any(key.startswith("$") for key in wanted):
-            return all(_compare(found, *pair) for pair in wanted.items())
-        return isinstance(found, Mapping) and matches(found, wanted)
-    if isinstance(wanted, list | tuple):
+def _holds(value: Any, condition: Any) -> bool:  # noqa: ANN401 - JSON
+    if isinstance(condition, Mapping):
+        if any(key.startswith("$") for key in condition):
+            return all(_compare(value, *pair) for pair in condition.items())
+        return isinstance(value, Mapping) and matches(value, condition)
+    if isinstance(condition, list | tuple):
         return (
-            isinstance(found, list)
-            and len(found) == len(wanted)
-            and all(map(_holds, found, wanted))
+            isinstance(value, list)
+            and len(value) == len(condition)
+            and all(map(_holds, value, condition))
         )
-    return bool(found == wanted)
+    return bool(value == condition)
 
 
-def _compare(found: Any, operator: str, operand: Any) -> bool:  # noqa: ANN401 - JSON
+def _compare(value: Any, operator: str, operand: Any) -> bool:  # noqa: ANN401 - JSON
     if operator in _EQUALITY:
-        return _EQUALITY[operator](found, operand)
+        return _EQUALITY[operator](value, operand)
     alike = any(
-        isinstance(found, kind) and isinstance(operand, kind) for kind in (int | float, str)
+        isinstance(value, kind) and isinstance(operand, kind) for kind in (int | float, str)
     )
-    return alike and _ORDER[operator](found, operand)
+    return alike and _ORDER[operator](value, operand)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -21,9 +20,8 @@ from pydantic import ConfigDict, Field, model_validator
 
 from langchain_memkit._batch import BATCH, Batch, Conversation, shared
 from langchain_memkit.messages import conversation_of
-from memkit import Answer, InvalidInputError, Memory
+from memkit import Answer, AsyncMemory, InvalidInputError, Memory
 from memkit.memory.ask import BUDGET, PASSAGES
-from memkit.memory.async_memory import AsyncAnswerStream
 from memkit.protocols import Combine, Sampling
 
 # Standard parameters of chat models that have no meaning for a model in this process.
@@ -47,22 +45,22 @@ _PER_CALL = {
 
 
 class ChatMemkit(BaseChatModel):
-    """The local base model of a `memkit.Memory`, answering from what the memory knows.
+    """The local base model of a `memkit.Memory`, answering from what the memory holds.
 
-    For every call the memory is asked with the last message: what it recalls goes into the system
-    message, within ``budget``, and the adapters that hold the answer are put in place. System
-    messages and the history are respected. `batch` answers up to ``batch_size`` conversations
-    as one batch, each with its own adapters.
+    Every call recalls evidence for the last message: text goes into the system message, within
+    ``budget``, and the adapters that hold the answer become active. System messages and the
+    history are respected. `batch` answers up to ``batch_size`` conversations as one batch, each
+    with its own adapters.
 
-    ``response_metadata`` tells ``model_name``, ``route`` (weights of the adapters, and why),
-    ``citations`` (ids of the records that the answer rests on), ``conflict`` (what speaks
-    against the answer, with the fields of `memkit.types.Conflict`) and ``withheld`` (why a
-    strict answer is empty); these two are None in most answers.
+    ``response_metadata`` holds ``model_name``, ``route`` (weights of the adapters, and why),
+    ``citations`` (ids of the records behind the answer), ``conflict`` (what contradicts the
+    answer, with the fields of `memkit.types.Conflict`) and ``withheld`` (why a strict answer is
+    empty); the last two are None in most answers.
 
     Each of the parameters from ``scope`` to ``seed`` can also be given with a call, or bound:
     ``model.bind(scope={"user": "ann"})``. Tool calling and structured output are not offered:
-    models of this size are not up to them. Answers are not cached, whatever cache LangChain was
-    given for all models: a memory changes, and forgets.
+    models of this size are not good enough at them. Answers are not cached, even if LangChain has
+    a cache for all models: a memory changes, and forgets.
 
     Attributes:
         memory: Open, and closed by its owner.
@@ -154,7 +152,7 @@ class ChatMemkit(BaseChatModel):
                 inputs, config, return_exceptions=return_exceptions, **kwargs
             )
 
-    # -- what LangChain asks of a model ------------------------------------------------------
+    # -- required by BaseChatModel -----------------------------------------------------------
 
     @property
     def _llm_type(self) -> str:
@@ -217,8 +215,8 @@ class ChatMemkit(BaseChatModel):
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         options = self._options(stop, kwargs)
-        asked = partial(self.memory.chat_stream, conversation_of(messages), **options)
-        async with AsyncAnswerStream(asked) as pieces:
+        memory = AsyncMemory(self.memory)  # not closed: that would close the owner's memory
+        async with memory.chat_stream(conversation_of(messages), **options) as pieces:
             async for piece in pieces:
                 yield ChatGenerationChunk(message=AIMessageChunk(content=piece))
             yield self._last(pieces.answer)
@@ -226,10 +224,10 @@ class ChatMemkit(BaseChatModel):
     # -- inside ------------------------------------------------------------------------------
 
     def _options(self, stop: Sequence[str] | None, given: Mapping[str, Any]) -> dict[str, Any]:
-        """What `Memory.chat` is called with.
+        """The options for `Memory`: those of the call, else the model's own.
 
         Raises:
-            InvalidInputError: If something is given that the model does not know.
+            InvalidInputError: If the call has an unknown option.
         """
         unknown = given.keys() - _PER_CALL - {"stream"}
         if unknown:
@@ -252,10 +250,10 @@ class ChatMemkit(BaseChatModel):
     ) -> Batch:
         options = self._options(stop, given)
         conversations: list[Conversation] = []
-        for one in inputs:
+        for prompt in inputs:
             try:
-                conversations.append(conversation_of(self._convert_input(one).to_messages()))
-            except ValueError:  # its own call says so
+                conversations.append(conversation_of(self._convert_input(prompt).to_messages()))
+            except ValueError:  # the call for this input raises it
                 continue
         ask = partial(self.memory.chat_batch, **options)
         return Batch(self, options, conversations, ask, size=self.batch_size)
@@ -265,12 +263,12 @@ class ChatMemkit(BaseChatModel):
             "model_name": self.model_name,
             "route": {"weights": dict(answer.route.weights), "reason": answer.route.reason},
             "citations": list(answer.citations),
-            "conflict": None if answer.conflict is None else asdict(answer.conflict),
+            "conflict": None if answer.conflict is None else answer.conflict.to_dict(),
             "withheld": answer.withheld,
         }
 
     def _last(self, answer: Answer | None) -> ChatGenerationChunk:
-        """What is known once the last piece has come."""
+        """The chunk after the last piece: metadata and token counts."""
         assert answer is not None  # noqa: S101 - the stream was read to its end
         message = AIMessageChunk(
             content="",

@@ -1,4 +1,4 @@
-"""Embeddings across the border: memkit's embedder for LangChain, and LangChain's for memkit."""
+"""memkit's embedder for LangChain, and LangChain's embeddings for memkit."""
 
 from __future__ import annotations
 

@@ -33,12 +33,12 @@ _KINDS: dict[Role, Callable[..., BaseMessage]] = {
 
 
 class MemkitChatMessageHistory(BaseChatMessageHistory):
-    """The turns of one conversation: roles and texts, nothing else of a message.
+    """The turns of one conversation: roles and texts; other parts of a message are not stored.
 
     Args:
         memory: An open memory.
         scope: The conversation, e.g. ``{"user": "u1", "session": "s7"}``.
-        remember: Whether what is said can be searched for later, too.
+        remember: Whether the messages become records as well, so that searches find them.
 
     Raises:
         InvalidInputError: If the scope is empty: it would be everybody's conversation.
@@ -74,12 +74,12 @@ class MemkitChatMessageHistory(BaseChatMessageHistory):
             InvalidInputError: If one holds something else than text, such as a tool call; then
                 none is added.
         """
-        said = [(_checked_role(message), text_of(message)) for message in messages]
-        for role, text in said:
+        turns = [(_checked_role(message), text_of(message)) for message in messages]
+        for role, text in turns:
             self.memory.add_turn(role, text, scope=self.scope, remember=self.remember)
 
     def clear(self) -> None:
-        """Erase the conversation, and what else is remembered in its scope, for good."""
+        """Erase the conversation, and all records of its scope, for good."""
         self.memory.forget(scope=self.scope)
 
 

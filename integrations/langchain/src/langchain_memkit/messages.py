@@ -15,14 +15,18 @@ def conversation_of(messages: Sequence[BaseMessage]) -> list[dict[str, str]]:
     """Give roles and texts, as `memkit.Memory.chat` takes them.
 
     Raises:
-        InvalidInputError: If a message holds something else than text, or memkit knows no role
-            for it.
+        InvalidInputError: If a message holds something else than text, or memkit has no role for
+            it.
     """
     return [{"role": role_of(message), "content": text_of(message)} for message in messages]
 
 
 def role_of(message: BaseMessage) -> str:
-    """Say who speaks, in memkit's words."""
+    """Give memkit's role for the author of a message.
+
+    Raises:
+        InvalidInputError: If memkit has none.
+    """
     if isinstance(message, ChatMessage):
         return message.role
     kind = message.type.removesuffix("MessageChunk").lower()  # chunks of a stream

@@ -16,8 +16,7 @@ from langchain_memkit.scopes import Scoping, resolve, user_scope
 from langchain_memkit.tools import memory_tools
 from memkit import InvalidInputError, Memory
 from memkit.memory.ask import BUDGET
-from memkit.memory.mixin_chat import Message
-from memkit.types import Metadata, Role, Scope
+from memkit.types import Message, Metadata, Role, Scope
 
 with needs("langchain", "MemkitMiddleware"):
     from langchain.agents.middleware import AgentMiddleware, AgentState
@@ -38,15 +37,14 @@ Use it where it helps; what the user says now goes before it."""
 class MemkitMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
     """Gives an agent of `langchain.agents.create_agent` a long-term memory.
 
-    Before each call of the model the memory is asked with the user's last message. For any chat
-    model the evidence goes into the system message; for a `ChatMemkit` over the same memory also
-    the adapters that hold the answer are put in place. The agent's state stays as it is: what is
-    recalled is neither kept in it nor remembered again.
+    Before each call of the model it recalls evidence for the user's last message. For any chat
+    model the evidence goes into the system message; for a `ChatMemkit` over the same memory the
+    adapters that hold the answer become active as well. The agent's state does not change: recalled
+    text is neither stored in it nor remembered again.
 
-    After a run what was said in it is remembered: the user's messages and the agent's answers,
-    not system messages, not what tools returned, and not what the memory says word for word
-    already. A run that is repeated, because it failed or starts from a checkpoint, is remembered
-    once.
+    After a run it stores the user's messages and the agent's answers, but not system messages,
+    results of tools, or texts that a record has word for word already. A run that is repeated,
+    because it failed or starts from a checkpoint, is stored once.
 
     Args:
         memory: Open, with the "rag" backend, and closed by its owner.
@@ -55,16 +53,16 @@ class MemkitMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         budget: Most tokens of evidence in the system message.
         k: At most this many records as evidence.
         where: Only records that pass this metadata filter.
-        through: How a `ChatMemkit` is told: by "text", by "adapters" or by "both". Other models
-            can only be told by text.
-        remember: Whose words become records; an empty collection remembers nothing.
+        through: How a `ChatMemkit` gets what is recalled: as "text", through "adapters" or
+            "both". Other models can only get text.
+        remember: Roles whose messages become records; an empty collection stores nothing.
         tools: Also give the agent the tools of `memory_tools`, so that it can search, correct
             and forget. A `ChatMemkit` calls no tools, so it does not get these.
-        template: What the system message says around the evidence, which is ``{memory}``.
+        template: Text around the evidence in the system message; ``{memory}`` is the evidence.
 
     Raises:
         MissingDependencyError: Without LangChain.
-        InvalidInputError: If ``through``, ``remember`` or ``template`` is none of these.
+        InvalidInputError: If ``through``, ``remember`` or ``template`` has no such value.
 
     Example:
         agent = create_agent(
@@ -102,7 +100,7 @@ class MemkitMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         request: ModelRequest[Any],
         handler: Callable[[ModelRequest[Any]], ModelResponse[Any]],
     ) -> ModelResponse[Any]:
-        """Call the model with what the memory knows."""
+        """Call the model with evidence from the memory."""
         return handler(self._with_memory(request))
 
     async def awrap_model_call(
@@ -114,9 +112,9 @@ class MemkitMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         return await handler(await asyncio.to_thread(self._with_memory, request))
 
     def after_agent(self, state: AgentState[Any], runtime: Runtime[Any]) -> None:
-        """Remember what was said in this run."""
+        """Store the messages of this run."""
         if self._remember:
-            self._note(_said_last(state["messages"]), resolve(self._scope, runtime))
+            self._note(_last_exchange(state["messages"]), resolve(self._scope, runtime))
 
     async def aafter_agent(self, state: AgentState[Any], runtime: Runtime[Any]) -> None:
         """Like `after_agent`; the event loop runs on."""
@@ -142,14 +140,14 @@ class MemkitMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         )
         if not recall.text:
             return request
-        told = self._template.replace("{memory}", recall.text)
-        return request.override(system_message=_joined(request.system_message, told))
+        evidence = self._template.replace("{memory}", recall.text)
+        return request.override(system_message=_joined(request.system_message, evidence))
 
     def _for_chat_memkit(
         self, request: ModelRequest[Any], model: ChatMemkit, scope: Scope
     ) -> ModelRequest[Any]:
-        """It recalls by itself, and is told for whom and how."""
-        told = {
+        """The request for a model that recalls by itself: only its options change."""
+        options = {
             "scope": dict(scope),
             "where": self._where,
             "k": self._k,
@@ -158,37 +156,44 @@ class MemkitMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         }
         own = set(map(id, self.tools))
         others = [tool for tool in request.tools if id(tool) not in own]
-        return request.override(model=model.model_copy(update=told), tools=others)
+        return request.override(model=model.model_copy(update=options), tools=others)
 
     # -- remembering -------------------------------------------------------------------------
 
     def _note(self, turns: Sequence[tuple[Role, str]], scope: Scope) -> None:
-        """Note turns, without those at the beginning that have been noted already."""
-        noted = [(turn.role, turn.content) for turn in self.memory.turns(scope=scope)]
-        there = next(
-            length for length in range(len(turns), -1, -1) if _ends_with(noted, turns[:length])
+        """Add turns, without those at the beginning that the memory has already."""
+        stored = [(turn.role, turn.content) for turn in self.memory.turns(scope=scope)]
+        known = next(
+            length for length in range(len(turns), -1, -1) if _ends_with(stored, turns[:length])
         )
-        for role, text in turns[there:]:
+        for role, text in turns[known:]:
             remember = role in self._remember and not self._knows(text, scope)
             self.memory.add_turn(role, text, scope=scope, remember=remember)
 
     def _knows(self, text: str, scope: Scope) -> bool:
-        """Whether the memory says this already, word for word."""
+        """Whether a record has this text already, word for word."""
         hits = self.memory.search(text, scope=scope)
         return any(hit.record.text.strip() == text.strip() for hit in hits)
 
 
 def _ending_with_the_user(messages: Sequence[AnyMessage]) -> list[Message]:
-    """The conversation as memkit's, the user's last words last; empty if there are none."""
-    said = [{"role": role_of(message), "content": str(message.text)} for message in messages]
-    asked = [one for one in said if one["role"] == "user" and one["content"].strip()]
-    if not asked:
+    """The conversation as memkit's, the user's last message last; empty if there is none."""
+    conversation: list[Message] = [
+        {"role": role_of(message), "content": str(message.text)} for message in messages
+    ]
+    questions = [
+        message
+        for message in conversation
+        if message["role"] == "user" and message["content"].strip()
+    ]
+    if not questions:
         return []
-    return [*(one for one in said if one is not asked[-1]), asked[-1]]
+    question = questions[-1]
+    return [*(message for message in conversation if message is not question), question]
 
 
-def _said_last(messages: Sequence[AnyMessage]) -> list[tuple[Role, str]]:
-    """What the user said last, and what was answered; neither tools nor system messages."""
+def _last_exchange(messages: Sequence[AnyMessage]) -> list[tuple[Role, str]]:
+    """The user's last messages and the answers, without tools and system messages."""
     start = len(messages)
     while start > 0 and not isinstance(messages[start - 1], HumanMessage):
         start -= 1
@@ -202,16 +207,16 @@ def _said_last(messages: Sequence[AnyMessage]) -> list[tuple[Role, str]]:
     return turns
 
 
-def _ends_with(noted: Sequence[object], turns: Sequence[object]) -> bool:
-    return list(noted[len(noted) - len(turns) :]) == list(turns) if turns else True
+def _ends_with(stored: Sequence[object], turns: Sequence[object]) -> bool:
+    return list(stored[len(stored) - len(turns) :]) == list(turns) if turns else True
 
 
-def _joined(system: SystemMessage | None, told: str) -> SystemMessage:
+def _joined(system: SystemMessage | None, evidence: str) -> SystemMessage:
     if system is None:
-        return SystemMessage(told)
+        return SystemMessage(evidence)
     if isinstance(system.content, str):
-        return SystemMessage(f"{system.content}\n\n{told}")
-    return SystemMessage([*system.content, {"type": "text", "text": told}])
+        return SystemMessage(f"{system.content}\n\n{evidence}")
+    return SystemMessage([*system.content, {"type": "text", "text": evidence}])
 
 
 def _check(through: str, remember: Collection[str], template: str) -> None:

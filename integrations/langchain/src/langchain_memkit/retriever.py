@@ -25,8 +25,8 @@ class MemkitRetriever(BaseRetriever):
     """Finds records by meaning and by words; see `memkit.Memory.search`.
 
     A document is the passage of a record that matched: its id is the record's, its metadata the
-    record's with one more key, ``"memkit"``, for score, similarity,
-    offsets, scope, and when it was said or written ("at", in ISO 8601).
+    record's with one more key, ``"memkit"``, for score, similarity, offsets, scope, and when it
+    was said or written ("at", in ISO 8601).
 
     Every field is a default that ``invoke`` takes, too: ``invoke(query, k=2, scope=...)``.
 
@@ -44,8 +44,8 @@ class MemkitRetriever(BaseRetriever):
         >>> folder = getfixture("tmp_path")
         >>> with Memory.open(folder, backends=["rag"], embedder=HashingEmbedder()) as memory:
         ...     _ = memory.add("The archive is on the second floor.")
-        ...     found = MemkitRetriever(memory=memory).invoke("Where is the archive?")
-        >>> found[0].page_content
+        ...     documents = MemkitRetriever(memory=memory).invoke("Where is the archive?")
+        >>> documents[0].page_content
         'The archive is on the second floor.'
     """
 
@@ -82,17 +82,17 @@ class MemkitRetriever(BaseRetriever):
         return AsyncMemory(self.memory)
 
     def _chosen(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """What `Memory.search` is called with: what is given and not None, else the fields."""
+        """The options for `Memory.search`: those of the call that are not None, else the fields."""
         unknown = given.keys() - _PER_CALL
         if unknown:
             raise InvalidInputError(f"expected any of {sorted(_PER_CALL)}, got {sorted(unknown)}")
-        said = {name: value for name, value in given.items() if value is not None}
-        return {name: getattr(self, name) for name in _PER_CALL} | said
+        set_per_call = {name: value for name, value in given.items() if value is not None}
+        return {name: getattr(self, name) for name in _PER_CALL} | set_per_call
 
 
 def document_of(hit: Hit) -> Document:
-    """Make a document of the passage that a search has found."""
-    found = {
+    """Make a document of the passage of a hit."""
+    details = {
         "score": hit.score,
         "similarity": hit.similarity,
         "start": hit.start,
@@ -100,5 +100,5 @@ def document_of(hit: Hit) -> Document:
         "scope": dict(hit.record.scope),
         "at": hit.record.at.isoformat(),
     }
-    metadata = {**hit.record.metadata, "memkit": found}
+    metadata = {**hit.record.metadata, "memkit": details}
     return Document(id=hit.id, page_content=hit.text, metadata=metadata)

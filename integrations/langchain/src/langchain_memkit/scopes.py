@@ -8,8 +8,8 @@ from typing import Any
 from memkit.errors import InvalidInputError
 from memkit.types import Scope
 
-# A fixed scope, or what finds the scope in the runtime of an agent: LangChain's `ToolRuntime`
-# or LangGraph's `Runtime`, None outside of an agent.
+# A fixed scope, or a function that reads the scope from the runtime of an agent: LangChain's
+# `ToolRuntime` or LangGraph's `Runtime`; None outside of an agent.
 Scoping = Scope | Callable[[Any], Scope]
 
 
@@ -17,8 +17,8 @@ def user_scope(runtime: object) -> Scope:
     """Give ``{"user": runtime.context.user_id}``; the context may be a mapping as well.
 
     Raises:
-        InvalidInputError: If there is no such user: what one user says must not become
-            everybody's by accident.
+        InvalidInputError: If there is no such user: a user's memory must not become shared by
+            accident.
     """
     context = getattr(runtime, "context", None)
     user = (

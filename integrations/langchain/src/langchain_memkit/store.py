@@ -53,8 +53,8 @@ class MemkitStore(BaseStore):
 
     Args:
         memory: Open, and closed by its owner.
-        index: What items are searched by: ``embed``, ``dims`` and ``fields``, as for every
-            LangGraph store. Without it queries are ignored.
+        index: How items are searched: ``embed``, ``dims`` and ``fields``, as for every LangGraph
+            store. Without it queries are ignored.
         ttl: How long items live: ``default_ttl`` (minutes), ``refresh_on_read``,
             ``omit_expired``, ``sweep_interval_minutes``. Expired items are there until
             `sweep_ttl`, or a sweeper, deletes them; with ``omit_expired`` they are not read.
@@ -115,14 +115,14 @@ class MemkitStore(BaseStore):
             if plan.texts:
                 vectors = await self.embeddings.aembed_documents(plan.texts)
                 documents = self._checked(plan.texts, vectors)
-            asked = [self.embeddings.aembed_query(query) for query in plan.queries]
-            queries = self._checked(plan.queries, await asyncio.gather(*asked))
+            pending = [self.embeddings.aembed_query(query) for query in plan.queries]
+            queries = self._checked(plan.queries, await asyncio.gather(*pending))
         return await asyncio.to_thread(self._carry_out, plan, documents, queries)
 
     # -- expiry ------------------------------------------------------------------------------
 
     def sweep_ttl(self) -> int:
-        """Delete the items whose time is over; returns how many."""
+        """Delete the expired items; returns how many."""
         return self.memory.items.sweep()
 
     def start_ttl_sweeper(self, sweep_interval_minutes: float | None = None) -> Future[None]:
@@ -132,7 +132,7 @@ class MemkitStore(BaseStore):
             sweep_interval_minutes: Time between two sweeps; None for that of ``ttl``.
 
         Returns:
-            Done when the sweeper has stopped; it raises what stopped it, if anything did.
+            Done when the sweeper has stopped; raises the error that stopped it, if one did.
 
         Raises:
             InvalidInputError: If no positive interval was given.
@@ -167,7 +167,7 @@ class MemkitStore(BaseStore):
     # -- inside ------------------------------------------------------------------------------
 
     def _texts(self, op: PutOp) -> list[str]:
-        """What an item is found by; nothing if it is not to be found."""
+        """The texts that an item is indexed by; none if it is not indexed."""
         if self.embeddings is None or op.value is None or op.index is False:
             return []
         paths = self._fields if op.index is None else _paths(op.index)
@@ -189,8 +189,8 @@ class MemkitStore(BaseStore):
     def _read(self, op: Op, queries: Vectors) -> Result:
         match op:
             case GetOp():
-                found = self.memory.items.get([(op.namespace, op.key)])
-                return next(map(_public, self._used(found, refresh=op.refresh_ttl)), None)
+                items = self.memory.items.get([(op.namespace, op.key)])
+                return next(map(_public, self._used(items, refresh=op.refresh_ttl)), None)
             case SearchOp():
                 return self._search(op, queries.get(op.query or ""))
             case ListNamespacesOp():
@@ -198,28 +198,28 @@ class MemkitStore(BaseStore):
         return None
 
     def _search(self, op: SearchOp, query: Sequence[float] | None) -> list[SearchItem]:
-        items, wanted = self.memory.items, op.filter or {}
-        found: Iterator[tuple[StoredItem, float | None]] = (
+        items, conditions = self.memory.items, op.filter or {}
+        scored: Iterator[tuple[StoredItem, float | None]] = (
             ((item, None) for item in items.below(op.namespace_prefix))
             if query is None
             else items.nearest(op.namespace_prefix, query)
         )
         passing = (
-            pair for pair in found if self._lives(pair[0]) and matches(pair[0].value, wanted)
+            pair for pair in scored if self._lives(pair[0]) and matches(pair[0].value, conditions)
         )
         page = list(islice(passing, op.offset, op.offset + op.limit))
         self._used([item for item, _ in page], refresh=op.refresh_ttl)
         return [_hit(item, score) for item, score in page]
 
     def _namespaces(self, op: ListNamespacesOp) -> list[Namespace]:
-        found = [
+        namespaces = [
             namespace
             for namespace in self.memory.items.namespaces()
             if all(_fits(namespace, condition) for condition in op.match_conditions or ())
         ]
         if op.max_depth is not None:
-            found = sorted({namespace[: op.max_depth] for namespace in found})
-        return found[op.offset : op.offset + op.limit]
+            namespaces = sorted({namespace[: op.max_depth] for namespace in namespaces})
+        return namespaces[op.offset : op.offset + op.limit]
 
     def _write(self, plan: _Plan, documents: Vectors) -> None:
         items = self.memory.items
@@ -235,30 +235,30 @@ class MemkitStore(BaseStore):
             for op in plan.puts.values()
             if op.value is not None
         ]
-        gone = [address for address, op in plan.puts.items() if op.value is None]
-        items.write(new, gone)
+        deleted = [address for address, op in plan.puts.items() if op.value is None]
+        items.write(new, deleted)
 
     def _lives(self, item: StoredItem) -> bool:
         return not ((self.ttl_config or {}).get("omit_expired") and item.expired)
 
-    def _used(self, found: Sequence[StoredItem | None], *, refresh: bool) -> list[StoredItem]:
-        """Those of the items that are there; their time begins anew if it is to."""
-        items = [item for item in found if item is not None and self._lives(item)]
-        timed = [item.row for item in items if item.expires_at is not None]
+    def _used(self, items: Sequence[StoredItem | None], *, refresh: bool) -> list[StoredItem]:
+        """Leave out missing and expired items; with ``refresh`` the others' time starts again."""
+        living = [item for item in items if item is not None and self._lives(item)]
+        timed = [item.row for item in living if item.expires_at is not None]
         if refresh and timed and self.memory.items.writable:
             self.memory.items.refresh(timed)
-        return items
+        return living
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """Checked operations, and what has to be embedded for them.
+    """Checked operations, and the texts that have to be embedded for them.
 
     Attributes:
         ops: All, in order.
         puts: The last write to each address.
-        texts: What the written items are found by, each once.
-        queries: What is searched for, each once.
+        texts: The texts that the written items are indexed by, each once.
+        queries: The queries of searches, each once.
     """
 
     ops: Sequence[Op]
@@ -301,7 +301,7 @@ def _fits(namespace: Namespace, condition: MatchCondition) -> bool:
     if len(namespace) < len(path):
         return False
     part = namespace[: len(path)] if condition.match_type == "prefix" else namespace[-len(path) :]
-    return all(wanted in ("*", label) for label, wanted in zip(part, path, strict=False))
+    return all(pattern in ("*", label) for label, pattern in zip(part, path, strict=False))
 
 
 def _public(item: StoredItem) -> Item:

@@ -1,4 +1,4 @@
-"""Tools with which an agent looks after its memory itself."""
+"""Tools with which an agent searches, writes and erases its own memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Injected = Annotated[Any, InjectedToolArg]
 
 
 def memory_tools(memory: Memory, *, scope: Scoping = user_scope) -> list[BaseTool]:
-    """Make the four tools of an agent that looks after its own memory.
+    """Make the four tools of an agent: remember, search, update and forget.
 
     Args:
         memory: An open memory with the "rag" backend.
@@ -38,34 +38,35 @@ def memory_tools(memory: Memory, *, scope: Scoping = user_scope) -> list[BaseToo
     return [kind(memory=memory, scope=scope) for kind in kinds]
 
 
-def _what_is_wrong(error: object) -> str:
-    """Say which arguments were wrong, in words for the model."""
+def _validation_message(error: object) -> str:
+    """Describe invalid arguments so that the model can correct them."""
     if not isinstance(error, ValidationError):
         return str(error)
-    wrong = [f"`{'.'.join(map(str, one['loc']))}`: {one['msg']}" for one in error.errors()]
+    wrong = [
+        f"`{'.'.join(map(str, problem['loc']))}`: {problem['msg']}" for problem in error.errors()
+    ]
     return "The arguments are not right. " + "; ".join(wrong)
 
 
 class MemoryTool(BaseTool):
-    """What the tools have in common: a memory, and whose part of it they work on.
+    """Base class of the tools: a memory, and the scope they work in.
 
-    The model reads what went wrong with a call, and may try again. That there is no scope is
-    raised instead: no model can make up for it.
+    The model gets the error of a failed call as a message, and may try again. A missing scope is
+    raised instead, as no model can supply it.
 
     Attributes:
         memory: An open memory.
-        scope: The scope of all calls, or a function that finds it in the agent's `ToolRuntime`;
-            by default ``{"user": runtime.context.user_id}``. The model does not see it, and
-            cannot set it.
+        scope: The scope of all calls, or a function that reads it from the agent's `ToolRuntime`;
+            by default ``{"user": runtime.context.user_id}``. The model neither sees nor sets it.
     """
 
     memory: Memory = Field(exclude=True)
     scope: Scope | Callable[[Any], Scope] = Field(default=user_scope, exclude=True)
     handle_tool_error: bool | str | Callable[[ToolException], Any] | None = True
-    handle_validation_error: bool | str | Callable[[Any], str] | None = _what_is_wrong
+    handle_validation_error: bool | str | Callable[[Any], str] | None = _validation_message
 
     def own(self, id: str, scope: Scope) -> Record:
-        """Give a record that may be changed in this scope: one of exactly this scope.
+        """Give a record that may be changed in this scope, as it has exactly this scope.
 
         Raises:
             RecordNotFoundError: If there is none that the scope may see.
@@ -78,7 +79,7 @@ class MemoryTool(BaseTool):
 
 
 @contextmanager
-def _told_to_the_model() -> Iterator[None]:
+def _errors_for_the_model() -> Iterator[None]:
     try:
         yield
     except MemkitError as exc:
@@ -86,7 +87,7 @@ def _told_to_the_model() -> Iterator[None]:
 
 
 class RememberArguments(BaseModel):
-    """What the model says to `RememberTool`."""
+    """Arguments of `RememberTool`."""
 
     text: str = Field(
         description="One fact, as a whole sentence that can be understood without the conversation."
@@ -106,13 +107,13 @@ class RememberTool(MemoryTool):
 
     def _run(self, text: str, runtime: object = None) -> str:
         scope = resolve(self.scope, runtime)
-        with _told_to_the_model():
+        with _errors_for_the_model():
             record = self.memory.add(text, scope=scope)
         return f"Remembered, with the id {record.id}."
 
 
 class SearchMemoryArguments(BaseModel):
-    """What the model says to `SearchMemoryTool`."""
+    """Arguments of `SearchMemoryTool`."""
 
     query: str = Field(description="What to look for, in plain words.")
     k: int = Field(default=5, ge=1, le=50, description="How many memories to return at most.")
@@ -132,14 +133,14 @@ class SearchMemoryTool(MemoryTool):
 
     def _run(self, query: str, k: int = 5, runtime: object = None) -> tuple[str, list[Document]]:
         scope = resolve(self.scope, runtime)
-        with _told_to_the_model():
+        with _errors_for_the_model():
             hits = self.memory.search(query, k, scope=scope)
         lines = [f"[{hit.id}] {hit.text}" for hit in hits]
         return "\n".join(lines) or "Nothing found.", [document_of(hit) for hit in hits]
 
 
 class UpdateMemoryArguments(BaseModel):
-    """What the model says to `UpdateMemoryTool`."""
+    """Arguments of `UpdateMemoryTool`."""
 
     id: str = Field(description="The id of the memory, as search_memory gives it.")
     text: str = Field(description="What it is to say from now on, as a whole sentence.")
@@ -155,20 +156,20 @@ class UpdateMemoryTool(MemoryTool):
 
     def _run(self, id: str, text: str, runtime: object = None) -> str:
         scope = resolve(self.scope, runtime)
-        with _told_to_the_model():
+        with _errors_for_the_model():
             self.memory.update(self.own(id, scope).id, text)
         return f"Updated the memory {id}."
 
 
 class ForgetArguments(BaseModel):
-    """What the model says to `ForgetTool`."""
+    """Arguments of `ForgetTool`."""
 
     id: str = Field(description="The id of the memory, as search_memory gives it.")
     runtime: Injected = None
 
 
 class ForgetTool(MemoryTool):
-    """Erases a fact, from the weights, too."""
+    """Erases a fact, also from the weights."""
 
     name: str = "forget"
     description: str = (
@@ -178,7 +179,7 @@ class ForgetTool(MemoryTool):
 
     def _run(self, id: str, runtime: object = None) -> str:
         scope = resolve(self.scope, runtime)
-        with _told_to_the_model():
+        with _errors_for_the_model():
             receipt = self.memory.forget(self.own(id, scope).id)
         failed = [check for check, passed in receipt.checks.items() if not passed]
         return f"Erased, but could not confirm: {'; '.join(failed)}." if failed else "Erased."

@@ -29,15 +29,15 @@ from memkit import (
 from memkit.types import Metadata, Scope
 
 SHARED: Scope = {}
-PAGE = 1000  # records per look when everything is deleted
+PAGE = 1000  # records per query when everything is deleted
 
 
 class MemkitVectorStore(VectorStore):
     """Documents as records of a memory, found by their vectors.
 
     Every document is a record with the same id, text and metadata; the memory's other verbs see
-    it. What `add_texts` has returned from is on disk. Long texts are embedded in passages, and
-    a document is as similar to a query as its best passage.
+    it. Documents are on disk when `add_texts` returns. Long texts are embedded in passages, and a
+    document is as similar to a query as its best passage.
 
     Searches take ``filter``, a metadata filter of memkit such as ``{"year": {"$gte": 2020}}``,
     and ``scope``, instead of the store's; also ``since``, ``until`` and ``as_of`` of
@@ -123,7 +123,7 @@ class MemkitVectorStore(VectorStore):
 
     @property
     def embeddings(self) -> Embeddings:
-        """What the memory embeds with."""
+        """The memory's embedder."""
         embedder = self.memory.embedder
         if isinstance(embedder, LangChainEmbedder):
             return embedder.embeddings
@@ -210,7 +210,7 @@ class MemkitVectorStore(VectorStore):
     # -- reading ---------------------------------------------------------------------------
 
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
-        """Give documents in the order asked; those that are missing are left out."""
+        """Give documents in the order of ``ids``; missing ones are left out."""
         return [_document(record) for record in self.memory.get_many(ids, scope=self.scope)]
 
     def similarity_search_with_score(
@@ -235,8 +235,8 @@ class MemkitVectorStore(VectorStore):
         self, embedding: list[float], k: int = 4, **kwargs: Any
     ) -> list[Document]:
         """Find the documents nearest to a vector, the nearest first."""
-        found = self.similarity_search_with_score_by_vector(embedding, k, **kwargs)
-        return [document for document, _ in found]
+        scored = self.similarity_search_with_score_by_vector(embedding, k, **kwargs)
+        return [document for document, _ in scored]
 
     def max_marginal_relevance_search(
         self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
@@ -272,16 +272,15 @@ class MemkitVectorStore(VectorStore):
         hits = self.memory.search_by_vector(embedding, max(k, fetch_k), **selected)
         query = np.asarray(embedding, np.float32)
         passages = self._vectors(hits, past=selected["as_of"] is not None)
-        # Of a long document the passage stands for it that is nearest to the query.
-        near = {
-            id: vectors[np.argmax(vectors @ query)].tolist() for id, vectors in passages.items()
-        }
-        left = [hit for hit in hits if hit.id in near]
-        chosen = maximal_marginal_relevance(query, [near[h.id] for h in left], lambda_mult, k)
-        return [_document(left[place].record) for place in chosen]
+        # A long document is represented by its passage that is nearest to the query.
+        near = {id: rows[np.argmax(rows @ query)].tolist() for id, rows in passages.items()}
+        candidates = [hit for hit in hits if hit.id in near]
+        vectors = [near[hit.id] for hit in candidates]
+        chosen = maximal_marginal_relevance(query, vectors, lambda_mult, k)
+        return [_document(candidates[place].record) for place in chosen]
 
     def _vectors(self, hits: Sequence[Hit], *, past: bool) -> Mapping[str, NDArray[np.float32]]:
-        """The vectors of hits' passages; those that the memory has are of what is current."""
+        """The vectors of the hits' passages; those of past texts are not stored, but computed."""
         if not past:
             return self.memory.vectors([hit.id for hit in hits])
         rows = self.memory.embedder.encode_document([hit.text for hit in hits])
@@ -297,8 +296,8 @@ class MemkitVectorStore(VectorStore):
 
     async def asimilarity_search(self, query: str, k: int = 4, **kwargs: Any) -> list[Document]:
         """Like `similarity_search`."""
-        found = await self.asimilarity_search_with_score(query, k, **kwargs)
-        return [document for document, _ in found]
+        scored = await self.asimilarity_search_with_score(query, k, **kwargs)
+        return [document for document, _ in scored]
 
     async def amax_marginal_relevance_search(
         self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
@@ -333,7 +332,7 @@ class _Selected(TypedDict):
 
 
 def relevance(similarity: float) -> float:
-    """Give a cosine similarity as a relevance in [0, 1]: what points away counts as unrelated."""
+    """Give a cosine similarity as a relevance in [0, 1]; negative ones count as unrelated."""
     return min(1.0, max(0.0, similarity))
 
 
