@@ -19,7 +19,7 @@
     ├ UnsupportedOperationError (NotImplementedError)
     ├ MissingDependencyError (ImportError)
     ├ ModelUnavailableError             no source has the model
-    ├ TrainingError                     a training run diverged or was handed nothing to learn
+    ├ TrainingError                     a training run diverged or had nothing to learn
     └ BackendError                      wraps an error of faiss, torch or SQLite
 
 Every message says what was expected and what came; ``hint`` says what to do about it.
@@ -88,7 +88,7 @@ class NonFiniteError(InvalidInputError):
 
 
 class NotFoundError(MemkitError, LookupError):
-    """Something was asked for by a name that the memory does not hold."""
+    """The memory holds nothing of this id or name."""
 
 
 class RecordNotFoundError(NotFoundError):
@@ -128,7 +128,7 @@ class ReadOnlyError(StorageError):
 
 
 class DiskFullError(StorageError):
-    """The disk had no room for a write; what was there before is intact."""
+    """The disk had no room for a write; the files are as they were before."""
 
 
 class BusyError(StorageError, TimeoutError):
@@ -144,24 +144,24 @@ class MissingDependencyError(MemkitError, ImportError):
 
 
 class ModelUnavailableError(MemkitError):
-    """No source has the model that was asked for."""
+    """No source has the requested model."""
 
 
 class TrainingError(MemkitError):
-    """A training run diverged, or was handed nothing to learn."""
+    """A training run diverged, or had nothing to learn."""
 
 
 class BackendError(MemkitError):
-    """Wraps an error of faiss, torch or SQLite that has no closer name here."""
+    """Wraps an error of faiss, torch or SQLite that no other class fits."""
 
 
 @contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
-    """Give the operating system's errors about a file memkit's names."""
+    """Turn the operating system's errors about a file into memkit's."""
     try:
         yield
     except MemkitError:
-        raise  # some are OSErrors too, and have their name already
+        raise  # some are OSErrors, too
     except OSError as exc:
         if exc.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise DiskFullError(f"no room on the disk to write {path}") from exc

@@ -4,8 +4,8 @@ A query of scope Q sees a record exactly if every key of the record's scope is i
 same value. So a record without a scope is shared, and a query without a scope sees shared
 records only.
 
-A scope is stored as canonical JSON. The scopes that a query may see are then the 2^n subsets
-of its own, and "visible" becomes ``scope IN (...)`` in SQL.
+A scope is stored as a key, which is JSON with sorted keys. The scopes that a query may see are
+the 2^n subsets of its own, so that "visible" becomes ``scope IN (...)`` in SQL.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def contains(scope: Scope | str, selector: Scope) -> bool:
 
     Args:
         scope: A scope or its key.
-        selector: For example a tenant: everything that is narrower contains it.
+        selector: For example a tenant; every narrower scope contains it.
     """
     whole = parse_scope_key(scope) if isinstance(scope, str) else scope
     return all(whole.get(key) == value for key, value in selector.items())

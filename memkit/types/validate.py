@@ -1,4 +1,4 @@
-"""Checks of what users hand in, before anything is stored."""
+"""Checks of arguments, before anything is stored."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from memkit.types.records import Draft, Period
 MAX_CHARACTERS = 2_000_000
 MAX_DEPTH = 32
 MAX_ID_CHARACTERS = 256
-MAX_TTL = 1000 * 365.25 * 86_400  # seconds; what lives longer needs none
+MAX_TTL = 1000 * 365.25 * 86_400  # seconds; 1,000 years
 
 _INT64 = range(-(2**63), 2**63)
 
 
 def validate_draft(draft: Draft) -> None:
-    """Check the parts of a draft that are to be stored; the scope is checked by its own module.
+    """Check a draft, except for its scope, which `memkit.types.scope.scope_key` checks.
 
     Raises:
         InvalidInputError: If a text is empty, too long or holds characters that cannot be
             stored, if only one of question and answer is given, if the metadata is not JSON,
-            if id or key is not a short non-empty string, or if its times are no times.
+            if id or key is not a short non-empty string, or if ``ttl`` or ``at`` is invalid.
     """
     check_content(draft.text, draft.question, draft.answer)
     check_metadata(draft.metadata)
@@ -42,7 +42,7 @@ def validate_draft(draft: Draft) -> None:
 
 
 def ttl_seconds(ttl: object) -> float:
-    """Give a time to live in seconds.
+    """Give a time to live in seconds, checked.
 
     Raises:
         InvalidInputError: If it is neither a number of seconds nor a timedelta, or is not
@@ -60,7 +60,7 @@ def ttl_seconds(ttl: object) -> float:
 
 
 def check_time(name: str, value: object) -> None:
-    """Check that a moment is meant the same everywhere.
+    """Check that a time has a time zone.
 
     Raises:
         InvalidInputError: If it is no datetime, or one without a time zone.
@@ -78,7 +78,7 @@ def check_period(period: Period) -> None:
     """Check the bounds of a period.
 
     Raises:
-        InvalidInputError: If one is no time, or it ends before it begins.
+        InvalidInputError: If a bound is no time with a zone, or it ends before it begins.
     """
     bounds = (("since", period.since), ("until", period.until), ("as_of", period.as_of))
     for name, value in bounds:
@@ -109,7 +109,7 @@ def check_content(text: object, question: object, answer: object) -> None:
 
 
 def check_text(name: str, text: object, *, longest: int = MAX_CHARACTERS) -> None:
-    """Check that an argument is a text that can be stored verbatim.
+    """Check that a text can be stored verbatim.
 
     Raises:
         InvalidInputError: If it is not a string, is blank, has more than ``longest``
@@ -150,11 +150,11 @@ def check_characters(name: str, text: str) -> None:
 
 
 def check_metadata(metadata: object) -> None:
-    """Check that metadata is a JSON object which is read back as it was.
+    """Check that metadata is a JSON object that can be stored without loss.
 
     Raises:
-        InvalidInputError: If it is not a mapping with string keys all the way down, or holds
-            anything but JSON values: NaN, infinity and integers beyond 64 bits are none.
+        InvalidInputError: If it or a mapping in it has a key that is no string, or it holds
+            something else than JSON values; NaN, infinity and integers beyond 64 bits are none.
     """
     if not isinstance(metadata, Mapping):
         raise InvalidInputError(f"`metadata` must be a mapping, got {metadata!r}")
@@ -171,8 +171,8 @@ def _check_value(name: str, value: object, *, depth: int) -> None:
             check_characters(name, key)
             _check_value(f"{name}.{key}", child, depth=depth + 1)
     elif isinstance(value, list | tuple):
-        for place, child in enumerate(value):
-            _check_value(f"{name}[{place}]", child, depth=depth + 1)
+        for index, child in enumerate(value):
+            _check_value(f"{name}[{index}]", child, depth=depth + 1)
     else:
         _check_scalar(name, value)
 

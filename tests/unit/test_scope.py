@@ -50,8 +50,8 @@ def test_visible_means_every_key_of_the_record_is_in_the_query(record, query):
 
 @given(SCOPES, st.data())
 def test_visibility_holds_for_odd_strings(query, data):
-    kept = data.draw(st.sets(st.sampled_from(sorted(query)))) if query else set()
-    record = {key: query[key] for key in kept}
+    keys = data.draw(st.sets(st.sampled_from(sorted(query)))) if query else set()
+    record = {key: query[key] for key in keys}
     assert scope_key(record) in visible_keys(query)
     record |= data.draw(st.dictionaries(WORDS, WORDS, max_size=2))
     if len(record) > MAX_KEYS:
