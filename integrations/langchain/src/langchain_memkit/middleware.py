@@ -136,7 +136,7 @@ class MemkitMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         conversation = _ending_with_the_user(request.messages)
         if not conversation:
             return request
-        recall = self.memory.chat_recall(
+        recall = self.memory.recall(
             conversation, self._budget, k=self._k, scope=scope, where=self._where
         )
         if not recall.text:
