@@ -21,12 +21,13 @@ from statistics import median
 from typing import Any
 
 import torch
-from benchmarks.engine.bench_modules import NoEmbedder, add_modules, random_row
 from peft import LoraConfig, get_peft_model
 from torch import Tensor
 from transformers import DynamicCache
 
-from memkit.cli.demo.measurement import Measurement, show, write_report
+from benchmarks.engine.untrained_modules import NoEmbedder, add_modules, random_row
+from benchmarks.report import report
+from memkit.cli.measurement import Measurement
 from memkit.ledger import Ledger
 from memkit.lora.backend import LoraBackend
 from memkit.lora.serving.bank import AdapterBank, Mixture
@@ -76,9 +77,7 @@ def main(*, modules: int = MODULES, json_path: Path | None) -> int:
     results += [Measurement.of(case, name, [value], "logit") for name, value in error.items()]
     ratios = _ratios(placing, decoding, batch, set_up)
     ratios["mix_error"] = error["memkit - dense weights"] / error["largest logit"]
-    show(results, ratios)
-    if json_path is not None:
-        write_report(json_path, "mix", results, ratios)
+    report("mix", results, ratios, json_path=json_path)
     return 0
 
 

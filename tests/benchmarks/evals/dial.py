@@ -13,16 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
+from tqdm import tqdm
+
 from benchmarks.evals.learned import learned, parts_of
 from benchmarks.evals.mixing import PER_MODULE
 from benchmarks.evals.phonebook import OTHER_WORDINGS, entries_of
 from benchmarks.evals.phonebook import drafts_of as lines_of
-from benchmarks.evals.unstored import drafts_of
-from tqdm import tqdm
-
+from benchmarks.report import report
 from memkit.answering.grounding import agree
 from memkit.cli.demo.company import Company
-from memkit.cli.demo.measurement import Measurement, show, write_report
+from memkit.cli.measurement import Measurement
+from memkit.cli.unstored_records import drafts_of
 from memkit.lora.consolidation.consolidate import Recipe
 from memkit.lora.spec import TrainSpec
 from memkit.memory import ask as reading
@@ -79,9 +80,7 @@ def main(*, data: Path | None, facts: int, seeds: int, json_path: Path | None) -
         right = sum(one.right for one in told)
         results.append(Measurement.of_share(case, "right", right, len(told)))
         results.append(Measurement.of(case, "prompt tokens, mean", [tokens], "tokens"))
-    show(results, {})
-    if json_path is not None:
-        write_report(json_path, "dial", results)
+    report("dial", results, json_path=json_path)
     return 0
 
 

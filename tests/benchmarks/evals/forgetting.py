@@ -12,10 +12,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.evals.unstored import drafts_of
-
+from benchmarks.report import write
 from memkit.cli.demo.company import Company
-from memkit.cli.demo.measurement import Measurement, write_report
+from memkit.cli.measurement import Measurement
+from memkit.cli.unstored_records import drafts_of
 from memkit.lora.backend import LoraBackend
 from memkit.lora.consolidation import exposure as canaries
 from memkit.lora.consolidation.consolidate import Recipe
@@ -54,8 +54,7 @@ def main(*, seeds: int, json_path: Path | None) -> int:
             f"{m.case:<12}{m.metric:<12}{m.value:>7.1f} ({m.low:.1f} to {m.high:.1f}) {m.unit}, "
             f"{m.n} answers\n"
         )
-    if json_path is not None:
-        write_report(json_path, "forgetting", measurements)
+    write("forgetting", measurements, json_path=json_path)
     return 0
 
 

@@ -21,7 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from memkit.cli.demo.measurement import Measurement, write_report
+from benchmarks.report import write
+from memkit.cli.measurement import Measurement
 from memkit.errors import InvalidInputError
 from memkit.memory.memory import Memory
 from memkit.models.embedder import SentenceEmbedder
@@ -86,9 +87,8 @@ def main(*, data: Path | None, json_path: Path | None) -> int:
         sys.stdout.write(
             f"{m.case:<14}{m.metric:<14}{m.value:.3f} ({m.low:.3f} to {m.high:.3f}), n={m.n}\n"
         )
-    if json_path is not None:
-        ratios = {f"recall_at_{k}": fmean(one.recall[k] for one in found) for k in KS}
-        write_report(json_path, "locomo", measurements, ratios)
+    ratios = {f"recall_at_{k}": fmean(one.recall[k] for one in found) for k in KS}
+    write("locomo", measurements, ratios, json_path=json_path)
     return 0
 
 

@@ -13,12 +13,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from benchmarks.evals.learned import learned, parts_of
-from benchmarks.evals.phonebook import OTHER_WORDINGS, Entry, drafts_of, entries_of
 from tqdm import tqdm
 
+from benchmarks.evals.learned import learned, parts_of
+from benchmarks.evals.phonebook import OTHER_WORDINGS, Entry, drafts_of, entries_of
+from benchmarks.report import report
 from memkit.answering.grounding import agree
-from memkit.cli.demo.measurement import Measurement, show, write_report
+from memkit.cli.measurement import Measurement
 from memkit.lora.consolidation.consolidate import Recipe
 from memkit.lora.spec import TrainSpec
 from memkit.lora.verify import same_answer
@@ -78,9 +79,7 @@ def main(*, data: Path | None, facts: int, seeds: int, json_path: Path | None) -
         "pair_recall": figures["two modules, routed", "all recalled"],
         "triple_recall": figures["three modules, routed", "all recalled"],
     }
-    show(results, ratios)
-    if json_path is not None:
-        write_report(json_path, "mixing", results, ratios)
+    report("mixing", results, ratios, json_path=json_path)
     return 0
 
 

@@ -15,14 +15,15 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from benchmarks.evals.asking import BRIEF
-from benchmarks.evals.phonebook import Entry, drafts_of, entries_of
-from benchmarks.evals.unstored import unstored
 from torch import Tensor
 from tqdm import tqdm
 
+from benchmarks.evals.phonebook import Entry, drafts_of, entries_of
+from benchmarks.report import report
 from memkit.answering.join import put_together
-from memkit.cli.demo.measurement import Measurement, show, write_report
+from memkit.cli.adapter_recall import SHORT_ANSWER
+from memkit.cli.measurement import Measurement
+from memkit.cli.unstored_records import unstored_records
 from memkit.lora.serving.bank import AdapterBank, Mixture
 from memkit.lora.serving.hooks import Adapter, AdapterLayers, linear_layers, weight_of
 from memkit.lora.serving.layout import Row
@@ -68,9 +69,7 @@ def main(*, data: Path | None, seeds: int, json_path: Path | None) -> int:
             found.setdefault(key, []).append(value)
             tqdm.write(f"{key[0]:<44}{key[1]:<22}{value:.2f}")
     results = [Measurement.of(*key, values, "share") for key, values in found.items()]
-    show(results, {})
-    if json_path is not None:
-        write_report(json_path, "mixtures", results)
+    report("mixtures", results, json_path=json_path)
     return 0
 
 
@@ -125,7 +124,7 @@ class Lab:
             idle: Entries to whose questions it learns to say what the base model says.
             beside: A module that is in place beside it, with a share drawn for each epoch.
         """
-        examples = TemplateSynthesizer().examples(unstored(drafts_of(self._entries[part])))
+        examples = TemplateSynthesizer().examples(unstored_records(drafts_of(self._entries[part])))
         examples += self._no_ops(idle)
         trainer = self._trainers.get(self._base, self._layers, lora, train)
         draw = random.Random(train.seed)
@@ -137,7 +136,7 @@ class Lab:
         prompts = [self._base.prompt(entry.question) for entry in entries]
         if not prompts:
             return []
-        brief = replace(BRIEF, max_new_tokens=NO_OP_TOKENS)
+        brief = replace(SHORT_ANSWER, max_new_tokens=NO_OP_TOKENS)
         said = self._base.generate(prompts, brief)
         return [
             Example(entry.question, one.text, record_id=f"no-op {number}")
@@ -165,7 +164,7 @@ class Lab:
                 mixture = {key: share for key, share in (("a", a), ("b", b)) if share}
                 prompts = [self._base.prompt(entry.question) for entry in entries]
                 mix = bank.mix([mixture] * len(prompts))
-                said = self._base.generate(prompts, BRIEF, adapters=mix)
+                said = self._base.generate(prompts, SHORT_ANSWER, adapters=mix)
                 yield (f"{way}, ({a:g}, {b:g})", name), _right(entries, [s.text for s in said])
 
     def _in_rows(self, way: str, pair: Pair) -> Iterator[tuple[tuple[str, str], float]]:
@@ -199,7 +198,9 @@ class Lab:
         for mixture in ({"a": 1.0}, {"a": 0.5, "b": 0.5}, {"a": 1.0, "b": 1.0}):
             prompts = [self._base.prompt(question) for question in questions]
             said = self._base.generate(
-                prompts, replace(BRIEF, max_new_tokens=48), adapters=bank.mix([mixture] * FACTS)
+                prompts,
+                replace(SHORT_ANSWER, max_new_tokens=48),
+                adapters=bank.mix([mixture] * FACTS),
             )
             weights = ", ".join(f"{mixture.get(key, 0):g}" for key in "ab")
             yield (f"{way}, ({weights})", "two at once"), share([one.text for one in said])
@@ -214,7 +215,7 @@ class Lab:
     def _said(self, bank: AdapterBank, questions: Sequence[str], key: str) -> list[Completion]:
         prompts = [self._base.prompt(question) for question in questions]
         mixtures: list[Mixture] = [{key: 1.0}] * len(prompts)
-        return self._base.generate(prompts, BRIEF, adapters=bank.mix(mixtures))
+        return self._base.generate(prompts, SHORT_ANSWER, adapters=bank.mix(mixtures))
 
     def _sureness(
         self, bank: AdapterBank, questions: Sequence[str], said: Mapping[str, list[Completion]]
@@ -241,7 +242,10 @@ class Lab:
 
     @torch.no_grad()
     def _by_token(
-        self, bank: AdapterBank, questions: Sequence[str], longest: int = BRIEF.max_new_tokens
+        self,
+        bank: AdapterBank,
+        questions: Sequence[str],
+        longest: int = SHORT_ANSWER.max_new_tokens,
     ) -> list[str]:
         """Two rows for each question; of each next token the surer row's is given to both."""
         base = self._base

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.evals.routed import Asked, active, memory
-
 from memkit.errors import NotFoundError
 from memkit.protocols import Embedder
 from memkit.text.sentences import sentences

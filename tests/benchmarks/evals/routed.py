@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from benchmarks.evals.unrelated import UNRELATED
 
+from benchmarks.evals.unrelated import UNRELATED
 from memkit.ledger import Ledger
 from memkit.lora.training.template_synthesizer import TemplateSynthesizer
 from memkit.protocols import Embedder, Query

@@ -14,14 +14,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
+from tqdm import tqdm
+
 from benchmarks.evals import papers, routing_cost
 from benchmarks.evals.phonebook import OTHER_WORDINGS, Entry, drafts_of, entries_of
 from benchmarks.evals.routed import Asked, Remembered, active, memory
-from benchmarks.evals.unstored import drafts_of as drafts_of_facts
-from tqdm import tqdm
-
+from benchmarks.report import report
 from memkit.cli.demo.company import Company, Fact
-from memkit.cli.demo.measurement import Measurement, show, write_report
+from memkit.cli.measurement import Measurement
+from memkit.cli.unstored_records import drafts_of as drafts_of_facts
 from memkit.lora.recipe import RECORDS_PER_MODULE
 from memkit.models.embedder import SentenceEmbedder
 from memkit.protocols import Embedder
@@ -59,9 +60,7 @@ def main(*, data: Path | None, seeds: int, json_path: Path | None) -> int:
     ]
     measurements += routing_cost.measure(routing_cost.FACTS)
     found = ratios({key: median(values) for key, values in figures.items()})
-    show(measurements, found)
-    if json_path is not None:
-        write_report(json_path, "routing", measurements, found)
+    report("routing", measurements, found, json_path=json_path)
     return 0
 
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 import json
 import random
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
+from benchmarks.processes import start
 from benchmarks.store.corpus import HashedVectors
-
-from memkit.cli.demo.measurement import Measurement
+from memkit.cli.measurement import Measurement
 from memkit.errors import MemkitError
 from memkit.memory.memory import Memory
 
@@ -71,7 +70,7 @@ def kill(folder: Path, rounds: int) -> Counts:
     """Kill a writer in a tight loop, reopen, and look for what it was told; the memory grows."""
     intact = lost = acknowledged = 0
     for number in range(rounds):
-        child = _start("write_forever", folder, number)
+        child = start(write_forever, folder, number)
         output = child.stdout.readline() if child.stdout else ""
         time.sleep(random.Random(number).uniform(0, LONGEST))
         child.send_signal(signal.SIGKILL)
@@ -95,7 +94,7 @@ def kill(folder: Path, rounds: int) -> Counts:
 
 def add_together(folder: Path) -> Counts:
     """Let processes add at once; all that they added must be found."""
-    children = [_start("write_some", folder, number, ADDS) for number in range(WRITERS)]
+    children = [start(write_some, folder, number, ADDS) for number in range(WRITERS)]
     ids = [id for child in children for id in child.communicate()[0].split()]
     with open_memory(folder) as memory:
         return {"kept": sum(_found(memory, id) for id in ids)}
@@ -108,7 +107,7 @@ def mix(folder: Path, operations: int) -> Counts:
     is missing at the end, or is there although it was forgotten.
     """
     open_memory(folder).close()
-    children = [_start("work", folder, number, operations) for number in range(PROCESSES)]
+    children = [start(work, folder, number, operations) for number in range(PROCESSES)]
     expected: dict[str, str] = {}
     counts = {"lost": 0, "wrong": 0, "refused": 0}
     for child in children:
@@ -129,13 +128,6 @@ def _found(memory: Memory, id: str) -> bool:
     """Whether a record can be read, and found by what it says."""
     records = memory.get_many([id])
     return bool(records) and id in {hit.id for hit in memory.search(records[0].text, k=3)}
-
-
-def _start(name: str, *arguments: object) -> subprocess.Popen[str]:
-    code = f"import sys; from benchmarks.store import durability as d; d.{name}(*sys.argv[1:])"
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, arguments)], stdout=subprocess.PIPE, text=True
-    )
 
 
 # -- what the processes do; their arguments come as strings

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from benchmarks.store.corpus import Corpus, KnownVectors
-from benchmarks.store.peers import Found, Peer
 from tqdm import tqdm
 
-from memkit.cli.demo.measurement import Measurement
+from benchmarks.store.corpus import Corpus, KnownVectors
+from benchmarks.store.peers import Peer, PeerStore
+from memkit.cli.measurement import Measurement
 from memkit.memory.memory import Memory
 
 K = 10
@@ -93,7 +93,7 @@ def after_a_write(memory: Memory, corpus: Corpus) -> Measurement:
 
 
 def measure_peer(
-    peer: Found, corpus: Corpus, folder: Path, own: Search
+    peer: PeerStore, corpus: Corpus, folder: Path, own: Search
 ) -> tuple[list[Measurement], dict[str, float]]:
     """Fill a peer with the corpus and search it; then memkit again, while the machine is as busy.
 

@@ -1,4 +1,4 @@
-"""`memkit eval mixing` and the budget's dial, with a tiny model."""
+"""The benchmarks `mixing` and `dial` on a tiny model."""
 
 import json
 
@@ -8,7 +8,7 @@ from benchmarks.evals.learned import PART, learned
 from benchmarks.evals.mixing import Exam
 from benchmarks.evals.phonebook import drafts_of, invented
 
-from memkit.cli.demo.measurement import Measurement
+from memkit.cli.measurement import Measurement
 from memkit.errors import NotFoundError
 from memkit.testing import HashingEmbedder
 

@@ -1,4 +1,4 @@
-"""`memkit eval mixtures`, with a tiny model and two facts a module."""
+"""The benchmark `mixtures`, with a tiny model and two facts a module."""
 
 import pytest
 import torch

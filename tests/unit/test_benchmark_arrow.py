@@ -1,4 +1,4 @@
-"""`memkit eval arrow`: PEFT's Arrow on modules of a tiny model, beside the routers."""
+"""The benchmark `arrow`: PEFT's Arrow on modules of a tiny model, beside the routers."""
 
 import copy
 
