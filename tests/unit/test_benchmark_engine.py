@@ -34,7 +34,7 @@ def report(capsys, arguments):
 
 
 def test_mixing(tiny_default, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(mix, "KEPT", 4)
+    monkeypatch.setattr(mix, "IN_MEMORY", 4)
     monkeypatch.setattr(mix, "MODULES", 150)
     monkeypatch.setattr(mix.main, "__kwdefaults__", {"modules": 150})
 

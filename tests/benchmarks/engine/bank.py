@@ -1,4 +1,4 @@
-"""What a memory costs by the number of its modules: time to open it, and resident memory.
+"""Time to open a memory and resident memory, by the number of its modules.
 
 Each number is measured in a process of its own. The embedder is a stand-in; opening looks at
 the ledger and at the adapter files, and loads no model.
@@ -45,28 +45,28 @@ def main(*, json_path: Path | None) -> int:
     torch.set_num_threads(1)
     base = LanguageModel.load(device="cpu", dtype=torch.float32)
     layers = AdapterLayers(base.model)
-    found: dict[int, list[dict[str, float]]] = {}
+    figures: dict[int, list[dict[str, float]]] = {}
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder) / "memory"
         for count in COUNTS:
             ledger = Ledger.open(directory)
             add_modules(ledger, base, layers, SPEC, count)
             ledger.close()
-            found[count] = [_probed(directory) for _ in range(REPEATS)]
+            figures[count] = [_probed(directory) for _ in range(REPEATS)]
     results = [
         Measurement.of(
-            f"{count} modules, rank {SPEC.rank}", metric, [one[metric] for one in runs], unit
+            f"{count} modules, rank {SPEC.rank}", metric, [result[metric] for result in runs], unit
         )
-        for count, runs in found.items()
+        for count, runs in figures.items()
         for metric, unit in (
             ("open", "s"),
             ("resident, base model", "MB"),
             ("resident, after mixtures", "MB"),
         )
     ]
-    value = {(one.case, one.metric): one.value for one in results}
+    value_of = {(result.case, result.metric): result.value for result in results}
     few, many = (
-        value[f"{count} modules, rank {SPEC.rank}", "resident, after mixtures"]
+        value_of[f"{count} modules, rank {SPEC.rank}", "resident, after mixtures"]
         for count in COUNTS[1:]
     )
     ratios = {"rss_growth_mb_per_100_adapters": (many - few) / (COUNTS[2] - COUNTS[1]) * 100}

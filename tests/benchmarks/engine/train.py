@@ -179,13 +179,18 @@ def _ratios(outcomes: Sequence[Outcome], others: dict[str, float]) -> dict[str, 
 
 def _measurements(name: str, outcomes: Sequence[Outcome]) -> list[Measurement]:
     return [
-        Measurement.of(name, "time to recall", [one.seconds for one in outcomes], "CPU s"),
+        Measurement.of(name, "time to recall", [outcome.seconds for outcome in outcomes], "CPU s"),
         Measurement.of(
-            name, "until all were mastered", [one.until_mastered for one in outcomes], "CPU s"
+            name,
+            "until all were mastered",
+            [outcome.until_mastered for outcome in outcomes],
+            "CPU s",
         ),
-        Measurement.of(name, "steps", [one.steps for one in outcomes], "steps"),
-        Measurement.of(name, "mastered", [one.mastered for one in outcomes], "share"),
-        Measurement.of(name, "exact", [one.exact for one in outcomes], "share"),
-        Measurement.of(name, "held-out wordings", [one.reworded for one in outcomes], "share"),
-        Measurement.of(name, "other words", [one.other for one in outcomes], "share"),
+        Measurement.of(name, "steps", [outcome.steps for outcome in outcomes], "steps"),
+        Measurement.of(name, "mastered", [outcome.mastered for outcome in outcomes], "share"),
+        Measurement.of(name, "exact", [outcome.exact for outcome in outcomes], "share"),
+        Measurement.of(
+            name, "held-out wordings", [outcome.reworded for outcome in outcomes], "share"
+        ),
+        Measurement.of(name, "other words", [outcome.other for outcome in outcomes], "share"),
     ]

@@ -24,9 +24,9 @@ from peft.tuners.lora.arrow import ArrowLoraLinearLayer
 from torch import Tensor
 from tqdm import tqdm
 
-from benchmarks.evals.learned import learned, parts_of
 from benchmarks.evals.mixing import PER_MODULE
 from benchmarks.evals.phonebook import Entry, drafts_of, entries_of
+from benchmarks.evals.trained_memory import parts_of, trained_memory
 from benchmarks.report import report
 from memkit.cli.adapter_recall import count_correct
 from memkit.cli.measurement import Measurement
@@ -57,13 +57,15 @@ def main(*, data: Path | None, facts: int, seeds: int, json_path: Path | None) -
     """
     entries = entries_of(data, facts)
     models = LanguageModel.load(), SentenceEmbedder.load()
-    found: dict[tuple[str, str], Hits] = {}
+    hits_by_case: dict[tuple[str, str], Hits] = {}
     for seed in range(seeds):
         parts = parts_of(drafts_of(entries), PER_MODULE)
-        with learned(models, parts, Recipe(train=TrainSpec(seed=seed))) as memory:
+        with trained_memory(models, parts, Recipe(train=TrainSpec(seed=seed))) as memory:
             for key, hits in tqdm(_compared(memory, entries), "arrow", disable=None):
-                found.setdefault(key, []).extend(hits)
-    results = [Measurement.of_share(*key, sum(hits), len(hits)) for key, hits in found.items()]
+                hits_by_case.setdefault(key, []).extend(hits)
+    results = [
+        Measurement.of_share(*key, sum(hits), len(hits)) for key, hits in hits_by_case.items()
+    ]
     report("arrow", results, json_path=json_path)
     return 0
 

@@ -1,8 +1,8 @@
-"""What weights know of what was forgotten: exposure of answers before and after.
+"""What weights reveal of forgotten facts: exposure of their answers before and after.
 
-One module learns facts of an invented company. Asked for, against canaries, are all of them;
-facts that it never saw; and, once half of them were forgotten and the module was trained anew,
-those that were forgotten.
+One module is trained on facts of an invented company. Exposure is measured against canaries: of
+trained facts, of facts that the module never saw, and of facts that were forgotten after
+training, once the module was retrained without them.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from memkit.cli.demo.company import Company
 from memkit.cli.measurement import Measurement
 from memkit.cli.unstored_records import drafts_of
 from memkit.lora.backend import LoraBackend
-from memkit.lora.consolidation import exposure as canaries
 from memkit.lora.consolidation.consolidate import Recipe
+from memkit.lora.consolidation.exposure import CANARIES, ask, probes_of
 from memkit.lora.spec import TrainSpec
 from memkit.memory.memory import Memory
 from memkit.models.embedder import SentenceEmbedder
@@ -34,18 +34,18 @@ Exposures = dict[str, list[Exposure]]
 def main(*, seeds: int, json_path: Path | None) -> int:
     """Measure one company per seed; returns the exit status."""
     models = LanguageModel.load(), SentenceEmbedder.load()
-    found: Exposures = {}
+    exposures_by_case: Exposures = {}
     for seed in range(seeds):
         with tempfile.TemporaryDirectory(prefix="memkit-eval-") as folder:
             for case, exposures in expose(Path(folder) / "memory", models, seed).items():
-                found.setdefault(case, []).extend(exposures)
+                exposures_by_case.setdefault(case, []).extend(exposures)
     measurements = [
-        Measurement.of(case, metric, [value(one) for one in exposures], unit)
-        for case, exposures in found.items()
+        Measurement.of(case, metric, [value(exposure) for exposure in exposures], unit)
+        for case, exposures in exposures_by_case.items()
         for metric, unit, value in (
-            ("ahead", "nats", lambda one: one.ahead),
-            ("rank", f"of {canaries.CANARIES + 1}", lambda one: float(one.rank)),
-            ("stands out", "share", lambda one: float(one.stands_out)),
+            ("ahead", "nats", lambda exposure: exposure.ahead),
+            ("rank", f"of {CANARIES + 1}", lambda exposure: float(exposure.rank)),
+            ("stands out", "share", lambda exposure: float(exposure.stands_out)),
         )
     ]
     sys.stdout.write(f"an answer stands out {STANDS_OUT:g} nats ahead of the best canary\n")
@@ -80,10 +80,10 @@ def _ask(
     lora: LoraBackend, recipe: Recipe, records: Sequence[Record], module: str
 ) -> list[Exposure]:
     """Ask a module for the answers of records, whether it was trained on them or not."""
-    gone = [record.id for record in records]
-    found = [
-        canaries.ask(lora, probe, module)
+    ids = [record.id for record in records]
+    exposures = [
+        ask(lora, probe, module)
         for record in records
-        for probe in canaries.probes_of(lora, recipe.synthesizer, record, [module], gone)
+        for probe in probes_of(lora, recipe.synthesizer, record, [module], ids)
     ]
-    return [one for one in found if one is not None]
+    return [exposure for exposure in exposures if exposure is not None]

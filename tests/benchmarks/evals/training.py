@@ -147,7 +147,7 @@ class Bench:
         def share(pairs: Sequence[tuple[str, str]]) -> float:
             return count_correct(self._base, pairs, bank) / len(pairs)
 
-        kept = [
+        unchanged = [
             a == b
             for a, b in zip(generate_answers(self._base, UNRELATED, bank), self._bare, strict=True)
         ]
@@ -155,7 +155,7 @@ class Bench:
             exact=share([(fact.question, fact.answer) for fact in facts]),
             reworded=share([(e.question, e.answer) for e in examples if e.held_out]),
             paraphrased=share([(p, f.answer) for f in facts for p in f.paraphrases]),
-            unchanged=sum(kept) / len(kept),
+            unchanged=sum(unchanged) / len(unchanged),
             steps=trained.steps,
             cpu_seconds=cpu,
         )

@@ -1,4 +1,4 @@
-"""What the store costs, keeps and finds, beside other stores."""
+"""Costs, durability and recall of the store, beside other stores."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def main(
         kills: How many writers are killed.
     """
     compared = peers_by_name(peers)  # first: a missing one is known before an hour has passed
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
+    with tempfile.TemporaryDirectory() as directory:
+        folder = Path(directory)
         results, overhead = adding.measure(folder, texts)
-        kept, held = durability.measure(folder, kills=kills, operations=operations // 10)
-        results += kept + residence.mixed(folder / "residence", operations)
+        durable, held = durability.measure(folder, kills=kills, operations=operations // 10)
+        results += durable + residence.mixed(folder / "residence", operations)
         ratios = {"add_overhead": overhead}
         for size in records:
             for figures, more_ratios in _search(folder / str(size), size, compared):

@@ -25,13 +25,15 @@ class Peer(Protocol):
         """Take in all notes."""
         ...
 
-    def search(self, number: int, k: int, *, kept: bool, candidates: int | None) -> Sequence[int]:
+    def search(
+        self, number: int, k: int, *, filtered: bool, candidates: int | None
+    ) -> Sequence[int]:
         """Numbers of the notes that a query finds.
 
         Args:
             number: Of the query.
             k: How many notes.
-            kept: Only those that the filter lets pass.
+            filtered: Only those that the filter lets pass.
             candidates: Look at so many before the filter; None for what the peer does by itself.
         """
         ...
@@ -98,9 +100,11 @@ class _SqliteStore:
                     ]
                 )
 
-    def search(self, number: int, k: int, *, kept: bool, candidates: int | None) -> Sequence[int]:
+    def search(
+        self, number: int, k: int, *, filtered: bool, candidates: int | None
+    ) -> Sequence[int]:
         del candidates  # its filter loses nothing
-        chosen = {"kept": True} if kept else None
+        chosen = {"kept": True} if filtered else None
         items = self._store.search(
             ("notes",), query=self._corpus.query(number), filter=chosen, limit=k
         )
@@ -146,12 +150,14 @@ class _Mem0:
             ids=[draft.id for draft in drafts],
         )
 
-    def search(self, number: int, k: int, *, kept: bool, candidates: int | None) -> Sequence[int]:
+    def search(
+        self, number: int, k: int, *, filtered: bool, candidates: int | None
+    ) -> Sequence[int]:
         hits = self._store.search(
             query=self._corpus.query(number),
             vectors=self._corpus.queries[number],
             top_k=candidates or k,
-            filters={"kept": True} if kept else None,
+            filters={"kept": True} if filtered else None,
         )
         return [int(hit.id[1:]) for hit in hits[:k]]
 
@@ -180,11 +186,13 @@ class _Txtai:
         rows = ((d.id, {"text": d.text, "kept": int(d.metadata["kept"])}, None) for d in drafts)
         self._embeddings.index(rows)
 
-    def search(self, number: int, k: int, *, kept: bool, candidates: int | None) -> Sequence[int]:
-        also = " and kept = 1" if kept else ""
+    def search(
+        self, number: int, k: int, *, filtered: bool, candidates: int | None
+    ) -> Sequence[int]:
+        condition = " and kept = 1" if filtered else ""
         wide = f", {candidates}" if candidates else ""
         rows = self._embeddings.search(
-            f"select id, text, score from txtai where similar(:query{wide}){also}",
+            f"select id, text, score from txtai where similar(:query{wide}){condition}",
             k,
             parameters={"query": self._corpus.query(number)},
         )
