@@ -160,13 +160,13 @@ class Backend(ABC):
         """Release what is held open. Repeating it changes nothing."""
 
 
-class Router(Protocol):
-    """Chooses adapter modules for queries.
+class Router(ABC):
+    """Chooses adapter modules for queries; derive from it.
 
-    A class that names it as its base has to write `route` alone: what has nothing to measure
-    needs no more.
+    `route` has to be defined; a router that has nothing to measure needs no more.
     """
 
+    @abstractmethod
     def route(
         self, queries: Sequence[Query], *, pending: Mapping[str, str] | None = None
     ) -> list[Route]:
@@ -177,7 +177,6 @@ class Router(Protocol):
             pending: Record id to module, for records that are about to be held: a module is
                 asked through the router before it is committed.
         """
-        ...
 
     @property
     def calibrated(self) -> bool:

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
-A = TypeVar("A", bound="_Awaited")
 
 THREADS = 32  # calls at once; most of them wait for a lock, so there are more than cores
 
@@ -30,8 +29,9 @@ THREADS = 32  # calls at once; most of them wait for a lock, so there are more t
 class _Awaited:
     """Verbs of something synchronous, to be awaited."""
 
-    _verbs: Any  # what has the verbs
-    _calls: _Calls
+    def __init__(self, verbs: Any, calls: _Calls) -> None:
+        self._verbs = verbs
+        self._calls = calls
 
 
 def _twin(
@@ -140,12 +140,12 @@ class AsyncMemory(_Awaited):
     """
 
     def __init__(self, memory: Memory) -> None:
-        self.memory = self._verbs = memory
-        self._calls = _Calls(memory)
+        super().__init__(memory, _Calls(memory))
+        self.memory = memory
         self._streams: WeakSet[AsyncAnswerStream] = WeakSet()
-        self.modules = _awaited(AsyncModules, memory.modules, self._calls)
-        self.retention = _awaited(AsyncRetention, memory.retention, self._calls)
-        self.vectors = _awaited(AsyncVectors, memory.vectors, self._calls)
+        self.modules = AsyncModules(memory.modules, self._calls)
+        self.retention = AsyncRetention(memory.retention, self._calls)
+        self.vectors = AsyncVectors(memory.vectors, self._calls)
 
     open = staticmethod(_opening_twin(Memory.open))
 
@@ -288,12 +288,6 @@ class AsyncAnswerStream:
     def _let_go(self) -> None:
         if self._stream is not None:
             self._stream.close()
-
-
-def _awaited(kind: type[A], verbs: object, calls: _Calls) -> A:
-    group = kind()
-    group._verbs, group._calls = verbs, calls
-    return group
 
 
 async def _run_in(threads: ThreadPoolExecutor, call: Callable[[], R]) -> R:

@@ -83,7 +83,9 @@ class Memory:
     """
 
     def __init__(self, path: str | Path | Engine) -> None:
-        engine = path if isinstance(path, Engine) else Engine.open(Path(path), Config(), create=True)
+        engine = (
+            path if isinstance(path, Engine) else Engine.open(Path(path), Config(), create=True)
+        )
         self._engine = engine
         self.items: ItemTable = engine.ledger.items
         self.modules = Modules(engine)
@@ -353,7 +355,7 @@ class Memory:
     def explain(
         self, question: Question, budget: int = BUDGET, **options: Unpack[RecallOptions]
     ) -> Explanation:
-        """Show route, evidence and prompt of an answer without generating it; print the result."""
+        """Show route, evidence and prompt without generating an answer; print the result."""
         return recall.explain(self._engine, recall_query(question, options, PASSAGES), budget)
 
     def ask(

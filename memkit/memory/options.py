@@ -223,14 +223,14 @@ def split_options(budget: int, options: AskOptions) -> tuple[RecallOptions, Requ
     refuse_unknown(options, AskOptions)
     selection = {name: value for name, value in options.items() if name in _EVIDENCE}
     request: dict[str, Any] = {n: value for n, value in options.items() if n not in _EVIDENCE}
-    return cast(RecallOptions, selection), Request(budget, **request)
+    return cast("RecallOptions", selection), Request(budget, **request)
 
 
 def recall_query(question: Question, options: RecallOptions, k: int) -> Query:
     """Make a query; ``k`` is the default for the number of records."""
     refuse_unknown(options, RecallOptions)
     rest = {name: value for name, value in options.items() if name != "k"}
-    return query_of(question, options.get("k", k), cast(Selection, rest))
+    return query_of(question, options.get("k", k), cast("Selection", rest))
 
 
 def recall_queries(questions: Sequence[Question], options: RecallOptions) -> list[Query]:
@@ -240,9 +240,7 @@ def recall_queries(questions: Sequence[Question], options: RecallOptions) -> lis
     return [recall_query(question, options, PASSAGES) for question in questions]
 
 
-def query_of(
-    question: Question, k: int, selection: Selection, *, name: str = "question"
-) -> Query:
+def query_of(question: Question, k: int, selection: Selection, *, name: str = "question") -> Query:
     """Make a query of a question, or of a conversation that ends with one.
 
     Args:

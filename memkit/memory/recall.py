@@ -146,7 +146,7 @@ def _held(
         return ()
     ids = [hit.id for part in evidence for hit in part.hits]
     asked = {part.record_id for part in route.parts}
-    behind = dropwhile(lambda id: id not in asked, ids)
+    behind = dropwhile(lambda record_id: record_id not in asked, ids)
     return tuple(dict.fromkeys([*engine.ledger.modules.placements(ids), *behind]))
 
 

@@ -71,7 +71,7 @@ class Vectors:
         scope: Scope | None = None,
         where: Metadata | None = None,
     ) -> list[Duplicates]:
-        """Find records of one scope that say almost the same; nothing is changed.
+        """Find records of one scope that say almost the same.
 
         Texts are near by their vectors alone: "on the first floor" and "on the second floor"
         may well be. Look at a group before you `Memory.merge` it. The effort grows with the square of

@@ -1,7 +1,5 @@
 """What every backend does; subclass it and define the fixture ``backend``."""
 
-# ruff: noqa: S101 - these are tests
-
 from __future__ import annotations
 
 import hashlib

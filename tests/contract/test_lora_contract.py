@@ -25,6 +25,3 @@ class TestLoraBackend(BackendContract):
                 for r in super().make_records(n)
             ]
         )
-
-    def settle(self, backend):
-        self.memory.consolidate()

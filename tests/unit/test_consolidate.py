@@ -176,7 +176,9 @@ def test_scopes_have_modules_of_their_own(bench, badges):
     mine = [replace(draft, scope={"user": "u1"}) for draft in badges[:2]]
     bench.run(bench.add([*mine, *badges[2:4]]))
 
-    assert {module.name: (dict(module.scope), module.records) for module in bench.modules.list()} == {
+    assert {
+        module.name: (dict(module.scope), module.records) for module in bench.modules.list()
+    } == {
         "m0001": ({"user": "u1"}, ("Nora", "Emil")),
         "m0002": ({}, ("Tara", "Owen")),
     }

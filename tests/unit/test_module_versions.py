@@ -119,7 +119,10 @@ def test_a_module_whose_records_have_all_gone_to_others_is_dropped(trained):
     make_endless(trained)
     report = trained.consolidate()
     assert (report.held, report.missed) == (FIRST[1:], ("Nora",))
-    assert [m.name for m in trained.modules.list()] == ["m0002", *(m.name for m in report.modules[1:])]
+    assert [m.name for m in trained.modules.list()] == [
+        "m0002",
+        *(m.name for m in report.modules[1:]),
+    ]
 
 
 # -- rollback
@@ -250,7 +253,10 @@ def test_modules_are_trained_with_their_own_spec_not_with_the_recipe(
     trained.close()
     other = replace(recipe, lora=replace(recipe.lora, rank=4), train=TrainSpec(seed=3, epochs=1))
     again = open_memory(tmp_path / "trained.mem", recipe=other)
-    assert [m.unchanged for m in again.modules.retrain(["m0002", "m0001", "m0002"]).modules] == [True, True]
+    assert [m.unchanged for m in again.modules.retrain(["m0002", "m0001", "m0002"]).modules] == [
+        True,
+        True,
+    ]
     assert files(again) == before
 
 

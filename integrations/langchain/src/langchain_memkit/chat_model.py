@@ -21,7 +21,7 @@ from pydantic import ConfigDict, Field, model_validator
 from langchain_memkit._batch import BATCH, Batch, Conversation, shared
 from langchain_memkit.messages import conversation_of
 from memkit import Answer, AsyncMemory, InvalidInputError, Memory
-from memkit.memory.ask import BUDGET, PASSAGES
+from memkit.memory.options import BUDGET, PASSAGES
 from memkit.protocols import Combine, Sampling
 
 # Standard parameters of chat models that have no meaning for a model in this process.
@@ -112,7 +112,7 @@ class ChatMemkit(BaseChatModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _leave_out_what_is_for_servers(cls, values: Any) -> Any:  # noqa: ANN401 - pydantic's
+    def _leave_out_what_is_for_servers(cls, values: Any) -> Any:
         if not isinstance(values, Mapping):
             return values
         return {name: value for name, value in values.items() if name not in _ELSEWHERE}
@@ -180,7 +180,7 @@ class ChatMemkit(BaseChatModel):
         self,
         messages: list[BaseMessage],
         stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002 - the base calls it
+        run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
         conversation, options = conversation_of(messages), self._options(stop, kwargs)
@@ -198,7 +198,7 @@ class ChatMemkit(BaseChatModel):
         self,
         messages: list[BaseMessage],
         stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002 - the base calls it
+        run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         options = self._options(stop, kwargs)
@@ -211,7 +211,7 @@ class ChatMemkit(BaseChatModel):
         self,
         messages: list[BaseMessage],
         stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002 - the same
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         options = self._options(stop, kwargs)
@@ -269,7 +269,7 @@ class ChatMemkit(BaseChatModel):
 
     def _last(self, answer: Answer | None) -> ChatGenerationChunk:
         """The chunk after the last piece: metadata and token counts."""
-        assert answer is not None  # noqa: S101 - the stream was read to its end
+        assert answer is not None
         message = AIMessageChunk(
             content="",
             response_metadata=self._about(answer),

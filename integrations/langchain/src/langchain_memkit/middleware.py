@@ -8,7 +8,6 @@ from typing import Any, Literal, get_args
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage
 from langchain_core.tools import BaseTool
-from memkit.memory.mixin_chat import Message
 
 from langchain_memkit._optional import needs
 from langchain_memkit.chat_model import ChatMemkit
@@ -16,7 +15,7 @@ from langchain_memkit.messages import role_of
 from langchain_memkit.scopes import Scoping, resolve, user_scope
 from langchain_memkit.tools import memory_tools
 from memkit import InvalidInputError, Memory
-from memkit.memory.ask import BUDGET
+from memkit.memory.options import BUDGET
 from memkit.types import Message, Metadata, Role, Scope
 
 with needs("langchain", "MemkitMiddleware"):

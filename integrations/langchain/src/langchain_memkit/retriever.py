@@ -61,7 +61,7 @@ class MemkitRetriever(BaseRetriever):
         self,
         query: str,
         *,
-        run_manager: CallbackManagerForRetrieverRun,  # noqa: ARG002 - the base class reports
+        run_manager: CallbackManagerForRetrieverRun,
         **given: Any,
     ) -> list[Document]:
         chosen = self._chosen(given)
@@ -71,7 +71,7 @@ class MemkitRetriever(BaseRetriever):
         self,
         query: str,
         *,
-        run_manager: AsyncCallbackManagerForRetrieverRun,  # noqa: ARG002 - as above
+        run_manager: AsyncCallbackManagerForRetrieverRun,
         **given: Any,
     ) -> list[Document]:
         chosen = self._chosen(given)

@@ -6,7 +6,7 @@ import re
 import pytest
 from benchmarks.evals import papers, routing, routing_cost
 from benchmarks.evals.phonebook import invented
-from benchmarks.evals.routed import Asked, Remembered, memory, reliability
+from benchmarks.evals.routed_memory import Asked, CachedEmbedder, reliability, routed_memory
 
 from memkit.errors import NotFoundError
 from memkit.testing import HashingEmbedder
@@ -41,11 +41,11 @@ class Counting(HashingEmbedder):
 
 def test_a_text_is_embedded_once_for_all_memories():
     counting = Counting()
-    embedder = Remembered(counting)
+    embedder = CachedEmbedder(counting)
     drafts = [Draft("Nora keeps the keys.", "Who keeps the keys?", "Nora")]
 
     for _ in range(2):
-        with memory(embedder, drafts, [0]) as routed:
+        with routed_memory(embedder, drafts, [0]) as routed:
             routed.routes([Asked("Who has the keys?", 0)])
 
     assert len(counting.seen) == len(set(counting.seen))
@@ -55,7 +55,7 @@ def test_a_text_is_embedded_once_for_all_memories():
 def test_only_the_module_of_the_fact_is_right():
     drafts = [Draft("The oak is tall.", "Which tree is tall?", "The oak"),
               Draft("The van is red.", "Which car is red?", "The van")]  # fmt: skip
-    with memory(Remembered(HashingEmbedder(256)), drafts, [3, 5]) as routed:
+    with routed_memory(CachedEmbedder(HashingEmbedder(256)), drafts, [3, 5]) as routed:
         asked = [Asked(draft.question, place) for place, draft in enumerate(drafts)]
         routes = [Route({"m3": 1.0}), Route({"m3": 0.5, "m5": 0.5})]
         assert routed.right(asked, routes) == 0.5
@@ -64,8 +64,8 @@ def test_only_the_module_of_the_fact_is_right():
 
 def test_a_question_in_a_scope_goes_to_what_that_scope_sees():
     own = papers.cut(PAPERS, 0, scoped=True)
-    assert [one.scope for one in own.plain] == [{"paper": "0"}, {"paper": "1"}]
-    with memory(Remembered(HashingEmbedder(256)), own.drafts, own.modules) as routed:
+    assert [asked.scope for asked in own.plain] == [{"paper": "0"}, {"paper": "1"}]
+    with routed_memory(CachedEmbedder(HashingEmbedder(256)), own.drafts, own.modules) as routed:
         seen = [{fact.module for fact in route.support} for route in routed.routes(own.plain)]
     assert seen == [{"m0"}, {"m1"}]
 
@@ -73,8 +73,8 @@ def test_a_question_in_a_scope_goes_to_what_that_scope_sees():
 def test_both_kinds_of_question_count_alike_in_what_is_true():
     sure = Calibration(mass=0.0, named=0.0, threshold=0.5, slope=100.0)
     high, low = Route({}, evidence=1.0), Route({}, evidence=0.0)
-    found = reliability(sure, related=[high, high, high, low], unrelated=[low] * 39 + [high])
-    assert found == {
+    shares = reliability(sure, related=[high, high, high, low], unrelated=[low] * 39 + [high])
+    assert shares == {
         "true where 0% to 20% is said": pytest.approx(0.25 / (0.25 + 39 / 40)),
         "true where 80% to 100% is said": pytest.approx(0.75 / (0.75 + 1 / 40)),
     }
@@ -95,12 +95,12 @@ def test_stored_questions_are_not_asked():
         "Is Sorting slow?",
         "Is Hashing slow?",
     ]
-    assert [one.question for one in cut.plain] == [
+    assert [asked.question for asked in cut.plain] == [
         "What makes Sorting fast?",
         "What makes Hashing fast?",
     ]
     assert cut.titled[0].question == 'In the paper "Sorting": What makes Sorting fast?'
-    assert [cut.modules[one.place] for one in cut.plain] == [0, 1]
+    assert [cut.modules[asked.place] for asked in cut.plain] == [0, 1]
 
 
 def test_missing_papers_are_named(tmp_path):
@@ -121,10 +121,10 @@ def test_the_report_has_the_shape_of_all_reports(tmp_path, monkeypatch, capsys):
 
     assert routing.main(data=tmp_path, seeds=1, json_path=report) == 0
 
-    said = json.loads(report.read_text())
-    assert set(said) == {"name", "environment", "command", "results", "ratios"}
-    assert said["name"] == "routing"
-    assert set(said["ratios"]) == {
+    written = json.loads(report.read_text())
+    assert set(written) == {"name", "environment", "command", "results", "ratios"}
+    assert written["name"] == "routing"
+    assert set(written["ratios"]) == {
         "routing_top1",
         "routing_top1_reworded",
         "routing_top1_paperqa",
@@ -133,9 +133,9 @@ def test_the_report_has_the_shape_of_all_reports(tmp_path, monkeypatch, capsys):
         "false_refusal",
         "unstored_activation",
     }
-    assert all(0.0 <= value <= 1.0 for value in said["ratios"].values())
-    assert said["ratios"]["routing_top1"] == 1.0  # the words of the questions are those stored
-    cases = {one["case"] for one in said["results"]}
+    assert all(0.0 <= value <= 1.0 for value in written["ratios"].values())
+    assert written["ratios"]["routing_top1"] == 1.0  # the words of the questions are those stored
+    cases = {result["case"] for result in written["results"]}
     assert cases == {"phone book", "company", "40 facts", *papers.STORED}
     assert "routing_top1 " in capsys.readouterr().out
 

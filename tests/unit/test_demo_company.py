@@ -51,7 +51,7 @@ def test_no_answer_is_part_of_another(company):
     answers = [fact.answer for fact in company.facts]
     answers += [pair.answer for paragraph in company.paragraphs for pair in paragraph.pairs]
 
-    assert sum(one in other for one in answers for other in answers) == len(answers)
+    assert sum(inner in outer for outer in answers for inner in answers) == len(answers)
 
 
 @few

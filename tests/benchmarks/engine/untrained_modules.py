@@ -1,4 +1,4 @@
-"""Memories with many modules, made without training: what is measured here is their number."""
+"""Memories with many modules of random weights, for measurements of their number."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from memkit.lora.store.adapter_rows import keep
 from memkit.models.language_model import LanguageModel
 from memkit.types import Draft
 
-_SIZE = 0.02  # of the weights: about what training leaves
+_SCALE = 0.02  # standard deviation of the weights: about what training leaves
 
 
 class NoEmbedder:
-    """Stands for an embedder where the embedding is not what is measured."""
+    """A stand-in for an embedder where embeddings are not what is measured."""
 
     dim = 8
     name = "none"
@@ -38,7 +38,7 @@ def random_row(layers: AdapterLayers, spec: LoraSpec, seed: int, dtype: torch.dt
     """An adapter of random weights for all target layers."""
     layout = Layout(Frame(layers.targets(spec)), spec.rank, dtype)
     random = torch.Generator().manual_seed(seed)
-    return Row(layout, (_SIZE * torch.randn(layout.size, generator=random)).to(dtype), spec.scale)
+    return Row(layout, (_SCALE * torch.randn(layout.size, generator=random)).to(dtype), spec.scale)
 
 
 def add_modules(

@@ -1,4 +1,4 @@
-"""What measurements learn: facts of the invented company, and records that no ledger holds."""
+"""Records that are in no ledger, for measurements that train adapters directly."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from memkit.types import Draft, Record
 
 
 def drafts_of(facts: Sequence[Fact]) -> list[Draft]:
-    """Facts as `memkit.Memory.add` takes them."""
+    """Facts of the invented company as `memkit.Memory.add` takes them, without metadata."""
     return [Draft(fact.text, fact.question, fact.answer) for fact in facts]
 
 
-def unstored(drafts: Iterable[Draft]) -> list[Record]:
-    """Records of drafts, numbered in order."""
+def unstored_records(drafts: Iterable[Draft]) -> list[Record]:
+    """Records of drafts; their ids are "0", "1" and so on, in order."""
     now = datetime.now(UTC)
     return [
         Record(str(number), d.text, d.question, d.answer, d.scope, d.metadata, now, now, 1, "")

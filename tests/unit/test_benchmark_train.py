@@ -1,13 +1,13 @@
-"""`memkit bench train` on a tiny model: what it compares, and what it writes down."""
+"""The benchmark `train` on a tiny model: what it compares, and what it writes down."""
 
 import json
 from dataclasses import replace
 
 import pytest
+from benchmarks.command import main
 from benchmarks.engine import peft_loop, train
 from benchmarks.evals.phonebook import Entry, drafts_of, invented, read
 
-from memkit.cli.main import main
 from memkit.errors import CorruptFileError, NotFoundError
 from memkit.lora.spec import LoraSpec, TrainSpec
 from memkit.models.language_model import LanguageModel
@@ -69,7 +69,7 @@ def test_the_report_has_every_case_and_ratio(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(train, "PLAIN", short)
     monkeypatch.setattr(train, "PLAIN_REWORDED", replace(short, epochs=3))
 
-    assert main(["bench", "train", "--seeds", "2", "--json", str(tmp_path / "t.json")]) == 0
+    assert main(["train", "--seeds", "2", "--json", str(tmp_path / "t.json")]) == 0
 
     report = json.loads((tmp_path / "t.json").read_text(encoding="utf-8"))
     assert report["name"] == "train"

@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from benchmarks import command
 from benchmarks.engine import bank, mix
 
-from memkit.cli import main as cli
 from memkit.errors import UnsupportedOperationError
 from memkit.models.language_model import LanguageModel
 from memkit.testing import tiny_llama
@@ -22,22 +22,23 @@ def tiny_default(monkeypatch):
 
 
 def report(capsys, arguments):
-    assert cli.main(arguments) == 0
+    assert command.main(arguments) == 0
     shown = capsys.readouterr().out
     written = json.loads(Path(arguments[-1]).read_text(encoding="utf-8"))
-    for one in written["results"]:
-        assert one["metric"] in shown
-        assert one["low"] <= one["value"] <= one["high"]
+    assert written["command"].startswith("python tests/benchmarks ")
+    for result in written["results"]:
+        assert result["metric"] in shown
+        assert result["low"] <= result["value"] <= result["high"]
     assert all(name in shown for name in written["ratios"])
     return written
 
 
 def test_mixing(tiny_default, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(mix, "KEPT", 4)
+    monkeypatch.setattr(mix, "IN_MEMORY", 4)
     monkeypatch.setattr(mix, "MODULES", 150)
     monkeypatch.setattr(mix.main, "__kwdefaults__", {"modules": 150})
 
-    written = report(capsys, ["bench", "mix", "--json", str(tmp_path / "mix.json")])
+    written = report(capsys, ["mix", "--json", str(tmp_path / "mix.json")])
 
     assert written["name"] == "mix"
     assert {
@@ -58,10 +59,10 @@ def test_the_cost_of_modules(tiny_default, tmp_path, capsys, monkeypatch):
         return json.loads(capsys.readouterr().out)
 
     monkeypatch.setattr(bank, "_probed", probed)
-    written = report(capsys, ["bench", "bank", "--json", str(tmp_path / "bank.json")])
+    written = report(capsys, ["bank", "--json", str(tmp_path / "bank.json")])
 
     assert set(written["ratios"]) == {"rss_growth_mb_per_100_adapters"}
-    assert {one["case"] for one in written["results"]} == {
+    assert {result["case"] for result in written["results"]} == {
         f"{count} modules, rank 4" for count in (2, 4, 8)
     }
 

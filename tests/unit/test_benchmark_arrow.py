@@ -1,4 +1,4 @@
-"""`memkit eval arrow`: PEFT's Arrow on modules of a tiny model, beside the routers."""
+"""The benchmark `arrow`: PEFT's Arrow on modules of a tiny model, beside the routers."""
 
 import copy
 
@@ -25,10 +25,10 @@ def base():
 
 def read_by(base):
     """What the layers that are adapted read for the question: their own inputs, (tokens, n)."""
-    found = {}
+    inputs_of = {}
     hooks = [
         layer.register_forward_hook(
-            lambda _, inputs, __, name=name: found.update({name: inputs[0][0]})
+            lambda _, inputs, __, name=name: inputs_of.update({name: inputs[0][0]})
         )
         for name, layer in base.model.named_modules()
         if name.endswith("q_proj")
@@ -38,7 +38,7 @@ def read_by(base):
         base.model(torch.tensor([[*prompt.prefix, *prompt.question]]))
     for hook in hooks:
         hook.remove()
-    return found
+    return inputs_of
 
 
 def saved(base, folder, direction):
@@ -69,10 +69,10 @@ def test_routers_and_arrow_are_asked_for_the_same_entries(base, tmp_path, monkey
         memory.add(drafts_of(entries))
         memory.consolidate()
         held = sum(len(m.records) for m in memory.modules.list() if m.manifest["attempt"] == 1)
-        found = dict(_compared(memory, entries))
+        hits = dict(_compared(memory, entries))
 
-    assert found["nearest facts", "top-1"] == [True] * held
+    assert hits["nearest facts", "top-1"] == [True] * held
     arrows = {(f"Arrow, {n} at a time", metric) for n in (1, 3) for metric in ("top-1", "exact")}
-    assert set(found) == {("nearest facts", "top-1"), ("centroids", "top-1"), *arrows}
-    assert {len(hits) for hits in found.values()} == {held}
+    assert set(hits) == {("nearest facts", "top-1"), ("centroids", "top-1"), *arrows}
+    assert {len(answers) for answers in hits.values()} == {held}
     assert held > 0

@@ -1,4 +1,4 @@
-"""Memories that measurements train once: kept in memkit's cache folder, and gone on with."""
+"""Trained memories that measurements share: they stay in memkit's cache folder."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def parts_of(drafts: Sequence[Draft], most: int) -> list[Sequence[Draft]]:
     return [drafts[start:end] for start, end in pairwise(bounds)]
 
 
-def learned(
+def trained_memory(
     models: tuple[LanguageModel, SentenceEmbedder],
     parts: Sequence[Sequence[Draft]],
     recipe: Recipe,
 ) -> Memory:
-    """Open a memory that holds the drafts in its weights, part by part; train what is missing.
+    """Open a memory that holds drafts in its weights, and train the modules that are missing.
 
-    A run that is interrupted goes on with the parts that are left. Other drafts, another recipe
-    or other models have a memory of their own; after a change of the trainer, delete the folder.
+    An interrupted run continues with the parts that are left. Other drafts, another recipe and
+    other models have a memory of their own; delete the folder after a change of the trainer.
 
     Args:
         models: The base model and the embedder.
@@ -42,8 +42,8 @@ def learned(
     """
     base, embedder = models
     about = [[(d.text, d.question, d.answer) for d in part] for part in parts]
-    said = json.dumps([about, recipe.key(base), embedder.name])
-    folder = cache_dir() / "evals" / hashlib.sha256(said.encode()).hexdigest()[:16]
+    identity = json.dumps([about, recipe.key(base), embedder.name])
+    folder = cache_dir() / "evals" / hashlib.sha256(identity.encode()).hexdigest()[:16]
     recipe = replace(recipe, records_per_module=max(map(len, parts)))
     memory = Memory.open(folder, base_model=base, embedder=embedder, recipe=recipe)
     for number, part in enumerate(parts):

@@ -1,4 +1,4 @@
-"""The one shape in which memkit reports measurements."""
+"""The shape that all reports of measurements have."""
 
 from __future__ import annotations
 
@@ -57,24 +57,23 @@ class Measurement:
         return cls(case, metric, p, "share", max(0.0, middle - half), min(1.0, middle + half), n)
 
 
-def show(results: Sequence[Measurement], ratios: Mapping[str, float]) -> None:
-    """Print figures."""
-    for one in results:
-        sys.stdout.write(
-            f"{one.case:<26} {one.metric:<38} {one.value:>11.6f} {one.unit:<5} "
-            f"{one.low:>11.6f} to {one.high:<11.6f} n={one.n}\n"
-        )
-    for name, value in ratios.items():
-        sys.stdout.write(f"{name:<32} {value:.6g}\n")
-
-
 def write_report(
     path: Path,
     name: str,
     measurements: Sequence[Measurement],
     ratios: Mapping[str, float] | None = None,
+    *,
+    program: str = "memkit",
 ) -> None:
-    """Write measurements as JSON, with where and by which command they were taken."""
+    """Write measurements as JSON, with the machine and the command that they were taken with.
+
+    Args:
+        path: The file; it is replaced if it exists.
+        name: Of the measurement.
+        measurements: All figures.
+        ratios: Those that are quoted, by name.
+        program: How the command line begins that was run.
+    """
     document = {
         "name": name,
         "environment": {
@@ -84,7 +83,7 @@ def write_report(
             "machine": platform.machine(),
             "cores": os.cpu_count(),
         },
-        "command": " ".join(["memkit", *sys.argv[1:]]),
+        "command": " ".join([program, *sys.argv[1:]]),
         "results": [asdict(measurement) for measurement in measurements],
         "ratios": dict(ratios or {}),
     }

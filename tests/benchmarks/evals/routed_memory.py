@@ -1,4 +1,4 @@
-"""A memory whose modules are not trained: where its routers send questions."""
+"""A memory whose modules exist in name only, to measure where its routers send questions."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from benchmarks.evals.unrelated import UNRELATED
 
+from benchmarks.evals.unrelated_prompts import UNRELATED
 from memkit.ledger import Ledger
 from memkit.lora.consolidation.examples import make_missing
 from memkit.lora.training.template_synthesizer import TemplateSynthesizer
@@ -39,8 +39,8 @@ class Asked:
     scope: Scope = field(default_factory=dict)
 
 
-class Remembered:
-    """An embedder that embeds a text once, however many memories it is asked in.
+class CachedEmbedder:
+    """An embedder that embeds each text once, however many memories share it.
 
     Args:
         embedder: Embeds; must treat queries and passages alike, as the default one does.
@@ -63,8 +63,8 @@ class Remembered:
 
 
 @dataclass(frozen=True)
-class Routed:
-    """A memory whose records are to be held, with its routers.
+class RoutedMemory:
+    """Routers over records, each assigned to a module.
 
     Attributes:
         nearest: The default router.
@@ -80,7 +80,7 @@ class Routed:
 
     def routes(self, asked: Sequence[Asked]) -> list[Route]:
         """Where questions go."""
-        return self.nearest.route([_query(one) for one in asked], pending=self.placed)
+        return self.nearest.route([_query(question) for question in asked], pending=self.placed)
 
     def general(self, prompts: Sequence[str] = GENERAL) -> list[Route]:
         """Where prompts go that have nothing to do with the records."""
@@ -88,16 +88,18 @@ class Routed:
 
     def right(self, asked: Sequence[Asked], routes: Sequence[Route]) -> float:
         """Share of questions that go to the module of their fact, and to no other."""
-        modules = [self.placed[self.ids[one.place]] for one in asked]
-        found = [route.modules == (module,) for route, module in zip(routes, modules, strict=True)]
-        return sum(found) / len(found)
+        modules = [self.placed[self.ids[question.place]] for question in asked]
+        hits = [route.modules == (module,) for route, module in zip(routes, modules, strict=True)]
+        return sum(hits) / len(hits)
 
     def compared(self, asked: Sequence[Asked], reworded: Sequence[Asked] = ()) -> dict[str, float]:
-        """What the routers make of questions about the records, and of general prompts."""
+        """Shares of right, refused and false routes, for stored facts and for general prompts."""
         routes, general = self.routes(asked), self.general()
-        centroids = self.centroid.route([_query(one) for one in asked], pending=self.placed)
+        centroids = self.centroid.route(
+            [_query(question) for question in asked], pending=self.placed
+        )
         form = self.general(UNRELATED["same form"])
-        found = {
+        figures = {
             "top-1": self.right(asked, routes),
             "top-1 of centroids": self.right(asked, centroids),
             "refused": 1.0 - active(routes),
@@ -106,10 +108,10 @@ class Routed:
         }
         if reworded:
             others = self.routes(reworded)
-            found["top-1, reworded"] = self.right(reworded, others)
-            found["refused, reworded"] = 1.0 - active(others)
+            figures["top-1, reworded"] = self.right(reworded, others)
+            figures["refused, reworded"] = 1.0 - active(others)
             routes += others
-        return found | reliability(self.nearest.calibration(), routes, general)
+        return figures | reliability(self.nearest.calibration(), routes, general)
 
 
 def active(routes: Sequence[Route]) -> float:
@@ -120,25 +122,25 @@ def active(routes: Sequence[Route]) -> float:
 def reliability(
     calibration: Calibration | None, related: Sequence[Route], unrelated: Sequence[Route]
 ) -> dict[str, float]:
-    """Said against true: how often a question is about what is stored, if a share is said.
+    """Compare predicted probabilities with frequencies, as a reliability diagram does.
 
-    Both kinds count alike, however many questions there are of either.
+    Related and unrelated questions have the same weight, however many there are of either.
 
     Args:
-        calibration: Turns evidence into what is said.
+        calibration: Turns evidence into the probability that a question is related.
         related: Of questions about records.
         unrelated: Of general prompts.
 
     Returns:
-        The true share of each step of what is said that has any questions.
+        The share of related questions in each bin of predicted probability that has any.
     """
     if calibration is None:
         return {}
     mass = np.zeros((2, BINS))
     for label, routes in enumerate((unrelated, related)):
         for route in routes:
-            said = calibration.probability(route.evidence)
-            mass[label, min(int(said * BINS), BINS - 1)] += 1.0 / len(routes)
+            probability = calibration.probability(route.evidence)
+            mass[label, min(int(probability * BINS), BINS - 1)] += 1.0 / len(routes)
     return {
         f"true where {step / BINS:.0%} to {(step + 1) / BINS:.0%} is said": share
         for step in range(BINS)
@@ -147,8 +149,10 @@ def reliability(
 
 
 @contextmanager
-def memory(embedder: Embedder, drafts: Sequence[Draft], modules: Sequence[int]) -> Iterator[Routed]:
-    """A memory of drafts, each to be held by the module of that number."""
+def routed_memory(
+    embedder: Embedder, drafts: Sequence[Draft], modules: Sequence[int]
+) -> Iterator[RoutedMemory]:
+    """A memory of drafts; each draft is assigned to the module of that number."""
     embedder.encode_query([*GENERAL, *UNRELATED_PROMPTS])  # as one batch
     with tempfile.TemporaryDirectory() as folder:
         ledger = Ledger.open(Path(folder) / "memory")
@@ -163,7 +167,7 @@ def memory(embedder: Embedder, drafts: Sequence[Draft], modules: Sequence[int]) 
             nearest.calibrate(records)
             ids = [record.id for record in records]
             placed = {id: f"m{number}" for id, number in zip(ids, modules, strict=True)}
-            yield Routed(nearest, CentroidRouter(index, ledger), placed, ids)
+            yield RoutedMemory(nearest, CentroidRouter(index, ledger), placed, ids)
         finally:
             ledger.close()
 

@@ -1,8 +1,8 @@
-"""How much an adapter holds: facts of an invented company, learned at several ranks and loads.
+"""How much an adapter on a base model holds: invented facts, at several ranks and loads.
 
-Every point is one adapter, trained with the defaults on so many facts and then asked without
-routing: the trained questions, held-out wordings, and paraphrases in other words. Points are
-kept as they come, so that a run that is interrupted goes on where it was.
+Every point is one adapter, trained with the defaults on a number of facts and then asked without
+routing: the trained questions, held-out wordings, and paraphrases. Each point is saved as soon
+as it is measured, so that an interrupted run continues where it stopped.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.evals.asking import bank_of, right
-from benchmarks.evals.unstored import drafts_of, unstored
 from tqdm import tqdm
 
+from memkit.cli.adapter_recall import count_correct, single_adapter_bank
 from memkit.cli.demo.company import Company
-from memkit.cli.demo.measurement import Measurement, write_report
+from memkit.cli.measurement import Measurement, write_report
+from memkit.cli.unstored_records import drafts_of, unstored_records
 from memkit.lora.consolidation.capacity import Point, fit, load_points, points_file, save_points
 from memkit.lora.consolidation.fit_context import answer_tokens
 from memkit.lora.serving.hooks import AdapterLayers
@@ -27,7 +27,7 @@ from memkit.models.language_model import LanguageModel
 
 RANKS = (1, 2, 4)
 LOADS = (48, 96, 192)
-ASKED = 24  # facts that are asked, evenly from all of them
+SAMPLE = 24  # facts that are asked for, at equal distances from the first on
 
 
 def main(
@@ -37,17 +37,20 @@ def main(
     base: str | None = None,
     json_path: Path | None,
 ) -> int:
-    """Measure what is missing of a grid, print all of it and the law; returns the exit status.
+    """Measure the missing points of a grid, print all of them and the fitted law.
 
     Args:
         ranks: Ranks of the adapters.
         loads: Numbers of facts.
         base: Folder or hub id of the base model; None for the default.
         json_path: Where to write the figures as JSON.
+
+    Returns:
+        The exit status.
     """
     model = LanguageModel.load(base)
-    kept = points_file(model.fingerprint)
-    points = measure(model, ranks, loads, kept)
+    file = points_file(model.fingerprint)
+    points = measure(model, ranks, loads, file)
     law = fit(points)
     for p in points:
         tqdm.write(
@@ -57,25 +60,25 @@ def main(
         )
     tqdm.write(
         f"law of {model.name}: rank r holds {law.scale:.0f} * r ** {law.exponent:.2f} answer "
-        f"tokens, {law.most} were tried; kept in {kept}"
+        f"tokens, {law.most} were tried; saved in {file}"
     )
     if json_path is not None:
-        found = {"scale": law.scale, "exponent": law.exponent, "most": float(law.most)}
-        write_report(json_path, "capacity", _measurements(points), found)
+        ratios = {"scale": law.scale, "exponent": law.exponent, "most": float(law.most)}
+        write_report(json_path, "capacity", _measurements(points), ratios)
     return 0
 
 
 def measure(
-    base: LanguageModel, ranks: Sequence[int], loads: Sequence[int], kept: Path
+    base: LanguageModel, ranks: Sequence[int], loads: Sequence[int], file: Path
 ) -> list[Point]:
-    """All points of a grid, by load and rank; those in the file are not measured again."""
+    """All points of a grid, by load and rank; the file's points are not measured again."""
     layers = AdapterLayers(base.model)
-    points = {(p.facts, p.rank): p for p in load_points(kept)}
+    points = {(p.facts, p.rank): p for p in load_points(file)}
     missing = [(n, r) for n in sorted(loads) for r in sorted(ranks) if (n, r) not in points]
     try:
         for facts, rank in tqdm(missing, desc="adapters", disable=None):
             points[facts, rank] = _point(base, layers, rank, facts)
-            save_points(kept, [points[key] for key in sorted(points)])
+            save_points(file, [points[key] for key in sorted(points)])
     finally:
         layers.detach()
     return [points[key] for key in sorted(points)]
@@ -83,33 +86,33 @@ def measure(
 
 def _point(base: LanguageModel, layers: AdapterLayers, rank: int, facts: int) -> Point:
     company = Company.generate(seed=0, facts=facts)
-    examples = TemplateSynthesizer().examples(unstored(drafts_of(company.facts)))
+    examples = TemplateSynthesizer().examples(unstored_records(drafts_of(company.facts)))
     spec = LoraSpec(rank=rank)
     trainer = Trainers().get(base, layers, spec, TrainSpec())
     started = time.process_time()
     trained = trainer.fit(examples)
     seconds = time.process_time() - started
-    bank = bank_of(base, layers, trained.adapter, spec)
-    chosen = {str(number): company.facts[number] for number in _spread(facts)}
-    reworded = [(e.question, e.answer) for e in examples if e.held_out and e.record_id in chosen]
-    paraphrases = [(p, fact.answer) for fact in chosen.values() for p in fact.paraphrases]
-    questions = [(fact.question, fact.answer) for fact in chosen.values()]
+    bank = single_adapter_bank(base, layers, trained.adapter, spec)
+    asked = {str(number): company.facts[number] for number in _sample(facts)}
+    reworded = [(e.question, e.answer) for e in examples if e.held_out and e.record_id in asked]
+    paraphrases = [(p, fact.answer) for fact in asked.values() for p in fact.paraphrases]
+    questions = [(fact.question, fact.answer) for fact in asked.values()]
     return Point(
         rank=rank,
         facts=facts,
         tokens=answer_tokens(base, examples).total(),
         asked=len(reworded),
-        recalled=right(base, reworded, bank),
-        exact=right(base, questions, bank) / len(questions),
-        paraphrased=right(base, paraphrases, bank) / len(paraphrases),
+        recalled=count_correct(base, reworded, bank),
+        exact=count_correct(base, questions, bank) / len(questions),
+        paraphrased=count_correct(base, paraphrases, bank) / len(paraphrases),
         cpu_seconds=seconds,
     )
 
 
-def _spread(facts: int) -> list[int]:
-    """Numbers of the facts that are asked: of many a sample, evenly from all of them."""
-    some = min(facts, ASKED)
-    return [i * facts // some for i in range(some)]
+def _sample(facts: int) -> list[int]:
+    """Numbers of the facts that are asked for."""
+    size = min(facts, SAMPLE)
+    return [i * facts // size for i in range(size)]
 
 
 def _measurements(points: Sequence[Point]) -> list[Measurement]:

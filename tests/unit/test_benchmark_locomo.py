@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from benchmarks.evals.locomo import Found, evaluate, read, summarise
+from benchmarks.evals.locomo import Result, evaluate, read, summarise
 
 from memkit.errors import InvalidInputError
 from memkit.testing import HashingEmbedder
@@ -47,13 +47,13 @@ def test_a_conversation_is_read_and_asked(tmp_path, content):
         "Look! [shared a photo of a lighthouse, lighthouse]",
     ]
     assert talk.lines[0].at.isoformat() == "2023-05-08T13:56:00+00:00"
-    assert [(one.category, one.evidence) for one in talk.asked] == [(1, {"D1:1", "D1:2"})]
-    assert evaluate(talk, HashingEmbedder()) == [Found("talk", 1, {10: 1.0, 20: 1.0})]
+    assert [(asked.category, asked.evidence) for asked in talk.asked] == [(1, {"D1:1", "D1:2"})]
+    assert evaluate(talk, HashingEmbedder()) == [Result("talk", 1, {10: 1.0, 20: 1.0})]
 
 
 def test_recall_is_averaged_over_questions():
-    found = [Found("a", 1, {10: 0.5, 20: 1.0}), Found("b", 2, {10: 1.0, 20: 1.0})]
-    means = {(m.case, m.metric): (m.value, m.n) for m in summarise(found)}
+    results = [Result("a", 1, {10: 0.5, 20: 1.0}), Result("b", 2, {10: 1.0, 20: 1.0})]
+    means = {(m.case, m.metric): (m.value, m.n) for m in summarise(results)}
     assert means["all", "recall@10"] == (0.75, 2)
     assert means["a", "recall@10"] == means["category 1", "recall@10"] == (0.5, 1)
     assert means["all", "recall@20"] == (1.0, 2)

@@ -1,14 +1,14 @@
-"""`memkit eval mixing` and the budget's dial, with a tiny model."""
+"""The benchmarks `mixing` and `dial` on a tiny model."""
 
 import json
 
 import pytest
 from benchmarks.evals import dial, mixing
-from benchmarks.evals.learned import PART, learned
 from benchmarks.evals.mixing import Exam
 from benchmarks.evals.phonebook import drafts_of, invented
+from benchmarks.evals.trained_memory import PART, trained_memory
 
-from memkit.cli.demo.measurement import Measurement
+from memkit.cli.measurement import Measurement
 from memkit.errors import NotFoundError
 from memkit.testing import HashingEmbedder
 
@@ -26,19 +26,19 @@ def book():
 
 def test_what_was_learned_is_gone_on_with(models, recipe, book, monkeypatch):
     parts = [drafts_of(book[:2]), drafts_of(book[2:])]
-    with learned(models, parts, recipe) as memory:
+    with trained_memory(models, parts, recipe) as memory:
         first = [(module.name, module.manifest["data"]) for module in memory.modules.list()]
         assert {record.metadata[PART] for record in memory.records().records} == {0, 1}
     monkeypatch.setattr(
         "memkit.lora.training.trainer.Trainer.fit", None
     )  # there is nothing to train
-    with learned(models, parts, recipe) as memory:
+    with trained_memory(models, parts, recipe) as memory:
         assert [(m.name, m.manifest["data"]) for m in memory.modules.list()] == first
 
 
 def test_numbers_are_asked_for_one_by_one_and_together(models, recipe, book):
     parts = [drafts_of(book[:2]), drafts_of(book[2:])]
-    with learned(models, parts, recipe) as memory:
+    with trained_memory(models, parts, recipe) as memory:
         exam = Exam(memory, book)
         held = {i for module in memory.modules.list() for i in module.records}
         oracle, routed = exam.oracle(), exam.routed()
@@ -72,13 +72,13 @@ def test_the_report_has_the_ratios(models, recipe, tmp_path, monkeypatch, capsys
 
 def test_the_dial_is_measured_with_every_budget(trained, badges):
     asked = [dial.Asked(d.answer, d.question, d.question) for d in badges[:2]]
-    found = dict(dial._curves(trained, "badges", asked))
-    assert len(found) == 2 * (3 * len(dial.BUDGETS) - 1)
-    bare = found["badges, as stored, budget 0, as needed"]
-    needed = found["badges, as stored, budget 160, as needed"]
-    everything = found["badges, as stored, budget 160, everything"]
-    assert all(one.right for one in bare)
-    assert [one.prompt_tokens for one in needed] == [one.prompt_tokens for one in bare]
+    outcomes = dict(dial._curves(trained, "badges", asked))
+    assert len(outcomes) == 2 * (3 * len(dial.BUDGETS) - 1)
+    bare = outcomes["badges, as stored, budget 0, as needed"]
+    needed = outcomes["badges, as stored, budget 160, as needed"]
+    everything = outcomes["badges, as stored, budget 160, everything"]
+    assert all(outcome.right for outcome in bare)
+    assert [n.prompt_tokens for n in needed] == [b.prompt_tokens for b in bare]
     assert all(b.prompt_tokens < e.prompt_tokens for b, e in zip(bare, everything, strict=True))
 
 

@@ -1,4 +1,4 @@
-"""`memkit eval mixtures`, with a tiny model and two facts a module."""
+"""The benchmark `mixtures`, with a tiny model and two facts a module."""
 
 import pytest
 import torch
@@ -20,10 +20,10 @@ def test_all_ways_are_compared(base, monkeypatch):
     monkeypatch.setattr(mixtures, "FACTS", 2)
     quick = TrainSpec(epochs=2, batch_size=2, guards=0, precision="float32")
     monkeypatch.setattr(mixtures, "TRAIN", quick)
-    found = dict(Lab(base, invented(6)).run(seed=0))
-    ways = {case.partition(", (")[0] for case, _ in found}
+    shares = dict(Lab(base, invented(6)).run(seed=0))
+    ways = {case.partition(", (")[0] for case, _ in shares}
     assert len(ways) == 4 + 3 + 1 + 1 + 1  # trainings; rows by measure, by token; both, in two ways
-    assert set(found.values()) <= {0.0, 0.25, 0.5, 0.75, 1.0}
+    assert set(shares.values()) <= {0.0, 0.25, 0.5, 0.75, 1.0}
 
 
 def test_a_folded_adapter_is_gone_afterwards(base):

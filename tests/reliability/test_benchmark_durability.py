@@ -1,4 +1,4 @@
-"""Small versions of what ``memkit bench store`` does at length; its counts must all hold."""
+"""Small versions of the durability checks of the benchmark `store`; all counts must hold."""
 
 from benchmarks.store import durability
 
