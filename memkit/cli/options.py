@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 # argparse does not export the type of what `add_subparsers` returns.
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001
 
 
 def common_options() -> argparse.ArgumentParser:

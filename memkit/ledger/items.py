@@ -1,5 +1,7 @@
 """Items: JSON objects under a namespace and a key, with vectors to find them by."""
 
+# ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
+
 from __future__ import annotations
 
 import json
@@ -202,7 +204,7 @@ class ItemTable:
         )
         return self._item(row) if row is not None else None
 
-    def _ranked(self, prefix: Namespace, query: Any) -> list[tuple[int, float | None]]:
+    def _ranked(self, prefix: Namespace, query: Any) -> list[tuple[int, float | None]]:  # noqa: ANN401 - an array
         """Row and similarity of every item below a namespace, best first."""
         condition, parameters = _below(prefix)
         rows = self._database.rows(

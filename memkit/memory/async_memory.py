@@ -29,7 +29,7 @@ THREADS = 32  # calls at once; most of them wait for a lock, so there are more t
 class _Awaited:
     """Verbs of something synchronous, to be awaited."""
 
-    def __init__(self, verbs: Any, calls: _Calls) -> None:
+    def __init__(self, verbs: object, calls: _Calls) -> None:
         self._verbs = verbs
         self._calls = calls
 

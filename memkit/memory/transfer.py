@@ -74,7 +74,7 @@ def import_(
     ledger = engine.ledger
     replaced = False
 
-    def take_out(ids: Any) -> None:
+    def take_out(ids: Any) -> None:  # noqa: ANN401 - as `Importer` says
         nonlocal replaced
         replaced = True
         remove(ledger, ids, engine.backends)

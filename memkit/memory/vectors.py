@@ -74,8 +74,8 @@ class Vectors:
         """Find records of one scope that say almost the same.
 
         Texts are near by their vectors alone: "on the first floor" and "on the second floor"
-        may well be. Look at a group before you `Memory.merge` it. The effort grows with the square of
-        the number of records in a scope: 10,000 take seconds.
+        may well be. Look at a group before you `Memory.merge` it. The effort grows with the
+        square of the number of records in a scope: 10,000 take seconds.
 
         Args:
             threshold: Lowest cosine similarity of two records that are put together, in (0, 1].

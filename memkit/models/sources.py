@@ -193,7 +193,7 @@ def _from_hub(hub_id: str, default: _Default, tried: list[str]) -> Source | None
         folder = snapshot_download(hub_id, allow_patterns=_HUB_FILES)
         lack = _lack(Path(folder), default)
     # The hub's client lets errors of its HTTP library through, and that library changes.
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
         lack = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
     if lack:
         tried.append(f"hub for {hub_id}: {lack}")

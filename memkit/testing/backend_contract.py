@@ -1,5 +1,7 @@
 """What every backend does; subclass it and define the fixture ``backend``."""
 
+# ruff: noqa: S101 - these are tests
+
 from __future__ import annotations
 
 import hashlib

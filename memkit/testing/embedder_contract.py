@@ -1,5 +1,7 @@
 """What every embedder does; subclass it and define the fixture ``embedder``."""
 
+# ruff: noqa: S101 - these are tests
+
 from __future__ import annotations
 
 import numpy as np

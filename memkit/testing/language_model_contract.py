@@ -1,5 +1,7 @@
 """What every generator does; subclass it and define the fixture ``generator``."""
 
+# ruff: noqa: S101 - these are tests
+
 from __future__ import annotations
 
 from collections.abc import Iterator

@@ -36,7 +36,7 @@ def test_the_names_are_few_sorted_and_real():
 
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="module 'memkit' has no attribute 'Memroy'"):
-        memkit.Memroy
+        memkit.Memroy  # noqa: B018
 
 
 def test_memkit_logs_nothing_unless_asked():

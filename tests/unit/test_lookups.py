@@ -160,7 +160,7 @@ def test_without_an_index_there_are_no_vectors(tmp_path, open_memory):
     with pytest.raises(UnsupportedOperationError, match="needs the 'rag' backend"):
         memory.vectors.search([1.0] * 64)
     with pytest.raises(UnsupportedOperationError, match="embedder needs the 'rag' backend"):
-        memory.vectors.embedder
+        memory.vectors.embedder  # noqa: B018
 
 
 # -- ids and keys together

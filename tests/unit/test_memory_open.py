@@ -351,7 +351,7 @@ def test_a_memory_is_a_context_manager(tmp_path, opener):
         memory.add("kept")
     with pytest.raises(StorageError, match="expected an open ledger"):
         memory.search("kept")
-    with pytest.raises(NotAMemoryError), opener(tmp_path / "m") as memory:
+    with pytest.raises(NotAMemoryError), opener(tmp_path / "m") as memory:  # noqa: PT012
         assert memory.search("kept")
         opener(tmp_path / "other", create=False)
     with pytest.raises(StorageError, match="expected an open ledger"):

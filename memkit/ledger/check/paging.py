@@ -19,7 +19,7 @@ def rows_of(database: Database, table: str, key: str, *columns: str) -> Iterator
         columns: The others that are wanted.
     """
     wanted, last = ", ".join([key, *columns]), 0
-    query = f"SELECT {wanted} FROM {table} WHERE {key} > ? ORDER BY {key} LIMIT ?"
+    query = f"SELECT {wanted} FROM {table} WHERE {key} > ? ORDER BY {key} LIMIT ?"  # noqa: S608 - names
     while rows := database.rows(query, last, _PAGE):
         yield from rows
         last = rows[-1][0]

@@ -62,7 +62,7 @@ class Database:
         rows = self.rows(sql, *parameters)
         return rows[0] if rows else None
 
-    def value(self, sql: str, *parameters: object) -> Any:
+    def value(self, sql: str, *parameters: object) -> Any:  # noqa: ANN401 - SQL decides
         """Give the first column of the first row, or None."""
         row = self.row(sql, *parameters)
         return row[0] if row else None

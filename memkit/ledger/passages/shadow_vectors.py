@@ -21,7 +21,7 @@ _CREATE = f"""
         vector BLOB NOT NULL
     )
 """
-_WAITING = f"FROM passages WHERE key NOT IN (SELECT passage FROM {TABLE})"
+_WAITING = f"FROM passages WHERE key NOT IN (SELECT passage FROM {TABLE})"  # noqa: S608
 
 
 class ShadowVectorTable:
@@ -72,7 +72,7 @@ class ShadowVectorTable:
         """Store vectors of those of the passages that are still there."""
         with self._database.transaction():
             self._database.execute_many(
-                f"INSERT OR REPLACE INTO {TABLE} SELECT key, ? FROM passages WHERE key = ?",
+                f"INSERT OR REPLACE INTO {TABLE} SELECT key, ? FROM passages WHERE key = ?",  # noqa: S608
                 [(vector.astype("<f4").tobytes(), key) for key, vector in vectors.items()],
             )
 

@@ -46,7 +46,7 @@ class TtlTable:
         """Delete the defaults of this scope and of narrower ones; returns how many."""
         condition, parameters = within_sql("ttls.scope", within)
         with self._database.transaction():
-            removed = self._database.execute(f"DELETE FROM ttls WHERE {condition}", *parameters)
+            removed = self._database.execute(f"DELETE FROM ttls WHERE {condition}", *parameters)  # noqa: S608
             if removed:
                 self._database.mark_for_scrub()
         return removed

@@ -1,5 +1,7 @@
 """Who said what, and what was said around it: the ledger's turns as retrieval sees them."""
 
+# ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
+
 from __future__ import annotations
 
 import json

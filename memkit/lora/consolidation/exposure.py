@@ -206,7 +206,7 @@ def alternative_answers(answer: str, known: Collection[str], count: int) -> list
     }
     if not varied:
         return []
-    random = Random(answer)
+    random = Random(answer)  # noqa: S311 (no secret)
     alternatives: dict[str, None] = {}
     for draw in range(20 * count):  # short answers repeat themselves
         changed = {random.choice(sorted(varied))} if draw % 2 else varied

@@ -76,7 +76,7 @@ def copy_without_hooks(model: Model) -> Model:
     other = copy.deepcopy(model)
     for layer in linear_layers(other).values():
         # Copied as well, and tied to what the original has in place.
-        layer._forward_hooks.clear()
+        layer._forward_hooks.clear()  # noqa: SLF001 - only their handles remove them in public
     return other
 
 

@@ -40,7 +40,7 @@ class _HeadLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
+        ctx: Any,  # noqa: ANN401 - has no public type
         hidden: Tensor,
         weight: Tensor,
         targets: Tensor,
@@ -59,7 +59,7 @@ class _HeadLoss(torch.autograd.Function):
 
     @staticmethod
     def backward(
-        ctx: Any,
+        ctx: Any,  # noqa: ANN401 - has no public type
         *gradients: Tensor,
     ) -> tuple[Tensor, None, None]:
         """Only ``hidden`` learns."""

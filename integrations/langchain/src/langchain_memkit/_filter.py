@@ -41,7 +41,7 @@ def matches(value: Mapping[str, Any], conditions: Mapping[str, Any]) -> bool:
     return all(_holds(value.get(key), condition) for key, condition in conditions.items())
 
 
-def _holds(value: Any, condition: Any) -> bool:
+def _holds(value: Any, condition: Any) -> bool:  # noqa: ANN401 - JSON
     if isinstance(condition, Mapping):
         if any(key.startswith("$") for key in condition):
             return all(_compare(value, *pair) for pair in condition.items())
@@ -55,7 +55,7 @@ def _holds(value: Any, condition: Any) -> bool:
     return bool(value == condition)
 
 
-def _compare(value: Any, operator: str, operand: Any) -> bool:
+def _compare(value: Any, operator: str, operand: Any) -> bool:  # noqa: ANN401 - JSON
     if operator in _EQUALITY:
         return _EQUALITY[operator](value, operand)
     alike = any(

@@ -112,7 +112,7 @@ class ChatMemkit(BaseChatModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _leave_out_what_is_for_servers(cls, values: Any) -> Any:
+    def _leave_out_what_is_for_servers(cls, values: Any) -> Any:  # noqa: ANN401 - pydantic's
         if not isinstance(values, Mapping):
             return values
         return {name: value for name, value in values.items() if name not in _ELSEWHERE}
@@ -180,7 +180,7 @@ class ChatMemkit(BaseChatModel):
         self,
         messages: list[BaseMessage],
         stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002 - the base calls it
         **kwargs: Any,
     ) -> ChatResult:
         conversation, options = conversation_of(messages), self._options(stop, kwargs)
@@ -198,7 +198,7 @@ class ChatMemkit(BaseChatModel):
         self,
         messages: list[BaseMessage],
         stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002 - the base calls it
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         options = self._options(stop, kwargs)
@@ -211,7 +211,7 @@ class ChatMemkit(BaseChatModel):
         self,
         messages: list[BaseMessage],
         stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002 - the same
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         options = self._options(stop, kwargs)
@@ -269,7 +269,7 @@ class ChatMemkit(BaseChatModel):
 
     def _last(self, answer: Answer | None) -> ChatGenerationChunk:
         """The chunk after the last piece: metadata and token counts."""
-        assert answer is not None
+        assert answer is not None  # noqa: S101 - the stream was read to its end
         message = AIMessageChunk(
             content="",
             response_metadata=self._about(answer),

@@ -61,7 +61,7 @@ class MemkitRetriever(BaseRetriever):
         self,
         query: str,
         *,
-        run_manager: CallbackManagerForRetrieverRun,
+        run_manager: CallbackManagerForRetrieverRun,  # noqa: ARG002 - the base class reports
         **given: Any,
     ) -> list[Document]:
         chosen = self._chosen(given)
@@ -71,7 +71,7 @@ class MemkitRetriever(BaseRetriever):
         self,
         query: str,
         *,
-        run_manager: AsyncCallbackManagerForRetrieverRun,
+        run_manager: AsyncCallbackManagerForRetrieverRun,  # noqa: ARG002 - as above
         **given: Any,
     ) -> list[Document]:
         chosen = self._chosen(given)

@@ -21,7 +21,7 @@ def test_the_names_are_sorted_and_real():
 
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="'langchain_memkit' has no attribute 'Memkit'"):
-        langchain_memkit.Memkit
+        langchain_memkit.Memkit  # noqa: B018
 
 
 @pytest.mark.parametrize("statement", ["import langchain_memkit"])
