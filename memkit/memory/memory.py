@@ -17,7 +17,7 @@ from memkit.memory.mixin_portability import PortabilityVerbs
 from memkit.memory.modules import ModuleVerbs
 from memkit.memory.retention import LifecycleVerbs
 from memkit.memory.vectors import LookupVerbs
-from memkit.protocols import Embedder, Query
+from memkit.protocols import Embedder, Query, Reranker
 from memkit.types import (
     BackendName,
     Draft,
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from memkit.lora.consolidation.consolidate import Recipe
     from memkit.models.language_model import LanguageModel
     from memkit.rag.fusion import Ranking
-    from memkit.rag.reranker import Reranker
 
 
 NOWHERE: Scope = {}
