@@ -1,6 +1,6 @@
 """The contracts between memkit's parts; each has at least two implementations.
 
-Shapes: ``n`` texts, ``dim`` embedding dimension.
+Shapes: ``n`` texts, ``b`` queries, ``dim`` embedding dimension.
 """
 
 from __future__ import annotations
@@ -75,6 +75,48 @@ class Embedder(Protocol):
 
     def encode_document(self, texts: Sequence[str], /) -> Floats2d:
         """Embed passages: shape ``(n, dim)``, float32, unit rows."""
+        ...
+
+
+class VectorIndex(Protocol):
+    """Unit vectors under integer keys, searchable by inner product, which is their cosine."""
+
+    @property
+    def dim(self) -> int:
+        """Length of a vector."""
+        ...
+
+    def __len__(self) -> int:
+        """How many vectors there are."""
+        ...
+
+    def search(
+        self, queries: Floats2d, *, k: int, allowed: NDArray[np.int64] | None = None
+    ) -> list[list[tuple[int, float]]]:
+        """Find vectors near each query.
+
+        Args:
+            queries: Unit rows, shape ``(b, dim)``.
+            k: How many to find; at least 1.
+            allowed: Only these keys take part, shape ``(n,)``; unknown ones are ignored; None
+                for all.
+
+        Returns:
+            One list per query of ``(key, inner product)``, nearest first: ``k`` of them, or all
+            that are allowed if those are fewer. An approximate index may miss near ones.
+
+        Raises:
+            InvalidInputError: If ``k`` is below 1, or a query is not of unit length;
+                `DimensionMismatchError` and `NonFiniteError` are its special cases.
+        """
+        ...
+
+
+class Reranker(Protocol):
+    """Scores texts for a query by reading both together; a plain function is one."""
+
+    def __call__(self, query: str, texts: Sequence[str], /) -> Sequence[float]:
+        """Give one finite number per text, in order; higher is better."""
         ...
 
 

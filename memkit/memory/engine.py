@@ -14,7 +14,7 @@ from memkit.buffer import BufferBackend
 from memkit.errors import InvalidInputError, ModelUnavailableError, UnsupportedOperationError
 from memkit.ledger import Ledger
 from memkit.memory.erasure import finish, sweep_if_idle
-from memkit.protocols import Backend, Embedder
+from memkit.protocols import Backend, Embedder, Reranker
 from memkit.types import BackendName
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from memkit.rag.backend import RagBackend
     from memkit.rag.fusion import Ranking
     from memkit.rag.index import FactIndex
-    from memkit.rag.reranker import Reranker
 
 logger = logging.getLogger("memkit")
 

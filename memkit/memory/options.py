@@ -18,6 +18,7 @@ from memkit.protocols import (
     Context,
     Embedder,
     Query,
+    Reranker,
     Sampling,
 )
 from memkit.types import BackendName, Draft, Metadata, Period, Scope, Ttl
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from memkit.lora.recipe import Recipe
     from memkit.models.language_model import LanguageModel
     from memkit.rag.fusion import Ranking
-    from memkit.rag.reranker import Reranker
 
 BUDGET = 512  # tokens of evidence: a few passages and the last turns
 HITS = 5  # records that are searched for

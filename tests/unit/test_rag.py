@@ -7,7 +7,7 @@ from memkit.errors import InvalidInputError
 from memkit.ledger import Passage
 from memkit.protocols import Query
 from memkit.rag.backend import RagBackend
-from memkit.rag.fusion import Ranking, Scored, around, rank
+from memkit.rag.fusion import Ranking, Scored, add_neighbours, rank
 from memkit.rag.index import FactIndex
 from memkit.testing import HashingEmbedder
 from memkit.types import Draft
@@ -63,17 +63,17 @@ def test_ties_go_to_the_nearer_and_then_to_the_older():
 
 def test_words_of_neighbours_count_by_hand():
     own = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
-    counted = around(own, [(0, 1), (0, 2), (1, 0)], 0.5)
+    counted = add_neighbours(own, [(0, 1), (0, 2), (1, 0)], 0.5)
     # Row 0: 1 + 0.5 and 0.5 + 0.5; row 1: 0.5 and 1; row 2 stands alone. Then 2u / (1 + u).
     np.testing.assert_allclose(counted, [[1.2, 1.0], [2 / 3, 1.0], [1.0, 1.0]])
-    np.testing.assert_allclose(around(own, [], 0.5), own)
+    np.testing.assert_allclose(add_neighbours(own, [], 0.5), own)
 
 
 def test_recency_halves_with_every_half_life():
     ranking = Ranking(recency=2.0, half_life=10.0)
-    assert ranking.recent(0) == ranking.recent(-5) == 2.0
-    assert ranking.recent(20 * 86_400) == pytest.approx(0.5)
-    assert Ranking().recent(0) == 0.0
+    assert ranking.recency_bonus(0) == ranking.recency_bonus(-5) == 2.0
+    assert ranking.recency_bonus(20 * 86_400) == pytest.approx(0.5)
+    assert Ranking().recency_bonus(0) == 0.0
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """Where metadata is looked up: one row for each key and value that a record has.
 
 The table answers no filter by itself. It gives the records among which those that pass must be;
-`memkit.ledger.records.filters` judges them. So long strings are cut, and how deep a key lies is not kept.
+`memkit.ledger.records.filters` judges them. So long strings are cut, and how deep a key lies
+is not kept.
 Triggers keep it in step with ``records``, whoever writes those.
 """
 

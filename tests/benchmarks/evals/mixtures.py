@@ -288,7 +288,7 @@ def _alone(bank: AdapterBank, key: str, rows: int, _: int) -> AbstractContextMan
 def folding(base: LanguageModel, adapter: Adapter) -> Iterator[Callable[[float], None]]:
     """Lets an adapter be added to a model's weights, in changing shares; restores them."""
     layers = linear_layers(base.model)
-    weights = {name: layers[name].weight.detach() for name in adapter}  # (out, in)
+    weights = {name: layers[name].get_parameter("weight").detach() for name in adapter}  # (out, in)
     before = {name: weight.clone() for name, weight in weights.items()}
 
     def fold(share: float) -> None:
