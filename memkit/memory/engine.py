@@ -339,11 +339,10 @@ class Engine:
         if self._closed:
             return
         self._closed = True
-        lora, index = self.__dict__.get("lora"), self.__dict__.get("index")
-        if lora is not None:
-            lora.close()
-        if index is not None and self.ledger.writable:
-            index.close()
+        made = [self.__dict__.get(name) for name in ("lora", "indexing")]
+        for backend in [*made, *self.config.own_backends]:
+            if backend is not None:
+                backend.close()
         self._base = None
         self.ledger.close()
 
