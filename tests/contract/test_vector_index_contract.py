@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from memkit.ledger import Ledger, NewPassage
+from memkit.ledger import NewPassage
 from memkit.rag.vectors import ivf
 from memkit.rag.vectors.flat import FlatIndex
 from memkit.rag.vectors.ivf_files import IvfFiles
