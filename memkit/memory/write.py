@@ -19,8 +19,6 @@ def store(engine: Engine, drafts: Sequence[Draft]) -> list[Record]:
     prepare(engine, drafts)
     with engine.ledger.transaction():
         records = write(engine, drafts)
-    if engine.index is not None:
-        engine.index.keep_up()
     return records
 
 

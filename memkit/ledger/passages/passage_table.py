@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from memkit.ledger.engine.sqlite import json_list
 from memkit.ledger.passages.passage_writes import Kind, PassageWrites, digest, key_list
+from memkit.ledger.passages.word_scores import each_word
 from memkit.ledger.records.where import LIVE, select_sql, visible_sql
 from memkit.text.words import match_expression, search_words
 from memkit.types import ALWAYS, Metadata, Period, Scope
@@ -268,38 +269,8 @@ class PassageTable(PassageWrites):
     def each_word(
         self, words: Sequence[str], among: NDArray[np.int64]
     ) -> list[tuple[int, NDArray[np.int64], NDArray[np.float64]]]:
-        """Look for each of some words, in some form, in a few passages.
-
-        Args:
-            words: As `memkit.text.words.search_words` gives them.
-            among: Keys of the passages, whoever may see them.
-
-        Returns:
-            For each word: how many of all passages have it; the keys of those that do,
-            ascending, and their BM25 scores by the word alone, both of shape ``(n,)``.
-        """
-        rows = self._database.rows(
-            " UNION ALL ".join(
-                f"SELECT {place}, rowid, -bm25(passages_fts) FROM passages_fts "
-                # The plus sign keeps SQLite from asking the word index for each of the keys.
-                f"WHERE passages_fts MATCH ?{place + 2} "
-                "AND +rowid IN (SELECT value FROM json_each(?1))"
-                for place in range(len(words))
-            ),
-            key_list(among.tolist()),
-            *(match_expression([word]) for word in words),
-        )
-        scores: list[list[tuple[int, float]]] = [[] for _ in words]
-        for place, key, score in rows:
-            scores[place].append((key, score))
-        return [
-            (
-                count,
-                np.array([key for key, _ in sorted(own)], np.int64),
-                np.array([score for _, score in sorted(own)], np.float64),
-            )
-            for count, own in zip(self._frequencies(words), scores, strict=True)
-        ]
+        """Look for each of some words in a few passages; see `each_word`."""
+        return each_word(self._database, words, among)
 
     def _bm25(
         self, expression: str, among: NDArray[np.int64] | None
@@ -318,24 +289,23 @@ class PassageTable(PassageWrites):
 
     def _rarest(self, words: Sequence[str], room: int) -> list[str]:
         """The rarest of some words, at least one, that lead to so few passages together."""
+        counts = [self._frequency(word) for word in words]
         chosen: list[str] = []
-        for count, word in sorted(zip(self._frequencies(words), words, strict=True)):
+        for count, word in sorted(zip(counts, words, strict=True)):
             room -= count
             if room < 0 and chosen:
                 break
             chosen.append(word)
         return chosen
 
-    def _frequencies(self, words: Sequence[str]) -> list[int]:
-        """How many passages have each word in some form; far cheaper than their scores."""
-        rows = self._database.rows(
-            " UNION ALL ".join(
-                f"SELECT {place}, count(*) FROM passages_fts WHERE passages_fts MATCH ?"
-                for place in range(len(words))
-            ),
-            *(match_expression([word]) for word in words),
+    def _frequency(self, word: str) -> int:
+        """How many passages have a word in some form; far cheaper than their scores."""
+        return int(
+            self._database.value(
+                "SELECT count(*) FROM passages_fts WHERE passages_fts MATCH ?",
+                match_expression([word]),
+            )
         )
-        return [count for _, count in sorted(rows)]
 
     def passing(
         self,
