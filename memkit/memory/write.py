@@ -18,8 +18,7 @@ def store(engine: Engine, drafts: Sequence[Draft]) -> list[Record]:
     """Add records and bring them to the backends."""
     prepare(engine, drafts)
     with engine.ledger.transaction():
-        records = write(engine, drafts)
-    return records
+        return write(engine, drafts)
 
 
 def note(engine: Engine, role: Role, content: str, options: TurnOptions) -> Turn:

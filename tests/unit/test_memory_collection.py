@@ -84,11 +84,11 @@ def test_a_path_alone_opens_a_memory_with_the_defaults(tmp_path, monkeypatch):
 def test_an_unknown_option_is_named_with_those_that_are_known(memory, tmp_path):
     with pytest.raises(TypeError, match="unexpected keyword argument 'top_k'; these are known"):
         memory.search("a", top_k=3)
-    with pytest.raises(TypeError, match="'temperature'.*sampling"):
+    with pytest.raises(TypeError, match=r"'temperature'.*sampling"):
         memory.ask("a", temperature=1.0)
-    with pytest.raises(TypeError, match="'tags'.*metadata"):
+    with pytest.raises(TypeError, match=r"'tags'.*metadata"):
         memory.add("a", tags=["x"])
-    with pytest.raises(TypeError, match="'model'.*base_model"):
+    with pytest.raises(TypeError, match=r"'model'.*base_model"):
         Memory.open(tmp_path / "m", model="x")
 
 

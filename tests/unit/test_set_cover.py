@@ -162,3 +162,28 @@ def test_facts_of_other_scopes_change_nothing(tmp_path_factory, seed):
         assert ours.weights == beside.weights
     alone.ledger.close()
     shared.ledger.close()
+
+
+def reads(book, question):
+    """Statements that one route takes on a warm memory; settings of the index left out."""
+    statements = []
+    connection = book.ledger._database._connection
+    book.route("warm up, please: " + question)
+    connection.set_trace_callback(statements.append)
+    try:
+        route = book.route(question)
+    finally:
+        connection.set_trace_callback(None)
+    inner = ("--", "SELECT value FROM meta")  # what FTS5 does within a statement; the index
+    return [text for text in statements if not text.startswith(inner)], route
+
+
+def test_a_route_reads_as_little_for_many_words_and_facts_as_for_few(book):
+    """State twice, passages, words, number of facts, vectors, placements, words of questions."""
+    one, route = reads(book, ENTRIES[0].question)
+    assert len(route.parts) == 1
+    three, route = reads(book, TRIPLES[2].format(*(entry.name for entry in ENTRIES[:3])))
+    assert len(route.parts) == 3
+
+    assert len(one) <= 8
+    assert len(three) <= 9

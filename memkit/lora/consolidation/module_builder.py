@@ -181,18 +181,20 @@ class ModuleBuilder:
         return self._trainer(lora).fit(examples, progress)
 
     def _trainer(self, lora: LoraSpec) -> Trainer:
-        backend = self._backend
-        return self._trainers.get(backend.base, backend.layers, lora, self.recipe.train)
+        backend, recipe = self._backend, self.recipe
+        return self._trainers.get(
+            backend.base, backend.layers, lora, recipe.train, recipe.prompt_format
+        )
 
     def _commit(self, name: str, outcome: Outcome) -> Module:
         """Write a row that nothing refers to, then commit the version that does."""
         ledger, candidate = self._backend.ledger, outcome.candidate
         recipe = self.recipe
         manifest = outcome.manifest(
-            self._backend.base, recipe.synthesizer.key, self._backend.prompt_format
+            self._backend.base, recipe.synthesizer.key, recipe.prompt_format
         )
         reworded = {record.record_id: record.reworded for record in outcome.recalled}
-        held = outcome.held(self.recipe.reworded_bar)
+        held = outcome.held(recipe.reworded_bar)
         with keep(ledger, self._backend.row(candidate.adapter, candidate.lora)) as file:
             return ledger.modules.commit(
                 name,

@@ -51,12 +51,21 @@ class Batch:
     targets: Tensor
 
 
-def encode(base: LanguageModel, example: Example) -> Encoded:
-    """Render and tokenize an example as it is served."""
+def encode(
+    base: LanguageModel, example: Example, prompt_format: PromptFormat | None = None
+) -> Encoded:
+    """Render and tokenize an example as it is served.
+
+    Args:
+        base: The base model.
+        example: A question and its answer.
+        prompt_format: How the text of the record is put before the question; None for the
+            default.
+    """
     prompt = base.prompt(example.question)
     informed = None
     if example.context is not None:
-        system = PromptFormat().system_message(example.context)
+        system = (prompt_format or PromptFormat()).system_message(example.context)
         informed = base.prompt(example.question, system=system).prefix
     return encoded(prompt, base.answer_ids(example.answer), informed)
 
@@ -68,12 +77,15 @@ def encoded(
     return Encoded(prompt.prefix, prompt.question + answer, len(prompt.question), informed)
 
 
-def facts_of(base: LanguageModel, examples: Sequence[Example]) -> list[Fact]:
+def facts_of(
+    base: LanguageModel, examples: Sequence[Example], prompt_format: PromptFormat | None = None
+) -> list[Fact]:
     """The wordings of each fact that are not held out; facts differ in record or answer."""
     facts: dict[tuple[str | None, str], list[Encoded]] = {}
     for example in examples:
         if not example.held_out:
-            facts.setdefault((example.record_id, example.answer), []).append(encode(base, example))
+            wordings = facts.setdefault((example.record_id, example.answer), [])
+            wordings.append(encode(base, example, prompt_format))
     return list(facts.values())
 
 

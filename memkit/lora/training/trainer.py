@@ -25,6 +25,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from memkit.answering.prompt import PromptFormat
 from memkit.errors import TrainingError
 from memkit.lora.serving.hooks import Adapter, AdapterLayers, first_layer
 from memkit.lora.spec import LoraSpec, TrainSpec
@@ -56,15 +57,24 @@ class Trainer:
         layers: The hooks on its target layers.
         lora: Shape of the adapters.
         train: How they are trained.
+        prompt_format: How evidence is put before questions where they are served; None for the
+            default.
     """
 
     def __init__(
-        self, base: LanguageModel, layers: AdapterLayers, lora: LoraSpec, train: TrainSpec
+        self,
+        base: LanguageModel,
+        layers: AdapterLayers,
+        lora: LoraSpec,
+        train: TrainSpec,
+        *,
+        prompt_format: PromptFormat | None = None,
     ) -> None:
         self.base = base
         self.layers = layers
         self.lora = lora
         self.train = train
+        self.prompt_format = prompt_format
         self.targets = layers.targets(lora)
 
     def fit(self, examples: Sequence[Example], progress: Progress | None = None) -> Trained:
@@ -77,7 +87,7 @@ class Trainer:
         Raises:
             TrainingError: If there is nothing to learn, or the loss diverges at every rate.
         """
-        facts = facts_of(self.base, examples)
+        facts = facts_of(self.base, examples, self.prompt_format)
         if not facts:
             raise TrainingError("expected at least one training example, got none")
         train = self.train
@@ -187,12 +197,17 @@ class Trainers:
     """The trainers of one open memory: one for each way to train, made when first needed."""
 
     def __init__(self) -> None:
-        self._trainers: dict[tuple[LoraSpec, TrainSpec], Trainer] = {}
+        self._trainers: dict[tuple[LoraSpec, TrainSpec, PromptFormat], Trainer] = {}
         self._copies: dict[str, tuple[LanguageModel, AdapterLayers]] = {}  # by precision
         self._layers: AdapterLayers | None = None
 
     def get(
-        self, base: LanguageModel, layers: AdapterLayers, lora: LoraSpec, train: TrainSpec
+        self,
+        base: LanguageModel,
+        layers: AdapterLayers,
+        lora: LoraSpec,
+        train: TrainSpec,
+        prompt_format: PromptFormat,
     ) -> Trainer:
         """The trainer for a base model and its hooks.
 
@@ -205,7 +220,10 @@ class Trainers:
         precision = chosen_precision(base, train)
         if precision not in self._copies:
             self._copies[precision] = in_precision(base, layers, precision)
-        key = lora, replace(train, precision=precision)
+        train = replace(train, precision=precision)
+        key = lora, train, prompt_format
         if key not in self._trainers:
-            self._trainers[key] = Trainer(*self._copies[precision], *key)
+            self._trainers[key] = Trainer(
+                *self._copies[precision], lora, train, prompt_format=prompt_format
+            )
         return self._trainers[key]

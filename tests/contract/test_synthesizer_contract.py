@@ -1,0 +1,49 @@
+"""The template synthesizer, those of our tests, and one that asks a language model."""
+
+import pytest
+
+from memkit.lora.training.template_synthesizer import TemplateSynthesizer
+from memkit.testing import SynthesizerContract
+from memkit.testing.synthesizers import AskingSynthesizer, FirstWordings, Script
+
+
+class TestTemplates(SynthesizerContract):
+    @pytest.fixture
+    def synthesizer(self):
+        return TemplateSynthesizer()
+
+
+class TestFirstWordings(SynthesizerContract):
+    @pytest.fixture
+    def synthesizer(self):
+        return FirstWordings()
+
+
+class TestScript(SynthesizerContract):
+    @pytest.fixture
+    def synthesizer(self):
+        return Script(**{r.id: [(f"What of {r.id}?", r.text)] for r in self.make_records()})
+
+
+class TestALanguageModel(SynthesizerContract):
+    @pytest.fixture
+    def synthesizer(self):
+        def model(prompt):
+            note = prompt.rpartition("\n\n")[2]
+            return f"What about the {note.split()[1]}?\n{note.split()[-1]}"
+
+        return AskingSynthesizer(model, "fake")
+
+
+def test_keys_tell_synthesizers_and_settings_apart():
+    synthesizers = [
+        TemplateSynthesizer(),
+        FirstWordings(),
+        Script(),
+        Script(a=[("Why?", "So.")]),
+        AskingSynthesizer(str, "one"),
+        AskingSynthesizer(str, "other"),
+    ]
+
+    assert len({synthesizer.key for synthesizer in synthesizers}) == 6
+    assert Script(a=[("Why?", "So.")]).key == Script(a=[("Why?", "So.")]).key
