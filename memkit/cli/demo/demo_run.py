@@ -89,8 +89,8 @@ class Demo:
         self._head("result")
         print_table(self.scores, self._out)
         self._say(f"{time.perf_counter() - self._started:.0f} s in all")
-        for what in self._failed:
-            self._say(f"DID NOT HAPPEN: {what}")
+        for step in self._failed:
+            self._say(f"DID NOT HAPPEN: {step}")
 
     # -- the steps ---------------------------------------------------------------------------
 
@@ -153,13 +153,13 @@ class Demo:
 
     def _leave_alone(self) -> None:
         self._head("unrelated questions: the base model is left untouched")
-        asked = self._company.unrelated
-        routed = self._memory.ask_batch(asked, budget=0, sampling=BRIEF)
-        bare = self._memory.ask_batch(asked, budget=0, modules=[], sampling=BRIEF)
+        prompts = self._company.unrelated
+        routed = self._memory.ask_batch(prompts, budget=0, sampling=BRIEF)
+        bare = self._memory.ask_batch(prompts, budget=0, modules=[], sampling=BRIEF)
         self._show(routed[0])
-        same = sum(a.text == b.text and not a.route for a, b in zip(routed, bare, strict=True))
-        self._say(f"{same} of {len(asked)} answers are the base model's own, byte for byte")
-        self._expect("unrelated questions are left alone", same == len(asked))
+        unchanged = sum(a.text == b.text and not a.route for a, b in zip(routed, bare, strict=True))
+        self._say(f"{unchanged} of {len(prompts)} answers are the base model's own, byte for byte")
+        self._expect("unrelated questions are left alone", unchanged == len(prompts))
 
     def _answer_with_citations(self) -> None:
         self._head("weights and rag together, with citations")
@@ -174,8 +174,8 @@ class Demo:
         self._head("update one fact")
         old = self._records[0]
         new = _other_number(old.answer or "")
-        before = old.text.replace(old.answer or "", new)
-        self._memory.update(old.id, before, answer=new)
+        text = old.text.replace(old.answer or "", new)
+        self._memory.update(old.id, text, answer=new)
         self._say(f"  {self._memory.get(old.id).text}")
         answer = self._ask(old.question, k=1)
         self._show(answer)
@@ -196,12 +196,12 @@ class Demo:
         self._say(str(receipt))
         answer = self._memory.ask(record.question or "", budget=0, sampling=BRIEF)
         self._show(answer)
-        found = [hit.id for hit in self._memory.search(record.question or "", k=3)]
+        hits = [hit.id for hit in self._memory.search(record.question or "", k=3)]
         self._expect("every check of the receipt holds", all(receipt.checks.values()))
         self._expect(
             "the weights do not answer it any more", (record.answer or "") not in answer.text
         )
-        self._expect("rag does not find it any more", record.id not in found)
+        self._expect("rag does not find it any more", record.id not in hits)
 
     def _measure(self) -> None:
         self._head("the same questions, asked of each place")
@@ -212,8 +212,8 @@ class Demo:
         self._score("LoRA routed", self._records, budget=0)
         oracle: list[Answer] = []
         for name in dict.fromkeys(module_of.values()):
-            mine = [record for record in held if module_of[record.id] == name]
-            oracle += self._ask_all(mine, budget=0, modules=[name])
+            of_module = [record for record in held if module_of[record.id] == name]
+            oracle += self._ask_all(of_module, budget=0, modules=[name])
         ordered = sorted(held, key=lambda record: module_of[record.id])
         self.scores.append(score("LoRA oracle", oracle, [r.answer or "" for r in ordered]))
         self._score("LoRA + rag", self._records)
