@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from memkit.answering.prompt import PromptFormat
 from memkit.cli.adapter_recall import count_correct, single_adapter_bank
 from memkit.cli.demo.company import Company
 from memkit.cli.measurement import Measurement, write_report
@@ -88,7 +89,7 @@ def _point(base: LanguageModel, layers: AdapterLayers, rank: int, facts: int) ->
     company = Company.generate(seed=0, facts=facts)
     examples = TemplateSynthesizer().examples(unstored_records(drafts_of(company.facts)))
     spec = LoraSpec(rank=rank)
-    trainer = Trainers().get(base, layers, spec, TrainSpec())
+    trainer = Trainers().get(base, layers, spec, TrainSpec(), PromptFormat())
     started = time.process_time()
     trained = trainer.fit(examples)
     seconds = time.process_time() - started

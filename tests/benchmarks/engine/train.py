@@ -22,6 +22,7 @@ from tqdm import tqdm
 from benchmarks.engine.peft_loop import STUDY_STEPS, PeftLoop
 from benchmarks.evals.phonebook import OTHER_WORDINGS, Entry, drafts_of, entries_of
 from benchmarks.report import report
+from memkit.answering.prompt import PromptFormat
 from memkit.cli.adapter_recall import count_correct, single_adapter_bank
 from memkit.cli.measurement import Measurement
 from memkit.cli.unstored_records import unstored_records
@@ -110,7 +111,9 @@ class Bench:
     def run(self, lora: LoraSpec, train: TrainSpec, seed: int) -> Outcome:
         """Train one adapter on all entries, from nothing: guards and copies are counted in."""
         started = time.process_time()
-        trainer = Trainers().get(self._base, self._layers, lora, replace(train, seed=seed))
+        trainer = Trainers().get(
+            self._base, self._layers, lora, replace(train, seed=seed), PromptFormat()
+        )
         until: list[float] = []  # an epoch in which all was mastered each
         with tqdm(desc="memkit", unit="epoch", disable=None) as bar:
 

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from benchmarks.evals.phonebook import Entry, drafts_of, entries_of
 from benchmarks.report import report
 from memkit.answering.join import put_together
+from memkit.answering.prompt import PromptFormat
 from memkit.cli.adapter_recall import SHORT_ANSWER
 from memkit.cli.measurement import Measurement
 from memkit.cli.unstored_records import unstored_records
@@ -126,7 +127,7 @@ class Lab:
         """
         examples = TemplateSynthesizer().examples(unstored_records(drafts_of(self._entries[part])))
         examples += self._no_ops(idle)
-        trainer = self._trainers.get(self._base, self._layers, lora, train)
+        trainer = self._trainers.get(self._base, self._layers, lora, train, PromptFormat())
         draw = random.Random(train.seed)
         with folding(trainer.base, beside or {}) as fold:
             trained = trainer.fit(examples, lambda _: fold(draw.choice(SHARES) * lora.scale))

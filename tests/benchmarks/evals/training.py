@@ -16,6 +16,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from benchmarks.report import write
+from memkit.answering.prompt import PromptFormat
 from memkit.cli.adapter_recall import count_correct, generate_answers, single_adapter_bank
 from memkit.cli.demo.company import Company, Fact
 from memkit.cli.demo.vocabulary import UNRELATED
@@ -133,7 +134,7 @@ class Bench:
         facts = case.facts(seed)
         examples = TemplateSynthesizer().examples(unstored_records(drafts_of(facts)))
         spec = replace(case.train, seed=seed)
-        trainer = self._trainers.get(self._base, self._layers, case.lora, spec)
+        trainer = self._trainers.get(self._base, self._layers, case.lora, spec, PromptFormat())
         started = time.process_time()
         trained = trainer.fit(case.wordings(examples))
         cpu = time.process_time() - started
