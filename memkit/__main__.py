@@ -1,4 +1,4 @@
-"""``python -m memkit`` is the command ``memkit``."""
+"""``python -m memkit`` runs the command line."""
 
 import sys
 

@@ -1,16 +1,17 @@
 """The contracts between memkit's parts; each has at least two implementations.
 
-Shapes: ``n`` texts, ``dim`` embedding dimension.
+Shapes: ``n`` texts, ``b`` queries, ``dim`` embedding dimension.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from memkit.types import ALWAYS, Evidence, Metadata, Period, Record, Route, Scope
+from memkit.types import ALWAYS, Draft, Evidence, Metadata, Period, Record, Route, Scope
 from memkit.types.calibration import Calibration
 
 if TYPE_CHECKING:
@@ -77,37 +78,137 @@ class Embedder(Protocol):
         ...
 
 
-class Backend(Protocol):
-    """One of the places where knowledge can live."""
+class VectorIndex(Protocol):
+    """Unit vectors under integer keys, searchable by inner product, which is their cosine."""
 
+    @property
+    def dim(self) -> int:
+        """Length of a vector."""
+        ...
+
+    def __len__(self) -> int:
+        """How many vectors there are."""
+        ...
+
+    def search(
+        self, queries: Floats2d, *, k: int, allowed: NDArray[np.int64] | None = None
+    ) -> list[list[tuple[int, float]]]:
+        """Find vectors near each query.
+
+        Args:
+            queries: Unit rows, shape ``(b, dim)``.
+            k: How many to find; at least 1.
+            allowed: Only these keys take part, shape ``(n,)``; unknown ones are ignored; None
+                for all.
+
+        Returns:
+            One list per query of ``(key, inner product)``, nearest first: ``k`` of them, or all
+            that are allowed if those are fewer. An approximate index may miss near ones.
+
+        Raises:
+            InvalidInputError: If ``k`` is below 1, or a query is not of unit length;
+                `DimensionMismatchError` and `NonFiniteError` are its special cases.
+        """
+        ...
+
+
+class Reranker(Protocol):
+    """Scores texts for a query by reading both together; a plain function is one."""
+
+    def __call__(self, query: str, texts: Sequence[str], /) -> Sequence[float]:
+        """Give one finite number per text, in order; higher is better."""
+        ...
+
+
+class Records(Protocol):
+    """What a backend may read of the records that the memory holds; the ledger has them."""
+
+    def ids(self, *, visible_to: Scope | None = None, where: Metadata | None = None) -> list[str]:
+        """Ids in the order in which records were added.
+
+        Args:
+            visible_to: Only what this scope may see; None for all.
+            where: Only records that pass this metadata filter.
+        """
+        ...
+
+    def find(self, ids: Sequence[str], *, scope: Scope | None = None) -> list[Record]:
+        """Records in the order asked, as they are now; without those that are not there.
+
+        Args:
+            ids: May repeat.
+            scope: Leave out what this scope may not see, too.
+        """
+        ...
+
+
+class Backend(ABC):
+    """One of the places where knowledge can live; derive from it.
+
+    The ledger holds the records. What a backend keeps is made from them and can be made again.
+    `name`, `write`, `recall` and `delete` have to be defined; the other methods do nothing
+    unless they are overridden.
+    """
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Tells it apart from the other backends of a memory."""
+
+    def sync(self, records: Records) -> None:
+        """Take in what the memory holds and is not here yet; called on opening and after imports.
+
+        Args:
+            records: Stays readable while the memory is open.
+        """
+
+    def prepare(self, drafts: Sequence[Draft]) -> None:
+        """Do what takes long about drafts that `write` is about to bring as records.
+
+        It is called before the transaction begins, so that others need not wait for it. What is
+        prepared may never be written.
+        """
+
+    @abstractmethod
     def write(self, records: Sequence[Record]) -> None:
-        """Take records in, so that `recall` can find them. Repeating it changes nothing."""
-        ...
+        """Take in records that are new or have changed, so that `recall` finds them.
 
+        It is called inside the transaction that stores them; an error undoes that. Repeating it
+        changes nothing.
+        """
+
+    @abstractmethod
     def recall(self, query: Query) -> Evidence:
-        """Contribute evidence for a query; empty evidence if there is none."""
-        ...
+        """Contribute evidence for a query; empty evidence if there is none.
 
-    def delete(self, ids: Sequence[str]) -> int:
-        """Let go of records; returns how many were here. Unknown ids are no error."""
-        ...
+        Hits whose records the query's scope may not see are left out by the memory.
+        """
+
+    @abstractmethod
+    def delete(self, ids: Sequence[str]) -> None:
+        """Let go of records that are being forgotten. Unknown ids are no error.
+
+        It is called inside the transaction that deletes them, while the ledger still has them.
+        """
+
+    def scrub(self) -> None:
+        """Destroy the bytes of what was deleted; called after the transaction."""
 
     def stats(self) -> Mapping[str, int]:
         """Count what is here."""
-        ...
+        return {}
 
     def close(self) -> None:
         """Release what is held open. Repeating it changes nothing."""
-        ...
 
 
-class Router(Protocol):
-    """Chooses adapter modules for queries.
+class Router(ABC):
+    """Chooses adapter modules for queries; derive from it.
 
-    A class that names it as its base has to write `route` alone: what has nothing to measure
-    needs no more.
+    `route` has to be defined; a router that has nothing to measure needs no more.
     """
 
+    @abstractmethod
     def route(
         self, queries: Sequence[Query], *, pending: Mapping[str, str] | None = None
     ) -> list[Route]:
@@ -118,7 +219,6 @@ class Router(Protocol):
             pending: Record id to module, for records that are about to be held: a module is
                 asked through the router before it is committed.
         """
-        ...
 
     @property
     def calibrated(self) -> bool:

@@ -1,6 +1,7 @@
 """Items: JSON objects under a namespace and a key, with vectors to find them by."""
 
 # ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
+
 from __future__ import annotations
 
 import json

@@ -23,7 +23,7 @@ from memkit.lora.store.adapter_files import faults
 from memkit.lora.store.adapter_rows import ROW_DTYPES, fetch
 from memkit.lora.verify import Ask
 from memkit.models.language_model import LanguageModel
-from memkit.protocols import Example, Query, Router, Sampling
+from memkit.protocols import Backend, Example, Query, Router, Sampling
 from memkit.types import Evidence, Metadata, Module, Record, Route, Scope
 
 _ANSWER_MARGIN = 4  # tokens beyond the expected answer, to notice that it goes on
@@ -31,7 +31,7 @@ _ANSWER_MARGIN = 4  # tokens beyond the expected answer, to notice that it goes 
 logger = logging.getLogger("memkit")
 
 
-class LoraBackend:
+class LoraBackend(Backend):
     """Answers from the weights; implements `memkit.protocols.Backend`.
 
     Args:
@@ -43,6 +43,8 @@ class LoraBackend:
         prompt_format: How evidence is put before questions; modules that were trained behind
             another format are not used.
     """
+
+    name = "lora"
 
     def __init__(
         self,
@@ -87,7 +89,7 @@ class LoraBackend:
         )
 
     def write(self, records: Sequence[Record]) -> None:
-        """Do nothing: records wait in the ledger until `Consolidator.run` trains them."""
+        """Do nothing: the ledger knows which records no module holds as they are now."""
 
     def recall(self, query: Query) -> Evidence:
         """Route a query; what the weights held at an earlier moment is not known."""
@@ -214,16 +216,14 @@ class LoraBackend:
         finally:
             self.bank.drop(key)
 
-    def delete(self, ids: Sequence[str]) -> int:
+    def delete(self, ids: Sequence[str]) -> None:
         """Drop every module version whose weights contain any text of these records.
 
-        The files are queued for destruction, which `memkit.memory.erasure` carries out. The
-        modules' other records are left to rag until the next consolidation.
+        Their rows are queued for destruction. The modules' other records are left to rag until
+        the next consolidation.
         """
         with self.ledger.transaction():
-            held = self.ledger.modules.placements(ids)
             self.ledger.modules.drop_trained_on(ids, self.drop)
-        return len(held)
 
     def drop(self, name: str, version: int | None = None) -> None:
         """Delete a module, or one older version of it."""

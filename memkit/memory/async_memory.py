@@ -12,6 +12,9 @@ from weakref import WeakSet
 
 from memkit.errors import StorageError
 from memkit.memory.memory import Memory
+from memkit.memory.modules import Modules
+from memkit.memory.retention import Retention
+from memkit.memory.vectors import Vectors
 
 if TYPE_CHECKING:
     from memkit.answering.generate import AnswerStream
@@ -23,14 +26,22 @@ R = TypeVar("R")
 THREADS = 32  # calls at once; most of them wait for a lock, so there are more than cores
 
 
+class _Awaited:
+    """Verbs of something synchronous, to be awaited."""
+
+    def __init__(self, verbs: object, calls: _Calls) -> None:
+        self._verbs = verbs
+        self._calls = calls
+
+
 def _twin(
-    verb: Callable[Concatenate[Memory, P], R],
-) -> Callable[Concatenate[AsyncMemory, P], Coroutine[Any, Any, R]]:
+    verb: Callable[Concatenate[Any, P], R],
+) -> Callable[Concatenate[_Awaited, P], Coroutine[Any, Any, R]]:
     """Make the async twin of a verb; type checkers see the verb's parameters and result."""
 
     @wraps(verb)
-    async def twin(self: AsyncMemory, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return await self._run(partial(verb, self.memory, *args, **kwargs))
+    async def twin(self: _Awaited, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return await self._calls.run(partial(verb, self._verbs, *args, **kwargs))
 
     return twin
 
@@ -55,7 +66,58 @@ def _opening_twin(verb: Callable[P, Memory]) -> Callable[P, Opening]:
     return twin
 
 
-class AsyncMemory:
+class _Calls:
+    """Runs calls in threads until it is closed."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="memkit")
+        self.closed = False
+
+    async def run(self, call: Callable[[], R]) -> R:
+        if self.closed:
+            raise StorageError(
+                f"expected an open memory, {self._memory!r} is closed", "Open it again."
+            )
+        return await _run_in(self._threads, call)
+
+    def finish(self) -> None:
+        self._threads.shutdown(wait=True)
+        self._memory.close()
+
+
+class AsyncModules(_Awaited):
+    """`memkit.Memory.modules`, awaited."""
+
+    export = _twin(Modules.export)
+    import_ = _twin(Modules.import_)
+    list = _twin(Modules.list)
+    peft_model = _twin(Modules.peft_model)
+    retrain = _twin(Modules.retrain)
+    rollback = _twin(Modules.rollback)
+
+
+class AsyncRetention(_Awaited):
+    """`memkit.Memory.retention`, awaited."""
+
+    expire = _twin(Retention.expire)
+    pin = _twin(Retention.pin)
+    set_ttl = _twin(Retention.set_ttl)
+    sweep = _twin(Retention.sweep)
+    unpin = _twin(Retention.unpin)
+
+
+class AsyncVectors(_Awaited):
+    """`memkit.Memory.vectors`, awaited."""
+
+    duplicates = _twin(Vectors.duplicates)
+    get = _twin(Vectors.get)
+    reembed = _twin(Vectors.reembed)
+    search = _twin(Vectors.search)
+    wait = _twin(Vectors.wait)
+
+
+class AsyncMemory(_Awaited):
     """A `Memory` whose verbs are awaited; the event loop runs on while they work.
 
         async with AsyncMemory.open("agent.mem") as memory:
@@ -78,10 +140,12 @@ class AsyncMemory:
     """
 
     def __init__(self, memory: Memory) -> None:
+        super().__init__(memory, _Calls(memory))
         self.memory = memory
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="memkit")
         self._streams: WeakSet[AsyncAnswerStream] = WeakSet()
-        self._closed = False
+        self.modules = AsyncModules(memory.modules, self._calls)
+        self.retention = AsyncRetention(memory.retention, self._calls)
+        self.vectors = AsyncVectors(memory.vectors, self._calls)
 
     open = staticmethod(_opening_twin(Memory.open))
 
@@ -90,52 +154,37 @@ class AsyncMemory:
     add_turn = _twin(Memory.add_turn)
     ask = _twin(Memory.ask)
     ask_batch = _twin(Memory.ask_batch)
-    chat = _twin(Memory.chat)
-    chat_batch = _twin(Memory.chat_batch)
-    chat_recall = _twin(Memory.chat_recall)
-    chat_stream = _stream_twin(Memory.chat_stream)
+    clear = _twin(Memory.clear)
     consolidate = _twin(Memory.consolidate)
+    count = _twin(Memory.count)
     count_tokens = _twin(Memory.count_tokens)
-    duplicates = _twin(Memory.duplicates)
     explain = _twin(Memory.explain)
-    expire = _twin(Memory.expire)
     export = _twin(Memory.export)
-    export_adapter = _twin(Memory.export_adapter)
     forget = _twin(Memory.forget)
+    forget_all = _twin(Memory.forget_all)
     get = _twin(Memory.get)
     get_many = _twin(Memory.get_many)
     history = _twin(Memory.history)
     import_ = _twin(Memory.import_)
-    import_adapter = _twin(Memory.import_adapter)
     merge = _twin(Memory.merge)
-    modules = _twin(Memory.modules)
-    pin = _twin(Memory.pin)
     recall = _twin(Memory.recall)
     records = _twin(Memory.records)
-    reembed = _twin(Memory.reembed)
-    retrain = _twin(Memory.retrain)
-    rollback = _twin(Memory.rollback)
+    scopes = _twin(Memory.scopes)
     search = _twin(Memory.search)
-    search_by_vector = _twin(Memory.search_by_vector)
-    set_ttl = _twin(Memory.set_ttl)
-    settle = _twin(Memory.settle)
     stats = _twin(Memory.stats)
     stream = _stream_twin(Memory.stream)
-    sweep = _twin(Memory.sweep)
     turns = _twin(Memory.turns)
-    unpin = _twin(Memory.unpin)
     update = _twin(Memory.update)
-    vectors = _twin(Memory.vectors)
 
     async def close(self) -> None:
         """End the streams, wait for the calls that are under way, and close the memory.
 
         Repeating it changes nothing.
         """
-        self._closed = True
+        self._calls.closed = True
         for stream in list(self._streams):
             await stream.close()
-        await asyncio.to_thread(self._finish)
+        await asyncio.to_thread(self._calls.finish)
 
     async def __aenter__(self) -> Self:
         return self
@@ -145,15 +194,6 @@ class AsyncMemory:
 
     def __repr__(self) -> str:
         return f"AsyncMemory({self.memory!r})"
-
-    async def _run(self, call: Callable[[], R]) -> R:
-        if self._closed:
-            raise StorageError(f"expected an open memory, {self!r} is closed", "Open it again.")
-        return await _run_in(self._threads, call)
-
-    def _finish(self) -> None:
-        self._threads.shutdown(wait=True)
-        self.memory.close()
 
 
 class Opening:

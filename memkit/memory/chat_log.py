@@ -7,9 +7,10 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from memkit.memory import write as writing
 from memkit.memory.engine import Engine
 from memkit.memory.messages import INSTRUCTIONS, Message, read_messages, without_recalled
+from memkit.memory.options import MessageOptions, refuse_unknown
+from memkit.memory.write import prepare, write
 from memkit.types import Draft, ImportReport, Scope, Turn
 from memkit.types.scope import scope_key
 
@@ -18,29 +19,26 @@ _RECENT = 200  # turns that may be
 
 
 def import_messages(
-    parts: Engine,
-    messages: Sequence[Mapping[str, Any]],
-    scope: Scope,
-    *,
-    remember: bool,
-    at: datetime | None = None,
+    engine: Engine, messages: Sequence[Mapping[str, Any]], options: MessageOptions
 ) -> ImportReport:
     """Add the messages of a log that are not there yet; see `Memory.add_messages`."""
+    refuse_unknown(options, MessageOptions)
+    scope, at = options.get("scope", {}), options.get("at")
+    remember = options.get("remember", True)
     scope_key(scope)
-    read = read_messages(messages)
-    told = [message for message in read if message.role not in INSTRUCTIONS]
-    there = parts.ledger.turns.sources(scope)
-    fresh = [message for message in told if message.source not in there]
-    known = _known(parts, scope)
-    said = [replace(one, content=without_recalled(one.content, known)) for one in fresh]
-    said = [message for message in said if message.content]
-    drafts = [_draft(message, scope, at) if remember else None for message in said]
-    turns = _write(parts, said, drafts, scope, at)
+    spoken = [m for m in read_messages(messages) if m.role not in INSTRUCTIONS]
+    known = engine.ledger.turns.sources(scope)
+    fresh = [message for message in spoken if message.source not in known]
+    texts_with = _texts_with(engine, scope)
+    fresh_texts = [replace(m, content=without_recalled(m.content, texts_with)) for m in fresh]
+    added = [message for message in fresh_texts if message.content]
+    drafts = [_draft(message, scope, at) if remember else None for message in added]
+    turns = _write(engine, added, drafts, scope, at)
     return ImportReport(
         turns=tuple(turn.id for turn in turns),
         records=tuple(dict.fromkeys(turn.record_id for turn in turns if turn.record_id)),
-        known=len(told) - len(fresh),
-        left_out=len(messages) - len(told) + len(fresh) - len(said),
+        known=len(spoken) - len(fresh),
+        left_out=len(messages) - len(spoken) + len(fresh) - len(added),
     )
 
 
@@ -54,23 +52,23 @@ def _draft(message: Message, scope: Scope, at: datetime | None) -> Draft | None:
 
 
 def _write(
-    parts: Engine,
-    said: Sequence[Message],
+    engine: Engine,
+    messages: Sequence[Message],
     drafts: Sequence[Draft | None],
     scope: Scope,
     at: datetime | None,
 ) -> list[Turn]:
     """Add turns and their records in one transaction, without those that others have added."""
-    prepared = writing.prepare(parts, [draft for draft in drafts if draft is not None])
+    prepare(engine, [draft for draft in drafts if draft is not None])
     turns: list[Turn] = []
-    with parts.ledger.transaction():
-        there = parts.ledger.turns.sources(scope)
-        for message, draft in zip(said, drafts, strict=True):
-            if message.source in there:
+    with engine.ledger.transaction():
+        known = engine.ledger.turns.sources(scope)
+        for message, draft in zip(messages, drafts, strict=True):
+            if message.source in known:
                 continue
-            there.add(message.source)
-            records = writing.write(parts, [draft], prepared) if draft is not None else []
-            turn = parts.ledger.turns.add(
+            known.add(message.source)
+            records = write(engine, [draft]) if draft is not None else []
+            turn = engine.ledger.turns.add(
                 message.role,
                 message.content,
                 scope,
@@ -83,15 +81,15 @@ def _write(
     return turns
 
 
-def _known(parts: Engine, scope: Scope) -> Callable[[str], Sequence[str]]:
+def _texts_with(engine: Engine, scope: Scope) -> Callable[[str], Sequence[str]]:
     """Finds the texts of records and turns that a line may come from."""
-    ledger = parts.ledger
+    ledger = engine.ledger
 
     def containing(line: str) -> list[str]:
-        found = ledger.passages.lexical(line, k=_CANDIDATES, visible_to=scope, where=None)
-        passages = ledger.passages.get([key for key, _ in found])
-        ids = ledger.records.existing({one.record_id for one in passages.values()})
-        texts = [record.text for record in ledger.records.get(ids)]
+        matches = ledger.passages.lexical(line, k=_CANDIDATES, visible_to=scope, where=None)
+        passages = ledger.passages.get([key for key, _ in matches])
+        records = ledger.records.find(list({p.record_id for p in passages.values()}))
+        texts = [record.text for record in records]
         texts += [turn.content for turn in ledger.turns.recent(scope, _RECENT)]
         return [text for text in texts if line in text]
 

@@ -64,7 +64,7 @@ def check(path: str | Path, *, repair: bool = False, busy_timeout: float = 30.0)
         adapters.check_erasures(ledger, report)
         adapters.check_modules(ledger, database, report)
         if repair and ledger.destruction_pending:  # of what was repaired just now
-            finish(ledger, None)
+            finish(ledger, [])
         if comparable:
             index.check_files(ledger, database, report)
         adapters.check_folders(ledger, report)

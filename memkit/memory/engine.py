@@ -14,7 +14,7 @@ from memkit.buffer import BufferBackend
 from memkit.errors import InvalidInputError, ModelUnavailableError, UnsupportedOperationError
 from memkit.ledger import Ledger
 from memkit.memory.erasure import finish, sweep_if_idle
-from memkit.protocols import Backend, Embedder
+from memkit.protocols import Backend, Embedder, Reranker
 from memkit.types import BackendName
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from memkit.rag.backend import RagBackend
     from memkit.rag.fusion import Ranking
     from memkit.rag.index import FactIndex
-    from memkit.rag.reranker import Reranker
 
 logger = logging.getLogger("memkit")
 
@@ -36,10 +35,10 @@ Part = TypeVar("Part")
 
 @dataclass(frozen=True)
 class Config:
-    """What `Memory.open` was asked for.
+    """What `Memory.open` was asked for; see there.
 
     Attributes:
-        backends: Names of the backends, in any order.
+        backends: Names of memkit's backends and backends of the caller's own, in any order.
         base_model: Path, hub id or a loaded model; None for the default.
         embedder: Path, hub id or an embedder; None for the default.
         recipe: How records become adapters; None for the defaults.
@@ -50,7 +49,7 @@ class Config:
         reranker: Puts the best hits in their final order; None for none.
     """
 
-    backends: Sequence[BackendName] = ALL_BACKENDS
+    backends: Sequence[BackendName | Backend] = ALL_BACKENDS
     base_model: str | Path | LanguageModel | None = None
     embedder: str | Path | Embedder | None = None
     recipe: Recipe | None = None
@@ -61,11 +60,30 @@ class Config:
     reranker: Reranker | str | None = None
 
     def __post_init__(self) -> None:
-        known = not isinstance(self.backends, str) and set(self.backends) <= set(ALL_BACKENDS)
-        if not known or not self.backends:
+        named = not isinstance(self.backends, str) and all(
+            backend in ALL_BACKENDS for backend in self.backends if isinstance(backend, str)
+        )
+        if not named or not self.backends:
             raise InvalidInputError(
-                f"`backends` must be some of {ALL_BACKENDS}, got {self.backends!r}"
+                f"`backends` must be some of {ALL_BACKENDS} or backends of your own, got "
+                f"{self.backends!r}"
             )
+        own = {backend.name for backend in self.own_backends}
+        if len(own) < len(self.own_backends) or own & set(ALL_BACKENDS):
+            raise InvalidInputError(
+                f"backends of your own need names of their own, got {sorted(own)}",
+                hint=f"memkit's are called {ALL_BACKENDS}",
+            )
+
+    @property
+    def own_backends(self) -> list[Backend]:
+        """The caller's own backends."""
+        return [backend for backend in self.backends if not isinstance(backend, str)]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all backends."""
+        return tuple(b if isinstance(b, str) else b.name for b in self.backends)
 
 
 class Engine:
@@ -86,19 +104,20 @@ class Engine:
     @classmethod
     def open(cls, path: Path, config: Config, *, create: bool) -> Self:
         """Open a memory's ledger, and bring what is derived from it in line."""
-        parts = cls(Ledger.open(path, create=create, busy_timeout=config.busy_timeout), config)
+        engine = cls(Ledger.open(path, create=create, busy_timeout=config.busy_timeout), config)
         try:
-            parts.recover()
-            parts.calibrate()
+            engine.recover()
+            engine.catch_up()
+            engine.calibrate()
         except BaseException:
-            parts.close()
+            engine.close()
             raise
-        return parts
+        return engine
 
     @cached_property
     def index(self) -> FactIndex | None:
         """The index of facts: rag searches it, the adapter router lets its facts vote."""
-        if not {"rag", "lora"} & set(self.config.backends):
+        if not {"rag", "lora"} & set(self.names):
             return None
         from memkit.rag.index import FactIndex
 
@@ -113,23 +132,28 @@ class Engine:
     @cached_property
     def buffer(self) -> BufferBackend | None:
         """Recent turns; also the records themselves where no index can find them."""
-        if "buffer" not in self.config.backends:
+        if "buffer" not in self.names:
             return None
-        return BufferBackend(self.ledger, with_records=set(self.config.backends) == {"buffer"})
+        return BufferBackend(self.ledger, with_records=self.names == ("buffer",))
 
     @cached_property
-    def rag(self) -> RagBackend | None:
-        """Retrieval."""
-        if "rag" not in self.config.backends or self.index is None:
+    def indexing(self) -> RagBackend | None:
+        """Keeps the index, for retrieval and for the router of adapters."""
+        if self.index is None:
             return None
         from memkit.rag.backend import RagBackend
 
         return RagBackend(self.ledger, self.index)
 
+    @property
+    def rag(self) -> RagBackend | None:
+        """Retrieval."""
+        return self.indexing if "rag" in self.names else None
+
     @cached_property
     def lora(self) -> LoraBackend | None:
         """Adapters."""
-        if "lora" not in self.config.backends or self.index is None:
+        if "lora" not in self.names or self.index is None:
             return None
         from memkit.lora.backend import LoraBackend
         from memkit.routing.registry import router_of
@@ -184,10 +208,21 @@ class Engine:
             return Answerer(self.base, None)
         return Answerer(self.lora.base, self.lora.adapters)
 
-    @property
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Names of the backends that the memory was opened with."""
+        return self.config.names
+
+    @cached_property
     def backends(self) -> Sequence[Backend]:
-        """The backends in order of precedence."""
-        return [part for part in (self.buffer, self.rag, self.lora) if part is not None]
+        """All that is written to and deleted from."""
+        parts = [self.buffer, self.indexing, *self.config.own_backends, self.lora]
+        return [part for part in parts if part is not None]
+
+    @cached_property
+    def backends_asked(self) -> Sequence[Backend]:
+        """Those that contribute evidence, in order of precedence."""
+        return [backend for backend in self.backends if backend.name in self.names]
 
     @cached_property
     def counter(self) -> tuple[str, CountTokens]:
@@ -240,13 +275,6 @@ class Engine:
             )
         return part
 
-    def drop_module(self, name: str, version: int | None = None) -> None:
-        """Take a module, or one older version of it, out of the ledger and out of memory."""
-        if self.lora is not None:
-            self.lora.drop(name, version)
-        else:
-            self.ledger.modules.drop(name, version)
-
     def drop_caches(self) -> None:
         """Let go of what the base model remembers of earlier prompts."""
         if self._base is not None:
@@ -259,7 +287,7 @@ class Engine:
         replaced, finishes interrupted erasures, removes what killed runs left behind, and
         indexes records that have no passage yet.
         """
-        index, lora = self.index, self.lora
+        lora = self.lora
         if not self.ledger.writable:
             return
         if lora is not None:
@@ -267,19 +295,22 @@ class Engine:
             if self.config.rebuild:
                 lora.retire_strangers()
         if self.ledger.erasures.pending():
-            finish(self.ledger, index)
+            finish(self.ledger, self.backends)
         sweep_if_idle(self.ledger)
-        if index is not None:
-            index.index_missing()
-        if lora is not None and self.config.rebuild:
-            self.consolidator.recalibrate(lora)
-        elif lora is not None:
+        if lora is not None and not self.config.rebuild:
             self._check_base(lora)
+
+    def catch_up(self) -> None:
+        """Let the backends take in what the ledger holds and they do not have."""
+        for backend in self.backends:
+            backend.sync(self.ledger.records)
 
     def calibrate(self) -> None:
         """Let the router measure what it goes by, if it has not or another memkit has."""
         lora = self.lora
-        if lora is None or not self.ledger.modules.active() or lora.router.calibrated:
+        if lora is None or not self.ledger.modules.active():
+            return
+        if lora.router.calibrated and not self.config.rebuild:
             return
         logger.info("the router is calibrated on what this memory holds, which takes some seconds")
         self.consolidator.recalibrate(lora)
@@ -308,11 +339,10 @@ class Engine:
         if self._closed:
             return
         self._closed = True
-        lora, index = self.__dict__.get("lora"), self.__dict__.get("index")
-        if lora is not None:
-            lora.close()
-        if index is not None and self.ledger.writable:
-            index.close()
+        made = [self.__dict__.get(name) for name in ("lora", "indexing")]
+        for backend in [*made, *self.config.own_backends]:
+            if backend is not None:
+                backend.close()
         self._base = None
         self.ledger.close()
 

@@ -14,18 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from memkit.errors import BusyError
 from memkit.ledger import Ledger
 from memkit.ledger.engine.locks import adapters_lock
-from memkit.ledger.modules.module_table import Drop
 from memkit.lora.store.adapter_files import FOLDER, destroy, tidy
 from memkit.memory.residue import samples
+from memkit.protocols import Backend
 from memkit.types import Scope
-
-if TYPE_CHECKING:
-    from memkit.rag.index import FactIndex
 
 INDEX = "index"  # folder of the files that hold vectors
 
@@ -57,8 +53,7 @@ def erase(
     ledger: Ledger,
     ids: Sequence[str],
     *,
-    index: FactIndex | None,
-    drop: Drop,
+    backends: Sequence[Backend],
     turns_of: Scope | None = None,
 ) -> Erased:
     """Delete records, and every module that was trained on any version of them.
@@ -66,38 +61,37 @@ def erase(
     Args:
         ledger: The memory's ledger.
         ids: The records; those that do not exist are left out of the result.
-        index: Its index of facts, if there is one.
-        drop: Deletes a module, or one version of it, from the ledger and from memory.
+        backends: All backends of the memory.
         turns_of: Delete the turns and items of this scope and narrower ones, too.
     """
     with ledger.transaction():
-        here = set(ledger.records.existing(ids, expired=True))
-        ids = [id for id in ids if id in here]
+        existing = set(ledger.records.existing(ids, expired=True))
+        ids = [id for id in ids if id in existing]
         versions = [version for id in ids for version in ledger.records.history(id)]
-        examples = ledger.examples.texts(ids)
-        modules, turns = remove(ledger, ids, drop)
-        others: list[str] = []
-        items: list[str] = []
+        texts = [text for v in versions for text in (v.text, v.question, v.answer) if text]
+        texts += ledger.examples.texts(ids)
+        modules, turns = remove(ledger, ids, backends)
+        turn_texts: list[str] = []
+        item_texts: list[str] = []
         if turns_of is not None:
-            others = ledger.turns.delete(within=turns_of)
-            items = ledger.items.delete_within(turns_of)
+            turn_texts = ledger.turns.delete(within=turns_of)
+            item_texts = ledger.items.delete_within(turns_of)
             ledger.ttls.delete(within=turns_of)
-    files = finish(ledger, index)
-    said = [text for v in versions for text in (v.text, v.question, v.answer) if text]
-    texts = [*said, *examples, *others, *items]
+    files = finish(ledger, backends)
+    texts += [*turn_texts, *item_texts]
     return Erased(
         records=tuple(ids),
         versions=len(versions),
-        turns=turns + len(others),
+        turns=turns + len(turn_texts),
         modules=modules,
         files=tuple(files),
         samples=tuple(dict.fromkeys(piece for text in texts for piece in samples(text))),
-        items=len(items),
+        items=len(item_texts),
     )
 
 
 def remove(
-    ledger: Ledger, ids: Sequence[str], drop: Drop
+    ledger: Ledger, ids: Sequence[str], backends: Sequence[Backend]
 ) -> tuple[dict[str, tuple[str, ...]], int]:
     """Take records out of the ledger, and out of service every module that was trained on them.
 
@@ -106,10 +100,14 @@ def remove(
     Returns:
         The names of the modules with the ids of their other records, and how many turns went.
     """
-    gone = set(ids)
+    deleted = set(ids)
     with ledger.transaction():
-        dropped = ledger.modules.drop_trained_on(ids, drop)
-        others = {m.name: tuple(id for id in m.records if id not in gone) for m in dropped}
+        modules = [module for module in ledger.modules.holding(ids) if module.active]
+        others = {m.name: tuple(id for id in m.records if id not in deleted) for m in modules}
+        for backend in backends:
+            backend.delete(ids)
+        # A memory that was opened without adapters may have some all the same.
+        ledger.modules.drop_trained_on(ids, ledger.modules.drop)
         _, _, turns = ledger.records.delete(ids)
         for path in _index_files(ledger):
             ledger.erasures.queue(path)
@@ -117,17 +115,15 @@ def remove(
     return others, turns
 
 
-def finish(ledger: Ledger, index: FactIndex | None) -> list[str]:
+def finish(ledger: Ledger, backends: Sequence[Backend]) -> list[str]:
     """Destroy what deleted records and modules left behind; returns the destroyed files."""
-    if index is not None:
-        index.scrub()
+    destroyed = ledger.erasures.pending()
+    for backend in backends:
+        backend.scrub()
     ledger.scrub()
-    destroyed = []
     for path in ledger.erasures.pending():
-        if not path.startswith(f"{INDEX}/") or index is None:  # it has rewritten its own files
-            destroy(ledger.directory, path)
+        destroy(ledger.directory, path)
         ledger.erasures.done(path)
-        destroyed.append(path)
     return destroyed + sweep_if_idle(ledger)
 
 

@@ -2,103 +2,106 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, overload
+from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 
-from memkit.memory import ask as reading
-from memkit.memory import write as writing
-from memkit.memory.ask import BUDGET
-from memkit.memory.engine import ALL_BACKENDS, Config, CountTokens, Engine
-from memkit.memory.mixin_asking import AskVerbs
-from memkit.memory.mixin_chat import ChatVerbs
-from memkit.memory.mixin_portability import PortabilityVerbs
-from memkit.memory.modules import ModuleVerbs
-from memkit.memory.retention import LifecycleVerbs
-from memkit.memory.vectors import LookupVerbs
-from memkit.protocols import Embedder, Query
+from memkit.memory import ask, forget, recall, statistics, transfer, write
+from memkit.memory.chat_log import import_messages
+from memkit.memory.engine import Config, Engine
+from memkit.memory.modules import Modules
+from memkit.memory.options import (
+    BUDGET,
+    HITS,
+    PASSAGES,
+    AskOptions,
+    DraftOptions,
+    MessageOptions,
+    OpenOptions,
+    Question,
+    RecallOptions,
+    Selection,
+    TurnOptions,
+    config_of,
+    draft_of,
+    query_of,
+    recall_queries,
+    recall_query,
+    split_options,
+)
+from memkit.memory.retention import Retention
+from memkit.memory.vectors import Vectors
 from memkit.types import (
-    BackendName,
-    Draft,
+    Answer,
+    ConsolidationReport,
     Hit,
+    ImportReport,
     Metadata,
     Page,
-    Period,
     Recall,
     Receipt,
     Record,
     Role,
     Scope,
     Stats,
-    Ttl,
+    TransferReport,
     Turn,
     Version,
 )
+from memkit.types.drafts import DraftLike, drafts_of
+from memkit.types.scope import parse_scope_key
 
 if TYPE_CHECKING:
+    from memkit.answering.explain import Explanation
+    from memkit.answering.generate import AnswerStream
     from memkit.ledger.items import ItemTable
-    from memkit.lora.consolidation.consolidate import Recipe
-    from memkit.models.language_model import LanguageModel
-    from memkit.rag.fusion import Ranking
-    from memkit.rag.reranker import Reranker
+    from memkit.ledger.transfer.import_ import OnConflict
 
 
-NOWHERE: Scope = {}
+SHARED: Scope = {}  # the scope of what everybody may see
 
 
-class Memory(AskVerbs, ChatVerbs, LifecycleVerbs, LookupVerbs, ModuleVerbs, PortabilityVerbs):
+class Memory:
     """A memory for language-model agents, in one directory.
 
-    Use `Memory.open`. Threads may share a `Memory`, and several processes a directory.
+    ``Memory(path)`` is `Memory.open` with its defaults. Threads may share a `Memory`, and
+    several processes a directory.
 
     A query with a scope sees a record if every key of the record's scope has the same value in
-    the query's: records without scope are shared, queries without scope see only those.
+    the query's: records without scope are shared, queries without scope see only those. Verbs
+    that list, count, forget or move take a scope and all narrower ones; None stands for all.
 
-    The verbs that answer are in `memkit.memory.mixin_asking` and, for whole conversations, in `memkit.memory.mixin_chat`;
-    those about adapter modules, from `consolidate` to `rollback`, in `memkit.memory.modules`; those
-    that look up by ids or vectors in `memkit.memory.vectors`; `export`, `import_` and
-    `reembed` in `memkit.memory.mixin_portability`.
+    Bad input raises `InvalidInputError`, and nothing is changed. An id that is unknown, or of a
+    record that the given scope may not see, raises `RecordNotFoundError`. A verb that needs a
+    backend which the memory was opened without raises `UnsupportedOperationError`.
+
+    Attributes:
+        items: JSON objects under a namespace and a key; what stores for agents are made of.
+        modules: The adapter modules: list, roll back, retrain, export, import.
+        retention: How long records live: pin, expire, sweep.
+        vectors: Search and read by vector, and change the embedder.
     """
+
+    def __init__(self, path: str | Path | Engine) -> None:
+        engine = (
+            path if isinstance(path, Engine) else Engine.open(Path(path), Config(), create=True)
+        )
+        self._engine = engine
+        self.items: ItemTable = engine.ledger.items
+        self.modules = Modules(engine)
+        self.retention = Retention(engine)
+        self.vectors = Vectors(engine)
 
     # -- opening and closing ---------------------------------------------------------------
 
     @classmethod
-    def open(
-        cls,
-        path: str | Path,
-        *,
-        backends: Sequence[BackendName] = ALL_BACKENDS,
-        base_model: str | Path | LanguageModel | None = None,
-        embedder: str | Path | Embedder | None = None,
-        recipe: Recipe | None = None,
-        count_tokens: CountTokens | None = None,
-        create: bool = True,
-        rebuild: bool = False,
-        busy_timeout: float = 30.0,
-        ranking: Ranking | None = None,
-        reranker: Reranker | str | None = None,
-    ) -> Self:
+    def open(cls, path: str | Path, *, create: bool = True, **options: Unpack[OpenOptions]) -> Self:
         """Open a memory, or make one.
 
         Args:
             path: Its directory.
-            backends: Where knowledge may live: any of "buffer", "rag" and "lora".
-            base_model: Folder, hub id or loaded `memkit.models.language_model.LanguageModel`; by default
-                SmolLM2-135M-Instruct. Loaded when an answer or an adapter is first asked for.
-            embedder: Folder, hub id or any `memkit.protocols.Embedder`; by default
-                all-MiniLM-L6-v2.
-            recipe: How `consolidate` makes adapters.
-            count_tokens: Counts tokens for budgets, for example with a hosted model's
-                tokenizer; by default the base model's does.
             create: Whether to make the memory if there is none.
-            rebuild: Adopt another embedder or base model than the memory was made with:
-                records are embedded anew now; modules are out of service until `consolidate` has
-                trained them anew.
-            busy_timeout: Bound on waiting for other processes, in seconds.
-            ranking: `memkit.rag.fusion.Ranking`: what weighs how much in a search.
-            reranker: Scores ``(query, texts)`` and so puts the best hits in their final order;
-                or the folder or hub id of a sentence-transformers ``CrossEncoder``.
+            **options: Backends, models and settings; see `OpenOptions`.
 
         Raises:
             NotAMemoryError: If the path holds something else.
@@ -107,18 +110,7 @@ class Memory(AskVerbs, ChatVerbs, LifecycleVerbs, LookupVerbs, ModuleVerbs, Port
             FormatVersionError: If a newer memkit wrote it.
             CorruptFileError: If the ledger is damaged.
         """
-        config = Config(
-            backends=backends,
-            base_model=base_model,
-            embedder=embedder,
-            recipe=recipe,
-            count_tokens=count_tokens,
-            rebuild=rebuild,
-            busy_timeout=busy_timeout,
-            ranking=ranking,
-            reranker=reranker,
-        )
-        return cls(Engine.open(Path(path), config, create=create))
+        return cls(Engine.open(Path(path), config_of(options), create=create))
 
     def close(self) -> None:
         """Write the index file and close the ledger. Repeating it changes nothing."""
@@ -131,101 +123,53 @@ class Memory(AskVerbs, ChatVerbs, LifecycleVerbs, LookupVerbs, ModuleVerbs, Port
         self.close()
 
     def __repr__(self) -> str:
-        return f"Memory({str(self._engine.ledger.directory)!r}, {self._engine.config.backends})"
+        return f"Memory({str(self._engine.ledger.directory)!r}, {self._engine.names})"
 
     # -- writing ---------------------------------------------------------------------------
 
     @overload
-    def add(
-        self,
-        text: str,
-        *,
-        question: str | None = None,
-        answer: str | None = None,
-        scope: Scope = NOWHERE,
-        metadata: Metadata = NOWHERE,
-        id: str | None = None,
-        key: str | None = None,
-        ttl: Ttl | None = None,
-        pinned: bool = False,
-        at: datetime | None = None,
+    def add(  # type: ignore[overload-overlap]  # a string is one text, not an iterable of them
+        self, text: DraftLike, **options: Unpack[DraftOptions]
     ) -> Record: ...
 
     @overload
-    def add(
-        self,
-        text: list[str] | list[Draft] | tuple[str | Draft, ...],
-        *,
-        scope: Scope = NOWHERE,
-        metadata: Metadata = NOWHERE,
-        ttl: Ttl | None = None,
-        pinned: bool = False,
-        at: datetime | None = None,
-    ) -> list[Record]: ...
+    def add(self, text: Iterable[DraftLike], **options: Unpack[DraftOptions]) -> list[Record]: ...
 
     def add(
-        self,
-        text: str | list[str] | list[Draft] | tuple[str | Draft, ...],
-        *,
-        question: str | None = None,
-        answer: str | None = None,
-        scope: Scope = NOWHERE,
-        metadata: Metadata = NOWHERE,
-        id: str | None = None,
-        key: str | None = None,
-        ttl: Ttl | None = None,
-        pinned: bool = False,
-        at: datetime | None = None,
+        self, text: DraftLike | Iterable[DraftLike], **options: Unpack[DraftOptions]
     ) -> Record | list[Record]:
         """Store knowledge; it can be recalled as soon as this returns, and survives a crash.
 
-        Adding the same content to the same scope again returns the record that is there. Another
-        text under the same key, or another answer to the same question, becomes the next version
-        of the record that is there.
+        The same content in the same scope is stored once. Another text under the same key, or
+        another answer to the same question, becomes the next version of the record.
 
         Args:
-            text: The knowledge, verbatim; or a list of texts or `Draft` objects.
-            question: A question that it answers; adapters learn it best as such a pair.
-            answer: The answer, as it should be recalled.
-            scope: Who may see it; of every text in a list, while drafts bring their own.
-            metadata: JSON values to filter by; in a list as ``scope``.
-            id: Chosen by the caller; made up if None.
-            key: What it is about; by default its question. Different keys keep different
-                answers to one question side by side.
-            ttl: How long it lives, in seconds or as a timedelta; by default as long as `set_ttl`
-                says for the scope.
-            pinned: See `pin`.
-            at: When it was said or happened, for ``since`` and ``until``; by default now.
-
-        Raises:
-            InvalidInputError: If any of it cannot be stored; then nothing of it is.
+            text: The knowledge, verbatim; a `Draft` or a dict of its fields; or an iterable of
+                these, which is stored as a whole or not at all.
+            **options: What goes with a text; see `DraftOptions`.
         """
-        rest = Draft("", question, answer, scope, metadata, id, key, ttl, pinned, at)
-        records = writing.store(self._engine, writing.drafts_of(text, rest))
-        return records[0] if isinstance(text, str) else records
+        drafts, single = drafts_of(text, draft_of(options))
+        records = write.store(self._engine, drafts)
+        return records[0] if single else records
 
-    def add_turn(
-        self,
-        role: Role,
-        content: str,
-        *,
-        scope: Scope = NOWHERE,
-        remember: bool = True,
-        name: str | None = None,
-        at: datetime | None = None,
-    ) -> Turn:
-        """Note a turn of a conversation.
+    def add_turn(self, role: Role, content: str, **options: Unpack[TurnOptions]) -> Turn:
+        """Note who said what in a conversation; see `TurnOptions`."""
+        return write.note(self._engine, role, content, options)
+
+    def add_messages(
+        self, messages: Sequence[Mapping[str, Any]], **options: Unpack[MessageOptions]
+    ) -> ImportReport:
+        """Take in a chat log in OpenAI's format, as turns of a conversation and as records.
+
+        What tools returned becomes turns only; instructions and recalled evidence are left out.
+        A log that has grown can be handed in again: messages that are there are known by their
+        ``id``, or else by what they say and how often it was said before.
 
         Args:
-            role: Who speaks.
-            content: What is said.
-            scope: The conversation.
-            remember: Make it a record, too, so that it is found when it has left the buffer.
-                System messages never become records.
-            name: Of who speaks: finds the turn when a question names a speaker.
-            at: When it was said; by default now.
+            messages: As ``{"role": ..., "content": ...}``, oldest first.
+            **options: See `MessageOptions`.
         """
-        return writing.note(self._engine, role, content, scope, remember=remember, name=name, at=at)
+        return import_messages(self._engine, messages, options)
 
     def update(
         self,
@@ -239,15 +183,56 @@ class Memory(AskVerbs, ChatVerbs, LifecycleVerbs, LookupVerbs, ModuleVerbs, Port
     ) -> Record:
         """Write a new version of a record; what is None stays as it is.
 
-        The new version is recalled at once. Adapters that hold the old one no longer answer
-        for this record; `consolidate` trains the new version.
+        It is recalled at once. Adapters that hold the old version no longer answer for this
+        record; `consolidate` trains the new one. A text that contradicts the answer that would
+        stay is refused.
+        """
+        changes = write.Changes(text, question, answer, metadata)
+        return write.rewrite(self._engine, id, changes, scope=scope)
+
+    def merge(self, ids: Sequence[str], *, scope: Scope | None = None) -> Record:
+        """Make one record of at least two of the same scope: the pinned one, or the newest.
+
+        What the others said becomes part of its history until it is forgotten; their turns
+        belong to it. It expires when the first of them would have.
+        """
+        self._engine.ledger.records.get(ids, scope=scope)
+        return self._engine.ledger.merge(ids)
+
+    def consolidate(
+        self,
+        *,
+        scope: Scope | None = None,
+        where: Metadata | None = None,
+        include_turns: bool = False,
+        retry_missed: bool = False,
+    ) -> ConsolidationReport:
+        """Move knowledge into the weights: train, verify and commit adapter modules.
+
+        Takes every record that no module holds as it is now. A record counts as held only after
+        its recall from the weights was verified; the others stay with rag. A module that holds
+        the older text of a record is trained again; so is one whose file was lost or damaged.
+        What has expired is destroyed first.
+
+        Args:
+            scope: Only records of this scope.
+            where: Only records that pass this metadata filter.
+            include_turns: Also learn the turns of conversations.
+            retry_missed: Also try records on which the same training has failed before.
 
         Raises:
-            RecordNotFoundError: As for `get`.
-            InvalidInputError: If the new text contradicts the answer that would stay.
+            BusyError: If another process is consolidating this memory.
+            TrainingError: If training diverges; modules that are done stay.
         """
-        changes = writing.Changes(text, question, answer, metadata)
-        return writing.rewrite(self._engine, id, changes, scope=scope)
+        lora = self._engine.need_lora("consolidate()")
+        forget.sweep(self._engine, retrain=True)
+        lora.retire_outdated()
+        records = self._engine.ledger.modules.unplaced(
+            within=scope, where=where, include_turns=include_turns
+        )
+        return self._engine.consolidator.run(lora, records, retry_missed=retry_missed)
+
+    # -- forgetting ------------------------------------------------------------------------
 
     def forget(
         self,
@@ -260,38 +245,43 @@ class Memory(AskVerbs, ChatVerbs, LifecycleVerbs, LookupVerbs, ModuleVerbs, Port
         """Erase records from the ledger, the indexes, the caches and the weights.
 
         Args:
-            id: One record or several.
-            scope: Everything of this scope and narrower ones, turns included; with ``id``,
-                refuse records of other scopes.
+            id: One record or several; if one is unknown, nothing is erased.
+            scope: Everything of this scope, turns included; with ``id``, refuse other records.
             where: Only records that pass this metadata filter.
             retrain: Train the modules that held the records anew without them; False drops
                 them, as does a failure, and leaves their other records to rag.
-
-        Raises:
-            RecordNotFoundError: If an id is unknown; nothing is erased then.
-            InvalidInputError: If nothing is selected.
         """
         ids = [id] if isinstance(id, str) else id
-        return writing.forget(self._engine, ids, scope=scope, where=where, retrain=retrain)
+        return forget.forget(self._engine, ids, scope=scope, where=where, retrain=retrain)
+
+    def forget_all(self) -> Receipt:
+        """Erase all records, turns, items and modules of all scopes; the empty memory stays."""
+        return forget.forget_all(self._engine)
+
+    def clear(self, scope: Scope = SHARED) -> Receipt:
+        """Erase the turns of exactly this conversation; records that were made of them stay."""
+        return forget.clear(self._engine, scope)
 
     # -- reading ---------------------------------------------------------------------------
 
     def get(self, id: str, *, scope: Scope | None = None) -> Record:
-        """Give a record as it is now.
-
-        Raises:
-            RecordNotFoundError: If there is no such record, or none that ``scope`` may see.
-        """
+        """Give a record as it is now."""
         return self._engine.ledger.records.get([id], scope=scope)[0]
 
-    def history(self, id: str, *, scope: Scope | None = None) -> list[Version]:
-        """List the versions of a record, the oldest first and the current one last.
+    def get_many(self, ids: Sequence[str], *, scope: Scope | None = None) -> list[Record]:
+        """Give several records in the order asked; what is missing or not visible is left out."""
+        return self._engine.ledger.records.find(ids, scope=scope)
 
-        Raises:
-            RecordNotFoundError: As for `get`.
-        """
-        self.get(id, scope=scope)
-        return self._engine.ledger.records.history(id)
+    def __contains__(self, id: object) -> bool:
+        return isinstance(id, str) and bool(self._engine.ledger.records.existing([id]))
+
+    def __iter__(self) -> Iterator[Record]:
+        """All records of all scopes, in the order in which they were added."""
+        page = self.records()
+        yield from page.records
+        while page.next is not None:
+            page = self.records(after=page.next)
+            yield from page.records
 
     def records(
         self,
@@ -304,78 +294,152 @@ class Memory(AskVerbs, ChatVerbs, LifecycleVerbs, LookupVerbs, ModuleVerbs, Port
         """List records in the order in which they were added, selected as by `forget`."""
         return self._engine.ledger.records.page(within=scope, where=where, after=after, limit=limit)
 
-    def turns(self, *, scope: Scope = NOWHERE, limit: int = 50) -> list[Turn]:
+    def count(self, *, scope: Scope | None = None, where: Metadata | None = None) -> int:
+        """Count records, filtered as by `search`."""
+        return self._engine.ledger.records.count(within=scope, where=where)
+
+    def history(self, id: str, *, scope: Scope | None = None) -> list[Version]:
+        """List the versions of a record, the oldest first and the current one last."""
+        self.get(id, scope=scope)
+        return self._engine.ledger.records.history(id)
+
+    def turns(self, *, scope: Scope = SHARED, limit: int = 50) -> list[Turn]:
         """List the newest turns of exactly this conversation, the oldest of them first."""
         return self._engine.ledger.turns.recent(scope, limit)[::-1]
 
-    def search(
-        self,
-        query: str,
-        k: int = 5,
-        *,
-        scope: Scope = NOWHERE,
-        where: Metadata | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        as_of: datetime | None = None,
-    ) -> list[Hit]:
+    def scopes(self) -> list[Scope]:
+        """List the scopes that have records or turns, in the order of their keys and values."""
+        ledger = self._engine.ledger
+        keys = ledger.records.scopes() | ledger.turns.scopes()
+        return [parse_scope_key(key) for key in sorted(keys)]
+
+    def search(self, query: str, k: int = 5, **selection: Unpack[Selection]) -> list[Hit]:
         """Find records by meaning and by words.
 
         Args:
             query: In plain words.
             k: How many; fewer come only if scope and filter let fewer pass.
-            scope: Only what this scope may see.
-            where: Metadata filter, e.g. ``{"source": "hr", "year": {"$gte": 2020}}``.
-            since: Only what was said at this moment or later; see `Record.at`.
-            until: Only what was said before this moment.
-            as_of: Records as they were at this moment. Those that have changed since are ranked
-                by meaning alone; what was forgotten is not there.
-
-        Raises:
-            InvalidInputError: If the query is blank, ``k`` < 1, the filter is malformed, or a
-                time has no time zone.
-            UnsupportedOperationError: Without the "rag" backend.
+            **selection: What takes part; see `Selection`.
         """
         rag = self._engine.need_rag("search()")
-        period = Period(since, until, as_of)
-        return list(rag.recall(Query(query, k, scope, where, period=period)).hits)
+        return list(rag.recall(query_of(query, k, selection, name="query")).hits)
+
+    def stats(self, *, scope: Scope | None = None) -> Stats:
+        """Count what the memory holds, or what of it is of a scope or of narrower ones."""
+        return statistics.stats(self._engine, scope)
+
+    @property
+    def model_name(self) -> str:
+        """Name of the base model that answers; it is not loaded for that."""
+        return self._engine.base_name
+
+    def count_tokens(self, text: str) -> int:
+        """Count the tokens of a text as for a budget: with the base model's tokenizer."""
+        return self._engine.counter[1](text)
+
+    # -- answering: a question is a string, or a conversation that ends with the user's message.
+    # Evidence and adapters are chosen by that message alone.
 
     def recall(
-        self,
-        query: str,
-        budget: int = BUDGET,
-        *,
-        k: int = 5,
-        scope: Scope = NOWHERE,
-        where: Metadata | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        as_of: datetime | None = None,
+        self, question: Question, budget: int = BUDGET, **options: Unpack[RecallOptions]
     ) -> Recall:
         """Gather evidence for any language model, within a token budget; needs none itself.
 
         Args:
-            query: The user's words.
+            question: The user's words, or messages that end with them.
             budget: Most tokens that the evidence may take; 0 for the route alone.
-            k: At most this many records.
-            scope: Only what this scope may see.
-            where: Only records that pass this metadata filter.
-            since: As for `search`; of turns as well.
-            until: As for `search`; of turns as well.
-            as_of: As for `search`; nothing is routed to adapters, as weights have no past.
+            **options: What takes part; see `RecallOptions`.
+        """
+        return recall.recall(self._engine, recall_query(question, options, HITS), budget)
+
+    def explain(
+        self, question: Question, budget: int = BUDGET, **options: Unpack[RecallOptions]
+    ) -> Explanation:
+        """Show route, evidence and prompt without generating an answer; print the result."""
+        return recall.explain(self._engine, recall_query(question, options, PASSAGES), budget)
+
+    def ask(
+        self, question: Question, budget: int = BUDGET, **options: Unpack[AskOptions]
+    ) -> Answer:
+        """Answer with the local base model, the routed adapters and what is recalled.
+
+        What the model says is compared with what is stored: `Answer.claims` and `citations` say
+        what agrees, `Answer.conflict` what does not.
+
+        Args:
+            question: The user's words. A question that needs facts of several modules is asked
+                of each in its part, and the answers are put together. Or messages that end with
+                the question; system messages that open them take the place of the usual one.
+            budget: Most tokens of evidence in the prompt; 0 answers from the weights alone.
+                Passages are left out where the routed modules are sure of the answer.
+            **options: What takes part, and how it is answered; see `AskOptions`.
 
         Raises:
-            InvalidInputError: If the query is blank, the budget negative, ``k`` < 1, or a time
-                has no time zone.
+            ModelUnavailableError: If there is no base model.
+            IncompatibleModelError: If the adapters were trained for another one.
         """
-        period = Period(since, until, as_of)
-        return reading.recall(self._engine, Query(query, k, scope, where, period=period), budget)
+        return self.ask_batch([question], budget, **options)[0]
 
-    @property
-    def items(self) -> ItemTable:
-        """JSON objects under a namespace and a key; what stores for agents are made of."""
-        return self._engine.ledger.items
+    def ask_batch(
+        self, questions: Sequence[Question], budget: int = BUDGET, **options: Unpack[AskOptions]
+    ) -> list[Answer]:
+        """Like `ask`, for several questions at once; each row has its own adapters."""
+        selection, request = split_options(budget, options)
+        return ask.answer(self._engine, recall_queries(questions, selection), request)
 
-    def stats(self, *, scope: Scope | None = None) -> Stats:
-        """Count what the memory holds, or what of it is of a scope or of narrower ones."""
-        return reading.count(self._engine, scope)
+    def stream(
+        self, question: Question, budget: int = BUDGET, **options: Unpack[AskOptions]
+    ) -> AnswerStream:
+        """Like `ask`, piece by piece; the result's ``answer`` is there at the end.
+
+        A strict answer comes in one piece: until its end it may turn out to be withheld.
+        """
+        from memkit.answering.generate import AnswerStream
+
+        selection, request = split_options(budget, options)
+        query = recall_query(question, selection, PASSAGES)
+        return AnswerStream(ask.stream(self._engine, query, request))
+
+    # -- moving ----------------------------------------------------------------------------
+
+    def export(
+        self, path: str | Path, *, scope: Scope | None = None, adapters: bool = False
+    ) -> TransferReport:
+        """Write records with their versions, turns, items and times to live to one file.
+
+        JSON lines under zstd with a checksum, all as it is at one moment; vectors are made again
+        by `import_`. `forget` does not reach the file.
+
+        Args:
+            path: The file; it is replaced as a whole, or stays as it was.
+            scope: Only what is of this scope.
+            adapters: Also write each module as a folder for PEFT, below ``path + ".adapters"``.
+        """
+        return transfer.export(self._engine, Path(path), scope=scope, adapters=adapters)
+
+    def import_(
+        self,
+        path: str | Path,
+        *,
+        scope: Scope | None = None,
+        on_conflict: OnConflict = "error",
+        adapters: bool = False,
+    ) -> TransferReport:
+        """Take in what `export` has written, with its ids, versions and times, as a whole.
+
+        Args:
+            path: The file; nothing in it is executed.
+            scope: Only what is of this scope.
+            on_conflict: Where the memory has something else under the same id, key or content:
+                "error" refuses the whole file, "skip" keeps what is here, "replace" takes what
+                comes and leaves its modules to be trained again by `consolidate`.
+            adapters: Also take in the modules beside the file, as by `Modules.import_`.
+
+        Raises:
+            CorruptFileError: If the file is damaged, cut off, or no export.
+            FormatVersionError: If a newer memkit wrote it.
+            IncompatibleModelError: If the adapters are for another base model.
+        """
+        return transfer.import_(
+            self._engine, Path(path), scope=scope, on_conflict=on_conflict, adapters=adapters
+        )

@@ -1,88 +1,34 @@
-"""The verbs about adapter modules; a `memkit.Memory` has them all."""
+"""Adapter modules: `memory.modules`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from memkit.answering.explain import Explanation
-from memkit.memory import ask as reading
-from memkit.memory import write as writing
-from memkit.memory.ask import BUDGET, PASSAGES
+from memkit.memory import forget
 from memkit.memory.engine import Engine
-from memkit.protocols import Query
-from memkit.types import ConsolidationReport, Metadata, Module, ModuleReport, Scope
+from memkit.types import ConsolidationReport, Module, ModuleReport, Scope
 
 if TYPE_CHECKING:
+    from peft import PeftModel
+
     from memkit.lora.peft.merges import Merge
 
 
-class ModuleVerbs:
-    """The part of `memkit.Memory` that makes modules, lists them and changes their versions."""
+class Modules:
+    """The adapter modules of a memory; iterating gives those in service."""
 
-    def __init__(self, parts: Engine) -> None:
-        self._engine = parts
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
 
-    def consolidate(
-        self,
-        *,
-        scope: Scope | None = None,
-        where: Metadata | None = None,
-        include_turns: bool = False,
-        retry_missed: bool = False,
-    ) -> ConsolidationReport:
-        """Move knowledge into the weights: train, verify and commit adapter modules.
+    def __iter__(self) -> Iterator[Module]:
+        return iter(self.list())
 
-        Takes every record that no module holds as it is now. A record counts as held only after
-        its recall from the weights was verified; the others stay with rag. A module that holds
-        the older text of a record is trained again, on the new text and on what else it holds;
-        so is one whose file was lost or damaged. What has expired is destroyed first (`sweep`).
+    def __len__(self) -> int:
+        return len(self.list())
 
-        Args:
-            scope: Only records of this scope and narrower ones; None for all.
-            where: Only records that pass this metadata filter.
-            include_turns: Also learn the turns of conversations.
-            retry_missed: Also try records that were missed before, with the same recipe, base
-                model and memkit; without it the report lists them as left out.
-
-        Raises:
-            UnsupportedOperationError: Without the "lora" backend.
-            BusyError: If another process is consolidating this memory.
-            TrainingError: If training diverges; modules that are done stay.
-        """
-        lora = self._engine.need_lora("consolidate()")
-        writing.sweep(self._engine, retrain=True)
-        lora.retire_outdated()
-        records = self._engine.ledger.modules.unplaced(
-            within=scope, where=where, include_turns=include_turns
-        )
-        return self._engine.consolidator.run(lora, records, retry_missed=retry_missed)
-
-    def explain(
-        self,
-        query: str,
-        budget: int = BUDGET,
-        *,
-        k: int = PASSAGES,
-        scope: Scope | None = None,
-        where: Metadata | None = None,
-    ) -> Explanation:
-        """Say what `ask` would go by: facts, modules, and what goes into the prompt; print it.
-
-        Args:
-            query: The user's words.
-            budget: As for `ask`.
-            k: As for `ask`.
-            scope: Only what this scope may see.
-            where: Only records that pass this metadata filter.
-
-        Raises:
-            InvalidInputError: If the query is blank, the budget negative, or ``k`` < 1.
-        """
-        return reading.explain(self._engine, Query(query, k, scope or {}, where), budget)
-
-    def modules(self, *, scope: Scope | None = None) -> list[Module]:
+    def list(self, *, scope: Scope | None = None) -> list[Module]:
         """List the adapter modules in service; print one to read it.
 
         Each says which of its versions are kept: the active one and at most two others.
@@ -96,7 +42,8 @@ class ModuleVerbs:
         """Put another version of a module into service, with the records that it holds.
 
         This and all other processes answer from it at once. What only the other version held is
-        left to rag, and so is what says something else by now; `consolidate` trains it again.
+        left to rag, and so is what says something else by now; `Memory.consolidate` trains it
+        again.
 
         Args:
             name: The module.
@@ -109,7 +56,7 @@ class ModuleVerbs:
             ModuleNotFoundInMemoryError: If there is no such module, or it has no such version.
             UnsupportedOperationError: Without the "lora" backend.
         """
-        self._engine.need_lora("rollback()")
+        self._engine.need_lora("modules.rollback()")
         return self._engine.ledger.modules.activate(name, version)
 
     def retrain(self, names: str | Sequence[str] | None = None) -> ConsolidationReport:
@@ -130,12 +77,12 @@ class ModuleVerbs:
             BusyError: If another process is consolidating this memory.
             TrainingError: If training diverges; modules that are done stay.
         """
-        self._engine.need_lora("retrain()")
-        writing.sweep(self._engine, retrain=True)
+        lora = self._engine.need_lora("modules.retrain()")
+        forget.sweep(self._engine, retrain=True)
         chosen = [names] if isinstance(names, str) else names
-        return self._engine.consolidator.retrain(self._engine.need_lora("retrain()"), chosen)
+        return self._engine.consolidator.retrain(lora, chosen)
 
-    def export_adapter(
+    def export(
         self,
         mixture: str | Mapping[str, float],
         folder: str | Path,
@@ -144,8 +91,8 @@ class ModuleVerbs:
     ) -> Path:
         """Write a module, or a mixture of modules as one adapter, as a folder for PEFT.
 
-        PEFT computes with it what memkit computes where adapters act. `forget` does not reach
-        the folder.
+        PEFT computes with it what memkit computes where adapters act. `Memory.forget` does not
+        reach the folder.
 
         Args:
             mixture: The name of a module, or names with weights.
@@ -162,11 +109,12 @@ class ModuleVerbs:
                 the folder's place.
             UnsupportedOperationError: Without the "lora" backend.
         """
+        lora = self._engine.need_lora("modules.export()")
         from memkit.lora.peft.peft_adapters import export_adapter
 
-        return export_adapter(self._engine.need_lora("export_adapter()"), mixture, folder, merge)
+        return export_adapter(lora, mixture, folder, merge)
 
-    def import_adapter(self, folder: str | Path, *, records: Sequence[str]) -> ModuleReport:
+    def import_(self, folder: str | Path, *, records: Sequence[str]) -> ModuleReport:
         """Take in a LoRA adapter that PEFT saved, as a module for records that are here.
 
         Everything about the folder is checked before anything is stored. Then the adapter is
@@ -174,7 +122,7 @@ class ModuleVerbs:
         whichever module held them before. If none does, it is not kept.
 
         Args:
-            folder: As PEFT's ``save_pretrained`` or `export_adapter` wrote it; of a folder from
+            folder: As PEFT's ``save_pretrained`` or `export` wrote it; of a folder from
                 elsewhere nothing is executed.
             records: Ids of the records whose questions it answers, all of one scope.
 
@@ -188,7 +136,26 @@ class ModuleVerbs:
             UnsupportedOperationError: Without the "lora" backend.
             BusyError: If another process is consolidating this memory.
         """
-        lora = self._engine.need_lora("import_adapter()")
+        lora = self._engine.need_lora("modules.import_()")
         from memkit.lora.peft.peft_adapters import import_adapter
 
         return import_adapter(lora, self._engine.consolidator, folder, records)
+
+    def peft_model(self, name: str) -> PeftModel:
+        """Give the base model with a module in place, as PEFT's own class.
+
+        For everything that the ecosystem does with one. It is another model than the one that
+        answers here: what is done to it changes no answer, and `Memory.forget` does not reach it.
+
+        Args:
+            name: The module.
+
+        Raises:
+            ModuleNotFoundInMemoryError: If there is no such module.
+            UnsupportedOperationError: Without the "lora" backend.
+        """
+        lora = self._engine.need_lora("modules.peft_model()")
+        from memkit.lora.peft.peft_model import peft_model
+
+        module = self._engine.ledger.modules.get(name)
+        return peft_model(lora.base, lora.stored(module))

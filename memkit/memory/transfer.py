@@ -1,4 +1,4 @@
-"""What the verbs of `memkit.memory.mixin_portability` do."""
+"""Export to a file, import from one, and the change to another embedder."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ T = TypeVar("T")
 logger = logging.getLogger("memkit")
 
 
-def export(parts: Engine, path: Path, *, scope: Scope | None, adapters: bool) -> TransferReport:
-    """Write everything to a file; see `memkit.memory.mixin_portability.PortabilityVerbs.export`."""
+def export(engine: Engine, path: Path, *, scope: Scope | None, adapters: bool) -> TransferReport:
+    """Write everything to a file; see `Memory.export`."""
     if scope is not None:
         scope_key(scope)
     folder = _folder(path)
-    modules = _export_modules(parts, folder, scope) if adapters else []
+    modules = _export_modules(engine, folder, scope) if adapters else []
     try:
-        with parts.ledger.outgoing(scope) as outgoing:
+        with engine.ledger.outgoing(scope) as outgoing:
             counts = outgoing.counts() | ({"module": len(modules)} if modules else {})
             about = {
                 "memkit": __version__,
@@ -58,9 +58,9 @@ def export(parts: Engine, path: Path, *, scope: Scope | None, adapters: bool) ->
 
 
 def import_(
-    parts: Engine, path: Path, *, scope: Scope | None, on_conflict: OnConflict, adapters: bool
+    engine: Engine, path: Path, *, scope: Scope | None, on_conflict: OnConflict, adapters: bool
 ) -> TransferReport:
-    """Take a file in; see `memkit.memory.mixin_portability.PortabilityVerbs.import_`."""
+    """Take a file in; see `Memory.import_`."""
     if on_conflict not in get_args(OnConflict):
         raise InvalidInputError(
             f"`on_conflict` must be one of {get_args(OnConflict)}, got {on_conflict!r}"
@@ -68,16 +68,16 @@ def import_(
     if scope is not None:
         scope_key(scope)
     if adapters:
-        parts.need_lora("import_(adapters=True)")
+        engine.need_lora("import_(adapters=True)")
     archive = Archive(path)
     modules = _checked(archive, adapters=adapters)
-    ledger = parts.ledger
+    ledger = engine.ledger
     replaced = False
 
     def take_out(ids: Any) -> None:  # noqa: ANN401 - as `Importer` says
         nonlocal replaced
         replaced = True
-        remove(ledger, ids, parts.drop_module)
+        remove(ledger, ids, engine.backends)
 
     with ledger.transaction():
         intake = ledger.intake(take_out, on_conflict=on_conflict, scope=scope)
@@ -87,11 +87,10 @@ def import_(
         intake.finish()
         ledger.log_event("import", dict(intake.counts))
     if replaced or ledger.destruction_pending:
-        finish(ledger, parts.index)
-        parts.drop_caches()
-    if parts.index is not None:
-        parts.index.index_missing()
-    held = _import_modules(parts, path, modules) if adapters else []
+        finish(ledger, engine.backends)
+        engine.drop_caches()
+    engine.catch_up()
+    held = _import_modules(engine, path, modules) if adapters else []
     return TransferReport.of(path, intake.counts, modules=len([m for m in held if m.held]))
 
 
@@ -116,12 +115,12 @@ def _checked(archive: Archive, *, adapters: bool) -> list[Entry]:
 # -- another embedder
 
 
-def reembed(parts: Engine, embedder: str | Path | Embedder) -> int:
-    """Change the embedder; see `memkit.memory.mixin_portability.PortabilityVerbs.reembed`."""
-    index = parts.need_index("reembed()")
-    done = index.reembed(parts.load_embedder(embedder))
-    if parts.lora is not None and parts.ledger.modules.active():
-        parts.consolidator.recalibrate(parts.lora)
+def reembed(engine: Engine, embedder: str | Path | Embedder) -> int:
+    """Change the embedder; see `Vectors.reembed`."""
+    index = engine.need_index("reembed()")
+    done = index.reembed(engine.load_embedder(embedder))
+    if engine.lora is not None and engine.ledger.modules.active():
+        engine.consolidator.recalibrate(engine.lora)
     return done
 
 
@@ -133,18 +132,18 @@ def _folder(path: Path) -> Path:
     return path.with_name(f"{path.name}.adapters")
 
 
-def _export_modules(parts: Engine, folder: Path, scope: Scope | None) -> list[Entry]:
+def _export_modules(engine: Engine, folder: Path, scope: Scope | None) -> list[Entry]:
     """Write each module in service below a folder."""
     from memkit.lora.peft.peft_adapters import export_adapter
 
-    lora = parts.need_lora("export(adapters=True)")
+    lora = engine.need_lora("export(adapters=True)")
     if folder.exists():
         raise InvalidInputError(
             f"expected no {str(folder)!r}, which is where the adapters go", "Remove it first."
         )
     try:
         entries = []
-        for module in parts.ledger.modules.active(within=scope):
+        for module in engine.ledger.modules.active(within=scope):
             if module.records:
                 export_adapter(lora, module.name, folder / module.name, "cat")
                 entries.append(_module_entry(module, folder))
@@ -179,18 +178,18 @@ def _check_module(entry: Entry, folder: Path, *, weights: bool) -> None:
         )
 
 
-def _import_modules(parts: Engine, path: Path, modules: Iterable[Entry]) -> list[ModuleReport]:
+def _import_modules(engine: Engine, path: Path, modules: Iterable[Entry]) -> list[ModuleReport]:
     """Take the modules in for those of their records that are here."""
     from memkit.lora.peft.peft_adapters import import_adapter
 
-    lora = parts.need_lora("import_(adapters=True)")
+    lora = engine.need_lora("import_(adapters=True)")
     reports = []
     for module in modules:
-        held = parts.ledger.modules.placements(module["records"])
-        records = [record.id for record in parts.ledger.records.find(module["records"])]
+        held = engine.ledger.modules.placements(module["records"])
+        records = [record.id for record in engine.ledger.records.find(module["records"])]
         if records and not held:  # what is held here already stays where it is
             folder = _folder(path) / module["name"]
-            reports.append(import_adapter(lora, parts.consolidator, folder, records))
+            reports.append(import_adapter(lora, engine.consolidator, folder, records))
     return reports
 
 

@@ -1,27 +1,31 @@
-"""The verbs that look things up by id or by vector; a `memkit.Memory` has them all."""
+"""Work on bare vectors: `memory.vectors`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Unpack
 
 from memkit.errors import InvalidInputError
+from memkit.memory import transfer
 from memkit.memory.engine import Engine
-from memkit.protocols import Embedder, Query
-from memkit.types import Hit, Metadata, Period, Record, Scope
+from memkit.memory.options import Selection, base_query
+from memkit.protocols import Embedder
+from memkit.types import Hit, Metadata, Scope
 
 if TYPE_CHECKING:
     from memkit.protocols import Floats2d
+    from memkit.rag.duplicates import Duplicates
     from memkit.rag.index import FactIndex
 
-NOWHERE: Scope = {}
+NEAR = 0.95  # cosine similarity; reworded sentences are above it, related ones below
 
 
-class LookupVerbs:
-    """The part of `memkit.Memory` that gives records by id, and works on bare vectors."""
+class Vectors:
+    """The vectors of a memory, and the embedder that makes them."""
 
-    _engine: Engine
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
 
     @property
     def embedder(self) -> Embedder:
@@ -30,68 +34,91 @@ class LookupVerbs:
         Raises:
             UnsupportedOperationError: Without the "rag" backend.
         """
-        return self._index("embedder").embedder
+        return self._index("vectors.embedder").embedder
 
-    def get_many(self, ids: Sequence[str], *, scope: Scope | None = None) -> list[Record]:
-        """Give several records in the order asked; what is missing is left out.
-
-        Args:
-            ids: May repeat.
-            scope: Leave out what this scope may not see, too.
-        """
-        return self._engine.ledger.records.find(ids, scope=scope)
-
-    def search_by_vector(
-        self,
-        vector: Sequence[float],
-        k: int = 5,
-        *,
-        scope: Scope = NOWHERE,
-        where: Metadata | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        as_of: datetime | None = None,
+    def search(
+        self, vector: Sequence[float], k: int = 5, **selection: Unpack[Selection]
     ) -> list[Hit]:
         """Find the records nearest to a vector, by the cosine alone; it is the hits' score.
 
         Args:
             vector: As `embedder` makes them, shape ``(dim,)``; its length makes no difference.
             k: How many; fewer come only if scope and filter let fewer pass.
-            scope: Only what this scope may see.
-            where: Only records that pass this metadata filter.
-            since: As for `Memory.search`, as are the other times.
-            until: Only what was said before this moment.
-            as_of: Records as they were at this moment.
+            **selection: See `Selection`.
 
         Raises:
             InvalidInputError: If the vector is zero, or ``k``, the filter or a time is malformed;
                 `DimensionMismatchError` and `NonFiniteError` are special cases.
             UnsupportedOperationError: Without the "rag" backend.
         """
-        rag = self._engine.need_rag("search_by_vector()")
-        query = Query("", k, scope, where, period=Period(since, until, as_of))
-        return rag.search(query, _unit_row(vector))
+        rag = self._engine.need_rag("vectors.search()")
+        return rag.search(base_query(k, selection), _unit_row(vector))
 
-    def vectors(self, ids: Sequence[str], *, scope: Scope | None = None) -> dict[str, Floats2d]:
+    def get(self, ids: Sequence[str], *, scope: Scope | None = None) -> dict[str, Floats2d]:
         """Give the vectors of records' passages: by id, shape ``(passages, dim)``, unit rows.
 
         Args:
             ids: What has no passages is left out, as is what is missing.
             scope: Leave out what this scope may not see, too.
         """
-        seen = [record.id for record in self.get_many(ids, scope=scope)]
-        return self._engine.ledger.passages.vectors_of(seen)
+        records = self._engine.ledger.records.find(ids, scope=scope)
+        return self._engine.ledger.passages.vectors_of([record.id for record in records])
 
-    def settle(self) -> None:
+    def duplicates(
+        self,
+        threshold: float = NEAR,
+        *,
+        scope: Scope | None = None,
+        where: Metadata | None = None,
+    ) -> list[Duplicates]:
+        """Find records of one scope that say almost the same.
+
+        Texts are near by their vectors alone: "on the first floor" and "on the second floor"
+        may well be. Look at a group before you `Memory.merge` it. The effort grows with the
+        square of the number of records in a scope: 10,000 take seconds.
+
+        Args:
+            threshold: Lowest cosine similarity of two records that are put together, in (0, 1].
+            scope: Only records of this scope and narrower ones; None for all.
+            where: Only records that pass this metadata filter.
+        """
+        self._engine.need_index("vectors.duplicates()")
+        from memkit.rag.duplicates import duplicates
+
+        return duplicates(self._engine.ledger, threshold, within=scope, where=where)
+
+    def wait(self) -> None:
         """Wait until the index is built, with all that was added; nothing else has to wait.
 
         Raises:
             UnsupportedOperationError: Without the "rag" backend.
         """
-        self._index("settle()").settle()
+        self._index("vectors.wait()").settle()
 
-    def _index(self, verb: str) -> FactIndex:
-        return self._engine.need_rag(verb).facts
+    def reembed(self, embedder: str | Path | Embedder) -> int:
+        """Change the embedder while the memory is in use; what is known stays.
+
+        Searches go on with the old vectors until all new ones are there, those of records that
+        are added meanwhile included; then one transaction puts the new ones in their place, and
+        this memory goes on with them. If it is interrupted, the next call with the same
+        embedder does what is left. Another process learns of the change from its next call,
+        which raises `IncompatibleModelError`; it opens the memory anew with the new embedder.
+
+        Args:
+            embedder: Folder, hub id or any `memkit.protocols.Embedder`.
+
+        Returns:
+            How many passages were embedded by this call.
+
+        Raises:
+            InvalidInputError: If the embedder returns something else than unit rows.
+            UnsupportedOperationError: Without the "rag" and "lora" backends.
+            BusyError: If another process or thread is at it.
+        """
+        return transfer.reembed(self._engine, embedder)
+
+    def _index(self, name: str) -> FactIndex:
+        return self._engine.need_rag(name).facts
 
 
 def _unit_row(vector: Sequence[float]) -> Floats2d:

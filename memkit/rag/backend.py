@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from memkit.errors import RecordNotFoundError
-from memkit.ledger import Ledger
-from memkit.protocols import Query
+from memkit.ledger import Ledger, NewPassage
+from memkit.ledger.records.record_rows import content_hash
+from memkit.protocols import Backend, Query, Records
 from memkit.rag.index import FactIndex
-from memkit.rag.search_as_of import search_past
-from memkit.types import Evidence, Hit, Record
+from memkit.rag.search_as_of import search_as_of
+from memkit.types import Draft, Evidence, Hit, Record
 
 if TYPE_CHECKING:
     from memkit.protocols import Floats2d
 
 
-class RagBackend:
+class RagBackend(Backend):
     """`memkit.protocols.Backend` over the fact index.
 
     Args:
@@ -27,32 +28,72 @@ class RagBackend:
         facts: As given.
     """
 
+    name = "rag"
+
     def __init__(self, ledger: Ledger, facts: FactIndex) -> None:
         self._ledger = ledger
         self.facts = facts
+        self._prepared = _Prepared()
+
+    def sync(self, records: Records) -> None:  # noqa: ARG002 - the ledger knows what is missing
+        """Index the records that have no passages yet, if the memory can be written to."""
+        if self._ledger.writable:
+            self.facts.index_missing()
+
+    def prepare(self, drafts: Sequence[Draft]) -> None:
+        """Cut and embed drafts for the next `write` of this thread.
+
+        What an earlier `prepare` of this thread has left is dropped.
+
+        Raises:
+            InvalidInputError: If the embedder returns something else than unit rows.
+        """
+        self.facts.keep_up()
+        hashes = [content_hash(draft.text, draft.question, draft.answer) for draft in drafts]
+        self._prepared.passages = dict(zip(hashes, self.facts.prepare(drafts), strict=True))
 
     def write(self, records: Sequence[Record]) -> None:
-        """Cut, embed and index records of the ledger; their earlier passages are replaced."""
-        self.facts.write(records)
+        """Index records in the ledger's transaction; their earlier passages are replaced.
+
+        What was not prepared is embedded here: it may have been known then, and deleted since.
+
+        Raises:
+            IncompatibleModelError: If another process has changed the memory's embedder.
+        """
+        prepared = self._prepared.passages
+        early = [record for record in records if record.content_hash in prepared]
+        late = [record for record in records if record.content_hash not in prepared]
+        if early:
+            self.facts.write(early, [prepared[record.content_hash] for record in early])
+        if late:
+            self.facts.write(late)
+        for record in early:
+            prepared.pop(record.content_hash, None)
 
     def recall(self, query: Query) -> Evidence:
-        """The best passages for a query; see `FactIndex.search` and `search_past`."""
+        """The best passages for a query; see `FactIndex.search` and `search_as_of`."""
         return Evidence(hits=tuple(self.search(query)))
 
     def search(self, query: Query, vector: Floats2d | None = None) -> list[Hit]:
         """The best passages for a query, or those nearest to a vector; see `FactIndex.search`."""
         if (moment := query.period.as_of) is not None:
-            return search_past(self.facts, self._ledger, query, moment, vector)
+            return search_as_of(self.facts, self._ledger, query, moment, vector)
         return self.facts.search(query, vector)
 
-    def delete(self, ids: Sequence[str]) -> int:
-        """Take the passages of records out of the index; returns how many records had any.
+    def delete(self, ids: Sequence[str]) -> None:
+        """Do nothing: records that leave the ledger take their passages along."""
 
-        Records that are deleted from the ledger lose their passages with it; this is for
-        records that stay.
+    def scrub(self) -> None:
+        """Destroy what index files and memory still hold of deleted records.
+
+        Raises:
+            StorageError: If a file cannot be written.
         """
-        with self._ledger.transaction():
-            return sum(self._take_out(id) for id in ids)
+        self._prepared = _Prepared()
+        self.facts.scrub()
+        for path in self._ledger.erasures.pending():
+            if path.startswith("index/"):  # rewritten just now
+                self._ledger.erasures.done(path)
 
     def stats(self) -> Mapping[str, int]:
         """How many passages are indexed."""
@@ -60,12 +101,12 @@ class RagBackend:
 
     def close(self) -> None:
         """Write the index file, if it is out of date and can be written."""
-        self.facts.close()
+        if self._ledger.writable:
+            self.facts.close()
 
-    def _take_out(self, id: str) -> bool:
-        before = self._ledger.passages.count()
-        try:
-            self._ledger.passages.insert(id, [])
-        except RecordNotFoundError:
-            return False
-        return self._ledger.passages.count() < before
+
+class _Prepared(threading.local):
+    """Passages by the content hash of their draft; each thread has those of its own."""
+
+    def __init__(self) -> None:
+        self.passages: dict[str, list[NewPassage]] = {}

@@ -1,6 +1,6 @@
-"""One score from what speaks for a record: its meaning, its words, and what was said around it.
+"""Fusion: one score per record from its similarity, its words, its time and its neighbours.
 
-A score is a sum of named parts, so that a hit can say why it is where it is.
+A score is a sum of named parts, so that a hit can show why it ranks where it does.
 """
 
 from __future__ import annotations
@@ -57,18 +57,18 @@ class Ranking:
                 f"got {self.reach!r} and {self.half_life!r}"
             )
 
-    def timely(self, gap: int) -> float:
-        """What is added for a day so many days away from one that the question names."""
+    def time_bonus(self, gap: int) -> float:
+        """The bonus of a day ``gap`` days away from one that the question names."""
         return self.time * max(0.0, 1 - abs(gap) / FADES)
 
-    def recent(self, seconds: float) -> float:
-        """What a record of this age gains: half as much after every half-life."""
+    def recency_bonus(self, seconds: float) -> float:
+        """The bonus of a record of this age: half as much after every half-life."""
         return self.recency * math.exp2(-max(seconds, 0.0) / (self.half_life * DAY))
 
 
 @dataclass(frozen=True)
 class Scored:
-    """A passage and what speaks for it.
+    """A passage with its similarity and its BM25 score.
 
     Attributes:
         passage: Of a record's text or its question.
@@ -83,7 +83,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class Ranked:
-    """A record, where the fusion put it.
+    """A record with its fused score.
 
     Attributes:
         record_id: The record.
@@ -113,39 +113,39 @@ def rank(
     passage is shown that is best by both.
 
     Args:
-        scored: What was found.
-        ranking: What weighs how much.
+        scored: Candidate passages.
+        ranking: The weights.
         extra: Further parts of the score, by record and name.
 
     Returns:
         Best first; ties by similarity, then the older one.
     """
     groups: dict[str, list[Scored]] = {}
-    for one in scored:
-        groups.setdefault(one.passage.record_id, []).append(one)
+    for candidate in scored:
+        groups.setdefault(candidate.passage.record_id, []).append(candidate)
     by_age = sorted((min(s.passage.key for s in group), id) for id, group in groups.items())
     ranked = [_record(id, groups[id], ranking, extra.get(id, {})) for _, id in by_age]
-    return sorted(ranked, key=lambda one: (-one.score, -one.similarity))
+    return sorted(ranked, key=lambda record: (-record.score, -record.similarity))
 
 
 def _record(
     id: str, group: Sequence[Scored], ranking: Ranking, extra: Mapping[str, float]
 ) -> Ranked:
-    def place(one: Scored) -> tuple[float, int, int]:
-        score = ranking.meaning * one.similarity + ranking.words * one.words
-        return -score, one.passage.start, one.passage.key
+    def place(scored: Scored) -> tuple[float, int, int]:
+        score = ranking.meaning * scored.similarity + ranking.words * scored.words
+        return -score, scored.passage.start, scored.passage.key
 
-    texts = [one for one in group if one.passage.kind == "text"]
-    similarity = max(one.similarity for one in group)
+    texts = [scored for scored in group if scored.passage.kind == "text"]
+    similarity = max(scored.similarity for scored in group)
     parts = {
         "meaning": ranking.meaning * similarity,
-        "words": ranking.words * max(one.words for one in group),
+        "words": ranking.words * max(scored.words for scored in group),
         **extra,
     }
     return Ranked(id, min(texts, key=place).passage if texts else None, similarity, parts)
 
 
-def around(
+def add_neighbours(
     own: NDArray[np.float64], near: Sequence[tuple[int, int]], weight: float
 ) -> NDArray[np.float64]:
     """Let the words of neighbours count for a passage, each word with diminishing returns.

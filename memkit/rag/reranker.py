@@ -1,36 +1,46 @@
-"""A second look at the best hits, by something that reads query and text together."""
+"""The reranker that comes with memkit: a cross-encoder of sentence-transformers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any, Self
 
 from memkit.errors import ModelUnavailableError
 
-# Scores texts for a query: one number per text, in order, higher is better.
-Reranker = Callable[[str, Sequence[str]], Sequence[float]]
 
-
-def load_reranker(spec: str) -> Reranker:
-    """Load a cross-encoder of sentence-transformers, from this machine only.
+class CrossEncoderReranker:
+    """Reads query and text together; implements `memkit.protocols.Reranker`.
 
     Args:
-        spec: Folder, or hub id of a model that was fetched before.
-
-    Raises:
-        ModelUnavailableError: If it is not here.
+        model: A ``sentence_transformers.CrossEncoder``, or whatever has its ``predict``.
     """
-    from sentence_transformers import CrossEncoder
 
-    try:
-        model = CrossEncoder(spec, local_files_only=True)
-    except (OSError, ValueError) as exc:
-        raise ModelUnavailableError(
-            f"no cross-encoder {spec!r} is on this machine: {exc}",
-            hint="fetch it first, or pass any function of (query, texts) as `reranker`",
-        ) from exc
+    def __init__(self, model: Any) -> None:  # noqa: ANN401 - as the library leaves it
+        self._model = model
 
-    def rerank(query: str, texts: Sequence[str]) -> Sequence[float]:
-        scores: list[float] = model.predict([(query, text) for text in texts]).tolist()
+    @classmethod
+    def load(cls, spec: str) -> Self:
+        """Load a model from this machine; nothing is fetched.
+
+        Args:
+            spec: Folder, or hub id of a model that was fetched before.
+
+        Raises:
+            ModelUnavailableError: If it is not here.
+        """
+        from sentence_transformers import CrossEncoder
+
+        try:
+            return cls(CrossEncoder(spec, local_files_only=True))
+        except (OSError, ValueError) as exc:
+            raise ModelUnavailableError(
+                f"no cross-encoder {spec!r} is on this machine: {exc}",
+                hint="fetch it first, or pass any function of (query, texts) as `reranker`",
+            ) from exc
+
+    def __call__(self, query: str, texts: Sequence[str], /) -> Sequence[float]:
+        """Score texts for a query: one number per text, in order, higher is better."""
+        if not texts:
+            return []
+        scores: list[float] = self._model.predict([(query, text) for text in texts]).tolist()
         return scores
-
-    return rerank

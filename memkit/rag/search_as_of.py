@@ -1,7 +1,7 @@
 """Search among the records as they were at an earlier moment.
 
-The index holds what is current. What has not changed since then is found there; what has is few
-as a rule, and is embedded for the occasion.
+The index holds the current versions. Records that have not changed since the moment are found
+there; those that have are few as a rule, and are embedded for each search.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from memkit.protocols import Floats2d
 
 
-def search_past(
+def search_as_of(
     index: FactIndex,
     ledger: Ledger,
     query: Query,
@@ -40,24 +40,26 @@ def search_past(
     changed = ledger.changed_since(
         moment, visible_to=query.scope, where=query.where or {}, period=query.period
     )
-    asked = index.query_vector(query.text) if vector is None else vector[0]
-    hits = sorted(unchanged + _hits(index, changed, asked), key=_similarity, reverse=True)
+    if vector is None:
+        vector = index.query_vector(query.text)[None]
+    hits = sorted(unchanged + _hits(index, changed, vector[0]), key=_similarity, reverse=True)
     return [
         replace(hit, score=_similarity(hit), parts={"meaning": _similarity(hit)})
         for hit in hits[: query.k]
     ]
 
 
-def _hits(index: FactIndex, records: Sequence[Record], asked: NDArray[np.float32]) -> list[Hit]:
-    found = []
+def _hits(index: FactIndex, records: Sequence[Record], vector: NDArray[np.float32]) -> list[Hit]:
+    """A hit for each record: its nearest passage of text, with the similarity of any."""
+    hits = []
     for record, passages in zip(records, index.prepare(records), strict=True):
-        near = [(float(passage.vector @ asked), passage) for passage in passages]
-        texts = [(similarity, one) for similarity, one in near if one.kind == "text"]
+        near = [(float(passage.vector @ vector), passage) for passage in passages]
+        texts = [pair for pair in near if pair[1].kind == "text"]
         _, best = max(texts, key=lambda pair: pair[0])
         similarity = max(similarity for similarity, _ in near)
         text = record.text[best.start : best.end]
-        found.append(Hit(record, text, best.start, best.end, 0.0, similarity))
-    return found
+        hits.append(Hit(record, text, best.start, best.end, 0.0, similarity))
+    return hits
 
 
 def _similarity(hit: Hit) -> float:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from memkit.errors import InvalidInputError
 from memkit.ledger import Ledger
-from memkit.protocols import Query
+from memkit.protocols import Query, Router
 from memkit.rag.index import FactIndex
 from memkit.routing.calibrator import Calibrator
 from memkit.routing.candidates import Candidate, CandidateSearch, CandidateSet
@@ -55,7 +55,7 @@ class Voting:
             raise InvalidInputError(f"`words` must be at least 0, got {self.words!r}")
 
 
-class NearestRouter:
+class NearestRouter(Router):
     """Routes each query to the modules that hold its nearest facts; implements `Router`.
 
     Args:

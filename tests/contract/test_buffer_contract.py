@@ -20,3 +20,9 @@ class TestBufferBackend(BackendContract):
         return self.ledger.records.add(
             [Draft(r.text, r.question, r.answer, r.scope, r.metadata, r.id) for r in records]
         )
+
+    def remove(self, backend, ids):
+        with self.ledger.transaction():
+            backend.delete(ids)
+            self.ledger.records.delete(ids)
+        backend.scrub()

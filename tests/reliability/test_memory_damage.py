@@ -82,7 +82,7 @@ def test_damage_that_shows_at_opening(directory, open_memory, caplog, case):
     memory = open_memory(directory)
     for module in lost:
         assert re.search(f"dropping module {module}: {why}", caplog.text)
-    assert {module.name for module in memory.modules()} == {"m0001", "m0002"} - lost
+    assert {module.name for module in memory.modules.list()} == {"m0001", "m0002"} - lost
     # Its records are demoted: rag answers, and consolidate trains them again.
     for module, question, id, answer in (("m0001", NORA, "Nora", "4471"),
                                          ("m0002", LENA, "Lena", "3141")):  # fmt: skip
@@ -228,12 +228,12 @@ def test_a_disk_that_is_full_of_adapters_leaves_the_memory_as_it_was(
     pwrite = os.pwrite
     memory = open_memory(directory)
     memory.forget("Nora", retrain=False)
-    before = adapters_in(directory), memory.modules(), memory.stats().held
+    before = adapters_in(directory), memory.modules.list(), memory.stats().held
     with monkeypatch.context() as patch:
         patch.setattr(os, "pwrite", half_of_it)
         with pytest.raises(DiskFullError, match=r"no room on the disk to write .*adapters"):
             memory.consolidate()
-    assert (adapters_in(directory), memory.modules(), memory.stats().held) == before
+    assert (adapters_in(directory), memory.modules.list(), memory.stats().held) == before
     assert set(memory.consolidate().held) <= {"Emil", "Tara", "Owen"}
 
 

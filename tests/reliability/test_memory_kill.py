@@ -197,7 +197,7 @@ def test_a_killed_consolidation_leaves_a_memory_that_works(
     interrupted, open_memory, badges, adapters_in
 ):
     memory = open_memory(interrupted)
-    held = [id for module in memory.modules() for id in module.records]
+    held = [id for module in memory.modules.list() for id in module.records]
     assert len(held) == len(set(held)) == memory.stats().held
     assert set(adapters_in(interrupted)) == named(memory)
     for draft in badges:

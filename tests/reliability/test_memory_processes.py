@@ -228,13 +228,13 @@ def test_another_version_answers_in_all_processes_at_once(trained, start, tmp_pa
     assert other.read() == "ready"
     asked = f"memory.ask({question!r}, budget=0)"
     assert other.ask(f"{asked}.text") == "7777"
-    trained.rollback("m0001", 1)
+    trained.modules.rollback("m0001", 1)
     assert other.ask(f"bool({asked}.route)") == "False"
-    assert other.ask("[m.version for m in memory.modules()]") == "[1, 1]"
+    assert other.ask("[m.version for m in memory.modules.list()]") == "[1, 1]"
     assert other.ask("memory.ask('What is the badge number of Emil?', budget=0).text") == "1234"
-    assert other.ask("memory.rollback('m0001', 2).version") == "2"
+    assert other.ask("memory.modules.rollback('m0001', 2).version") == "2"
     assert trained.ask(question, budget=0).text == "7777"
-    assert other.ask("memory.rollback('m0001', 9)") == "ModuleNotFoundInMemoryError"
+    assert other.ask("memory.modules.rollback('m0001', 9)") == "ModuleNotFoundInMemoryError"
 
 
 def test_many_writers_lose_nothing(tmp_path, start, open_memory):
@@ -286,7 +286,7 @@ def test_the_second_to_consolidate_waits_and_repeats_nothing(tmp_path, start, me
     theirs = other.read().split()
     assert other.end() == 0
     assert len(mine + theirs) == len({*mine, *theirs})
-    assert sorted(id for module in memory.modules() for id in module.records) == sorted(
+    assert sorted(id for module in memory.modules.list() for id in module.records) == sorted(
         mine + theirs
     )
     for draft in badges:

@@ -28,7 +28,7 @@ from memkit import Memory
 from memkit.testing import HashingEmbedder
 with Memory.open(sys.argv[1], backends=("rag",), embedder=HashingEmbedder()) as memory:
     print("begin", flush=True)
-    memory.reembed(HashingEmbedder(32))
+    memory.vectors.reembed(HashingEmbedder(32))
     print("done", flush=True)
 """
 
@@ -73,7 +73,7 @@ def test_a_change_of_embedder_happens_as_a_whole_or_not_at_all(source, delay):
     dim = 32 if "hashing-32" in str(_embedder(source / "a")) else 64
     with Memory.open(source / "a", backends=("rag",), embedder=HashingEmbedder(dim)) as memory:
         assert memory.search("parcel 77 gate 539", k=1)[0].text == "Parcel 77 is at gate 539."
-        memory.reembed(HashingEmbedder(32))
+        memory.vectors.reembed(HashingEmbedder(32))
         assert memory.search("parcel 78 gate 546", k=1)[0].text == "Parcel 78 is at gate 546."
     assert check(source / "a").sound
 

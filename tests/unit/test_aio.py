@@ -125,7 +125,7 @@ async def test_consolidating_in_the_background(amemory, badges):
 
     assert found[0].id == "Nora"
     assert len((await training).held) == 4
-    assert len(await amemory.modules()) == 1
+    assert len(await amemory.modules.list()) == 1
 
 
 # -- the event loop
@@ -144,10 +144,10 @@ async def test_no_verb_blocks_the_event_loop(tmp_path, tiny, recipe, badges):
             await memory.ask(NORA, sampling=BRIEF)
             async for _ in memory.stream(NORA, sampling=BRIEF):
                 pass
-            (module,) = await memory.modules()
-            await memory.export_adapter(module.name, tmp_path / "adapter")
-            await memory.retrain()
-            await memory.rollback(module.name, 1)
+            (module,) = await memory.modules.list()
+            await memory.modules.export(module.name, tmp_path / "adapter")
+            await memory.modules.retrain()
+            await memory.modules.rollback(module.name, 1)
             await memory.forget("Nora", retrain=False)
             await asyncio.gather(memory.stats(), memory.records(), memory.turns())
 
@@ -228,7 +228,7 @@ async def test_a_stream_gives_the_answer_in_pieces(atrained):
 
 
 async def test_a_conversation_is_streamed_like_a_question(atrained):
-    stream = atrained.chat_stream([{"role": "user", "content": NORA}], 0)
+    stream = atrained.stream([{"role": "user", "content": NORA}], 0)
 
     assert "".join([piece async for piece in stream]) == "4471"
 

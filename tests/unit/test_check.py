@@ -358,7 +358,8 @@ def test_the_command_says_so_by_its_status(directory, capsys):
 
 def test_no_model_is_loaded(directory):
     script = (
-        f"import sys; from memkit.memory.check import check; assert check({str(directory)!r}).sound; "
+        "import sys; from memkit.memory.check import check; "
+        f"assert check({str(directory)!r}).sound; "
         "assert not {'torch', 'transformers', 'sentence_transformers'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], check=True)

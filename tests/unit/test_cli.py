@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 import memkit
-from memkit import Answer, Hit, Recall, Receipt, Record, RecordNotFoundError, Route, Stats
+from memkit import Answer, Hit, Memory, Recall, Receipt, Record, RecordNotFoundError, Route, Stats
 from memkit.answering.explain import Explanation
 from memkit.cli import main as cli
-from memkit.cli import memory_commands as on_memory
 from memkit.memory.engine import ALL_BACKENDS
 from memkit.types import TransferReport
 
@@ -114,7 +113,7 @@ class FakeMemory:
 @pytest.fixture
 def memory(monkeypatch):
     fake = FakeMemory()
-    monkeypatch.setattr(on_memory, "Memory", fake)
+    monkeypatch.setattr(Memory, "open", fake.open)
     return fake
 
 
@@ -207,17 +206,17 @@ def test_ask_says_on_stderr_why_it_has_no_answer(memory, capsys):
 
 
 @pytest.mark.parametrize(
-    ("argv", "said"),
+    ("argv", "message"),
     [
         (["add", "a.mem", "one", "two", "--question", "Which?"], "a question belongs to one text"),
         (["forget", "a.mem"], "name either a record or a scope"),
         (["forget", "a.mem", "r1", "--scope", "u=1"], "name either a record or a scope"),
     ],
 )
-def test_what_does_not_go_together_is_refused(memory, capsys, argv, said):
+def test_what_does_not_go_together_is_refused(memory, capsys, argv, message):
     assert cli.main(argv) == 1
 
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert not any(isinstance(call, tuple) and call[0] != "open" for call in memory.calls)
 
 
@@ -261,6 +260,8 @@ def test_an_interrupt_is_no_traceback(memory, monkeypatch, capsys):
         ["nonsense"],
         ["add", "a.mem"],
         ["demo", "--seed", "x"],
+        ["bench", "train"],
+        ["eval", "routing"],
         ["search", "a.mem", "x", "--scope", "ada"],
     ],
 )
@@ -271,10 +272,10 @@ def test_wrong_usage_exits_with_2(argv, capsys):
 
 
 def test_the_demo_gets_its_options_and_gives_the_exit_status(monkeypatch):
-    from memkit.cli.demo import demo_run as run
+    from memkit.cli.demo import demo_run
 
     calls = []
-    monkeypatch.setattr(run, "main", lambda **options: calls.append(options) or 3)
+    monkeypatch.setattr(demo_run, "main", lambda **options: calls.append(options) or 3)
 
     assert cli.main(["demo", "--quick", "--seed", "7", "--json", "figures.json"]) == 3
     assert cli.main(["demo"]) == 3
@@ -321,7 +322,7 @@ def test_reembed_adopts_the_embedder_on_opening(monkeypatch, capsys):
             calls.append((path, options))
             return self
 
-    monkeypatch.setattr(on_memory, "Memory", Reembedded())
+    monkeypatch.setattr(Memory, "open", Reembedded().open)
 
     assert cli.main(["reembed", "a.mem", "some/model"]) == 0
     options = {"create": False, "backends": ("rag",), "embedder": "some/model", "rebuild": True}

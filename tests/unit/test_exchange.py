@@ -54,7 +54,7 @@ def exported(tmp_path_factory, opener, trained_directory):
     """m0001 of `trained_directory` as a folder; to be copied, not changed."""
     folder = tmp_path_factory.mktemp("exported") / "m0001"
     with opener(trained_directory) as memory:
-        memory.export_adapter("m0001", folder)
+        memory.modules.export("m0001", folder)
     return folder
 
 
@@ -71,7 +71,7 @@ def folder(exported, tmp_path):
 @pytest.fixture
 def names(trained_directory, opener):
     with opener(trained_directory) as memory:
-        return memory.modules()[0].records
+        return memory.modules.list()[0].records
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def configure(folder, **values):
     ids=str,
 )
 def test_peft_computes_what_the_memory_serves(trained, tiny, tmp_path, mixture, merge):
-    assert trained.export_adapter(mixture, tmp_path / "out", merge=merge) == tmp_path / "out"
+    assert trained.modules.export(mixture, tmp_path / "out", merge=merge) == tmp_path / "out"
 
     weights = {mixture: 1.0} if isinstance(mixture, str) else mixture
     expected = served(trained, weights)
@@ -122,7 +122,7 @@ def test_peft_computes_what_the_memory_serves(trained, tiny, tmp_path, mixture, 
 def test_a_merge_goes_by_its_name(trained, tiny, tmp_path):
     halves = {"m0001": 0.5, "m0002": 0.5}
     for merge in ("mean_delta", "linear"):
-        trained.export_adapter(halves, tmp_path / merge, merge=merge)
+        trained.modules.export(halves, tmp_path / merge, merge=merge)
     expected = served(trained, {"m0001": 0.25, "m0002": 0.25})
     trained.close()
 
@@ -133,7 +133,7 @@ def test_a_merge_goes_by_its_name(trained, tiny, tmp_path):
 
 
 def test_the_manifest_says_what_it_is_and_nothing_of_the_records(trained, tiny, tmp_path):
-    trained.export_adapter({"m0001": 0.8, "m0002": 0.2}, tmp_path / "out", merge=Merge("svd", 4))
+    trained.modules.export({"m0001": 0.8, "m0002": 0.2}, tmp_path / "out", merge=Merge("svd", 4))
     manifest = json.loads((tmp_path / "out" / MANIFEST).read_text(encoding="utf-8"))
 
     assert manifest["fingerprint"] == tiny.fingerprint
@@ -143,7 +143,7 @@ def test_the_manifest_says_what_it_is_and_nothing_of_the_records(trained, tiny, 
         ("m0001", 1, 0.8),
         ("m0002", 1, 0.2),
     ]
-    assert manifest["modules"][0]["recall"] == trained.modules()[0].manifest["recall"]
+    assert manifest["modules"][0]["recall"] == trained.modules.list()[0].manifest["recall"]
     for path in (tmp_path / "out").iterdir():
         for text in (b"Nora", b"4471", b"Owen"):
             assert text not in path.read_bytes()
@@ -152,7 +152,7 @@ def test_the_manifest_says_what_it_is_and_nothing_of_the_records(trained, tiny, 
 def test_a_memory_is_not_changed_by_an_export(trained, tmp_path):
     before = state(trained)
 
-    trained.export_adapter("m0001", tmp_path / "out")
+    trained.modules.export("m0001", tmp_path / "out")
 
     assert state(trained) == before
 
@@ -169,14 +169,14 @@ def test_a_memory_is_not_changed_by_an_export(trained, tmp_path):
 )
 def test_what_cannot_be_exported_is_refused(trained, tmp_path, mixture, error, message):
     with pytest.raises(error, match=message):
-        trained.export_adapter(mixture, tmp_path / "out")
+        trained.modules.export(mixture, tmp_path / "out")
 
     assert not (tmp_path / "out").exists()
 
 
 def test_an_unknown_merge_is_refused(trained, tmp_path):
     with pytest.raises(InvalidInputError, match=r"`merge` must be one of .*got 'average'"):
-        trained.export_adapter("m0001", tmp_path / "out", merge="average")
+        trained.modules.export("m0001", tmp_path / "out", merge="average")
 
 
 def test_nothing_is_written_over(trained, tmp_path):
@@ -184,14 +184,14 @@ def test_nothing_is_written_over(trained, tmp_path):
     (tmp_path / "out" / "notes.txt").write_text("mine")
 
     with pytest.raises(InvalidInputError, match="must be new or empty"):
-        trained.export_adapter("m0001", tmp_path / "out")
+        trained.modules.export("m0001", tmp_path / "out")
 
 
 # -- in ----------------------------------------------------------------------------------------
 
 
 def test_an_adapter_from_another_memory_is_verified_and_serves(filled, folder, names):
-    report = filled.import_adapter(folder, records=names)
+    report = filled.modules.import_(folder, records=names)
 
     assert (report.name, report.version) == ("m0001", 1)
     assert report.held == tuple(names)
@@ -202,13 +202,13 @@ def test_an_adapter_from_another_memory_is_verified_and_serves(filled, folder, n
 
 
 def test_it_is_there_after_reopening(filled, open_memory, folder, names):
-    filled.import_adapter(folder, records=names)
+    filled.modules.import_(folder, records=names)
     filled.close()
 
     again = open_memory(filled._engine.ledger.directory)
 
     assert again.ask(NORA, budget=0).text == "4471"
-    (module,) = again.modules()
+    (module,) = again.modules.list()
     assert set(module.records) == set(names)
     assert module.manifest["recall"] == 1.0
     assert "train" not in module.manifest
@@ -219,55 +219,55 @@ def test_it_is_there_after_reopening(filled, open_memory, folder, names):
 def test_what_peft_has_saved_is_an_adapter_too(filled, folder, names, tiny, tmp_path):
     in_peft(folder, tiny).save_pretrained(tmp_path / "saved", save_embedding_layers=False)
 
-    report = filled.import_adapter(tmp_path / "saved", records=names)
+    report = filled.modules.import_(tmp_path / "saved", records=names)
 
     assert report.held == tuple(names)
 
 
 def test_only_what_it_recalls_is_held(filled, badges, folder, names):
-    report = filled.import_adapter(folder, records=[draft.id for draft in badges])
+    report = filled.modules.import_(folder, records=[draft.id for draft in badges])
 
     assert set(report.held) == set(names)
     assert set(report.missed) == {draft.id for draft in badges} - set(names)
-    assert set(filled.modules()[0].records) == set(names)
+    assert set(filled.modules.list()[0].records) == set(names)
 
 
 def test_an_adapter_that_recalls_nothing_is_not_kept(filled, badges, folder, names):
     others = [draft.id for draft in badges if draft.id not in names]
 
-    report = filled.import_adapter(folder, records=others)
+    report = filled.modules.import_(folder, records=others)
 
     assert (report.version, report.held) == (0, ())
-    assert filled.modules() == []
+    assert filled.modules.list() == []
     assert len(filled.consolidate().held) == len(badges)
 
 
 def test_it_takes_over_records_that_another_module_holds(trained, folder, names):
-    report = trained.import_adapter(folder, records=names)
+    report = trained.modules.import_(folder, records=names)
 
     assert report.held == tuple(names)
-    holder = {id: module.name for module in trained.modules() for id in module.records}
+    holder = {id: module.name for module in trained.modules.list() for id in module.records}
     assert {holder[id] for id in names} == {report.name}
 
 
 def test_it_answers_in_the_scope_of_its_records(memory, badges, folder, names):
     ann = {"user": "ann"}
     memory.add([Draft(d.text, d.question, d.answer, scope=ann, id=d.id) for d in badges])
-    memory.import_adapter(folder, records=names)
+    memory.modules.import_(folder, records=names)
 
-    assert memory.modules()[0].scope == ann
+    assert memory.modules.list()[0].scope == ann
     assert memory.ask(NORA, budget=0, scope=ann).text == "4471"
     assert not memory.ask(NORA, budget=0).route
 
 
 def test_it_goes_when_a_record_is_forgotten(filled, folder, names):
-    filled.import_adapter(folder, records=names)
+    filled.modules.import_(folder, records=names)
 
     receipt = filled.forget(names[0], retrain=False)
 
     assert receipt.dropped == ("m0001",)
     assert all(receipt.checks.values())
-    assert filled.modules() == []
+    assert filled.modules.list() == []
 
 
 # -- what does not come in ---------------------------------------------------------------------
@@ -277,13 +277,13 @@ def state(memory):
     """Everything that an import could have changed."""
     adapters = memory._engine.ledger.directory / "adapters"
     files = sorted(adapters.rglob("*")) if adapters.exists() else []
-    return memory.modules(), replace(memory.stats(), bytes_on_disk=0), files
+    return memory.modules.list(), replace(memory.stats(), bytes_on_disk=0), files
 
 
 def refused(memory, folder, names, error, message):
     before = state(memory)
     with pytest.raises(error, match=message) as caught:
-        memory.import_adapter(folder, records=names)
+        memory.modules.import_(folder, records=names)
     assert isinstance(caught.value, MemkitError)
     assert state(memory) == before
 
@@ -299,7 +299,7 @@ def test_another_name_of_the_base_model_is_said(filled, folder, names, caplog):
     configure(without_manifest(folder), base_model_name_or_path="somebody/large-llama")
 
     with caplog.at_level(logging.WARNING, logger="memkit"):
-        report = filled.import_adapter(folder, records=names)
+        report = filled.modules.import_(folder, records=names)
 
     assert report.held == tuple(names)
     assert "'somebody/large-llama', the base model is 'tiny-llama-0'" in caplog.text
@@ -310,7 +310,7 @@ def test_the_same_name_needs_no_words(filled, folder, names, caplog, named):
     configure(without_manifest(folder), base_model_name_or_path=named)
 
     with caplog.at_level(logging.WARNING, logger="memkit"):
-        assert filled.import_adapter(folder, records=names).held == tuple(names)
+        assert filled.modules.import_(folder, records=names).held == tuple(names)
 
     assert "base model is" not in caplog.text
 
@@ -358,9 +358,9 @@ def test_weights_that_half_precision_cannot_hold_are_refused(filled, folder, nam
 def test_a_memory_without_adapters_cannot_take_one(tmp_path, open_memory, folder):
     with open_memory(tmp_path / "rag.mem", backends=("rag",)) as memory:
         with pytest.raises(UnsupportedOperationError, match=r"import_adapter\(\) needs the 'lora'"):
-            memory.import_adapter(folder, records=["Nora"])
+            memory.modules.import_(folder, records=["Nora"])
         with pytest.raises(UnsupportedOperationError, match=r"export_adapter\(\) needs the 'lora'"):
-            memory.export_adapter("m0001", tmp_path / "out")
+            memory.modules.export("m0001", tmp_path / "out")
 
 
 def test_an_import_waits_for_its_turn(tmp_path, open_memory, badges, folder, names):

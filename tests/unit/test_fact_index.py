@@ -24,6 +24,7 @@ from memkit.ledger import Ledger
 from memkit.protocols import Query
 from memkit.rag.fusion import Ranking
 from memkit.rag.index import FactIndex
+from memkit.rag.search import Search
 from memkit.testing import HashingEmbedder
 from memkit.types import Draft
 
@@ -341,18 +342,18 @@ def test_sees_what_another_process_writes_changes_and_deletes(facts, ledger):
 
 def test_records_that_keep_changing_are_reported(facts, ledger, monkeypatch):
     ids = add(facts, ledger, PORTER)
-    get = ledger.passages.get
+    with_vectors = ledger.passages.with_vectors
 
     def deleted_meanwhile(keys):
-        passages = get(keys)
+        passages = with_vectors(keys)
         ledger.records.delete(ids)
         return passages
 
-    monkeypatch.setattr(ledger.passages, "get", deleted_meanwhile)
+    monkeypatch.setattr(ledger.passages, "with_vectors", deleted_meanwhile)
     assert found(facts, "badge") == []  # the second look finds nothing
     monkeypatch.undo()
     add(facts, ledger, ARCHIVE)
-    monkeypatch.setattr(facts._search, "hits", lambda *_: None)
+    monkeypatch.setattr(Search, "hits", lambda *_: None)
     with pytest.raises(BusyError, match="kept changing during 5 searches"):
         facts.search(Query("archive"))
 

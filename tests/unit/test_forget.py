@@ -74,7 +74,7 @@ def test_without_retraining_the_module_is_dropped_and_the_rest_left_to_rag(
     assert (receipt.retrained, receipt.dropped) == ((), ("m0001",))
     assert set(receipt.demoted) == {"Emil", "Tara", "Owen"}
     assert all(receipt.checks.values())
-    assert [module.name for module in trained.modules()] == ["m0002"]
+    assert [module.name for module in trained.modules.list()] == ["m0002"]
     assert len(adapters_in(directory)) == 1
     assert not trained.ask(EMIL, budget=0).route
     assert trained.search(EMIL)[0].id == "Emil"
@@ -88,7 +88,7 @@ def test_a_module_of_nothing_else_is_gone(trained, directory):
     receipt = trained.forget(["Lena", "Hugo", "Mira", "Anton", "Lena"])
     assert receipt.records == ("Lena", "Hugo", "Mira", "Anton")
     assert (receipt.retrained, receipt.dropped, receipt.demoted) == ((), ("m0002",), ())
-    assert [module.name for module in trained.modules()] == ["m0001"]
+    assert [module.name for module in trained.modules.list()] == ["m0001"]
     assert trained.ask(NORA, budget=0).text == "4471"
     assert traces(directory, "Lena", "Hugo", "Mira", "Anton") == []
 
@@ -102,7 +102,7 @@ def test_an_older_version_in_the_weights_counts(trained, directory):
     assert all(receipt.checks.values())
     # Of m0001, version 1 was trained on the old text and version 2 on the new one.
     assert receipt.retrained == ("m0001 v3",)
-    assert trained.modules()[0].versions == (3,)
+    assert trained.modules.list()[0].versions == (3,)
     assert receipt.dropped == ()
     assert traces(directory, *TRACES, " 7777") == []
 
@@ -300,7 +300,7 @@ def test_a_module_that_was_being_trained_on_it_is_not_committed(
         patch.setattr(Trainer, "fit", forget_meanwhile)
         report = memory.consolidate()
     assert report.modules == ()
-    assert memory.modules() == []
+    assert memory.modules.list() == []
     assert adapters_in(tmp_path / "agent.mem") == {}
     report = memory.consolidate()
     assert set(report.held + report.missed) == {"Emil", "Tara", "Owen"}
@@ -343,7 +343,7 @@ def test_a_crash_after_the_deletion_is_finished_by_the_next_opening(
     assert traces(directory, *TRACES, " 7777") == []
     assert adapters_in(directory) == dict(list(before.items())[1:])
     assert memory._engine.ledger.erasures.pending() == []
-    assert [module.name for module in memory.modules()] == ["m0002"]
+    assert [module.name for module in memory.modules.list()] == ["m0002"]
     assert len(memory.search("badge number", k=10)) == 7
     memory.consolidate()
     assert traces(directory, *TRACES, " 7777") == []

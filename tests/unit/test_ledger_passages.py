@@ -240,13 +240,18 @@ def test_in_a_large_memory_the_rarest_words_lead_to_what_is_scored(ledger, monke
     assert {key for key, _ in some} == {5, 6, 7, 8}
 
 
-def test_a_word_is_looked_for_in_a_few_passages(ledger):
+def test_words_are_looked_for_in_a_few_passages(ledger):
     texts = ["red lift", "red red door", "green door", "a red one", "nothing"]
     add(ledger, *texts)
-    count, keys, scores = ledger.passages.word("red", np.array([2, 3, 4]))
-    assert (count, keys.tolist()) == (3, [2, 4])
-    expected = bm25("red", texts)
-    np.testing.assert_allclose(scores, [expected[1], expected[3]], rtol=1e-9)
+    results = ledger.passages.each_word(["red", "door", "absent"], np.array([2, 3, 4]))
+    assert [(count, keys.tolist()) for count, keys, _ in results] == [
+        (3, [2, 4]),
+        (2, [2, 3]),
+        (0, []),
+    ]
+    for word, (_, keys, scores) in zip(["red", "door", "absent"], results, strict=True):
+        expected = bm25(word, texts)
+        np.testing.assert_allclose(scores, [expected[key - 1] for key in keys], rtol=1e-9)
 
 
 def test_words_are_found_in_any_form(ledger):

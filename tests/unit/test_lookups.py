@@ -62,7 +62,7 @@ def test_the_nearest_by_cosine_come_best_first(filled):
         cosines = documents @ (vector / np.linalg.norm(vector))
         best = np.sort(cosines)[::-1][:6]
 
-        hits = filled.search_by_vector(vector.tolist(), 6)
+        hits = filled.vectors.search(vector.tolist(), 6)
 
         assert [hit.score for hit in hits] == pytest.approx(best.tolist(), abs=1e-6)
         assert [hit.similarity for hit in hits] == [hit.score for hit in hits]
@@ -73,7 +73,7 @@ def test_the_nearest_by_cosine_come_best_first(filled):
 def test_the_length_of_a_vector_makes_no_difference(filled):
     vector = HashingEmbedder().encode_query(["locker 7 hall 2"])[0]
 
-    assert filled.search_by_vector(1000 * vector, 3) == filled.search_by_vector(vector, 3)
+    assert filled.vectors.search(1000 * vector, 3) == filled.vectors.search(vector, 3)
 
 
 def test_words_play_no_part(memory):
@@ -81,15 +81,15 @@ def test_words_play_no_part(memory):
     memory.add("The archive is on the third floor.", id="archive")
     vector = HashingEmbedder().encode_document(["Deliveries are unloaded at dock three."])[0]
 
-    assert [hit.score for hit in memory.search_by_vector(vector, 1)] == [pytest.approx(1.0)]
+    assert [hit.score for hit in memory.vectors.search(vector, 1)] == [pytest.approx(1.0)]
 
 
 def test_scope_and_filter_hold(filled):
     vector = HashingEmbedder().encode_query(["locker"])[0]
 
-    assert "ann" in ids(filled.search_by_vector(vector, 99, scope=ANN))
-    assert not {"ann", "bob"} & set(ids(filled.search_by_vector(vector, 99)))
-    found = filled.search_by_vector(vector, 99, where={"hall": 3})
+    assert "ann" in ids(filled.vectors.search(vector, 99, scope=ANN))
+    assert not {"ann", "bob"} & set(ids(filled.vectors.search(vector, 99)))
+    found = filled.vectors.search(vector, 99, where={"hall": 3})
     assert ids(found)
     assert {hit.record.metadata["hall"] for hit in found} == {3}
 
@@ -103,15 +103,15 @@ def test_times_hold(memory):
     documents = HashingEmbedder().encode_document([texts["code"], "The locker has a mirror."])
     vector = HashingEmbedder().encode_query(["locker code 8812"])[0]
 
-    past = memory.search_by_vector(vector, as_of=before)
+    past = memory.vectors.search(vector, as_of=before)
     assert [hit.text for hit in past] == [texts["code"], "The locker has a mirror."]
     assert [hit.score for hit in past] == pytest.approx((documents @ vector).tolist(), abs=1e-6)
     new_year = datetime(2026, 1, 1, tzinfo=UTC)
-    assert [h.text for h in memory.search_by_vector(vector, since=new_year)] == [texts["new"]]
-    assert [h.text for h in memory.search_by_vector(vector, until=new_year)] == [past[1].text]
-    assert memory.search_by_vector(vector, as_of=datetime(2020, 1, 1, tzinfo=UTC)) == []
+    assert [h.text for h in memory.vectors.search(vector, since=new_year)] == [texts["new"]]
+    assert [h.text for h in memory.vectors.search(vector, until=new_year)] == [past[1].text]
+    assert memory.vectors.search(vector, as_of=datetime(2020, 1, 1, tzinfo=UTC)) == []
     with pytest.raises(InvalidInputError, match="`as_of` must have a time zone"):
-        memory.search_by_vector(vector, as_of=datetime(2026, 1, 1))
+        memory.vectors.search(vector, as_of=datetime(2026, 1, 1))
 
 
 @pytest.mark.parametrize(
@@ -124,12 +124,12 @@ def test_times_hold(memory):
 )
 def test_what_is_no_vector_is_refused(filled, vector, error, says):
     with pytest.raises(error, match=says):
-        filled.search_by_vector(vector)
+        filled.vectors.search(vector)
 
 
 def test_k_is_checked(filled):
     with pytest.raises(InvalidInputError, match="`k` must be an integer of at least 1, got 0"):
-        filled.search_by_vector([1.0] * 64, 0)
+        filled.vectors.search([1.0] * 64, 0)
 
 
 # -- vectors and embedder
@@ -145,7 +145,7 @@ def test_vectors_are_those_of_the_passages(filled):
 def test_a_long_record_has_several_vectors(memory):
     record = memory.add(" ".join(TEXTS * 10))
 
-    vectors = memory.vectors([record.id])[record.id]
+    vectors = memory.vectors.get([record.id])[record.id]
 
     assert vectors.shape[0] == memory.stats().passages > 1
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
@@ -158,9 +158,9 @@ def test_the_embedder_is_the_one_in_use(filled):
 def test_without_an_index_there_are_no_vectors(tmp_path, open_memory):
     memory = open_memory(tmp_path / "b", backends=["buffer"])
     with pytest.raises(UnsupportedOperationError, match="needs the 'rag' backend"):
-        memory.search_by_vector([1.0] * 64)
+        memory.vectors.search([1.0] * 64)
     with pytest.raises(UnsupportedOperationError, match="embedder needs the 'rag' backend"):
-        memory.embedder  # noqa: B018
+        memory.vectors.embedder  # noqa: B018
 
 
 # -- ids and keys together

@@ -43,7 +43,7 @@ def test_what_is_consolidated_is_answered_from_the_weights(trained, badges):
         assert answer.recall.text == ""
         assert answer.citations == (draft.id,)
         (module,) = answer.route.modules
-        assert draft.id in next(m.records for m in trained.modules() if m.name == module)
+        assert draft.id in next(m.records for m in trained.modules.list() if m.name == module)
 
 
 def test_the_report_and_the_ledger_agree(memory, badges):
@@ -52,12 +52,12 @@ def test_the_report_and_the_ledger_agree(memory, badges):
     assert sorted(report.held + report.missed) == sorted(record.id for record in records)
     # Five records in modules of at most four: three and two, or two and three.
     assert sorted(len(m.held) + len(m.missed) for m in report.modules) == [2, 3]
-    assert [(m.name, m.version, m.records) for m in memory.modules()] == [
+    assert [(m.name, m.version, m.records) for m in memory.modules.list()] == [
         (m.name, m.version, m.held) for m in report.modules
     ]
     assert memory.stats().held == len(report.held)
     assert memory.stats().base_model == "tiny-llama-0"
-    assert all(module.manifest["base_model"] == "tiny-llama-0" for module in memory.modules())
+    assert all(module.manifest["base_model"] == "tiny-llama-0" for module in memory.modules.list())
 
 
 def test_there_may_be_nothing_to_consolidate(trained, memory):
@@ -89,7 +89,7 @@ def test_what_was_not_recalled_stays_with_rag(memory, badges, monkeypatch):
     monkeypatch.setattr(right, lambda expected, given: expected == given == "4471")
     report = memory.consolidate()
     assert (report.held, report.missed) == (("Nora",), ("Emil",))
-    assert [module.records for module in memory.modules()] == [("Nora",)]
+    assert [module.records for module in memory.modules.list()] == [("Nora",)]
     asked = memory.ask(badges[1].question, budget=0)
     assert not asked.route
     assert "not held in weights" in asked.route.reason
@@ -97,7 +97,7 @@ def test_what_was_not_recalled_stays_with_rag(memory, badges, monkeypatch):
 
 
 def test_a_failed_run_leaves_the_memory_as_it_was(trained, monkeypatch):
-    before = trained.stats(), trained.modules()
+    before = trained.stats(), trained.modules.list()
     files = sorted(trained._engine.ledger.directory.rglob("*"))
     trained.add("The badge number of Zoe is 7070.", question="Zoe?", answer="7070", id="Zoe")
 
@@ -107,7 +107,7 @@ def test_a_failed_run_leaves_the_memory_as_it_was(trained, monkeypatch):
     monkeypatch.setattr(Trainer, "fit", diverge)
     with pytest.raises(TrainingError, match="the loss became nan"):
         trained.consolidate()
-    assert trained.modules() == before[1]
+    assert trained.modules.list() == before[1]
     assert trained.stats().held == before[0].held
     assert set(trained._engine.ledger.directory.rglob("*")) - set(files) == {
         trained._engine.ledger.directory / "adapters.lock"

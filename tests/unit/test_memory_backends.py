@@ -31,7 +31,7 @@ def test_verbs_that_every_subset_serves(some, badges):
     turn = some.add_turn("user", "Hello there.")
     assert some.turns() == [turn]
     assert len(some.records().records) == 10
-    assert [m.name for m in some.modules()] == ["m0001", "m0002"]
+    assert [m.name for m in some.modules.list()] == ["m0001", "m0002"]
     assert (some.stats().records, some.stats().held) == (10, 8)
     receipt = some.forget(record.id)
     assert (receipt.records, receipt.versions) == ((record.id,), 2)
@@ -94,7 +94,7 @@ def test_forgetting_reaches_the_weights_in_every_subset(some, backends, adapters
     after = adapters_in(directory)
     assert len(after) == (2 if "lora" in backends else 1)
     assert len(set(before.values()) & set(after.values())) == 1
-    assert "Nora" not in {id for module in some.modules() for id in module.records}
+    assert "Nora" not in {id for module in some.modules.list() for id in module.records}
 
 
 def test_what_one_subset_wrote_another_finds(tmp_path, open_memory):

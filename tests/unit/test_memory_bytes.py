@@ -72,7 +72,7 @@ class Life:
             del self.alive[id]
 
     def sweep(self):
-        for id in self.memory.sweep().records:
+        for id in self.memory.retention.sweep().records:
             del self.alive[id]
 
 

@@ -28,14 +28,14 @@ def system(content):
 
 def test_a_single_question_is_asked(trained):
     asked = trained.ask(NORA, sampling=BRIEF)
-    said = trained.chat([user(NORA)], sampling=BRIEF)
+    said = trained.ask([user(NORA)], sampling=BRIEF)
     assert (said.text, said.route, said.citations) == (asked.text, asked.route, asked.citations)
     assert said.prompt_tokens == asked.prompt_tokens
 
 
 def test_the_base_model_reads_what_was_said_before(trained, tiny):
     messages = [system("Be brief."), user("Good day."), assistant("Good day!"), user(NORA)]
-    answer = trained.chat(messages, modules=[], sampling=BRIEF)
+    answer = trained.ask(messages, modules=[], sampling=BRIEF)
     evidence = answer.recall.text
     assert "Nora" in evidence
     told = (
@@ -51,28 +51,28 @@ def test_the_base_model_reads_what_was_said_before(trained, tiny):
 
 
 def test_without_evidence_the_system_message_is_the_callers(trained, tiny):
-    answer = trained.chat([system("Sing."), system("Rhyme."), user(NORA)], 0, modules=[])
+    answer = trained.ask([system("Sing."), system("Rhyme."), user(NORA)], 0, modules=[])
     assert answer.prompt_tokens == len(tiny.prompt(NORA, system="Sing.\n\nRhyme."))
-    answer = trained.chat([user(NORA)], 0, modules=[])
+    answer = trained.ask([user(NORA)], 0, modules=[])
     assert answer.prompt_tokens == len(tiny.prompt(NORA))
 
 
 def test_each_conversation_has_its_own_adapters(trained):
     conversations = [[user("Hello."), assistant("Hello."), user(NORA)], [user(LENA)]]
-    nora, lena = trained.chat_batch(conversations, 0, sampling=BRIEF)
+    nora, lena = trained.ask_batch(conversations, 0, sampling=BRIEF)
     assert nora.route.modules != lena.route.modules
     assert (lena.text, lena.citations) == ("3141", ("Lena",))
     assert nora.citations == ("Nora",)
-    alone = trained.chat(conversations[0], 0, sampling=BRIEF)
+    alone = trained.ask(conversations[0], 0, sampling=BRIEF)
     assert alone.text == nora.text
-    assert trained.chat_batch([]) == []
+    assert trained.ask_batch([]) == []
 
 
 def test_pieces_join_to_the_text(trained):
     messages = [user("Hello."), assistant("Hello."), user(NORA)]
-    stream = trained.chat_stream(messages, 0, sampling=BRIEF)
+    stream = trained.stream(messages, 0, sampling=BRIEF)
     text = "".join(stream)
-    assert stream.answer.text == text == trained.chat(messages, 0, sampling=BRIEF).text
+    assert stream.answer.text == text == trained.ask(messages, 0, sampling=BRIEF).text
 
 
 def test_what_the_conversation_says_is_not_evidence_too(memory):
@@ -84,27 +84,27 @@ def test_what_the_conversation_says_is_not_evidence_too(memory):
         assistant("I do not know when the canteen opens."),
         user("When does the canteen open on Friday?"),
     ]
-    recall = memory.chat(messages, sampling=BRIEF).recall
+    recall = memory.ask(messages, sampling=BRIEF).recall
     assert [hit.text for hit in recall.hits] == ["The canteen opens at noon."]
     assert recall.turns == ()
-    assert memory.chat_recall(messages) == recall
-    assert memory.chat_recall(messages, budget=0).text == ""
+    assert memory.recall(messages) == recall
+    assert memory.recall(messages, budget=0).text == ""
 
 
 def test_answers_are_combined_and_withheld_as_by_ask(trained):
     asked = [user(f"{NORA} {LENA}")]
-    modules = [module.name for module in trained.modules()]
+    modules = [module.name for module in trained.modules.list()]
     for combine in ("mix", "confident"):
         options = {"modules": modules, "combine": combine, "sampling": BRIEF}
-        (said,) = trained.chat_batch([asked], 0, **options)
+        (said,) = trained.ask_batch([asked], 0, **options)
         assert said.text == trained.ask(asked[0]["content"], 0, **options).text
-        assert said.text == trained.chat(asked, 0, **options).text
-    withheld = trained.chat([user(NORA)], 0, modules=[], strict=True, sampling=BRIEF)
+        assert said.text == trained.ask(asked, 0, **options).text
+    withheld = trained.ask([user(NORA)], 0, modules=[], strict=True, sampling=BRIEF)
     assert (withheld.text, bool(withheld.withheld)) == ("", True)
-    stream = trained.chat_stream([user(NORA)], 0, modules=[], strict=True, sampling=BRIEF)
+    stream = trained.stream([user(NORA)], 0, modules=[], strict=True, sampling=BRIEF)
     assert list(stream) == []
     assert stream.answer.withheld == withheld.withheld
-    assert trained.chat([user(NORA)], 0, strict=True, sampling=BRIEF).text == "4471"
+    assert trained.ask([user(NORA)], 0, strict=True, sampling=BRIEF).text == "4471"
 
 
 def test_times_hold(memory):
@@ -119,19 +119,19 @@ def test_times_hold(memory):
         ({"since": new_year}, ["The canteen opens at eleven."]),
         ({"until": new_year}, []),
     ):
-        stream = memory.chat_stream(asked, sampling=BRIEF, **times)
+        stream = memory.stream(asked, sampling=BRIEF, **times)
         list(stream)
-        recalled = memory.chat_recall(asked, **times)
+        recalled = memory.recall(asked, **times)
         assert [hit.text for hit in recalled.hits] == texts
-        assert memory.chat(asked, sampling=BRIEF, **times).recall.hits == recalled.hits
+        assert memory.ask(asked, sampling=BRIEF, **times).recall.hits == recalled.hits
         assert stream.answer.recall.hits == recalled.hits
 
 
 def test_scopes_hold(memory):
     memory.add("Ann's locker has the code 8812.", scope={"user": "ann"})
     question = [user("What is the code of Ann's locker?")]
-    assert memory.chat(question, scope={"user": "bob"}, sampling=BRIEF).recall.hits == ()
-    assert memory.chat(question, scope={"user": "ann"}, sampling=BRIEF).recall.hits
+    assert memory.ask(question, scope={"user": "bob"}, sampling=BRIEF).recall.hits == ()
+    assert memory.ask(question, scope={"user": "ann"}, sampling=BRIEF).recall.hits
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_scopes_hold(memory):
 )
 def test_malformed_conversations_are_refused(trained, messages, message):
     with pytest.raises(InvalidInputError, match=message):
-        trained.chat(messages)
+        trained.ask(messages)
 
 
 def test_the_base_model_is_named_and_counts(memory, tiny):

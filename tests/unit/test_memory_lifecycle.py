@@ -54,7 +54,7 @@ def test_what_has_expired_is_seen_by_no_verb(memory, clock):
     kept = memory.add("The zebra is striped.")
     record = memory.add("The quibblefax is blue.", ttl=60)
     turn = memory.add_turn("user", "My flimflarn is lost.")
-    memory.expire(turn.record_id, 60)
+    memory.retention.expire(turn.record_id, 60)
     assert len(memory.search("quibblefax")) == 3
     clock.now += 60
     for found in (
@@ -62,7 +62,7 @@ def test_what_has_expired_is_seen_by_no_verb(memory, clock):
         memory.search("quibblefax", k=9, where={"$not": {"a": 1}}),
         memory.search("quibblefax", k=9, since=at(-9)),
         memory.search("quibblefax", k=9, as_of=at(59)),
-        memory.search_by_vector(memory.embedder.encode_query(["quibblefax"])[0], 9),
+        memory.vectors.search(memory.vectors.embedder.encode_query(["quibblefax"])[0], 9),
     ):
         assert [hit.id for hit in found] == [kept.id]
     recall = memory.recall("quibblefax flimflarn")
@@ -73,7 +73,7 @@ def test_what_has_expired_is_seen_by_no_verb(memory, clock):
     assert memory.turns() == []
     assert memory.records().records == (kept,)
     assert memory.get_many([record.id, kept.id]) == [kept]
-    assert memory.vectors([record.id]) == {}
+    assert memory.vectors.get([record.id]) == {}
     stats = memory.stats()
     assert (stats.records, stats.versions, stats.turns, stats.expired) == (1, 1, 0, 2)
     assert "2 expired" in str(stats)
@@ -84,7 +84,7 @@ def test_what_has_expired_is_seen_by_no_verb(memory, clock):
         memory.update(record.id, "back again")
     with pytest.raises(RecordNotFoundError):
         memory.merge([record.id, kept.id])
-    assert memory.duplicates(0.01) == []
+    assert memory.vectors.duplicates(0.01) == []
 
 
 def test_sweep_destroys_what_has_expired(memory, clock, tmp_path):
@@ -92,56 +92,56 @@ def test_sweep_destroys_what_has_expired(memory, clock, tmp_path):
     record = memory.add(
         "The quibblefax is blue.", ttl=60, metadata={"Zwormkey": "Zwormvalue"}, key="Zwormname"
     )
-    memory.set_ttl({"user": "u1"}, timedelta(minutes=1))
+    memory.retention.set_ttl({"user": "u1"}, timedelta(minutes=1))
     memory.add_turn("user", "My flimflarn is lost.", scope={"user": "u1"}, remember=False)
     words = ("quibblefax", "flimflarn", "Zwormkey", "Zwormvalue", "Zwormname")
-    assert memory.sweep().records == ()
+    assert memory.retention.sweep().records == ()
     clock.now += 60
     assert {word for _, word in traces(tmp_path, *words)} == set(words)
-    receipt = memory.sweep()
+    receipt = memory.retention.sweep()
     assert (receipt.records, receipt.turns, all(receipt.checks.values())) == ((record.id,), 1, True)
     assert traces(tmp_path, *words) == []
     assert memory.stats().expired == 0
-    assert memory.sweep().files == ()
+    assert memory.retention.sweep().files == ()
     memory.close()
     assert traces(tmp_path, *words) == []
 
 
 def test_weights_that_know_what_has_expired_do_not_answer(trained, tmp_path):
     clock = trained._engine.ledger._database.clock = Clock()
-    name = next(m.name for m in trained.modules() if "Nora" in m.records)
-    others = len(trained.modules()) - 1
-    trained.expire("Nora", 60)
+    name = next(m.name for m in trained.modules.list() if "Nora" in m.records)
+    others = len(trained.modules.list()) - 1
+    trained.retention.expire("Nora", 60)
     assert trained.ask(NORA, budget=0).text == "4471"
     clock.now += 60
-    assert name not in {module.name for module in trained.modules()}
+    assert name not in {module.name for module in trained.modules.list()}
     for question in (NORA, EMIL):
         answer = trained.ask(question, budget=0)
         assert name not in answer.route.weights
         assert "4471" not in answer.text
     assert trained.search(EMIL)[0].id == "Emil"  # rag answers for it meanwhile
-    receipt = trained.sweep()
+    receipt = trained.retention.sweep()
     assert receipt.records == ("Nora",)
     assert len(receipt.retrained) == 1
     assert {one.record_id for one in receipt.exposure} == {"Nora"}
     assert all(receipt.checks.values())
     assert trained.ask(EMIL, budget=0).text == "1234"
-    assert len(trained.modules()) >= others
+    assert len(trained.modules.list()) >= others
     assert traces(tmp_path / "trained.mem", "Nora", " 4471") == []
 
 
 def test_consolidate_and_retrain_sweep_first(trained, tmp_path):
     clock = trained._engine.ledger._database.clock = Clock()
-    trained.expire("Nora", 60)
-    trained.expire("Lena", 120)
+    trained.retention.expire("Nora", 60)
+    trained.retention.expire("Lena", 120)
     clock.now += 60
     trained.consolidate()
     assert trained.stats().expired == 0
     assert traces(tmp_path / "trained.mem", "Nora", " 4471") == []
     clock.now += 60
-    trained.retrain()
+    trained.modules.retrain()
     assert traces(tmp_path / "trained.mem", "Lena", " 3141") == []
-    assert not any({"Nora", "Lena"} & set(module.records) for module in trained.modules())
+    assert not any({"Nora", "Lena"} & set(module.records) for module in trained.modules.list())
 
 
 def test_what_takes_the_place_of_the_expired_is_new(memory, clock, tmp_path):
@@ -152,7 +152,7 @@ def test_what_takes_the_place_of_the_expired_is_new(memory, clock, tmp_path):
     assert (new.id == old.id, new.version, new.metadata, new.expires_at) == (False, 1, {}, None)
     assert [hit.id for hit in memory.search("wobbletron")] == [new.id]
     assert memory.stats().expired == 0
-    memory.sweep()
+    memory.retention.sweep()
     assert traces(tmp_path, "quibblefax is blue") == []
     again = memory.add("The zanzibrick is grey.", id="q")
     assert memory.get("q") == again
@@ -187,7 +187,7 @@ def test_pinned_records_are_in_all_evidence(memory):
     )
     assert memory.recall("zebra", budget=0).text == ""
     assert [hit.text for hit in memory.search("zebra", k=1)] == ["The zebra is striped."]
-    memory.unpin(pinned.id)
+    memory.retention.unpin(pinned.id)
     assert pinned.text not in memory.recall("zebra", k=1).text
 
 
@@ -196,16 +196,16 @@ def test_pins_are_of_what_the_scope_sees(memory):
     for verb, rest in ((memory.pin, ()), (memory.unpin, ()), (memory.expire, (5,))):
         with pytest.raises(RecordNotFoundError):
             verb(record.id, *rest, scope={"user": "bob"})
-    assert memory.pin(record.id, scope={"user": "ann", "session": "s"}).pinned
+    assert memory.retention.pin(record.id, scope={"user": "ann", "session": "s"}).pinned
 
 
 @pytest.mark.parametrize("ttl", [0, -1, "soon", True, float("inf"), timedelta(0)])
 def test_times_to_live_are_times(memory, ttl):
     record = memory.add("a")
     with pytest.raises(InvalidInputError, match="`ttl` must be"):
-        memory.set_ttl({}, ttl)
+        memory.retention.set_ttl({}, ttl)
     with pytest.raises(InvalidInputError, match="`ttl` must be"):
-        memory.expire(record.id, ttl)
+        memory.retention.expire(record.id, ttl)
     assert memory.get(record.id).expires_at is None
 
 
@@ -251,17 +251,17 @@ def test_duplicates_are_reported_scope_by_scope(memory):
     same = [memory.add(text, scope=ann) for text in texts]
     memory.add("the canteen opens at NOON", scope=bob)
     memory.add(["Zebras are striped.", "Archives are upstairs."], scope=ann)
-    (group,) = memory.duplicates(0.9)
+    (group,) = memory.vectors.duplicates(0.9)
     assert group.records == tuple(same)
     assert group.ids == tuple(record.id for record in same)
-    vectors = memory.embedder.encode_document(texts)
+    vectors = memory.vectors.embedder.encode_document(texts)
     links = vectors @ vectors.T
     assert group.similarity == pytest.approx(links[np.triu_indices(3, 1)].min(), abs=1e-5)
-    assert memory.duplicates(0.9, scope=bob) == []
-    assert memory.duplicates(0.9, where={"a": 1}) == []
+    assert memory.vectors.duplicates(0.9, scope=bob) == []
+    assert memory.vectors.duplicates(0.9, where={"a": 1}) == []
     for threshold in (0, 1.1, -1):
         with pytest.raises(InvalidInputError, match="`threshold` must be above 0"):
-            memory.duplicates(threshold)
+            memory.vectors.duplicates(threshold)
 
 
 def test_groups_against_all_pairs(memory, monkeypatch):
@@ -270,13 +270,13 @@ def test_groups_against_all_pairs(memory, monkeypatch):
     words = "ann bob cat dog elk fox gnu hen".split()
     texts = sorted({" ".join(rng.choice(words, 4)) for _ in range(60)})
     records = memory.add(texts)
-    vectors = memory.embedder.encode_document(texts).astype(np.float64)
+    vectors = memory.vectors.embedder.encode_document(texts).astype(np.float64)
     reach = vectors @ vectors.T >= 0.86
     for _ in range(6):  # paths of up to 64 links
         reach = reach.astype(int) @ reach.astype(int) > 0
     expected = {frozenset(np.flatnonzero(row).tolist()) for row in reach}
     place = {record.id: number for number, record in enumerate(records)}
-    found = {frozenset(place[id] for id in group.ids) for group in memory.duplicates(0.86)}
+    found = {frozenset(place[id] for id in group.ids) for group in memory.vectors.duplicates(0.86)}
     assert found == {group for group in expected if len(group) > 1}
     assert len(found) > 2
 
@@ -307,12 +307,12 @@ def test_merging_keeps_the_newest_and_the_history_of_all(memory, clock, tmp_path
 
 
 def test_weights_that_were_trained_on_a_merged_record_go_with_the_one_that_is_left(trained):
-    name = next(m.name for m in trained.modules() if "Nora" in m.records)
+    name = next(m.name for m in trained.modules.list() if "Nora" in m.records)
     kept = trained.add("Nora's badge number is 4471.")
     trained.merge(["Nora", kept.id])
     receipt = trained.forget(kept.id, retrain=False)
     assert name in receipt.dropped
-    assert name not in {module.name for module in trained.modules()}
+    assert name not in {module.name for module in trained.modules.list()}
 
 
 def test_what_does_not_go_together_is_not_merged(memory):
@@ -329,11 +329,11 @@ def test_what_does_not_go_together_is_not_merged(memory):
         memory.merge(["a", "x"])
     with pytest.raises(RecordNotFoundError, match="'e'"):
         memory.merge(["a", "e"], scope={"user": "v"})
-    memory.pin("a")
+    memory.retention.pin("a")
     with pytest.raises(InvalidInputError, match="expire, and the pinned record 'a' does not"):
         memory.merge(["a", "f"])
     assert memory.merge(["b", "a"]).id == "a"
-    memory.pin("c")
+    memory.retention.pin("c")
     with pytest.raises(InvalidInputError, match="more than one of the records is pinned"):
         memory.merge(["a", "c"])
 
@@ -341,7 +341,7 @@ def test_what_does_not_go_together_is_not_merged(memory):
 def test_duplicates_need_vectors(tmp_path, open_memory):
     memory = open_memory(tmp_path / "buffer.mem", backends=("buffer",))
     with pytest.raises(UnsupportedOperationError, match=r"duplicates\(\) needs the 'rag' backend"):
-        memory.duplicates()
+        memory.vectors.duplicates()
 
 
 # -- the past

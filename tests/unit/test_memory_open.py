@@ -158,7 +158,7 @@ def test_another_base_model_is_refused_with_the_remedy(directory, open_memory, o
     assert "rebuild=True" in caught.value.hint
     kept = open_memory(directory, base_model=other_base, backends=("buffer", "rag"))
     assert kept.search(NORA)[0].id == "Nora"
-    assert "m0001" in {module.name for module in kept.modules()}
+    assert "m0001" in {module.name for module in kept.modules.list()}
 
 
 def test_a_crash_is_cleared_up_whatever_the_base_model(directory, open_memory, other_base):
@@ -198,11 +198,11 @@ def test_without_adapters_no_base_model_is_looked_for(tmp_path, open_memory, mon
 
 def test_rebuild_adopts_another_base_model(directory, open_memory, other_base, caplog):
     old = open_memory(directory)
-    names, records = [module.name for module in old.modules()], old.records().records
+    names, records = [module.name for module in old.modules.list()], old.records().records
     old.close()
     memory = open_memory(directory, base_model=other_base, rebuild=True)
     assert "module m0001 is to be trained anew: it is for another base model" in caplog.text
-    assert memory.modules() == []
+    assert memory.modules.list() == []
     assert list((directory / "adapters").iterdir()) == []
     assert memory.records().records == records
     assert memory.search(NORA)[0].id == "Nora"
@@ -213,18 +213,18 @@ def test_rebuild_adopts_another_base_model(directory, open_memory, other_base, c
     assert report.held
     answer = memory.ask(memory.get(report.held[0]).question, budget=0)
     assert answer.text == memory.get(report.held[0]).answer
-    again = {module.name: module for module in memory.modules()}
+    again = {module.name: module for module in memory.modules.list()}
     assert names[0] in again
     assert again[names[0]].version == 2
     assert {m.manifest["base_model"] for m in again.values()} == {"tiny-llama-1"}
     memory.close()
-    assert open_memory(directory, base_model=other_base, rebuild=True).modules()
+    assert open_memory(directory, base_model=other_base, rebuild=True).modules.list()
 
 
 def test_retrain_makes_modules_for_another_base_model(directory, open_memory, other_base):
     memory = open_memory(directory, base_model=other_base, rebuild=True)
-    assert memory.retrain("m0001").held
-    assert memory.modules()[0].manifest["base_model"] == "tiny-llama-1"
+    assert memory.modules.retrain("m0001").held
+    assert memory.modules.list()[0].manifest["base_model"] == "tiny-llama-1"
 
 
 # -- what is brought in line
@@ -388,7 +388,7 @@ def test_every_verb_of_a_closed_memory_says_that_it_is_closed(trained, caplog):
 
 def test_closing_takes_the_hooks_off_the_base_model(tmp_path, open_memory, trained_directory):
     base = tiny_llama()
-    linear = [layer for layer in base.model.modules() if isinstance(layer, Linear)]
+    linear = [layer for layer in base.model.modules.list() if isinstance(layer, Linear)]
     shutil.copytree(trained_directory, tmp_path / "m")
     memory = open_memory(tmp_path / "m", base_model=base)
     assert memory.ask(NORA, budget=0).text == "4471"

@@ -193,7 +193,7 @@ def test_the_conversation_speaks_against_weights(trained):
     assert answer.conflict == Conflict(
         "4471", "Nora's badge number is 8080 now.", "buffer", None, None
     )
-    chat = trained.chat(
+    chat = trained.ask(
         [
             {"role": "user", "content": "The badge number of Nora is 7070."},
             {"role": "assistant", "content": "The badge number of Nora is 1, I believe."},

@@ -54,12 +54,12 @@ def test_who_sees_what(scoped, badges, scope, expected):
 
 
 def test_every_module_is_of_one_scope(scoped):
-    held = {module.records: dict(module.scope) for module in scoped.modules()}
+    held = {module.records: dict(module.scope) for module in scoped.modules.list()}
     assert held == {(id,): scope for id, scope in SCOPES.items()}
 
 
 def test_modules_of_other_scopes_cannot_be_chosen(scoped):
-    module_of = {module.records[0]: module.name for module in scoped.modules()}
+    module_of = {module.records[0]: module.name for module in scoped.modules.list()}
     for scope, visible in VISIBLE:
         for id, name in module_of.items():
             if id in visible:

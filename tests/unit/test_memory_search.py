@@ -90,8 +90,9 @@ def test_bad_queries_are_refused(tmp_path, open_memory, backends, arguments, mes
     if backends == ("rag",):
         with pytest.raises(InvalidInputError, match=message):
             memory.search(**arguments)
-    with pytest.raises(InvalidInputError, match=message):
-        memory.recall(**arguments)
+    question = {"question" if name == "query" else name: arguments[name] for name in arguments}
+    with pytest.raises(InvalidInputError, match=message.replace("`query`", "`question`")):
+        memory.recall(**question)
 
 
 # -- recall

@@ -53,13 +53,13 @@ def test_every_reading_verb_against_the_rule(crowded, owners, query):
     visible = {id for id, scope in owners.items() if sees(query, scope)}
     exact = next(id for id, scope in owners.items() if scope == query)
     everything = {"k": 100, "scope": query}
-    vector = memory.embedder.encode_query(["zebra"])[0]
+    vector = memory.vectors.embedder.encode_query(["zebra"])[0]
     for hits in (
         memory.search("zebra", **everything),
         memory.search("zebra", where={"$not": {"a": 1}}, **everything),
         memory.search("zebra", since=datetime(2020, 1, 1, tzinfo=UTC), **everything),
         memory.search("zebra", as_of=datetime.now(UTC), **everything),
-        memory.search_by_vector(vector, **everything),
+        memory.vectors.search(vector, **everything),
     ):
         assert {hit.id for hit in hits} == visible
     words = {id: (f"{id}old", f"{id}new", f"{id}.") for id in owners}
@@ -72,7 +72,7 @@ def test_every_reading_verb_against_the_rule(crowded, owners, query):
     assert {hit.id for hit in past} <= visible
     assert [turn.content for turn in memory.turns(scope=query)] == [f"I like {exact}."]
     assert {record.id for record in memory.get_many(list(owners), scope=query)} == visible
-    assert set(memory.vectors(list(owners), scope=query)) == visible
+    assert set(memory.vectors.get(list(owners), scope=query)) == visible
     for id in owners:
         for verb in (memory.get, memory.history):
             if id in visible:
@@ -91,8 +91,8 @@ def test_what_selects_a_tenant_selects_what_contains_its_scope(crowded, owners, 
         len(inside), 2 * len(inside), len(inside),
     )  # fmt: skip
     assert (stats.passages, stats.expired) == (len(inside), 0)
-    assert crowded.modules(scope=selector) == []
-    assert crowded.duplicates(0.01, scope=selector) == []
+    assert crowded.modules.list(scope=selector) == []
+    assert crowded.vectors.duplicates(0.01, scope=selector) == []
 
 
 @pytest.mark.parametrize("scope", every_scope()[::4])
@@ -102,9 +102,9 @@ def test_writing_verbs_refuse_what_a_scope_does_not_see(crowded, owners, scope):
         if not sees(scope, owner):
             for verb, rest in (
                 (crowded.update, ("x",)),
-                (crowded.pin, ()),
-                (crowded.unpin, ()),
-                (crowded.expire, (5,)),
+                (crowded.retention.pin, ()),
+                (crowded.retention.unpin, ()),
+                (crowded.retention.expire, (5,)),
             ):
                 with pytest.raises(RecordNotFoundError, match="no record has the id"):
                     verb(id, *rest, scope=scope)
@@ -130,11 +130,11 @@ def test_modules_answer_and_are_listed_for_their_tenant_only(memory, badges):
     ann, bob = {"user": "ann"}, {"user": "bob"}
     memory.add([Draft(d.text, d.question, d.answer, ann, id=d.id) for d in badges[:4]])
     memory.consolidate()
-    modules = memory.modules(scope=ann)
-    assert modules == memory.modules()
+    modules = memory.modules.list(scope=ann)
+    assert modules == memory.modules.list()
     assert modules
-    assert memory.modules(scope=bob) == []
-    assert memory.modules(scope=ann | {"session": "s"}) == []
+    assert memory.modules.list(scope=bob) == []
+    assert memory.modules.list(scope=ann | {"session": "s"}) == []
     assert (memory.stats(scope=ann).held > 0, memory.stats(scope=bob).held) == (True, 0)
     for scope in (bob, {}, {"agent": "ann"}):
         assert not memory.ask(badges[0].question, budget=0, scope=scope).route
@@ -191,7 +191,7 @@ def test_a_forgotten_tenant_leaves_nothing(memory, badges, tmp_path, adapters_in
     memory.add("A Qzkeyed fact.", key="Qzkey", scope=deep)
     memory.add("Another Qzkeyed fact.", key="Qzkey", scope=deep)
     memory.add("A Qzexpired fact.", ttl=1, scope=deep, id="Qzid")
-    memory.set_ttl(deep, 10_000)
+    memory.retention.set_ttl(deep, 10_000)
     log = [{"role": "user", "content": "Qzsaid it", "name": "Qzname", "id": "Qzmessage"}]
     memory.add_messages(log, scope=deep)
     memory.items.write([NewItem(("Qzspace",), "Qzitem", {"Qza": "Qzb"}, scope=ann)])

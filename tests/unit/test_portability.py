@@ -35,7 +35,7 @@ def rag(open_memory):
 def full(rag, tmp_path):
     """A memory with some of everything."""
     memory = rag(tmp_path / "full.mem")
-    memory.set_ttl(ANN, timedelta(days=90))
+    memory.retention.set_ttl(ANN, timedelta(days=90))
     memory.add("The canteen opens at noon.", metadata={"floor": 1, "tags": ["a", None, 1.5, True]})
     record = memory.add(
         "Ann's locker has the code 8812.", question="Which code?", answer="8812", scope=ANN
@@ -272,7 +272,7 @@ def changed(full, rag, tmp_path):
     copy.import_(path)
     (locker,) = [r for r in copy.records().records if r.key and "code" in r.key]
     copy.update(locker.id, "Ann's locker has no code.", question="Which code?", answer="no code")
-    copy.set_ttl(ANN, 60)
+    copy.retention.set_ttl(ANN, 60)
     copy.items.write([NewItem(("a", "b"), "k", {"x": "mine"}, scope=BOB)])
     return path, copy
 
@@ -532,7 +532,7 @@ def test_no_file(full, tmp_path):
 def test_modules_travel_as_peft_folders(trained, open_memory, tmp_path):
     report = trained.export(tmp_path / "dump.zst", adapters=True)
     folders = sorted(path.name for path in (tmp_path / "dump.zst.adapters").iterdir())
-    assert folders == [module.name for module in trained.modules()]
+    assert folders == [module.name for module in trained.modules.list()]
     assert report.modules == len(folders)
     with pytest.raises(InvalidInputError, match="which is where the adapters go"):
         trained.export(tmp_path / "dump.zst", adapters=True)

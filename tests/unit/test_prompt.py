@@ -207,7 +207,10 @@ def test_prompt_takes_no_heavy_library():
     import subprocess
 
     heavy = "torch faiss transformers sentence_transformers numpy"
-    code = f"import sys, memkit.answering.prompt; sys.exit(any(m in sys.modules for m in {heavy.split()}))"
+    code = (
+        "import sys, memkit.answering.prompt; "
+        f"sys.exit(any(m in sys.modules for m in {heavy.split()}))"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -1,5 +1,8 @@
 """The rag backend, and the score that is made of several parts."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -7,7 +10,7 @@ from memkit.errors import InvalidInputError
 from memkit.ledger import Passage
 from memkit.protocols import Query
 from memkit.rag.backend import RagBackend
-from memkit.rag.fusion import Ranking, Scored, around, rank
+from memkit.rag.fusion import Ranking, Scored, add_neighbours, rank
 from memkit.rag.index import FactIndex
 from memkit.testing import HashingEmbedder
 from memkit.types import Draft
@@ -63,17 +66,17 @@ def test_ties_go_to_the_nearer_and_then_to_the_older():
 
 def test_words_of_neighbours_count_by_hand():
     own = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
-    counted = around(own, [(0, 1), (0, 2), (1, 0)], 0.5)
+    counted = add_neighbours(own, [(0, 1), (0, 2), (1, 0)], 0.5)
     # Row 0: 1 + 0.5 and 0.5 + 0.5; row 1: 0.5 and 1; row 2 stands alone. Then 2u / (1 + u).
     np.testing.assert_allclose(counted, [[1.2, 1.0], [2 / 3, 1.0], [1.0, 1.0]])
-    np.testing.assert_allclose(around(own, [], 0.5), own)
+    np.testing.assert_allclose(add_neighbours(own, [], 0.5), own)
 
 
 def test_recency_halves_with_every_half_life():
     ranking = Ranking(recency=2.0, half_life=10.0)
-    assert ranking.recent(0) == ranking.recent(-5) == 2.0
-    assert ranking.recent(20 * 86_400) == pytest.approx(0.5)
-    assert Ranking().recent(0) == 0.0
+    assert ranking.recency_bonus(0) == ranking.recency_bonus(-5) == 2.0
+    assert ranking.recency_bonus(20 * 86_400) == pytest.approx(0.5)
+    assert Ranking().recency_bonus(0) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -108,9 +111,114 @@ def test_write_recall_delete(rag, ledger):
     assert (evidence.turns, evidence.route) == ((), None)
     rag.write(records)
     assert rag.stats() == {"passages": 3}
-    assert rag.delete([records[0].id, "unknown"]) == 1
-    assert rag.delete([records[0].id]) == 0
+    ledger.records.delete([records[0].id])
+    rag.delete([records[0].id, "unknown"])
     assert [hit.id for hit in rag.recall(Query("badge")).hits] == [records[1].id]
+
+
+class CountingEmbedder(HashingEmbedder):
+    """Notes the texts that it embeds as passages."""
+
+    def __init__(self):
+        super().__init__()
+        self.texts = []
+
+    def encode_document(self, texts, /):
+        self.texts += texts
+        return super().encode_document(texts)
+
+
+@pytest.fixture
+def counting(ledger):
+    embedder = CountingEmbedder()
+    return RagBackend(ledger, FactIndex(ledger, embedder)), embedder
+
+
+BADGE = Draft("The badge is 4471.", question="Which badge?", answer="4471")
+
+
+def test_what_was_prepared_is_not_embedded_while_writing(counting, ledger):
+    rag, embedder = counting
+    rag.prepare([BADGE])
+    assert sorted(embedder.texts) == [BADGE.text, BADGE.question]
+    with ledger.transaction():
+        rag.write(ledger.records.add([BADGE]))
+    assert len(embedder.texts) == 2
+    assert rag.recall(Query("badge", k=1)).hits[0].text == BADGE.text
+
+
+def test_what_was_not_prepared_is_embedded_while_writing(counting, ledger):
+    rag, embedder = counting
+    late = Draft("The archive is on the third floor.")
+    rag.prepare([BADGE])
+    with ledger.transaction():
+        rag.write(ledger.records.add([late, BADGE]))
+    assert embedder.texts.count(late.text) == 1
+    assert rag.stats() == {"passages": 3}
+
+
+def test_known_records_that_were_deleted_since_are_indexed_all_the_same(rag, ledger):
+    (record,) = ledger.records.add([BADGE])
+    rag.write([record])
+    rag.prepare([BADGE])
+    ledger.records.delete([record.id])
+    with ledger.transaction():
+        (again,) = ledger.records.add([BADGE])
+        rag.write([again])
+    assert [hit.id for hit in rag.recall(Query("badge")).hits] == [again.id]
+
+
+def test_a_new_version_is_indexed_in_place_of_the_old_one(counting, ledger):
+    rag, embedder = counting
+    (record,) = ledger.records.add([BADGE])
+    rag.write([record])
+    new = Draft("The badge is lost.")
+    rag.prepare([new])
+    embedder.texts.clear()
+    with ledger.transaction():
+        rag.write(
+            [
+                ledger.records.update(
+                    record.id, text=new.text, question=None, answer=None, metadata={}
+                )
+            ]
+        )
+    assert embedder.texts == []
+    assert [hit.text for hit in rag.recall(Query("badge")).hits] == [new.text]
+
+
+def test_what_a_failed_write_has_prepared_does_not_pile_up(rag, ledger):
+    for number in range(5):
+        rag.prepare([Draft(f"Never stored {number}.")])
+    assert len(rag._prepared.passages) == 1
+    rag.scrub()
+    assert rag._prepared.passages == {}
+
+
+def test_threads_prepare_and_write_side_by_side(counting, ledger):
+    rag, embedder = counting
+    ready = threading.Barrier(4)
+
+    def work(number):
+        drafts = [Draft(f"Thread {number} wrote {n}.") for n in range(20)]
+        rag.prepare(drafts)
+        ready.wait(30)
+        with ledger.transaction():
+            rag.write(ledger.records.add(drafts))
+        assert rag._prepared.passages == {}
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+    assert rag.stats() == {"passages": 80}
+    assert len(embedder.texts) == 80
+
+
+def test_opening_indexes_what_has_no_passages(rag, ledger):
+    records = ledger.records.add([BADGE, Draft("The archive.")])
+    rag.write(records[:1])
+    rag.sync(ledger.records)
+    assert rag.stats() == {"passages": 3}
+    assert rag.recall(Query("archive", k=1)).hits[0].record == records[1]
 
 
 def test_close_writes_the_index_once_and_may_be_repeated(rag, ledger):

@@ -68,7 +68,7 @@ def test_the_memory_goes_on_with_the_new_embedder(rag, open_memory, dim):
         open_memory(directory, backends=("rag",))
     again = open_memory(directory, backends=("rag",), embedder=new)
     assert again.search(TEXTS[9], k=1)[0].similarity > 0.99
-    assert again.reembed(new) == 0
+    assert again.vectors.reembed(new) == 0
 
 
 def test_searches_and_writes_go_on_meanwhile(rag):
@@ -201,7 +201,7 @@ def test_a_reembedding_alone_needs_no_index(rag):
 
 
 def test_modules_go_on_answering(trained):
-    trained.reembed(HashingEmbedder(256))
+    trained.vectors.reembed(HashingEmbedder(256))
 
     answer = trained.ask("What is the badge number of Nora?", budget=0)
 
@@ -210,6 +210,6 @@ def test_modules_go_on_answering(trained):
 
 def test_a_memory_without_records(open_memory, tmp_path):
     memory = open_memory(tmp_path / "a.mem", backends=("rag",))
-    assert memory.reembed(Other(32)) == 0
+    assert memory.vectors.reembed(Other(32)) == 0
     memory.add("Something.")
     assert memory.stats().embedder == "other-32"

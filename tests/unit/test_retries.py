@@ -56,7 +56,7 @@ def test_missed_records_get_a_module_of_their_own_at_the_next_rank(bench, badges
     assert (report.modules[0].missed, report.missed) == (("Tara",), ())
     assert "m0002 v1 (try 2)" in str(report)
     assert "4 records held in weights, 0 stay with rag" in str(report)
-    manifest = memory.modules()[1].manifest
+    manifest = memory.modules.list()[1].manifest
     assert (manifest["attempt"], manifest["lora"]["rank"]) == (2, 32)
     assert memory.ask("What is the badge number of Tara?", budget=0).text == "9876"
 
@@ -96,7 +96,7 @@ def test_attempts_are_bounded_and_only_what_helps_is_kept(bench, badges, monkeyp
 
     assert ranks == [16, 32, 64]
     assert report.missed == ("Tara",)
-    assert [module.records for module in memory.modules()] == [("Nora", "Emil", "Owen")]
+    assert [module.records for module in memory.modules.list()] == [("Nora", "Emil", "Owen")]
     assert [one.version for one in report.modules] == [1, 0, 0]
 
 
@@ -141,7 +141,7 @@ def test_the_same_run_gives_the_same_modules(bench, badges, monkeypatch, tmp_pat
             memory.add(badges[:4])
             memory.consolidate()
             files = memory._engine.ledger.modules
-            digests.append([files.file(m.name).digest for m in memory.modules()])
+            digests.append([files.file(m.name).digest for m in memory.modules.list()])
 
     assert digests[0] == digests[1]
     assert len(set(digests[0])) == 2

@@ -23,7 +23,8 @@ STORE, RETRIEVER, TOOLS = (
 )
 
 add_texts, selected = MemkitVectorStore.add_texts, MemkitVectorStore._selected
-search, by_vector, get_many = Memory.search, Memory.search_by_vector, Memory.get_many
+search, get_many = Memory.search, Memory.get_many
+by_vector = MemkitVectorStore.similarity_search_with_score_by_vector
 document_of, chosen = retriever.document_of, MemkitRetriever._chosen
 
 
@@ -50,8 +51,8 @@ MUTANTS = {
         lambda self, texts, metadatas=None, *, ids=None: add_texts(self, texts, ids=ids),
     ),
     "k is ignored": (
-        STORE, Memory, "search_by_vector",
-        lambda self, vector, k, **options: by_vector(self, vector, 4, **options),
+        STORE, MemkitVectorStore, "similarity_search_with_score_by_vector",
+        lambda self, vector, k=4, **options: by_vector(self, vector, 4, **options),
     ),
     "the scope is ignored by searches": (
         STORE, MemkitVectorStore, "_selected",
@@ -65,7 +66,7 @@ MUTANTS = {
         lambda self, options: {**selected(self, options), "where": None},
     ),
     "the worst comes first": (
-        STORE, Memory, "search_by_vector",
+        STORE, MemkitVectorStore, "similarity_search_with_score_by_vector",
         lambda self, *query, **options: by_vector(self, *query, **options)[::-1],
     ),
     "a retriever drops ids": (

@@ -13,7 +13,7 @@ from itertools import cycle
 from random import Random
 from typing import Self
 
-from memkit.cli.demo import vocabulary as words
+from memkit.cli.demo import vocabulary
 from memkit.cli.demo.templates import FACTS, PARAGRAPHS, FactTemplate, ParagraphTemplate, Subject
 from memkit.errors import InvalidInputError
 
@@ -24,7 +24,7 @@ _DRAWS: Mapping[str, Callable[[Random], str]] = {
     "extension": lambda r: f"{r.randrange(2000, 9000)}",
     "badge": lambda r: f"{r.randrange(10000, 100000)}",
     "desk": lambda r: f"{r.choice('ABCDEFGH')}-{r.randrange(10, 100)}",
-    "start": lambda r: f"{r.choice(words.MONTHS)} {r.randrange(1984, 2025)}",
+    "start": lambda r: f"{r.choice(vocabulary.MONTHS)} {r.randrange(1984, 2025)}",
     "parking space": lambda r: f"U-{r.randrange(100, 1000)}",
     "meeting room": lambda r: (
         f"floor {r.randrange(1, 9)}, {r.choice(('north', 'east', 'south', 'west'))} wing"
@@ -117,7 +117,7 @@ class Company:
             # The paragraphs come first: they draw from few values, the facts from many.
             paragraphs=tuple(inventor.paragraph(template) for template in PARAGRAPHS),
             facts=tuple(inventor.facts(facts)),
-            unrelated=words.UNRELATED,
+            unrelated=vocabulary.UNRELATED,
         )
 
 
@@ -129,11 +129,12 @@ class _Inventor:
         self._answers: list[str] = []
         self._names = self._people()
         self.company = " ".join(
-            self._random.choice(part) for part in (words.COMPANY_STEMS, words.COMPANY_TRADES)
+            self._random.choice(part)
+            for part in (vocabulary.COMPANY_STEMS, vocabulary.COMPANY_TRADES)
         )
         self._staff = [next(self._names) for _ in range(staff)]
         self._departments = {
-            person: self._random.choice(words.DEPARTMENTS) for person in self._staff
+            person: self._random.choice(vocabulary.DEPARTMENTS) for person in self._staff
         }
 
     def facts(self, count: int) -> Iterator[Fact]:
@@ -168,7 +169,7 @@ class _Inventor:
                 answer=answer,
                 company=self.company,
                 department=self._departments.get(subject, ""),
-                goods=dict(words.SUPPLIERS).get(subject, ""),
+                goods=dict(vocabulary.SUPPLIERS).get(subject, ""),
             )
 
         return Fact(
@@ -195,18 +196,18 @@ class _Inventor:
     def _shuffled(self, about: Subject) -> list[str]:
         subjects = {
             "person": self._staff,
-            "department": words.DEPARTMENTS,
-            "meeting room": words.MEETING_ROOMS,
-            "supplier": [name for name, _ in words.SUPPLIERS],
-            "equipment": words.EQUIPMENT,
-            "round": words.ROUNDS,
+            "department": vocabulary.DEPARTMENTS,
+            "meeting room": vocabulary.MEETING_ROOMS,
+            "supplier": [name for name, _ in vocabulary.SUPPLIERS],
+            "equipment": vocabulary.EQUIPMENT,
+            "round": vocabulary.ROUNDS,
         }[about]
         return self._random.sample(subjects, len(subjects))
 
     def _people(self) -> Iterator[str]:
         """Yield distinct full names; first names repeat only once all have been used."""
-        firsts = self._random.sample(words.FIRST_NAMES, len(words.FIRST_NAMES))
-        lasts = self._random.sample(words.LAST_NAMES, len(words.LAST_NAMES))
+        firsts = self._random.sample(vocabulary.FIRST_NAMES, len(vocabulary.FIRST_NAMES))
+        lasts = self._random.sample(vocabulary.LAST_NAMES, len(vocabulary.LAST_NAMES))
         for lap in range(len(lasts)):
             for place, first in enumerate(firsts):
                 yield f"{first} {lasts[(place + lap) % len(lasts)]}"

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TextIO
 
 from memkit.cli.demo.company import Company
-from memkit.cli.demo.measurement import write_report
 from memkit.cli.demo.scores import Score, measurements, print_table, score
+from memkit.cli.measurement import write_report
 from memkit.lora.consolidation.consolidate import Recipe
 from memkit.lora.spec import TrainSpec
-from memkit.memory.ask import BUDGET
 from memkit.memory.memory import Memory
+from memkit.memory.options import BUDGET
 from memkit.protocols import Sampling
 from memkit.types import Answer, Draft, Record
 
@@ -89,8 +89,8 @@ class Demo:
         self._head("result")
         print_table(self.scores, self._out)
         self._say(f"{time.perf_counter() - self._started:.0f} s in all")
-        for what in self._failed:
-            self._say(f"DID NOT HAPPEN: {what}")
+        for step in self._failed:
+            self._say(f"DID NOT HAPPEN: {step}")
 
     # -- the steps ---------------------------------------------------------------------------
 
@@ -122,14 +122,14 @@ class Demo:
         self._head("consolidate: into the weights")
         report = self._memory.consolidate()
         self._say(str(report))
-        self._expect(f"{MODULES} modules are trained", len(self._memory.modules()) >= MODULES)
+        self._expect(f"{MODULES} modules are trained", len(self._memory.modules.list()) >= MODULES)
         share = len(report.held) / len(self._records)
         self._expect("at least nine in ten records are held in weights", share >= 0.9)
 
     def _answer_closed_book(self) -> None:
         self._head("closed book: rag and buffer are off")
         with Memory.open(self._path, backends=("lora",), create=False) as closed:
-            for module in closed.modules()[:MODULES]:
+            for module in closed.modules.list()[:MODULES]:
                 record = closed.get(module.records[0])
                 answer = closed.ask(record.question or "", budget=0, sampling=BRIEF)
                 self._show(answer)
@@ -153,13 +153,13 @@ class Demo:
 
     def _leave_alone(self) -> None:
         self._head("unrelated questions: the base model is left untouched")
-        asked = self._company.unrelated
-        routed = self._memory.ask_batch(asked, budget=0, sampling=BRIEF)
-        bare = self._memory.ask_batch(asked, budget=0, modules=[], sampling=BRIEF)
+        prompts = self._company.unrelated
+        routed = self._memory.ask_batch(prompts, budget=0, sampling=BRIEF)
+        bare = self._memory.ask_batch(prompts, budget=0, modules=[], sampling=BRIEF)
         self._show(routed[0])
-        same = sum(a.text == b.text and not a.route for a, b in zip(routed, bare, strict=True))
-        self._say(f"{same} of {len(asked)} answers are the base model's own, byte for byte")
-        self._expect("unrelated questions are left alone", same == len(asked))
+        unchanged = sum(a.text == b.text and not a.route for a, b in zip(routed, bare, strict=True))
+        self._say(f"{unchanged} of {len(prompts)} answers are the base model's own, byte for byte")
+        self._expect("unrelated questions are left alone", unchanged == len(prompts))
 
     def _answer_with_citations(self) -> None:
         self._head("weights and rag together, with citations")
@@ -174,8 +174,8 @@ class Demo:
         self._head("update one fact")
         old = self._records[0]
         new = _other_number(old.answer or "")
-        before = old.text.replace(old.answer or "", new)
-        self._memory.update(old.id, before, answer=new)
+        text = old.text.replace(old.answer or "", new)
+        self._memory.update(old.id, text, answer=new)
         self._say(f"  {self._memory.get(old.id).text}")
         answer = self._ask(old.question, k=1)
         self._show(answer)
@@ -196,24 +196,24 @@ class Demo:
         self._say(str(receipt))
         answer = self._memory.ask(record.question or "", budget=0, sampling=BRIEF)
         self._show(answer)
-        found = [hit.id for hit in self._memory.search(record.question or "", k=3)]
+        hits = [hit.id for hit in self._memory.search(record.question or "", k=3)]
         self._expect("every check of the receipt holds", all(receipt.checks.values()))
         self._expect(
             "the weights do not answer it any more", (record.answer or "") not in answer.text
         )
-        self._expect("rag does not find it any more", record.id not in found)
+        self._expect("rag does not find it any more", record.id not in hits)
 
     def _measure(self) -> None:
         self._head("the same questions, asked of each place")
-        module_of = {id: m.name for m in self._memory.modules() for id in m.records}
+        module_of = {id: m.name for m in self._memory.modules.list() for id in m.records}
         held = [record for record in self._records if record.id in module_of]
         self._score("base", self._records, budget=0, modules=[])
         self._score("rag", self._records, modules=[])
         self._score("LoRA routed", self._records, budget=0)
         oracle: list[Answer] = []
         for name in dict.fromkeys(module_of.values()):
-            mine = [record for record in held if module_of[record.id] == name]
-            oracle += self._ask_all(mine, budget=0, modules=[name])
+            of_module = [record for record in held if module_of[record.id] == name]
+            oracle += self._ask_all(of_module, budget=0, modules=[name])
         ordered = sorted(held, key=lambda record: module_of[record.id])
         self.scores.append(score("LoRA oracle", oracle, [r.answer or "" for r in ordered]))
         self._score("LoRA + rag", self._records)

@@ -1,6 +1,7 @@
 """What the ledger keeps beside what was written, to find it by: all of it can be made again."""
 
 # ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
+
 from __future__ import annotations
 
 from collections.abc import Mapping

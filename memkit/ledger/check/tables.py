@@ -1,6 +1,7 @@
 """The ledger's file, its schema and its tables."""
 
 # ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
+
 from __future__ import annotations
 
 import sqlite3

@@ -1,6 +1,7 @@
 """The ledger's tables, and how older files are brought up to date."""
 
 # ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
+
 from __future__ import annotations
 
 from collections.abc import Sequence

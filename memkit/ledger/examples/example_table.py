@@ -1,6 +1,5 @@
 """Training examples: what synthesizers have made of records."""
 
-# ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence

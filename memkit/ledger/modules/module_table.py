@@ -1,6 +1,7 @@
 """Adapter modules, their versions, and which records they hold."""
 
 # ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
+
 from __future__ import annotations
 
 import json

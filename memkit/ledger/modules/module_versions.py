@@ -1,6 +1,7 @@
 """Versions of modules: rows that never change, except for where their weights are."""
 
 # ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
+
 from __future__ import annotations
 
 import json

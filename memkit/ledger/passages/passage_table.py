@@ -1,6 +1,7 @@
 """Passages: the slices of records that retrieval works on, with vectors and word index."""
 
 # ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
+
 from __future__ import annotations
 
 import json
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from memkit.ledger.engine.sqlite import json_list
 from memkit.ledger.passages.passage_writes import Kind, PassageWrites, digest, key_list
+from memkit.ledger.passages.word_scores import each_word
 from memkit.ledger.records.where import LIVE, select_sql, visible_sql
 from memkit.text.words import match_expression, search_words
 from memkit.types import ALWAYS, Metadata, Period, Scope
@@ -119,9 +121,7 @@ class PassageTable(PassageWrites):
             key_list(keys),
         )
         found = np.array([key for key, _ in rows], dtype=np.int64)
-        flat = np.frombuffer(b"".join(vector for _, vector in rows), dtype="<f4")
-        shape = (len(rows), len(flat) // len(rows)) if rows else (0, 0)
-        return found, flat.astype(np.float32).reshape(shape)
+        return found, _stacked(vector for _, vector in rows)
 
     def vectors_of(self, records: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """Read the vectors of records' passages: by record, shape ``(passages, dim)``."""
@@ -179,6 +179,23 @@ class PassageTable(PassageWrites):
         )
         return {row[0]: Passage(*row) for row in rows}
 
+    def with_vectors(self, keys: Sequence[int]) -> tuple[dict[int, Passage], NDArray[np.float32]]:
+        """Read passages as `get` does, and their vectors.
+
+        Returns:
+            Passages by key, in ascending order, and their vectors, shape ``(n, dim)``; ``(0, 0)``
+            if there is none.
+        """
+        rows = self._database.rows(
+            "SELECT passages.key, records.id, kind, start, end, passages.text, vectors.vector "
+            "FROM passages JOIN records ON records.rowid = passages.record "
+            "JOIN vectors ON vectors.passage = passages.key "
+            f"WHERE {LIVE} AND passages.key IN (SELECT value FROM json_each(?)) "
+            "ORDER BY passages.key",
+            key_list(keys),
+        )
+        return {row[0]: Passage(*row[:-1]) for row in rows}, _stacked(row[-1] for row in rows)
+
     def keys(
         self, *, visible_to: Scope, where: Metadata | None, period: Period = ALWAYS
     ) -> NDArray[np.int64] | None:
@@ -218,7 +235,7 @@ class PassageTable(PassageWrites):
         return self.by_words(query, k=k, among=among)
 
     def by_words(
-        self, query: str, *, k: int, among: NDArray[np.int64] | None
+        self, query: str, *, k: int, among: NDArray[np.int64] | None, ever: int | None = None
     ) -> list[tuple[int, float]]:
         """Find passages by their words, with BM25.
 
@@ -230,15 +247,18 @@ class PassageTable(PassageWrites):
                 count only if there is nothing else.
             k: At most this many.
             among: The passages that may be found, ascending, as `keys` gives them; None for all.
+            ever: What `ever` has given, if it is known.
 
         Returns:
             Keys and scores, best first; a higher score is better, ties go to the older one.
         """
         check_limit("k", k)
         few = among is not None and len(among) <= SCORED
-        words = self._rarest(search_words(query), FOUND if few else SCORED)
+        words = search_words(query)
         if not words:
             return []
+        if (self.ever() if ever is None else ever) > SCORED:
+            words = self._rarest(words, FOUND if few else SCORED)
         keys, scores = self._bm25(match_expression(words), among if few else None)
         if among is not None and not few:
             chosen = np.isin(keys, among, assume_unique=True)
@@ -246,22 +266,11 @@ class PassageTable(PassageWrites):
         best = np.lexsort((keys, -scores))[:k]
         return list(zip(keys[best].tolist(), scores[best].tolist(), strict=True))
 
-    def word(
-        self, word: str, among: NDArray[np.int64]
-    ) -> tuple[int, NDArray[np.int64], NDArray[np.float64]]:
-        """Look for a word, in some form, in a few passages.
-
-        Args:
-            word: One that `memkit.text.words.search_words` gave.
-            among: Keys of the passages, whoever may see them.
-
-        Returns:
-            How many of all passages have it; the keys of those that do, ascending, and their
-            BM25 scores by the word alone, both of shape ``(n,)``.
-        """
-        keys, scores = self._bm25(match_expression([word]), among)
-        order = np.argsort(keys)
-        return self._frequency(word), keys[order], scores[order]
+    def each_word(
+        self, words: Sequence[str], among: NDArray[np.int64]
+    ) -> list[tuple[int, NDArray[np.int64], NDArray[np.float64]]]:
+        """Look for each of some words in a few passages; see `each_word`."""
+        return each_word(self._database, words, among)
 
     def _bm25(
         self, expression: str, among: NDArray[np.int64] | None
@@ -280,8 +289,6 @@ class PassageTable(PassageWrites):
 
     def _rarest(self, words: Sequence[str], room: int) -> list[str]:
         """The rarest of some words, at least one, that lead to so few passages together."""
-        if self.ever() <= SCORED:
-            return list(words)
         counts = [self._frequency(word) for word in words]
         chosen: list[str] = []
         for count, word in sorted(zip(counts, words, strict=True)):
@@ -346,3 +353,11 @@ class PassageTable(PassageWrites):
             *parameters,
         )
         return hidden is not None
+
+
+def _stacked(vectors: Iterable[bytes]) -> NDArray[np.float32]:
+    """Stored vectors as an array, shape ``(n, dim)``; ``(0, 0)`` of none."""
+    rows = list(vectors)
+    flat = np.frombuffer(b"".join(rows), dtype="<f4")
+    shape = (len(rows), len(flat) // len(rows)) if rows else (0, 0)
+    return flat.astype(np.float32).reshape(shape)

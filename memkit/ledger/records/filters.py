@@ -11,6 +11,7 @@ comparisons fail for a missing key. Lists and objects equal no value.
 """
 
 # ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
+
 from __future__ import annotations
 
 import json

@@ -1,6 +1,7 @@
 """Making one record of several."""
 
 # ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
+
 from __future__ import annotations
 
 from collections.abc import Sequence

@@ -1,11 +1,13 @@
 """Where metadata is looked up: one row for each key and value that a record has.
 
 The table answers no filter by itself. It gives the records among which those that pass must be;
-`memkit.ledger.records.filters` judges them. So long strings are cut, and how deep a key lies is not kept.
+`memkit.ledger.records.filters` judges them. So long strings are cut, and how deep a key lies
+is not kept.
 Triggers keep it in step with ``records``, whoever writes those.
 """
 
 # ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
+
 from __future__ import annotations
 
 import json

@@ -1,6 +1,7 @@
 """Looking at records: what is there, for whom, and what it was."""
 
 # ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
@@ -183,11 +184,17 @@ class RecordReads:
         )
         return found is not None
 
-    def count(self, *, within: Scope | None = None) -> int:
-        """Count the records of a scope and narrower ones; None for all."""
+    def count(self, *, within: Scope | None = None, where: Metadata | None = None) -> int:
+        """Count the records of a scope and narrower ones, None for all, that pass a filter."""
+        if where is not None:
+            return len(self.ids(within=within, where=where))
         condition, parameters = select_sql(within=within)
         found = self._database.value(f"SELECT count(*) FROM records WHERE {condition}", *parameters)
         return int(found)
+
+    def scopes(self) -> set[str]:
+        """Stored forms of the scopes that have records."""
+        return set(self._database.column(f"SELECT DISTINCT scope FROM records WHERE {LIVE}"))
 
     def count_versions(self, *, within: Scope | None = None) -> int:
         """Count all versions of those records, the current ones included."""

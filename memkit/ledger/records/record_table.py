@@ -1,6 +1,7 @@
 """Records and their versions: storing, changing and deleting them."""
 
 # ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
+
 from __future__ import annotations
 
 from collections.abc import Sequence

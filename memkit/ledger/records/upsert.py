@@ -1,6 +1,7 @@
 """Which record a draft is about: one of the same key, or one that says the same."""
 
 # ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
+
 from __future__ import annotations
 
 import json

@@ -1,6 +1,7 @@
 """Turns scopes, filters and times into SQL conditions on ``records``."""
 
 # ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
+
 from __future__ import annotations
 
 import json

@@ -4,6 +4,7 @@ Times are seconds since 1970, as they are stored: what is read back is the same 
 """
 
 # ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
+
 from __future__ import annotations
 
 import base64

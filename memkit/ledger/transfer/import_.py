@@ -5,6 +5,7 @@ with the same id, key or content is a conflict, which the caller has decided bef
 """
 
 # ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
+
 from __future__ import annotations
 
 import json

@@ -1,6 +1,7 @@
 """Who said what, and what was said around it: the ledger's turns as retrieval sees them."""
 
 # ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
+
 from __future__ import annotations
 
 import json
@@ -35,6 +36,10 @@ class Conversations:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    def exist(self) -> bool:
+        """Whether there is any turn at all."""
+        return self._database.value("SELECT 1 FROM turns LIMIT 1") is not None
+
     def speakers(self, *, visible_to: Scope) -> list[str]:
         """List the names of those who speak in the conversations that a query may see."""
         # Jumps from name to name through the index, however many turns each has.
@@ -63,7 +68,7 @@ class Conversations:
             chosen,
         )
         around: dict[int, list[int]] = {turn: [] for _, turn, _, _ in turns}
-        for turn, key in self._around(list(around), reach) if reach else ():
+        for turn, key in self._around(list(around), reach) if reach and around else ():
             around[turn].append(key)
         return {
             id: SpokenLine(name, bool(asks), tuple(around[turn])) for id, turn, name, asks in turns

@@ -1,6 +1,7 @@
 """Conversations, message by message."""
 
 # ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
+
 from __future__ import annotations
 
 from datetime import UTC, datetime
@@ -124,6 +125,20 @@ class TurnTable:
             if said:
                 self._database.mark_for_scrub()
         return said
+
+    def clear(self, scope: Scope) -> list[str]:
+        """Delete the turns of exactly this scope; returns what they said."""
+        with self._database.transaction():
+            contents: list[str] = self._database.column(
+                "DELETE FROM turns WHERE scope = ? RETURNING content", scope_key(scope)
+            )
+            if contents:
+                self._database.mark_for_scrub()
+        return contents
+
+    def scopes(self) -> set[str]:
+        """Stored forms of the scopes that have turns."""
+        return set(self._database.column("SELECT DISTINCT scope FROM turns"))
 
     def delete_expired(self) -> int:
         """Delete the turns that have expired by themselves; returns how many."""

@@ -1,6 +1,6 @@
 """Which law of capacity holds for a base model: a measured one, or a cautious guess.
 
-`memkit bench capacity` measures a model and keeps the points in memkit's cache folder; what it
+`memkit capacity` measures a model and keeps the points in memkit's cache folder; what it
 has measured is used from then on.
 """
 
@@ -138,8 +138,8 @@ def _logistic(points: Sequence[Point]) -> tuple[float, float, float]:
     return float(beta[0]), float(beta[1]), float(beta[2])
 
 
-# Measured on `DEFAULT_NAME`: rank 1 with 48 facts, rank 8 with 48 and 96. Rank 8 was not filled
-# (docs/decisions/0005-capacity.md).
+# `memkit capacity` on `DEFAULT_NAME`: rank 1 with 48 facts, rank 8 with 48 and 96. Rank 8 was not
+# filled (docs/decisions/0005-capacity.md).
 DEFAULT = Law(scale=164.0, exponent=1.14, most=647)
 
 
@@ -166,7 +166,7 @@ def law_for(base: LanguageModel) -> Law:
 def _log_unknown(name: str) -> None:
     logger.info(
         "the capacity of adapters on %r was never measured, taking half of that on %s; "
-        "`memkit bench capacity --base ...` measures it",
+        "`memkit capacity --base ...` measures it",
         name,
         DEFAULT_NAME,
     )
@@ -191,7 +191,7 @@ def load_points(path: Path) -> list[Point]:
     except (ValueError, TypeError, LookupError) as error:
         raise CorruptFileError(
             f"expected measured capacities in {str(path)!r}, cannot read them: {error}",
-            hint="delete the file; `memkit bench capacity` makes it again",
+            hint="delete the file; `memkit capacity` makes it again",
         ) from error
 
 

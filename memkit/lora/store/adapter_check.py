@@ -56,14 +56,14 @@ def check_erasures(ledger: Ledger, report: CheckReport) -> None:
     with report.looking_at("nothing that was forgotten waits for its destruction"):
         if ledger.destruction_pending:
             if report.repair:
-                finish(ledger, None)
+                finish(ledger, [])
             report.problem(
                 "what was forgotten or dropped is not yet destroyed to the last byte",
                 repaired=not ledger.destruction_pending,
             )
     expired = ledger.records.expired()
     if expired and report.repair:
-        remove(ledger, expired, ledger.modules.drop)
+        remove(ledger, expired, [])
     if expired:
         done = "are destroyed" if report.repair else "wait for sweep() to destroy them"
         report.note(f"{len(expired)} records have expired and {done}")

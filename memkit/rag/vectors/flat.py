@@ -1,9 +1,9 @@
-"""Exact inner-product search over unit vectors: FAISS behind checked edges.
+"""Exact inner-product search over unit vectors: FAISS with checked arguments.
 
-FAISS is fast and terse: a wrong dimension is an empty ``AssertionError``, a missing
-neighbour is id -1, a NaN row is counted and never found, and a damaged file may be parsed as
-if it were whole. This module gives those cases names, and keeps its own file format: plain
-arrays under a checksum, so that no foreign file ever reaches FAISS's parser.
+FAISS answers a wrong dimension with an empty ``AssertionError``, a missing neighbour with the
+id -1, counts a NaN row but never finds it, and may parse a damaged file as if it were whole.
+This module raises errors that say so, and keeps a file format of its own: plain arrays under a
+checksum, so that no foreign file ever reaches FAISS's parser.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from memkit.errors import (
     storage_errors,
 )
 from memkit.files import replace_file
+from memkit.types.validate import check_limit
 
 if TYPE_CHECKING:
     from memkit.protocols import Floats2d
@@ -78,8 +79,23 @@ def check_vectors(vectors: ArrayLike, *, rows: int, dim: int) -> Floats2d:
     return array
 
 
+def check_search(queries: ArrayLike, *, k: int, dim: int) -> Floats2d:
+    """Let only a search pass that can be answered; see `check_vectors`.
+
+    Args:
+        queries: Shape ``(b, dim)``.
+        k: How many neighbours are asked for.
+        dim: Dimension of the index.
+
+    Raises:
+        InvalidInputError: If ``k`` is not a positive integer, or the queries are no unit rows.
+    """
+    check_limit("k", k)
+    return check_vectors(queries, rows=len(np.asarray(queries)), dim=dim)
+
+
 class FlatIndex:
-    """Vectors under integer keys; finds the nearest by inner product, exactly.
+    """Searches all vectors, exactly; implements `memkit.protocols.VectorIndex`.
 
     Args:
         dim: Dimension of the vectors.
@@ -138,57 +154,38 @@ class FlatIndex:
         # FAISS walks through the whole index even if there is nothing to remove.
         present = self._keys.intersection(np.asarray(keys, dtype=np.int64).tolist())
         if present:
-            gone = np.fromiter(present, np.int64, len(present))
-            self._index.remove_ids(_select(gone))
+            self._index.remove_ids(_select(np.fromiter(present, np.int64, len(present))))
             self._keys -= present
         return len(present)
 
     def search(
         self, queries: Floats2d, *, k: int, allowed: NDArray[np.int64] | None = None
     ) -> list[list[tuple[int, float]]]:
-        """Find the nearest vectors of each query.
+        """Find the nearest vectors of each query; equal ones come in the order of their keys.
 
-        Args:
-            queries: Unit rows, shape ``(b, dim)``.
-            k: How many to find.
-            allowed: Only these keys take part; None allows all.
-
-        Returns:
-            One list per query of ``(key, inner product)``, nearest first, equal ones by key:
-            ``k`` of them, or all that are allowed if those are fewer.
-
-        Raises:
-            DimensionMismatchError: If the queries have another dimension.
-            NonFiniteError: If a query holds NaN or infinity.
-            InvalidInputError: If ``k`` is not a positive integer.
+        Arguments, result and errors are those of `memkit.protocols.VectorIndex.search`.
         """
-        if not isinstance(k, int) or isinstance(k, bool) or k < 1:
-            raise InvalidInputError(f"`k` must be an integer of at least 1, got {k!r}")
-        queries = check_vectors(queries, rows=len(queries), dim=self.dim)
+        queries = check_search(queries, k=k, dim=self.dim)
         if not self._keys or not len(queries):
             return [[] for _ in queries]
         params = None
         if allowed is not None:
-            make: Any = faiss.SearchParameters  # its type stub does not know the keyword
-            params = make(sel=_select(allowed))
+            parameters: Any = faiss.SearchParameters  # its type stub does not know the keyword
+            params = parameters(sel=_select(allowed))
         rows = self._rows(queries, k + 1, params)
         return [
-            self._settle(query[None], k, row, params)
+            self._break_ties(query[None], k, row, params)
             for query, row in zip(queries, rows, strict=True)
         ]
 
     def _rows(
         self, queries: Floats2d, fetch: int, params: faiss.SearchParameters | None
     ) -> list[list[tuple[int, float]]]:
-        """FAISS's answer without its "nothing" entries, nearest first, equal ones by key."""
+        """The nearest ``fetch`` of each query, as `ranked` gives them."""
         scores, keys = search(self._index, queries, min(fetch, len(self)), params)
-        found = [
-            [(key, score) for key, score in zip(*row, strict=True) if key != -1]
-            for row in zip(keys.tolist(), scores.tolist(), strict=True)
-        ]
-        return [sorted(row, key=lambda pair: (-pair[1], pair[0])) for row in found]
+        return ranked(keys, scores)
 
-    def _settle(
+    def _break_ties(
         self,
         query: Floats2d,
         k: int,
@@ -282,6 +279,22 @@ def search(
     return scores, keys
 
 
+def ranked(keys: NDArray[np.int64], scores: Floats2d) -> list[list[tuple[int, float]]]:
+    """FAISS's answer, without its "nothing" entries: nearest first, equal ones by key.
+
+    Args:
+        keys: Shape ``(b, k)``; -1 where there is nothing.
+        scores: Shape ``(b, k)``.
+    """
+    return [
+        sorted(
+            ((key, score) for key, score in zip(*row, strict=True) if key != -1),
+            key=lambda pair: (-pair[1], pair[0]),
+        )
+        for row in zip(keys.tolist(), scores.tolist(), strict=True)
+    ]
+
+
 def mask(keys: NDArray[np.int64], size: int) -> Mask:
     """Keys as a mask of shape ``(size,)``; those that do not fit in are left out."""
     chosen = np.zeros(size, bool)
@@ -291,8 +304,8 @@ def mask(keys: NDArray[np.int64], size: int) -> Mask:
 
 def selector(allowed: Mask) -> faiss.IDSelector:
     """The keys that are True in a mask, as FAISS asks for them at the least cost: as bits."""
-    make: Any = faiss.IDSelectorBitmap  # its type stub wants a pointer
-    return cast("faiss.IDSelector", make(np.packbits(allowed, bitorder="little")))
+    bitmap: Any = faiss.IDSelectorBitmap  # its type stub wants a pointer
+    return cast("faiss.IDSelector", bitmap(np.packbits(allowed, bitorder="little")))
 
 
 def _select(keys: NDArray[np.int64]) -> faiss.IDSelector:

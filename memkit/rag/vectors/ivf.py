@@ -1,15 +1,15 @@
-"""Many vectors in clusters, in a file that is mapped into memory and read where it is needed.
+"""An IVF index in a file that is mapped into memory and read where it is needed.
 
-An inverted file (Jégou, Douze & Schmid, "Product Quantization for Nearest Neighbor Search",
-TPAMI 2011, section IV, without the quantization): k-means cuts the vectors into lists, and a
+IVF is the inverted file (Jégou, Douze & Schmid, "Product Quantization for Nearest Neighbor Search",
+TPAMI 2011, section IV), here without quantization: k-means cuts the vectors into lists, and a
 query is compared only with the lists whose centroids are nearest. How many lists that takes is
 measured when the index is built (`memkit.rag.vectors.ivf_build`), on the vectors themselves.
 
 There are two files. ``*.lists`` holds list after list, the vectors and then the keys of each, as
 FAISS's `OnDiskInvertedLists` maps them; nothing in it is parsed. ``clusters.head`` holds the
 centroids, the lengths and a checksum of every list, under a checksum of its own, and is
-replaced whole. Nothing is ever added: what came later is somebody else's task
-(`memkit.rag.vectors.synced_index`). What is forgotten is overwritten in place.
+replaced whole. Vectors are never added: later ones are in `memkit.rag.vectors.tiered`. Forgotten
+ones are overwritten in place.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from memkit.errors import CorruptFileError, storage_errors
 from memkit.files import replace_file
-from memkit.rag.vectors.flat import Mask, mask, search, selector
+from memkit.rag.vectors.flat import Mask, check_search, mask, ranked, search, selector
 
 if TYPE_CHECKING:
     from memkit.protocols import Floats2d
@@ -129,7 +129,7 @@ class Head:
 
 
 class IvfIndex:
-    """The vectors of one head, searchable.
+    """The vectors of one head; implements `memkit.protocols.VectorIndex`, approximately.
 
     Args:
         folder: Where the files are.
@@ -182,21 +182,20 @@ class IvfIndex:
         return int(self.head.offsets[-1])
 
     def search(
+        self, queries: Floats2d, *, k: int, allowed: Keys | None = None
+    ) -> list[list[tuple[int, float]]]:
+        """Find vectors near each query; see `memkit.protocols.VectorIndex.search`."""
+        queries = check_search(queries, k=k, dim=self.dim)
+        chosen = None if allowed is None else mask(allowed, self.head.top)
+        return self.search_masked(queries, k=k, allowed=chosen)
+
+    def search_masked(
         self, queries: Floats2d, *, k: int, allowed: Mask | None = None
     ) -> list[list[tuple[int, float]]]:
-        """Find vectors near each query.
+        """As `search`, without its checks, and among the keys of a mask of shape ``(top,)``.
 
         Where few are allowed, all of these are compared. Where many are, the search looks four
         times as far until that changes nothing: what a filter lets pass may lie anywhere.
-
-        Args:
-            queries: Unit rows, shape ``(b, dim)``.
-            k: How many to find.
-            allowed: Which keys take part, shape ``(top,)``; None for all.
-
-        Returns:
-            One list per query of ``(key, inner product)``, nearest first: ``k`` of them, or all
-            that are allowed if those are fewer.
         """
         wanted = len(self) if allowed is None else int(allowed.sum())
         k = min(k, wanted)
@@ -204,29 +203,25 @@ class IvfIndex:
             return [[] for _ in queries]
         few = allowed is not None and wanted <= EXACT
         probes = self.head.lists if few else self.head.probes
-        rows = self.look(queries, k, probes, allowed)
+        rows = self.probe(queries, k, probes, allowed)
         while probes < self.head.lists:
             before, full = rows, all(len(row) == k for row in rows)
             if full and allowed is None:
                 break
             probes = min(4 * probes, self.head.lists)
-            rows = self.look(queries, k, probes, allowed)
+            rows = self.probe(queries, k, probes, allowed)
             if full and rows == before:
                 break
         return rows
 
-    def look(
+    def probe(
         self, queries: Floats2d, k: int, probes: int, allowed: Mask | None = None
     ) -> list[list[tuple[int, float]]]:
-        """As `search`, in so many lists and no more; may find fewer."""
-        make: Any = faiss.SearchParametersIVF  # its type stub does not know the keywords
+        """As `search_masked`, in the nearest ``probes`` lists only; may find fewer than ``k``."""
+        parameters: Any = faiss.SearchParametersIVF  # its type stub does not know the keywords
         sel = None if allowed is None else selector(allowed)
-        params = make(nprobe=probes, sel=sel)
-        scores, keys = search(self._index, queries, k, params)
-        return [
-            [(key, score) for key, score in zip(*row, strict=True) if key != -1]
-            for row in zip(keys.tolist(), scores.tolist(), strict=True)
-        ]
+        scores, keys = search(self._index, queries, k, parameters(nprobe=probes, sel=sel))
+        return ranked(keys, scores)
 
     def rows(self, numbers: NDArray[np.int64]) -> Floats2d:
         """Vectors by their place in the file, shape ``(n, dim)``; ``numbers`` ascending."""

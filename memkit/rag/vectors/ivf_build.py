@@ -1,9 +1,8 @@
-"""Cuts the ledger's vectors into clusters, a block at a time, so that memory stays bounded.
+"""Builds an IVF index from the ledger's vectors, a block at a time, so that memory stays bounded.
 
-How many lists a search has to look into is not guessed but measured here: a sample of the
-vectors is looked up in all lists and in ever more of them, until the nearest ten are found
-often enough. Vectors without any structure then lead to a search of all lists, which is slow
-but not wrong.
+How many lists a search probes is measured: a sample of the vectors is looked up in all lists and
+in ever more of them, until enough of the true nearest ten are found. Vectors without structure
+lead to a search of all lists, which is slow but exact.
 """
 
 from __future__ import annotations
@@ -111,7 +110,7 @@ def probes_needed(index: IvfIndex) -> int:
     right = _nearest(index, queries)
     probes = 1
     while probes < index.head.lists:
-        rows = index.look(queries, NEAREST + 1, probes)
+        rows = index.probe(queries, NEAREST + 1, probes)
         found = sum(
             len(near & {key for key, _ in row}) for near, row in zip(right, rows, strict=True)
         )

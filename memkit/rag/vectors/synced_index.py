@@ -88,10 +88,14 @@ class SyncedIndex:
         base = self._tiers.base
         return base.head.lists if base is not None else 0
 
-    def sync(self) -> None:
-        """Take in what was committed since the last time; next to nothing to do if nothing was."""
+    def sync(self, state: object = None) -> None:
+        """Take in what was committed since the last time; next to nothing to do if nothing was.
+
+        Args:
+            state: What `Ledger.state` gave just now; None reads it.
+        """
         with self._lock:
-            state = self._ledger.state()
+            state = self._ledger.state() if state is None else state
             if state != self._state:
                 self._allowed.clear()
                 self._follow()
@@ -111,7 +115,7 @@ class SyncedIndex:
         while changes := self._ledger.passages.changes(self._stamp):
             touched = np.unique(np.array([change.passage for change in changes], np.int64))
             keys, vectors = self._ledger.passages.vectors(touched.tolist())
-            self._tiers.take(touched, keys, vectors)
+            self._tiers.apply(touched, keys, vectors)
             self._stamp = changes[-1].seq
 
     def search(
@@ -122,27 +126,39 @@ class SyncedIndex:
         scope: Scope,
         where: Metadata | None,
         period: Period = ALWAYS,
+        state: object = None,
     ) -> list[list[tuple[int, float]]]:
-        """`FlatIndex.search` among the passages that a scope may see and filters let pass."""
+        """`VectorIndex.search` among the passages that a scope may see and filters let pass.
+
+        Args:
+            queries: Unit rows, shape ``(b, dim)``.
+            k: How many to find.
+            scope: The queries' scope.
+            where: Metadata filter, or None.
+            period: Only records of this time.
+            state: As for `sync`.
+        """
         # One lock around all three: whatever enters the index later is judged by a later look
         # at who may see it.
         with self._lock:
-            allowed = self.allowed(scope, where, period)
+            allowed = self.allowed(scope, where, period, state=state)
             return self._tiers.search(queries, k=k, allowed=allowed)
 
-    def allowed(self, scope: Scope, where: Metadata | None, period: Period) -> Keys | None:
+    def allowed(
+        self, scope: Scope, where: Metadata | None, period: Period, *, state: object = None
+    ) -> Keys | None:
         """`PassageTable.keys`, remembered: conversations ask in one scope again and again."""
         with self._lock:
-            self.sync()
-            asked = scope_key(scope), repr(where), period
-            if asked not in self._allowed:
-                self._allowed[asked] = self._ledger.passages.keys(
+            self.sync(state)
+            bounds = scope_key(scope), repr(where), period
+            if bounds not in self._allowed:
+                self._allowed[bounds] = self._ledger.passages.keys(
                     visible_to=scope, where=where, period=period
                 )
-            self._allowed.move_to_end(asked)
+            self._allowed.move_to_end(bounds)
             if len(self._allowed) > FILTERS:
                 self._allowed.popitem(last=False)
-            return self._allowed[asked]
+            return self._allowed[bounds]
 
     def settle(self) -> None:
         """Wait for what runs in the background, and until clusters, if any, hold everything."""

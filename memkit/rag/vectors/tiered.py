@@ -1,4 +1,4 @@
-"""A large index that never changes, with a small exact one on top for what has changed since."""
+"""A large index that never changes, and a small exact one beside it for what changes."""
 
 from __future__ import annotations
 
@@ -15,72 +15,81 @@ if TYPE_CHECKING:
 
 
 class TieredIndex:
-    """Vectors under integer keys, in a base and a tail.
+    """An IVF base and a flat tail; implements `memkit.protocols.VectorIndex`.
 
-    Whatever the ledger has added or removed since the base was built is left out of the base,
-    and is found in the tail if it is still there. So a key that the base has, too, does no harm.
+    Keys that were added or removed since the base was built are ignored in the base; those that
+    still exist are in the tail. So a key may be in both.
 
     Args:
         dim: Dimension of the vectors.
+
+    Attributes:
+        base: Holds the bulk of the vectors; None while they are few.
+        tail: Holds the rest.
     """
 
     def __init__(self, dim: int) -> None:
         self.base: IvfIndex | None = None
         self.tail = FlatIndex(dim)
-        self._moved: Mask = np.zeros(0, bool)  # keys that the base no longer speaks for
+        self._ignored: Mask = np.zeros(0, bool)  # keys of the base that changed since
+
+    @property
+    def dim(self) -> int:
+        """Dimension of the vectors."""
+        return self.tail.dim
 
     def __len__(self) -> int:
-        return len(self.tail) + self._standing()
+        return len(self.tail) + self._in_base()
 
-    def take(self, touched: NDArray[np.int64], keys: NDArray[np.int64], vectors: Floats2d) -> None:
-        """Follow a step of the ledger.
+    def apply(self, touched: NDArray[np.int64], keys: NDArray[np.int64], vectors: Floats2d) -> None:
+        """Follow a batch of changes.
 
         Args:
             touched: Keys that were added or removed, shape ``(n,)``.
-            keys: Those of them that are there now, shape ``(m,)``.
+            keys: Those of them that exist now, shape ``(m,)``.
             vectors: Their vectors, shape ``(m, dim)``.
         """
         self.tail.remove(touched)
-        self._moved |= mask(touched, len(self._moved))
+        self._ignored |= mask(touched, len(self._ignored))
         if len(keys):
             self.tail.add(keys, vectors)
 
     def rebase(self, base: IvfIndex, touched: NDArray[np.int64]) -> None:
-        """Stand on another base.
+        """Take another base, and keep in the tail only what it does not hold.
 
         Args:
             base: It has seen no more changes than the tail has.
             touched: Keys that were added or removed since it was built.
         """
         self.base = base
-        self._moved = mask(touched, base.head.top)
+        self._ignored = mask(touched, base.head.top)
         keys, vectors = self.tail.rows()
-        left = np.isin(keys, touched)
-        self.tail = FlatIndex(self.tail.dim)  # anew, as FAISS keeps the room of what is removed
-        self.tail.add(keys[left], vectors[left])
+        stays = np.isin(keys, touched)
+        self.tail = FlatIndex(self.dim)  # anew, as FAISS keeps the room of what is removed
+        self.tail.add(keys[stays], vectors[stays])
 
     def search(
-        self, queries: Floats2d, *, k: int, allowed: NDArray[np.int64] | None
+        self, queries: Floats2d, *, k: int, allowed: NDArray[np.int64] | None = None
     ) -> list[list[tuple[int, float]]]:
-        """As `FlatIndex.search`, over both layers."""
-        rows = self.tail.search(queries, k=k, allowed=allowed)
+        """Search both; see `memkit.protocols.VectorIndex.search`. Equal ones come by key."""
+        in_tail = self.tail.search(queries, k=k, allowed=allowed)
         if self.base is None:
-            return rows
-        more = self.base.search(queries, k=k, allowed=self._mask(allowed))
+            return in_tail
+        in_base = self.base.search_masked(queries, k=k, allowed=self._mask(allowed))
         return [
-            sorted(one + other, key=lambda pair: (-pair[1], pair[0]))[:k]
-            for one, other in zip(rows, more, strict=True)
+            sorted(tail + base, key=lambda pair: (-pair[1], pair[0]))[:k]
+            for tail, base in zip(in_tail, in_base, strict=True)
         ]
 
     def _mask(self, allowed: NDArray[np.int64] | None) -> Mask | None:
         if allowed is None:
-            return ~self._moved if self._moved.any() else None
-        return mask(allowed, len(self._moved)) & ~self._moved
+            return ~self._ignored if self._ignored.any() else None
+        return mask(allowed, len(self._ignored)) & ~self._ignored
 
-    def _standing(self) -> int:
+    def _in_base(self) -> int:
         """How many vectors of the base still count."""
         if self.base is None:
             return 0
-        if not self._moved.any():
+        if not self._ignored.any():
             return len(self.base)
-        return int(((self.base.assignment() >= 0) & ~self._moved).sum())
+        return int(((self.base.assignment() >= 0) & ~self._ignored).sum())

@@ -1,1 +1,1 @@
-"""Measurements of the engine, one subject a file: ``memkit bench``."""
+"""Measurements of the engine, one subject a file."""

@@ -1,4 +1,4 @@
-"""What a memory costs by the number of its modules: time to open it, and resident memory.
+"""Time to open a memory and resident memory, by the number of its modules.
 
 Each number is measured in a process of its own. The embedder is a stand-in; opening looks at
 the ledger and at the adapter files, and loads no model.
@@ -9,16 +9,17 @@ from __future__ import annotations
 import itertools
 import json
 import random
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 import torch
-from benchmarks.engine.bench_modules import NoEmbedder, add_modules
 
-from memkit.cli.demo.measurement import Measurement, show, write_report
+from benchmarks.engine.untrained_modules import NoEmbedder, add_modules
+from benchmarks.processes import output_of
+from benchmarks.report import report
+from memkit.cli.measurement import Measurement
 from memkit.errors import UnsupportedOperationError
 from memkit.ledger import Ledger
 from memkit.lora.serving.hooks import AdapterLayers
@@ -32,9 +33,7 @@ COUNTS = (10, 100, 1000)
 SPEC = LoraSpec(rank=4)
 REPEATS = 3
 MIXTURES = 60  # put in place one after the other; more adapters than are kept in memory
-BRIEF = Sampling(max_new_tokens=2)
-BRIEF = Sampling(max_new_tokens=2)
-_PROBE = "import sys; from benchmarks.engine.bank import probe; probe(sys.argv[1])"
+TWO_TOKENS = Sampling(max_new_tokens=2)
 
 
 def main(*, json_path: Path | None) -> int:
@@ -46,42 +45,37 @@ def main(*, json_path: Path | None) -> int:
     torch.set_num_threads(1)
     base = LanguageModel.load(device="cpu", dtype=torch.float32)
     layers = AdapterLayers(base.model)
-    found: dict[int, list[dict[str, float]]] = {}
+    figures: dict[int, list[dict[str, float]]] = {}
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder) / "memory"
         for count in COUNTS:
             ledger = Ledger.open(directory)
             add_modules(ledger, base, layers, SPEC, count)
             ledger.close()
-            found[count] = [_probed(directory) for _ in range(REPEATS)]
+            figures[count] = [_probed(directory) for _ in range(REPEATS)]
     results = [
         Measurement.of(
-            f"{count} modules, rank {SPEC.rank}", metric, [one[metric] for one in runs], unit
+            f"{count} modules, rank {SPEC.rank}", metric, [result[metric] for result in runs], unit
         )
-        for count, runs in found.items()
+        for count, runs in figures.items()
         for metric, unit in (
             ("open", "s"),
             ("resident, base model", "MB"),
             ("resident, after mixtures", "MB"),
         )
     ]
-    value = {(one.case, one.metric): one.value for one in results}
+    value_of = {(result.case, result.metric): result.value for result in results}
     few, many = (
-        value[f"{count} modules, rank {SPEC.rank}", "resident, after mixtures"]
+        value_of[f"{count} modules, rank {SPEC.rank}", "resident, after mixtures"]
         for count in COUNTS[1:]
     )
     ratios = {"rss_growth_mb_per_100_adapters": (many - few) / (COUNTS[2] - COUNTS[1]) * 100}
-    show(results, ratios)
-    if json_path is not None:
-        write_report(json_path, "bank", results, ratios)
+    report("bank", results, ratios, json_path=json_path)
     return 0
 
 
 def _probed(directory: Path) -> dict[str, float]:
-    done = subprocess.run(
-        [sys.executable, "-c", _PROBE, str(directory)], check=True, capture_output=True, text=True
-    )
-    figures: dict[str, float] = json.loads(done.stdout)
+    figures: dict[str, float] = json.loads(output_of(probe, directory))
     return figures
 
 
@@ -92,16 +86,16 @@ def probe(directory: str) -> None:
     memory = Memory.open(directory, create=False, embedder=NoEmbedder(), count_tokens=len)
     opened = time.perf_counter() - started
     lora = memory._engine.need_lora("the benchmark")
-    names = [module.name for module in memory.modules()]
+    names = [module.name for module in memory.modules.list()]
     prompt = lora.base.prompt("How much memory is this?")
-    lora.base.generate([prompt], BRIEF)
+    lora.base.generate([prompt], TWO_TOKENS)
     before = _resident()
     random.Random(0).shuffle(names)
     around = itertools.cycle(names)
     for _ in range(MIXTURES):
         route = Route({next(around): 1 / 3 for _ in range(3)})
         with lora.base.hold():
-            lora.base.generate([prompt], BRIEF, adapters=lora.adapters([route]))
+            lora.base.generate([prompt], TWO_TOKENS, adapters=lora.adapters([route]))
     figures = {
         "open": opened,
         "resident, base model": before,

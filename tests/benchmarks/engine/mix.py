@@ -21,12 +21,13 @@ from statistics import median
 from typing import Any
 
 import torch
-from benchmarks.engine.bench_modules import NoEmbedder, add_modules, random_row
 from peft import LoraConfig, get_peft_model
 from torch import Tensor
 from transformers import DynamicCache
 
-from memkit.cli.demo.measurement import Measurement, show, write_report
+from benchmarks.engine.untrained_modules import NoEmbedder, add_modules, random_row
+from benchmarks.report import report
+from memkit.cli.measurement import Measurement
 from memkit.ledger import Ledger
 from memkit.lora.backend import LoraBackend
 from memkit.lora.serving.bank import AdapterBank, Mixture
@@ -39,7 +40,7 @@ from memkit.types import Route
 
 MODULES = 1000
 WEIGHTS = (0.5, 0.3, 0.2)  # of a mixture
-KEPT = 64  # adapters in memory
+IN_MEMORY = 64  # adapters in memory
 REQUESTS = 8
 PLACED = LoraSpec(rank=4)
 DECODED = LoraSpec(rank=8)
@@ -75,9 +76,7 @@ def main(*, modules: int = MODULES, json_path: Path | None) -> int:
     results += [Measurement.of(case, name, [value], "logit") for name, value in error.items()]
     ratios = _ratios(placing, decoding, batch, set_up)
     ratios["mix_error"] = error["memkit - dense weights"] / error["largest logit"]
-    show(results, ratios)
-    if json_path is not None:
-        write_report(json_path, "mix", results, ratios)
+    report("mix", results, ratios, json_path=json_path)
     return 0
 
 
@@ -124,7 +123,7 @@ class Models:
 def _placing(models: Models, modules: int) -> Times:
     """Put mixtures in place, chosen at random from all modules."""
     case = f"place 3 of {modules}, rank {PLACED.rank}"
-    few, many = models.peft(PLACED.rank, 3), models.peft(PLACED.rank, KEPT)
+    peft_of_few, peft_of_many = models.peft(PLACED.rank, 3), models.peft(PLACED.rank, IN_MEMORY)
 
     def in_peft(peft: Any) -> None:
         names = ["0", "1", "2"]
@@ -141,15 +140,19 @@ def _placing(models: Models, modules: int) -> Times:
         circle, held, unread = triples[:32], triples[32:34], iter(triples[34:])
         for triple in circle:
             _place(backend, triple)
-        read, kept, again = (itertools.cycle(some) for some in (circle, held, held))
+        from_disk, from_memory, in_place = (
+            itertools.cycle(group) for group in (circle, held, held)
+        )
         return _turns(
             {
-                (case, "PEFT cat + set + delete, holds 3"): lambda: in_peft(few),
-                (case, f"PEFT cat + set + delete, holds {KEPT}"): lambda: in_peft(many),
+                (case, "PEFT cat + set + delete, holds 3"): lambda: in_peft(peft_of_few),
+                (case, f"PEFT cat + set + delete, holds {IN_MEMORY}"): lambda: in_peft(
+                    peft_of_many
+                ),
                 (case, "memkit, from disk, first use"): lambda: _place(backend, next(unread)),
-                (case, "memkit, from disk"): lambda: _place(backend, next(read)),
-                (case, "memkit, from memory"): lambda: _place(backend, next(kept)),
-                (case, "memkit, in place already"): lambda: _place(backend, next(again)),
+                (case, "memkit, from disk"): lambda: _place(backend, next(from_disk)),
+                (case, "memkit, from memory"): lambda: _place(backend, next(from_memory)),
+                (case, "memkit, in place already"): lambda: _place(backend, next(in_place)),
             },
             rounds=12,
         )
@@ -272,7 +275,7 @@ def _mixtures(count: int) -> list[Mixture]:
     """Mixtures of 3 out of 8 adapters, no two alike."""
     sets = list(itertools.combinations(range(REQUESTS), len(WEIGHTS)))
     chosen = random.Random(0).sample(sets, count)
-    return [dict(zip(map(str, one), WEIGHTS, strict=True)) for one in chosen]
+    return [dict(zip(map(str, names), WEIGHTS, strict=True)) for names in chosen]
 
 
 def _turns(steps: Mapping[Case, Callable[[], None]], rounds: int) -> Times:
@@ -297,17 +300,18 @@ def _ratios(placing: Times, decoding: Times, batch: Times, set_up: Times) -> dic
     def by_metric(times: Times) -> dict[str, float]:
         return {metric: median(values) for (_, metric), values in times.items()}
 
-    put, one, many, made = map(by_metric, (placing, decoding, batch, set_up))
-    peft = put[f"PEFT cat + set + delete, holds {KEPT}"]
-    answer = made["memkit"] + ANSWER_TOKENS * many["memkit"]
-    answer_in_peft = made["PEFT cat"] + ANSWER_TOKENS * many["PEFT adapter_names"]
+    placed, single, batched, made = map(by_metric, (placing, decoding, batch, set_up))
+    peft = placed[f"PEFT cat + set + delete, holds {IN_MEMORY}"]
+    answer = made["memkit"] + ANSWER_TOKENS * batched["memkit"]
+    answer_in_peft = made["PEFT cat"] + ANSWER_TOKENS * batched["PEFT adapter_names"]
     return {
-        "mix_vs_peft": peft / put["memkit, from disk"],
-        "mix_first_use_vs_peft": peft / put["memkit, from disk, first use"],
-        "mix_vs_peft_of_3": put["PEFT cat + set + delete, holds 3"] / put["memkit, from disk"],
-        "decode_vs_base": one["memkit"] / one["base model"],
-        "batch_vs_base": many["base model"] / many["memkit"],
+        "mix_vs_peft": peft / placed["memkit, from disk"],
+        "mix_first_use_vs_peft": peft / placed["memkit, from disk, first use"],
+        "mix_vs_peft_of_3": placed["PEFT cat + set + delete, holds 3"]
+        / placed["memkit, from disk"],
+        "decode_vs_base": single["memkit"] / single["base model"],
+        "batch_vs_base": batched["base model"] / batched["memkit"],
         # `adapter_names` takes adapters, not mixtures: making them is part of serving the batch.
         "batch_vs_adapter_names": answer_in_peft / answer,
-        "batch_step_vs_adapter_names": many["PEFT adapter_names"] / many["memkit"],
+        "batch_step_vs_adapter_names": batched["PEFT adapter_names"] / batched["memkit"],
     }

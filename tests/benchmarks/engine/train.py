@@ -17,13 +17,15 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from benchmarks.engine.peft_loop import STUDY_STEPS, PeftLoop
-from benchmarks.evals.asking import bank_of, right
-from benchmarks.evals.phonebook import OTHER_WORDINGS, Entry, drafts_of, entries_of
-from benchmarks.evals.unstored import unstored
 from tqdm import tqdm
 
-from memkit.cli.demo.measurement import Measurement, show, write_report
+from benchmarks.engine.peft_loop import STUDY_STEPS, PeftLoop
+from benchmarks.evals.phonebook import OTHER_WORDINGS, Entry, drafts_of, entries_of
+from benchmarks.report import report
+from memkit.answering.prompt import PromptFormat
+from memkit.cli.adapter_recall import count_correct, single_adapter_bank
+from memkit.cli.measurement import Measurement
+from memkit.cli.unstored_records import unstored_records
 from memkit.lora.serving.bank import AdapterBank
 from memkit.lora.serving.hooks import AdapterLayers
 from memkit.lora.spec import LoraSpec, TrainSpec
@@ -71,9 +73,7 @@ def main(*, data: Path | None, seeds: int, json_path: Path | None) -> int:
     ratios["train_vs_peft_same_stop"] = plain / median(run.until_mastered for run in runs)
     # There was a faster tier beside this one, whose keys had no ending; both kinds go on.
     ratios |= {f"{key}_{CASE}": value for key, value in ratios.items()}
-    show(results, ratios)
-    if json_path is not None:
-        write_report(json_path, "train", results, ratios)
+    report("train", results, ratios, json_path=json_path)
     return 0
 
 
@@ -106,12 +106,14 @@ class Bench:
         )  # for PEFT: without hooks
         self._layers = AdapterLayers(self._base.model)
         self._entries = entries
-        self._examples = TemplateSynthesizer().examples(unstored(drafts_of(entries)))
+        self._examples = TemplateSynthesizer().examples(unstored_records(drafts_of(entries)))
 
     def run(self, lora: LoraSpec, train: TrainSpec, seed: int) -> Outcome:
         """Train one adapter on all entries, from nothing: guards and copies are counted in."""
         started = time.process_time()
-        trainer = Trainers().get(self._base, self._layers, lora, replace(train, seed=seed))
+        trainer = Trainers().get(
+            self._base, self._layers, lora, replace(train, seed=seed), PromptFormat()
+        )
         until: list[float] = []  # an epoch in which all was mastered each
         with tqdm(desc="memkit", unit="epoch", disable=None) as bar:
 
@@ -123,7 +125,7 @@ class Bench:
 
             trained = trainer.fit(self._examples, follow)
         seconds = time.process_time() - started
-        bank = bank_of(self._base, self._layers, trained.adapter, lora)
+        bank = single_adapter_bank(self._base, self._layers, trained.adapter, lora)
         asked = self._asked(self._base, bank)
         return Outcome(
             seconds, until[0] if until else seconds, trained.steps, trained.mastered, *asked
@@ -162,7 +164,7 @@ class Bench:
         held_out = [(e.question, e.answer) for e in self._examples if e.held_out]
         other = [(w.format(name=e.name), e.number) for e in self._entries for w in OTHER_WORDINGS]
         exact, reworded, others = (
-            right(base, asked, bank) / len(asked) for asked in (own, held_out, other)
+            count_correct(base, asked, bank) / len(asked) for asked in (own, held_out, other)
         )
         return exact, reworded, others
 

@@ -19,16 +19,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from benchmarks.evals.asking import right
-from benchmarks.evals.learned import learned, parts_of
-from benchmarks.evals.mixing import PER_MODULE
-from benchmarks.evals.phonebook import Entry, drafts_of, entries_of
 from peft import ArrowConfig, create_arrow_model
 from peft.tuners.lora.arrow import ArrowLoraLinearLayer
 from torch import Tensor
 from tqdm import tqdm
 
-from memkit.cli.demo.measurement import Measurement, show, write_report
+from benchmarks.evals.mixing import PER_MODULE
+from benchmarks.evals.phonebook import Entry, drafts_of, entries_of
+from benchmarks.evals.trained_memory import parts_of, trained_memory
+from benchmarks.report import report
+from memkit.cli.adapter_recall import count_correct
+from memkit.cli.measurement import Measurement
 from memkit.lora.consolidation.consolidate import Recipe
 from memkit.lora.spec import TrainSpec
 from memkit.memory.memory import Memory
@@ -44,7 +45,9 @@ Hits = list[bool]
 
 
 def main(*, data: Path | None, facts: int, seeds: int, json_path: Path | None) -> int:
-    """Learn, or take what `memkit eval mixing` has learned, and ask; returns the exit status.
+    """Train, or take the modules that the benchmark ``mixing`` has trained, and ask.
+
+    Returns the exit status.
 
     Args:
         data: Folder with the study's PhoneBook; None for invented entries.
@@ -54,22 +57,22 @@ def main(*, data: Path | None, facts: int, seeds: int, json_path: Path | None) -
     """
     entries = entries_of(data, facts)
     models = LanguageModel.load(), SentenceEmbedder.load()
-    found: dict[tuple[str, str], Hits] = {}
+    hits_by_case: dict[tuple[str, str], Hits] = {}
     for seed in range(seeds):
         parts = parts_of(drafts_of(entries), PER_MODULE)
-        with learned(models, parts, Recipe(train=TrainSpec(seed=seed))) as memory:
+        with trained_memory(models, parts, Recipe(train=TrainSpec(seed=seed))) as memory:
             for key, hits in tqdm(_compared(memory, entries), "arrow", disable=None):
-                found.setdefault(key, []).extend(hits)
-    results = [Measurement.of_share(*key, sum(hits), len(hits)) for key, hits in found.items()]
-    show(results, {})
-    if json_path is not None:
-        write_report(json_path, "arrow", results)
+                hits_by_case.setdefault(key, []).extend(hits)
+    results = [
+        Measurement.of_share(*key, sum(hits), len(hits)) for key, hits in hits_by_case.items()
+    ]
+    report("arrow", results, json_path=json_path)
     return 0
 
 
 def _compared(memory: Memory, entries: Sequence[Entry]) -> Iterator[tuple[tuple[str, str], Hits]]:
     """Whether each router turns to the right module first, and what Arrow's mixtures recall."""
-    modules = [module for module in memory.modules() if module.manifest["attempt"] == 1]
+    modules = [module for module in memory.modules.list() if module.manifest["attempt"] == 1]
     held = {
         record.question: place
         for place, module in enumerate(modules)
@@ -88,14 +91,14 @@ def _compared(memory: Memory, entries: Sequence[Entry]) -> Iterator[tuple[tuple[
         yield (case, "top-1"), top
     pairs = [(entry.question, entry.number) for entry in asked]
     with tempfile.TemporaryDirectory(prefix="memkit-eval-") as folder:
-        paths = [memory.export_adapter(m.name, Path(folder) / m.name) for m in modules]
+        paths = [memory.modules.export(m.name, Path(folder) / m.name) for m in modules]
         bare = LanguageModel.load(device="cpu", dtype=torch.float32)  # without memkit's hooks
         for adapters in ADAPTERS:
             arrow = Arrow(bare, paths, adapters)
             case = f"Arrow, {adapters} at a time"
             first = [arrow.first(question) for question, _ in pairs]
             yield (case, "top-1"), [a == b for a, b in zip(first, places, strict=True)]
-            recalled = right(arrow.model, pairs, None)
+            recalled = count_correct(arrow.model, pairs, None)
             yield (case, "exact"), [True] * recalled + [False] * (len(pairs) - recalled)
 
 
@@ -120,7 +123,7 @@ class Arrow:
             )
         self.model = LanguageModel(inner.get_base_model(), base.tokenizer, name="PEFT's Arrow")
         self._weights = torch.zeros(len(folders))
-        for layer in inner.modules():
+        for layer in inner.modules.list():
             if isinstance(layer, ArrowLoraLinearLayer):
                 layer.register_forward_hook(self._add)
 

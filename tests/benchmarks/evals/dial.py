@@ -1,4 +1,4 @@
-"""From weights to prompt: how many answers are right, and what they cost in prompt tokens.
+"""Accuracy against prompt tokens, from weights alone to everything in the prompt.
 
 Two memories are asked with growing budgets: a phone book that is held in weights as a whole,
 and an invented company of which half is. The prompt may take what the weights are not sure
@@ -13,20 +13,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
-from benchmarks.evals.learned import learned, parts_of
+from tqdm import tqdm
+
 from benchmarks.evals.mixing import PER_MODULE
 from benchmarks.evals.phonebook import OTHER_WORDINGS, entries_of
 from benchmarks.evals.phonebook import drafts_of as lines_of
-from benchmarks.evals.unstored import drafts_of
-from tqdm import tqdm
-
+from benchmarks.evals.trained_memory import parts_of, trained_memory
+from benchmarks.report import report
 from memkit.answering.grounding import agree
 from memkit.cli.demo.company import Company
-from memkit.cli.demo.measurement import Measurement, show, write_report
+from memkit.cli.measurement import Measurement
+from memkit.cli.unstored_records import drafts_of
 from memkit.lora.consolidation.consolidate import Recipe
 from memkit.lora.spec import TrainSpec
-from memkit.memory import ask as reading
+from memkit.memory.ask import answer as answer_queries
 from memkit.memory.memory import Memory
+from memkit.memory.options import PASSAGES, Request
 from memkit.models.embedder import SentenceEmbedder
 from memkit.models.language_model import LanguageModel
 from memkit.protocols import Query, Sampling
@@ -50,8 +52,8 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Told:
-    """What came of one question."""
+class Outcome:
+    """How one question was answered."""
 
     right: bool
     prompt_tokens: int
@@ -67,27 +69,25 @@ def main(*, data: Path | None, facts: int, seeds: int, json_path: Path | None) -
         json_path: Where to write the figures as JSON.
     """
     models = LanguageModel.load(), SentenceEmbedder.load()
-    found: dict[str, list[Told]] = {}
+    outcomes: dict[str, list[Outcome]] = {}
     for seed in range(seeds):
-        for case, told in _run(models, data, facts, seed):
-            found.setdefault(case, []).extend(told)
-            share = mean(one.right for one in told)
+        for case, answers in _run(models, data, facts, seed):
+            outcomes.setdefault(case, []).extend(answers)
+            share = mean(answer.right for answer in answers)
             tqdm.write(f"seed {seed}  {case:<64}{share:.2f}")
     results = []
-    for case, told in found.items():
-        tokens = mean(one.prompt_tokens for one in told)
-        right = sum(one.right for one in told)
-        results.append(Measurement.of_share(case, "right", right, len(told)))
+    for case, answers in outcomes.items():
+        tokens = mean(answer.prompt_tokens for answer in answers)
+        right = sum(answer.right for answer in answers)
+        results.append(Measurement.of_share(case, "right", right, len(answers)))
         results.append(Measurement.of(case, "prompt tokens, mean", [tokens], "tokens"))
-    show(results, {})
-    if json_path is not None:
-        write_report(json_path, "dial", results)
+    report("dial", results, json_path=json_path)
     return 0
 
 
 def _run(
     models: Models, data: Path | None, facts: int, seed: int
-) -> Iterator[tuple[str, list[Told]]]:
+) -> Iterator[tuple[str, list[Outcome]]]:
     recipe = Recipe(train=TrainSpec(seed=seed))
     entries = entries_of(data, facts)
     parts = parts_of(lines_of(entries), PER_MODULE)
@@ -95,17 +95,19 @@ def _run(
         Asked(e.number, e.question, OTHER_WORDINGS[n % len(OTHER_WORDINGS)].format(name=e.name))
         for n, e in enumerate(entries)
     ]
-    with learned(models, parts, recipe) as memory:
+    with trained_memory(models, parts, recipe) as memory:
         yield from _curves(memory, "phone book, all held", _sample(book))
     company = Company.generate(seed, COMPANY)
     drafts = drafts_of(company.facts)
     asked = [Asked(f.answer, f.question, f.paraphrases[0]) for f in company.facts]
-    with learned(models, [drafts[: COMPANY // 2]], recipe) as memory:
+    with trained_memory(models, [drafts[: COMPANY // 2]], recipe) as memory:
         memory.add(drafts[COMPANY // 2 :])
         yield from _curves(memory, "company, half held", _sample(asked))
 
 
-def _curves(memory: Memory, name: str, asked: Sequence[Asked]) -> Iterator[tuple[str, list[Told]]]:
+def _curves(
+    memory: Memory, name: str, asked: Sequence[Asked]
+) -> Iterator[tuple[str, list[Outcome]]]:
     for wording in ("as stored", "in other words"):
         for budget in BUDGETS:
             for how, modules, repeat in (
@@ -115,24 +117,22 @@ def _curves(memory: Memory, name: str, asked: Sequence[Asked]) -> Iterator[tuple
             ):
                 if not budget and how == "everything":
                     continue  # nothing goes into the prompt
-                asking = reading.Asking(budget, modules, sampling=BRIEF, repeat_held=repeat)
+                asking = Request(budget, modules, sampling=BRIEF, repeat_held=repeat)
                 case = f"{name}, {wording}, budget {budget}, {how}"
                 yield case, _ask(memory, asked, asking, reworded=wording != "as stored")
 
 
 def _ask(
-    memory: Memory, asked: Sequence[Asked], asking: reading.Asking, *, reworded: bool
-) -> list[Told]:
-    told = []
+    memory: Memory, asked: Sequence[Asked], asking: Request, *, reworded: bool
+) -> list[Outcome]:
+    outcomes = []
     for start in range(0, len(asked), BATCH):
-        some = asked[start : start + BATCH]
-        queries = [
-            Query(one.reworded if reworded else one.question, reading.PASSAGES) for one in some
-        ]
-        parts = memory._engine
-        for one, answer in zip(some, reading.answer(parts, queries, asking), strict=True):
-            told.append(Told(agree(answer.text, one.answer), answer.prompt_tokens))
-    return told
+        batch = asked[start : start + BATCH]
+        queries = [Query(fact.reworded if reworded else fact.question, PASSAGES) for fact in batch]
+        engine = memory._engine
+        for fact, answer in zip(batch, answer_queries(engine, queries, asking), strict=True):
+            outcomes.append(Outcome(agree(answer.text, fact.answer), answer.prompt_tokens))
+    return outcomes
 
 
 def _sample(asked: Sequence[Asked]) -> Sequence[Asked]:

@@ -1,8 +1,8 @@
-"""What weights know of what was forgotten: exposure of answers before and after.
+"""What weights reveal of forgotten facts: exposure of their answers before and after.
 
-One module learns facts of an invented company. Asked for, against canaries, are all of them;
-facts that it never saw; and, once half of them were forgotten and the module was trained anew,
-those that were forgotten.
+One module is trained on facts of an invented company. Exposure is measured against canaries: of
+trained facts, of facts that the module never saw, and of facts that were forgotten after
+training, once the module was retrained without them.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.evals.unstored import drafts_of
-
+from benchmarks.report import write
 from memkit.cli.demo.company import Company
-from memkit.cli.demo.measurement import Measurement, write_report
+from memkit.cli.measurement import Measurement
+from memkit.cli.unstored_records import drafts_of
 from memkit.lora.backend import LoraBackend
-from memkit.lora.consolidation import exposure
 from memkit.lora.consolidation.consolidate import Recipe
 from memkit.lora.consolidation.examples import make_missing
+from memkit.lora.consolidation.exposure import ALTERNATIVES, ask, probes_of
 from memkit.lora.spec import TrainSpec
 from memkit.memory.memory import Memory
 from memkit.models.embedder import SentenceEmbedder
@@ -35,18 +35,18 @@ Exposures = dict[str, list[Exposure]]
 def main(*, seeds: int, json_path: Path | None) -> int:
     """Measure one company per seed; returns the exit status."""
     models = LanguageModel.load(), SentenceEmbedder.load()
-    found: Exposures = {}
+    exposures_by_case: Exposures = {}
     for seed in range(seeds):
         with tempfile.TemporaryDirectory(prefix="memkit-eval-") as folder:
             for case, exposures in expose(Path(folder) / "memory", models, seed).items():
-                found.setdefault(case, []).extend(exposures)
+                exposures_by_case.setdefault(case, []).extend(exposures)
     measurements = [
-        Measurement.of(case, metric, [value(one) for one in exposures], unit)
-        for case, exposures in found.items()
+        Measurement.of(case, metric, [value(exposure) for exposure in exposures], unit)
+        for case, exposures in exposures_by_case.items()
         for metric, unit, value in (
-            ("ahead", "nats", lambda one: one.ahead),
-            ("rank", f"of {exposure.ALTERNATIVES + 1}", lambda one: float(one.rank)),
-            ("stands out", "share", lambda one: float(one.stands_out)),
+            ("ahead", "nats", lambda exposure: exposure.ahead),
+            ("rank", f"of {ALTERNATIVES + 1}", lambda exposure: float(exposure.rank)),
+            ("stands out", "share", lambda exposure: float(exposure.stands_out)),
         )
     ]
     sys.stdout.write(f"an answer stands out {STANDS_OUT:g} nats ahead of the best canary\n")
@@ -55,8 +55,7 @@ def main(*, seeds: int, json_path: Path | None) -> int:
             f"{m.case:<12}{m.metric:<12}{m.value:>7.1f} ({m.low:.1f} to {m.high:.1f}) {m.unit}, "
             f"{m.n} answers\n"
         )
-    if json_path is not None:
-        write_report(json_path, "forgetting", measurements)
+    write("forgetting", measurements, json_path=json_path)
     return 0
 
 
@@ -71,7 +70,7 @@ def expose(path: Path, models: tuple[LanguageModel, SentenceEmbedder], seed: int
         lora = memory._engine.need_lora("eval")
         never = memory.add(drafts_of(company.facts[FACTS:]))
         ids = [record.id for record in learned]
-        module = memory.modules()[0]
+        module = memory.modules.list()[0]
         make_missing(lora.ledger, recipe.synthesizer, never)
         before = _ask(lora, learned[::2], module.name)
         unseen = _ask(lora, never, module.name)
@@ -81,10 +80,10 @@ def expose(path: Path, models: tuple[LanguageModel, SentenceEmbedder], seed: int
 
 def _ask(lora: LoraBackend, records: Sequence[Record], module: str) -> list[Exposure]:
     """Ask a module for the answers of records, whether it was trained on them or not."""
-    gone = [record.id for record in records]
-    found = [
-        exposure.ask(lora, probe, module)
+    ids = [record.id for record in records]
+    exposures = [
+        ask(lora, probe, module)
         for record in records
-        for probe in exposure.probes_of(lora, record, [module], gone)
+        for probe in probes_of(lora, record, [module], ids)
     ]
-    return [one for one in found if one is not None]
+    return [exposure for exposure in exposures if exposure is not None]

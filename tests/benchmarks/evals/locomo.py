@@ -21,7 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from memkit.cli.demo.measurement import Measurement, write_report
+from benchmarks.report import write
+from memkit.cli.measurement import Measurement
 from memkit.errors import InvalidInputError
 from memkit.memory.memory import Memory
 from memkit.models.embedder import SentenceEmbedder
@@ -65,7 +66,7 @@ class Conversation:
 
 
 @dataclass(frozen=True)
-class Found:
+class Result:
     """How much of a question's evidence was found, by k."""
 
     conversation: str
@@ -80,15 +81,14 @@ def main(*, data: Path | None, json_path: Path | None) -> int:
         InvalidInputError: If there is no data, or it is something else.
     """
     embedder = SentenceEmbedder.load()
-    found = [one for talk in read(data) for one in evaluate(talk, embedder)]
-    measurements = summarise(found)
+    results = [result for talk in read(data) for result in evaluate(talk, embedder)]
+    measurements = summarise(results)
     for m in measurements:
         sys.stdout.write(
             f"{m.case:<14}{m.metric:<14}{m.value:.3f} ({m.low:.3f} to {m.high:.3f}), n={m.n}\n"
         )
-    if json_path is not None:
-        ratios = {f"recall_at_{k}": fmean(one.recall[k] for one in found) for k in KS}
-        write_report(json_path, "locomo", measurements, ratios)
+    ratios = {f"recall_at_{k}": fmean(result.recall[k] for result in results) for k in KS}
+    write("locomo", measurements, ratios, json_path=json_path)
     return 0
 
 
@@ -115,7 +115,7 @@ def read(data: Path | None) -> list[Conversation]:
     return talks
 
 
-def evaluate(talk: Conversation, embedder: Embedder) -> list[Found]:
+def evaluate(talk: Conversation, embedder: Embedder) -> list[Result]:
     """Remember a conversation, ask all questions about it, and compare with the evidence."""
     with (
         TemporaryDirectory() as folder,
@@ -130,16 +130,18 @@ def evaluate(talk: Conversation, embedder: Embedder) -> list[Found]:
         return [_search(memory, scope, talk.name, asked, turn_ids) for asked in talk.asked]
 
 
-def summarise(found: Sequence[Found]) -> list[Measurement]:
+def summarise(results: Sequence[Result]) -> list[Measurement]:
     """Mean recall of all questions, of each conversation's and of each category's."""
-    cases = {"all": list(found)}
-    for one in found:
-        cases.setdefault(one.conversation, []).append(one)
-    for category in sorted({one.category for one in found}):
-        cases[f"category {category}"] = [one for one in found if one.category == category]
+    cases = {"all": list(results)}
+    for result in results:
+        cases.setdefault(result.conversation, []).append(result)
+    for category in sorted({result.category for result in results}):
+        cases[f"category {category}"] = [
+            result for result in results if result.category == category
+        ]
     return [
-        _mean(case, f"recall@{k}", [one.recall[k] for one in ones])
-        for case, ones in cases.items()
+        _mean(case, f"recall@{k}", [result.recall[k] for result in of_case])
+        for case, of_case in cases.items()
         for k in KS
     ]
 
@@ -150,13 +152,13 @@ def _search(
     name: str,
     asked: Asked,
     turn_ids: Mapping[str | None, set[str]],
-) -> Found:
+) -> Result:
     hits = memory.search(asked.question, k=max(KS), scope=scope)
     recall = {}
     for k in KS:
         turns = set().union(*(turn_ids[hit.id] for hit in hits[:k]))
         recall[k] = len(turns & asked.evidence) / len(asked.evidence)
-    return Found(name, asked.category, recall)
+    return Result(name, asked.category, recall)
 
 
 def _mean(case: str, metric: str, values: Sequence[float]) -> Measurement:
@@ -180,28 +182,28 @@ def _conversation(sample: Mapping[str, Any]) -> Conversation:
         name=str(sample.get("sample_id", f"{talk['speaker_a']} and {talk['speaker_b']}")),
         speakers=(talk["speaker_a"], talk["speaker_b"]),
         lines=lines,
-        asked=tuple(one for one in asked if one.evidence),
+        asked=tuple(question for question in asked if question.evidence),
     )
 
 
 def _lines(talk: Mapping[str, Any]) -> Iterator[Line]:
     numbers = sorted(int(key[8:]) for key in talk if re.fullmatch(r"session_\d+", key))
     for number in numbers:
-        said_at = datetime.strptime(talk[f"session_{number}_date_time"], _TIME)
+        time = datetime.strptime(talk[f"session_{number}_date_time"], _TIME)
         for turn in talk[f"session_{number}"]:
             (id,) = _turns([turn["dia_id"]])
-            yield Line(id, turn["speaker"], _text(turn), said_at.replace(tzinfo=UTC))
+            yield Line(id, turn["speaker"], _text(turn), time.replace(tzinfo=UTC))
 
 
 def _text(turn: Mapping[str, Any]) -> str:
     """What was said, and what a picture that went with it shows."""
     shown = turn.get("blip_caption"), turn.get("query")
     picture = ", ".join(part for part in shown if part)
-    said: str = turn["text"]
-    return f"{said} [shared {picture}]" if picture else said
+    text: str = turn["text"]
+    return f"{text} [shared {picture}]" if picture else text
 
 
 def _turns(evidence: Sequence[str]) -> list[str]:
     """Ids of turns; some are written as "D8:6; D9:17", "D:11:26" or "D4:04"."""
-    found = [match for text in evidence for match in _TURN.findall(text)]
-    return [f"D{session}:{turn}" for session, turn in found]
+    matches = [match for text in evidence for match in _TURN.findall(text)]
+    return [f"D{session}:{turn}" for session, turn in matches]

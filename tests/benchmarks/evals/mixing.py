@@ -13,12 +13,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from benchmarks.evals.learned import learned, parts_of
-from benchmarks.evals.phonebook import OTHER_WORDINGS, Entry, drafts_of, entries_of
 from tqdm import tqdm
 
+from benchmarks.evals.phonebook import OTHER_WORDINGS, Entry, drafts_of, entries_of
+from benchmarks.evals.trained_memory import parts_of, trained_memory
+from benchmarks.report import report
 from memkit.answering.grounding import agree
-from memkit.cli.demo.measurement import Measurement, show, write_report
+from memkit.cli.measurement import Measurement
 from memkit.lora.consolidation.consolidate import Recipe
 from memkit.lora.spec import TrainSpec
 from memkit.lora.verify import same_answer
@@ -55,7 +56,7 @@ T = TypeVar("T")
 def main(*, data: Path | None, facts: int, seeds: int, json_path: Path | None) -> int:
     """Learn and ask once for each seed; returns the exit status.
 
-    What is learned stays in memkit's cache folder, and is gone on with.
+    The trained memories stay in memkit's cache folder; an interrupted run continues with them.
 
     Args:
         data: Folder with the study's PhoneBook; None for invented entries.
@@ -65,12 +66,14 @@ def main(*, data: Path | None, facts: int, seeds: int, json_path: Path | None) -
     """
     entries = entries_of(data, facts)
     models = LanguageModel.load(), SentenceEmbedder.load()
-    found: dict[Key, Hits] = {}
+    hits_by_case: dict[Key, Hits] = {}
     for seed in range(seeds):
         for key, hits in _run(models, entries, seed):
-            found.setdefault(key, []).extend(hits)
+            hits_by_case.setdefault(key, []).extend(hits)
             tqdm.write(f"seed {seed}  {key[0]:<28}{key[1]:<14}{sum(hits)} of {len(hits)}")
-    results = [Measurement.of_share(*key, sum(hits), len(hits)) for key, hits in found.items()]
+    results = [
+        Measurement.of_share(*key, sum(hits), len(hits)) for key, hits in hits_by_case.items()
+    ]
     figures = {(m.case, m.metric): m.value for m in results}
     exact = figures["routed", "exact"]
     ratios = {
@@ -78,9 +81,7 @@ def main(*, data: Path | None, facts: int, seeds: int, json_path: Path | None) -
         "pair_recall": figures["two modules, routed", "all recalled"],
         "triple_recall": figures["three modules, routed", "all recalled"],
     }
-    show(results, ratios)
-    if json_path is not None:
-        write_report(json_path, "mixing", results, ratios)
+    report("mixing", results, ratios, json_path=json_path)
     return 0
 
 
@@ -88,14 +89,17 @@ def _run(
     models: tuple[LanguageModel, SentenceEmbedder], entries: Sequence[Entry], seed: int
 ) -> Iterator[tuple[Key, Hits]]:
     parts = parts_of(drafts_of(entries), PER_MODULE)
-    with learned(models, parts, Recipe(train=TrainSpec(seed=seed))) as memory:
+    with trained_memory(models, parts, Recipe(train=TrainSpec(seed=seed))) as memory:
         exam = Exam(memory, entries)
         yield ("routed", "exact"), exam.routed()
         yield ("oracle", "exact"), exam.oracle()
-        said = exam.reworded()
-        yield ("routed, other words", "right"), [right for right, _ in said]
-        yield ("routed, other words, right", "flagged"), [flag for right, flag in said if right]
-        yield ("routed, other words, wrong", "flagged"), [flag for right, flag in said if not right]
+        reworded = exam.reworded()
+        yield ("routed, other words", "right"), [right for right, _ in reworded]
+        yield ("routed, other words, right", "flagged"), [flag for right, flag in reworded if right]
+        yield (
+            ("routed, other words, wrong", "flagged"),
+            [flag for right, flag in reworded if not right],
+        )
         for n, name in ((2, "two modules"), (3, "three modules")):
             chosen = exam.draw(n, ASKED[n], seed)
             yield (f"{name}, routed", "all recalled"), exam.together(chosen)
@@ -115,23 +119,27 @@ class Exam:
         self._entries = entries
         ids = {record.question: record.id for record in _records(memory)}
         self._ids = [ids[entry.question] for entry in entries]
-        modules = memory.modules()
+        modules = memory.modules.list()
         trained = {id: m.name for m in modules for id in m.manifest["records"]}
         held = {id: module.name for module in modules for id in module.records}
         self._holders = [{**trained, **held}[id] for id in self._ids]
 
     def routed(self) -> Hits:
         """Whether each entry comes back through the router."""
-        said = self._ask([entry.question for entry in self._entries], None)
-        return [same_answer(e.number, text) for e, text in zip(self._entries, said, strict=True)]
+        texts = self._ask([entry.question for entry in self._entries], None)
+        return [same_answer(e.number, text) for e, text in zip(self._entries, texts, strict=True)]
 
     def oracle(self) -> Hits:
         """Whether each entry comes back from the module that learned it."""
         hits = []
         for name in sorted(set(self._holders)):
-            of = [e for e, of in zip(self._entries, self._holders, strict=True) if of == name]
-            said = self._ask([entry.question for entry in of], [name])
-            hits += [same_answer(e.number, text) for e, text in zip(of, said, strict=True)]
+            entries = [
+                entry
+                for entry, holder in zip(self._entries, self._holders, strict=True)
+                if holder == name
+            ]
+            texts = self._ask([entry.question for entry in entries], [name])
+            hits += [same_answer(e.number, text) for e, text in zip(entries, texts, strict=True)]
         return hits
 
     def reworded(self) -> list[tuple[bool, bool]]:
@@ -141,10 +149,10 @@ class Exam:
             OTHER_WORDINGS[i // 2 % len(OTHER_WORDINGS)].format(name=self._entries[i].name)
             for i in asked
         ]
-        said = self._answers(questions, None)
+        answers = self._answers(questions, None)
         return [
             (agree(answer.text, self._entries[i].number), answer.conflict is not None)
-            for i, answer in zip(asked, said, strict=True)
+            for i, answer in zip(asked, answers, strict=True)
         ]
 
     def draw(self, n: int, questions: int, seed: int) -> list[list[int]]:
@@ -161,22 +169,22 @@ class Exam:
 
     def together(self, chosen: Sequence[Sequence[int]]) -> Hits:
         """Whether all numbers come back when they are asked for in one question."""
-        said = self._ask([self._question(i, number) for number, i in enumerate(chosen)], None)
-        return [self._all(i, text) for i, text in zip(chosen, said, strict=True)]
+        texts = self._ask([self._question(i, number) for number, i in enumerate(chosen)], None)
+        return [self._all(i, text) for i, text in zip(chosen, texts, strict=True)]
 
     def in_parts(self, chosen: Sequence[Sequence[int]]) -> Hits:
-        """The same when the router is spared: the parts of the question are given."""
+        """The same without the router: the parts of each question are given."""
         recalls = [
             _recall(self._question(entries, number), [self._part(i) for i in entries])
             for number, entries in enumerate(chosen)
         ]
         answerer = self._memory._engine.answerer
-        said = [
+        texts = [
             answer.text
-            for some in _batches(recalls, BATCH // 2)
-            for answer in answerer.answer(some, BRIEF)
+            for batch in _batches(recalls, BATCH // 2)
+            for answer in answerer.answer(batch, BRIEF)
         ]
-        return [self._all(i, text) for i, text in zip(chosen, said, strict=True)]
+        return [self._all(i, text) for i, text in zip(chosen, texts, strict=True)]
 
     def _ask(self, questions: Sequence[str], modules: Sequence[str] | None) -> list[str]:
         return [answer.text for answer in self._answers(questions, modules)]
@@ -184,8 +192,8 @@ class Exam:
     def _answers(self, questions: Sequence[str], modules: Sequence[str] | None) -> list[Answer]:
         return [
             answer
-            for some in _batches(questions, BATCH)
-            for answer in self._memory.ask_batch(some, 0, modules=modules, sampling=BRIEF)
+            for batch in _batches(questions, BATCH)
+            for answer in self._memory.ask_batch(batch, 0, modules=modules, sampling=BRIEF)
         ]
 
     def _question(self, entries: Sequence[int], number: int) -> str:

@@ -1,8 +1,8 @@
-"""Ways to let two modules answer, side by side: what weights do together, and what rows do.
+"""Ways to let two modules answer: both on the same tokens, or each in its own row of a batch.
 
-Two modules learn phone numbers, apart. Then both act on the same tokens with several weights,
-after several ways of training that might make them bear each other; or each answers in a row
-of its own, and something chooses.
+Two modules are trained on phone numbers separately. Then both act on the same tokens with
+several weights, after several ways of training that might make them compatible; or each answers
+in a row of its own, and the more confident answer or token is taken.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from benchmarks.evals.asking import BRIEF
-from benchmarks.evals.phonebook import Entry, drafts_of, entries_of
-from benchmarks.evals.unstored import unstored
 from torch import Tensor
 from tqdm import tqdm
 
+from benchmarks.evals.phonebook import Entry, drafts_of, entries_of
+from benchmarks.report import report
 from memkit.answering.join import put_together
-from memkit.cli.demo.measurement import Measurement, show, write_report
+from memkit.answering.prompt import PromptFormat
+from memkit.cli.adapter_recall import SHORT_ANSWER
+from memkit.cli.measurement import Measurement
+from memkit.cli.unstored_records import unstored_records
 from memkit.lora.serving.bank import AdapterBank, Mixture
 from memkit.lora.serving.hooks import Adapter, AdapterLayers, linear_layers
 from memkit.lora.serving.layout import Row
@@ -62,15 +64,13 @@ def main(*, data: Path | None, seeds: int, json_path: Path | None) -> int:
     """
     entries = entries_of(data, 3 * FACTS)
     lab = Lab(LanguageModel.load(), entries)
-    found: dict[tuple[str, str], list[float]] = {}
+    values_by_case: dict[tuple[str, str], list[float]] = {}
     for seed in range(seeds):
         for key, value in lab.run(seed):
-            found.setdefault(key, []).append(value)
+            values_by_case.setdefault(key, []).append(value)
             tqdm.write(f"{key[0]:<44}{key[1]:<22}{value:.2f}")
-    results = [Measurement.of(*key, values, "share") for key, values in found.items()]
-    show(results, {})
-    if json_path is not None:
-        write_report(json_path, "mixtures", results)
+    results = [Measurement.of(*key, values, "share") for key, values in values_by_case.items()]
+    report("mixtures", results, json_path=json_path)
     return 0
 
 
@@ -125,9 +125,9 @@ class Lab:
             idle: Entries to whose questions it learns to say what the base model says.
             beside: A module that is in place beside it, with a share drawn for each epoch.
         """
-        examples = TemplateSynthesizer().examples(unstored(drafts_of(self._entries[part])))
+        examples = TemplateSynthesizer().examples(unstored_records(drafts_of(self._entries[part])))
         examples += self._no_ops(idle)
-        trainer = self._trainers.get(self._base, self._layers, lora, train)
+        trainer = self._trainers.get(self._base, self._layers, lora, train, PromptFormat())
         draw = random.Random(train.seed)
         with folding(trainer.base, beside or {}) as fold:
             trained = trainer.fit(examples, lambda _: fold(draw.choice(SHARES) * lora.scale))
@@ -137,11 +137,11 @@ class Lab:
         prompts = [self._base.prompt(entry.question) for entry in entries]
         if not prompts:
             return []
-        brief = replace(BRIEF, max_new_tokens=NO_OP_TOKENS)
-        said = self._base.generate(prompts, brief)
+        brief = replace(SHORT_ANSWER, max_new_tokens=NO_OP_TOKENS)
+        completions = self._base.generate(prompts, brief)
         return [
-            Example(entry.question, one.text, record_id=f"no-op {number}")
-            for number, (entry, one) in enumerate(zip(entries, said, strict=True))
+            Example(entry.question, completion.text, record_id=f"no-op {number}")
+            for number, (entry, completion) in enumerate(zip(entries, completions, strict=True))
         ]
 
     # -- asking ------------------------------------------------------------------------------
@@ -165,18 +165,21 @@ class Lab:
                 mixture = {key: share for key, share in (("a", a), ("b", b)) if share}
                 prompts = [self._base.prompt(entry.question) for entry in entries]
                 mix = bank.mix([mixture] * len(prompts))
-                said = self._base.generate(prompts, BRIEF, adapters=mix)
-                yield (f"{way}, ({a:g}, {b:g})", name), _right(entries, [s.text for s in said])
+                completions = self._base.generate(prompts, SHORT_ANSWER, adapters=mix)
+                yield (
+                    (f"{way}, ({a:g}, {b:g})", name),
+                    _right(entries, [c.text for c in completions]),
+                )
 
     def _in_rows(self, way: str, pair: Pair) -> Iterator[tuple[tuple[str, str], float]]:
         """Each answers every question in a row of its own; the surer one, or token, is taken."""
         bank = self._bank(pair)
         entries = [*self._entries[0], *self._entries[1]]
         questions = [entry.question for entry in entries]
-        said = {key: self._said(bank, questions, key) for key in "ab"}
-        for measure, sure in self._sureness(bank, questions, said).items():
+        completions = {key: self._complete(bank, questions, key) for key in "ab"}
+        for measure, sure in self._sureness(bank, questions, completions).items():
             texts = [
-                said["a" if sure["a"][n] >= sure["b"][n] else "b"][n].text
+                completions["a" if sure["a"][n] >= sure["b"][n] else "b"][n].text
                 for n in range(len(entries))
             ]
             yield (f"{way}, rows, surest by {measure}", "both's"), _right(entries, texts)
@@ -187,67 +190,80 @@ class Lab:
         """Questions that need a fact of each."""
         bank = self._bank(pair)
         pairs = list(zip(*self._entries[:2], strict=True))
-        questions = [BOTH.format(one.name, other.name) for one, other in pairs]
+        questions = [BOTH.format(first.name, second.name) for first, second in pairs]
 
         def share(texts: Sequence[str]) -> float:
             hits = [
-                one.number in text and other.number in text
-                for (one, other), text in zip(pairs, texts, strict=True)
+                first.number in text and second.number in text
+                for (first, second), text in zip(pairs, texts, strict=True)
             ]
             return sum(hits) / len(hits)
 
         for mixture in ({"a": 1.0}, {"a": 0.5, "b": 0.5}, {"a": 1.0, "b": 1.0}):
             prompts = [self._base.prompt(question) for question in questions]
-            said = self._base.generate(
-                prompts, replace(BRIEF, max_new_tokens=48), adapters=bank.mix([mixture] * FACTS)
+            completions = self._base.generate(
+                prompts,
+                replace(SHORT_ANSWER, max_new_tokens=48),
+                adapters=bank.mix([mixture] * FACTS),
             )
             weights = ", ".join(f"{mixture.get(key, 0):g}" for key in "ab")
-            yield (f"{way}, ({weights})", "two at once"), share([one.text for one in said])
+            yield (
+                (f"{way}, ({weights})", "two at once"),
+                share([completion.text for completion in completions]),
+            )
         yield (f"{way}, by token", "two at once"), share(self._by_token(bank, questions, 48))
-        apart = [self._said(bank, [e.question for e in self._entries[n]], "ab"[n]) for n in (0, 1)]
+        apart = [
+            self._complete(bank, [e.question for e in self._entries[n]], "ab"[n]) for n in (0, 1)
+        ]
         texts = [
-            put_together([one.question, other.question], [a.text, b.text])
-            for (one, other), a, b in zip(pairs, *apart, strict=True)
+            put_together([first.question, second.question], [a.text, b.text])
+            for (first, second), a, b in zip(pairs, *apart, strict=True)
         ]
         yield (f"{way}, a row for each part", "two at once"), share(texts)
 
-    def _said(self, bank: AdapterBank, questions: Sequence[str], key: str) -> list[Completion]:
+    def _complete(self, bank: AdapterBank, questions: Sequence[str], key: str) -> list[Completion]:
         prompts = [self._base.prompt(question) for question in questions]
         mixtures: list[Mixture] = [{key: 1.0}] * len(prompts)
-        return self._base.generate(prompts, BRIEF, adapters=bank.mix(mixtures))
+        return self._base.generate(prompts, SHORT_ANSWER, adapters=bank.mix(mixtures))
 
     def _sureness(
-        self, bank: AdapterBank, questions: Sequence[str], said: Mapping[str, list[Completion]]
+        self,
+        bank: AdapterBank,
+        questions: Sequence[str],
+        completions: Mapping[str, list[Completion]],
     ) -> dict[str, dict[str, list[float]]]:
         """How sure each module is of each of its answers, by several measures, in nats."""
         prompts = [self._base.prompt(question) for question in questions]
-        found: dict[str, dict[str, list[float]]] = {"mean": {}, "least": {}, "lift": {}}
-        for key, some in said.items():
-            ids = [one.ids for one in some]
+        sureness: dict[str, dict[str, list[float]]] = {"mean": {}, "least": {}, "lift": {}}
+        for key, of_key in completions.items():
+            ids = [completion.ids for completion in of_key]
             flat = self._states(prompts, ids, partial(_alone, bank, key, len(prompts)))
             total = log_probabilities(self._base, flat, ids)
             bare = self._states(prompts, ids, no_adapters)
             untouched = log_probabilities(self._base, bare, ids)
-            found["mean"][key] = [t / len(i) for t, i in zip(total, ids, strict=True)]
-            found["least"][key] = [
+            sureness["mean"][key] = [t / len(i) for t, i in zip(total, ids, strict=True)]
+            sureness["least"][key] = [
                 min(log_probabilities(self._base, list(s[:, None]), [(t,) for t in i]))
                 for s, i in zip(flat, ids, strict=True)
             ]
-            found["lift"][key] = [t - u for t, u in zip(total, untouched, strict=True)]
-        return found
+            sureness["lift"][key] = [t - u for t, u in zip(total, untouched, strict=True)]
+        return sureness
 
     def _states(self, prompts: Sequence[Prompt], ids: Sequence[Ids], mix: Mix) -> list[Tensor]:
         return [one for (one,) in answer_states(self._base, prompts, [[i] for i in ids], mix)]
 
     @torch.no_grad()
     def _by_token(
-        self, bank: AdapterBank, questions: Sequence[str], longest: int = BRIEF.max_new_tokens
+        self,
+        bank: AdapterBank,
+        questions: Sequence[str],
+        longest: int = SHORT_ANSWER.max_new_tokens,
     ) -> list[str]:
         """Two rows for each question; of each next token the surer row's is given to both."""
         base = self._base
         prompts = [base.prompt(question) for question in questions]
         past = base.past([prompt.prefix for prompt in prompts for _ in "ab"])
-        said: list[list[int]] = [[] for _ in prompts]
+        token_ids: list[list[int]] = [[] for _ in prompts]
         with bank.mix([{key: 1.0} for _ in prompts for key in "ab"]):
             fed: list[Sequence[int]] = [prompt.question for prompt in prompts for _ in "ab"]
             for _ in range(longest):
@@ -256,10 +272,12 @@ class Lab:
                 chances = base.logits(ends).softmax(-1).view(len(prompts), 2, -1)
                 best = chances.amax(dim=1).argmax(dim=-1).tolist()
                 for row, token in enumerate(best):
-                    if not said[row] or said[row][-1] not in base.stop_ids:
-                        said[row].append(token)
+                    if not token_ids[row] or token_ids[row][-1] not in base.stop_ids:
+                        token_ids[row].append(token)
                 fed = [[token] for token in best for _ in "ab"]
-        return [base.decode([t for t in ids if t not in base.stop_ids]).strip() for ids in said]
+        return [
+            base.decode([t for t in ids if t not in base.stop_ids]).strip() for ids in token_ids
+        ]
 
 
 def _alone(bank: AdapterBank, key: str, rows: int, _: int) -> AbstractContextManager[object]:
@@ -271,7 +289,7 @@ def _alone(bank: AdapterBank, key: str, rows: int, _: int) -> AbstractContextMan
 def folding(base: LanguageModel, adapter: Adapter) -> Iterator[Callable[[float], None]]:
     """Lets an adapter be added to a model's weights, in changing shares; restores them."""
     layers = linear_layers(base.model)
-    weights = {name: layers[name].weight.detach() for name in adapter}  # (out, in)
+    weights = {name: layers[name].get_parameter("weight").detach() for name in adapter}  # (out, in)
     before = {name: weight.clone() for name, weight in weights.items()}
 
     def fold(share: float) -> None:

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.evals.routed import Asked, active, memory
-
+from benchmarks.evals.routed_memory import Asked, active, routed_memory
 from memkit.errors import NotFoundError
 from memkit.protocols import Embedder
 from memkit.text.sentences import sentences
@@ -67,10 +66,12 @@ def cut(papers: Sequence[Paper], stored: int, *, scoped: bool = False) -> Papers
     for number, paper in enumerate(papers):
         scope: Scope = {"paper": str(paper["id"])} if scoped else {}
         texts = (paper["title"], *sentences(paper["introduction"]))
-        kept = paper["QA"][::stored] if stored else []
+        stored_pairs = paper["QA"][::stored] if stored else []
         first = len(drafts)
         drafts += [Draft(text, scope=scope) for text in texts]
-        drafts += [Draft(p["answer"], p["question"], p["answer"], scope=scope) for p in kept]
+        drafts += [
+            Draft(p["answer"], p["question"], p["answer"], scope=scope) for p in stored_pairs
+        ]
         modules += [number] * (len(drafts) - first)
         for question in (pair["question"] for pair in paper["QA"][1::2]):
             plain.append(Asked(question, first, scope))
@@ -86,10 +87,11 @@ def distinctive(papers: Papers) -> list[Asked]:
         for word in stem_counts(f"{draft.text} {draft.question or ''}"):
             having.setdefault(word, set()).add(module)
     return [
-        one
-        for one in papers.plain
+        asked
+        for asked in papers.plain
         if any(
-            having.get(word) == {papers.modules[one.place]} for word in content_stems(one.question)
+            having.get(word) == {papers.modules[asked.place]}
+            for word in content_stems(asked.question)
         )
     ]
 
@@ -99,20 +101,20 @@ def measure(embedder: Embedder, papers: Sequence[Paper]) -> Iterator[tuple[str, 
     for case, stored in STORED.items():
         shared = cut(papers, stored)
         later = shared.modules.index(len(papers) // 2)  # the first draft of the second half
-        with memory(embedder, shared.drafts, shared.modules) as routed:
-            found = routed.compared(shared.plain)
+        with routed_memory(embedder, shared.drafts, shared.modules) as routed:
+            figures = routed.compared(shared.plain)
             if named := distinctive(shared):
-                found["has a word of its paper alone"] = len(named) / len(shared.plain)
-                found["top-1 of those"] = routed.right(named, routed.routes(named))
+                figures["has a word of its paper alone"] = len(named) / len(shared.plain)
+                figures["top-1 of those"] = routed.right(named, routed.routes(named))
             routes = routed.routes(shared.titled)
-            found["top-1, title named"] = routed.right(shared.titled, routes)
-            found["refused, title named"] = 1.0 - active(routes)
+            figures["top-1, title named"] = routed.right(shared.titled, routes)
+            figures["refused, title named"] = 1.0 - active(routes)
             for metric, asked in (("", shared.plain), (", title named", shared.titled)):
-                half = [one for one in asked if one.place >= later]
-                found[f"top-1{metric}, second half"] = routed.right(half, routed.routes(half))
+                half = [question for question in asked if question.place >= later]
+                figures[f"top-1{metric}, second half"] = routed.right(half, routed.routes(half))
         own = cut(papers, stored, scoped=True)
-        with memory(embedder, own.drafts, own.modules) as routed:
+        with routed_memory(embedder, own.drafts, own.modules) as routed:
             routes = routed.routes(own.plain)
-            found["top-1, in the paper's scope"] = routed.right(own.plain, routes)
-            found["refused, in the paper's scope"] = 1.0 - active(routes)
-        yield case, found
+            figures["top-1, in the paper's scope"] = routed.right(own.plain, routes)
+            figures["refused, in the paper's scope"] = 1.0 - active(routes)
+        yield case, figures

@@ -14,14 +14,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
-from benchmarks.evals import papers, routing_cost
-from benchmarks.evals.phonebook import OTHER_WORDINGS, Entry, drafts_of, entries_of
-from benchmarks.evals.routed import Asked, Remembered, active, memory
-from benchmarks.evals.unstored import drafts_of as drafts_of_facts
 from tqdm import tqdm
 
+from benchmarks.evals import papers, routing_cost
+from benchmarks.evals.phonebook import OTHER_WORDINGS, Entry, drafts_of, entries_of
+from benchmarks.evals.routed_memory import Asked, CachedEmbedder, active, routed_memory
+from benchmarks.report import report
 from memkit.cli.demo.company import Company, Fact
-from memkit.cli.demo.measurement import Measurement, show, write_report
+from memkit.cli.measurement import Measurement
+from memkit.cli.unstored_records import drafts_of as drafts_of_facts
 from memkit.lora.recipe import RECORDS_PER_MODULE
 from memkit.models.embedder import SentenceEmbedder
 from memkit.protocols import Embedder
@@ -50,7 +51,7 @@ def main(*, data: Path | None, seeds: int, json_path: Path | None) -> int:
     entries = entries_of(data, ENTRIES)
     about = papers.read(data) if data is not None else []
     figures: Figures = {}
-    embedder = Remembered(SentenceEmbedder.load())
+    embedder = CachedEmbedder(SentenceEmbedder.load())
     for case, values in tqdm(measure(embedder, entries, about, seeds), "routing", disable=None):
         for metric, value in values.items():
             figures.setdefault((case, metric), []).append(value)
@@ -58,10 +59,8 @@ def main(*, data: Path | None, seeds: int, json_path: Path | None) -> int:
         Measurement.of(case, metric, values, "share") for (case, metric), values in figures.items()
     ]
     measurements += routing_cost.measure(routing_cost.FACTS)
-    found = ratios({key: median(values) for key, values in figures.items()})
-    show(measurements, found)
-    if json_path is not None:
-        write_report(json_path, "routing", measurements, found)
+    quoted = ratios({key: median(values) for key, values in figures.items()})
+    report("routing", measurements, quoted, json_path=json_path)
     return 0
 
 
@@ -93,7 +92,7 @@ def _phonebook(embedder: Embedder, entries: Sequence[Entry]) -> Values:
         for place, entry in enumerate(entries)
         for wording in WORDINGS
     ]
-    with memory(embedder, drafts_of(entries), _modules(entries)) as routed:
+    with routed_memory(embedder, drafts_of(entries), _modules(entries)) as routed:
         return routed.compared(asked, reworded)
 
 
@@ -104,31 +103,35 @@ def _modules(entries: Sequence[Entry]) -> list[int]:
 def _missing(embedder: Embedder, entries: Sequence[Entry], seed: int) -> Values:
     """How often a module is asked for an entry that is not stored, among others that are."""
     chosen = random.Random(seed)
-    gone = set(chosen.sample(range(len(entries)), len(entries) // LEFT_OUT))
-    kept = [place for place in range(len(entries)) if place not in gone]
+    left_out = set(chosen.sample(range(len(entries)), len(entries) // LEFT_OUT))
+    stored = [place for place in range(len(entries)) if place not in left_out]
     drafts, modules = drafts_of(entries), _modules(entries)
-    with memory(embedder, [drafts[k] for k in kept], [modules[k] for k in kept]) as routed:
-        routes = routed.general([entries[place].question for place in sorted(gone)])
+    with routed_memory(
+        embedder, [drafts[place] for place in stored], [modules[place] for place in stored]
+    ) as routed:
+        routes = routed.general([entries[place].question for place in sorted(left_out)])
     return {UNSTORED: active(routes)}
 
 
 def _missing_facts(embedder: Embedder, company: Company, seed: int) -> Values:
     """The same for all facts of a tenth of the subjects, and for one fact of another tenth."""
     chosen = random.Random(seed)
-    of: dict[str, list[Fact]] = {}
+    by_subject: dict[str, list[Fact]] = {}
     for fact in company.facts:
-        of.setdefault(fact.metadata["subject"], []).append(fact)
-    unknown = chosen.sample(sorted(of), len(of) // LEFT_OUT)
-    gone = [fact for subject in unknown for fact in of.pop(subject)]
-    several = sorted(subject for subject, facts in of.items() if len(facts) > 1)
-    one = [of[subject].pop() for subject in chosen.sample(several, len(several) // LEFT_OUT)]
-    kept = [fact for facts in of.values() for fact in facts]
-    with memory(embedder, drafts_of_facts(kept), _modules_of(len(kept))) as routed:
-        reworded = [question for fact in gone for question in fact.paraphrases]
+        by_subject.setdefault(fact.metadata["subject"], []).append(fact)
+    unknown = chosen.sample(sorted(by_subject), len(by_subject) // LEFT_OUT)
+    left_out = [fact for subject in unknown for fact in by_subject.pop(subject)]
+    several = sorted(subject for subject, facts in by_subject.items() if len(facts) > 1)
+    left_out_alone = [
+        by_subject[subject].pop() for subject in chosen.sample(several, len(several) // LEFT_OUT)
+    ]
+    stored = [fact for facts in by_subject.values() for fact in facts]
+    with routed_memory(embedder, drafts_of_facts(stored), _modules_of(len(stored))) as routed:
+        reworded = [question for fact in left_out for question in fact.paraphrases]
         return {
-            UNSTORED: active(routed.general([fact.question for fact in gone])),
+            UNSTORED: active(routed.general([fact.question for fact in left_out])),
             f"{UNSTORED}, reworded": active(routed.general(reworded)),
-            UNKNOWN_FACT: active(routed.general([fact.question for fact in one])),
+            UNKNOWN_FACT: active(routed.general([fact.question for fact in left_out_alone])),
         }
 
 
@@ -136,7 +139,7 @@ def _company(embedder: Embedder, company: Company) -> Values:
     modules = _modules_of(len(company.facts))
     asked = [Asked(fact.question, place) for place, fact in enumerate(company.facts)]
     reworded = [Asked(p, k) for k, fact in enumerate(company.facts) for p in fact.paraphrases]
-    with memory(embedder, drafts_of_facts(company.facts), modules) as routed:
+    with routed_memory(embedder, drafts_of_facts(company.facts), modules) as routed:
         return routed.compared(asked, reworded)
 
 
@@ -153,14 +156,14 @@ def ratios(middle: Mapping[tuple[str, str], float]) -> dict[str, float]:
     ``unstored_activation`` is the worst of the phone book and the company, for people and things
     of which nothing is stored.
     """
-    told = {k: v for k, v in middle.items() if not k[0].startswith("papers") or k[1] != REFUSED}
-    found = {
+    counted = {k: v for k, v in middle.items() if not k[0].startswith("papers") or k[1] != REFUSED}
+    quoted = {
         "routing_top1": middle[BOOK, "top-1"],
         "routing_top1_reworded": middle[BOOK, "top-1, reworded"],
         "routing_top1_centroid": middle[BOOK, "top-1 of centroids"],
         "false_activation": max(v for k, v in middle.items() if k[1] == UNRELATED),
         "unstored_activation": max(v for k, v in middle.items() if k[1] == UNSTORED),
-        "false_refusal": max(v for k, v in told.items() if k[1].startswith(REFUSED)),
+        "false_refusal": max(v for k, v in counted.items() if k[1].startswith(REFUSED)),
     }
     as_asked = middle.get(("papers and half of the questions", "top-1"))
-    return found | ({"routing_top1_paperqa": as_asked} if as_asked is not None else {})
+    return quoted | ({"routing_top1_paperqa": as_asked} if as_asked is not None else {})

@@ -19,8 +19,8 @@ from zlib import crc32
 import numpy as np
 from tqdm import tqdm
 
-from memkit.cli.demo.measurement import Measurement
 from memkit.cli.demo.vocabulary import FIRST_NAMES, LAST_NAMES
+from memkit.cli.measurement import Measurement
 from memkit.ledger import Ledger
 from memkit.lora.consolidation.examples import make_missing
 from memkit.lora.recipe import RECORDS_PER_MODULE
@@ -78,7 +78,7 @@ def measure(facts: int) -> list[Measurement]:
     Args:
         facts: How many the memory holds, each with a question.
     """
-    case, found = f"{facts} facts", []
+    case, results = f"{facts} facts", []
     with _filled(facts) as (router, index):
         placed = {f"r{n}": f"m{n // RECORDS_PER_MODULE}" for n in range(facts)}
         for wording, text in WORDINGS.items():
@@ -94,8 +94,8 @@ def measure(facts: int) -> list[Measurement]:
             for step, action in (("routing", route), ("of which search", nearest)):
                 values = _timed(action, queries)
                 for name, own in zip(("p50", "p95"), values, strict=True):
-                    found.append(Measurement.of(case, f"{step}, {wording}, {name}", own, "ms"))
-    return found
+                    results.append(Measurement.of(case, f"{step}, {wording}, {name}", own, "ms"))
+    return results
 
 
 def draft(number: int) -> Draft:
@@ -139,7 +139,7 @@ def _timed(action: Callable[[Query], None], queries: Sequence[Query]) -> tuple[l
             action(query)
             seconds.append(time.thread_time() - started)
         passes.append(np.percentile(seconds, [50, 95]) * 1e3)
-    return tuple([float(one[k]) for one in passes] for k in (0, 1))
+    return tuple([float(percentiles[k]) for percentiles in passes] for k in (0, 1))
 
 
 def _name(number: int) -> str:

@@ -13,13 +13,15 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from benchmarks.evals.asking import answers, bank_of, right
-from benchmarks.evals.unstored import drafts_of, unstored
 from tqdm import tqdm
 
+from benchmarks.report import write
+from memkit.answering.prompt import PromptFormat
+from memkit.cli.adapter_recall import count_correct, generate_answers, single_adapter_bank
 from memkit.cli.demo.company import Company, Fact
-from memkit.cli.demo.measurement import Measurement, write_report
 from memkit.cli.demo.vocabulary import UNRELATED
+from memkit.cli.measurement import Measurement
+from memkit.cli.unstored_records import drafts_of, unstored_records
 from memkit.lora.serving.hooks import AdapterLayers
 from memkit.lora.spec import LoraSpec, TrainSpec
 from memkit.lora.training.template_synthesizer import TemplateSynthesizer
@@ -115,8 +117,7 @@ def main(*, seeds: int, json_path: Path | None) -> int:
             f"{measurement.case:<34}{measurement.metric:<13}{measurement.value:>8.2f} "
             f"({measurement.low:.2f} to {measurement.high:.2f}) {measurement.unit}"
         )
-    if json_path is not None:
-        write_report(json_path, "training", measurements)
+    write("training", measurements, json_path=json_path)
     return 0
 
 
@@ -131,25 +132,26 @@ class Bench:
     def run(self, case: Case, seed: int) -> Outcome:
         """Train one adapter on the facts, and ask it."""
         facts = case.facts(seed)
-        examples = TemplateSynthesizer().examples(unstored(drafts_of(facts)))
+        examples = TemplateSynthesizer().examples(unstored_records(drafts_of(facts)))
         spec = replace(case.train, seed=seed)
-        trainer = self._trainers.get(self._base, self._layers, case.lora, spec)
+        trainer = self._trainers.get(self._base, self._layers, case.lora, spec, PromptFormat())
         started = time.process_time()
         trained = trainer.fit(case.wordings(examples))
         cpu = time.process_time() - started
-        bank = bank_of(self._base, self._layers, trained.adapter, case.lora)
+        bank = single_adapter_bank(self._base, self._layers, trained.adapter, case.lora)
 
         def share(pairs: Sequence[tuple[str, str]]) -> float:
-            return right(self._base, pairs, bank) / len(pairs)
+            return count_correct(self._base, pairs, bank) / len(pairs)
 
-        kept = [
-            a == b for a, b in zip(answers(self._base, UNRELATED, bank), self._bare, strict=True)
+        unchanged = [
+            a == b
+            for a, b in zip(generate_answers(self._base, UNRELATED, bank), self._bare, strict=True)
         ]
         return Outcome(
             exact=share([(fact.question, fact.answer) for fact in facts]),
             reworded=share([(e.question, e.answer) for e in examples if e.held_out]),
             paraphrased=share([(p, f.answer) for f in facts for p in f.paraphrases]),
-            unchanged=sum(kept) / len(kept),
+            unchanged=sum(unchanged) / len(unchanged),
             steps=trained.steps,
             cpu_seconds=cpu,
         )
@@ -157,7 +159,7 @@ class Bench:
     @cached_property
     def _bare(self) -> list[str]:
         """What the base model itself says to the unrelated prompts, the same for every run."""
-        return answers(self._base, UNRELATED, None)
+        return generate_answers(self._base, UNRELATED, None)
 
 
 def _measurements(name: str, runs: Sequence[Outcome]) -> list[Measurement]:

@@ -11,8 +11,7 @@ from statistics import median
 from typing import NamedTuple
 
 from benchmarks.store.durability import WORDS
-
-from memkit.cli.demo.measurement import Measurement
+from memkit.cli.measurement import Measurement
 from memkit.memory.memory import Memory
 
 REPEATS = 3
@@ -33,23 +32,23 @@ def measure(folder: Path, texts: int) -> tuple[list[Measurement], float]:
     embedder.encode_document(_texts(256, seed=0))  # the first calls are slower
     alone, added, ratios = [], [], []
     for repeat in range(REPEATS):
-        said = _texts(texts, seed=1 + repeat)
-        alone.append(_timed(partial(embedder.encode_document, said)))
+        sentences = _texts(texts, seed=1 + repeat)
+        alone.append(_timed(partial(embedder.encode_document, sentences)))
         with Memory.open(
             folder / f"add-{repeat}", backends=("rag",), embedder=embedder, count_tokens=len
         ) as memory:
-            added.append(_timed(partial(memory.add, said)))
+            added.append(_timed(partial(memory.add, sentences)))
             ratios.append(added[-1].cpu / alone[-1].cpu)
             single = [_timed(partial(memory.add, f"single {n}")) for n in range(20)]
-            again = _timed(partial(memory.add, said, scope={"user": "u"}))
+            again = _timed(partial(memory.add, sentences, scope={"user": "u"}))
     case = f"MiniLM, {texts} texts"
     return [
-        Measurement.of(case, "embedding alone", [one.wall for one in alone], "s"),
-        Measurement.of(case, "embedding alone, processor", [one.cpu for one in alone], "s"),
-        Measurement.of(case, "bulk add", [one.wall for one in added], "s"),
-        Measurement.of(case, "bulk add, processor", [one.cpu for one in added], "s"),
+        Measurement.of(case, "embedding alone", [seconds.wall for seconds in alone], "s"),
+        Measurement.of(case, "embedding alone, processor", [seconds.cpu for seconds in alone], "s"),
+        Measurement.of(case, "bulk add", [seconds.wall for seconds in added], "s"),
+        Measurement.of(case, "bulk add, processor", [seconds.cpu for seconds in added], "s"),
         Measurement.of(case, "bulk add of known texts to another scope", [again.wall], "s"),
-        Measurement.of(case, "one add", [1e3 * one.wall for one in single], "ms"),
+        Measurement.of(case, "one add", [1e3 * seconds.wall for seconds in single], "ms"),
     ], median(ratios)
 
 

@@ -47,7 +47,7 @@ class Corpus:
             rows = self.vectors[start : start + BLOCK]
             rows[:] = _around(centres, carry, len(rows), random)
         self.queries = _around(centres, carry, queries, random)
-        self.kept: NDArray[np.bool_] = random.random(size) < KEPT
+        self.passes_filter: NDArray[np.bool_] = random.random(size) < KEPT
         self.nearest = cache(self._nearest)
 
     def __len__(self) -> int:
@@ -61,7 +61,7 @@ class Corpus:
     def drafts(self, start: int, end: int) -> list[Draft]:
         """Notes as records; those that the filter lets pass say so."""
         return [
-            Draft(self.text(n), id=f"n{n}", metadata={"kept": bool(self.kept[n])})
+            Draft(self.text(n), id=f"n{n}", metadata={"kept": bool(self.passes_filter[n])})
             for n in range(start, end)
         ]
 
@@ -74,11 +74,11 @@ class Corpus:
         """A query in words: three of a note's, behind the number that leads to its vector."""
         return f"query {number} " + " ".join(self.text(number).split()[2:5])
 
-    def _nearest(self, number: int, k: int, *, kept: bool) -> frozenset[int]:
+    def _nearest(self, number: int, k: int, *, filtered: bool) -> frozenset[int]:
         """The notes that are nearest to a query, by comparing all of them."""
         scores = self.vectors @ self.queries[number]
-        if kept:
-            scores = np.where(self.kept, scores, -np.inf)
+        if filtered:
+            scores = np.where(self.passes_filter, scores, -np.inf)
         return frozenset(np.argpartition(-scores, k)[:k].tolist())
 
 

@@ -1,7 +1,7 @@
-"""Nothing acknowledged is lost: killed writers, and several processes in one memory.
+"""Whether acknowledged writes survive killed writers and several processes in one memory.
 
-Each writer is a process of its own and says what it has been told; what the memory then holds
-is compared with that.
+Each writer is a process of its own and prints what was acknowledged to it; that is compared with
+what the memory holds afterwards.
 """
 
 from __future__ import annotations
@@ -9,14 +9,13 @@ from __future__ import annotations
 import json
 import random
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
+from benchmarks.processes import start
 from benchmarks.store.corpus import HashedVectors
-
-from memkit.cli.demo.measurement import Measurement
+from memkit.cli.measurement import Measurement
 from memkit.errors import MemkitError
 from memkit.memory.memory import Memory
 
@@ -68,10 +67,10 @@ def measure(
 
 
 def kill(folder: Path, rounds: int) -> Counts:
-    """Kill a writer in a tight loop, reopen, and look for what it was told; the memory grows."""
+    """Kill writers in a tight loop of adds, and look for their records in the reopened memory."""
     intact = lost = acknowledged = 0
     for number in range(rounds):
-        child = _start("write_forever", folder, number)
+        child = start(write_forever, folder, number)
         output = child.stdout.readline() if child.stdout else ""
         time.sleep(random.Random(number).uniform(0, LONGEST))
         child.send_signal(signal.SIGKILL)
@@ -80,7 +79,7 @@ def kill(folder: Path, rounds: int) -> Counts:
         acknowledged += len(ids)
         try:
             with open_memory(folder) as memory:
-                missing = [id for id in ids if not _found(memory, id)]
+                missing = [id for id in ids if not _is_found(memory, id)]
         except MemkitError:
             lost += len(ids)
         else:
@@ -95,10 +94,10 @@ def kill(folder: Path, rounds: int) -> Counts:
 
 def add_together(folder: Path) -> Counts:
     """Let processes add at once; all that they added must be found."""
-    children = [_start("write_some", folder, number, ADDS) for number in range(WRITERS)]
+    children = [start(write_some, folder, number, ADDS) for number in range(WRITERS)]
     ids = [id for child in children for id in child.communicate()[0].split()]
     with open_memory(folder) as memory:
-        return {"kept": sum(_found(memory, id) for id in ids)}
+        return {"kept": sum(_is_found(memory, id) for id in ids)}
 
 
 def mix(folder: Path, operations: int) -> Counts:
@@ -108,34 +107,27 @@ def mix(folder: Path, operations: int) -> Counts:
     is missing at the end, or is there although it was forgotten.
     """
     open_memory(folder).close()
-    children = [_start("work", folder, number, operations) for number in range(PROCESSES)]
+    children = [start(work, folder, number, operations) for number in range(PROCESSES)]
     expected: dict[str, str] = {}
     counts = {"lost": 0, "wrong": 0, "refused": 0}
     for child in children:
-        told = json.loads(child.communicate()[0])
-        expected |= told["texts"]
-        counts["wrong"] += told["wrong"]
-        counts["refused"] += told["refused"]
+        child_counts = json.loads(child.communicate()[0])
+        expected |= child_counts["texts"]
+        counts["wrong"] += child_counts["wrong"]
+        counts["refused"] += child_counts["refused"]
     with open_memory(folder) as memory:
         page = memory.records(limit=10**6)
         there = {record.id: record.text for record in page.records}
         counts["lost"] = sum(there.get(id) != text for id, text in expected.items())
         counts["lost"] += len(there.keys() - expected.keys())
-        counts["wrong"] += sum(not _found(memory, id) for id in expected)
+        counts["wrong"] += sum(not _is_found(memory, id) for id in expected)
     return {**counts, "records at the end": len(there)}
 
 
-def _found(memory: Memory, id: str) -> bool:
+def _is_found(memory: Memory, id: str) -> bool:
     """Whether a record can be read, and found by what it says."""
     records = memory.get_many([id])
     return bool(records) and id in {hit.id for hit in memory.search(records[0].text, k=3)}
-
-
-def _start(name: str, *arguments: object) -> subprocess.Popen[str]:
-    code = f"import sys; from benchmarks.store import durability as d; d.{name}(*sys.argv[1:])"
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, arguments)], stdout=subprocess.PIPE, text=True
-    )
 
 
 # -- what the processes do; their arguments come as strings
@@ -145,14 +137,14 @@ def write_forever(folder: str, writer: str) -> None:
     """Add until killed, and say each id once `add` has returned."""
     memory = open_memory(Path(folder))
     for number in range(10**9):
-        _say(memory.add(f"writer {writer} fact {number}").id)
+        _write_line(memory.add(f"writer {writer} fact {number}").id)
 
 
 def write_some(folder: str, writer: str, adds: str) -> None:
     """Add one record after the other."""
     with open_memory(Path(folder)) as memory:
         for number in range(int(adds)):
-            _say(memory.add(f"writer {writer} fact {number}").id)
+            _write_line(memory.add(f"writer {writer} fact {number}").id)
 
 
 def work(folder: str, writer: str, operations: str) -> None:
@@ -166,7 +158,7 @@ def work(folder: str, writer: str, operations: str) -> None:
                 wrong += not _operate(memory, model, draw, f"writer {writer} fact {number}")
             except MemkitError:
                 refused += 1
-    _say(json.dumps({"texts": model, "wrong": wrong, "refused": refused}))
+    _write_line(json.dumps({"texts": model, "wrong": wrong, "refused": refused}))
 
 
 def _operate(memory: Memory, model: dict[str, str], draw: random.Random, text: str) -> bool:
@@ -176,19 +168,19 @@ def _operate(memory: Memory, model: dict[str, str], draw: random.Random, text: s
     if dice < 0.4 or not chosen:
         id = memory.add(text).id
         model[id] = text
-        return _found(memory, id)
+        return _is_found(memory, id)
     if dice < 0.5:
         model[chosen] = memory.update(chosen, text).text
-        return _found(memory, chosen)
+        return _is_found(memory, chosen)
     if dice < 0.55:
         memory.forget(chosen)
-        gone = model.pop(chosen)
-        return chosen not in {hit.id for hit in memory.search(gone, k=3)}
+        forgotten = model.pop(chosen)
+        return chosen not in {hit.id for hit in memory.search(forgotten, k=3)}
     if dice < 0.75:
         return memory.get(chosen).text == model[chosen]
-    return _found(memory, chosen)
+    return _is_found(memory, chosen)
 
 
-def _say(line: str) -> None:
+def _write_line(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""The stores that memkit is measured beside; each is used if it is installed."""
+"""The stores that memkit is compared with: LangGraph's SqliteStore, mem0 and txtai."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from benchmarks.store.corpus import DIM, Corpus, KnownVectors
+from memkit.errors import InvalidInputError, MissingDependencyError
 
 if TYPE_CHECKING:
     from memkit.protocols import Floats2d
@@ -24,52 +25,62 @@ class Peer(Protocol):
         """Take in all notes."""
         ...
 
-    def search(self, number: int, k: int, *, kept: bool, candidates: int | None) -> Sequence[int]:
+    def search(
+        self, number: int, k: int, *, filtered: bool, candidates: int | None
+    ) -> Sequence[int]:
         """Numbers of the notes that a query finds.
 
         Args:
             number: Of the query.
             k: How many notes.
-            kept: Only those that the filter lets pass.
+            filtered: Only those that the filter lets pass.
             candidates: Look at so many before the filter; None for what the peer does by itself.
         """
         ...
 
 
 @dataclass(frozen=True)
-class Found:
-    """A peer that can be measured."""
+class PeerStore:
+    """A store that can be measured.
+
+    Attributes:
+        name: As `peers_by_name` takes it.
+        up_to: Number of records beyond which it takes too long: it compares all vectors.
+        modules: It needs them.
+        make: Opens an empty one in a folder.
+    """
 
     name: str
-    up_to: int  # records; beyond, a peer that compares all of them takes too long
+    up_to: int
+    modules: tuple[str, ...]
     make: Callable[[Corpus, Path], AbstractContextManager[Peer]]
 
 
-def installed() -> tuple[list[Found], list[str]]:
-    """The peers that are there, and how to get those that are not."""
-    found, missing = [], []
-    for name, up_to, module, package, make in (
-        (
-            "sqlitestore",
-            100_000,
-            "langgraph.store.sqlite",
-            "langgraph-checkpoint-sqlite pysqlite3-binary",
-            _sqlitestore,
-        ),
-        ("mem0", 100_000, "mem0", "mem0ai", _mem0),
-        ("txtai", 1_000_000, "txtai", "txtai", _txtai),
-    ):
-        # They report to their makers when they are imported, unless they are told not to.
-        os.environ.setdefault("MEM0_TELEMETRY", "False")
-        try:
-            importlib.import_module(module)
-            if name == "sqlitestore":
-                importlib.import_module(_extensible())
-        except ImportError as exc:
-            missing.append(f"{name} is not measured ({exc}): pip install {package}")
-        else:
-            found.append(Found(name, up_to, make))
-    return found, missing
+def peers_by_name(names: Sequence[str]) -> list[PeerStore]:
+    """Look peers up.
+
+    Raises:
+        InvalidInputError: If there is no peer of a name.
+        MissingDependencyError: If one is not installed.
+    """
+    peers = {peer.name: peer for peer in PEERS}
+    unknown = [name for name in names if name not in peers]
+    if unknown:
+        raise InvalidInputError(
+            f"expected peers among {', '.join(peers)}, got {', '.join(unknown)}"
+        )
+    # mem0 reports to its makers when it is imported, unless it is told not to.
+    os.environ.setdefault("MEM0_TELEMETRY", "False")
+    for name in names:
+        for module in peers[name].modules:
+            try:
+                importlib.import_module(module)
+            except ImportError as exc:
+                raise MissingDependencyError(
+                    f"expected {name} to compare with, but importing {module} failed: {exc}",
+                    hint="pip install --editable '.[bench]', or leave it out with --peers",
+                ) from exc
+    return [peers[name] for name in names]
 
 
 class _SqliteStore:
@@ -89,9 +100,11 @@ class _SqliteStore:
                     ]
                 )
 
-    def search(self, number: int, k: int, *, kept: bool, candidates: int | None) -> Sequence[int]:
+    def search(
+        self, number: int, k: int, *, filtered: bool, candidates: int | None
+    ) -> Sequence[int]:
         del candidates  # its filter loses nothing
-        chosen = {"kept": True} if kept else None
+        chosen = {"kept": True} if filtered else None
         items = self._store.search(
             ("notes",), query=self._corpus.query(number), filter=chosen, limit=k
         )
@@ -137,12 +150,14 @@ class _Mem0:
             ids=[draft.id for draft in drafts],
         )
 
-    def search(self, number: int, k: int, *, kept: bool, candidates: int | None) -> Sequence[int]:
+    def search(
+        self, number: int, k: int, *, filtered: bool, candidates: int | None
+    ) -> Sequence[int]:
         hits = self._store.search(
             query=self._corpus.query(number),
             vectors=self._corpus.queries[number],
             top_k=candidates or k,
-            filters={"kept": True} if kept else None,
+            filters={"kept": True} if filtered else None,
         )
         return [int(hit.id[1:]) for hit in hits[:k]]
 
@@ -171,11 +186,13 @@ class _Txtai:
         rows = ((d.id, {"text": d.text, "kept": int(d.metadata["kept"])}, None) for d in drafts)
         self._embeddings.index(rows)
 
-    def search(self, number: int, k: int, *, kept: bool, candidates: int | None) -> Sequence[int]:
-        also = " and kept = 1" if kept else ""
+    def search(
+        self, number: int, k: int, *, filtered: bool, candidates: int | None
+    ) -> Sequence[int]:
+        condition = " and kept = 1" if filtered else ""
         wide = f", {candidates}" if candidates else ""
         rows = self._embeddings.search(
-            f"select id, text, score from txtai where similar(:query{wide}){also}",
+            f"select id, text, score from txtai where similar(:query{wide}){condition}",
             k,
             parameters={"query": self._corpus.query(number)},
         )
@@ -194,3 +211,10 @@ def _txtai(corpus: Corpus, _: Path) -> Iterator[Peer]:
         yield _Txtai(corpus, embeddings)
     finally:
         embeddings.close()
+
+
+PEERS = (
+    PeerStore("sqlitestore", 100_000, ("langgraph.store.sqlite", _extensible()), _sqlitestore),
+    PeerStore("mem0", 100_000, ("mem0",), _mem0),
+    PeerStore("txtai", 1_000_000, ("txtai",), _txtai),
+)

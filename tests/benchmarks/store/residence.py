@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import random
 import resource
-import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
+from benchmarks.processes import output_of
 from benchmarks.store.corpus import DIM, HashedVectors, KnownVectors
 from benchmarks.store.durability import open_memory
-
-from memkit.cli.demo.measurement import Measurement
+from memkit.cli.measurement import Measurement
 from memkit.memory.memory import Memory
 
 OPERATIONS = 10_000
@@ -31,8 +31,8 @@ def resident() -> float:
 
 def mixed(folder: Path, operations: int) -> list[Measurement]:
     """Add, search, change and forget in a process of its own, and watch its memory."""
-    told = _run("work", folder, operations)
-    warm = told[int(WARM * len(told)) :]
+    resident_mib = _run(work, folder, operations)
+    warm = resident_mib[int(WARM * len(resident_mib)) :]
     quarter = max(1, len(warm) // 4)
     growth = median(warm[-quarter:]) - median(warm[:quarter])
     case = f"{operations} mixed operations"
@@ -44,7 +44,7 @@ def mixed(folder: Path, operations: int) -> list[Measurement]:
 
 def opening(folder: Path, records: int) -> list[Measurement]:
     """Open a memory in a process of its own, and search once."""
-    runs = [_run("look", folder) for _ in range(3)]
+    runs = [_run(look, folder) for _ in range(3)]
     case = f"memkit, {records} records"
     names = (("open", "s"), ("first search", "s"), ("resident by opening and one search", "MiB"))
     return [
@@ -53,15 +53,8 @@ def opening(folder: Path, records: int) -> list[Measurement]:
     ]
 
 
-def _run(name: str, *arguments: object) -> list[float]:
-    code = f"import sys; from benchmarks.store import residence as r; r.{name}(*sys.argv[1:])"
-    done = subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    values: list[float] = json.loads(done.stdout)
+def _run(function: Callable[..., None], *arguments: object) -> list[float]:
+    values: list[float] = json.loads(output_of(function, *arguments))
     return values
 
 
@@ -96,7 +89,7 @@ def look(folder: str) -> None:
         folder, backends=("rag",), embedder=embedder, count_tokens=len, create=False
     ) as memory:
         opened = time.perf_counter() - started
-        memory.search_by_vector(embedder.encode_query(["a question"])[0].tolist())
+        memory.vectors.search(embedder.encode_query(["a question"])[0].tolist())
         searched = time.perf_counter() - started - opened
         values = [opened, searched, resident() - before]
     sys.stdout.write(json.dumps(values))

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from benchmarks.store.corpus import Corpus, KnownVectors
-from benchmarks.store.peers import Found, Peer
 from tqdm import tqdm
 
-from memkit.cli.demo.measurement import Measurement
+from benchmarks.store.corpus import Corpus, KnownVectors
+from benchmarks.store.peers import Peer, PeerStore
+from memkit.cli.measurement import Measurement
 from memkit.memory.memory import Memory
 
 K = 10
@@ -33,7 +33,7 @@ def fill(corpus: Corpus, folder: Path) -> tuple[Memory, list[Measurement]]:
             memory.add(corpus.drafts(start, end))
             bar.update(end - start)
     added = time.perf_counter() - started
-    memory.settle()
+    memory.vectors.wait()
     settled = time.perf_counter() - started - added
     case = f"memkit, {len(corpus)} records"
     return memory, [
@@ -45,13 +45,13 @@ def fill(corpus: Corpus, folder: Path) -> tuple[Memory, list[Measurement]]:
 def memkit_searches(memory: Memory, corpus: Corpus) -> Mapping[str, Search]:
     """The ways to search a memory: by vector, as the peers do, and by vector and words."""
 
-    def by_vector(number: int, kept: bool) -> Sequence[int]:
-        where = {"kept": True} if kept else None
-        hits = memory.search_by_vector(corpus.queries[number], K, where=where)
+    def by_vector(number: int, filtered: bool) -> Sequence[int]:
+        where = {"kept": True} if filtered else None
+        hits = memory.vectors.search(corpus.queries[number], K, where=where)
         return [int(hit.id[1:]) for hit in hits]
 
-    def fused(number: int, kept: bool) -> Sequence[int]:
-        hits = memory.search(corpus.query(number), K, where={"kept": True} if kept else None)
+    def fused(number: int, filtered: bool) -> Sequence[int]:
+        hits = memory.search(corpus.query(number), K, where={"kept": True} if filtered else None)
         return [int(hit.id[1:]) for hit in hits]
 
     return {"memkit": by_vector, "memkit, words too": fused}
@@ -61,22 +61,24 @@ def measure(
     case: str, corpus: Corpus, search: Search, kinds: Mapping[bool, str] = KINDS
 ) -> Iterator[Measurement]:
     """Time searches one by one, with and without a filter, and compare them with exact ones."""
-    for kept, name in kinds.items():
+    for filtered, name in kinds.items():
         for number in range(WARM):
-            search(number, kept)
-        p50, p95, found = [], [], 0
+            search(number, filtered)
+        p50, p95, hits_of_nearest = [], [], 0
         for _ in range(REPEATS):
-            seconds, found = [], 0
+            seconds, hits_of_nearest = [], 0
             for number in range(QUERIES):
                 started = time.perf_counter()
-                hits = search(number, kept)
+                hits = search(number, filtered)
                 seconds.append(time.perf_counter() - started)
-                found += len(corpus.nearest(number, K, kept=kept).intersection(hits))
+                hits_of_nearest += len(
+                    corpus.nearest(number, K, filtered=filtered).intersection(hits)
+                )
             p50.append(float(np.percentile(seconds, 50)) * 1e3)
             p95.append(float(np.percentile(seconds, 95)) * 1e3)
         yield Measurement.of(case, f"{name} p50", p50, "ms")
         yield Measurement.of(case, f"{name} p95", p95, "ms")
-        yield Measurement.of(case, f"{name} recall@10", [found / (K * QUERIES)], "")
+        yield Measurement.of(case, f"{name} recall@10", [hits_of_nearest / (K * QUERIES)], "")
 
 
 def after_a_write(memory: Memory, corpus: Corpus) -> Measurement:
@@ -84,7 +86,7 @@ def after_a_write(memory: Memory, corpus: Corpus) -> Measurement:
     search, some = memkit_searches(memory, corpus)["memkit"], "n0"
     milliseconds = []
     for number in range(WARM):
-        (memory.unpin if number % 2 else memory.pin)(some)
+        (memory.retention.unpin if number % 2 else memory.retention.pin)(some)
         started = time.perf_counter()
         search(number, True)
         milliseconds.append((time.perf_counter() - started) * 1e3)
@@ -93,7 +95,7 @@ def after_a_write(memory: Memory, corpus: Corpus) -> Measurement:
 
 
 def measure_peer(
-    peer: Found, corpus: Corpus, folder: Path, own: Search
+    peer: PeerStore, corpus: Corpus, folder: Path, own: Search
 ) -> tuple[list[Measurement], dict[str, float]]:
     """Fill a peer with the corpus and search it; then memkit again, while the machine is as busy.
 
@@ -116,7 +118,11 @@ def measure_peer(
             more = _searching(store, candidates)
             results += measure(case, corpus, more, {True: "filtered search, more candidates"})
         results += measure(f"memkit {beside}", corpus, own)
-    p95 = {(one.case, one.metric): one.value for one in results if one.metric.endswith("p95")}
+    p95 = {
+        (result.case, result.metric): result.value
+        for result in results
+        if result.metric.endswith("p95")
+    }
     plain, filtered = "search p95", "filtered search p95"
     theirs = p95.get((case, "filtered search, more candidates p95"), p95[case, filtered])
     return results, {
@@ -126,7 +132,9 @@ def measure_peer(
 
 
 def _searching(store: Peer, candidates: int | None) -> Search:
-    return lambda number, kept: store.search(number, K, kept=kept, candidates=candidates)
+    return lambda number, filtered: store.search(
+        number, K, filtered=filtered, candidates=candidates
+    )
 
 
 def _needed(store: Peer, corpus: Corpus) -> int | None:
@@ -134,11 +142,11 @@ def _needed(store: Peer, corpus: Corpus) -> int | None:
     candidates: int | None = None
     while (candidates or 0) < len(corpus):
         search = _searching(store, candidates)
-        found = sum(
-            len(corpus.nearest(number, K, kept=True).intersection(search(number, True)))
+        hits_of_nearest = sum(
+            len(corpus.nearest(number, K, filtered=True).intersection(search(number, True)))
             for number in range(WARM)
         )
-        if found >= RECALL * K * WARM:
+        if hits_of_nearest >= RECALL * K * WARM:
             return candidates
         candidates = 2 * (candidates or 10 * K)
     return candidates
@@ -146,5 +154,5 @@ def _needed(store: Peer, corpus: Corpus) -> int | None:
 
 def recall(results: Sequence[Measurement], records: int) -> dict[str, float]:
     """How many of the nearest ten memkit finds."""
-    value = {(one.case, one.metric): one.value for one in results}
+    value = {(result.case, result.metric): result.value for result in results}
     return {"recall_at_10_of_exact": value[f"memkit, {records} records", "search recall@10"]}

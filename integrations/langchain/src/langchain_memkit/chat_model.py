@@ -21,7 +21,7 @@ from pydantic import ConfigDict, Field, model_validator
 from langchain_memkit._batch import BATCH, Batch, Conversation, shared
 from langchain_memkit.messages import conversation_of
 from memkit import Answer, AsyncMemory, InvalidInputError, Memory
-from memkit.memory.ask import BUDGET, PASSAGES
+from memkit.memory.options import BUDGET, PASSAGES
 from memkit.protocols import Combine, Sampling
 
 # Standard parameters of chat models that have no meaning for a model in this process.
@@ -188,7 +188,7 @@ class ChatMemkit(BaseChatModel):
         if batch is not None and batch.fits(self, options):
             answer = batch.answer(conversation)
         else:
-            answer = self.memory.chat(conversation, **options)
+            answer = self.memory.ask(conversation, **options)
         message = AIMessage(
             answer.text, response_metadata=self._about(answer), usage_metadata=_usage(answer)
         )
@@ -202,7 +202,7 @@ class ChatMemkit(BaseChatModel):
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         options = self._options(stop, kwargs)
-        with closing(self.memory.chat_stream(conversation_of(messages), **options)) as pieces:
+        with closing(self.memory.stream(conversation_of(messages), **options)) as pieces:
             for piece in pieces:
                 yield ChatGenerationChunk(message=AIMessageChunk(content=piece))
             yield self._last(pieces.answer)
@@ -216,7 +216,7 @@ class ChatMemkit(BaseChatModel):
     ) -> AsyncIterator[ChatGenerationChunk]:
         options = self._options(stop, kwargs)
         memory = AsyncMemory(self.memory)  # not closed: that would close the owner's memory
-        async with memory.chat_stream(conversation_of(messages), **options) as pieces:
+        async with memory.stream(conversation_of(messages), **options) as pieces:
             async for piece in pieces:
                 yield ChatGenerationChunk(message=AIMessageChunk(content=piece))
             yield self._last(pieces.answer)
@@ -255,7 +255,7 @@ class ChatMemkit(BaseChatModel):
                 conversations.append(conversation_of(self._convert_input(prompt).to_messages()))
             except ValueError:  # the call for this input raises it
                 continue
-        ask = partial(self.memory.chat_batch, **options)
+        ask = partial(self.memory.ask_batch, **options)
         return Batch(self, options, conversations, ask, size=self.batch_size)
 
     def _about(self, answer: Answer) -> dict[str, Any]:

@@ -12,7 +12,7 @@ _ROLES = {"system": "system", "human": "user", "ai": "assistant", "tool": "tool"
 
 
 def conversation_of(messages: Sequence[BaseMessage]) -> list[dict[str, str]]:
-    """Give roles and texts, as `memkit.Memory.chat` takes them.
+    """Give roles and texts, as `memkit.Memory.ask` takes them.
 
     Raises:
         InvalidInputError: If a message holds something else than text, or memkit has no role for

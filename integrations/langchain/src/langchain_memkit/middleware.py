@@ -15,7 +15,7 @@ from langchain_memkit.messages import role_of
 from langchain_memkit.scopes import Scoping, resolve, user_scope
 from langchain_memkit.tools import memory_tools
 from memkit import InvalidInputError, Memory
-from memkit.memory.ask import BUDGET
+from memkit.memory.options import BUDGET
 from memkit.types import Message, Metadata, Role, Scope
 
 with needs("langchain", "MemkitMiddleware"):
@@ -135,7 +135,7 @@ class MemkitMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         conversation = _ending_with_the_user(request.messages)
         if not conversation:
             return request
-        recall = self.memory.chat_recall(
+        recall = self.memory.recall(
             conversation, self._budget, k=self._k, scope=scope, where=self._where
         )
         if not recall.text:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -17,15 +18,7 @@ from langchain_core.vectorstores.utils import maximal_marginal_relevance
 from numpy.typing import NDArray
 
 from langchain_memkit.embeddings import LangChainEmbedder, MemkitEmbeddings
-from memkit import (
-    AsyncMemory,
-    Draft,
-    Hit,
-    InvalidInputError,
-    Memory,
-    Record,
-    RecordNotFoundError,
-)
+from memkit import Draft, Hit, InvalidInputError, Memory, Record, RecordNotFoundError
 from memkit.types import Metadata, Scope
 
 SHARED: Scope = {}
@@ -64,7 +57,6 @@ class MemkitVectorStore(VectorStore):
     def __init__(self, memory: Memory, *, scope: Scope = SHARED) -> None:
         self.memory = memory
         self.scope = scope
-        self._async_memory = AsyncMemory(memory)
 
     @classmethod
     def open(
@@ -124,7 +116,7 @@ class MemkitVectorStore(VectorStore):
     @property
     def embeddings(self) -> Embeddings:
         """The memory's embedder."""
-        embedder = self.memory.embedder
+        embedder = self.memory.vectors.embedder
         if isinstance(embedder, LangChainEmbedder):
             return embedder.embeddings
         return MemkitEmbeddings(embedder)
@@ -224,7 +216,7 @@ class MemkitVectorStore(VectorStore):
         self, embedding: list[float], k: int = 4, **kwargs: Any
     ) -> list[tuple[Document, float]]:
         """Find the documents nearest to a vector, with their cosine similarity."""
-        hits = self.memory.search_by_vector(embedding, k, **self._selected(kwargs))
+        hits = self.memory.vectors.search(embedding, k, **self._selected(kwargs))
         return [(_document(hit.record), hit.score) for hit in hits]
 
     def similarity_search(self, query: str, k: int = 4, **kwargs: Any) -> list[Document]:
@@ -269,7 +261,7 @@ class MemkitVectorStore(VectorStore):
     ) -> list[Document]:
         """Like `max_marginal_relevance_search`, near a vector."""
         selected = self._selected(kwargs)
-        hits = self.memory.search_by_vector(embedding, max(k, fetch_k), **selected)
+        hits = self.memory.vectors.search(embedding, max(k, fetch_k), **selected)
         query = np.asarray(embedding, np.float32)
         passages = self._vectors(hits, past=selected["as_of"] is not None)
         # A long document is represented by its passage that is nearest to the query.
@@ -282,8 +274,8 @@ class MemkitVectorStore(VectorStore):
     def _vectors(self, hits: Sequence[Hit], *, past: bool) -> Mapping[str, NDArray[np.float32]]:
         """The vectors of the hits' passages; those of past texts are not stored, but computed."""
         if not past:
-            return self.memory.vectors([hit.id for hit in hits])
-        rows = self.memory.embedder.encode_document([hit.text for hit in hits])
+            return self.memory.vectors.get([hit.id for hit in hits])
+        rows = self.memory.vectors.embedder.encode_document([hit.text for hit in hits])
         return {hit.id: row[np.newaxis] for hit, row in zip(hits, rows, strict=True)}
 
     async def asimilarity_search_with_score(
@@ -291,8 +283,8 @@ class MemkitVectorStore(VectorStore):
     ) -> list[tuple[Document, float]]:
         """Like `similarity_search_with_score`."""
         vector = await self.embeddings.aembed_query(query)
-        hits = await self._async_memory.search_by_vector(vector, k, **self._selected(kwargs))
-        return [(_document(hit.record), hit.score) for hit in hits]
+        search = self.similarity_search_with_score_by_vector
+        return await asyncio.to_thread(search, vector, k, **kwargs)
 
     async def asimilarity_search(self, query: str, k: int = 4, **kwargs: Any) -> list[Document]:
         """Like `similarity_search`."""

@@ -45,13 +45,13 @@ def model(trained):
 def calls(trained):
     """Sizes of the batches that the memory is asked."""
     sizes = []
-    ask = trained.chat_batch
+    ask = trained.ask_batch
 
     def counted(conversations, *rest, **options):
         sizes.append(len(conversations))
         return ask(conversations, *rest, **options)
 
-    with patch.object(trained, "chat_batch", counted):
+    with patch.object(trained, "ask_batch", counted):
         yield sizes
 
 

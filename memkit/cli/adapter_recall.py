@@ -1,0 +1,57 @@
+"""What one adapter recalls when it is asked directly, without a router."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from memkit.lora.serving.bank import AdapterBank
+from memkit.lora.serving.hooks import Adapter, AdapterLayers
+from memkit.lora.serving.layout import Row
+from memkit.lora.spec import LoraSpec
+from memkit.lora.verify import same_answer
+from memkit.models.language_model import LanguageModel
+from memkit.protocols import Sampling
+
+BATCH = 24
+SHORT_ANSWER = Sampling(max_new_tokens=24)
+
+
+def single_adapter_bank(
+    base: LanguageModel, layers: AdapterLayers, adapter: Adapter, lora: LoraSpec
+) -> AdapterBank:
+    """A bank in which every name is the same adapter, in the precision it was trained in."""
+    row = Row.of(adapter, lora.scale)
+    return AdapterBank(layers, lambda _: row, device=base.device, dtype=base.model.dtype)
+
+
+def generate_answers(
+    base: LanguageModel, questions: Sequence[str], bank: AdapterBank | None
+) -> list[str]:
+    """Answer questions from the weights alone, with nothing else in the prompt.
+
+    Args:
+        base: The base model.
+        questions: Each is answered on its own.
+        bank: Of `single_adapter_bank`; None for the base model without an adapter.
+    """
+    texts: list[str] = []
+    for start in range(0, len(questions), BATCH):
+        prompts = [base.prompt(question) for question in questions[start : start + BATCH]]
+        mixture = None if bank is None else bank.mix([{"trained": 1.0}] * len(prompts))
+        completions = base.generate(prompts, SHORT_ANSWER, adapters=mixture)
+        texts += [completion.text for completion in completions]
+    return texts
+
+
+def count_correct(
+    base: LanguageModel, pairs: Sequence[tuple[str, str]], bank: AdapterBank | None
+) -> int:
+    """Count the questions that are answered exactly.
+
+    Args:
+        base: The base model.
+        pairs: Questions with their answers.
+        bank: As for `generate_answers`.
+    """
+    texts = generate_answers(base, [question for question, _ in pairs], bank)
+    return sum(same_answer(answer, text) for (_, answer), text in zip(pairs, texts, strict=True))

@@ -1,0 +1,47 @@
+"""Commands that carry a memory between files: ``export`` and ``import``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from memkit import Memory
+from memkit.cli.options import Commands, memory_path
+from memkit.memory.engine import ALL_BACKENDS
+
+
+def register(commands: Commands) -> None:
+    """Add the commands."""
+    plain = memory_path()
+    export = commands.add_parser("export", parents=[plain], help="write everything to one file")
+    export.set_defaults(command=_export)
+    export.add_argument("file", type=Path, help="is replaced if it exists")
+    export.add_argument("--adapters", action="store_true", help="with the modules, beside it")
+
+    import_ = commands.add_parser("import", parents=[plain], help="read what was exported")
+    import_.set_defaults(command=_import)
+    import_.add_argument("file", type=Path)
+    import_.add_argument("--adapters", action="store_true", help="with the modules, beside it")
+    import_.add_argument(
+        "--on-conflict",
+        choices=("error", "skip", "replace"),
+        default="error",
+        help="where the memory has something else (default: refuse the file)",
+    )
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    # The records alone need no model.
+    backends = ALL_BACKENDS if arguments.adapters else ("buffer",)
+    with Memory.open(arguments.path, create=False, backends=backends) as memory:
+        print(memory.export(arguments.file, adapters=arguments.adapters))
+    return 0
+
+
+def _import(arguments: argparse.Namespace) -> int:
+    with Memory.open(arguments.path) as memory:
+        report = memory.import_(
+            arguments.file, on_conflict=arguments.on_conflict, adapters=arguments.adapters
+        )
+        print(report)
+    return 0

@@ -1,0 +1,190 @@
+"""Forgets records and what has expired, checks that it is gone, and reports it in a receipt."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from memkit.errors import InvalidInputError, MemkitError, RecordNotFoundError
+from memkit.memory.engine import Engine
+from memkit.memory.erasure import Erased, erase, finish
+from memkit.memory.residue import remains, samples
+from memkit.types import Exposure, Metadata, ModuleReport, Receipt, Scope
+
+if TYPE_CHECKING:
+    from memkit.lora.consolidation.exposure import Probe
+
+logger = logging.getLogger("memkit")
+
+NO_TEXT = "no file holds their texts"  # checks of the receipt
+UNKNOWN = "weights know it no better than what they never saw"
+
+NOTHING = Receipt((), 0, 0, (), (), (), (), {})
+
+
+def forget(
+    engine: Engine,
+    ids: Sequence[str] | None,
+    *,
+    scope: Scope | None,
+    where: Metadata | None,
+    retrain: bool,
+) -> Receipt:
+    """Erase the selected records, retrain what is left of their modules, check, and report."""
+    selected = _select(engine, ids, scope, where)
+    turns_of = scope if ids is None and where is None else None
+    return _forget(engine, selected, turns_of=turns_of, retrain=retrain)
+
+
+def forget_all(engine: Engine) -> Receipt:
+    """Erase all records, turns and items of all scopes; the empty memory stays."""
+    ids = engine.ledger.records.ids(expired=True)
+    return _forget(engine, ids, turns_of={}, retrain=False)
+
+
+def clear(engine: Engine, scope: Scope) -> Receipt:
+    """Erase the turns of exactly one conversation; records stay."""
+    texts = engine.ledger.turns.clear(scope)
+    if not texts:
+        return NOTHING
+    files = finish(engine.ledger, engine.backends)
+    engine.drop_caches()
+    pieces = dict.fromkeys(piece for text in texts for piece in samples(text))
+    return replace(
+        NOTHING,
+        turns=len(texts),
+        files=tuple(files),
+        checks={NO_TEXT: not _texts_left(engine, list(pieces))},
+    )
+
+
+def sweep(engine: Engine, *, retrain: bool) -> Receipt:
+    """Erase what has expired; if nothing has, finish what is still to be destroyed."""
+    ledger = engine.ledger
+    expired = ledger.records.expired()
+    turns = ledger.turns.delete_expired()
+    ledger.items.sweep()
+    if not (expired or ledger.destruction_pending):
+        return NOTHING
+    receipt = _forget(engine, expired, turns_of=None, retrain=retrain)
+    return replace(receipt, turns=receipt.turns + turns)
+
+
+def _forget(
+    engine: Engine, selected: Sequence[str], *, turns_of: Scope | None, retrain: bool
+) -> Receipt:
+    probes = _probes(engine, selected) if retrain else []
+    erased = erase(
+        engine.ledger,
+        selected,
+        backends=engine.backends,
+        turns_of=turns_of,
+    )
+    engine.drop_caches()
+    trained = _retrain(engine, erased) if retrain and engine.lora is not None else []
+    exposure = _exposure(engine, probes, trained)
+    held = {id for module in trained for id in module.held}
+    back = {module.name for module in trained if module.held}
+    return Receipt(
+        records=erased.records,
+        versions=erased.versions,
+        turns=erased.turns,
+        retrained=tuple(f"{m.name} v{m.version}" for m in trained if m.held),
+        dropped=tuple(name for name in erased.modules if name not in back),
+        demoted=tuple(id for others in erased.modules.values() for id in others if id not in held),
+        files=erased.files,
+        checks=_checks(engine, erased, exposure),
+        exposure=exposure,
+        items=erased.items,
+    )
+
+
+def _select(
+    engine: Engine, ids: Sequence[str] | None, scope: Scope | None, where: Metadata | None
+) -> list[str]:
+    if ids is None and not scope and not where:
+        raise InvalidInputError(
+            f"expected an id, a `scope` or a `where` to forget by, got {ids=}, {scope=}, {where=}",
+            hint="forget(id) erases a record, forget(scope={'user': 'u1'}) a tenant",
+        )
+    records = engine.ledger.records
+    if ids is None:
+        return records.ids(within=scope, where=where, expired=True)
+    ids = [record.id for record in records.get(list(dict.fromkeys(ids)), expired=True)]
+    if scope is not None:
+        inside = set(records.ids(within=scope, expired=True))
+        for id in ids:
+            if id not in inside:
+                raise RecordNotFoundError(f"no record of scope {dict(scope)!r} has the id {id!r}")
+    passing = set(records.ids(where=where, expired=True)) if where is not None else set(ids)
+    return [id for id in ids if id in passing]
+
+
+def _retrain(engine: Engine, erased: Erased) -> list[ModuleReport]:
+    """Train the modules without what was erased; those that fail stay dropped."""
+    lora = engine.need_lora("forget()")
+    reports: list[ModuleReport] = []
+    for name, others in erased.modules.items():
+        if not others:
+            continue
+        try:
+            records = engine.ledger.records.get(others)
+            reports += engine.consolidator.run(lora, records, name=name).modules
+        except MemkitError as exc:  # what was erased is erased: the receipt has to say so
+            logger.warning("module %s is dropped, as it cannot be trained anew: %s", name, exc)
+    return reports
+
+
+def _probes(engine: Engine, ids: Sequence[str]) -> list[Probe]:
+    """What to ask the weights once the records are gone; kept in memory only."""
+    if engine.lora is None:
+        return []
+    from memkit.lora.consolidation.exposure import probes
+
+    try:
+        return probes(engine.lora, ids)
+    except MemkitError as exc:  # no reason to keep what is to be forgotten
+        logger.warning("the weights will not be asked for what is forgotten: %s", exc)
+        return []
+
+
+def _exposure(
+    engine: Engine, probes: Sequence[Probe], trained: Sequence[ModuleReport]
+) -> tuple[Exposure, ...]:
+    """How far the forgotten answers stand out in the modules that were trained anew."""
+    if not probes or not trained:
+        return ()
+    from memkit.lora.consolidation.exposure import ask
+
+    lora = engine.need_lora("forget()")
+    exposures = []
+    for module in trained:
+        for probe in probes:
+            if module.held and module.name in probe.modules:
+                try:
+                    exposures.append(ask(lora, probe, module.name))
+                except MemkitError as exc:  # the module may be gone again
+                    logger.warning("module %s cannot be asked: %s", module.name, exc)
+    return tuple(exposure for exposure in exposures if exposure is not None)
+
+
+def _checks(engine: Engine, erased: Erased, exposure: Sequence[Exposure]) -> dict[str, bool]:
+    """Look for what was erased in every place where it could be."""
+    ledger, deleted = engine.ledger, set(erased.records)
+    checks = {
+        "no record or version is left": not ledger.records.existing(deleted, expired=True),
+        "no adapter was trained on them": not ledger.modules.holding(list(deleted)),
+        NO_TEXT: not _texts_left(engine, erased.samples),
+    }
+    if exposure:
+        checks[UNKNOWN] = not any(each.stands_out for each in exposure)
+    return checks
+
+
+def _texts_left(engine: Engine, pieces: Sequence[str]) -> list[str]:
+    """Pieces of erased texts that some file still has, though no record says the same."""
+    left = remains(engine.ledger.directory, pieces)
+    # Others may rightly keep the same words, such as another tenant.
+    return [text for text in left if not engine.ledger.records.has_text(text)]

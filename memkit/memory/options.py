@@ -1,0 +1,310 @@
+"""Keyword arguments that several verbs share, written once, and the queries made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict, cast
+
+from memkit.errors import InvalidInputError
+from memkit.memory.engine import Config, CountTokens
+from memkit.protocols import (
+    COMBINATIONS,
+    GREEDY,
+    Backend,
+    Combine,
+    Context,
+    Embedder,
+    Query,
+    Reranker,
+    Sampling,
+)
+from memkit.types import BackendName, Draft, Metadata, Period, Scope, Ttl
+from memkit.types.validate import check_limit, check_text
+
+if TYPE_CHECKING:
+    from memkit.lora.recipe import Recipe
+    from memkit.models.language_model import LanguageModel
+    from memkit.rag.fusion import Ranking
+
+BUDGET = 512  # tokens of evidence: a few passages and the last turns
+HITS = 5  # records that are searched for
+PASSAGES = 3  # in an answer's prompt; the default base model loses the thread in more
+
+Message = Mapping[str, str]  # {"role": "user", "content": "..."}
+Question = str | Sequence[Message]
+
+
+class OpenOptions(TypedDict, total=False):
+    """How a memory is opened.
+
+    Attributes:
+        backends: Where knowledge may live: any of "buffer", "rag" and "lora", which are the
+            default together, and backends of your own (`memkit.protocols.Backend`).
+        base_model: Folder, hub id or loaded model; by default SmolLM2-135M-Instruct. Loaded when
+            an answer or an adapter is first asked for.
+        embedder: Folder, hub id or any `memkit.protocols.Embedder`; by default all-MiniLM-L6-v2.
+        recipe: How `Memory.consolidate` makes adapters, and how prompts look.
+        count_tokens: Counts tokens for budgets, for example with a hosted model's tokenizer; by
+            default the base model's does.
+        rebuild: Adopt another embedder or base model than the memory was made with: records are
+            embedded anew now; modules are out of service until `Memory.consolidate` has trained
+            them anew.
+        busy_timeout: Bound on waiting for other processes, in seconds; by default 30.
+        ranking: What weighs how much in a search.
+        reranker: Scores ``(query, texts)`` and so puts the best hits in their final order; or
+            the folder or hub id of a sentence-transformers ``CrossEncoder``.
+    """
+
+    backends: Sequence[BackendName | Backend]
+    base_model: str | Path | LanguageModel | None
+    embedder: str | Path | Embedder | None
+    recipe: Recipe | None
+    count_tokens: CountTokens | None
+    rebuild: bool
+    busy_timeout: float
+    ranking: Ranking | None
+    reranker: Reranker | str | None
+
+
+class DraftOptions(TypedDict, total=False):
+    """What `Memory.add` can be told beside a text.
+
+    Attributes:
+        question: A question that it answers; adapters learn it best as such a pair.
+        answer: The answer, as it should be recalled.
+        scope: Who may see it; by default everybody. In a list it is of every plain text, while
+            drafts bring their own.
+        metadata: JSON values to filter by; in a list as ``scope``.
+        id: Chosen by the caller; made up by default.
+        key: What it is about; by default its question. Different keys keep different answers to
+            one question side by side.
+        ttl: How long it lives, in seconds or as a timedelta; by default as long as
+            `Retention.set_ttl` says for the scope.
+        pinned: See `Retention.pin`.
+        at: When it was said or happened, for ``since`` and ``until``; by default now.
+    """
+
+    question: str | None
+    answer: str | None
+    scope: Scope
+    metadata: Metadata
+    id: str | None
+    key: str | None
+    ttl: Ttl | None
+    pinned: bool
+    at: datetime | None
+
+
+class MessageOptions(TypedDict, total=False):
+    """What `Memory.add_messages` can be told beside a chat log.
+
+    Attributes:
+        scope: The conversation; by default the one that everybody shares.
+        remember: Make records as well, so that what was said is found when it has left the
+            buffer; the default. System messages never become records.
+        at: When it was said; by default now.
+    """
+
+    scope: Scope
+    remember: bool
+    at: datetime | None
+
+
+class TurnOptions(MessageOptions, total=False):
+    """What `Memory.add_turn` can be told beside a turn.
+
+    Attributes:
+        name: Of who speaks: finds the turn when a question names a speaker.
+    """
+
+    name: str | None
+
+
+class Selection(TypedDict, total=False):
+    """Which records and turns take part in a query.
+
+    Attributes:
+        scope: Only what this scope may see; by default what is shared.
+        where: Metadata filter, e.g. ``{"source": "hr", "year": {"$gte": 2020}}``.
+        since: Only what was said at this moment or later; see `Record.at`.
+        until: Only what was said before this moment.
+        as_of: Records as they were at this moment. Those that have changed since are ranked by
+            meaning alone; what was forgotten is not there. Nothing is routed to adapters, as
+            weights have no past.
+    """
+
+    scope: Scope
+    where: Metadata | None
+    since: datetime | None
+    until: datetime | None
+    as_of: datetime | None
+
+
+class RecallOptions(Selection, total=False):
+    """What takes part as evidence.
+
+    Attributes:
+        k: At most this many records; by default 5, and 3 where the default base model answers,
+            which loses the thread in more.
+    """
+
+    k: int
+
+
+class AskOptions(RecallOptions, total=False):
+    """What takes part in an answer, and how it is made.
+
+    Attributes:
+        modules: Use these adapters in equal parts instead of the routed ones; an empty list for
+            the untouched base model.
+        combine: How several modules answer: "rows" asks each its part of the question and puts
+            the answers together; "mix" adds their effects by the route's weights; "confident"
+            asks the whole question of each of the likeliest and takes the surest answer.
+        strict: Withhold an answer that no record and no turn supports: its text is empty, and
+            `Answer.withheld` says why. What a conversation itself says counts, unless the
+            assistant said it.
+        sampling: How tokens are chosen; greedy by default.
+    """
+
+    modules: Sequence[str] | None
+    combine: Combine
+    strict: bool
+    sampling: Sampling
+
+
+def config_of(options: OpenOptions) -> Config:
+    """What a memory is to be opened with."""
+    refuse_unknown(options, OpenOptions)
+    return Config(**options)
+
+
+def draft_of(options: DraftOptions) -> Draft:
+    """A draft without its text."""
+    refuse_unknown(options, DraftOptions)
+    return Draft("", **options)
+
+
+@dataclass(frozen=True)
+class Request:
+    """How questions are answered; see `AskOptions`.
+
+    Attributes:
+        budget: Most tokens of evidence in the prompt.
+        modules: Chosen by the caller; None for the routed ones.
+        combine: How several modules answer.
+        strict: Withhold answers that nothing stored supports.
+        sampling: How tokens are chosen.
+        repeat_held: Put also those records into the prompt that the weights are sure to hold.
+    """
+
+    budget: int
+    modules: Sequence[str] | None = None
+    combine: Combine = "rows"
+    strict: bool = False
+    sampling: Sampling = GREEDY
+    repeat_held: bool = False
+
+    def __post_init__(self) -> None:
+        if self.combine not in COMBINATIONS:
+            raise InvalidInputError(
+                f"`combine` must be one of {COMBINATIONS}, got {self.combine!r}"
+            )
+        if isinstance(self.modules, str):
+            raise InvalidInputError(
+                f"`modules` must be a list of names, got the string {self.modules!r}"
+            )
+
+
+def split_options(budget: int, options: AskOptions) -> tuple[RecallOptions, Request]:
+    """Separate what takes part in an answer from how it is made."""
+    refuse_unknown(options, AskOptions)
+    selection = {name: value for name, value in options.items() if name in _EVIDENCE}
+    request: dict[str, Any] = {n: value for n, value in options.items() if n not in _EVIDENCE}
+    return cast("RecallOptions", selection), Request(budget, **request)
+
+
+def recall_query(question: Question, options: RecallOptions, k: int) -> Query:
+    """Make a query; ``k`` is the default for the number of records."""
+    refuse_unknown(options, RecallOptions)
+    rest = {name: value for name, value in options.items() if name != "k"}
+    return query_of(question, options.get("k", k), cast("Selection", rest))
+
+
+def recall_queries(questions: Sequence[Question], options: RecallOptions) -> list[Query]:
+    """One query per question for a batch of answers, alike in all else."""
+    if isinstance(questions, str):
+        raise InvalidInputError(f"`questions` must be a list, got the string {questions!r}")
+    return [recall_query(question, options, PASSAGES) for question in questions]
+
+
+def query_of(question: Question, k: int, selection: Selection, *, name: str = "question") -> Query:
+    """Make a query of a question, or of a conversation that ends with one.
+
+    Args:
+        question: The user's words, or messages that end with them.
+        k: At most this many records.
+        selection: What takes part.
+        name: Of the argument, for errors.
+
+    Raises:
+        InvalidInputError: If the question is blank, ``k`` < 1, or the messages are malformed or
+            do not end with the user's.
+    """
+    query = base_query(k, selection)
+    if isinstance(question, str):
+        check_text(name, question)
+        return replace(query, text=question)
+    text, context = _conversation(question)
+    check_text(name, text)
+    return replace(query, text=text, context=context)
+
+
+def base_query(k: int, selection: Selection) -> Query:
+    """A query without a text."""
+    refuse_unknown(selection, Selection)
+    check_limit("k", k)
+    period = Period(selection.get("since"), selection.get("until"), selection.get("as_of"))
+    return Query("", k, selection.get("scope", {}), selection.get("where"), period=period)
+
+
+def _conversation(messages: Sequence[Message]) -> tuple[str, Context]:
+    """The last message of a conversation, and what was said before it."""
+    if not isinstance(messages, Sequence):
+        raise InvalidInputError(
+            f"a question must be a string or a list of messages, got {messages!r}"
+        )
+    pairs = [_role_and_content(message) for message in messages]
+    if not pairs or pairs[-1][0] != "user":
+        raise InvalidInputError(
+            f"`messages` must end with the user's, got {pairs[-1] if pairs else 'none'!r}",
+            hint='the last one is what is answered: {"role": "user", "content": "..."}',
+        )
+    opening = next(place for place, (role, _) in enumerate(pairs) if role != "system")
+    system = "\n\n".join(content for _, content in pairs[:opening]) or None
+    return pairs[-1][1], Context(system, tuple(pairs[opening:-1]))
+
+
+def _role_and_content(message: Message) -> tuple[str, str]:
+    """What a message says; the base model refuses roles that it does not know."""
+    valid = isinstance(message, Mapping) and {"role", "content"} <= message.keys()
+    if not valid or not all(isinstance(message[key], str) for key in ("role", "content")):
+        raise InvalidInputError(
+            f'expected a message {{"role": "user", "content": "..."}}, got {message!r}'
+        )
+    return message["role"], message["content"]
+
+
+_EVIDENCE = frozenset(RecallOptions.__annotations__)
+
+
+def refuse_unknown(options: Mapping[str, Any], known: type) -> None:
+    """As Python does for keyword arguments that are spelled out."""
+    names = known.__annotations__
+    for name in options:
+        if name not in names:
+            raise TypeError(
+                f"unexpected keyword argument {name!r}; these are known: {', '.join(names)}"
+            )

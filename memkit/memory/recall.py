@@ -1,0 +1,171 @@
+"""Gathers evidence for a query from all backends, and fits it into a budget of tokens."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import dropwhile
+
+from memkit.answering.explain import Explanation
+from memkit.answering.prompt import assemble
+from memkit.memory.engine import Engine
+from memkit.memory.options import Request
+from memkit.protocols import Context, Query
+from memkit.types import NO_ROUTE, Evidence, Hit, Recall, Record, Route
+
+logger = logging.getLogger("memkit")
+
+# Cosine similarity of a question with the fact it is about: nearer than that, it is asked much
+# as it was trained, and the held record need not stand in the prompt as well
+# (docs/decisions/0008-mixing.md).
+SURE = 0.85
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What the backends have for one query.
+
+    Attributes:
+        query: The query.
+        evidence: Of each backend.
+        recall: What of it goes into the prompt.
+        records: The records that were found or voted in the routing, by id, as they are now.
+    """
+
+    query: Query
+    evidence: Sequence[Evidence]
+    recall: Recall
+    records: Mapping[str, Record]
+
+
+def recall(engine: Engine, query: Query, budget: int) -> Recall:
+    """Ask every backend, and assemble what they contribute."""
+    return gather(engine, query, Request(budget, repeat_held=True)).recall
+
+
+def explain(engine: Engine, query: Query, budget: int) -> Explanation:
+    """Show route, evidence and prompt of an answer without generating it."""
+    findings = gather(engine, query, Request(budget))
+    shown = {hit.id for hit in findings.recall.hits}
+    hits = [hit for evidence in findings.evidence for hit in evidence.hits]
+    left_out = {hit.id: hit for hit in hits if hit.id not in shown}
+    calibration = engine.lora.router.calibration() if engine.lora is not None else None
+    return Explanation(
+        findings.recall, tuple(left_out.values()), calibration, records=findings.records
+    )
+
+
+def gather(engine: Engine, query: Query, request: Request) -> Findings:
+    """Ask every backend, and assemble what goes into the prompt of an answer."""
+    evidence = [backend.recall(query) for backend in engine.backends_asked]
+    if query.context is not None:
+        evidence = [_without_conversation(part, query, query.context) for part in evidence]
+    route = _route(engine, query, evidence, request.modules)
+    records = _records(engine, query, evidence, route)
+    if query.period.as_of is None:
+        evidence = [_visible(part, records) for part in evidence]
+    held = () if request.repeat_held else _held(engine, query, evidence, route)
+    pinned = _pinned(engine, query)
+    assembled = assemble(
+        [pinned, *(_without(part, held) for part in evidence)],
+        budget=request.budget,
+        count=engine.counter[1],
+    )
+    recalled = Recall(
+        query=query.text,
+        text=assembled.text,
+        hits=assembled.hits,
+        turns=assembled.turns,
+        route=route,
+        tokens=assembled.tokens,
+        budget=request.budget,
+        omitted=assembled.omitted,
+        counter=engine.counter[0],
+        in_weights=held,
+    )
+    records |= {hit.id: hit.record for hit in pinned.hits}
+    return Findings(query, evidence, recalled, records)
+
+
+def _records(
+    engine: Engine, query: Query, evidence: Sequence[Evidence], route: Route
+) -> dict[str, Record]:
+    """All records that evidence and route speak of and that the query may see, in one read."""
+    ids = [fact.record_id for fact in route.support] + [part.record_id for part in route.parts]
+    ids += [hit.id for part in evidence for hit in part.hits]
+    records = engine.ledger.records.find(list(dict.fromkeys(ids)), scope=query.scope)
+    return {record.id: record for record in records}
+
+
+def _visible(evidence: Evidence, records: Mapping[str, Record]) -> Evidence:
+    """Leave out hits that the query may not see: forgotten meanwhile, or of another scope."""
+    hits = tuple(hit for hit in evidence.hits if hit.id in records)
+    if len(hits) < len(evidence.hits):
+        logger.info(
+            "%d hits are of records that the query cannot see", len(evidence.hits) - len(hits)
+        )
+        return replace(evidence, hits=hits)
+    return evidence
+
+
+def _route(
+    engine: Engine, query: Query, evidence: Sequence[Evidence], modules: Sequence[str] | None
+) -> Route:
+    """The routed modules, or those that the caller chose instead."""
+    routed = next((part.route for part in evidence if part.route is not None), NO_ROUTE)
+    if modules is None:
+        return routed
+    if not modules:
+        return Route({}, reason="the caller chose the untouched base model")
+    chosen = engine.need_lora("ask() with `modules`").route_to(modules, query.scope)
+    return replace(
+        chosen,
+        support=routed.support,
+        threshold=routed.threshold,
+        evidence=routed.evidence,
+    )
+
+
+def _held(
+    engine: Engine, query: Query, evidence: Sequence[Evidence], route: Route
+) -> tuple[str, ...]:
+    """Records that need not stand in the prompt, as the routed modules are sure of the answer.
+
+    These are the records that modules hold, and those that were found behind the one that was
+    asked for: beside an answer by heart they only distract (docs/decisions/0008-mixing.md).
+
+    A route that the caller chose is sure of nothing, nor is one with several parts for the same
+    question. The parts of a question that was taken apart are asked as they were trained.
+    """
+    if not route.parts or len({part.question for part in route.parts}) < len(route.parts):
+        return ()
+    similarity = {fact.record_id: fact.similarity for fact in route.support}
+    whole = [part.record_id for part in route.parts if part.question == query.text]
+    if any(similarity.get(id, -1.0) < SURE for id in whole):
+        return ()
+    ids = [hit.id for part in evidence for hit in part.hits]
+    asked = {part.record_id for part in route.parts}
+    behind = dropwhile(lambda record_id: record_id not in asked, ids)
+    return tuple(dict.fromkeys([*engine.ledger.modules.placements(ids), *behind]))
+
+
+def _pinned(engine: Engine, query: Query) -> Evidence:
+    """The pinned records that a query may see, in full; none where no text goes into prompts."""
+    if set(engine.names) == {"lora"}:
+        return Evidence()
+    records = engine.ledger.records.pinned(
+        visible_to=query.scope, where=query.where, period=query.period
+    )
+    return Evidence(tuple(Hit(r, r.text, 0, len(r.text), 1.0, None) for r in records))
+
+
+def _without(evidence: Evidence, ids: Sequence[str]) -> Evidence:
+    return replace(evidence, hits=tuple(hit for hit in evidence.hits if hit.id not in ids))
+
+
+def _without_conversation(evidence: Evidence, query: Query, context: Context) -> Evidence:
+    """Leave out what the conversation itself says: the prompt has it anyway."""
+    texts = {query.text, *(content for _, content in context.history)}
+    hits = tuple(hit for hit in evidence.hits if hit.record.text not in texts)
+    return replace(evidence, hits=hits, turns=())

@@ -1,0 +1,124 @@
+"""Which embedding space a memory is in, and how it changes to another while searches go on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from memkit.errors import IncompatibleModelError
+from memkit.ledger import Ledger
+from memkit.protocols import Embedder
+from memkit.rag.embedding_space import EmbeddingSpace
+from memkit.rag.ledger_cache import LedgerCache, State, made_with
+from memkit.rag.reembed import Switch, reembed
+
+R = TypeVar("R")
+
+
+class CurrentSpace:
+    """The embedding space that a memory is in.
+
+    Readers take no lock. Each takes the space once, works in it, and looks at the end whether the
+    ledger is still of that embedder: if not, its result, or its error, is dropped.
+
+    Args:
+        ledger: Knows the name and dimension of the memory's embedder, once something is written.
+        embedder: Must be the one that the memory was made with.
+        cache: Of the ledger.
+
+    Attributes:
+        space: Replaced as a whole by `change`.
+    """
+
+    def __init__(self, ledger: Ledger, embedder: Embedder, cache: LedgerCache) -> None:
+        self.space = EmbeddingSpace(ledger, embedder)
+        self._ledger = ledger
+        self._cache = cache
+
+    def run(self, work: Callable[[EmbeddingSpace, State], R]) -> R:
+        """Do some work in one space from beginning to end; again if the space was replaced.
+
+        Args:
+            work: Gets the space and the state of the ledger at its beginning.
+
+        Raises:
+            IncompatibleModelError: If another process has changed the memory's embedder.
+        """
+        while True:
+            space = self.space
+            state = self._cache.refresh()
+            if self._fits(space):
+                try:
+                    result = work(space, state)
+                except Exception:
+                    self._cache.refresh()  # where two embedders' vectors met, it failed for that
+                    if self._fits(space):
+                        raise
+                else:
+                    if self._cache.refresh() == state or self._fits(space):
+                        return result
+            if space is self.space:
+                self.check()
+
+    def change(self, embedder: Embedder) -> int:
+        """Embed every passage with another embedder, and make it the memory's.
+
+        Returns:
+            How many passages were embedded; 0 if the memory has this embedder already.
+        """
+        identity = embedder.name, str(embedder.dim)
+        if made_with(self._ledger) == identity == self.space.identity:
+            self._ledger.shadow_vectors.drop()
+            return 0
+        self.check()
+        return reembed(self._ledger, embedder, lambda switch: self._replace(embedder, switch))
+
+    def is_ours(self, space: EmbeddingSpace) -> bool:
+        """Whether the memory was made with a space's embedder, or with none yet.
+
+        Read from the ledger itself, as writers need it: also inside a transaction.
+        """
+        return made_with(self._ledger) in {(None, None), space.identity}
+
+    def check(self) -> None:
+        """Compare the current space with the ledger.
+
+        Raises:
+            IncompatibleModelError: If the memory was made with another embedder.
+        """
+        if self.is_ours(self.space):
+            return
+        name, dim = made_with(self._ledger)
+        embedder = self.space.embedder
+        raise IncompatibleModelError(
+            f"the memory was made with the embedder {name!r} (dimension {dim}), "
+            f"got {embedder.name!r} (dimension {embedder.dim})",
+            hint="Open it with the original embedder, or pass `rebuild=True` to Memory.open "
+            "to embed every record again with the new one.",
+        )
+
+    def pin(self) -> None:
+        """Make this embedder the memory's, with the first write."""
+        if self._ledger.get_meta("embedder") is None:
+            name, dim = self.space.identity
+            self._ledger.set_meta("embedder", name)
+            self._ledger.set_meta("embedder_dim", dim)
+
+    def _fits(self, space: EmbeddingSpace) -> bool:
+        """`is_ours`, as of the last look at the ledger."""
+        return self._cache.made_with() in {(None, None), space.identity}
+
+    def _replace(self, embedder: Embedder, switch: Switch) -> bool:
+        """Replace the space in the transaction in which the ledger changes the vectors."""
+        before, after = self.space, EmbeddingSpace(self._ledger, embedder)
+        try:
+            with self._ledger.transaction():  # no other thread reads the ledger meanwhile
+                changed = switch()
+                if changed:
+                    self.space = after
+        except BaseException:
+            self.space = before
+            raise
+        if changed:
+            before.close()
+        return changed

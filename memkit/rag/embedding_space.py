@@ -1,0 +1,122 @@
+"""One embedder and what is made with it: vectors of texts, and the index over the passages'."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from tqdm import tqdm
+
+from memkit.ledger import Ledger
+from memkit.protocols import Embedder
+from memkit.rag.reembed import BATCH
+from memkit.rag.vectors.flat import check_vectors
+from memkit.rag.vectors.synced_index import SyncedIndex
+
+if TYPE_CHECKING:
+    from memkit.protocols import Floats2d
+
+QUIET = 200  # up to so many passages are embedded without a progress bar
+CACHED = 1024  # query vectors that are remembered: search and router ask for the same ones
+CACHED_LENGTH = 4096  # ... of queries up to so many characters
+
+
+class EmbeddingSpace:
+    """An embedder, the index of the ledger's vectors, and the vectors of recent queries.
+
+    Vectors of two embedders must never be compared. So all that belongs to one embedder is in
+    one object, which is replaced as a whole when the memory changes to another embedder.
+
+    Args:
+        ledger: Where the passages and their vectors are.
+        embedder: Makes the vectors.
+
+    Attributes:
+        embedder: As given.
+    """
+
+    def __init__(self, ledger: Ledger, embedder: Embedder) -> None:
+        self.embedder = embedder
+        self._ledger = ledger
+        self._vectors: SyncedIndex | None = None
+        self._loading = threading.Lock()
+        self._cache: OrderedDict[str, Floats2d] = OrderedDict()
+        self._cache_lock = threading.Lock()
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """Name and dimension of the embedder, as the ledger stores them."""
+        return self.embedder.name, str(self.embedder.dim)
+
+    @property
+    def vectors(self) -> SyncedIndex:
+        """The index of the ledger's vectors; loaded, or built, when it is first needed."""
+        with self._loading:
+            if self._vectors is None:
+                self._vectors = SyncedIndex(self._ledger, self.embedder.dim)
+            return self._vectors
+
+    def embed_passages(self, texts: Sequence[str], *, show: bool) -> Floats2d:
+        """Embed passages: shape ``(n, dim)``, float32, unit rows.
+
+        Args:
+            texts: Any number; embedded in batches.
+            show: Show a progress bar if there are many.
+
+        Raises:
+            InvalidInputError: If the embedder returns something else than unit rows;
+                `NonFiniteError` and `DimensionMismatchError` are its special cases.
+        """
+        dim = self.embedder.dim
+        vectors: Floats2d = np.empty((len(texts), dim), np.float32)
+        # Texts of like length go together, as an embedder pads each to the longest of its batch.
+        order = sorted(range(len(texts)), key=lambda place: -len(texts[place]))
+        off = None if show and len(texts) > QUIET else True  # None: shown on a terminal only
+        with tqdm(desc="embedding", unit="passage", total=len(texts), disable=off) as bar:
+            for start in range(0, len(order), BATCH):
+                places = order[start : start + BATCH]
+                batch = [texts[place] for place in places]
+                vectors[places] = check_vectors(
+                    self.embedder.encode_document(batch), rows=len(batch), dim=dim
+                )
+                bar.update(len(batch))
+        return vectors
+
+    def embed_queries(self, texts: Sequence[str]) -> Floats2d:
+        """Embed queries, or give the vectors of recent ones: as `embed_passages`."""
+        dim = self.embedder.dim
+        with self._cache_lock:
+            vectors = {text: self._cache[text] for text in texts if text in self._cache}
+        unknown = list(dict.fromkeys(text for text in texts if text not in vectors))
+        if unknown:
+            rows = check_vectors(self.embedder.encode_query(unknown), rows=len(unknown), dim=dim)
+            vectors |= zip(unknown, rows, strict=True)
+        with self._cache_lock:
+            for text in filter(lambda text: len(text) <= CACHED_LENGTH, texts):
+                self._cache[text] = vectors[text]
+                self._cache.move_to_end(text)
+            while len(self._cache) > CACHED:
+                self._cache.popitem(last=False)
+        return np.array([vectors[text] for text in texts], np.float32).reshape(len(texts), dim)
+
+    def scrub(self) -> tuple[str, ...]:
+        """Drop recent queries, and rewrite the index files without what was deleted.
+
+        Returns:
+            Paths of the files that were rewritten or removed, relative to the memory.
+
+        Raises:
+            StorageError: If a file cannot be written.
+        """
+        with self._cache_lock:
+            self._cache.clear()
+        return self.vectors.scrub()
+
+    def close(self) -> None:
+        """Stop what runs in the background. Searches that are under way may finish."""
+        with self._loading:
+            if self._vectors is not None:
+                self._vectors.close()

@@ -1,0 +1,94 @@
+"""What turns of a conversation add to a score: who spoke, and the words of the turns around."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from memkit.ledger import Ledger
+from memkit.ledger.turns.conversations import SpokenLine
+from memkit.protocols import Query
+from memkit.rag.fusion import Ranking, add_neighbours
+from memkit.rag.ledger_cache import LedgerCache
+from memkit.rag.loaded_passages import LoadedPassages
+from memkit.rag.query_rewrite import RewrittenQuery
+from memkit.text.words import search_words
+
+
+def spoken_lines(
+    ledger: Ledger, query: Query, passages: LoadedPassages, *, reach: int
+) -> dict[str, SpokenLine]:
+    """Find which candidates are turns, by record id; adds their neighbours to the candidates.
+
+    Args:
+        ledger: Where the turns are.
+        query: Bounds which neighbours become candidates.
+        passages: The candidates.
+        reach: So many turns before and after a turn are its neighbours.
+    """
+    conversations = ledger.conversations
+    record_ids = passages.record_ids()
+    lines = conversations.said(record_ids, reach=reach)
+    neighbours = {key for line in lines.values() for key in line.around} - passages.keys()
+    if neighbours:
+        passages.add(
+            ledger.passages.passing(
+                sorted(neighbours),
+                visible_to=query.scope,
+                where=query.where,
+                period=query.period,
+            )
+        )
+        new = set(passages.record_ids()) - set(record_ids)
+        lines |= conversations.said(sorted(new), reach=reach)
+    return lines
+
+
+def words_around(
+    ledger: Ledger,
+    cache: LedgerCache,
+    text: str,
+    turns: Mapping[int, SpokenLine],
+    *,
+    weight: float,
+) -> dict[int, float]:
+    """BM25 of turns, in which the words of the turns around them count, too.
+
+    Args:
+        ledger: Where the passages are.
+        cache: Knows how many there are.
+        text: The query, without names.
+        turns: Passages that are turns, by key.
+        weight: What a neighbour's word counts; see `memkit.rag.fusion.add_neighbours`.
+
+    Returns:
+        Scores by key; empty if the text has no words.
+    """
+    words = search_words(text)
+    if not turns or not words:
+        return {}
+    total = cache.passages_ever()
+    neighbours = {key for line in turns.values() for key in line.around}
+    keys = np.array(sorted(turns.keys() | neighbours))
+    rows = {key: row for row, key in enumerate(keys.tolist())}
+    own = np.zeros((len(keys), len(words)))
+    rarity = np.zeros(len(words))
+    for column, (count, having, scores) in enumerate(ledger.passages.each_word(words, keys)):
+        # As SQLite's bm25() has it.
+        rarity[column] = max(math.log((total - count + 0.5) / (count + 0.5)), 1e-6)
+        own[np.searchsorted(keys, having), column] = scores / rarity[column]
+    pairs = [(rows[key], rows[other]) for key, line in turns.items() for other in line.around]
+    weighed = add_neighbours(own, pairs, weight) @ rarity
+    return {key: float(weighed[rows[key]]) for key in turns}
+
+
+def speaker_parts(query: RewrittenQuery, line: SpokenLine, ranking: Ranking) -> dict[str, float]:
+    """The parts of a turn's score that depend on who spoke, and on whether it is a question."""
+    parts = {}
+    if query.speakers and line.speaker is not None and line.speaker not in query.speakers:
+        parts["stranger"] = -ranking.stranger
+    if line.asks:
+        parts["question"] = -ranking.question
+    return parts

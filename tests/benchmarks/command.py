@@ -1,0 +1,111 @@
+"""The command line of the benchmarks: ``python tests/benchmarks NAME``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from benchmarks.report import PROGRAM
+from memkit.cli.main import exit_status
+from memkit.cli.options import json_option, positive_numbers
+
+DATA_VARIABLE = "MEMKIT_EVAL_DATA"
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One measurement.
+
+    Attributes:
+        module: Where its ``main`` is.
+        help: One line about it.
+        options: Names in `OPTIONS` that ``main`` takes, besides ``json_path``.
+    """
+
+    module: str
+    help: str
+    options: tuple[str, ...] = ()
+
+
+OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "data": {"type": Path, "metavar": "DIR", "help": f"folder of data sets (or {DATA_VARIABLE})"},
+    "facts": {"type": int, "default": 387, "metavar": "N", "help": "entries of the phone book"},
+    "seeds": {"type": int, "default": 3, "metavar": "N", "help": "how often (default: 3)"},
+    "records": {
+        "type": positive_numbers,
+        "default": (100_000, 1_000_000),
+        "metavar": "N,N",
+        "help": "among how many to search (default: 100000,1000000)",
+    },
+    "peers": {
+        "type": lambda text: tuple(filter(None, text.split(","))),
+        "default": ("sqlitestore", "mem0", "txtai"),
+        "metavar": "NAME,NAME",
+        "help": "stores to compare with (default: sqlitestore,mem0,txtai); '' for none",
+    },
+}
+
+BENCHMARKS = {
+    "train": Benchmark(
+        "engine.train", "time until facts are recalled, beside PEFT", ("data", "seeds")
+    ),
+    "mix": Benchmark("engine.mix", "mixtures of adapters, beside PEFT"),
+    "bank": Benchmark("engine.bank", "time and memory that many modules cost"),
+    "ask": Benchmark("engine.ask", "what one warm question costs outside the language model"),
+    "store": Benchmark(
+        "store.compare", "adding, searching and durability, beside peers", ("records", "peers")
+    ),
+    "arrow": Benchmark("evals.arrow", "PEFT's Arrow as a router", ("data", "facts", "seeds")),
+    "dial": Benchmark("evals.dial", "accuracy against prompt tokens", ("data", "facts", "seeds")),
+    "forgetting": Benchmark("evals.forgetting", "what weights know after forget()", ("seeds",)),
+    "locomo": Benchmark("evals.locomo", "retrieval in long conversations", ("data",)),
+    "mixing": Benchmark(
+        "evals.mixing", "many modules beside an oracle router", ("data", "facts", "seeds")
+    ),
+    "mixtures": Benchmark("evals.mixtures", "ways to combine two modules", ("data", "seeds")),
+    "routing": Benchmark("evals.routing", "which module is asked, if any", ("data", "seeds")),
+    "training": Benchmark("evals.training", "settings of training, one by one", ("seeds",)),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one benchmark; returns its exit status, see `memkit.cli.main.exit_status`.
+
+    Args:
+        argv: Arguments without the program's name; None takes those of the process.
+    """
+    arguments = vars(_parser().parse_args(argv))
+    benchmark: Benchmark = arguments.pop("benchmark")
+    debug: bool = arguments.pop("debug")
+    json_path: Path | None = arguments.pop("json")
+
+    def run() -> int:
+        # Imported here: most of them load torch.
+        measure: Callable[..., int] = import_module(f"benchmarks.{benchmark.module}").main
+        return measure(json_path=json_path, **arguments)
+
+    return exit_status(PROGRAM, run, debug=debug)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=PROGRAM, description="Measure memkit.")
+    names = parser.add_subparsers(title="benchmarks", required=True, metavar="NAME")
+    parent = json_option()
+    for name, benchmark in BENCHMARKS.items():
+        command = names.add_parser(name, parents=[parent], help=benchmark.help)
+        command.set_defaults(benchmark=benchmark)
+        for option in benchmark.options:
+            command.add_argument(f"--{option}", **OPTIONS[option])
+        if "data" in benchmark.options:
+            command.set_defaults(data=_default_data())
+    return parser
+
+
+def _default_data() -> Path | None:
+    folder = os.environ.get(DATA_VARIABLE)
+    return Path(folder) if folder else None
