@@ -203,10 +203,7 @@ class Backend(ABC):
 
 
 class Router(ABC):
-    """Chooses adapter modules for queries; derive from it.
-
-    `route` has to be defined; a router that has nothing to measure needs no more.
-    """
+    """Chooses adapter modules for queries. Derive from it; without calibration define `route`."""
 
     @abstractmethod
     def route(
@@ -226,11 +223,7 @@ class Router(ABC):
         return True
 
     def calibrate(self, records: Sequence[Record]) -> None:
-        """Measure what is chosen by, for records that are about to be held and those that are.
-
-        Args:
-            records: Their examples are in the ledger.
-        """
+        """Measure what is chosen by; ``records``, with stored examples, are about to be held."""
 
     def calibration(self) -> Calibration | None:
         """What was measured, to be shown with an explanation; None if nothing is."""

@@ -23,7 +23,7 @@ def check_router(router: object) -> None:
     Raises:
         InvalidInputError: If it is neither a known name nor a router nor a factory of one.
     """
-    if router in ROUTERS if isinstance(router, str) else _is_router(router) or callable(router):
+    if router in ROUTERS if isinstance(router, str) else isinstance(router, Router | Callable):
         return
     raise InvalidInputError(
         f"`router` must be one of {sorted(ROUTERS)}, a `memkit.protocols.Router`, or a function "
@@ -45,10 +45,4 @@ def router_of(router: str | Router | RouterFactory, index: FactIndex, ledger: Le
     check_router(router)
     if isinstance(router, str):
         return ROUTERS[router](index, ledger)
-    if _is_router(router):
-        return router  # type: ignore[return-value]
-    return router(index, ledger)  # type: ignore[operator]
-
-
-def _is_router(value: object) -> bool:
-    return not isinstance(value, type) and hasattr(value, "route")
+    return router if isinstance(router, Router) else router(index, ledger)

@@ -306,7 +306,11 @@ def test_without_modules_there_is_nothing_to_retrain(memory):
 def test_the_verbs_need_adapters(tmp_path, open_memory):
     memory = open_memory(tmp_path / "agent.mem", backends=("rag",))
     assert memory.modules.list() == []
-    for call in (memory.retrain, lambda: memory.modules.rollback("m0001", 1), memory.consolidate):
+    for call in (
+        memory.modules.retrain,
+        lambda: memory.modules.rollback("m0001", 1),
+        memory.consolidate,
+    ):
         with pytest.raises(UnsupportedOperationError, match="needs the 'lora' backend"):
             call()
 

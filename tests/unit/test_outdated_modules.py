@@ -48,7 +48,7 @@ def test_the_next_consolidation_trains_them_anew(reopened):
         ("m0001", 2),
         ("m0002", 2),
     ]
-    for module in reopened.modules():
+    for module in reopened.modules:
         assert module.manifest["prompt_format"] == {
             "key": TERSE.key,
             "opening": "Be brief.",
@@ -66,7 +66,7 @@ def test_opening_with_their_own_format_uses_them_again(reopened, tmp_path, open_
     memory = open_memory(tmp_path / "m", recipe=recipe)
 
     assert memory.ask(QUESTION, budget=0).text == "4471"
-    assert [module.version for module in memory.modules()] == [1, 1]
+    assert [module.version for module in memory.modules] == [1, 1]
 
 
 def test_forgetting_trains_behind_the_memorys_format(reopened):

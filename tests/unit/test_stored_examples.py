@@ -44,7 +44,7 @@ def test_one_call_for_each_record_whatever_is_done_with_it(held, counting):
     held.recall("What is the badge number of Emil?")
     held.explain("What is the badge number of Emil?")
     held.consolidate()
-    held.retrain()
+    held.modules.retrain()
     receipt = held.forget("Nora")
 
     assert receipt.retrained == ("m0001 v2",)
@@ -77,9 +77,9 @@ def test_another_key_makes_them_anew_for_what_is_trained(
     memory.consolidate()
 
     assert newer.handed == ["Lena", "Hugo"]
-    memory.retrain("m0001")
+    memory.modules.retrain("m0001")
     assert newer.handed[2:] == ["Nora", "Emil", "Tara", "Owen"]
-    keys = [module.manifest["synthesizer"] for module in memory.modules()]
+    keys = [module.manifest["synthesizer"] for module in memory.modules]
     assert keys == [counting.key, newer.key]  # the same examples gave the same weights
     assert newer.key != counting.key
 
