@@ -12,7 +12,7 @@ from memkit.errors import InvalidInputError
 from memkit.lora.spec import LoraSpec, TrainSpec
 from memkit.lora.store.adapter_rows import ROW_DTYPES
 from memkit.lora.training.template_synthesizer import TemplateSynthesizer
-from memkit.models.language_model import LanguageModel
+from memkit.models.language_model import TransformersModel
 from memkit.protocols import Synthesizer
 from memkit.routing.registry import ROUTERS
 from memkit.version import __version__
@@ -66,7 +66,7 @@ class Recipe:
                 f"`router` must be one of {sorted(ROUTERS)}, got {self.router!r}"
             )
 
-    def key(self, base: LanguageModel) -> str:
+    def key(self, base: TransformersModel) -> str:
         """Identify what decides whether a record is learned, down to memkit's version."""
         said = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "progress"}
         said |= {"memkit": __version__, "base": base.fingerprint}

@@ -14,14 +14,13 @@ from memkit.buffer import BufferBackend
 from memkit.errors import InvalidInputError, ModelUnavailableError, UnsupportedOperationError
 from memkit.ledger import Ledger
 from memkit.memory.erasure import finish, sweep_if_idle
-from memkit.protocols import Backend, Embedder
+from memkit.protocols import Backend, Embedder, LanguageModel
 from memkit.types import BackendName
 
 if TYPE_CHECKING:
     from memkit.answering.generate import Answerer
     from memkit.lora.backend import LoraBackend
     from memkit.lora.consolidation.consolidate import Consolidator, Recipe
-    from memkit.models.language_model import LanguageModel
     from memkit.rag.backend import RagBackend
     from memkit.rag.fusion import Ranking
     from memkit.rag.index import FactIndex
@@ -40,7 +39,7 @@ class Config:
 
     Attributes:
         backends: Names of the backends, in any order.
-        base_model: Path, hub id or a loaded model; None for the default.
+        base_model: Path, hub id or a language model; None for the default.
         embedder: Path, hub id or an embedder; None for the default.
         recipe: How records become adapters; None for the defaults.
         count_tokens: Counts tokens for budgets; None for the base model's tokenizer.
@@ -65,6 +64,13 @@ class Config:
         if not known or not self.backends:
             raise InvalidInputError(
                 f"`backends` must be some of {ALL_BACKENDS}, got {self.backends!r}"
+            )
+        given = self.base_model
+        if not (given is None or isinstance(given, str | Path | LanguageModel)):
+            raise InvalidInputError(
+                "`base_model` must be a folder, a hub id or a `memkit.protocols.LanguageModel`, "
+                f"got {given!r}",
+                hint="`memkit.testing.LanguageModelContract` tests a language model of your own",
             )
 
 
@@ -131,9 +137,12 @@ class Engine:
         """Adapters."""
         if "lora" not in self.config.backends or self.index is None:
             return None
-        from memkit.lora.backend import LoraBackend
+        from memkit.lora.backend import LoraBackend, adaptable
         from memkit.routing.registry import router_of
 
+        given = self.config.base_model
+        if not (given is None or isinstance(given, str | Path)):
+            adaptable(given)
         recipe = self.consolidator.recipe
         router = router_of(recipe.router, self.index, self.ledger, recipe.synthesizer)
         return LoraBackend(
@@ -154,15 +163,10 @@ class Engine:
 
     @property
     def base(self) -> LanguageModel:
-        """The local language model."""
-        from memkit.models.language_model import LanguageModel
-
+        """The language model."""
         with self._loading:  # threads share one
             if self._base is None:
-                given = self.config.base_model
-                self._base = (
-                    given if isinstance(given, LanguageModel) else LanguageModel.load(given)
-                )
+                self._base = self.load_base(self.config.base_model)
             return self._base
 
     @property
@@ -182,7 +186,7 @@ class Engine:
 
         if self.lora is None:
             return Answerer(self.base, None)
-        return Answerer(self.lora.base, self.lora.adapters)
+        return Answerer(self.lora.base, self.lora)
 
     @property
     def backends(self) -> Sequence[Backend]:
@@ -315,6 +319,15 @@ class Engine:
             index.close()
         self._base = None
         self.ledger.close()
+
+    @staticmethod
+    def load_base(given: str | Path | LanguageModel | None) -> LanguageModel:
+        """Give a language model as it is, or load it by folder or hub id; None for the default."""
+        if not (given is None or isinstance(given, str | Path)):
+            return given
+        from memkit.models.language_model import TransformersModel
+
+        return TransformersModel.load(given)
 
     @staticmethod
     def load_embedder(given: str | Path | Embedder | None) -> Embedder:

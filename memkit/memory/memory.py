@@ -17,7 +17,7 @@ from memkit.memory.mixin_portability import PortabilityVerbs
 from memkit.memory.modules import ModuleVerbs
 from memkit.memory.retention import LifecycleVerbs
 from memkit.memory.vectors import LookupVerbs
-from memkit.protocols import Embedder, Query
+from memkit.protocols import Embedder, LanguageModel, Query
 from memkit.types import (
     BackendName,
     Draft,
@@ -39,7 +39,6 @@ from memkit.types import (
 if TYPE_CHECKING:
     from memkit.ledger.items import ItemTable
     from memkit.lora.consolidation.consolidate import Recipe
-    from memkit.models.language_model import LanguageModel
     from memkit.rag.fusion import Ranking
     from memkit.rag.reranker import Reranker
 
@@ -84,8 +83,9 @@ class Memory(AskVerbs, ChatVerbs, LifecycleVerbs, LookupVerbs, ModuleVerbs, Port
         Args:
             path: Its directory.
             backends: Where knowledge may live: any of "buffer", "rag" and "lora".
-            base_model: Folder, hub id or loaded `memkit.models.language_model.LanguageModel`; by default
+            base_model: Folder, hub id or any `memkit.protocols.LanguageModel`; by default
                 SmolLM2-135M-Instruct. Loaded when an answer or an adapter is first asked for.
+                "lora" needs one of transformers, `memkit.models.language_model.TransformersModel`.
             embedder: Folder, hub id or any `memkit.protocols.Embedder`; by default
                 all-MiniLM-L6-v2.
             recipe: How `consolidate` makes adapters.

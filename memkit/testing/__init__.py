@@ -3,13 +3,15 @@
 from memkit.testing.backend_contract import BackendContract
 from memkit.testing.embedder_contract import EmbedderContract
 from memkit.testing.fakes import HashingEmbedder, tiny_gpt2, tiny_llama, tiny_qwen2, tiny_recipe
-from memkit.testing.language_model_contract import GeneratorContract
+from memkit.testing.hashing_model import HashingModel
+from memkit.testing.language_model_contract import LanguageModelContract
 
 __all__ = [
     "BackendContract",
     "EmbedderContract",
-    "GeneratorContract",
     "HashingEmbedder",
+    "HashingModel",
+    "LanguageModelContract",
     "tiny_gpt2",
     "tiny_llama",
     "tiny_qwen2",

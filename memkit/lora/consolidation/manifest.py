@@ -11,7 +11,7 @@ from typing import Any
 from memkit.lora.serving.hooks import Adapter
 from memkit.lora.spec import LoraSpec
 from memkit.lora.verify import Recalled
-from memkit.models.language_model import LanguageModel
+from memkit.models.language_model import TransformersModel
 from memkit.types import Locality, Metadata, Record
 from memkit.version import __version__
 
@@ -61,7 +61,7 @@ class Outcome:
         """Ids of the records that pass."""
         return [one.record_id for one in self.recalled if one.passes(reworded_bar)]
 
-    def manifest(self, base: LanguageModel) -> dict[str, Any]:
+    def manifest(self, base: TransformersModel) -> dict[str, Any]:
         """JSON form."""
         return {
             "memkit": __version__,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from memkit.answering.prompt import PromptFormat
-from memkit.models.language_model import LanguageModel
+from memkit.models.language_model import TransformersModel
 from memkit.protocols import Example, Prompt
 
 
@@ -51,7 +51,7 @@ class Batch:
     targets: Tensor
 
 
-def encode(base: LanguageModel, example: Example) -> Encoded:
+def encode(base: TransformersModel, example: Example) -> Encoded:
     """Render and tokenize an example as it is served."""
     prompt = base.prompt(example.question)
     informed = None
@@ -68,7 +68,7 @@ def encoded(
     return Encoded(prompt.prefix, prompt.question + answer, len(prompt.question), informed)
 
 
-def facts_of(base: LanguageModel, examples: Sequence[Example]) -> list[Fact]:
+def facts_of(base: TransformersModel, examples: Sequence[Example]) -> list[Fact]:
     """The wordings of each fact that are not held out; facts differ in record or answer."""
     facts: dict[tuple[str | None, str], list[Encoded]] = {}
     for example in examples:

@@ -36,7 +36,7 @@ from memkit.lora.training.optimizer import DivergedError, Optimizer
 from memkit.lora.training.precision import chosen_precision, in_precision
 from memkit.lora.training.trainable_adapter import TrainableAdapter, new_adapter
 from memkit.lora.training.training_run import Step, Trained, TrainingRun
-from memkit.models.language_model import LanguageModel
+from memkit.models.language_model import TransformersModel
 from memkit.protocols import Example, Sampling
 
 GUARD_TOKENS = 8  # enough to pin how the base model's answer begins
@@ -59,7 +59,7 @@ class Trainer:
     """
 
     def __init__(
-        self, base: LanguageModel, layers: AdapterLayers, lora: LoraSpec, train: TrainSpec
+        self, base: TransformersModel, layers: AdapterLayers, lora: LoraSpec, train: TrainSpec
     ) -> None:
         self.base = base
         self.layers = layers
@@ -188,11 +188,11 @@ class Trainers:
 
     def __init__(self) -> None:
         self._trainers: dict[tuple[LoraSpec, TrainSpec], Trainer] = {}
-        self._copies: dict[str, tuple[LanguageModel, AdapterLayers]] = {}  # by precision
+        self._copies: dict[str, tuple[TransformersModel, AdapterLayers]] = {}  # by precision
         self._layers: AdapterLayers | None = None
 
     def get(
-        self, base: LanguageModel, layers: AdapterLayers, lora: LoraSpec, train: TrainSpec
+        self, base: TransformersModel, layers: AdapterLayers, lora: LoraSpec, train: TrainSpec
     ) -> Trainer:
         """The trainer for a base model and its hooks.
 

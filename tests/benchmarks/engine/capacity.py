@@ -23,7 +23,7 @@ from memkit.lora.serving.hooks import AdapterLayers
 from memkit.lora.spec import LoraSpec, TrainSpec
 from memkit.lora.training.template_synthesizer import TemplateSynthesizer
 from memkit.lora.training.trainer import Trainers
-from memkit.models.language_model import LanguageModel
+from memkit.models.language_model import TransformersModel
 
 RANKS = (1, 2, 4)
 LOADS = (48, 96, 192)
@@ -45,7 +45,7 @@ def main(
         base: Folder or hub id of the base model; None for the default.
         json_path: Where to write the figures as JSON.
     """
-    model = LanguageModel.load(base)
+    model = TransformersModel.load(base)
     kept = points_file(model.fingerprint)
     points = measure(model, ranks, loads, kept)
     law = fit(points)
@@ -66,7 +66,7 @@ def main(
 
 
 def measure(
-    base: LanguageModel, ranks: Sequence[int], loads: Sequence[int], kept: Path
+    base: TransformersModel, ranks: Sequence[int], loads: Sequence[int], kept: Path
 ) -> list[Point]:
     """All points of a grid, by load and rank; those in the file are not measured again."""
     layers = AdapterLayers(base.model)
@@ -81,7 +81,7 @@ def measure(
     return [points[key] for key in sorted(points)]
 
 
-def _point(base: LanguageModel, layers: AdapterLayers, rank: int, facts: int) -> Point:
+def _point(base: TransformersModel, layers: AdapterLayers, rank: int, facts: int) -> Point:
     company = Company.generate(seed=0, facts=facts)
     examples = TemplateSynthesizer().examples(unstored(drafts_of(company.facts)))
     spec = LoraSpec(rank=rank)

@@ -9,7 +9,7 @@ from memkit.lora.serving.hooks import Adapter, AdapterLayers
 from memkit.lora.serving.layout import Row
 from memkit.lora.spec import LoraSpec
 from memkit.lora.verify import same_answer
-from memkit.models.language_model import LanguageModel
+from memkit.models.language_model import TransformersModel
 from memkit.protocols import Sampling
 
 BATCH = 24
@@ -17,14 +17,16 @@ BRIEF = Sampling(max_new_tokens=24)
 
 
 def bank_of(
-    base: LanguageModel, layers: AdapterLayers, adapter: Adapter, lora: LoraSpec
+    base: TransformersModel, layers: AdapterLayers, adapter: Adapter, lora: LoraSpec
 ) -> AdapterBank:
     """A bank in which every key is the same adapter, as it was trained."""
     row = Row.of(adapter, lora.scale)
     return AdapterBank(layers, lambda _: row, device=base.device, dtype=base.model.dtype)
 
 
-def answers(base: LanguageModel, questions: Sequence[str], bank: AdapterBank | None) -> list[str]:
+def answers(
+    base: TransformersModel, questions: Sequence[str], bank: AdapterBank | None
+) -> list[str]:
     """What the model says, with the adapter of `bank_of` or, without a bank, by itself."""
     said = []
     for start in range(0, len(questions), BATCH):
@@ -34,7 +36,9 @@ def answers(base: LanguageModel, questions: Sequence[str], bank: AdapterBank | N
     return said
 
 
-def right(base: LanguageModel, pairs: Sequence[tuple[str, str]], bank: AdapterBank | None) -> int:
+def right(
+    base: TransformersModel, pairs: Sequence[tuple[str, str]], bank: AdapterBank | None
+) -> int:
     """How many questions are answered exactly.
 
     Args:

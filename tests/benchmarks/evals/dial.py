@@ -28,7 +28,7 @@ from memkit.lora.spec import TrainSpec
 from memkit.memory import ask as reading
 from memkit.memory.memory import Memory
 from memkit.models.embedder import SentenceEmbedder
-from memkit.models.language_model import LanguageModel
+from memkit.models.language_model import TransformersModel
 from memkit.protocols import Query, Sampling
 
 COMPANY = 32  # facts, the first half of them held in weights
@@ -37,7 +37,7 @@ BUDGETS = (0, 40, 80, 160)
 BRIEF = Sampling(max_new_tokens=32)
 BATCH = 12
 
-Models = tuple[LanguageModel, SentenceEmbedder]
+Models = tuple[TransformersModel, SentenceEmbedder]
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def main(*, data: Path | None, facts: int, seeds: int, json_path: Path | None) -
         seeds: How often; each trains modules of its own.
         json_path: Where to write the figures as JSON.
     """
-    models = LanguageModel.load(), SentenceEmbedder.load()
+    models = TransformersModel.load(), SentenceEmbedder.load()
     found: dict[str, list[Told]] = {}
     for seed in range(seeds):
         for case, told in _run(models, data, facts, seed):

@@ -22,7 +22,7 @@ from memkit.lora.consolidation.consolidate import Recipe
 from memkit.lora.spec import TrainSpec
 from memkit.memory.memory import Memory
 from memkit.models.embedder import SentenceEmbedder
-from memkit.models.language_model import LanguageModel
+from memkit.models.language_model import TransformersModel
 from memkit.types import STANDS_OUT, Exposure, Record
 
 FACTS = 16  # half of them are forgotten
@@ -33,7 +33,7 @@ Exposures = dict[str, list[Exposure]]
 
 def main(*, seeds: int, json_path: Path | None) -> int:
     """Measure one company per seed; returns the exit status."""
-    models = LanguageModel.load(), SentenceEmbedder.load()
+    models = TransformersModel.load(), SentenceEmbedder.load()
     found: Exposures = {}
     for seed in range(seeds):
         with tempfile.TemporaryDirectory(prefix="memkit-eval-") as folder:
@@ -59,7 +59,7 @@ def main(*, seeds: int, json_path: Path | None) -> int:
     return 0
 
 
-def expose(path: Path, models: tuple[LanguageModel, SentenceEmbedder], seed: int) -> Exposures:
+def expose(path: Path, models: tuple[TransformersModel, SentenceEmbedder], seed: int) -> Exposures:
     """Learn, ask, forget half, ask again."""
     company = Company.generate(seed, FACTS + NEVER)
     recipe = Recipe(train=TrainSpec(seed=seed))
