@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from memkit.errors import InvalidInputError, ModelUnavailableError
-from memkit.models.language_model import LanguageModel
+from memkit.models.language_model import TransformersModel
 from memkit.testing import HashingEmbedder
 
 TEXTS = {
@@ -146,7 +146,7 @@ def no_model(monkeypatch):
         raise AssertionError("a base model was loaded")
 
     monkeypatch.setattr("memkit.models.token_counter.find_base", nowhere)
-    monkeypatch.setattr(LanguageModel, "load", refuse)
+    monkeypatch.setattr(TransformersModel, "load", refuse)
 
 
 def test_recall_needs_no_base_model(tmp_path, open_memory, no_model, caplog):
