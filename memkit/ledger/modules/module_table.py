@@ -1,7 +1,6 @@
 """Adapter modules, their versions, and which records they hold."""
 
 # ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
-
 from __future__ import annotations
 
 import json
@@ -13,12 +12,14 @@ from memkit.errors import (
     ModuleNotFoundInMemoryError,
     RecordNotFoundError,
 )
-from memkit.ledger.engine.sqlite import Database, Row, json_list
+from memkit.ledger.engine.cached import Cache
+from memkit.ledger.engine.dialect import THEN_JOIN, gathered, in_list, list_parameter
+from memkit.ledger.engine.sqlite import Database, Row
 from memkit.ledger.modules.module_versions import Member, ModuleFile, VersionTable
 from memkit.ledger.records.record_rows import COLUMNS, record_of
-from memkit.ledger.records.where import EXPIRED, LIVE, scope_sql, select_sql
+from memkit.ledger.records.where import EXPIRED, LIVE, select_sql
 from memkit.types import Metadata, Module, Record, Scope
-from memkit.types.scope import contains, parse_scope_key
+from memkit.types.scope import contains, parse_scope_key, scope_key, visible_keys
 from memkit.types.validate import check_text
 
 _ACTIVE = "modules.active = v.version"
@@ -31,7 +32,7 @@ _EXPIRED = (
 )
 _IN_SERVICE = f"{_ACTIVE} AND v.file IS NOT NULL AND v.module NOT IN {_EXPIRED}"
 # A placement counts only while the record says what was trained.
-_PLACED = "records.rowid = placements.record AND records.content_hash = placements.content_hash"
+_PLACED = "records.number = placements.record AND records.content_hash = placements.content_hash"
 _VALID = f"{_PLACED} AND placements.module NOT IN {_EXPIRED}"
 
 
@@ -49,6 +50,7 @@ class ModuleTable:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._versions = VersionTable(database)
+        self._cache = Cache(database)
 
     # -- writing ---------------------------------------------------------------------------
 
@@ -90,7 +92,7 @@ class ModuleTable:
                 narrower than the module's, or the file is in use or queued for destruction.
         """
         check_text("name", name)
-        trained = {one.id: Member(one.id, one.content_hash, held.get(one.id)) for one in members}
+        trained = {m.id: Member(m.id, m.content_hash, held.get(m.id)) for m in members}
         with self._database.transaction():
             self._check_members(members, held, scope)
             self._versions.check_file(file)
@@ -147,7 +149,7 @@ class ModuleTable:
             if not gone:
                 raise _unknown(name)
 
-    def lose(self, path: str) -> None:
+    def discard_weights(self, path: str) -> None:
         """Note that the weights in a file cannot be used; the file is queued for destruction.
 
         A module whose active version loses its weights is out of service: nothing is answered
@@ -186,16 +188,21 @@ class ModuleTable:
     def active(
         self, *, visible_to: Scope | None = None, within: Scope | None = None
     ) -> list[Module]:
-        """List the modules in service, in the order of their names.
+        """List the modules in service, in the order of their names; read once per change.
 
         Args:
             visible_to: Only what a query of this scope may be answered from; None for all.
             within: Only those of this scope and narrower ones; None for all.
         """
-        condition, parameters = scope_sql("v.scope", visible_to=visible_to, within=within)
-        return self._modules(f"{_IN_SERVICE} AND {condition}", *parameters)
+        visible = None if visible_to is None else set(visible_keys(visible_to))
+        return [
+            module
+            for module in self._in_service()
+            if (visible is None or scope_key(module.scope) in visible)
+            and (within is None or contains(module.scope, within))
+        ]
 
-    def lost(self) -> list[Module]:
+    def without_weights(self) -> list[Module]:
         """List the modules that are out of service because their weights were lost."""
         return self._modules(f"{_ACTIVE} AND v.file IS NULL")
 
@@ -205,7 +212,7 @@ class ModuleTable:
         Raises:
             ModuleNotFoundInMemoryError: If there is none of this name in service.
         """
-        modules = self._modules(f"{_IN_SERVICE} AND v.module = ?", name)
+        modules = [module for module in self._in_service() if module.name == name]
         if not modules:
             raise _unknown(name)
         return modules[0]
@@ -220,18 +227,23 @@ class ModuleTable:
         Raises:
             ModuleNotFoundInMemoryError: If there is none of this name with weights.
         """
-        files = self._versions.files(
-            "module = ?1 AND version = coalesce(?2, (SELECT active FROM modules WHERE name = ?1))",
-            name,
-            version,
-        )
-        if not files:
+        files = self._cache.get("files", self._versions.by_version)
+        if version is None:
+            version = self._active_version(name)
+        if (name, version) not in files:
             raise _unknown(name)
-        return files[0]
+        return files[name, version]
 
     def files(self, name: str | None = None) -> list[ModuleFile]:
         """Tell where the weights of all versions are, of one module or of all."""
         return self._versions.files("module = coalesce(?, module)", name)
+
+    def files_of_deleted(self) -> list[str]:
+        """List the files of weights that were trained on a record which is not there any more."""
+        return self._database.column(
+            "SELECT DISTINCT file FROM module_versions JOIN members USING (module, version) "
+            "WHERE file IS NOT NULL AND record NOT IN (SELECT id FROM records)"
+        )
 
     def in_file(self, path: str) -> Module:
         """Give the version whose weights are in a file, active or not.
@@ -250,12 +262,12 @@ class ModuleTable:
         """Map those of the records that are held as they are now to the module that does."""
         return self._placed(_VALID, record_ids)
 
-    def homes(self, record_ids: Sequence[str]) -> dict[str, str]:
+    def former_placements(self, record_ids: Sequence[str]) -> dict[str, str]:
         """Map records that were held, but are not as they are now, to the module that did.
 
         Either the record says something else since, or the module has lost its weights.
         """
-        placed = "records.rowid = placements.record AND NOT records.content_hash ="
+        placed = "records.number = placements.record AND NOT records.content_hash ="
         return self._placed(f"{placed} placements.content_hash AND {LIVE}", record_ids)
 
     def unplaced(
@@ -270,10 +282,10 @@ class ModuleTable:
         """
         condition, parameters = select_sql(within=within, where=where)
         if not include_turns:
-            condition += " AND NOT EXISTS (SELECT 1 FROM turns WHERE record = records.rowid)"
+            condition += " AND NOT EXISTS (SELECT 1 FROM turns WHERE record = records.number)"
         rows = self._database.rows(
             f"SELECT {COLUMNS} FROM records WHERE {condition} "
-            f"AND NOT EXISTS (SELECT 1 FROM placements WHERE {_VALID}) ORDER BY records.rowid",
+            f"AND NOT EXISTS (SELECT 1 FROM placements WHERE {_VALID}) ORDER BY records.number",
             *parameters,
         )
         return [record_of(row) for row in rows]
@@ -282,8 +294,8 @@ class ModuleTable:
         """List the versions, active or not, whose weights contain any text of these records."""
         return self._modules(
             "(v.module, v.version) IN (SELECT module, version FROM members "
-            "WHERE record IN (SELECT value FROM json_each(?)))",
-            json_list("record_ids", record_ids),
+            f"WHERE {in_list('record')})",
+            list_parameter("record_ids", record_ids),
         )
 
     def members(self, name: str) -> list[str]:
@@ -304,14 +316,17 @@ class ModuleTable:
 
     # -- how -------------------------------------------------------------------------------
 
+    def _in_service(self) -> list[Module]:
+        return self._cache.get("active", lambda: self._modules(_IN_SERVICE), expires=True)
+
     def _modules(self, condition: str, *parameters: object) -> list[Module]:
         rows = self._database.rows(
             f"SELECT v.module, v.version, v.scope, v.manifest, v.created_at, {_ACTIVE}, "
-            "(SELECT json_group_array(json_array(records.rowid, records.id)) "
-            f"FROM placements CROSS JOIN records ON {_PLACED} "
+            f"(SELECT {gathered('records.number', 'records.id')} "
+            f"FROM placements {THEN_JOIN} records ON {_PLACED} "
             f"WHERE placements.module = v.module AND {_ACTIVE}), "
-            "(SELECT json_group_array(version) FROM module_versions AS kept "
-            "WHERE kept.module = v.module AND kept.file IS NOT NULL) "
+            f"(SELECT {gathered('version')} FROM module_versions AS others "
+            "WHERE others.module = v.module AND others.file IS NOT NULL) "
             "FROM module_versions AS v JOIN modules ON modules.name = v.module "
             f"WHERE {condition} ORDER BY v.module, v.version",
             *parameters,
@@ -321,16 +336,13 @@ class ModuleTable:
     def _placed(self, condition: str, record_ids: Sequence[str]) -> dict[str, str]:
         rows = self._database.rows(
             f"SELECT records.id, placements.module FROM records JOIN placements ON {condition} "
-            "WHERE records.id IN (SELECT value FROM json_each(?))",
-            json_list("record_ids", record_ids),
+            f"WHERE {in_list('records.id')}",
+            list_parameter("record_ids", record_ids),
         )
         return dict(rows)
 
     def _active_version(self, name: str) -> int | None:
-        version: int | None = self._database.value(
-            "SELECT active FROM modules WHERE name = ?", name
-        )
-        return version
+        return self._cache.get("versions", self._versions.active).get(name)
 
     def _check_members(self, members: Sequence[Record], held: Iterable[str], scope: Scope) -> None:
         ids = [record.id for record in members]
@@ -338,8 +350,8 @@ class ModuleTable:
         if strangers:
             raise InvalidInputError(f"`held` must be part of `members`, got also {strangers[:3]}")
         here = self._database.column(
-            f"SELECT id FROM records WHERE {LIVE} AND id IN (SELECT value FROM json_each(?))",
-            json_list("members", ids),
+            f"SELECT id FROM records WHERE {LIVE} AND {in_list('id')}",
+            list_parameter("members", ids),
         )
         gone = sorted(set(ids) - set(here))
         if gone:
@@ -360,22 +372,22 @@ class ModuleTable:
         self._database.execute("UPDATE modules SET active = ? WHERE name = ?", version, name)
         self._database.execute("DELETE FROM placements WHERE module = ?", name)
         # What is trained by now in another wording is placed, too, unless another module holds
-        # it: it leads `homes` to the module that is to be trained again.
+        # it: it leads `former_placements` to the module that is to be trained again.
         self._database.execute(
-            "INSERT INTO placements SELECT records.rowid, members.module, members.content_hash "
+            "INSERT INTO placements SELECT records.number, members.module, members.content_hash "
             "FROM members JOIN records ON records.id = members.record "
-            "WHERE members.module = ?1 AND members.version = ?2 AND recall IS NOT NULL "
+            "WHERE members.module = ? AND members.version = ? AND recall IS NOT NULL "
             "ON CONFLICT (record) DO UPDATE "
             "SET module = excluded.module, content_hash = excluded.content_hash "
             "WHERE excluded.content_hash = "
-            "(SELECT content_hash FROM records WHERE rowid = excluded.record) "
-            "AND (?3 OR placements.content_hash <> excluded.content_hash)",
+            "(SELECT content_hash FROM records WHERE number = excluded.record) "
+            "AND (? OR placements.content_hash <> excluded.content_hash)",
             name,
             version,
             take_over,
         )
         self._database.execute(
-            "DELETE FROM misses WHERE (record, content_hash) IN "
+            "DELETE FROM failed_attempts WHERE (record, content_hash) IN "
             "(SELECT record, content_hash FROM placements WHERE module = ?)",
             name,
         )
@@ -395,7 +407,7 @@ class ModuleTable:
 
 
 def _module(row: Row) -> Module:
-    name, version, scope, manifest, created_at, active, records, kept = row
+    name, version, scope, manifest, created_at, active, records, versions = row
     return Module(
         name=name,
         version=version,
@@ -403,7 +415,7 @@ def _module(row: Row) -> Module:
         records=tuple(id for _, id in sorted(json.loads(records))),
         manifest=json.loads(manifest),
         created_at=datetime.fromtimestamp(created_at, UTC),
-        versions=tuple(sorted(json.loads(kept))),
+        versions=tuple(sorted(number for (number,) in json.loads(versions))),
         active=bool(active),
     )
 
