@@ -126,15 +126,17 @@ class VersionTable:
         return [ModuleFile(*row) for row in rows]
 
     def by_version(self) -> dict[tuple[str, int | None], ModuleFile]:
-        """Tell where all weights are, by module and version."""
+        """Tell where all weights are, by module and version; None stands for the active one."""
         rows = self._database.rows(
-            "SELECT module, version, file, digest, size FROM module_versions WHERE file IS NOT NULL"
+            "SELECT module, version, version = active, file, digest, size FROM module_versions "
+            "JOIN modules ON modules.name = module WHERE file IS NOT NULL"
         )
-        return {(module, version): ModuleFile(*file) for module, version, *file in rows}
-
-    def active(self) -> dict[str, int | None]:
-        """The numbers of the active versions, by module; None for a module that was dropped."""
-        return dict(self._database.rows("SELECT name, active FROM modules"))
+        files: dict[tuple[str, int | None], ModuleFile] = {}
+        for module, version, active, *file in rows:
+            files[module, version] = ModuleFile(*file)
+            if active:
+                files[module, None] = files[module, version]
+        return files
 
     def move(self, name: str, version: int, path: str | None) -> None:
         """Give a version another file, or none; the one that it had is queued for destruction."""
