@@ -263,7 +263,7 @@ class LoraBackend(Backend):
                 self._lose(files[path])
 
     def _lose(self, file: ModuleFile) -> None:
-        self.ledger.modules.lose(file.path)
+        self.ledger.modules.discard_weights(file.path)
         self._let_go(file)
 
     def retire_strangers(self) -> None:
