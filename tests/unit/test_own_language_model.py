@@ -8,6 +8,7 @@ import pytest
 from memkit import Memory
 from memkit.answering.prompt import PromptFormat
 from memkit.errors import InvalidInputError, UnsupportedOperationError
+from memkit.protocols import LanguageModel
 from memkit.testing import HashingEmbedder, HashingModel, tiny_llama
 
 KEYS = "Ada keeps the keys."
@@ -63,7 +64,7 @@ def test_adapters_need_a_model_of_ours(tmp_path):
     for backends in (("lora",), ("buffer", "rag", "lora")):
         with pytest.raises(
             UnsupportedOperationError,
-            match=r"LanguageModel`, got a HashingModel as `base_model`\nHint: .*without 'lora'",
+            match=r"TransformersModel`, got a HashingModel as `base_model`\nHint: .*without 'lora'",
         ):
             opened(tmp_path / "m", HashingModel(), backends)
 
