@@ -26,7 +26,7 @@ from memkit.lora.verify import Ask
 from memkit.models.language_model import TransformersModel
 from memkit.models.scoring import mean_log_probabilities
 from memkit.protocols import Backend, Example, LanguageModel, Prompt, Query, Router, Sampling
-from memkit.types import Evidence, Module, Record, Route, Scope
+from memkit.types import Evidence, Metadata, Module, Record, Route, Scope
 
 _ANSWER_MARGIN = 4  # tokens beyond the expected answer, to notice that it goes on
 
@@ -110,7 +110,7 @@ class LoraBackend(Backend):
         try:
             key = _key(self.ledger.modules.file(name))
             if key not in self._fits:
-                self._fits[key] = self._fits_prompt(self.ledger.modules.get(name))
+                self._fits[key] = self._fits_prompt(self.ledger.modules.get(name).manifest)
                 if not self._fits[key]:
                     logger.warning(
                         "module %s is not used: it was trained behind another prompt format; "
@@ -121,8 +121,8 @@ class LoraBackend(Backend):
             return False
         return not self._fits[key]
 
-    def _fits_prompt(self, module: Module) -> bool:
-        trained_behind = module.manifest.get("prompt_format", {})
+    def _fits_prompt(self, manifest: Metadata) -> bool:
+        trained_behind = manifest.get("prompt_format", {})
         return bool(trained_behind.get("key") == self.prompt_format.key)
 
     def route_to(self, names: Sequence[str], scope: Scope) -> Route:
@@ -271,10 +271,13 @@ class LoraBackend(Backend):
 
         The modules keep their names and records, and wait for `consolidate` to train them anew.
         """
-        fingerprint = adaptable(self._base()).fingerprint
-        self._retire(
-            lambda module: module.manifest["fingerprint"] != fingerprint, "another base model"
-        )
+
+        def base_of(manifest: Metadata) -> str | None:
+            if manifest["fingerprint"] == adaptable(self._base()).fingerprint:
+                return None
+            return f"another base model, {manifest['base_model']!r}"
+
+        self._retire(base_of)
 
     def retire_outdated(self) -> None:
         """Take out of service what was trained behind another prompt format.
@@ -282,17 +285,24 @@ class LoraBackend(Backend):
         As `retire_strangers`; until then the modules stay, in case that the memory is opened
         with their own format again.
         """
-        self._retire(lambda module: not self._fits_prompt(module), "another prompt format")
+        self._retire(
+            lambda manifest: None if self._fits_prompt(manifest) else "another prompt format"
+        )
 
-    def _retire(self, unfit: Callable[[Module], bool], made_for: str) -> None:
+    def _retire(self, made_for: Callable[[Metadata], str | None]) -> None:
+        """Take modules out of service.
+
+        Args:
+            made_for: Says what else a module was made for, by its manifest; None if it fits.
+        """
         modules = self.ledger.modules
         for file in modules.files():
             module = modules.in_file(file.path)
-            if unfit(module):
+            if (other := made_for(module.manifest)) is not None:
                 self._lose(file)
                 if module.active:
                     logger.warning(
-                        "module %s is to be trained anew: it was made for %s", module.name, made_for
+                        "module %s is to be trained anew: it is for %s", module.name, other
                     )
 
     def stats(self) -> Mapping[str, int]:

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from memkit.ledger import Ledger
 from memkit.protocols import Example, Query
-from memkit.routing.calibration import calibrated
+from memkit.routing.fit_calibration import calibrated
 from memkit.routing.negative_prompts import UNRELATED_PROMPTS
 from memkit.routing.settings import Settings, SettingsReader
 from memkit.text.words import content_stems, repeats_answer

@@ -5,7 +5,7 @@ import pytest
 
 from memkit.errors import InvalidInputError
 from memkit.lora.training.guard_prompts import GUARD_PROMPTS
-from memkit.routing.calibration import MARGIN, calibrated, limit_between, threshold_between
+from memkit.routing.fit_calibration import MARGIN, calibrated, limit_between, threshold_between
 from memkit.routing.negative_prompts import UNRELATED_PROMPTS
 from memkit.types.calibration import Calibration, Features
 

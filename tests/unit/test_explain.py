@@ -12,7 +12,7 @@ def test_facts_modules_and_prompt_are_named(trained):
     assert route["weights"] == {"m0001": 1.0}
     assert route["evidence"] >= route["threshold"] == explained["calibration"]["threshold"]
     assert 0.0 <= explained["calibration"]["false_refusal"] <= 1.0
-    assert explained["calibration"]["curve"][0].keys() == {"said", "true", "n"}
+    assert explained["calibration"]["curve"][0].keys() == {"predicted", "observed", "n"}
     assert [part["question"] for part in route["parts"]] == [NORA]
     assert route["support"][0]["record_id"] == "Nora"
     assert "nora" in route["support"][0]["words"]

@@ -11,7 +11,6 @@ import pytest
 
 import memkit.types
 from memkit.answering.explain import Explanation
-from memkit.routing.calibration import Bin, Calibration
 from memkit.types import (
     ALWAYS,
     Answer,
@@ -41,6 +40,7 @@ from memkit.types import (
     Value,
     Version,
 )
+from memkit.types.calibration import Bin, Calibration
 
 WRITTEN = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 SAID = datetime(2026, 2, 28, 23, 15, tzinfo=timezone(timedelta(hours=-5)))
@@ -171,7 +171,7 @@ def test_nested_values_bring_their_derived_properties():
 
 def test_an_explanation_as_json_has_the_measurements_and_the_passed_over():
     explanation = Explanation(RECALL, (), CALIBRATION, {"nora": NORA}).to_dict()
-    assert explanation["calibration"]["curve"] == [{"said": 0.1, "true": 0.0, "n": 7}]
+    assert explanation["calibration"]["curve"] == [{"predicted": 0.1, "observed": 0.0, "n": 7}]
     assert explanation["records"]["nora"]["text"] == "Nora sits in room 3."
     assert explanation["passed_over"].keys() == {"m3"}
 

@@ -27,19 +27,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("memkit")
 
-# `memkit capacity`: rank 1 with 48 facts, rank 8 with 48 and 96. Rank 8 was not filled
-# (docs/decisions/0005-capacity.md).
 DEFAULT_NAME = "SmolLM2-135M-Instruct"
-
-
 RECALL = 0.9  # of held-out wordings: what a full adapter is to recall
-
 SAFETY = 0.5  # of what fills an adapter: facts differ, and so do seeds
 
 _RIDGE = 1e-2  # keeps the fit finite where recall falls from all to nothing between two loads
-
 _TIE = 1.0  # of w and v, where the answers leave either open
-
 _STEPS = 100  # Newton's, far more than it takes
 
 Floats = NDArray[np.float64]
@@ -145,6 +138,8 @@ def _logistic(points: Sequence[Point]) -> tuple[float, float, float]:
     return float(beta[0]), float(beta[1]), float(beta[2])
 
 
+# `memkit capacity` on `DEFAULT_NAME`: rank 1 with 48 facts, rank 8 with 48 and 96. Rank 8 was not
+# filled (docs/decisions/0005-capacity.md).
 DEFAULT = Law(scale=164.0, exponent=1.14, most=647)
 
 
@@ -163,12 +158,12 @@ def law_for(base: TransformersModel) -> Law:
         return fit(points)
     if base.name == DEFAULT_NAME:
         return DEFAULT
-    _say_unknown(base.name)
+    _log_unknown(base.name)
     return Law(DEFAULT.scale / 2, DEFAULT.exponent, DEFAULT.most // 2)
 
 
 @lru_cache(maxsize=32)  # once for each name
-def _say_unknown(name: str) -> None:
+def _log_unknown(name: str) -> None:
     logger.info(
         "the capacity of adapters on %r was never measured, taking half of that on %s; "
         "`memkit capacity --base ...` measures it",

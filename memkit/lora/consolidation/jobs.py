@@ -31,8 +31,8 @@ def waiting(ledger: Ledger, records: Sequence[Record]) -> list[Record]:
     """Those of the records that still exist and that no module holds, as they are now."""
     ids = [record.id for record in records]
     with ledger.transaction():
-        here, placed = set(ledger.records.existing(ids)), ledger.modules.placements(ids)
-        return ledger.records.get([id for id in ids if id in here and id not in placed])
+        placed = ledger.modules.placements(ids)
+        return ledger.records.find([id for id in ids if id not in placed])
 
 
 def plan_jobs(ledger: Ledger, records: Sequence[Record]) -> list[Job]:
@@ -43,9 +43,9 @@ def plan_jobs(ledger: Ledger, records: Sequence[Record]) -> list[Job]:
     that the old text leaves the weights in service. All other records make new modules.
     """
     with ledger.transaction():  # nothing is forgotten between one look and the next
-        here = set(ledger.records.existing([record.id for record in records]))
-        records = [record for record in records if record.id in here]
-        homes = ledger.modules.former_placements(list(here))
+        existing = set(ledger.records.existing([record.id for record in records]))
+        records = [record for record in records if record.id in existing]
+        homes = ledger.modules.former_placements(list(existing))
         lost = {module.name: module for module in ledger.modules.without_weights()}
         jobs = []
         for name in dict.fromkeys(homes[record.id] for record in records if record.id in homes):
@@ -89,9 +89,7 @@ def _imported(module: Module) -> bool:
 
 def _repeated(ledger: Ledger, module: Module) -> Job:
     # Without those that have expired since the last sweep.
-    ids = ledger.modules.members(module.name)
-    here = set(ledger.records.existing(ids))
-    members = ledger.records.get([id for id in ids if id in here])
+    members = ledger.records.find(ledger.modules.members(module.name))
     return Job(members, module.name, module.manifest)
 
 

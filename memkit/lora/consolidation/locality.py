@@ -53,10 +53,12 @@ class Baseline:
     def __init__(self, base: TransformersModel) -> None:
         self.prompts = [base.prompt(text) for text in PROMPTS]
         with base.hold():
-            said = base.generate(self.prompts, Sampling(max_new_tokens=TOKENS))
-        self.answers: list[Ids] = [completion.ids for completion in said]
+            completions = base.generate(self.prompts, Sampling(max_new_tokens=TOKENS))
+        self.answers: list[Ids] = [completion.ids for completion in completions]
         states = answer_states(base, self.prompts, [[ids] for ids in self.answers], no_adapters)
-        self.first = _chances(base, [some[0] for some in states])  # (prompts, vocab)
+        self.first = _log_probabilities(
+            base, [of_prompt[0] for of_prompt in states]
+        )  # (prompts, vocab)
 
 
 # Once per model, whatever the number of memories; models are compared by identity.
@@ -87,8 +89,8 @@ def measure(
     reference = baseline(base)
     everything = list(range(len(PROMPTS)))
     routed = [row for row in everything if routes[row]]
-    through, _ = _asked(base, reference, routed, [routes[row] for row in routed], adapters)
-    alone, first = _asked(base, reference, everything, [forced] * len(everything), adapters)
+    through, _ = _compared(base, reference, routed, [routes[row] for row in routed], adapters)
+    alone, first = _compared(base, reference, everything, [forced] * len(everything), adapters)
     divergence = kl_div(first, reference.first, log_target=True, reduction="batchmean")
     return Locality(
         routed=1.0 - (len(routed) - sum(through)) / len(everything),
@@ -97,14 +99,14 @@ def measure(
     )
 
 
-def _asked(
+def _compared(
     base: TransformersModel,
     reference: Baseline,
     rows: Sequence[int],
     routes: Sequence[Route],
     adapters: Adapters,
 ) -> tuple[list[bool], Tensor]:
-    """Which answers stay, and the log-chances of the first token, shape ``(rows, vocab)``."""
+    """Which answers stay, and log-probabilities of the first token, shape ``(rows, vocab)``."""
     if not rows:
         return [], torch.empty(0)
     answers = [reference.answers[row] for row in rows]
@@ -114,12 +116,12 @@ def _asked(
         [[ids] for ids in answers],
         lambda _: adapters(routes),  # one answer to a prompt, so no row is repeated
     )
-    likeliest = [base.logits(some[0]).argmax(dim=-1).tolist() for some in states]
-    same = [tuple(said) == ids for said, ids in zip(likeliest, answers, strict=True)]
-    return same, _chances(base, [some[0] for some in states])
+    likeliest = [base.logits(of_row[0]).argmax(dim=-1).tolist() for of_row in states]
+    same = [tuple(tokens) == ids for tokens, ids in zip(likeliest, answers, strict=True)]
+    return same, _log_probabilities(base, [of_row[0] for of_row in states])
 
 
 @torch.no_grad()
-def _chances(base: TransformersModel, states: Sequence[Tensor]) -> Tensor:
-    first = torch.stack([some[0] for some in states])  # (rows, hidden)
+def _log_probabilities(base: TransformersModel, states: Sequence[Tensor]) -> Tensor:
+    first = torch.stack([of_row[0] for of_row in states])  # (rows, hidden)
     return base.logits(first).float().log_softmax(dim=-1)

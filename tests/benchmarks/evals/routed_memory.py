@@ -17,8 +17,8 @@ from memkit.lora.consolidation.examples import make_missing
 from memkit.lora.training.template_synthesizer import TemplateSynthesizer
 from memkit.protocols import Embedder, Query
 from memkit.rag.index import FactIndex
-from memkit.routing.calibration import BINS
 from memkit.routing.centroid import CentroidRouter
+from memkit.routing.fit_calibration import BINS
 from memkit.routing.nearest import NearestRouter
 from memkit.routing.negative_prompts import UNRELATED_PROMPTS
 from memkit.types import Draft, Route, Scope
