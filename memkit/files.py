@@ -1,4 +1,4 @@
-"""Files of the index: written beside their place, then moved into it."""
+"""Files that survive a crash: written beside their place, then moved into it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def temporary(path: Path) -> Path:
-    """Where a file is written before it takes its place."""
+    """The path at which a file is written before it is moved to its own."""
     return path.with_name(path.name + ".tmp")
 
 

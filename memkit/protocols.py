@@ -5,12 +5,14 @@ Shapes: ``n`` texts, ``b`` queries, ``dim`` embedding dimension.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
+from memkit.errors import InvalidInputError
 from memkit.types import ALWAYS, Draft, Evidence, Metadata, Period, Record, Route, Scope
 from memkit.types.calibration import Calibration
 
@@ -266,6 +268,25 @@ class Sampling:
     stop: tuple[str, ...] = ()
     seed: int = 0
 
+    def check(self) -> None:
+        """Refuse values out of range.
+
+        Raises:
+            InvalidInputError: If there is one.
+        """
+        if self.max_new_tokens < 1:
+            raise InvalidInputError(
+                f"`max_new_tokens` must be at least 1, got {self.max_new_tokens!r}"
+            )
+        if not 0 <= self.temperature < math.inf:
+            raise InvalidInputError(
+                f"`temperature` must be 0 or more and finite, got {self.temperature!r}"
+            )
+        if not 0 < self.top_p <= 1:
+            raise InvalidInputError(f"`top_p` must be in (0, 1], got {self.top_p!r}")
+        if "" in self.stop:
+            raise InvalidInputError("`stop` must hold non-empty texts, got ''")
+
 
 GREEDY = Sampling()
 
@@ -276,7 +297,7 @@ COMBINATIONS: tuple[Combine, ...] = ("rows", "mix", "confident")
 
 @dataclass(frozen=True)
 class Completion:
-    """Text that a generator produced for one prompt.
+    """Text that a language model produced for one prompt.
 
     Attributes:
         text: The answer, without the stop token or text that ended it.
@@ -346,8 +367,35 @@ class Tokens(Protocol):
         ...
 
 
-class Generator(Protocol):
-    """A language model that continues prompts, each row with its own adapter mixture."""
+@runtime_checkable
+class LanguageModel(Protocol):
+    """A language model that answers prompts; `memkit.testing.LanguageModelContract` tests one.
+
+    Every memory without the "lora" backend works with any of them. That backend computes inside
+    the model, and needs `memkit.models.language_model.TransformersModel`.
+    """
+
+    @property
+    def name(self) -> str:
+        """For messages and reports; not empty."""
+        ...
+
+    def hold(self) -> AbstractContextManager[None]:
+        """Use the model alone for the enclosed block; other threads wait.
+
+        Answers are generated and streamed inside of it. A model that threads may use at the same
+        time returns ``contextlib.nullcontext()``.
+
+        Raises:
+            UnsupportedOperationError: If this thread holds it already, where that would wait
+                forever.
+            BusyError: If another thread holds it for too long.
+        """
+        ...
+
+    def forget_prefixes(self) -> None:
+        """Let go of what is cached of earlier prompts: they may hold what was forgotten."""
+        ...
 
     def count(self, text: str) -> int:
         """Number of tokens in ``text``."""
@@ -382,7 +430,11 @@ class Generator(Protocol):
             prompts: May differ in length.
             sampling: How tokens are chosen.
             adapters: Entered once the prefixes are encoded and left when the batch is done,
-                so that it acts on questions and answers only.
+                so that it acts on questions and answers only. None without the "lora" backend.
+
+        Raises:
+            InvalidInputError: If ``sampling`` is out of range (`Sampling.check`), or a prompt and
+                its answer may be too long for the model.
         """
         ...
 
@@ -392,6 +444,13 @@ class Generator(Protocol):
         sampling: Sampling = GREEDY,
         *,
         adapters: AbstractContextManager[object] | None = None,
-    ) -> Iterator[str]:
-        """Pieces of text as they come; joined they are `generate`'s text."""
+    ) -> Generator[str, None, None]:
+        """Pieces of text as they come, none empty; joined they are `generate`'s text.
+
+        Adapters are entered before the first piece, and left after the last one or when the
+        generator is closed.
+
+        Raises:
+            InvalidInputError: As `generate`.
+        """
         ...

@@ -32,9 +32,9 @@ def tiny():
 @pytest.fixture(scope="session")
 def smollm2():
     """The default base model, converted into the user's own cache if it is not yet."""
-    from memkit.models.language_model import LanguageModel
+    from memkit.models.language_model import TransformersModel
 
-    return LanguageModel.load(device="cpu")
+    return TransformersModel.load(device="cpu")
 
 
 @pytest.fixture(scope="session")

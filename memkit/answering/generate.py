@@ -8,23 +8,41 @@ another (docs/decisions/0008-mixing.md), and what the rows say is put together a
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
-
-import torch
+from typing import Protocol
 
 from memkit.answering.join import joints, put_together, without_end
 from memkit.answering.prompt import PromptFormat
-from memkit.models.language_model import LanguageModel
-from memkit.models.scoring import answer_states, log_probabilities
-from memkit.protocols import GREEDY, Combine, Completion, Context, Prompt, Sampling
+from memkit.protocols import (
+    GREEDY,
+    Combine,
+    Completion,
+    Context,
+    LanguageModel,
+    Prompt,
+    Sampling,
+)
 from memkit.types import Answer, Claim, Part, Recall, Route
 
-PlaceAdapters = Callable[[Sequence[Route]], AbstractContextManager[None]]
 NO_CONTEXT = Context()
 CANDIDATES = 3  # modules that "confident" asks
+
+
+class Adapters(Protocol):
+    """Puts routed adapters in place in a language model; `memkit.lora.backend` has them."""
+
+    def adapters(self, routes: Sequence[Route]) -> AbstractContextManager[None]:
+        """What puts the adapters of one route per row in place."""
+        ...
+
+    def sureness(
+        self, prompts: Sequence[Prompt], answers: Sequence[tuple[int, ...]], routes: Sequence[Route]
+    ) -> list[float]:
+        """Mean log-probability of the tokens of one answer per prompt and route, in nats."""
+        ...
 
 
 class AnswerStream:
@@ -73,19 +91,20 @@ class Answerer:
     """Turns recalled evidence into answers of the base model.
 
     Args:
-        base: The base model.
-        place: Puts the routed adapters in place, one route per row; None without adapters.
+        base: The language model.
+        adapters: Puts the routed adapters in place; None where there are none, and every
+            question is one row of the language model itself.
         prompt_format: How evidence is put before a question; None for the default.
     """
 
     def __init__(
         self,
         base: LanguageModel,
-        place: PlaceAdapters | None,
+        adapters: Adapters | None,
         prompt_format: PromptFormat | None = None,
     ) -> None:
         self._base = base
-        self._place = place
+        self._modules = adapters
         self._format = prompt_format or PromptFormat()
 
     def answer(
@@ -179,7 +198,7 @@ class Answerer:
             return self._base.generate([row.prompt for row in rows], sampling, adapters=adapters)
 
     def _adapters(self, routes: Sequence[Route]) -> AbstractContextManager[None] | None:
-        return self._place(routes) if self._place is not None else None
+        return self._modules.adapters(routes) if self._modules is not None else None
 
     def _composed(self, recall: Recall, rows: list[Row], said: list[Completion]) -> Answer:
         tokens = sum(completion.tokens for completion in said)
@@ -194,24 +213,14 @@ class Answerer:
         rivals: dict[str, list[int]] = {}
         for number, row in enumerate(rows):
             rivals.setdefault(row.question, []).append(number)
-        if len(rivals) == len(rows):
+        if self._modules is None or len(rivals) == len(rows):
             return list(range(len(rows)))
-        sure = self._sureness(rows, said)
-        return [max(numbers, key=lambda number: sure[number]) for numbers in rivals.values()]
-
-    @torch.no_grad()
-    def _sureness(self, rows: Sequence[Row], said: Sequence[Completion]) -> list[float]:
-        """Mean log-probability of the tokens of each answer, in nats."""
-        routes = [row.route for row in rows]
-        states = answer_states(
-            self._base,
+        sure = self._modules.sureness(
             [row.prompt for row in rows],
-            [[completion.ids] for completion in said],
-            lambda _: self._adapters(routes) or nullcontext(),
+            [completion.ids for completion in said],
+            [row.route for row in rows],
         )
-        ids = [completion.ids for completion in said]
-        total = log_probabilities(self._base, [one for (one,) in states], ids)
-        return [sum_ / len(tokens) for sum_, tokens in zip(total, ids, strict=True)]
+        return [max(numbers, key=lambda number: sure[number]) for numbers in rivals.values()]
 
 
 def candidates(route: Route) -> list[Part]:

@@ -9,7 +9,7 @@ from memkit.lora.serving.hooks import Adapter, AdapterLayers
 from memkit.lora.serving.layout import Row
 from memkit.lora.spec import LoraSpec
 from memkit.lora.verify import same_answer
-from memkit.models.language_model import LanguageModel
+from memkit.models.language_model import TransformersModel
 from memkit.protocols import Sampling
 
 BATCH = 24
@@ -17,7 +17,7 @@ SHORT_ANSWER = Sampling(max_new_tokens=24)
 
 
 def single_adapter_bank(
-    base: LanguageModel, layers: AdapterLayers, adapter: Adapter, lora: LoraSpec
+    base: TransformersModel, layers: AdapterLayers, adapter: Adapter, lora: LoraSpec
 ) -> AdapterBank:
     """A bank in which every name is the same adapter, in the precision it was trained in."""
     row = Row.of(adapter, lora.scale)
@@ -25,7 +25,7 @@ def single_adapter_bank(
 
 
 def generate_answers(
-    base: LanguageModel, questions: Sequence[str], bank: AdapterBank | None
+    base: TransformersModel, questions: Sequence[str], bank: AdapterBank | None
 ) -> list[str]:
     """Answer questions from the weights alone, with nothing else in the prompt.
 
@@ -44,7 +44,7 @@ def generate_answers(
 
 
 def count_correct(
-    base: LanguageModel, pairs: Sequence[tuple[str, str]], bank: AdapterBank | None
+    base: TransformersModel, pairs: Sequence[tuple[str, str]], bank: AdapterBank | None
 ) -> int:
     """Count the questions that are answered exactly.
 

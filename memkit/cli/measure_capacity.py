@@ -24,7 +24,7 @@ from memkit.lora.serving.hooks import AdapterLayers
 from memkit.lora.spec import LoraSpec, TrainSpec
 from memkit.lora.training.template_synthesizer import TemplateSynthesizer
 from memkit.lora.training.trainer import Trainers
-from memkit.models.language_model import LanguageModel
+from memkit.models.language_model import TransformersModel
 
 RANKS = (1, 2, 4)
 LOADS = (48, 96, 192)
@@ -49,7 +49,7 @@ def main(
     Returns:
         The exit status.
     """
-    model = LanguageModel.load(base)
+    model = TransformersModel.load(base)
     file = points_file(model.fingerprint)
     points = measure(model, ranks, loads, file)
     law = fit(points)
@@ -70,7 +70,7 @@ def main(
 
 
 def measure(
-    base: LanguageModel, ranks: Sequence[int], loads: Sequence[int], file: Path
+    base: TransformersModel, ranks: Sequence[int], loads: Sequence[int], file: Path
 ) -> list[Point]:
     """All points of a grid, by load and rank; the file's points are not measured again."""
     layers = AdapterLayers(base.model)
@@ -85,7 +85,7 @@ def measure(
     return [points[key] for key in sorted(points)]
 
 
-def _point(base: LanguageModel, layers: AdapterLayers, rank: int, facts: int) -> Point:
+def _point(base: TransformersModel, layers: AdapterLayers, rank: int, facts: int) -> Point:
     company = Company.generate(seed=0, facts=facts)
     examples = TemplateSynthesizer().examples(unstored_records(drafts_of(company.facts)))
     spec = LoraSpec(rank=rank)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from memkit.errors import IncompatibleModelError, InvalidInputError
+from memkit.ledger.engine.dialect import in_list, list_parameter, within_scope
 from memkit.ledger.engine.sqlite import Database, Row
-from memkit.ledger.records.where import within_sql
 from memkit.types import Scope
 from memkit.types.scope import scope_key
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Namespace = tuple[str, ...]
 Address = tuple[Namespace, str]  # namespace, key
 
-_COLUMNS = "rowid, namespace, key, value, created_at, updated_at, expires_at"
+_COLUMNS = "number, namespace, key, value, created_at, updated_at, expires_at"
 _PAGE = 256  # items that are read at once where a filter decides how many are needed
 
 
@@ -94,7 +94,7 @@ class ItemTable:
 
     def delete_within(self, scope: Scope) -> list[str]:
         """Delete the items of a scope and of narrower ones; returns their values as JSON."""
-        condition, parameters = within_sql("items.scope", scope)
+        condition, parameters = within_scope("items.scope", scope)
         with self._database.transaction():
             values: list[str] = self._database.column(
                 f"DELETE FROM items WHERE {condition} RETURNING value", *parameters
@@ -116,9 +116,9 @@ class ItemTable:
         with self._database.transaction():
             self._database.execute(
                 "UPDATE items SET expires_at = ? + ttl "
-                "WHERE ttl IS NOT NULL AND rowid IN (SELECT value FROM json_each(?))",
+                f"WHERE ttl IS NOT NULL AND {in_list('number')}",
                 self._database.now(),
-                json.dumps(list(rows)),
+                list_parameter("rows", rows),
             )
 
     def below(self, prefix: Namespace) -> Iterator[StoredItem]:
@@ -127,8 +127,8 @@ class ItemTable:
         last = 0
         while True:
             rows = self._database.rows(
-                f"SELECT {_COLUMNS} FROM items WHERE {condition} AND rowid > ? "
-                "ORDER BY rowid LIMIT ?",
+                f"SELECT {_COLUMNS} FROM items WHERE {condition} AND number > ? "
+                "ORDER BY number LIMIT ?",
                 *parameters,
                 last,
                 _PAGE,
@@ -152,8 +152,8 @@ class ItemTable:
         for start in range(0, len(ranked), _PAGE):
             page = ranked[start : start + _PAGE]
             rows = self._database.rows(
-                f"SELECT {_COLUMNS} FROM items WHERE rowid IN (SELECT value FROM json_each(?))",
-                json.dumps([number for number, _ in page]),
+                f"SELECT {_COLUMNS} FROM items WHERE {in_list('number')}",
+                list_parameter("page", (number for number, _ in page)),
             )
             found = {row[0]: self._item(row) for row in rows}  # others may delete some meanwhile
             yield from ((found[number], score) for number, score in page if number in found)
@@ -173,22 +173,20 @@ class ItemTable:
         return not self._database.read_only
 
     def _write(self, item: NewItem, value: str, scope: str, vectors: Floats2d) -> None:
+        now = self._database.now()
+        ends = None if item.ttl is None else now + item.ttl
         number = self._database.value(
             "INSERT INTO items (namespace, key, scope, value, created_at, updated_at, "
-            "ttl, expires_at) VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?5 + ?6) "
-            "ON CONFLICT (namespace, key) DO UPDATE SET scope = ?3, value = ?4, "
-            "updated_at = ?5, ttl = ?6, expires_at = ?5 + ?6 RETURNING rowid",
-            ".".join(item.namespace),
-            item.key,
-            scope,
-            value,
-            self._database.now(),
-            item.ttl,
+            "ttl, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT (namespace, key) DO UPDATE SET scope = excluded.scope, "
+            "value = excluded.value, updated_at = excluded.updated_at, ttl = excluded.ttl, "
+            "expires_at = excluded.expires_at RETURNING number",
+            *(".".join(item.namespace), item.key, scope, value, now, now, item.ttl, ends),
         )
         self._database.execute("DELETE FROM item_vectors WHERE item = ?", number)
         self._database.execute_many(
-            "INSERT INTO item_vectors VALUES (?, ?)",
-            [(number, vector.tobytes()) for vector in vectors],
+            "INSERT INTO item_vectors (item, position, vector) VALUES (?, ?, ?)",
+            [(number, place, vector.tobytes()) for place, vector in enumerate(vectors)],
         )
 
     def _delete(self, namespace: Namespace, key: str) -> int:
@@ -208,8 +206,8 @@ class ItemTable:
         """Row and similarity of every item below a namespace, best first."""
         condition, parameters = _below(prefix)
         rows = self._database.rows(
-            f"SELECT items.rowid, vector FROM items LEFT JOIN item_vectors ON item = items.rowid "
-            f"WHERE {condition} ORDER BY items.rowid",
+            f"SELECT items.number, vector FROM items LEFT JOIN item_vectors ON item = items.number "
+            f"WHERE {condition} ORDER BY items.number, position",
             *parameters,
         )
         numbers = [number for number, blob in rows if blob is not None]
@@ -251,7 +249,7 @@ class ItemTable:
 def _below(prefix: Namespace) -> tuple[str, list[object]]:
     """The condition that a namespace is, or is below, another one."""
     if not prefix:
-        return "1", []
+        return "TRUE", []
     name = ".".join(prefix)
     # "/" is what follows "." in the order of characters.
     return "(namespace = ? OR (namespace > ? AND namespace < ?))", [name, f"{name}.", f"{name}/"]

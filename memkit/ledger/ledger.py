@@ -12,12 +12,15 @@ from types import MappingProxyType
 from typing import Any, Self
 
 from memkit.errors import BusyError, DiskFullError, StorageError
+from memkit.ledger.engine import full_text
+from memkit.ledger.engine.cached import Cache
 from memkit.ledger.engine.connect import connect, locate
+from memkit.ledger.engine.dialect import upsert
 from memkit.ledger.engine.erasures import ErasureTable
-from memkit.ledger.engine.sqlite import SCRUB_PENDING, Database
+from memkit.ledger.engine.sqlite import SCRUB_PENDING, Database, State
 from memkit.ledger.examples.example_table import ExampleTable
 from memkit.ledger.items import ItemTable
-from memkit.ledger.modules.misses import MissTable
+from memkit.ledger.modules.failed_attempts import FailedAttemptTable
 from memkit.ledger.modules.module_table import ModuleTable
 from memkit.ledger.passages.lexicon import Lexicon
 from memkit.ledger.passages.passage_table import PassageTable
@@ -62,7 +65,7 @@ class Ledger:
         lexicon: Which records have a word.
         ttls: How long what is written lives by default.
         modules: Adapter modules, and which records they hold.
-        misses: Records that no module could be made to hold.
+        failed_attempts: Records that no module could be made to hold.
         items: JSON objects under a namespace and a key.
         erasures: Files that are to be destroyed.
     """
@@ -70,6 +73,7 @@ class Ledger:
     def __init__(self, directory: Path, database: Database) -> None:
         self.directory = directory
         self._database = database
+        self._cache = Cache(database)
         self.ttls = TtlTable(database)
         self.records = RecordTable(database, self.ttls)
         self.examples = ExampleTable(database)
@@ -79,7 +83,7 @@ class Ledger:
         self.conversations = Conversations(database)
         self.lexicon = Lexicon(database)
         self.modules = ModuleTable(database)
-        self.misses = MissTable(database)
+        self.failed_attempts = FailedAttemptTable(database)
         self.items = ItemTable(database)
         self.erasures = ErasureTable(database)
 
@@ -118,7 +122,7 @@ class Ledger:
         try:
             if not self._database.read_only:
                 with suppress(DiskFullError):  # what is committed is as safe in the log
-                    self._checkpoint(wait=0.0)
+                    self._database.empty_log(0.0)
         finally:
             self._database.close()
 
@@ -136,8 +140,16 @@ class Ledger:
         """Make the block atomic; see `Database.transaction`."""
         return self._database.transaction()
 
-    def state(self) -> tuple[int, int]:
-        """Give what is another value after every change, by whichever thread or process."""
+    def snapshot(self) -> AbstractContextManager[None]:
+        """Read within the block what is there now; see `Database.snapshot`."""
+        return self._database.snapshot()
+
+    def state(self) -> State:
+        """Give a value that differs after every change, by whichever thread or process.
+
+        It costs a fraction of a read, so that what was read can be kept until it differs. What
+        expires is no change.
+        """
         return self._database.state()
 
     @contextmanager
@@ -184,9 +196,8 @@ class Ledger:
         return datetime.fromtimestamp(self._database.now(), UTC)
 
     def get_meta(self, name: str) -> str | None:
-        """Read a setting of the memory; None if it was never set."""
-        value: str | None = self._database.value("SELECT value FROM meta WHERE name = ?", name)
-        return value
+        """Give a setting of the memory; None if it was never set. Read once per change."""
+        return self._cache.get("settings", self._read_settings).get(name)
 
     def set_meta(self, name: str, value: str | None) -> None:
         """Write a setting of the memory; None removes it."""
@@ -194,12 +205,7 @@ class Ledger:
             if value is None:
                 self._database.execute("DELETE FROM meta WHERE name = ?", name)
             else:
-                self._database.execute(
-                    "INSERT INTO meta VALUES (?, ?) "
-                    "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-                    name,
-                    value,
-                )
+                self._database.execute(upsert("meta", "name", "value"), name, value)
 
     def log_event(self, kind: str, detail: Mapping[str, Any] = _NOTHING) -> None:
         """Note that something happened.
@@ -252,10 +258,9 @@ class Ledger:
         mark = self.get_meta(SCRUB_PENDING)
         if mark is None:  # nothing was deleted, or another process has scrubbed it since
             return True
-        with self.transaction():
-            self._database.execute("INSERT INTO passages_fts (passages_fts) VALUES ('optimize')")
+        full_text.optimize(self._database)
         self._database.rewrite()
-        if not self._checkpoint(wait=_SCRUB_WAIT):
+        if not self._database.empty_log(_SCRUB_WAIT):
             return False
         with self.transaction():  # unless something was deleted meanwhile
             self._database.execute(
@@ -263,10 +268,5 @@ class Ledger:
             )
         return True
 
-    def _checkpoint(self, *, wait: float) -> bool:
-        """Move the log into the file and empty it; False if another process is in the way."""
-        try:
-            with self._database.waiting(wait):
-                return not self._database.value("PRAGMA wal_checkpoint(TRUNCATE)")
-        except BusyError:
-            return False
+    def _read_settings(self) -> dict[str, str]:
+        return dict(self._database.rows("SELECT name, value FROM meta"))

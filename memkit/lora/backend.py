@@ -13,6 +13,7 @@ from memkit.errors import (
     CorruptFileError,
     IncompatibleModelError,
     ModuleNotFoundInMemoryError,
+    UnsupportedOperationError,
 )
 from memkit.ledger import Ledger, ModuleFile
 from memkit.lora.serving.bank import AdapterBank
@@ -22,8 +23,9 @@ from memkit.lora.spec import LoraSpec
 from memkit.lora.store.adapter_files import faults
 from memkit.lora.store.adapter_rows import ROW_DTYPES, fetch
 from memkit.lora.verify import Ask
-from memkit.models.language_model import LanguageModel
-from memkit.protocols import Backend, Example, Query, Router, Sampling
+from memkit.models.language_model import TransformersModel
+from memkit.models.scoring import mean_log_probabilities
+from memkit.protocols import Backend, Example, LanguageModel, Prompt, Query, Router, Sampling
 from memkit.types import Evidence, Metadata, Module, Record, Route, Scope
 
 _ANSWER_MARGIN = 4  # tokens beyond the expected answer, to notice that it goes on
@@ -65,13 +67,14 @@ class LoraBackend(Backend):
         self._verified: set[str] = set()  # bank keys of rows whose checksum was right
 
     @cached_property
-    def base(self) -> LanguageModel:
+    def base(self) -> TransformersModel:
         """The base model; the memory's modules must have been trained for it.
 
         Raises:
             IncompatibleModelError: If they were trained for another one.
+            UnsupportedOperationError: If adapters cannot be put in place in it.
         """
-        base = self._base()
+        base = adaptable(self._base())
         for module in self.ledger.modules.active():
             check_base(module, base)
         return base
@@ -170,6 +173,12 @@ class LoraBackend(Backend):
             [{keys[name]: weight for name, weight in route.weights.items()} for route in routes]
         )
 
+    def sureness(
+        self, prompts: Sequence[Prompt], answers: Sequence[tuple[int, ...]], routes: Sequence[Route]
+    ) -> list[float]:
+        """Mean log-probability of the tokens of one answer per prompt and route, in nats."""
+        return mean_log_probabilities(self.base, prompts, answers, lambda _: self.adapters(routes))
+
     def row(self, adapter: Adapter, spec: LoraSpec) -> Row:
         """An adapter as it is stored: rounded, so that what is verified is what is served.
 
@@ -254,7 +263,7 @@ class LoraBackend(Backend):
                 self._lose(files[path])
 
     def _lose(self, file: ModuleFile) -> None:
-        self.ledger.modules.lose(file.path)
+        self.ledger.modules.discard_weights(file.path)
         self._let_go(file)
 
     def retire_strangers(self) -> None:
@@ -264,7 +273,7 @@ class LoraBackend(Backend):
         """
 
         def base_of(manifest: Metadata) -> str | None:
-            if manifest["fingerprint"] == self._base().fingerprint:
+            if manifest["fingerprint"] == adaptable(self._base()).fingerprint:
                 return None
             return f"another base model, {manifest['base_model']!r}"
 
@@ -366,7 +375,24 @@ def staged_key(name: str) -> str:
     return f"staged:{name}"
 
 
-def check_base(module: Module, base: LanguageModel) -> None:
+def adaptable(base: LanguageModel) -> TransformersModel:
+    """The base model, if adapters can be put in place in it.
+
+    Raises:
+        UnsupportedOperationError: If it is a language model of another kind.
+    """
+    if not isinstance(base, TransformersModel):
+        raise UnsupportedOperationError(
+            "the 'lora' backend puts adapters in place in a "
+            "`memkit.models.language_model.TransformersModel`, "
+            f"got a {type(base).__name__} as `base_model`",
+            hint="pass a folder, a hub id or a TransformersModel, or open the memory without "
+            "'lora' among the backends",
+        )
+    return base
+
+
+def check_base(module: Module, base: TransformersModel) -> None:
     """Refuse a base model that a module was not trained for.
 
     Raises:

@@ -13,7 +13,7 @@ from memkit.errors import InvalidInputError
 from memkit.lora.spec import LoraSpec, TrainSpec
 from memkit.lora.store.adapter_rows import ROW_DTYPES
 from memkit.lora.training.template_synthesizer import TemplateSynthesizer
-from memkit.models.language_model import LanguageModel
+from memkit.models.language_model import TransformersModel
 from memkit.protocols import Router, Synthesizer
 from memkit.routing.registry import RouterFactory, check_router
 from memkit.version import __version__
@@ -69,7 +69,7 @@ class Recipe:
             )
         check_router(self.router)
 
-    def key(self, base: LanguageModel) -> str:
+    def key(self, base: TransformersModel) -> str:
         """Identify what decides whether a record is learned, down to memkit's version."""
         parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "progress"}
         parts |= {

@@ -25,7 +25,7 @@ from memkit.errors import CorruptFileError, FormatVersionError, InvalidInputErro
 from memkit.files import flush
 
 FORMAT = "memkit archive"
-VERSION = 2
+VERSION = 1
 
 LONGEST = 2**26  # bytes in a line; texts and answers at their longest need half of it
 _WINDOW = 2**27  # bytes that zstd may look back

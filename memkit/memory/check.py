@@ -6,18 +6,16 @@ Neither a language model nor an embedder is loaded.
 
 from __future__ import annotations
 
-from contextlib import closing
 from pathlib import Path
 
-from memkit.errors import CorruptFileError, NotAMemoryError
 from memkit.ledger import Ledger
-from memkit.ledger.check import derived, tables
-from memkit.ledger.engine.connect import FILE, connect, format_version, inspect
-from memkit.ledger.engine.schema import current_version
-from memkit.lora.store import adapter_check as adapters
+from memkit.ledger.check.check_ledger import checked_ledger
+from memkit.lora.store.adapter_check import check_modules
+from memkit.memory.check_files import check_erasures, check_folders
 from memkit.memory.erasure import finish
 from memkit.rag import index_check as index
 from memkit.types import CheckReport, Finding
+from memkit.types.calibration import CALIBRATION, Calibration
 
 __all__ = ["CheckReport", "Finding", "check"]
 
@@ -40,40 +38,34 @@ def check(path: str | Path, *, repair: bool = False, busy_timeout: float = 30.0)
         FormatVersionError: If a newer memkit wrote it.
         StorageError: If it cannot be read at all, or not be written to when it is to be repaired.
     """
-    directory = Path(path)
-    file = directory / FILE
-    if not file.is_file():
-        raise NotAMemoryError(f"there is no memory at {str(directory)!r}", "Check the path.")
-    report = CheckReport(directory, repair)
-    if repair:
-        _bring_up_to_date(file, report, busy_timeout)
-    if report.left:
-        return report
-    with closing(inspect(file, busy_timeout)) as database:
-        if not tables.check_file(database, report):
-            return report  # what is built on it would only say the same again
-        if (version := format_version(database)) < current_version():
-            report.note(f"the ledger has format {version}; the next opening brings it up to date")
+    report = CheckReport(Path(path), repair)
+    with checked_ledger(report, busy_timeout) as ledger:
+        if ledger is None:
             return report
-        database.execute("PRAGMA foreign_keys = ON")
-        database.execute("PRAGMA secure_delete = ON")
-        ledger = Ledger(directory, database)
-        tables.check_contents(ledger, database, report)
-        derived.check_derived(database, report)
-        comparable = index.check_vectors(ledger, database, report)
-        adapters.check_erasures(ledger, report)
-        adapters.check_modules(ledger, database, report)
+        _check_calibration(ledger, report)
+        comparable = index.check_vectors(ledger, report)
+        check_erasures(ledger, report)
+        check_modules(ledger, report)
         if repair and ledger.destruction_pending:  # of what was repaired just now
             finish(ledger, [])
         if comparable:
-            index.check_files(ledger, database, report)
-        adapters.check_folders(ledger, report)
+            index.check_files(ledger, report)
+        check_folders(ledger, report)
     return report
 
 
-def _bring_up_to_date(file: Path, report: CheckReport, busy_timeout: float) -> None:
-    try:
-        connect(file, busy_timeout).close()
-    except CorruptFileError as exc:
-        report.problem(exc.message)
-        report.note("restore the directory from a backup, or import an export into a new one")
+def _check_calibration(ledger: Ledger, report: CheckReport) -> None:
+    with report.looking_at("the router's calibration can be read"):
+        stored = ledger.get_meta(CALIBRATION)
+        try:
+            if stored is not None:
+                Calibration.from_json(stored)
+        except (ValueError, KeyError, TypeError):
+            if report.repair:
+                # Of no passages, so that it is measured anew when it is needed; until then no
+                # question is routed.
+                unmeasured = Calibration(0.0, 0.0, threshold=2.0, slope=1.0)
+                ledger.set_meta(CALIBRATION, unmeasured.to_json())
+            report.problem(
+                f"the setting {CALIBRATION!r} cannot be {stored!r:.40}", repaired=report.repair
+            )

@@ -14,14 +14,13 @@ from memkit.buffer import BufferBackend
 from memkit.errors import InvalidInputError, ModelUnavailableError, UnsupportedOperationError
 from memkit.ledger import Ledger
 from memkit.memory.erasure import finish, sweep_if_idle
-from memkit.protocols import Backend, Embedder, Reranker
+from memkit.protocols import Backend, Embedder, LanguageModel, Reranker
 from memkit.types import BackendName
 
 if TYPE_CHECKING:
     from memkit.answering.generate import Answerer
     from memkit.lora.backend import LoraBackend
     from memkit.lora.consolidation.consolidate import Consolidator, Recipe
-    from memkit.models.language_model import LanguageModel
     from memkit.rag.backend import RagBackend
     from memkit.rag.fusion import Ranking
     from memkit.rag.index import FactIndex
@@ -73,6 +72,13 @@ class Config:
             raise InvalidInputError(
                 f"backends of your own need names of their own, got {sorted(own)}",
                 hint=f"memkit's are called {ALL_BACKENDS}",
+            )
+        given = self.base_model
+        if not (given is None or isinstance(given, str | Path | LanguageModel)):
+            raise InvalidInputError(
+                "`base_model` must be a folder, a hub id or a `memkit.protocols.LanguageModel`, "
+                f"got {given!r}",
+                hint="`memkit.testing.LanguageModelContract` tests a language model of your own",
             )
 
     @property
@@ -155,9 +161,12 @@ class Engine:
         """Adapters."""
         if "lora" not in self.names or self.index is None:
             return None
-        from memkit.lora.backend import LoraBackend
+        from memkit.lora.backend import LoraBackend, adaptable
         from memkit.routing.registry import router_of
 
+        given = self.config.base_model
+        if not (given is None or isinstance(given, str | Path)):
+            adaptable(given)
         recipe = self.consolidator.recipe
         router = router_of(recipe.router, self.index, self.ledger)
         return LoraBackend(
@@ -178,15 +187,10 @@ class Engine:
 
     @property
     def base(self) -> LanguageModel:
-        """The local language model."""
-        from memkit.models.language_model import LanguageModel
-
+        """The language model."""
         with self._loading:  # threads share one
             if self._base is None:
-                given = self.config.base_model
-                self._base = (
-                    given if isinstance(given, LanguageModel) else LanguageModel.load(given)
-                )
+                self._base = self.load_base(self.config.base_model)
             return self._base
 
     @property
@@ -206,7 +210,7 @@ class Engine:
 
         if self.lora is None:
             return Answerer(self.base, None)
-        return Answerer(self.lora.base, self.lora.adapters)
+        return Answerer(self.lora.base, self.lora)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -345,6 +349,15 @@ class Engine:
                 backend.close()
         self._base = None
         self.ledger.close()
+
+    @staticmethod
+    def load_base(given: str | Path | LanguageModel | None) -> LanguageModel:
+        """Give a language model as it is, or load it by folder or hub id; None for the default."""
+        if not (given is None or isinstance(given, str | Path)):
+            return given
+        from memkit.models.language_model import TransformersModel
+
+        return TransformersModel.load(given)
 
     @staticmethod
     def load_embedder(given: str | Path | Embedder | None) -> Embedder:

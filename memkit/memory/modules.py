@@ -141,7 +141,7 @@ class Modules:
 
         return import_adapter(lora, self._engine.consolidator, folder, records)
 
-    def peft_model(self, name: str) -> PeftModel:
+    def peft_model(self, name: str, *, trainable: bool = False) -> PeftModel:
         """Give the base model with a module in place, as PEFT's own class.
 
         For everything that the ecosystem does with one. It is another model than the one that
@@ -149,6 +149,7 @@ class Modules:
 
         Args:
             name: The module.
+            trainable: Whether the adapter's weights ask for gradients.
 
         Raises:
             ModuleNotFoundInMemoryError: If there is no such module.
@@ -158,4 +159,4 @@ class Modules:
         from memkit.lora.peft.peft_model import peft_model
 
         module = self._engine.ledger.modules.get(name)
-        return peft_model(lora.base, lora.stored(module))
+        return peft_model(lora.base, lora.stored(module), trainable=trainable)

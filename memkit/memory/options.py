@@ -17,6 +17,7 @@ from memkit.protocols import (
     Combine,
     Context,
     Embedder,
+    LanguageModel,
     Query,
     Reranker,
     Sampling,
@@ -26,7 +27,6 @@ from memkit.types.validate import check_limit, check_text
 
 if TYPE_CHECKING:
     from memkit.lora.recipe import Recipe
-    from memkit.models.language_model import LanguageModel
     from memkit.rag.fusion import Ranking
 
 BUDGET = 512  # tokens of evidence: a few passages and the last turns
@@ -43,8 +43,9 @@ class OpenOptions(TypedDict, total=False):
     Attributes:
         backends: Where knowledge may live: any of "buffer", "rag" and "lora", which are the
             default together, and backends of your own (`memkit.protocols.Backend`).
-        base_model: Folder, hub id or loaded model; by default SmolLM2-135M-Instruct. Loaded when
-            an answer or an adapter is first asked for.
+        base_model: Folder, hub id or any `memkit.protocols.LanguageModel`; by default
+            SmolLM2-135M-Instruct. Loaded when an answer or an adapter is first asked for. "lora"
+            needs one of transformers, `memkit.models.language_model.TransformersModel`.
         embedder: Folder, hub id or any `memkit.protocols.Embedder`; by default all-MiniLM-L6-v2.
         recipe: How `Memory.consolidate` makes adapters, and how prompts look.
         count_tokens: Counts tokens for budgets, for example with a hosted model's tokenizer; by

@@ -50,7 +50,7 @@ def prepare(engine: Engine, drafts: Sequence[Draft]) -> None:
 def write(engine: Engine, drafts: Sequence[Draft]) -> list[Record]:
     """Add prepared drafts and bring what is new to the backends, inside a transaction."""
     ledger = engine.ledger
-    expired = ledger.records.in_the_way(drafts)
+    expired = ledger.records.conflicting(drafts)
     if expired:
         remove(ledger, expired, engine.backends)
     known = ledger.records.find_duplicates(drafts)  # others may have written meanwhile

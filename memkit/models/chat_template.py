@@ -68,7 +68,7 @@ class ChatFormat:
     def prompt(
         self, question: str, *, system: str | None = None, history: Sequence[Message] = ()
     ) -> Prompt:
-        """Render and tokenize; see `memkit.protocols.Generator.prompt`."""
+        """Render and tokenize; see `memkit.protocols.LanguageModel.prompt`."""
         messages = [("system", system)] if system is not None else []
         messages += [*history, ("user", question)]
         for role, content in messages:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from typing import Any, Protocol
@@ -19,7 +18,7 @@ Adapters = AbstractContextManager[object] | None
 
 
 class Reader(Protocol):
-    """What decoding needs of a model; `memkit.models.language_model.LanguageModel` has it."""
+    """What decoding needs of a model; `memkit.models.language_model.TransformersModel` has it."""
 
     name: str
     context: int | None
@@ -46,7 +45,7 @@ class Reader(Protocol):
 def generate(
     base: Reader, prompts: Sequence[Prompt], sampling: Sampling, adapters: Adapters
 ) -> list[Completion]:
-    """One completion per prompt; see `memkit.protocols.Generator.generate`."""
+    """One completion per prompt; see `memkit.protocols.LanguageModel.generate`."""
     check(base, prompts, sampling)
     if not prompts:
         return []
@@ -61,7 +60,7 @@ def generate(
 
 
 def stream(base: Reader, prompt: Prompt, sampling: Sampling, adapters: Adapters) -> Generator[str]:
-    """Pieces of one completion; see `memkit.protocols.Generator.stream`."""
+    """Pieces of one completion; see `memkit.protocols.LanguageModel.stream`."""
     row = _Row(base, sampling.stop)
     sent = 0
     # Closing leaves the adapters at once when the consumer abandons this iterator.
@@ -80,18 +79,7 @@ def stream(base: Reader, prompt: Prompt, sampling: Sampling, adapters: Adapters)
 
 def check(base: Reader, prompts: Sequence[Prompt], sampling: Sampling) -> None:
     """Refuse a request that the model cannot serve, before anything is computed."""
-    if sampling.max_new_tokens < 1:
-        raise InvalidInputError(
-            f"`max_new_tokens` must be at least 1, got {sampling.max_new_tokens!r}"
-        )
-    if not 0 <= sampling.temperature < math.inf:
-        raise InvalidInputError(
-            f"`temperature` must be 0 or more and finite, got {sampling.temperature!r}"
-        )
-    if not 0 < sampling.top_p <= 1:
-        raise InvalidInputError(f"`top_p` must be in (0, 1], got {sampling.top_p!r}")
-    if "" in sampling.stop:
-        raise InvalidInputError("`stop` must hold non-empty texts, got ''")
+    sampling.check()
     for prompt in prompts:
         if not prompt.question:
             raise InvalidInputError("`question` must hold at least one token, got none")

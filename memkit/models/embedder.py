@@ -91,11 +91,6 @@ class SentenceEmbedder:
         """Number of tokens in ``text``; what lies beyond the model's limit is not embedded."""
         return len(self._model.tokenizer(text, add_special_tokens=False, verbose=False).input_ids)
 
-    @property
-    def max_tokens(self) -> int:
-        """How many tokens of a text count, its two special tokens included."""
-        return int(self._model.max_seq_length)
-
     def _encode(self, encode: Callable[..., Any], texts: Sequence[str]) -> Floats2d:
         if isinstance(texts, str):
             raise InvalidInputError(f"`texts` must be a sequence of str, got the str {texts!r}")

@@ -37,8 +37,8 @@ _MAX_CACHED_TOKENS = 4096  # SmolLM2-135M takes 45 KiB a token in float32: 180 M
 Layers = list[tuple[Tensor, Tensor]]  # keys and values, each (1, heads, tokens, head_dim)
 
 
-class LanguageModel:
-    """A language model that continues prompts; implements `memkit.protocols.Generator`.
+class TransformersModel:
+    """A language model that continues prompts; implements `memkit.protocols.LanguageModel`.
 
     Adapters are not its business: whoever installs them hands `generate` a context manager
     that turns them on and off. Whoever computes holds the model (`hold`): one thread at a time.
@@ -249,7 +249,7 @@ class LanguageModel:
         *,
         adapters: AbstractContextManager[object] | None = None,
     ) -> list[Completion]:
-        """One completion per prompt; see `memkit.protocols.Generator.generate`.
+        """One completion per prompt; see `memkit.protocols.LanguageModel.generate`.
 
         Texts come without surrounding blanks. With ``temperature > 0`` a row's draw depends on
         the seed and its own prompt, not on the rest of the batch.
@@ -267,7 +267,7 @@ class LanguageModel:
         *,
         adapters: AbstractContextManager[object] | None = None,
     ) -> Generator[str]:
-        """Pieces of text as they come; see `memkit.protocols.Generator.stream`.
+        """Pieces of text as they come; see `memkit.protocols.LanguageModel.stream`.
 
         The adapters are on between the first piece and the last; closing the iterator, or
         dropping it, turns them off.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from memkit.models.kv_cache import KVCache
-from memkit.models.language_model import LanguageModel
+from memkit.models.language_model import TransformersModel
 from memkit.protocols import Prompt
 
 Ids = tuple[int, ...]
@@ -24,7 +24,7 @@ def no_adapters(_: int) -> AbstractContextManager[object]:
 
 @torch.no_grad()
 def answer_states(
-    base: LanguageModel, prompts: Sequence[Prompt], answers: Sequence[Sequence[Ids]], mix: Mix
+    base: TransformersModel, prompts: Sequence[Prompt], answers: Sequence[Sequence[Ids]], mix: Mix
 ) -> list[list[Tensor]]:
     """Hidden states from which a model predicts the tokens of given answers.
 
@@ -60,7 +60,7 @@ def answer_states(
 
 @torch.no_grad()
 def log_probabilities(
-    base: LanguageModel, states: Sequence[Tensor], answers: Sequence[Ids]
+    base: TransformersModel, states: Sequence[Tensor], answers: Sequence[Ids]
 ) -> list[float]:
     """Log-probability of each answer, all its tokens together, in nats."""
     logits = base.logits(torch.cat(list(states)))  # (all tokens, vocab)
@@ -68,6 +68,25 @@ def log_probabilities(
     scores = logits.float().log_softmax(dim=-1).gather(1, targets[:, None])[:, 0]
     parts = torch.split(scores, [len(ids) for ids in answers])
     return [float(part.sum()) for part in parts]
+
+
+def mean_log_probabilities(
+    base: TransformersModel,
+    prompts: Sequence[Prompt],
+    answers: Sequence[Ids],
+    mix: Mix,
+) -> list[float]:
+    """Mean log-probability of the tokens of one answer for each prompt, in nats.
+
+    Args:
+        base: The base model.
+        prompts: The questions.
+        answers: One for each, as token ids; none is empty.
+        mix: Adapters that act from the question on.
+    """
+    states = answer_states(base, prompts, [[ids] for ids in answers], mix)
+    totals = log_probabilities(base, [state for (state,) in states], answers)
+    return [total / len(ids) for total, ids in zip(totals, answers, strict=True)]
 
 
 def _repeated(past: KVCache, n: int) -> KVCache:

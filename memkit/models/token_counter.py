@@ -32,7 +32,7 @@ def load_tokenizer(spec: str | Path | None = None) -> TokenCounter:
     """Load a base model's tokenizer alone.
 
     Args:
-        spec: As for `memkit.models.language_model.LanguageModel.load`.
+        spec: As for `memkit.models.language_model.TransformersModel.load`.
 
     Raises:
         ModelUnavailableError: If no source has the model.

@@ -1,4 +1,4 @@
-"""Cuts a text into the passages that are embedded and cited."""
+"""Chunking: cuts a text into the passages that are embedded and cited."""
 
 from __future__ import annotations
 
@@ -75,10 +75,10 @@ def _resume(text: str, low: int, high: int) -> int:
 
 
 def slots(draft: Draft | Record) -> list[tuple[Kind, int, int, str]]:
-    """Kind, offsets and words of each passage of a record."""
-    found: list[tuple[Kind, int, int, str]] = [
+    """Cut a record: kind, offsets and text of each passage, its question last."""
+    passages: list[tuple[Kind, int, int, str]] = [
         ("text", start, end, draft.text[start:end]) for start, end in split(draft.text)
     ]
     if draft.question is not None:
-        found.append(("question", 0, len(draft.question), draft.question))
-    return found
+        passages.append(("question", 0, len(draft.question), draft.question))
+    return passages

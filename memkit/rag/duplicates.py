@@ -1,4 +1,4 @@
-"""Finds records that say almost the same, by the vectors that the ledger holds."""
+"""Finds near-duplicate records, by the vectors that the ledger holds."""
 
 from __future__ import annotations
 
@@ -15,14 +15,12 @@ from memkit.types import Metadata, Record, Scope
 if TYPE_CHECKING:
     from memkit.protocols import Floats2d
 
-_BLOCK = 1024  # rows that are compared with all others at once
-
 Link = tuple[int, int, float]  # two rows and their cosine similarity
 
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Records of one scope that say almost the same.
+    """Near-duplicate records of one scope.
 
     Attributes:
         records: Oldest first; two at least.
@@ -59,14 +57,14 @@ def duplicates(
     """
     if not 0 < threshold <= 1:
         raise InvalidInputError(f"`threshold` must be above 0 and at most 1, got {threshold!r}")
-    found: list[Duplicates] = []
+    groups: list[Duplicates] = []
     for ids, vectors in ledger.passages.by_scope(within=within, where=where):
         for rows, similarity in _groups(_links(_unit(vectors), threshold)):
             with ledger.transaction():  # some may have been forgotten meanwhile
                 records = ledger.records.get(ledger.records.existing(ids[row] for row in rows))
             if len(records) > 1:
-                found.append(Duplicates(tuple(records), similarity))
-    return sorted(found, key=lambda group: -len(group.records))
+                groups.append(Duplicates(tuple(records), similarity))
+    return sorted(groups, key=lambda group: -len(group.records))
 
 
 def _unit(vectors: Floats2d) -> Floats2d:
@@ -75,9 +73,12 @@ def _unit(vectors: Floats2d) -> Floats2d:
     return unit
 
 
+_BLOCK = 1024  # rows that are compared with all others at once
+
+
 def _links(vectors: Floats2d, threshold: float) -> Iterator[Link]:
-    """All pairs at least so near; a little below counts, as float32 does not tell them apart."""
-    bar = threshold - 1e-6
+    """All pairs of rows whose cosine similarity reaches the threshold."""
+    bar = threshold - 1e-6  # float32 does not tell what is a little below from what is at it
     for start in range(0, len(vectors), _BLOCK):
         products = vectors[start : start + _BLOCK] @ vectors[start:].T
         for row, column in np.argwhere(np.triu(products >= bar, k=1)).tolist():
@@ -85,17 +86,16 @@ def _links(vectors: Floats2d, threshold: float) -> Iterator[Link]:
 
 
 def _groups(links: Iterator[Link]) -> list[tuple[list[int], float]]:
-    """Rows that links lead to each other, in order, and the weakest link of each group."""
+    """Connected rows, ascending, with the weakest link of each group."""
     group: dict[int, list[int]] = {}
     weakest: dict[int, float] = {}  # by the first row of a group
-    for one, other, similarity in links:
-        left, right = group.setdefault(one, [one]), group.setdefault(other, [other])
+    for row, linked, similarity in links:
+        left, right = group.setdefault(row, [row]), group.setdefault(linked, [linked])
         least = min(similarity, *(weakest.get(rows[0], 1.0) for rows in (left, right)))
         if left is not right:
             small, large = sorted((left, right), key=len)
             large += small
-            for row in small:
-                group[row] = large
-        weakest[group[one][0]] = least
-    whole = {id(rows): rows for rows in group.values()}
-    return [(sorted(rows), weakest[rows[0]]) for rows in whole.values()]
+            group |= dict.fromkeys(small, large)
+        weakest[group[row][0]] = least
+    distinct = {id(rows): rows for rows in group.values()}
+    return [(sorted(rows), weakest[rows[0]]) for rows in distinct.values()]

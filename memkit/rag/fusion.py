@@ -27,14 +27,14 @@ class Ranking:
         meaning: Weight of the cosine similarity of query and passage.
         words: Weight of BM25, which is divided by the logarithm of the number of passages so
             that it means the same in a small memory and in a large one.
-        around: What a word in a neighbouring turn counts, of what it counts in the turn itself.
+        around: Weight of a word in a neighbouring turn, relative to one in the turn itself.
         reach: So many turns before and after a turn are its neighbours.
-        stranger: Taken off a turn if the question names a speaker, and another one spoke.
-        question: Taken off a turn that ends with a question mark: it asks, it does not tell.
-        time: What is added to what was said on a day that the question names, such as "on 3 May"
-            or "last week"; it fades within a week before and after.
-        recency: What is added to a record of this moment; off by default.
-        half_life: After so many days half of it is added, after twice as many a quarter.
+        stranger: Penalty of a turn if the question names a speaker, and another one spoke.
+        question: Penalty of a turn that ends with a question mark.
+        time: Bonus of what was said on a day that the question names, such as "on 3 May" or "last
+            week"; it fades within a week before and after.
+        recency: Bonus of a record of this moment; off by default.
+        half_life: Days after which half of that bonus is left.
     """
 
     meaning: float = 7.0

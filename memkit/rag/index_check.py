@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from memkit.errors import CorruptFileError
 from memkit.ledger import Ledger
-from memkit.ledger.engine.sqlite import Database, json_list
 from memkit.rag.vectors.flat import NORM_TOLERANCE, FlatIndex
 from memkit.rag.vectors.ivf_files import IvfFiles
 from memkit.rag.vectors.synced_index import FILE, SyncedIndex
@@ -21,41 +20,36 @@ _BLOCK = 4096  # vectors that are in memory at once
 _Part = tuple[int, NDArray[np.int64], NDArray[np.float32]]  # of the files: stamp, keys, vectors
 
 
-def check_vectors(ledger: Ledger, database: Database, report: CheckReport) -> bool:
+def check_vectors(ledger: Ledger, report: CheckReport) -> bool:
     """Each passage has one vector, finite and of length 1; returns whether that is so now."""
     dim = _dim(ledger)
     with report.looking_at(f"the vectors of {ledger.passages.count()} passages"):
         keys = ledger.passages.all_keys()
         bad = [key for start in range(0, len(keys), _BLOCK)
-               for key in _bad(database, keys[start : start + _BLOCK].tolist(), dim)]  # fmt: skip
+               for key in _bad(ledger, keys[start : start + _BLOCK].tolist(), dim)]  # fmt: skip
         if bad:
             if report.repair:
-                with database.transaction():
-                    database.execute(
-                        "DELETE FROM passages WHERE record IN (SELECT record FROM passages "
-                        "WHERE key IN (SELECT value FROM json_each(?)))",
-                        json_list("keys", bad),
-                    )
+                ledger.passages.delete_with(bad)
             report.problem(
                 f"{len(bad)} passages have no vector, or one that is not of length 1 in {dim} "
                 "dimensions" + ("; their records are embedded anew" if report.repair else ""),
                 repaired=report.repair,
             )
     with report.looking_at("the feed of changes, which indexes follow, has every passage"):
-        _check_feed(database, report)
-    if dim is not None and (bare := len(_without_passages(database))):
-        report.note(f"{bare} records have no passages; the next opening embeds them")
+        _check_feed(ledger, report)
+    if dim is not None and (unindexed := ledger.records.count_unindexed()):
+        report.note(f"{unindexed} records have no passages; the next opening embeds them")
     return report.repair or not bad
 
 
-def check_files(ledger: Ledger, database: Database, report: CheckReport) -> None:
+def check_files(ledger: Ledger, report: CheckReport) -> None:
     """The files of the index lead to the ledger's vectors, which are sound."""
     dim = _dim(ledger)
     tail = ledger.directory / FILE
     if dim is None or not tail.parent.is_dir():
         return
     with report.looking_at("the index files are the ledger's"):
-        fault = _fault(ledger, database, tail, dim)
+        fault = _fault(ledger, tail, dim)
         if fault:
             if report.repair:
                 tail.unlink(missing_ok=True)
@@ -68,19 +62,13 @@ def check_files(ledger: Ledger, database: Database, report: CheckReport) -> None
 
 def _dim(ledger: Ledger) -> int | None:
     """The dimension of the vectors, if it is known."""
-    said = ledger.get_meta("embedder_dim")
-    return int(said) if said and said.isdigit() else None
+    stored = ledger.get_meta("embedder_dim")
+    return int(stored) if stored and stored.isdigit() else None
 
 
-def _bad(database: Database, keys: list[int], dim: int | None) -> list[int]:
-    # Of passages that are still there: others may be writing.
-    rows = database.rows(
-        "SELECT key, vector FROM passages LEFT JOIN vectors ON passage = key "
-        "WHERE key IN (SELECT value FROM json_each(?))",
-        json_list("keys", keys),
-    )
+def _bad(ledger: Ledger, keys: list[int], dim: int | None) -> list[int]:
     bad = []
-    for key, vector in rows:
+    for key, vector in ledger.passages.stored_vectors(keys):
         if vector is None or not vector or len(vector) != 4 * (dim or len(vector) // 4):
             bad.append(key)
             continue
@@ -90,22 +78,15 @@ def _bad(database: Database, keys: list[int], dim: int | None) -> list[int]:
     return bad
 
 
-def _check_feed(database: Database, report: CheckReport) -> None:
-    unheard = "FROM passages WHERE key NOT IN (SELECT passage FROM changes)"
-    count = database.value(f"SELECT count(*) {unheard}")
+def _check_feed(ledger: Ledger, report: CheckReport) -> None:
+    count = ledger.passages.count_unannounced()
     if count:
         if report.repair:
-            database.execute(f"INSERT INTO changes (passage, added) SELECT key, 1 {unheard}")
+            ledger.passages.announce()
         report.problem(f"{count} passages are not in the feed of changes", repaired=report.repair)
 
 
-def _without_passages(database: Database) -> list[str]:
-    return database.column(
-        "SELECT id FROM records WHERE rowid NOT IN (SELECT record FROM passages)"
-    )
-
-
-def _fault(ledger: Ledger, database: Database, tail: Path, dim: int) -> str:
+def _fault(ledger: Ledger, tail: Path, dim: int) -> str:
     """Why the files cannot be the ledger's; empty if they can."""
     files = IvfFiles(tail.parent)
     parts: list[_Part] = []
@@ -119,7 +100,7 @@ def _fault(ledger: Ledger, database: Database, tail: Path, dim: int) -> str:
             parts.append((stamp, *dense.rows()))
     except CorruptFileError as exc:
         return exc.message
-    with database.snapshot():  # as of now, behind the files, whatever others write meanwhile
+    with ledger.snapshot():  # as of now, behind the files, whatever others write meanwhile
         return _mismatch(ledger, parts, dim)
 
 
@@ -151,9 +132,9 @@ def _difference(
     for start in range(0, len(keys), _BLOCK):
         some = keys[start : start + _BLOCK]
         order = np.argsort(some)
-        found, right = ledger.passages.vectors(some.tolist())
-        if len(found) != len(some):
-            return f"{len(some) - len(found)} of their vectors are not in the ledger"
+        present, right = ledger.passages.vectors(some.tolist())
+        if len(present) != len(some):
+            return f"{len(some) - len(present)} of their vectors are not in the ledger"
         ours = vectors[start : start + _BLOCK][order]
         if ours.shape[1] != dim or not np.array_equal(ours, right):
             return "their vectors are not the ledger's"

@@ -1,8 +1,8 @@
-"""Another embedder for a memory that is in use.
+"""Changes a memory in use to another embedder.
 
-The new vectors are put beside the old ones, which searches go on with. Once every passage has
-one, those of passages that were added meanwhile included, a single transaction changes them
-over. What a killed run has embedded is there for the next one.
+New vectors are stored beside the old ones, which searches go on using. Once every passage has
+one, passages that were added meanwhile included, a single transaction puts them in place of the
+old. A run that was killed is continued by the next one.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ def reembed(
     Args:
         ledger: Where the passages are.
         embedder: The new one.
-        change_over: Calls what it is given, inside a transaction of the ledger, and returns what
-            that returns; None does nothing else.
+        change_over: Gets a function that puts the new vectors in place, calls it inside a
+            transaction of the ledger, and returns its result; None does no more than that.
 
     Returns:
         How many passages were embedded.
 
     Raises:
         InvalidInputError: If the embedder returns something else than unit rows.
-        BusyError: If another process or thread is at it.
+        BusyError: If another process or thread is doing the same.
     """
 
     def switch() -> bool:
         return ledger.shadow_vectors.take_over(embedder.name, embedder.dim)
 
-    def plainly(switch: Switch) -> bool:
+    def in_transaction(switch: Switch) -> bool:
         with ledger.transaction():
             return switch()
 
@@ -56,14 +56,14 @@ def reembed(
                 for count in _embed_waiting(ledger, embedder):
                     done += count
                     bar.update(count)
-                if (change_over or plainly)(switch):  # unless some were added just now
+                if (change_over or in_transaction)(switch):  # unless some were added just now
                     break
         ledger.shadow_vectors.drop()
     return done
 
 
 def _embed_waiting(ledger: Ledger, embedder: Embedder) -> Iterator[int]:
-    """Embed, batch by batch; gives the size of each."""
+    """Embed and store batch by batch; yields the size of each."""
     last = 0
     while batch := ledger.shadow_vectors.next_texts(after=last, limit=BATCH):
         texts = list(batch.values())

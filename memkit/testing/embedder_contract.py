@@ -1,4 +1,4 @@
-"""What every embedder does; subclass it and define the fixture ``embedder``."""
+"""Tests that every embedder passes; subclass and define the fixture ``embedder``."""
 
 # ruff: noqa: S101 - these are tests
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
     from memkit.lora.consolidation.consolidate import Recipe
-    from memkit.models.language_model import LanguageModel
+    from memkit.models.language_model import TransformersModel
 
     Floats2d = NDArray[np.float32]
 
@@ -79,7 +79,7 @@ class HashingEmbedder:
         return rows / norms
 
 
-def tiny_llama(seed: int = 0) -> LanguageModel:
+def tiny_llama(seed: int = 0) -> TransformersModel:
     """A random Llama of 2 layers with a ChatML template; it can be trained in seconds."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -88,7 +88,7 @@ def tiny_llama(seed: int = 0) -> LanguageModel:
     return _tiny(LlamaForCausalLM, LlamaConfig(**sizes), tokenizer, f"tiny-llama-{seed}", seed)
 
 
-def tiny_qwen2(seed: int = 0) -> LanguageModel:
+def tiny_qwen2(seed: int = 0) -> TransformersModel:
     """A random Qwen2 of 2 layers with a ChatML template; its projections have biases."""
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
@@ -97,7 +97,7 @@ def tiny_qwen2(seed: int = 0) -> LanguageModel:
     return _tiny(Qwen2ForCausalLM, Qwen2Config(**sizes), tokenizer, f"tiny-qwen2-{seed}", seed)
 
 
-def tiny_gpt2(seed: int = 0) -> LanguageModel:
+def tiny_gpt2(seed: int = 0) -> TransformersModel:
     """A random GPT-2 of 2 layers, without a chat template; its projections are ``Conv1D``."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -133,15 +133,15 @@ def _tiny(
     tokenizer: PreTrainedTokenizerBase,
     name: str,
     seed: int,
-) -> LanguageModel:
+) -> TransformersModel:
     import torch
 
-    from memkit.models.language_model import LanguageModel
+    from memkit.models.language_model import TransformersModel
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = kind(config)
-    return LanguageModel(model, tokenizer, name=name)
+    return TransformersModel(model, tokenizer, name=name)
 
 
 def _token_ids(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:

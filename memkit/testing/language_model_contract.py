@@ -1,4 +1,4 @@
-"""What every generator does; subclass it and define the fixture ``generator``."""
+"""What every language model does; subclass it and define the fixture ``model``."""
 
 # ruff: noqa: S101 - these are tests
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from memkit.errors import InvalidInputError
-from memkit.protocols import Generator, Sampling
+from memkit.protocols import LanguageModel, Sampling
 
 
 class Switch:
@@ -29,94 +29,114 @@ class Switch:
             self.left += 1
 
 
-class GeneratorContract:
-    """What every `memkit.protocols.Generator` does. Define the fixture ``generator``."""
+class LanguageModelContract:
+    """What every `memkit.protocols.LanguageModel` does. Define the fixture ``model``."""
 
     history = (("user", "Who keeps the keys?"), ("assistant", "Ada keeps them."))
     short = Sampling(max_new_tokens=12)
 
-    def test_counts_tokens(self, generator: Generator) -> None:
+    def test_it_has_a_name(self, model: LanguageModel) -> None:
+        """The name is shown in messages and reports."""
+        assert isinstance(model, LanguageModel)
+        assert model.name
+
+    def test_it_answers_while_it_is_held(self, model: LanguageModel) -> None:
+        """Whoever holds the model generates and streams; it can be held again afterwards."""
+        prompt = model.prompt("Where is it?")
+        for _ in range(2):
+            with model.hold():
+                (answer,) = model.generate([prompt], self.short)
+                assert "".join(model.stream(prompt, self.short)) == answer.text
+
+    def test_forgetting_prefixes_changes_no_answer(self, model: LanguageModel) -> None:
+        """What is cached is only for speed."""
+        prompt = model.prompt("Where is it?", system="The archive is on the third floor.")
+        before = model.generate([prompt], self.short)
+        model.forget_prefixes()
+        assert model.generate([prompt], self.short) == before
+
+    def test_counts_tokens(self, model: LanguageModel) -> None:
         """Nothing is no token; more text is more tokens."""
-        assert generator.count("") == 0
-        assert 0 < generator.count("a key") < generator.count("a key, a badge and a lamp")
+        assert model.count("") == 0
+        assert 0 < model.count("a key") < model.count("a key, a badge and a lamp")
 
-    def test_the_question_is_not_in_the_prefix(self, generator: Generator) -> None:
+    def test_the_question_is_not_in_the_prefix(self, model: LanguageModel) -> None:
         """Questions of one conversation share its prefix; what comes before changes it."""
-        one = generator.prompt("Where is it?", system="Be brief.", history=self.history)
-        other = generator.prompt("Who runs the office?", system="Be brief.", history=self.history)
-        assert one.prefix == other.prefix
-        assert one.question != other.question
-        assert len(generator.prompt("Where is it?", system="Be brief.").prefix) < len(one.prefix)
-        assert generator.prompt("Where is it?", system="Be long.").prefix != one.prefix
+        first = model.prompt("Where is it?", system="Be brief.", history=self.history)
+        other = model.prompt("Who runs the office?", system="Be brief.", history=self.history)
+        assert first.prefix == other.prefix
+        assert first.question != other.question
+        assert len(model.prompt("Where is it?", system="Be brief.").prefix) < len(first.prefix)
+        assert model.prompt("Where is it?", system="Be long.").prefix != first.prefix
 
-    def test_nothing_makes_no_completions(self, generator: Generator) -> None:
+    def test_nothing_makes_no_completions(self, model: LanguageModel) -> None:
         """No prompts are no error."""
-        assert generator.generate([]) == []
+        assert model.generate([]) == []
 
-    def test_a_batch_is_its_prompts_in_order(self, generator: Generator) -> None:
+    def test_a_batch_is_its_prompts_in_order(self, model: LanguageModel) -> None:
         """Neither length nor prefix of the neighbours changes an answer."""
         prompts = [
-            generator.prompt("Where is it?", system="The archive is on the third floor."),
-            generator.prompt("Where is the office of the person who keeps the keys?"),
-            generator.prompt("It?", history=self.history),
+            model.prompt("Where is it?", system="The archive is on the third floor."),
+            model.prompt("Where is the office of the person who keeps the keys?"),
+            model.prompt("It?", history=self.history),
         ]
         for sampling in (self.short, replace(self.short, temperature=0.7, top_p=0.9, seed=3)):
-            singles = [generator.generate([prompt], sampling)[0] for prompt in prompts]
-            assert generator.generate(prompts, sampling) == singles
+            singles = [model.generate([prompt], sampling)[0] for prompt in prompts]
+            assert model.generate(prompts, sampling) == singles
 
-    def test_answers_are_bounded(self, generator: Generator) -> None:
+    def test_answers_are_bounded(self, model: LanguageModel) -> None:
         """No answer is longer than asked for."""
         for bound in (1, 5):
-            (answer,) = generator.generate(
-                [generator.prompt("Say all you know.")], Sampling(max_new_tokens=bound)
+            (answer,) = model.generate(
+                [model.prompt("Say all you know.")], Sampling(max_new_tokens=bound)
             )
             assert answer.tokens <= bound
 
-    def test_a_seed_repeats_its_draw(self, generator: Generator) -> None:
+    def test_a_seed_repeats_its_draw(self, model: LanguageModel) -> None:
         """Sampling is random only in its seed."""
-        prompt = generator.prompt("Where is it?")
+        prompt = model.prompt("Where is it?")
         draws = [
-            generator.generate([prompt], replace(self.short, temperature=2.0, seed=seed))[0].text
+            model.generate([prompt], replace(self.short, temperature=2.0, seed=seed))[0].text
             for seed in (0, 0, 1, 2, 3)
         ]
         assert draws[0] == draws[1]
         assert len(set(draws)) > 1
 
-    def test_pieces_join_to_the_text(self, generator: Generator) -> None:
+    def test_pieces_join_to_the_text(self, model: LanguageModel) -> None:
         """Streaming is generating, in pieces."""
-        prompt = generator.prompt("Where is it?")
+        prompt = model.prompt("Where is it?")
         for sampling in (self.short, replace(self.short, temperature=1.5, seed=1)):
-            pieces = list(generator.stream(prompt, sampling))
-            assert "".join(pieces) == generator.generate([prompt], sampling)[0].text
+            pieces = list(model.stream(prompt, sampling))
+            assert "".join(pieces) == model.generate([prompt], sampling)[0].text
             assert all(pieces)
 
-    def test_a_stop_text_ends_the_answer(self, generator: Generator) -> None:
+    def test_a_stop_text_ends_the_answer(self, model: LanguageModel) -> None:
         """The text ends before the stop text, also when pieces of it came one by one."""
-        prompt = generator.prompt("Where is it?")
-        whole = generator.generate([prompt], self.short)[0].text
+        prompt = model.prompt("Where is it?")
+        whole = model.generate([prompt], self.short)[0].text
         stop = whole[2:5]
         sampling = replace(self.short, stop=(stop,))
         expected = whole[: whole.find(stop)].strip()
-        assert generator.generate([prompt], sampling)[0].text == expected
-        assert "".join(generator.stream(prompt, sampling)) == expected
+        assert model.generate([prompt], sampling)[0].text == expected
+        assert "".join(model.stream(prompt, sampling)) == expected
 
-    def test_adapters_are_on_once_a_batch(self, generator: Generator) -> None:
+    def test_adapters_are_on_once_a_batch(self, model: LanguageModel) -> None:
         """They are entered and left, whether the batch is read or abandoned."""
-        prompt = generator.prompt("Where is it?")
+        prompt = model.prompt("Where is it?")
         switch = Switch()
-        generator.generate([prompt, prompt], self.short, adapters=switch.on())
+        model.generate([prompt, prompt], self.short, adapters=switch.on())
         assert (switch.entered, switch.left) == (1, 1)
-        stream = generator.stream(prompt, self.short, adapters=switch.on())
+        stream = model.stream(prompt, self.short, adapters=switch.on())
         next(stream)
         assert (switch.entered, switch.left) == (2, 1)
         del stream
         assert (switch.entered, switch.left) == (2, 2)
 
-    def test_bad_sampling_is_refused(self, generator: Generator) -> None:
+    def test_bad_sampling_is_refused(self, model: LanguageModel) -> None:
         """Out of range is an error, not a guess."""
         import pytest
 
-        prompt = generator.prompt("Where is it?")
+        prompt = model.prompt("Where is it?")
         for bad, message in (
             (Sampling(max_new_tokens=0), "`max_new_tokens`"),
             (Sampling(temperature=-1.0), "`temperature`"),
@@ -125,6 +145,6 @@ class GeneratorContract:
             (Sampling(stop=("",)), "`stop`"),
         ):
             with pytest.raises(InvalidInputError, match=message):
-                generator.generate([prompt], bad)
+                model.generate([prompt], bad)
             with pytest.raises(InvalidInputError, match=message):
-                list(generator.stream(prompt, bad))
+                list(model.stream(prompt, bad))

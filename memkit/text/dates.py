@@ -1,7 +1,7 @@
-"""Days that a question names, such as "on 8 May 2023", "in June" or "last week".
+"""Finds the days that an English question names: "on 8 May 2023", "in June", "last week".
 
-English only. What could be something else than a time, such as "May" or "2023" by itself, counts
-as one only where the word before it says so.
+Ambiguous words such as "May" or "2023" count as a time only after a preposition or the like, as
+in "in May".
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from datetime import UTC, date, datetime, time, timedelta
 from memkit.text.words import MONTHS
 from memkit.types import Period
 
-FADES = 7  # days before and after a day that is named; what was said beyond has nothing of it
+FADES = 7  # days before and after a named day within which its bonus fades to nothing
 
-_SHORT = 31  # days
-_NEVER = date.max.toordinal()  # days away is what there is not
-_MOST = 8  # days that a question may name
+_SHORT = 31  # days of a span that is searched on its own
+_NEVER = date.max.toordinal()  # the distance, in days, to a date that does not exist
+_MOST = 8  # days of a question that count
 _NAMES = tuple(name.lower() for name in MONTHS)
 _MONTHS = {name[:3]: number for number, name in enumerate(_NAMES, start=1)}
 _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -57,7 +57,7 @@ class Days:
     last: date
 
     def gap(self, day: date) -> int:
-        """How many days behind the last one; 0 for a day within, negative for one before."""
+        """Days from this span to a day: 0 within it, negative before it, positive after it."""
         return min((day - self.first).days, 0) or max((day - self.last).days, 0)
 
 
@@ -69,7 +69,7 @@ class Yearly:
     day: int | None
 
     def gap(self, day: date) -> int:
-        """As `Days.gap`, in the year in which it is nearest."""
+        """`Days.gap` in the year in which it is smallest."""
         near = self._in(day.year - 1, day.year, day.year + 1)
         return min((days.gap(day) for days in near), key=abs, default=_NEVER)
 
@@ -85,34 +85,35 @@ class Yearly:
 def named_days(text: str, today: date) -> list[Days | Yearly]:
     """Find the days that a text names, at most eight of them.
 
-    What is told from today on counts only where no date is named: "the Friday before 3 May".
+    Relative days, such as "yesterday", count only if the text names no date.
 
     Args:
         text: A question.
-        today: What "yesterday" is before.
+        today: What relative days are relative to.
 
     Example:
         >>> named_days("Who called on 3 May 2023?", date(2024, 1, 1))
         [Days(first=datetime.date(2023, 5, 3), last=datetime.date(2023, 5, 3))]
     """
-    found: list[Days | Yearly | None] = []
+    named: list[Days | Yearly | None] = []
     for pattern in _DATES:
-        found += [_date(**match.groupdict()) for match in pattern.finditer(text)]
+        named += [_date(**match.groupdict()) for match in pattern.finditer(text)]
         text = pattern.sub(";", text)  # "3 May 2023" is not "of May" as well
-    found = found or [_from_today(match, today) for match in _FROM_TODAY.finditer(text)]
-    return [days for days in found if days is not None][:_MOST]
+    named = named or [_from_today(match, today) for match in _FROM_TODAY.finditer(text)]
+    return [days for days in named if days is not None][:_MOST]
 
 
 def periods(days: Sequence[Days | Yearly], today: date, within: Period) -> Iterator[Period]:
-    """Give the short periods in which something may have been said of the days.
+    """Give the periods in which people may have spoken of some days: until a week after them.
 
     Args:
-        days: As `named_days` gives them. A year is left out: it selects little.
-        today: Of several years the last one up to it is meant.
-        within: What bounds them.
+        days: As `named_days` gives them. Spans longer than a month are left out: they select
+            little.
+        today: Days without a year are taken in the last year in which they have begun.
+        within: Bounds the periods.
     """
-    for one in days:
-        span = one if isinstance(one, Days) else one.latest(today)
+    for named in days:
+        span = named if isinstance(named, Days) else named.latest(today)
         if span is None or (span.last - span.first).days > _SHORT:
             continue
         since = datetime.combine(span.first, time(), UTC)
@@ -126,7 +127,7 @@ def periods(days: Sequence[Days | Yearly], today: date, within: Period) -> Itera
 def _date(
     month: str | None = None, day: str | None = None, year: str | None = None
 ) -> Days | Yearly | None:
-    """What the parts of a date stand for; None for one like 31 June 2023."""
+    """Make a date of its parts; None for an impossible one such as 31 June 2023."""
     number = None if month is None else _MONTHS.get(month[:3].lower()) or int(month)
     within = None if day is None else int(day)
     if year is None and number is not None:
@@ -157,7 +158,7 @@ def _from_today(match: re.Match[str], today: date) -> Days | None:
 
 
 def _unit(day: date, unit: str, ago: int) -> Days | None:
-    """The day, week (from Monday on), month or year so many of them before that of a day."""
+    """The day, week (from Monday), month or year that is ``ago`` of them before that of a day."""
     try:
         if unit == "day":
             first = last = day - timedelta(days=ago)

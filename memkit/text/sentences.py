@@ -1,4 +1,4 @@
-"""Cuts a text into the statements that are learned one by one."""
+"""Splits English text into sentences, each of which is learned by itself."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ABBREVIATIONS = frozenset("approx ca cf dr e.g fig i.e inc mr mrs ms no nr prof
 
 
 def sentences(text: str, *, longest: int = LONGEST) -> list[str]:
-    """Cut a text into sentences, white space evened out.
+    """Cut a text into sentences; runs of white space become one space.
 
     Args:
         text: Any text; paragraphs and list items are kept apart.

@@ -112,11 +112,6 @@ def search_words(query: str) -> list[str]:
     return (content or list(words.values()))[:MAX_SEARCH_WORDS]
 
 
-def match_expression(words: Iterable[str]) -> str:
-    """Write an FTS5 expression that matches any of some words, as `search_words` gives them."""
-    return " OR ".join(f'"{word}"' for word in words)
-
-
 def split_words(text: str) -> list[str]:
     """Cut where SQLite's unicode61 tokenizer cuts: at all but letters, marks and numbers."""
     return "".join(char if _in_word(char) else " " for char in text).split()

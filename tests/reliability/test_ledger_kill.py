@@ -76,7 +76,7 @@ for n in range(10**9):
     )
     ledger.modules.activate(module, made.versions[0])
     if n % 5 == 4:
-        ledger.modules.lose(ledger.modules.file(module).path)
+        ledger.modules.discard_weights(ledger.modules.file(module).path)
     if n % 3 == 2:
         ledger.records.update(records[n % 12].id, text=f"fact {n % 12} {n % 2}", question=None,
                               answer=None, metadata={})
@@ -156,7 +156,7 @@ def test_a_kill_while_a_memory_is_made_leaves_a_memory(tmp_path):
 # Placements of records that the active version of their module does not hold.
 MISPLACED = """
     SELECT * FROM placements
-    JOIN records ON records.rowid = placements.record
+    JOIN records ON records.number = placements.record
     JOIN modules ON name = placements.module
     LEFT JOIN members
         ON members.module = name AND members.version = active AND members.record = records.id

@@ -10,7 +10,11 @@ from blockbuster import BlockingError, blockbuster_ctx
 
 import memkit
 from memkit import AsyncMemory, InvalidInputError, Memory, StorageError
+from memkit.memory import async_memory
 from memkit.memory.async_memory import AsyncAnswerStream
+from memkit.memory.modules import Modules
+from memkit.memory.retention import Retention
+from memkit.memory.vectors import Vectors
 from memkit.protocols import Sampling
 from memkit.testing import HashingEmbedder
 
@@ -39,7 +43,7 @@ async def atrained(trained):
         yield memory
 
 
-class ReadWriteLock(HashingEmbedder):
+class GatedEmbedder(HashingEmbedder):
     """Embeds once it is opened."""
 
     def __init__(self):
@@ -54,7 +58,7 @@ class ReadWriteLock(HashingEmbedder):
 
 @pytest.fixture
 def gate():
-    gate = ReadWriteLock()
+    gate = GatedEmbedder()
     yield gate
     gate.open.set()
 
@@ -62,28 +66,40 @@ def gate():
 # -- the same verbs
 
 
-def test_no_verb_of_memory_is_missing():
-    missing = verbs(Memory) - verbs(AsyncMemory)
+PAIRS = [
+    (Memory, AsyncMemory),
+    (Modules, async_memory.AsyncModules),
+    (Retention, async_memory.AsyncRetention),
+    (Vectors, async_memory.AsyncVectors),
+]
+TWINS = [(kind, twin, name) for kind, twin in PAIRS for name in sorted(verbs(kind) - {"close"})]
 
-    assert not missing, "give AsyncMemory a line for each: name = _twin(Memory.name)"
-    assert verbs(AsyncMemory) == verbs(Memory)
+
+@pytest.mark.parametrize(("kind", "twin"), PAIRS)
+def test_no_verb_is_missing(kind, twin):
+    missing = verbs(kind) - verbs(twin)
+
+    assert not missing, f"give {twin.__name__} a line for each: name = _twin({kind.__name__}.name)"
+    assert verbs(twin) == verbs(kind)
 
 
-@pytest.mark.parametrize("name", sorted(verbs(Memory) - {"close"}))
-def test_a_twin_is_called_as_its_verb_and_says_what_it_does(name):
-    verb, twin = getattr(Memory, name), getattr(AsyncMemory, name)
+@pytest.mark.parametrize(("kind", "twins", "name"), TWINS)
+def test_a_twin_is_called_as_its_verb_and_says_what_it_does(kind, twins, name):
+    verb, twin = getattr(kind, name), getattr(twins, name)
 
     assert inspect.signature(twin) == inspect.signature(verb)
     assert twin.__doc__ == verb.__doc__
     assert twin.__name__ == name
 
 
-@pytest.mark.parametrize("name", sorted(verbs(Memory) - {"open", "close"}))
-def test_what_comes_in_pieces_is_streamed_and_all_else_is_awaited(name):
-    result = inspect.signature(getattr(Memory, name)).return_annotation
+@pytest.mark.parametrize(
+    ("kind", "twins", "name"), [twin for twin in TWINS if twin[2] not in {"open", "close"}]
+)
+def test_what_comes_in_pieces_is_streamed_and_all_else_is_awaited(kind, twins, name):
+    result = inspect.signature(getattr(kind, name)).return_annotation
     in_pieces = "Stream" in result or "Iter" in result or "Generator" in result
 
-    assert inspect.iscoroutinefunction(getattr(AsyncMemory, name)) is not in_pieces
+    assert inspect.iscoroutinefunction(getattr(twins, name)) is not in_pieces
 
 
 async def test_the_verbs_do_what_they_do_in_memory(amemory):

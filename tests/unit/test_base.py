@@ -10,7 +10,7 @@ from transformers import GraniteConfig, GraniteForCausalLM
 
 from memkit.errors import CorruptFileError, IncompatibleModelError, ModelUnavailableError
 from memkit.models import language_model as base_module
-from memkit.models.language_model import LanguageModel
+from memkit.models.language_model import TransformersModel
 from memkit.testing import tiny_gpt2, tiny_llama, tiny_qwen2
 
 PREFIXES = [(5, 6, 7, 8, 9, 10, 11), (), (12, 13), (5, 6, 7, 8, 9, 10, 11)]
@@ -137,17 +137,17 @@ def test_the_fingerprint_tells_models_apart():
 
     renamed = copy.deepcopy(llama.tokenizer)
     renamed.chat_template = llama.tokenizer.chat_template + "\n"
-    others.append(LanguageModel(llama.model, renamed, name="other template"))
+    others.append(TransformersModel(llama.model, renamed, name="other template"))
     extended = copy.deepcopy(llama.tokenizer)
     extended.add_tokens(["porter"])
-    others.append(LanguageModel(llama.model, extended, name="other vocabulary"))
+    others.append(TransformersModel(llama.model, extended, name="other vocabulary"))
 
     assert len({llama.fingerprint, *(other.fingerprint for other in others)}) == 6
 
 
 def test_the_fingerprint_is_that_of_the_rounded_weights():
     whole = tiny_llama()
-    half = LanguageModel(
+    half = TransformersModel(
         copy.deepcopy(whole.model).to(torch.bfloat16), whole.tokenizer, name="half"
     )
 
@@ -171,7 +171,7 @@ def test_scaled_logits_are_refused():
     )  # fmt: skip
 
     with pytest.raises(IncompatibleModelError, match="GraniteForCausalLM"):
-        LanguageModel(GraniteForCausalLM(config), tokenizer, name="granite")
+        TransformersModel(GraniteForCausalLM(config), tokenizer, name="granite")
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +184,7 @@ def folder(tmp_path_factory):
 
 
 def test_a_folder_is_loaded(folder):
-    model = LanguageModel.load(folder, device="cpu")
+    model = TransformersModel.load(folder, device="cpu")
 
     assert model.name == "my-llama"
     assert model.device.type == "cpu"
@@ -194,7 +194,7 @@ def test_a_folder_is_loaded(folder):
 
 
 def test_the_dtype_can_be_chosen(folder):
-    model = LanguageModel.load(str(folder), device="cpu", dtype=torch.bfloat16)
+    model = TransformersModel.load(str(folder), device="cpu", dtype=torch.bfloat16)
 
     assert model.model.dtype == torch.bfloat16
     assert model.fingerprint == tiny_llama().fingerprint
@@ -207,7 +207,7 @@ def test_broken_weights_are_named(folder, tmp_path):
     weights.write_bytes(weights.read_bytes()[:1000])
 
     with pytest.raises(CorruptFileError, match=r"broken.* cannot be read"):
-        LanguageModel.load(broken)
+        TransformersModel.load(broken)
 
 
 @pytest.mark.parametrize("lost", ["tokenizer.json", "config.json"])
@@ -217,7 +217,7 @@ def test_what_is_no_language_model_is_refused(folder, tmp_path, lost):
     (other / lost).write_text('{"model_type": "nonesuch"}')
 
     with pytest.raises(IncompatibleModelError, match=r"expected a causal language model .*other"):
-        LanguageModel.load(other)
+        TransformersModel.load(other)
 
 
 def test_prefixes_can_be_forgotten():
@@ -231,4 +231,4 @@ def test_prefixes_can_be_forgotten():
 
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(ModelUnavailableError, match="does not exist"):
-        LanguageModel.load(tmp_path / "nowhere")
+        TransformersModel.load(tmp_path / "nowhere")

@@ -9,7 +9,7 @@ from benchmarks.evals.phonebook import drafts_of, invented
 from peft import LoraConfig, get_peft_model
 
 from memkit import Memory
-from memkit.models.language_model import LanguageModel
+from memkit.models.language_model import TransformersModel
 from memkit.testing import HashingEmbedder, tiny_llama, tiny_recipe
 
 # PEFT 0.21 calls what transformers is about to drop.
@@ -61,7 +61,7 @@ def test_it_turns_to_the_adapter_that_points_where_the_tokens_do(base, tmp_path,
 
 
 def test_routers_and_arrow_are_asked_for_the_same_entries(base, tmp_path, monkeypatch):
-    monkeypatch.setattr(LanguageModel, "load", lambda **_: tiny_llama())
+    monkeypatch.setattr(TransformersModel, "load", lambda **_: tiny_llama())
     entries = invented(4)
     with Memory.open(
         tmp_path / "m", base_model=base, embedder=HashingEmbedder(), recipe=tiny_recipe(2)

@@ -9,7 +9,7 @@ from benchmarks import command
 from benchmarks.engine import bank, mix
 
 from memkit.errors import UnsupportedOperationError
-from memkit.models.language_model import LanguageModel
+from memkit.models.language_model import TransformersModel
 from memkit.testing import tiny_llama
 
 
@@ -17,7 +17,7 @@ from memkit.testing import tiny_llama
 def tiny_default(monkeypatch):
     """Stands for the default base model; a new one, as hooks stay on it."""
     base = tiny_llama()
-    monkeypatch.setattr(LanguageModel, "load", lambda *_, **__: base)
+    monkeypatch.setattr(TransformersModel, "load", lambda *_, **__: base)
     return base
 
 

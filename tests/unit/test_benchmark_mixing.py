@@ -54,7 +54,7 @@ def test_numbers_are_asked_for_one_by_one_and_together(models, recipe, book):
 
 
 def test_the_report_has_the_ratios(models, recipe, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(mixing.LanguageModel, "load", lambda: models[0])
+    monkeypatch.setattr(mixing.TransformersModel, "load", lambda: models[0])
     monkeypatch.setattr(mixing.SentenceEmbedder, "load", lambda: models[1])
     monkeypatch.setattr(mixing, "Recipe", lambda train: recipe)
     monkeypatch.setattr(mixing, "PER_MODULE", 2)

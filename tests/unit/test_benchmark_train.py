@@ -10,7 +10,7 @@ from benchmarks.evals.phonebook import Entry, drafts_of, invented, read
 
 from memkit.errors import CorruptFileError, NotFoundError
 from memkit.lora.spec import LoraSpec, TrainSpec
-from memkit.models.language_model import LanguageModel
+from memkit.models.language_model import TransformersModel
 from memkit.testing import tiny_llama
 
 HEAD = "text\n"
@@ -61,7 +61,7 @@ def test_entries_become_drafts():
 
 def test_the_report_has_every_case_and_ratio(tmp_path, monkeypatch, capsys):
     short = TrainSpec(epochs=2, batch_size=2, guards=1)
-    monkeypatch.setattr(LanguageModel, "load", lambda **_: tiny_llama())
+    monkeypatch.setattr(TransformersModel, "load", lambda **_: tiny_llama())
     monkeypatch.setattr(train, "FACTS", 2)
     monkeypatch.setattr(peft_loop, "STUDY_MEASURED", 2)
     monkeypatch.setattr(train, "LORA", LoraSpec(rank=2))

@@ -11,6 +11,8 @@ import pytest
 
 from memkit.cli import main as cli
 from memkit.errors import FormatVersionError, NotAMemoryError
+from memkit.ledger import Ledger
+from memkit.ledger.engine import schema
 from memkit.ledger.engine.connect import FILE
 from memkit.memory.check import check
 from memkit.rag.vectors.flat import FlatIndex
@@ -47,8 +49,8 @@ def sql(directory, *statements):
 
 def said(directory):
     """What users have written."""
-    texts = "SELECT id, text, metadata FROM records ORDER BY rowid"
-    return sql(directory, texts), sql(directory, "SELECT content FROM turns ORDER BY rowid")
+    texts = "SELECT id, text, metadata FROM records ORDER BY number"
+    return sql(directory, texts), sql(directory, "SELECT content FROM turns ORDER BY number")
 
 
 def flip(path, place):
@@ -161,10 +163,10 @@ DAMAGE = {
         lambda d: sql(d, "DROP TRIGGER terms_added", "DROP TABLE metadata_terms"),
         "the table 'metadata_terms' is missing",
     ),
-    "no passages, it says": (lambda d: sql(d, "INSERT INTO bare VALUES (3)"),
+    "no passages, it says": (lambda d: sql(d, "INSERT INTO unindexed VALUES (3)"),
                              "of 1 records it is not right whether they have passages"),
     "not embedded, and unknown": (
-        lambda d: sql(d, "DELETE FROM passages WHERE record = 3", "DELETE FROM bare"),
+        lambda d: sql(d, "DELETE FROM passages WHERE record = 3", "DELETE FROM unindexed"),
         "of 1 records it is not right whether they have passages",
     ),
     "passage of another text": (
@@ -185,7 +187,7 @@ DAMAGE = {
                      "the counter of 'passages' is behind"),
     "counter back": (lambda d: sql(d, "UPDATE sqlite_sequence SET seq = 1 WHERE name = 'turns'",
                                    "INSERT INTO turns SELECT 2, 't', scope, role, content, "
-                                   "created_at, NULL, NULL, NULL, NULL, NULL FROM turns",
+                                   "NULL, created_at, added_at, NULL, NULL, NULL FROM turns",
                                    "UPDATE sqlite_sequence SET seq = 1 WHERE name = 'turns'"),
                      "the counter of 'turns' is behind"),
     "version back": (
@@ -213,8 +215,8 @@ DAMAGE = {
         "the setting 'router_calibration' cannot be '{'",
     ),
     "heads": (lambda d: flip(bank(d), 3), "m0001"),
-    "column": (lambda d: sql(d, "ALTER TABLE misses RENAME COLUMN recipe TO other"),
-               "the table 'misses' is missing or another one"),
+    "column": (lambda d: sql(d, "ALTER TABLE failed_attempts RENAME COLUMN recipe TO other"),
+               "the table 'failed_attempts' is missing or another one"),
     "erasure": (lambda d: sql(d, "INSERT INTO erasures VALUES ('adapters/gone.bank')"),
                 "is not yet destroyed"),
     "scrub": (lambda d: sql(d, "INSERT INTO meta VALUES ('scrub_pending', 'x')"),
@@ -329,22 +331,16 @@ def test_other_formats(directory, tmp_path):
         check(tmp_path / "nothing")
 
 
-def test_an_older_format_is_looked_at_and_left(tmp_path):
-    from memkit.ledger.engine.schema import MIGRATIONS
-    from memkit.ledger.engine.sqlite import Database
-
-    (tmp_path / "m").mkdir()
-    with closing(sqlite3.connect(tmp_path / "m" / FILE, isolation_level=None)) as connection:
-        Database(connection, tmp_path, wait=1, read_only=False)
-        for statement in MIGRATIONS[0]:
-            connection.execute(statement)
-        connection.execute("PRAGMA application_id = 0x6D6B6974")
-        connection.execute("PRAGMA user_version = 1")
+def test_an_older_format_is_looked_at_and_left(tmp_path, monkeypatch):
+    Ledger.open(tmp_path / "m").close()
+    later = ["ALTER TABLE records ADD COLUMN colour TEXT"]
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, later))
     report = check(tmp_path / "m")
     assert report.sound
     assert "the ledger has format 1; the next opening brings it up to date" in str(report)
     assert check(tmp_path / "m", repair=True).left == []
     assert "format" not in str(check(tmp_path / "m").findings[-1])
+    assert sql(tmp_path / "m", "PRAGMA user_version") == [(2,)]
 
 
 def test_the_command_says_so_by_its_status(directory, capsys):

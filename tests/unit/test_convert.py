@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from memkit.errors import BusyError, CorruptFileError, DiskFullError, ReadOnlyError, StorageError
 from memkit.models import gguf as convert
 from memkit.models.gguf import cache_dir, converted
-from memkit.models.language_model import LanguageModel
+from memkit.models.language_model import TransformersModel
 from memkit.testing import tiny_llama
 
 BLOCK = {
@@ -97,7 +97,7 @@ def test_it_is_the_same_model(file, cache):
     folder = converted(file)
     assert folder.parent == cache / "models"
 
-    original, model = tiny_llama(), LanguageModel.load(file, device="cpu")
+    original, model = tiny_llama(), TransformersModel.load(file, device="cpu")
     assert model.name == "tiny"
     prompt = original.prompt("Which badge does the porter have?", system="Clé <|im_end|>")
     assert model.prompt("Which badge does the porter have?", system="Clé <|im_end|>") == prompt
@@ -243,13 +243,13 @@ def test_progress_bars_are_as_before(file):
     ):
         switch()
         enabled = transformers_logging.is_progress_bar_enabled()
-        LanguageModel.load(file, device="cpu")
+        TransformersModel.load(file, device="cpu")
         assert transformers_logging.is_progress_bar_enabled() == enabled
         assert transformers_logging.get_verbosity() == before
 
 
 def test_loading_is_quiet(file, capfd):
     converted(file)
-    LanguageModel.load(file, device="cpu")
+    TransformersModel.load(file, device="cpu")
 
     assert capfd.readouterr() == ("", "")

@@ -5,7 +5,7 @@ import logging
 import pytest
 import torch
 
-from memkit.models.language_model import LanguageModel
+from memkit.models.language_model import TransformersModel
 from memkit.models.sources import find_base, find_embedder
 from memkit.models.token_counter import load_tokenizer
 from memkit.protocols import Sampling
@@ -60,7 +60,7 @@ def test_greedy_is_that_of_transformers_in_one_batch(smollm2):
 def test_a_second_load_converts_nothing(smollm2, caplog):
     caplog.set_level(logging.INFO, logger="memkit")
 
-    again = LanguageModel.load(device="cpu")
+    again = TransformersModel.load(device="cpu")
 
     assert caplog.records == []
     assert again.fingerprint == smollm2.fingerprint

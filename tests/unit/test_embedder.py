@@ -82,7 +82,6 @@ def test_the_name_is_that_of_the_weights(folder, loaded, tmp_path):
 
 def test_tokens_are_counted(loaded):
     assert loaded.dim == 16
-    assert loaded.max_tokens == 32
     assert loaded.count("") == 0
     assert loaded.count("the porter is the archive") == 5
 

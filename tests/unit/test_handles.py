@@ -37,7 +37,7 @@ def open_handles():
 @pytest.fixture
 def file(ledger):
     ledger.records.add([Draft(f"The zebra {n} is striped." + "x" * 900) for n in range(50)])
-    ledger._checkpoint(wait=1.0)
+    ledger._database.empty_log(1.0)
     return ledger.directory / FILE
 
 

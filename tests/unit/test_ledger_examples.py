@@ -203,7 +203,7 @@ def test_forgetting_looks_for_all_that_was_made_of_a_record(ledger, ann):
     assert ledger.records.has_text(secret)
     rewrite(ledger, ann.id, "Ann has left.")
 
-    erased = erase(ledger, [ann.id], index=None, drop=ledger.modules.drop)
+    erased = erase(ledger, [ann.id], backends=[])
 
     assert secret in erased.samples
     assert not ledger.records.has_text(secret)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from memkit.errors import InvalidInputError, RecordNotFoundError
 from memkit.ledger import Ledger
-from memkit.ledger.keys import question_key
+from memkit.ledger.records.question_key import question_key
 from memkit.types import Draft, Period
 
 START = 1_800_000_000.0
@@ -253,9 +253,9 @@ def test_the_expired_that_is_in_the_way_is_named(ledger, clock):
     add(ledger, "named", id="three", ttl=1)
     add(ledger, "apart", id="four", ttl=1)
     drafts = [Draft("content"), Draft("other", key="k"), Draft("new", id="three")]
-    assert ledger.records.in_the_way(drafts) == []
+    assert ledger.records.conflicting(drafts) == []
     clock.now += 1
-    assert sorted(ledger.records.in_the_way(drafts)) == ["one", "three", "two"]
+    assert sorted(ledger.records.conflicting(drafts)) == ["one", "three", "two"]
 
 
 # -- pins

@@ -53,7 +53,7 @@ class Played:
         self.ledger.records.update(id, text=f"{id} {text}", **fields)
 
     def lose(self, name, version):
-        self.ledger.modules.lose(self.ledger.modules.file(name, version).path)
+        self.ledger.modules.discard_weights(self.ledger.modules.file(name, version).path)
 
     def drop(self, name, version):
         self.ledger.modules.drop(name, version)
@@ -64,8 +64,8 @@ class Played:
     def check(self):
         modules = self.ledger.modules
         active = {module.name: module for module in modules.active()}
-        lost = {module.name: module for module in modules.lost()}
-        placements, homes = modules.placements(RECORDS), modules.homes(RECORDS)
+        lost = {module.name: module for module in modules.without_weights()}
+        placements, homes = modules.placements(RECORDS), modules.former_placements(RECORDS)
         for id, name in placements.items():
             version = name, active[name].version
             assert id in self.held[version]

@@ -127,7 +127,7 @@ def test_an_older_version_takes_its_records_back(ledger):
         a.id: "m0001", b.id: "m0002", c.id: "m0001",
     }  # fmt: skip
     assert unplaced(ledger) == [d]
-    assert ledger.modules.homes([d.id]) == {}
+    assert ledger.modules.former_placements([d.id]) == {}
     assert ledger.modules.activate("m0001", 1) == module
     assert ledger.modules.activate("m0001", 2).records == (c.id, d.id)
     assert commit(ledger, "m0001", [a]).version == 3
@@ -194,21 +194,21 @@ def test_weights_that_differ_in_what_they_stand_for_are_versions(ledger):
 def test_lost_weights_put_a_module_out_of_service_until_it_is_trained_again(ledger):
     a, b = add(ledger, "a", "b")
     first = commit(ledger, "m0001", [b, a], file="adapters/one", digest="one")
-    ledger.modules.lose("adapters/one")
+    ledger.modules.discard_weights("adapters/one")
     assert ledger.modules.active() == []
     assert ledger.modules.files() == []
     assert ledger.erasures.pending() == ["adapters/one"]
-    [lost] = ledger.modules.lost()
+    [lost] = ledger.modules.without_weights()
     assert (lost.name, lost.version, lost.records, lost.versions) == ("m0001", 1, (), ())
     assert ledger.modules.members("m0001") == ids([b, a])
     assert unplaced(ledger) == [a, b]
     assert ledger.modules.placements(ids([a, b])) == {}
-    assert ledger.modules.homes(ids([a, b])) == {a.id: "m0001", b.id: "m0001"}
+    assert ledger.modules.former_placements(ids([a, b])) == {a.id: "m0001", b.id: "m0001"}
     for use in (ledger.modules.get, ledger.modules.file):
         with pytest.raises(ModuleNotFoundInMemoryError, match="no module has the name 'm0001'"):
             use("m0001")
     again = commit(ledger, "m0001", [b, a], file="adapters/two", digest="one")
-    assert (again, ledger.modules.lost()) == (first, [])
+    assert (again, ledger.modules.without_weights()) == (first, [])
     assert ledger.modules.file("m0001").path == "adapters/two"
 
 
@@ -217,17 +217,17 @@ def test_of_a_version_that_cannot_be_had_again_nothing_is_left(ledger):
     commit(ledger, "m0001", [a], file="adapters/one")
     commit(ledger, "m0001", [b], file="adapters/two")
     commit(ledger, "m0001", [a, b], file="adapters/three")
-    ledger.modules.lose("adapters/one")  # not active
+    ledger.modules.discard_weights("adapters/one")  # not active
     assert ledger.modules.get("m0001").versions == (2, 3)
-    ledger.modules.lose("adapters/three")
+    ledger.modules.discard_weights("adapters/three")
     assert ledger.modules.activate("m0001", 2).versions == (2,)
-    assert ledger.modules.lost() == []
+    assert ledger.modules.without_weights() == []
     assert [module.version for module in ledger.modules.holding([a.id])] == []
-    ledger.modules.lose("adapters/two")
+    ledger.modules.discard_weights("adapters/two")
     assert commit(ledger, "m0001", [a], file="adapters/four").versions == (4,)
     for path in ("adapters/one", "adapters/three", "adapters/x"):
         with pytest.raises(ModuleNotFoundInMemoryError, match=f"no module has .* in '{path}'"):
-            ledger.modules.lose(path)
+            ledger.modules.discard_weights(path)
 
 
 def test_an_older_version_can_be_dropped_alone(ledger):
@@ -261,13 +261,13 @@ def test_an_updated_record_is_no_longer_held_but_still_in_the_weights(ledger):
     commit(ledger, "m0001", [a, b])
     changed = change(ledger, a, "changed")
     assert ledger.modules.placements([a.id, b.id]) == {b.id: "m0001"}
-    assert ledger.modules.homes([a.id, b.id]) == {a.id: "m0001"}
+    assert ledger.modules.former_placements([a.id, b.id]) == {a.id: "m0001"}
     assert ledger.modules.get("m0001").records == (b.id,)
     assert unplaced(ledger) == [changed]
     assert [m.name for m in ledger.modules.holding([a.id])] == ["m0001"]
     change(ledger, changed, "a")  # back to what was trained
     assert ledger.modules.placements([a.id]) == {a.id: "m0001"}
-    assert ledger.modules.homes([a.id]) == {}
+    assert ledger.modules.former_placements([a.id]) == {}
 
 
 def test_metadata_are_not_in_the_weights(ledger):
@@ -286,7 +286,7 @@ def test_an_older_version_knows_which_records_were_updated_since(ledger):
     commit(ledger, "m0001", [changed, b], digest="2")
     assert ledger.modules.activate("m0001", 1).records == (b.id,)
     assert unplaced(ledger) == [changed]
-    assert ledger.modules.homes([a.id]) == {a.id: "m0001"}
+    assert ledger.modules.former_placements([a.id]) == {a.id: "m0001"}
     commit(ledger, "m0002", [changed])
     ledger.modules.activate("m0001", 1)
     assert ledger.modules.placements([a.id]) == {a.id: "m0002"}
@@ -416,21 +416,21 @@ def test_a_thousand_records_in_a_module(ledger):
 def test_a_miss_counts_while_the_record_says_the_same(ledger):
     a, b, c = add(ledger, "a", "b", "c")
     ledger.records.delete([c.id])
-    ledger.misses.note([a, b, c], "one way")
-    assert ledger.misses.recipes(ids([a, b, c])) == {a.id: "one way", b.id: "one way"}
-    ledger.misses.note([a], "another way")
-    assert ledger.misses.recipes(ids([a, b])) == {a.id: "another way", b.id: "one way"}
-    assert ledger.misses.recipes([b.id]) == {b.id: "one way"}
+    ledger.failed_attempts.note([a, b, c], "one way")
+    assert ledger.failed_attempts.recipes(ids([a, b, c])) == {a.id: "one way", b.id: "one way"}
+    ledger.failed_attempts.note([a], "another way")
+    assert ledger.failed_attempts.recipes(ids([a, b])) == {a.id: "another way", b.id: "one way"}
+    assert ledger.failed_attempts.recipes([b.id]) == {b.id: "one way"}
     change(ledger, a, metadata={"n": 1})
-    assert a.id in ledger.misses.recipes([a.id])
+    assert a.id in ledger.failed_attempts.recipes([a.id])
     changed = change(ledger, a, "changed")
-    assert ledger.misses.recipes([a.id]) == {}
-    ledger.misses.note([a], "too late")  # the attempt was at the older text
-    assert ledger.misses.recipes([a.id]) == {}
-    ledger.misses.note([changed, b], "one way")
+    assert ledger.failed_attempts.recipes([a.id]) == {}
+    ledger.failed_attempts.note([a], "too late")  # the attempt was at the older text
+    assert ledger.failed_attempts.recipes([a.id]) == {}
+    ledger.failed_attempts.note([changed, b], "one way")
     commit(ledger, "m0001", [changed], [b])
     ledger.modules.drop("m0001")
-    assert ledger.misses.recipes(ids([a, b])) == {b.id: "one way"}
+    assert ledger.failed_attempts.recipes(ids([a, b])) == {b.id: "one way"}
 
 
 def test_erasures_survive_reopening(ledger):

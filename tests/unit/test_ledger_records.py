@@ -387,7 +387,7 @@ def test_unindexed_follows_what_happens_to_passages(ledger):
     ledger.passages.insert(a.id, [])
     assert ledger.records.unindexed(10) == [a]
     ledger.records.delete([a.id, b.id])
-    assert ledger._database.column("SELECT record FROM bare") == []
+    assert ledger._database.column("SELECT record FROM unindexed") == []
 
 
 def test_unindexed_lists_the_oldest_first(ledger):

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
-
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from memkit.ledger import Ledger
-from memkit.ledger.engine.schema import MIGRATIONS
 from memkit.ledger.records import filters
 from memkit.ledger.records.filters import matches
-from memkit.ledger.records.metadata_index import MIGRATION
 from memkit.types import Draft
 from tests.unit.test_filters import FILTERS, METADATA
 
@@ -87,20 +83,3 @@ def test_a_forgotten_value_leaves_the_file(ledger):
     held = b"".join(path.read_bytes() for path in ledger.directory.iterdir() if path.is_file())
     assert b"Persephone" not in held
     assert b"Orpheus" in held
-
-
-def test_an_older_ledger_is_taken_in():
-    connection = sqlite3.connect(":memory:")
-    connection.create_function("question_key", 1, str)
-    for statement in [s for step in MIGRATIONS for s in step if step is not MIGRATION]:
-        connection.execute(statement)
-    for n, metadata in enumerate(('{"a": "b", "c": {"a": null}}', "{}")):
-        connection.execute(
-            "INSERT INTO records (id, scope, text, metadata, created_at, updated_at, version, "
-            "content_hash) VALUES (?1, '{}', 'x', ?2, 0, 0, 1, ?1)",
-            (str(n), metadata),
-        )
-    for statement in MIGRATION:
-        connection.execute(statement)
-    found = connection.execute("SELECT * FROM metadata_terms ORDER BY key, value").fetchall()
-    assert found == [("a", "b", 1), ("a", b"", 1), ("c", b"", 1)]

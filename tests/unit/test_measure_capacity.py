@@ -9,7 +9,7 @@ from memkit.cli import measure_capacity
 from memkit.cli.demo.company import Company
 from memkit.lora.consolidation.capacity import load_points, points_file
 from memkit.lora.training.trainer import Trainer
-from memkit.models.language_model import LanguageModel
+from memkit.models.language_model import TransformersModel
 
 
 def test_points_are_kept_and_a_run_goes_on_where_it_was(tiny, tmp_path, monkeypatch):
@@ -38,7 +38,7 @@ def test_points_are_kept_and_a_run_goes_on_where_it_was(tiny, tmp_path, monkeypa
 
 def test_the_command_prints_the_law_and_writes_it(tiny, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("MEMKIT_CACHE", str(tmp_path))
-    monkeypatch.setattr(LanguageModel, "load", lambda spec: tiny)
+    monkeypatch.setattr(TransformersModel, "load", lambda spec: tiny)
     file = tmp_path / "report.json"
 
     assert measure_capacity.main(ranks=(1,), loads=(4,), json_path=file) == 0

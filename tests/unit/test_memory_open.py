@@ -21,7 +21,7 @@ from memkit.errors import (
     StorageError,
 )
 from memkit.ledger.engine import connect as opening
-from memkit.models.language_model import LanguageModel
+from memkit.models.language_model import TransformersModel
 from memkit.models.sources import Source
 from memkit.testing import HashingEmbedder, tiny_llama
 from memkit.types import Draft
@@ -111,7 +111,9 @@ def test_rebuild_needs_no_base_model_without_adapters(tmp_path, open_memory, mon
     memory = open_memory(tmp_path / "m")
     memory.add("Deliveries are unloaded at dock three.")
     memory.close()
-    monkeypatch.setattr(LanguageModel, "load", lambda *_: pytest.fail("a base model was loaded"))
+    monkeypatch.setattr(
+        TransformersModel, "load", lambda *_: pytest.fail("a base model was loaded")
+    )
     memory = open_memory(
         tmp_path / "m", base_model=None, embedder=HashingEmbedder(32), rebuild=True
     )
@@ -174,7 +176,7 @@ def test_a_model_of_the_same_name_is_compared_when_it_is_used(
     monkeypatch.setattr(
         "memkit.models.sources.find_base", lambda spec: Source("tiny-llama-0", tmp_path, "path")
     )
-    monkeypatch.setattr(LanguageModel, "load", lambda spec: other_base)
+    monkeypatch.setattr(TransformersModel, "load", lambda spec: other_base)
     memory = open_memory(directory, base_model="./tiny-llama-0", count_tokens=len)
     assert memory.search(NORA)[0].id == "Nora"
     memory.add("The badge number of Zoe is 7070.", question="Zoe?", answer="7070")
@@ -420,7 +422,7 @@ def test_the_base_model_is_loaded_when_it_is_needed_and_once(
         time.sleep(0.2)
         return tiny
 
-    monkeypatch.setattr(LanguageModel, "load", load)
+    monkeypatch.setattr(TransformersModel, "load", load)
     memory = open_memory(directory, base_model="some/model", count_tokens=len)
     memory.add("text")
     memory.search("text")

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from memkit.answering.generate import Answerer, Row
 from memkit.errors import InvalidInputError
-from memkit.protocols import Completion, Sampling
+from memkit.lora.backend import LoraBackend
+from memkit.protocols import Sampling
 from memkit.testing import tiny_llama
 from memkit.types import Conflict, Part, Route
 
@@ -88,12 +88,13 @@ def test_the_surest_candidate_answers(trained, monkeypatch):
             for found in route(queries, **options)
         ]
 
-    def sureness(_, rows, said):
-        heard.update({row.route.modules: one.text for row, one in zip(rows, said, strict=True)})
-        return [0.0 if row.route.modules == ("m0001",) else -1.0 for row in rows]
+    def sureness(backend, prompts, answers, routes):
+        texts = map(backend.base.decode, answers)
+        heard.update({route.modules: text for route, text in zip(routes, texts, strict=True)})
+        return [0.0 if route.modules == ("m0001",) else -1.0 for route in routes]
 
     monkeypatch.setattr(router, "route", led_astray)
-    monkeypatch.setattr(Answerer, "_sureness", sureness)
+    monkeypatch.setattr(LoraBackend, "sureness", sureness)
     assert trained.ask(NORA, budget=0, sampling=BRIEF).text != "4471"
     answer = trained.ask(NORA, budget=0, combine="confident", sampling=BRIEF)
     assert heard.keys() >= {("m0001",), ("m0002",)}
@@ -119,11 +120,11 @@ def test_of_parts_with_the_same_question_the_surest_counts(in_parts, monkeypatch
             for found in route(queries, **options)
         ]
 
-    def sureness(_, rows, said):
-        return [float(one.text in {"4471", "3141"}) for one in said]
+    def sureness(backend, prompts, answers, routes):
+        return [float(backend.base.decode(ids) in {"4471", "3141"}) for ids in answers]
 
     monkeypatch.setattr(router, "route", split)
-    monkeypatch.setattr(Answerer, "_sureness", sureness)
+    monkeypatch.setattr(LoraBackend, "sureness", sureness)
     answer = in_parts.ask(BOTH, budget=0, sampling=BRIEF)
     assert answer.text == "Nora: 4471; Lena: 3141"
     assert [part.record_id for part in answer.route.parts] == ["Nora", "Lena"]
@@ -133,23 +134,21 @@ def test_of_parts_with_the_same_question_the_surest_counts(in_parts, monkeypatch
 
 def test_sureness_is_the_mean_log_probability_of_the_answer(trained):
     lora, base = trained._engine.lora, trained._engine.base
-    rows = [
-        Row(NORA, Route({"m0001": 1.0}), base.prompt(NORA)),
-        Row(EGGS, Route({}), base.prompt(EGGS)),
-    ]
-    said = [Completion(text, base.answer_ids(text)) for text in ("4471", "Boil it.")]
+    routes = [Route({"m0001": 1.0}), Route({})]
+    prompts = [base.prompt(NORA), base.prompt(EGGS)]
+    answers = [base.answer_ids("4471"), base.answer_ids("Boil it.")]
     expected = []
-    for row, one in zip(rows, said, strict=True):  # token by token, each row by itself
-        scores, past = [], base.past([row.prompt.prefix])
-        with lora.adapters([row.route]), torch.no_grad():
-            fed = row.prompt.question
-            for token in one.ids:
+    for route, prompt, answer in zip(routes, prompts, answers, strict=True):
+        scores, past = [], base.past([prompt.prefix])  # token by token, each row by itself
+        with lora.adapters([route]), torch.no_grad():
+            fed = prompt.question
+            for token in answer:
                 hidden = base.extend(past, [fed])[0, -1:]
                 scores.append(base.logits(hidden).log_softmax(-1)[0, token].item())
                 fed = [token]
         expected.append(sum(scores) / len(scores))
-    found = Answerer(base, lora.adapters)._sureness(rows, said)
-    assert found == pytest.approx(expected, abs=1e-4)
+
+    assert lora.sureness(prompts, answers, routes) == pytest.approx(expected, abs=1e-4)
 
 
 # -- compared with what is stored

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from memkit.errors import InvalidInputError, ModelUnavailableError
-from memkit.models.language_model import LanguageModel
+from memkit.models.language_model import TransformersModel
 from memkit.testing import HashingEmbedder
 
 TEXTS = {
@@ -146,7 +146,7 @@ def no_model(monkeypatch):
         raise AssertionError("a base model was loaded")
 
     monkeypatch.setattr("memkit.models.token_counter.find_base", nowhere)
-    monkeypatch.setattr(LanguageModel, "load", refuse)
+    monkeypatch.setattr(TransformersModel, "load", refuse)
 
 
 def test_recall_needs_no_base_model(tmp_path, open_memory, no_model, caplog):
@@ -229,3 +229,16 @@ def test_the_query_is_embedded_once_for_search_and_router(tmp_path, open_memory)
     memory.add(TEXTS["badge"])
     memory.recall("night porter")
     assert Counting.asked == 1
+
+
+def test_a_warm_search_reads_the_ledger_five_times(open_memory, tmp_path):
+    memory = open_memory(tmp_path / "agent.mem", backends=["rag"])
+    memory.add([f"Parcel {number} is at gate {7 * number}." for number in range(50)])
+    memory.search("Where is parcel 7?")
+    statements = []
+    connection = memory._engine.ledger._database._connection
+    # The word index reads its own tables, which SQLite reports as comments.
+    connection.set_trace_callback(lambda sql: sql.startswith("--") or statements.append(sql))
+    memory.search("Where is parcel 9?")
+    connection.set_trace_callback(None)
+    assert len(statements) <= 5, statements

@@ -354,7 +354,7 @@ def test_lost_adapters_are_rebuilt_for_those_who_are_asked_for(tmp_path, trained
 
 def test_a_module_that_lost_its_newest_weights_can_be_rolled_back(updated):
     ledger = updated._engine.ledger
-    ledger.modules.lose(ledger.modules.file("m0001").path)
+    ledger.modules.discard_weights(ledger.modules.file("m0001").path)
     assert [module.name for module in updated.modules.list()] == ["m0002"]
     module = updated.modules.rollback("m0001", 1)
     assert (module.version, module.versions) == (1, (1,))

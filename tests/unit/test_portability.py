@@ -17,9 +17,18 @@ from memkit import Draft, InvalidInputError, Memory
 from memkit.errors import CorruptFileError, FormatVersionError, UnsupportedOperationError
 from memkit.ledger import Ledger
 from memkit.ledger.items import NewItem
-from memkit.ledger.transfer.export import ITEM, RECORD, TTL, TURN, VERSION
+from memkit.ledger.transfer.export import (
+    EXAMPLE_FIELDS,
+    ITEM,
+    RECORD,
+    SYNTHESIS,
+    TTL,
+    TURN,
+    VERSION,
+)
 from memkit.memory import transfer
 from memkit.memory.archive import Archive, write_archive
+from memkit.protocols import Example
 
 ANN, BOB = {"user": "ann"}, {"user": "bob"}
 MONDAY = datetime(2024, 5, 6, 12, 30, 15, 123456, UTC)
@@ -49,7 +58,14 @@ def full(rag, tmp_path):
     memory.add_messages([{"role": "user", "content": "Where is the archive?"}], scope=BOB)
     item = NewItem(("a", "b"), "k", {"x": [1, "é"]}, [[0.6, 0.8], [1.0, 0.0]], ttl=60, scope=BOB)
     memory.items.write([item])
+    question = Example("Which code has Ann's locker?", "9001", held_out=True, origin="gpt")
+    examples = memory._engine.ledger.examples
+    examples.put("template 1", {record.id: [Example("Ann's code?", "9001"), question]})
+    examples.put("rewriter", {record.id: []})
     return memory
+
+
+NUMBERS = {"number", "record", "synthesis"}
 
 
 def content(memory):
@@ -57,18 +73,22 @@ def content(memory):
     with sqlite3.connect(memory._engine.ledger.directory / "ledger.sqlite3") as connection:
         connection.row_factory = sqlite3.Row
         tables = {
-            "records": "SELECT * FROM records ORDER BY rowid",
+            "records": "SELECT * FROM records ORDER BY number",
             "versions": "SELECT * FROM versions ORDER BY record, version",
             "turns": "SELECT turns.*, records.id AS of FROM turns LEFT JOIN records "
-            "ON records.rowid = turns.record ORDER BY turns.rowid",
+            "ON records.number = turns.record ORDER BY turns.number",
             "items": "SELECT items.*, hex(vector) FROM items LEFT JOIN item_vectors "
-            "ON item = items.rowid ORDER BY items.rowid, item_vectors.rowid",
+            "ON item = items.number ORDER BY items.number, position",
             "ttls": "SELECT * FROM ttls ORDER BY scope",
+            "examples": "SELECT syntheses.*, examples.*, records.id FROM syntheses "
+            "JOIN records ON records.number = record "
+            "LEFT JOIN examples ON synthesis = syntheses.number "
+            "ORDER BY syntheses.number, position",
         }
         found = {name: list(map(dict, connection.execute(sql))) for name, sql in tables.items()}
     connection.close()
     return {
-        name: [{k: v for k, v in row.items() if k not in {"rowid", "record"}} for row in rows]
+        name: [{k: v for k, v in row.items() if k not in NUMBERS} for row in rows]
         for name, rows in found.items()
     }
 
@@ -401,7 +421,17 @@ def record(**changes):
 
 def turn(**changes):
     one = {"kind": "turn", "id": "t", "scope": {}, "role": "user", "content": "Hi.", "record": None}
-    return one | {"created_at": 1, "expires_at": None, "source": None, "name": None} | changes
+    one |= {"created_at": 1, "added_at": 1, "expires_at": None, "source": None, "name": None}
+    return one | changes
+
+
+def synthesis(**changes):
+    one = {"kind": "synthesis", "content_hash": "0", "synthesizer": "s", "examples": []}
+    return one | changes
+
+
+def example(**changes):
+    return {"question": "q", "answer": "a", "held_out": False, "origin": "template"} | changes
 
 
 def test_what_was_forged_well_is_taken(rag, tmp_path):
@@ -409,41 +439,18 @@ def test_what_was_forged_well_is_taken(rag, tmp_path):
     assert rag(tmp_path / "m").import_(path).records == 1
 
 
-def test_archives_of_format_1_do_not_say_when_old_versions_were_said(rag, tmp_path):
-    """They are taken, and are no reason to forget what is known here."""
-    told = record(version=2, said_at=3.5)
-    older = {"kind": "version", "version": 1, "text": "Sad.", "question": None, "answer": None}
-    older |= {"metadata": {}, "created_at": 1.5}
-    entries = [header(counts={"record": 1, "version": 1, "turn": 1}), told, older, turn()]
-    path = forge(tmp_path / "f", entries)
-    memory = rag(tmp_path / "m")
-    assert memory.import_(path).versions == 1
-    assert [v.said_at for v in memory.history("r")] == [None, datetime.fromtimestamp(3.5, UTC)]
-    assert content(memory)["turns"][0]["added_at"] is None
-    assert len(memory.recall("Hi?", as_of=datetime.fromtimestamp(2, UTC)).turns) == 1
-
-    newer = forge(
-        tmp_path / "g",
-        [
-            header(counts={"record": 1, "version": 1, "turn": 1}, version=2),
-            told,
-            older | {"said_at": 0.5},
-            turn(added_at=1.5),
-        ],
-    )
-    with pytest.raises(InvalidInputError, match="record 'r' is in the memory already"):
-        memory.import_(newer)
-    memory.import_(newer, on_conflict="replace")
-    before = content(memory)
-    assert (before["versions"][0]["said_at"], before["turns"][0]["added_at"]) == (0.5, 1.5)
-    assert memory.import_(path).records == 0
-    assert content(memory) == before
-
-
 @pytest.mark.parametrize(
     ("entry", "why"),
     [
         (turn(added_at="now"), "`added_at` must be seconds"),
+        (synthesis(examples={}), "`examples` must be a list"),
+        (synthesis(examples=["q"]), "expected an example to have"),
+        (synthesis(examples=[example(more=1)]), "expected an example to have"),
+        (synthesis(examples=[example(question=" ")]), "`question` must not be empty"),
+        (synthesis(examples=[example(answer=7)]), "`answer` must be a string"),
+        (synthesis(examples=[example(origin="a\0")]), "NUL"),
+        (synthesis(examples=[example(held_out=1)]), "`held_out` must be true or false"),
+        (synthesis(synthesizer=None), "`synthesizer` must be a string"),
         (record(text=" "), "`text` must not be empty"),
         (record(text="a\0b"), "NUL"),
         (record(text="\ud800"), "lone surrogate"),
@@ -484,7 +491,7 @@ def test_what_could_not_be_added_is_refused(rag, tmp_path, entry, why):
     ("entries", "error", "why"),
     [
         ([{"format": "zip"}], CorruptFileError, "not that of an archive"),
-        ([header(version=3, memkit="9.9")], FormatVersionError, "version 3 of the archive format"),
+        ([header(version=2, memkit="9.9")], FormatVersionError, "version 2 of the archive format"),
         ([header(counts=None)], CorruptFileError, "does not say what follows"),
         ([header(), record()], CorruptFileError, "line 2 is more than it says"),
         ([header(counts={"record": 2}), record()], CorruptFileError, "its checksum is wrong"),
@@ -572,12 +579,15 @@ def test_adapters_need_the_backend(full, tmp_path):
 # -- nothing is left behind
 
 
-DERIVED = {"rowid", "content_hash", "record"}  # numbers of rows; what is computed from the rest
+DERIVED = {"number", "content_hash", "record"}  # numbers of rows; what is computed from the rest
 
 
 def test_every_column_travels(full):
     with sqlite3.connect(full._engine.ledger.directory / "ledger.sqlite3") as connection:
-        for kind in (ITEM, RECORD, TTL, TURN, VERSION):
+        for kind in (ITEM, RECORD, SYNTHESIS, TTL, TURN, VERSION):
             columns = {row[1] for row in connection.execute(f"PRAGMA table_info({kind.table})")}
-            assert columns - DERIVED == set(kind.columns), kind.table
+            stored = {"content_hash"} if kind is SYNTHESIS else set()
+            assert columns - DERIVED | stored == set(kind.columns), kind.table
+        columns = {row[1] for row in connection.execute("PRAGMA table_info(examples)")}
+        assert columns - {"synthesis", "position"} == set(EXAMPLE_FIELDS)
     connection.close()

@@ -1,37 +1,40 @@
 """What the ledger keeps beside what was written, to find it by: all of it can be made again."""
 
 # ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
-
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
-from memkit.ledger import bare
 from memkit.ledger.check.paging import rows_of
-from memkit.ledger.engine.sqlite import Database, json_list
+from memkit.ledger.engine import inspection, metadata_index
+from memkit.ledger.engine.dialect import in_list, list_parameter, octets, same, upsert
+from memkit.ledger.engine.schema import UNINDEXED
+from memkit.ledger.engine.sqlite import Database
 from memkit.ledger.passages.passage_writes import digest
-from memkit.ledger.records import metadata_index as terms
 from memkit.types import CheckReport
-from memkit.types.calibration import CALIBRATION, Calibration
 
 # Tables whose numbers never come back, because others remember them.
 _NUMBERED = {
     "events": "seq",
-    "records": "rowid",
-    "turns": "rowid",
+    "records": "number",
+    "turns": "number",
     "passages": "key",
     "syntheses": "number",
     "changes": "seq",
-    "items": "rowid",
+    "items": "number",
 }
 
-_SLICE = "iif(kind = 'question', records.question, substr(records.text, start + 1, end - start))"
+_SLICE = (
+    "CASE kind WHEN 'question' THEN records.question "
+    "ELSE substr(records.text, passages.start + 1, passages.end - passages.start) END"
+)
 
 # Placements that nothing in service bears out; those with '' wait to be trained anew.
 _UNFOUNDED = (
     "content_hash <> '' AND NOT EXISTS (SELECT 1 FROM records "
     "JOIN members ON members.record = records.id JOIN modules ON modules.name = members.module "
-    "AND modules.active = members.version WHERE records.rowid = placements.record "
+    "AND modules.active = members.version WHERE records.number = placements.record "
     "AND members.module = placements.module AND members.recall IS NOT NULL "
     "AND members.content_hash = placements.content_hash)"
 )
@@ -46,20 +49,20 @@ def check_derived(database: Database, report: CheckReport) -> None:
     with report.looking_at("the index of metadata has the keys and values of the records"):
         _check_terms(database, report)
     with report.looking_at("records without passages are known"):
-        _check_bare(database, report)
+        _check_unindexed(database, report)
     with report.looking_at("passages are slices of their records"):
         _check_passages(database, report)
     with report.looking_at("counters are ahead of what they have counted"):
         _check_counters(database, report)
     with report.looking_at("what is said to be in service is"):
         _check_pointers(database, report)
-    with report.looking_at("settings can be read"):
+    with report.looking_at("the settings of vectors and modules can be right"):
         _check_settings(database, report)
 
 
 def _check_terms(database: Database, report: CheckReport) -> None:
     # Where metadata is no JSON, that is a problem of its own, and none of the index.
-    missing, extra = _compare(database, report, "metadata_terms", terms.ALL)
+    missing, extra = _compare(database, report, "metadata_terms", metadata_index.ALL)
     if missing or extra:
         report.problem(
             f"the index of metadata lacks {missing} entries, and has {extra} that no record has",
@@ -67,8 +70,8 @@ def _check_terms(database: Database, report: CheckReport) -> None:
         )
 
 
-def _check_bare(database: Database, report: CheckReport) -> None:
-    wrong = sum(_compare(database, report, "bare", bare.ALL))
+def _check_unindexed(database: Database, report: CheckReport) -> None:
+    wrong = sum(_compare(database, report, "unindexed", UNINDEXED))
     if wrong:
         report.problem(
             f"of {wrong} records it is not right whether they have passages",
@@ -85,10 +88,10 @@ def _compare(database: Database, report: CheckReport, table: str, right: str) ->
         table: All of it is derived.
         right: Selects the rows that it has to have.
     """
-    here = f"SELECT * FROM {table}"
+    present = f"SELECT * FROM {table}"
     missing, extra = (
-        int(database.value(f"SELECT count(*) FROM ({one} EXCEPT {other})"))
-        for one, other in ((right, here), (here, right))
+        int(database.value(f"SELECT count(*) FROM ({rows} EXCEPT {others}) AS different"))
+        for rows, others in ((right, present), (present, right))
     )
     if report.repair and (missing or extra):
         with database.transaction():
@@ -99,14 +102,14 @@ def _compare(database: Database, report: CheckReport, table: str, right: str) ->
 
 def _check_passages(database: Database, report: CheckReport) -> None:
     wrong = database.column(
-        "SELECT DISTINCT record FROM passages JOIN records ON records.rowid = passages.record "
-        f"WHERE passages.text IS NOT {_SLICE}"
+        "SELECT DISTINCT record FROM passages JOIN records ON records.number = passages.record "
+        f"WHERE NOT ({same('passages.text', _SLICE)})"
     )
     if wrong:
         if report.repair:
             database.execute(
-                "DELETE FROM passages WHERE record IN (SELECT value FROM json_each(?))",
-                json_list("wrong", wrong),
+                f"DELETE FROM passages WHERE {in_list('record')}",
+                list_parameter("wrong", wrong),
             )
         report.problem(
             f"{len(wrong)} records have passages that are no slices of them"
@@ -124,11 +127,10 @@ def _check_passages(database: Database, report: CheckReport) -> None:
 
 def _wrong_digests(database: Database) -> list[tuple[int, int]]:
     """The right digests of those passages that have another one, with their keys."""
-    # Passages from before there were digests have none.
     return [
         (right, key)
         for key, text, stored in rows_of(database, "passages", "key", "text", "digest")
-        if stored is not None and stored != (right := digest(text))
+        if stored != (right := digest(text))
     ]
 
 
@@ -136,21 +138,13 @@ def _check_counters(database: Database, report: CheckReport) -> None:
     behind = [
         (table, column)
         for table, column in _NUMBERED.items()
-        if database.value(
-            f"SELECT max({column}) > coalesce((SELECT seq FROM sqlite_sequence WHERE name = ?), 0) "
-            f"FROM {table}",
-            table,
-        )
+        if inspection.counter_is_behind(database, table, column)
     ]
     for table, column in behind:
         if report.repair:
-            with database.transaction():
-                database.execute("DELETE FROM sqlite_sequence WHERE name = ?", table)
-                database.execute(
-                    f"INSERT INTO sqlite_sequence SELECT ?, max({column}) FROM {table}", table
-                )
+            inspection.advance_counter(database, table, column)
         report.problem(f"the counter of {table!r} is behind", repaired=report.repair)
-    older = "(SELECT max(version) FROM versions WHERE versions.record = records.rowid)"
+    older = "(SELECT max(version) FROM versions WHERE versions.record = records.number)"
     count = database.value(f"SELECT count(*) FROM records WHERE version <= {older}")
     if count:
         if report.repair:
@@ -161,12 +155,12 @@ def _check_counters(database: Database, report: CheckReport) -> None:
 
 
 def _check_pointers(database: Database, report: CheckReport) -> None:
-    nowhere = database.column(f"SELECT name FROM modules WHERE {_NOWHERE}")
-    if nowhere:
+    names = database.column(f"SELECT name FROM modules WHERE {_NOWHERE}")
+    if names:
         if report.repair:
             database.execute(f"UPDATE modules SET active = NULL WHERE {_NOWHERE}")
         report.problem(
-            f"the active versions of modules {nowhere} are not there", repaired=report.repair
+            f"the active versions of modules {names} are not there", repaired=report.repair
         )
     count = database.value(f"SELECT count(*) FROM placements WHERE {_UNFOUNDED}")
     if count:
@@ -185,7 +179,7 @@ def _check_pointers(database: Database, report: CheckReport) -> None:
 
 def _check_settings(database: Database, report: CheckReport) -> None:
     settings: dict[str, str] = dict(database.rows("SELECT name, value FROM meta"))
-    length = database.value("SELECT length(vector) / 4 FROM vectors LIMIT 1")
+    length = database.value(f"SELECT {octets('vector')} / 4 FROM vectors LIMIT 1")
     if length and "embedder" not in settings:
         if report.repair:
             with database.transaction():
@@ -198,7 +192,7 @@ def _check_settings(database: Database, report: CheckReport) -> None:
         )
     for name, right in _right_settings(database, settings, length).items():
         if report.repair:
-            database.execute("REPLACE INTO meta VALUES (?, ?)", name, right)
+            database.execute(upsert("meta", "name", "value"), name, right)
         report.problem(
             f"the setting {name!r} cannot be {settings.get(name)!r:.40}", repaired=report.repair
         )
@@ -211,17 +205,9 @@ def _right_settings(
     right = {}
     if "embedder" in settings and not settings.get("embedder_dim", "").isdigit():
         right["embedder_dim"] = str(length or 0)
-    highest = database.value(
-        "SELECT coalesce(max(cast(substr(name, 2) AS INTEGER)), 0) FROM modules "
-        "WHERE name GLOB 'm[0-9][0-9][0-9][0-9]*'"
-    )
+    names = database.column("SELECT name FROM modules")
+    highest = max((int(name[1:]) for name in names if re.fullmatch(r"m[0-9]{4,}", name)), default=0)
     counted = settings.get("last_module", "")
     if not counted.isdigit() or int(counted) < highest:
         right["last_module"] = str(highest)
-    if CALIBRATION in settings:
-        try:
-            Calibration.from_json(settings[CALIBRATION])
-        except (ValueError, KeyError, TypeError):
-            # Of no passages, so that it is measured anew when it is needed; until then, no route.
-            right[CALIBRATION] = Calibration(0.0, 0.0, threshold=2.0, slope=1.0).to_json()
     return right

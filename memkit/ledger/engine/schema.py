@@ -1,24 +1,23 @@
-"""The ledger's tables, and how older files are brought up to date."""
+"""The ledger's tables, and how files of an older version are brought up to date.
 
-# ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
+Keys of tables are called ``number``, or by what they number. They are AUTOINCREMENT throughout: a
+number that was deleted must not come back as another row, because indexes, caches and cursors
+outside of the database remember it.
+"""
 
+# ruff: noqa: S608 - only constants are formatted into the SQL
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from memkit.ledger import bare
+from memkit.ledger.engine import full_text, metadata_index
 from memkit.ledger.engine.sqlite import Database
-from memkit.ledger.examples import example_table as examples
-from memkit.ledger.records import as_of as past
-from memkit.ledger.records import metadata_index as terms
 
 APPLICATION_ID = 0x6D6B6974  # "mkit": tells our files from other SQLite databases
 
-_OLD = ("modules", "members", "placements")  # remade for versions of modules
-
-_BASE = (
+_GENERAL = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
-    "INSERT INTO meta VALUES ('generation', '0'), ('last_module', '0')",
+    "INSERT INTO meta VALUES ('last_module', '0')",
     """
     CREATE TABLE events (
         seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -27,11 +26,17 @@ _BASE = (
         created_at REAL NOT NULL
     )
     """,
-    # AUTOINCREMENT throughout: a number that was deleted must not come back as another row,
-    # because indexes, caches and cursors outside of SQLite remember it.
+    # Files that are to be destroyed.
+    "CREATE TABLE erasures (path TEXT PRIMARY KEY) WITHOUT ROWID",
+    # How long what is written to a scope lives, in seconds.
+    "CREATE TABLE ttls (scope TEXT PRIMARY KEY, seconds REAL NOT NULL) WITHOUT ROWID",
+)
+
+_RECORDS = (
+    # `key` is what a record is about; `said_at` when it was said, if anybody told.
     """
     CREATE TABLE records (
-        rowid INTEGER PRIMARY KEY AUTOINCREMENT,
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
         id TEXT NOT NULL UNIQUE,
         scope TEXT NOT NULL,
         text TEXT NOT NULL,
@@ -42,59 +47,86 @@ _BASE = (
         updated_at REAL NOT NULL,
         version INTEGER NOT NULL,
         content_hash TEXT NOT NULL,
-        UNIQUE (scope, content_hash)
+        key TEXT,
+        expires_at REAL,
+        pinned INTEGER NOT NULL DEFAULT 0,
+        said_at REAL
     )
     """,
+    "CREATE UNIQUE INDEX records_by_key ON records (scope, key) WHERE key IS NOT NULL",
+    # Begins with the scope, so that scopes are listed without a look at the records.
+    "CREATE UNIQUE INDEX records_by_content ON records (scope, content_hash, coalesce(key, ''))",
+    "CREATE INDEX records_by_expiry ON records (expires_at) WHERE expires_at IS NOT NULL",
+    "CREATE INDEX records_by_time ON records (coalesce(said_at, updated_at))",
+    "CREATE INDEX records_pinned ON records (scope) WHERE pinned",
     # Older versions only; the current one is the record itself.
     """
     CREATE TABLE versions (
-        record INTEGER NOT NULL REFERENCES records (rowid) ON DELETE CASCADE,
+        record INTEGER NOT NULL REFERENCES records (number) ON DELETE CASCADE,
         version INTEGER NOT NULL,
         text TEXT NOT NULL,
         question TEXT,
         answer TEXT,
         metadata TEXT NOT NULL,
         created_at REAL NOT NULL,
+        said_at REAL,
         PRIMARY KEY (record, version)
     )
     """,
+)
+
+_TURNS = (
+    # `source` is a digest of the message of an imported log.
     """
     CREATE TABLE turns (
-        rowid INTEGER PRIMARY KEY AUTOINCREMENT,
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
         id TEXT NOT NULL UNIQUE,
         scope TEXT NOT NULL,
         role TEXT NOT NULL,
         content TEXT NOT NULL,
+        name TEXT,
         created_at REAL NOT NULL,
-        record INTEGER REFERENCES records (rowid) ON DELETE CASCADE
+        added_at REAL NOT NULL,
+        record INTEGER REFERENCES records (number) ON DELETE CASCADE,
+        expires_at REAL,
+        source TEXT
     )
     """,
     "CREATE INDEX turns_by_scope ON turns (scope)",
     "CREATE INDEX turns_by_record ON turns (record)",
-    """
-    CREATE TABLE passages (
-        key INTEGER PRIMARY KEY AUTOINCREMENT,
-        record INTEGER NOT NULL REFERENCES records (rowid) ON DELETE CASCADE,
-        kind TEXT NOT NULL,
-        start INTEGER NOT NULL,
-        end INTEGER NOT NULL,
-        text TEXT NOT NULL
-    )
-    """,
-    "CREATE INDEX passages_by_record ON passages (record)",
-    # Apart from the passages, so that reading those does not drag the vectors along.
-    """
-    CREATE TABLE vectors (
+    "CREATE INDEX turns_by_expiry ON turns (expires_at) WHERE expires_at IS NOT NULL",
+    "CREATE INDEX turns_by_speaker ON turns (scope, name)",
+    "CREATE UNIQUE INDEX turns_by_source ON turns (scope, source) WHERE source IS NOT NULL",
+)
+
+# Records without passages, so that nobody has to look for them among all.
+_WITHOUT_PASSAGES = "NOT EXISTS (SELECT 1 FROM passages WHERE record = records.number)"
+UNINDEXED = f"SELECT number FROM records WHERE {_WITHOUT_PASSAGES}"  # all rows that it is to have
+# Apart from the passages, so that reading those does not drag the vectors along.
+_VECTORS = """
+    CREATE TABLE {} (
         passage INTEGER PRIMARY KEY REFERENCES passages (key) ON DELETE CASCADE,
         vector BLOB NOT NULL
     )
-    """,
+"""
+
+_PASSAGES = (
+    # `digest` is a number that vectors are looked up by: of the text that was embedded.
     """
-    CREATE VIRTUAL TABLE passages_fts USING fts5(
-        text, content='passages', content_rowid='key', tokenize='porter unicode61'
+    CREATE TABLE passages (
+        key INTEGER PRIMARY KEY AUTOINCREMENT,
+        record INTEGER NOT NULL REFERENCES records (number) ON DELETE CASCADE,
+        kind TEXT NOT NULL,
+        start INTEGER NOT NULL,
+        end INTEGER NOT NULL,
+        text TEXT NOT NULL,
+        digest INTEGER NOT NULL
     )
     """,
-    # What happened to passages, for indexes outside of SQLite to follow. Numbers only, so
+    "CREATE INDEX passages_by_record ON passages (record)",
+    "CREATE INDEX passages_by_digest ON passages (digest)",
+    _VECTORS.format("vectors"),
+    # What happened to passages, for indexes outside of the database to follow. Numbers only, so
     # that nothing of a deleted text is kept.
     """
     CREATE TABLE changes (
@@ -103,84 +135,68 @@ _BASE = (
         added INTEGER NOT NULL
     )
     """,
-    """
+    *full_text.TABLES,
+    f"""
     CREATE TRIGGER passage_added AFTER INSERT ON passages BEGIN
-        INSERT INTO passages_fts (rowid, text) VALUES (new.key, new.text);
+        {full_text.ADD}
         INSERT INTO changes (passage, added) VALUES (new.key, 1);
     END
     """,
-    """
+    f"""
     CREATE TRIGGER passage_removed AFTER DELETE ON passages BEGIN
-        INSERT INTO passages_fts (passages_fts, rowid, text)
-            VALUES ('delete', old.key, old.text);
+        {full_text.REMOVE}
         INSERT INTO changes (passage, added) VALUES (old.key, 0);
     END
     """,
-    # One row per name: the active version. `module_names` remembers how many versions a name
-    # has had, so that a version number is never used twice.
-    "CREATE TABLE module_names (name TEXT PRIMARY KEY, versions INTEGER NOT NULL) WITHOUT ROWID",
     """
-    CREATE TABLE modules (
-        name TEXT PRIMARY KEY,
-        version INTEGER NOT NULL,
-        scope TEXT NOT NULL,
-        manifest TEXT NOT NULL,
-        file TEXT NOT NULL UNIQUE,
-        digest TEXT NOT NULL,
-        size INTEGER NOT NULL,
-        created_at REAL NOT NULL
-    ) WITHOUT ROWID
-    """,
-    # Record ids, not rows: weights still contain a record that was deleted.
-    """
-    CREATE TABLE members (
-        module TEXT NOT NULL REFERENCES modules (name) ON DELETE CASCADE,
-        record TEXT NOT NULL,
-        PRIMARY KEY (module, record)
-    ) WITHOUT ROWID
-    """,
-    "CREATE INDEX members_by_record ON members (record)",
-    # `version` is the version of the record that was trained; the placement counts only while
-    # the record still has it.
-    """
-    CREATE TABLE placements (
-        record INTEGER PRIMARY KEY REFERENCES records (rowid) ON DELETE CASCADE,
-        module TEXT NOT NULL REFERENCES modules (name) ON DELETE CASCADE,
-        version INTEGER NOT NULL,
-        recall REAL NOT NULL
+    CREATE TABLE unindexed (
+        record INTEGER PRIMARY KEY REFERENCES records (number) ON DELETE CASCADE
     )
     """,
-    "CREATE INDEX placements_by_module ON placements (module)",
-    *(
-        f"""
-        CREATE TRIGGER {name} AFTER {event} BEGIN
-            UPDATE meta SET value = value + 1 WHERE name = 'generation';
-        END
-        """
-        for name, event in (
-            ("module_added", "INSERT ON modules"),
-            ("module_removed", "DELETE ON modules"),
-            ("placement_added", "INSERT ON placements"),
-            ("placement_changed", "UPDATE ON placements"),
-            ("placement_removed", "DELETE ON placements"),
-            (
-                "placement_outdated",
-                "UPDATE OF version ON records "
-                "WHEN EXISTS (SELECT 1 FROM placements WHERE record = new.rowid)",
-            ),
-        )
-    ),
-    "CREATE TABLE erasures (path TEXT PRIMARY KEY) WITHOUT ROWID",
+    """
+    CREATE TRIGGER record_added AFTER INSERT ON records BEGIN
+        INSERT INTO unindexed VALUES (new.number);
+    END
+    """,
+    """
+    CREATE TRIGGER record_indexed AFTER INSERT ON passages BEGIN
+        DELETE FROM unindexed WHERE record = new.record;
+    END
+    """,
+    # Nothing where the passages go with their record.
+    f"""
+    CREATE TRIGGER record_unindexed AFTER DELETE ON passages BEGIN
+        INSERT OR IGNORE INTO unindexed
+            SELECT number FROM records WHERE number = old.record AND {_WITHOUT_PASSAGES};
+    END
+    """,
 )
 
-# Versions of modules: a version stays as it was trained, and `modules` says which one is active.
-# The triggers on the renamed tables go with them.
-_MODULE_VERSIONS = (
-    "DROP TRIGGER placement_outdated",
-    "DELETE FROM meta WHERE name = 'generation'",
-    *(f"ALTER TABLE {table} RENAME TO old_{table}" for table in _OLD),
-    "DROP INDEX members_by_record",
-    "DROP INDEX placements_by_module",
+_EXAMPLES = (
+    # One call of a synthesizer for one record as it was then; it may have given no examples.
+    """
+    CREATE TABLE syntheses (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        record INTEGER NOT NULL REFERENCES records (number) ON DELETE CASCADE,
+        content_hash TEXT NOT NULL,
+        synthesizer TEXT NOT NULL,
+        UNIQUE (record, content_hash, synthesizer)
+    )
+    """,
+    """
+    CREATE TABLE examples (
+        synthesis INTEGER NOT NULL REFERENCES syntheses (number) ON DELETE CASCADE,
+        position INTEGER NOT NULL,
+        question TEXT NOT NULL,
+        answer TEXT NOT NULL,
+        held_out INTEGER NOT NULL,
+        origin TEXT NOT NULL,
+        PRIMARY KEY (synthesis, position)
+    ) WITHOUT ROWID
+    """,
+)
+
+_MODULES = (
     # `versions` counts all that a name has had, so that a number is never used twice; `active`
     # is NULL once the module was dropped.
     """
@@ -204,9 +220,9 @@ _MODULE_VERSIONS = (
         PRIMARY KEY (module, version)
     ) WITHOUT ROWID
     """,
-    # What a version was trained on, in order. Record ids, not rows: weights still contain a
-    # record that was deleted. `content_hash` is that of the text that was trained ('' if it is
-    # not known), `recall` is NULL for a record that was missed.
+    # What a version was trained on, in order. Record ids, not numbers: weights still contain a
+    # record that was deleted. `content_hash` is that of the text that was trained, `recall` is
+    # NULL for a record that the version does not hold.
     """
     CREATE TABLE members (
         module TEXT NOT NULL,
@@ -224,7 +240,7 @@ _MODULE_VERSIONS = (
     # one that the module's active version was trained on; '' never is.
     """
     CREATE TABLE placements (
-        record INTEGER PRIMARY KEY REFERENCES records (rowid) ON DELETE CASCADE,
+        record INTEGER PRIMARY KEY REFERENCES records (number) ON DELETE CASCADE,
         module TEXT NOT NULL REFERENCES modules (name),
         content_hash TEXT NOT NULL
     )
@@ -232,100 +248,12 @@ _MODULE_VERSIONS = (
     "CREATE INDEX placements_by_module ON placements (module)",
     # Records that training has failed to make a module hold, and with which recipe.
     """
-    CREATE TABLE misses (
-        record INTEGER PRIMARY KEY REFERENCES records (rowid) ON DELETE CASCADE,
+    CREATE TABLE failed_attempts (
+        record INTEGER PRIMARY KEY REFERENCES records (number) ON DELETE CASCADE,
         content_hash TEXT NOT NULL,
         recipe TEXT NOT NULL
     )
     """,
-    """
-    INSERT INTO modules SELECT name, versions,
-        (SELECT version FROM old_modules WHERE old_modules.name = module_names.name)
-    FROM module_names
-    """,
-    """
-    INSERT INTO module_versions
-    SELECT name, version, scope, manifest, file, digest, size, created_at FROM old_modules
-    """,
-    # Which content was trained is known for what was held, and for what was never updated.
-    """
-    INSERT INTO members
-    SELECT old_members.module, old_modules.version, old_members.record,
-        row_number() OVER (PARTITION BY old_members.module ORDER BY records.rowid) - 1,
-        CASE records.version WHEN coalesce(old_placements.version, 1)
-            THEN records.content_hash ELSE '' END,
-        old_placements.recall
-    FROM old_members JOIN old_modules ON old_modules.name = old_members.module
-    LEFT JOIN records ON records.id = old_members.record
-    LEFT JOIN old_placements ON old_placements.record = records.rowid
-        AND old_placements.module = old_members.module
-    """,
-    """
-    INSERT INTO placements
-    SELECT records.rowid, module,
-        CASE old_placements.version WHEN records.version THEN content_hash ELSE '' END
-    FROM old_placements JOIN records ON records.rowid = old_placements.record
-    """,
-    *(f"DROP TABLE old_{table}" for table in reversed(_OLD)),
-    "DROP TABLE module_names",
-)
-
-# The life of a record: what it is about, when it ends, whether it is pinned, when it was said.
-# The table is remade, as content may be there twice now, under different keys.
-_LIVES = (
-    """
-    CREATE TABLE new_records (
-        rowid INTEGER PRIMARY KEY AUTOINCREMENT,
-        id TEXT NOT NULL UNIQUE,
-        scope TEXT NOT NULL,
-        text TEXT NOT NULL,
-        question TEXT,
-        answer TEXT,
-        metadata TEXT NOT NULL,
-        created_at REAL NOT NULL,
-        updated_at REAL NOT NULL,
-        version INTEGER NOT NULL,
-        content_hash TEXT NOT NULL,
-        key TEXT,
-        expires_at REAL,
-        pinned INTEGER NOT NULL DEFAULT 0,
-        said_at REAL
-    )
-    """,
-    """
-    INSERT INTO new_records (rowid, id, scope, text, question, answer, metadata, created_at,
-        updated_at, version, content_hash)
-    SELECT rowid, id, scope, text, question, answer, metadata, created_at, updated_at, version,
-        content_hash FROM records
-    """,
-    # The highest number that was ever used, not the highest that is there.
-    "DELETE FROM sqlite_sequence WHERE name = 'new_records'",
-    """
-    INSERT INTO sqlite_sequence
-    SELECT 'new_records', seq FROM sqlite_sequence WHERE name = 'records'
-    """,
-    "DROP TABLE records",
-    "ALTER TABLE new_records RENAME TO records",
-    # Of several answers to a question the newest has the key; the others stay as they are.
-    """
-    UPDATE records SET key = newest.key FROM (
-        SELECT max(rowid) AS record, scope, question_key(question) AS key FROM records
-        WHERE question IS NOT NULL GROUP BY scope, question_key(question)
-    ) AS newest WHERE records.rowid = newest.record
-    """,
-    "CREATE UNIQUE INDEX records_by_key ON records (scope, key) WHERE key IS NOT NULL",
-    # Begins with the scope, so that scopes are listed without a look at the records.
-    "CREATE UNIQUE INDEX records_by_content ON records (scope, content_hash, coalesce(key, ''))",
-    "CREATE INDEX records_by_expiry ON records (expires_at) WHERE expires_at IS NOT NULL",
-    "CREATE INDEX records_by_time ON records (coalesce(said_at, updated_at))",
-    "CREATE INDEX records_pinned ON records (scope) WHERE pinned",
-    "ALTER TABLE turns ADD COLUMN expires_at REAL",
-    "CREATE INDEX turns_by_expiry ON turns (expires_at) WHERE expires_at IS NOT NULL",
-    # Which message of an imported log a turn is; a digest.
-    "ALTER TABLE turns ADD COLUMN source TEXT",
-    "CREATE UNIQUE INDEX turns_by_source ON turns (scope, source) WHERE source IS NOT NULL",
-    # How long what is written to a scope lives, in seconds.
-    "CREATE TABLE ttls (scope TEXT PRIMARY KEY, seconds REAL NOT NULL) WITHOUT ROWID",
 )
 
 # JSON objects under a namespace (labels joined by ".") and a key, for stores that address what
@@ -333,7 +261,7 @@ _LIVES = (
 _ITEMS = (
     """
     CREATE TABLE items (
-        rowid INTEGER PRIMARY KEY AUTOINCREMENT,
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
         namespace TEXT NOT NULL,
         key TEXT NOT NULL,
         scope TEXT NOT NULL,
@@ -348,38 +276,26 @@ _ITEMS = (
     "CREATE INDEX items_by_expiry ON items (expires_at) WHERE expires_at IS NOT NULL",
     """
     CREATE TABLE item_vectors (
-        item INTEGER NOT NULL REFERENCES items (rowid) ON DELETE CASCADE,
-        vector BLOB NOT NULL
+        item INTEGER NOT NULL REFERENCES items (number) ON DELETE CASCADE,
+        position INTEGER NOT NULL,
+        vector BLOB NOT NULL,
+        PRIMARY KEY (item, position)
     )
     """,
-    "CREATE INDEX item_vectors_by_item ON item_vectors (item)",
-)
-
-# Who speaks, for questions that name somebody.
-_SPEAKERS = (
-    "ALTER TABLE turns ADD COLUMN name TEXT",
-    "CREATE INDEX turns_by_speaker ON turns (scope, name)",
-)
-
-# Vectors are looked up by what was embedded. Passages from before have no digest, and are
-# embedded once more where their text comes again.
-_DIGESTS = (
-    "ALTER TABLE passages ADD COLUMN digest INTEGER",
-    "CREATE INDEX passages_by_digest ON passages (digest)",
 )
 
 # Each entry lifts a file by one version. Entries are never changed once released, only added.
 MIGRATIONS: tuple[Sequence[str], ...] = (
-    _BASE,
-    _MODULE_VERSIONS,
-    _LIVES,
-    _ITEMS,
-    _SPEAKERS,
-    _DIGESTS,
-    terms.MIGRATION,
-    past.MIGRATION,
-    bare.MIGRATION,
-    examples.MIGRATION,
+    (
+        *_GENERAL,
+        *_RECORDS,
+        *_TURNS,
+        *_PASSAGES,
+        *metadata_index.TABLES,
+        *_EXAMPLES,
+        *_MODULES,
+        *_ITEMS,
+    ),
 )
 
 
@@ -399,3 +315,8 @@ def migrate(database: Database, version: int) -> None:
         for statement in statements:
             database.execute(statement)
         database.execute(f"PRAGMA user_version = {number}")
+
+
+def create_vectors(database: Database, table: str) -> None:
+    """Make another table of the vectors of passages; they are deleted with their passages."""
+    database.execute(_VECTORS.format(table))

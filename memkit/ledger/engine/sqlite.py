@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 import threading
@@ -12,12 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from memkit.errors import InvalidInputError, StorageError
+from memkit.errors import BusyError, StorageError
 from memkit.ledger.engine import file_handles as handles
 from memkit.ledger.engine.sqlite_errors import busy, mapped, read_only
-from memkit.ledger.keys import question_key
 
 Row = tuple[Any, ...]
+State = tuple[int, int]  # compared with others, no more
 
 SCRUB_PENDING = "scrub_pending"  # set in `meta` from a delete until `Ledger.scrub` succeeds
 
@@ -44,13 +43,13 @@ class Database:
         self.wait = wait
         self.read_only = read_only
         self.clock: Callable[[], float] = time.time
+        self._rollbacks = 0
         self._began: float | None = None  # when the transaction that is open began
         self._connection: sqlite3.Connection | None = connection
         self._lock = threading.RLock()
         self._process = os.getpid()
         handles.enter(path)
         connection.create_function("now", 0, self.now)
-        connection.create_function("question_key", 1, question_key, deterministic=True)
 
     def rows(self, sql: str, *parameters: object) -> list[Row]:
         """Run one statement and fetch what it gives."""
@@ -111,6 +110,7 @@ class Database:
                 with mapped(self.path, self.wait):
                     connection.execute("COMMIT")
             except BaseException:
+                self._rollbacks += 1
                 if connection.in_transaction:  # SQLite itself rolls back on a full disk
                     connection.execute("ROLLBACK")
                 raise
@@ -133,11 +133,26 @@ class Database:
                 self._began = None
                 connection.execute("ROLLBACK")
 
-    def state(self) -> tuple[int, int]:
-        """Give what is another value after every change of the file, whoever made it."""
+    def state(self) -> State:
+        """Give a value that differs after every change, by whichever thread or process."""
         with self._usable() as connection, mapped(self.path, self.wait):
             (others,) = connection.execute("PRAGMA data_version").fetchone()
-            return others, connection.total_changes
+            # A rollback takes back changes that were counted, and may have been read.
+            return others, connection.total_changes + self._rollbacks
+
+    def has_table(self, name: str) -> bool:
+        """Whether there is a table."""
+        return self.value("SELECT 1 FROM sqlite_master WHERE name = ?", name) is not None
+
+    def schema_has(self, text: str) -> bool:
+        """Whether a text is part of the schema."""
+        found = self.value("SELECT 1 FROM sqlite_master WHERE instr(sql, ?)", text)
+        return found is not None
+
+    def next_number(self, table: str) -> int:
+        """Give the key that the next row of a table gets; within a transaction."""
+        last = self.value("SELECT seq FROM sqlite_sequence WHERE name = ?", table)
+        return 1 + int(last or 0)
 
     def mark_for_scrub(self) -> None:
         """Note that deleted content may remain in the file until it is scrubbed."""
@@ -163,6 +178,18 @@ class Database:
                 connection.execute("VACUUM")
             finally:
                 connection.execute("PRAGMA temp_store = MEMORY")
+
+    def empty_log(self, wait: float) -> bool:
+        """Move the log into the file and empty it; False if another process keeps it from that.
+
+        Args:
+            wait: Bound on waiting for others, in seconds.
+        """
+        try:
+            with self.waiting(wait):
+                return not self.value("PRAGMA wal_checkpoint(TRUNCATE)")
+        except BusyError:
+            return False
 
     @contextmanager
     def waiting(self, seconds: float) -> Iterator[None]:
@@ -217,24 +244,3 @@ class Database:
                     "Open the memory again.",
                 )
             yield self._connection
-
-
-def json_list(name: str, values: Iterable[object]) -> str:
-    """Write values as JSON, to be read in SQL with ``json_each(?)``.
-
-    That keeps long lists clear of SQLite's limit on the number of parameters.
-
-    Raises:
-        InvalidInputError: If ``values`` is one string, or a string in it holds a NUL (which
-            would end it early in SQL).
-    """
-    if isinstance(values, str):
-        raise InvalidInputError(
-            f"`{name}` must be a list of strings, got the string {values!r}",
-            "Put it into a list.",
-        )
-    values = list(values)
-    for value in values:
-        if isinstance(value, str) and "\0" in value:
-            raise InvalidInputError(f"`{name}` must not contain NUL characters, got {value!r}")
-    return json.dumps(values)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
-from memkit.ledger.engine.sqlite import Database, json_list
+from memkit.ledger.engine.dialect import in_list, list_parameter
+from memkit.ledger.engine.sqlite import Database
 from memkit.ledger.records.where import LIVE
 from memkit.protocols import Example
 from memkit.types.validate import check_text
 
 _ANY: Mapping[str, str] = MappingProxyType({})
 _CURRENT = (
-    "syntheses.record = records.rowid AND syntheses.content_hash = records.content_hash "
+    "syntheses.record = records.number AND syntheses.content_hash = records.content_hash "
     "AND syntheses.synthesizer = coalesce(?, syntheses.synthesizer)"
 )
 
@@ -71,11 +72,11 @@ class ExampleTable:
             "SELECT current.id, current.text, question, answer, held_out, origin FROM ("
             "SELECT records.id, records.text, max(syntheses.number) AS latest "
             f"FROM records JOIN syntheses ON {_CURRENT} "
-            f"WHERE {LIVE} AND records.id IN (SELECT value FROM json_each(?)) "
-            "GROUP BY records.id) AS current "
+            f"WHERE {LIVE} AND {in_list('records.id')} "
+            "GROUP BY records.number) AS current "
             "JOIN examples ON examples.synthesis = latest ORDER BY latest, position",
             synthesizer,
-            json_list("ids", ids),
+            list_parameter("ids", ids),
         )
         examples: dict[str, list[Example]] = {}
         for id, text, question, answer, held_out, origin in rows:
@@ -94,9 +95,9 @@ class ExampleTable:
             self._database.column(
                 "SELECT id FROM records WHERE NOT EXISTS "
                 f"(SELECT 1 FROM syntheses WHERE {_CURRENT}) "
-                f"AND {LIVE} AND id IN (SELECT value FROM json_each(?))",
+                f"AND {LIVE} AND {in_list('id')}",
                 synthesizer,
-                json_list("ids", ids),
+                list_parameter("ids", ids),
             )
         )
         return [id for id in dict.fromkeys(ids) if id in missing]
@@ -112,10 +113,10 @@ class ExampleTable:
         """
         rows = self._database.rows(
             "SELECT records.id, examples.question, examples.answer, held_out, origin "
-            "FROM records JOIN syntheses ON record = records.rowid "
+            "FROM records JOIN syntheses ON record = records.number "
             "JOIN examples ON synthesis = syntheses.number "
-            "WHERE records.id IN (SELECT value FROM json_each(?)) ORDER BY number, position",
-            json_list("ids", ids),
+            f"WHERE {in_list('records.id')} ORDER BY syntheses.number, position",
+            list_parameter("ids", ids),
         )
         examples: dict[str, list[Example]] = {}
         for id, question, answer, held_out, origin in rows:
@@ -127,19 +128,18 @@ class ExampleTable:
         """List all questions and answers that were ever made of records, expired or not."""
         rows = self._database.rows(
             "SELECT examples.question, examples.answer "
-            "FROM records JOIN syntheses ON record = records.rowid "
+            "FROM records JOIN syntheses ON record = records.number "
             "JOIN examples ON synthesis = syntheses.number "
-            "WHERE records.id IN (SELECT value FROM json_each(?)) ORDER BY number, position",
-            json_list("ids", ids),
+            f"WHERE {in_list('records.id')} ORDER BY syntheses.number, position",
+            list_parameter("ids", ids),
         )
         return list(dict.fromkeys(text for row in rows for text in row))
 
     def _contents(self, ids: Iterable[str]) -> dict[str, tuple[int, str]]:
         """The keys and content hashes of those records that there are, by id."""
         rows = self._database.rows(
-            "SELECT id, rowid, content_hash FROM records "
-            f"WHERE {LIVE} AND id IN (SELECT value FROM json_each(?))",
-            json_list("ids", ids),
+            f"SELECT id, number, content_hash FROM records WHERE {LIVE} AND {in_list('id')}",
+            list_parameter("ids", ids),
         )
         return {id: (record, digest) for id, record, digest in rows}
 
@@ -178,27 +178,3 @@ def replace_synthesis(
             for position, made in enumerate(examples)
         ],
     )
-
-
-MIGRATION = (
-    """
-    CREATE TABLE syntheses (
-        number INTEGER PRIMARY KEY AUTOINCREMENT,
-        record INTEGER NOT NULL REFERENCES records (rowid) ON DELETE CASCADE,
-        content_hash TEXT NOT NULL,
-        synthesizer TEXT NOT NULL,
-        UNIQUE (record, content_hash, synthesizer)
-    )
-    """,
-    """
-    CREATE TABLE examples (
-        synthesis INTEGER NOT NULL REFERENCES syntheses (number) ON DELETE CASCADE,
-        position INTEGER NOT NULL,
-        question TEXT NOT NULL,
-        answer TEXT NOT NULL,
-        held_out INTEGER NOT NULL,
-        origin TEXT NOT NULL,
-        PRIMARY KEY (synthesis, position)
-    ) WITHOUT ROWID
-    """,
-)

@@ -1,56 +1,33 @@
 """Adapter modules, their versions, and which records they hold."""
 
 # ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
-
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 
 from memkit.errors import (
     InvalidInputError,
     ModuleNotFoundInMemoryError,
     RecordNotFoundError,
 )
-from memkit.ledger.engine.sqlite import Database, Row, json_list
-from memkit.ledger.modules.module_versions import Member, ModuleFile, VersionTable
-from memkit.ledger.records.record_rows import COLUMNS, record_of
-from memkit.ledger.records.where import EXPIRED, LIVE, scope_sql, select_sql
+from memkit.ledger.engine.dialect import in_list, list_parameter
+from memkit.ledger.modules.module_reads import ModuleReads, unknown_module
+from memkit.ledger.modules.module_versions import Member, ModuleFile
+from memkit.ledger.records.where import LIVE
 from memkit.types import Metadata, Module, Record, Scope
-from memkit.types.scope import contains, parse_scope_key
+from memkit.types.scope import contains
 from memkit.types.validate import check_text
-
-_ACTIVE = "modules.active = v.version"
-# Weights know all that they were trained on: once any of it has expired, nothing is answered
-# from them, until `sweep` has had them trained anew.
-_EXPIRED = (
-    f"(SELECT members.module FROM records JOIN members ON members.record = records.id "
-    "JOIN modules AS serving ON serving.name = members.module "
-    f"AND serving.active = members.version WHERE {EXPIRED})"
-)
-_IN_SERVICE = f"{_ACTIVE} AND v.file IS NOT NULL AND v.module NOT IN {_EXPIRED}"
-# A placement counts only while the record says what was trained.
-_PLACED = "records.rowid = placements.record AND records.content_hash = placements.content_hash"
-_VALID = f"{_PLACED} AND placements.module NOT IN {_EXPIRED}"
-
 
 Drop = Callable[[str, int | None], None]  # a module's name, and a version or None for all
 
 
-class ModuleTable:
+class ModuleTable(ModuleReads):
     """Modules with their versions; a record is placed in one module at most.
 
     A version never changes: what it was trained on, how, and which records it recalled. One
     version of a module is active, and its records are placed in the module. Both change in one
     transaction, so a reader sees the old version with its records, or the new one with its own.
     """
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._versions = VersionTable(database)
-
-    # -- writing ---------------------------------------------------------------------------
 
     def commit(
         self,
@@ -90,7 +67,7 @@ class ModuleTable:
                 narrower than the module's, or the file is in use or queued for destruction.
         """
         check_text("name", name)
-        trained = {one.id: Member(one.id, one.content_hash, held.get(one.id)) for one in members}
+        trained = {m.id: Member(m.id, m.content_hash, held.get(m.id)) for m in members}
         with self._database.transaction():
             self._check_members(members, held, scope)
             self._versions.check_file(file)
@@ -118,7 +95,7 @@ class ModuleTable:
         with self._database.transaction():
             kept = self._versions.kept(name)
             if not kept:
-                raise _unknown(name)
+                raise unknown_module(name)
             if version not in kept:
                 raise ModuleNotFoundInMemoryError(
                     f"module {name!r} has no version {version!r}",
@@ -145,9 +122,9 @@ class ModuleTable:
                 self._database.execute("DELETE FROM placements WHERE module = ?", name)
                 self._database.execute("UPDATE modules SET active = NULL WHERE name = ?", name)
             if not gone:
-                raise _unknown(name)
+                raise unknown_module(name)
 
-    def lose(self, path: str) -> None:
+    def discard_weights(self, path: str) -> None:
         """Note that the weights in a file cannot be used; the file is queued for destruction.
 
         A module whose active version loses its weights is out of service: nothing is answered
@@ -181,150 +158,17 @@ class ModuleTable:
         )
         return f"m{int(number):04}"
 
-    # -- reading ---------------------------------------------------------------------------
+    def drop_trained_on(self, ids: Sequence[str], drop: Drop) -> list[Module]:
+        """Drop every version whose weights contain any text of these records.
 
-    def active(
-        self, *, visible_to: Scope | None = None, within: Scope | None = None
-    ) -> list[Module]:
-        """List the modules in service, in the order of their names.
-
-        Args:
-            visible_to: Only what a query of this scope may be answered from; None for all.
-            within: Only those of this scope and narrower ones; None for all.
+        A module goes as a whole if its active version is among them; those modules are returned.
         """
-        condition, parameters = scope_sql("v.scope", visible_to=visible_to, within=within)
-        return self._modules(f"{_IN_SERVICE} AND {condition}", *parameters)
-
-    def lost(self) -> list[Module]:
-        """List the modules that are out of service because their weights were lost."""
-        return self._modules(f"{_ACTIVE} AND v.file IS NULL")
-
-    def get(self, name: str) -> Module:
-        """Give a module as its active version is.
-
-        Raises:
-            ModuleNotFoundInMemoryError: If there is none of this name in service.
-        """
-        modules = self._modules(f"{_IN_SERVICE} AND v.module = ?", name)
-        if not modules:
-            raise _unknown(name)
-        return modules[0]
-
-    def file(self, name: str, version: int | None = None) -> ModuleFile:
-        """Tell where the weights of a module are.
-
-        Args:
-            name: The module.
-            version: None for the active one.
-
-        Raises:
-            ModuleNotFoundInMemoryError: If there is none of this name with weights.
-        """
-        files = self._versions.files(
-            "module = ?1 AND version = coalesce(?2, (SELECT active FROM modules WHERE name = ?1))",
-            name,
-            version,
-        )
-        if not files:
-            raise _unknown(name)
-        return files[0]
-
-    def files(self, name: str | None = None) -> list[ModuleFile]:
-        """Tell where the weights of all versions are, of one module or of all."""
-        return self._versions.files("module = coalesce(?, module)", name)
-
-    def in_file(self, path: str) -> Module:
-        """Give the version whose weights are in a file, active or not.
-
-        Raises:
-            ModuleNotFoundInMemoryError: If it is gone.
-        """
-        modules = self._modules("v.file = ?", path)
-        if not modules:
-            raise ModuleNotFoundInMemoryError(
-                f"no module has its weights in {path!r} any more", "Route the query again."
-            )
-        return modules[0]
-
-    def placements(self, record_ids: Sequence[str]) -> dict[str, str]:
-        """Map those of the records that are held as they are now to the module that does."""
-        return self._placed(_VALID, record_ids)
-
-    def homes(self, record_ids: Sequence[str]) -> dict[str, str]:
-        """Map records that were held, but are not as they are now, to the module that did.
-
-        Either the record says something else since, or the module has lost its weights.
-        """
-        placed = "records.rowid = placements.record AND NOT records.content_hash ="
-        return self._placed(f"{placed} placements.content_hash AND {LIVE}", record_ids)
-
-    def unplaced(
-        self, *, within: Scope | None, where: Metadata | None, include_turns: bool
-    ) -> list[Record]:
-        """List the records that no module holds as they are now, in the order they were added.
-
-        Args:
-            within: Only this scope and narrower ones; None for all.
-            where: Metadata filter; None for all.
-            include_turns: Whether to list records that keep turns of a conversation, too.
-        """
-        condition, parameters = select_sql(within=within, where=where)
-        if not include_turns:
-            condition += " AND NOT EXISTS (SELECT 1 FROM turns WHERE record = records.rowid)"
-        rows = self._database.rows(
-            f"SELECT {COLUMNS} FROM records WHERE {condition} "
-            f"AND NOT EXISTS (SELECT 1 FROM placements WHERE {_VALID}) ORDER BY records.rowid",
-            *parameters,
-        )
-        return [record_of(row) for row in rows]
-
-    def holding(self, record_ids: Sequence[str]) -> list[Module]:
-        """List the versions, active or not, whose weights contain any text of these records."""
-        return self._modules(
-            "(v.module, v.version) IN (SELECT module, version FROM members "
-            "WHERE record IN (SELECT value FROM json_each(?)))",
-            json_list("record_ids", record_ids),
-        )
-
-    def members(self, name: str) -> list[str]:
-        """List the ids of all records that a module's active version was trained on, in order.
-
-        Missed records are listed, and deleted ones: the weights contain them.
-        """
-        return self._database.column(
-            "SELECT record FROM members JOIN modules ON name = module AND active = version "
-            "WHERE name = ? ORDER BY position",
-            name,
-        )
-
-    def last_version(self, name: str) -> int:
-        """Number of the newest version that a module has ever had; 0 if it had none."""
-        version = self._database.value("SELECT versions FROM modules WHERE name = ?", name)
-        return int(version or 0)
-
-    # -- how -------------------------------------------------------------------------------
-
-    def _modules(self, condition: str, *parameters: object) -> list[Module]:
-        rows = self._database.rows(
-            f"SELECT v.module, v.version, v.scope, v.manifest, v.created_at, {_ACTIVE}, "
-            "(SELECT json_group_array(json_array(records.rowid, records.id)) "
-            f"FROM placements CROSS JOIN records ON {_PLACED} "
-            f"WHERE placements.module = v.module AND {_ACTIVE}), "
-            "(SELECT json_group_array(version) FROM module_versions AS kept "
-            "WHERE kept.module = v.module AND kept.file IS NOT NULL) "
-            "FROM module_versions AS v JOIN modules ON modules.name = v.module "
-            f"WHERE {condition} ORDER BY v.module, v.version",
-            *parameters,
-        )
-        return [_module(row) for row in rows]
-
-    def _placed(self, condition: str, record_ids: Sequence[str]) -> dict[str, str]:
-        rows = self._database.rows(
-            f"SELECT records.id, placements.module FROM records JOIN placements ON {condition} "
-            "WHERE records.id IN (SELECT value FROM json_each(?))",
-            json_list("record_ids", record_ids),
-        )
-        return dict(rows)
+        modules = [module for module in self.holding(ids) if module.active]
+        for module in modules:
+            drop(module.name, None)
+        for version in self.holding(ids):  # of modules that stay
+            drop(version.name, version.version)
+        return modules
 
     def _active_version(self, name: str) -> int | None:
         version: int | None = self._database.value(
@@ -338,8 +182,8 @@ class ModuleTable:
         if strangers:
             raise InvalidInputError(f"`held` must be part of `members`, got also {strangers[:3]}")
         here = self._database.column(
-            f"SELECT id FROM records WHERE {LIVE} AND id IN (SELECT value FROM json_each(?))",
-            json_list("members", ids),
+            f"SELECT id FROM records WHERE {LIVE} AND {in_list('id')}",
+            list_parameter("members", ids),
         )
         gone = sorted(set(ids) - set(here))
         if gone:
@@ -360,55 +204,23 @@ class ModuleTable:
         self._database.execute("UPDATE modules SET active = ? WHERE name = ?", version, name)
         self._database.execute("DELETE FROM placements WHERE module = ?", name)
         # What is trained by now in another wording is placed, too, unless another module holds
-        # it: it leads `homes` to the module that is to be trained again.
+        # it: it leads `former_placements` to the module that is to be trained again.
         self._database.execute(
-            "INSERT INTO placements SELECT records.rowid, members.module, members.content_hash "
+            "INSERT INTO placements SELECT records.number, members.module, members.content_hash "
             "FROM members JOIN records ON records.id = members.record "
-            "WHERE members.module = ?1 AND members.version = ?2 AND recall IS NOT NULL "
+            "WHERE members.module = ? AND members.version = ? AND recall IS NOT NULL "
             "ON CONFLICT (record) DO UPDATE "
             "SET module = excluded.module, content_hash = excluded.content_hash "
             "WHERE excluded.content_hash = "
-            "(SELECT content_hash FROM records WHERE rowid = excluded.record) "
-            "AND (?3 OR placements.content_hash <> excluded.content_hash)",
+            "(SELECT content_hash FROM records WHERE number = excluded.record) "
+            "AND (? OR placements.content_hash <> excluded.content_hash)",
             name,
             version,
             take_over,
         )
         self._database.execute(
-            "DELETE FROM misses WHERE (record, content_hash) IN "
+            "DELETE FROM failed_attempts WHERE (record, content_hash) IN "
             "(SELECT record, content_hash FROM placements WHERE module = ?)",
             name,
         )
         self._versions.delete("module = ? AND version <> ? AND file IS NULL", name, version)
-
-    def drop_trained_on(self, ids: Sequence[str], drop: Drop) -> list[Module]:
-        """Drop every version whose weights contain any text of these records.
-
-        A module goes as a whole if its active version is among them; those modules are returned.
-        """
-        modules = [module for module in self.holding(ids) if module.active]
-        for module in modules:
-            drop(module.name, None)
-        for version in self.holding(ids):  # of modules that stay
-            drop(version.name, version.version)
-        return modules
-
-
-def _module(row: Row) -> Module:
-    name, version, scope, manifest, created_at, active, records, kept = row
-    return Module(
-        name=name,
-        version=version,
-        scope=parse_scope_key(scope),
-        records=tuple(id for _, id in sorted(json.loads(records))),
-        manifest=json.loads(manifest),
-        created_at=datetime.fromtimestamp(created_at, UTC),
-        versions=tuple(sorted(json.loads(kept))),
-        active=bool(active),
-    )
-
-
-def _unknown(name: str) -> ModuleNotFoundInMemoryError:
-    return ModuleNotFoundInMemoryError(
-        f"no module has the name {name!r}", "List the modules to see their names."
-    )

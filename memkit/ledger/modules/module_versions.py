@@ -1,7 +1,6 @@
 """Versions of modules: rows that never change, except for where their weights are."""
 
 # ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
-
 from __future__ import annotations
 
 import json
@@ -59,8 +58,8 @@ class VersionTable:
         """Add the next version of a module; returns its number."""
         version = int(
             self._database.value(
-                "INSERT INTO modules VALUES (?, 1, NULL) "
-                "ON CONFLICT (name) DO UPDATE SET versions = versions + 1 RETURNING versions",
+                "INSERT INTO modules VALUES (?, 1, NULL) ON CONFLICT (name) "
+                "DO UPDATE SET versions = modules.versions + 1 RETURNING versions",
                 name,
             )
         )
@@ -78,8 +77,8 @@ class VersionTable:
         self._database.execute_many(
             "INSERT INTO members VALUES (?, ?, ?, ?, ?, ?)",
             [
-                (name, version, one.record, position, one.content_hash, one.recall)
-                for position, one in enumerate(members)
+                (name, version, member.record, position, member.content_hash, member.recall)
+                for position, member in enumerate(members)
             ],
         )
         return version
@@ -91,7 +90,7 @@ class VersionTable:
 
         Weights that were verified behind another prompt format are another version.
         """
-        wanted = [(one.record, one.content_hash, one.recall is not None) for one in members]
+        wanted = [(m.record, m.content_hash, m.recall is not None) for m in members]
         for version, stored in self._database.rows(
             "SELECT version, manifest FROM module_versions WHERE module = ? AND digest = ?",
             name,
@@ -117,7 +116,7 @@ class VersionTable:
             name,
         )
 
-    def files(self, which: str = "1", *parameters: object) -> list[ModuleFile]:
+    def files(self, which: str = "TRUE", *parameters: object) -> list[ModuleFile]:
         """Tell where the weights of versions are."""
         rows = self._database.rows(
             "SELECT file, digest, size FROM module_versions "
@@ -125,6 +124,19 @@ class VersionTable:
             *parameters,
         )
         return [ModuleFile(*row) for row in rows]
+
+    def by_version(self) -> dict[tuple[str, int | None], ModuleFile]:
+        """Tell where all weights are, by module and version; None stands for the active one."""
+        rows = self._database.rows(
+            "SELECT module, version, version = active, file, digest, size FROM module_versions "
+            "JOIN modules ON modules.name = module WHERE file IS NOT NULL"
+        )
+        files: dict[tuple[str, int | None], ModuleFile] = {}
+        for module, version, active, *file in rows:
+            files[module, version] = ModuleFile(*file)
+            if active:
+                files[module, None] = files[module, version]
+        return files
 
     def move(self, name: str, version: int, path: str | None) -> None:
         """Give a version another file, or none; the one that it had is queued for destruction."""
@@ -145,11 +157,10 @@ class VersionTable:
     def retire(self, name: str, before: int | None) -> None:
         """Delete the versions that are too many: not the newest, nor the one active before it."""
         self.delete(
-            "module = ?1 AND version IN (SELECT version FROM module_versions WHERE module = ?1 "
-            "ORDER BY version = ?2 DESC, version DESC LIMIT -1 OFFSET ?3)",
-            name,
-            before,
-            KEPT_VERSIONS,
+            "module = ? AND version IN (SELECT version FROM (SELECT version, row_number() OVER "
+            "(ORDER BY CASE version WHEN ? THEN 0 ELSE 1 END, version DESC) AS place "
+            "FROM module_versions WHERE module = ?) AS ranked WHERE place > ?)",
+            *(name, before, name, KEPT_VERSIONS),
         )
 
     def delete(self, which: str, *parameters: object) -> bool:
@@ -168,8 +179,9 @@ class VersionTable:
         """
         check_relative("file", path)
         taken = self._database.value(
-            "SELECT 1 FROM module_versions WHERE file = ?1 "
-            "UNION ALL SELECT 1 FROM erasures WHERE path = ?1",
+            "SELECT 1 FROM module_versions WHERE file = ? "
+            "UNION ALL SELECT 1 FROM erasures WHERE path = ?",
+            path,
             path,
         )
         if taken:

@@ -1,16 +1,15 @@
 """Which records have a word: what the adapter router weighs words by."""
 
 # ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
-
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from memkit.ledger.engine.sqlite import Database, json_list
+from memkit.ledger.engine import full_text
+from memkit.ledger.engine.dialect import THEN_JOIN, in_list, list_parameter
+from memkit.ledger.engine.sqlite import Database
 from memkit.ledger.records.where import select_sql
 from memkit.types import Metadata, Period, Scope
-
-_WORDS = 100  # looked up by one statement, well below SQLite's limit on compound ones
 
 
 class Lexicon:
@@ -32,33 +31,35 @@ class Lexicon:
         where: Metadata | None,
         period: Period,
     ) -> dict[str, frozenset[str] | None]:
-        """Ids of the records with each word, in any of its inflections; None for common words.
+        """Ids of the records with each word, in any of its inflections, in one read.
 
         Args:
-            words: Each of letters, marks and figures only.
+            words: Letters, marks and figures only.
             limit: A word that is in more passages than this is common.
             visible_to: The query's scope.
             where: Metadata filter, or None.
             period: Only records of this time.
+
+        Returns:
+            By word; None for a common one.
         """
-        condition, parameters = select_sql(visible_to=visible_to, where=where, period=period)
-        # CROSS JOIN keeps SQLite from starting with the records: the word comes first.
+        condition, bounds = select_sql(visible_to=visible_to, where=where, period=period)
         with_word = (
-            "SELECT * FROM (SELECT ?, records.id FROM passages_fts "
-            "CROSS JOIN passages ON passages.key = passages_fts.rowid "
-            "CROSS JOIN records ON records.rowid = passages.record "
-            f"WHERE passages_fts MATCH ? AND {condition} LIMIT ?)"
+            f"SELECT * FROM (SELECT ? AS word, records.id FROM {full_text.MATCHING} "
+            f"{THEN_JOIN} passages ON passages.key = matching.key "
+            f"{THEN_JOIN} records ON records.number = passages.record "
+            f"WHERE {condition} LIMIT ?) AS hits"
         )
-        having: dict[str, list[str]] = {word: [] for word in words}
-        for start in range(0, len(words), _WORDS):
-            some = words[start : start + _WORDS]
+        ids: dict[str, list[str]] = {word: [] for word in words}
+        for start in range(0, len(words), full_text.WORDS):
+            some = words[start : start + full_text.WORDS]
             rows = self._database.rows(
                 " UNION ALL ".join([with_word] * len(some)),
-                *(value for word in some for value in (word, f'"{word}"', *parameters, limit + 1)),
+                *(v for w in some for v in (w, full_text.query([w]), *bounds, limit + 1)),
             )
             for word, id in rows:
-                having[word].append(id)
-        return {word: frozenset(ids) if len(ids) <= limit else None for word, ids in having.items()}
+                ids[word].append(id)
+        return {w: frozenset(own) if len(own) <= limit else None for w, own in ids.items()}
 
     def count(
         self, *, limit: int, visible_to: Scope, where: Metadata | None, period: Period
@@ -76,11 +77,11 @@ class Lexicon:
         """The passages of those records that have any, by record."""
         rows = self._database.rows(
             "SELECT records.id, passages.key FROM records "
-            "JOIN passages ON passages.record = records.rowid "
-            "WHERE records.id IN (SELECT value FROM json_each(?)) ORDER BY passages.key",
-            json_list("record_ids", record_ids),
+            "JOIN passages ON passages.record = records.number "
+            f"WHERE {in_list('records.id')} ORDER BY passages.key",
+            list_parameter("record_ids", record_ids),
         )
-        found: dict[str, list[int]] = {}
+        keys: dict[str, list[int]] = {}
         for id, key in rows:
-            found.setdefault(id, []).append(key)
-        return found
+            keys.setdefault(id, []).append(key)
+        return keys

@@ -1,10 +1,8 @@
 """Passages: the slices of records that retrieval works on, with vectors and word index."""
 
 # ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
-
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -13,11 +11,11 @@ from operator import itemgetter
 import numpy as np
 from numpy.typing import NDArray
 
-from memkit.ledger.engine.sqlite import json_list
+from memkit.ledger.engine import full_text
+from memkit.ledger.engine.dialect import THEN_JOIN, in_list, list_parameter, listed
 from memkit.ledger.passages.passage_writes import Kind, PassageWrites, digest, key_list
-from memkit.ledger.passages.word_scores import each_word
 from memkit.ledger.records.where import LIVE, select_sql, visible_sql
-from memkit.text.words import match_expression, search_words
+from memkit.text.words import search_words
 from memkit.types import ALWAYS, Metadata, Period, Scope
 from memkit.types.validate import check_limit
 
@@ -57,10 +55,10 @@ class PassageTable(PassageWrites):
         """
         asked = {digest(text): text for text in texts}
         rows = self._database.rows(
-            "SELECT passages.digest, passages.text, vectors.vector FROM json_each(?) AS asked "
-            "CROSS JOIN passages ON passages.digest = asked.value "
+            f"SELECT passages.digest, passages.text, vectors.vector FROM {listed('asked')} "
+            f"{THEN_JOIN} passages ON passages.digest = asked.value "
             "JOIN vectors ON vectors.passage = passages.key",
-            json.dumps(list(asked)),
+            key_list(list(asked)),
         )
         return {
             text: np.frombuffer(vector, "<f4").astype(np.float32)
@@ -90,7 +88,7 @@ class PassageTable(PassageWrites):
     def existing(self, keys: Sequence[int]) -> NDArray[np.int64]:
         """List those of the keys that passages have, ascending."""
         found = self._database.column(
-            "SELECT key FROM passages WHERE key IN (SELECT value FROM json_each(?)) ORDER BY key",
+            f"SELECT key FROM passages WHERE {in_list('key')} ORDER BY key",
             key_list(keys),
         )
         return np.array(found, dtype=np.int64)
@@ -116,21 +114,33 @@ class PassageTable(PassageWrites):
             ``(m, dim)``; ``(0, 0)`` if none exists.
         """
         rows = self._database.rows(
-            "SELECT passage, vector FROM vectors "
-            "WHERE passage IN (SELECT value FROM json_each(?)) ORDER BY passage",
+            f"SELECT passage, vector FROM vectors WHERE {in_list('passage')} ORDER BY passage",
             key_list(keys),
         )
         found = np.array([key for key, _ in rows], dtype=np.int64)
         return found, _stacked(vector for _, vector in rows)
 
+    def stored_vectors(self, keys: Sequence[int]) -> list[tuple[int, bytes | None]]:
+        """Read what is stored for those passages that exist, damaged or not.
+
+        Returns:
+            Their keys and their vectors, little-endian float32; None where there is none.
+        """
+        rows = self._database.rows(
+            "SELECT key, vector FROM passages LEFT JOIN vectors ON passage = key "
+            f"WHERE {in_list('key')}",
+            key_list(keys),
+        )
+        return [(key, vector) for key, vector in rows]
+
     def vectors_of(self, records: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """Read the vectors of records' passages: by record, shape ``(passages, dim)``."""
         rows = self._database.rows(
-            "SELECT records.id, vectors.vector FROM json_each(?) AS asked "
+            f"SELECT records.id, vectors.vector FROM {listed('asked')} "
             "JOIN records ON records.id = asked.value "
-            "JOIN passages ON passages.record = records.rowid "
+            "JOIN passages ON passages.record = records.number "
             "JOIN vectors ON vectors.passage = passages.key ORDER BY passages.key",
-            json_list("ids", dict.fromkeys(records)),
+            list_parameter("ids", dict.fromkeys(records)),
         )
         found: dict[str, list[NDArray[np.float32]]] = {}
         for id, vector in rows:
@@ -156,9 +166,9 @@ class PassageTable(PassageWrites):
         for scope in scopes:
             rows = self._database.rows(
                 "SELECT records.id, vector FROM records "
-                "JOIN passages ON passages.record = records.rowid AND passages.kind = 'text' "
+                "JOIN passages ON passages.record = records.number AND passages.kind = 'text' "
                 "JOIN vectors ON vectors.passage = passages.key "
-                f"WHERE {condition} AND records.scope = ? ORDER BY records.rowid",
+                f"WHERE {condition} AND records.scope = ? ORDER BY records.number",
                 *parameters,
                 scope,
             )
@@ -173,8 +183,8 @@ class PassageTable(PassageWrites):
         """Read those passages that exist and whose records have not expired, by key."""
         rows = self._database.rows(
             "SELECT passages.key, records.id, kind, start, end, passages.text "
-            "FROM passages JOIN records ON records.rowid = passages.record "
-            f"WHERE {LIVE} AND passages.key IN (SELECT value FROM json_each(?))",
+            "FROM passages JOIN records ON records.number = passages.record "
+            f"WHERE {LIVE} AND {in_list('passages.key')}",
             key_list(keys),
         )
         return {row[0]: Passage(*row) for row in rows}
@@ -188,10 +198,9 @@ class PassageTable(PassageWrites):
         """
         rows = self._database.rows(
             "SELECT passages.key, records.id, kind, start, end, passages.text, vectors.vector "
-            "FROM passages JOIN records ON records.rowid = passages.record "
+            "FROM passages JOIN records ON records.number = passages.record "
             "JOIN vectors ON vectors.passage = passages.key "
-            f"WHERE {LIVE} AND passages.key IN (SELECT value FROM json_each(?)) "
-            "ORDER BY passages.key",
+            f"WHERE {LIVE} AND {in_list('passages.key')} ORDER BY passages.key",
             key_list(keys),
         )
         return {row[0]: Passage(*row[:-1]) for row in rows}, _stacked(row[-1] for row in rows)
@@ -215,7 +224,7 @@ class PassageTable(PassageWrites):
             visible_to=visible_to, where=where, period=period, expired=True
         )
         keys = self._database.column(
-            "SELECT passages.key FROM passages JOIN records ON records.rowid = passages.record "
+            "SELECT passages.key FROM passages JOIN records ON records.number = passages.record "
             f"WHERE {condition} ORDER BY passages.key",
             *parameters,
         )
@@ -259,7 +268,7 @@ class PassageTable(PassageWrites):
             return []
         if (self.ever() if ever is None else ever) > SCORED:
             words = self._rarest(words, FOUND if few else SCORED)
-        keys, scores = self._bm25(match_expression(words), among if few else None)
+        keys, scores = self._bm25(words, among if few else None)
         if among is not None and not few:
             chosen = np.isin(keys, among, assume_unique=True)
             keys, scores = keys[chosen], scores[chosen]
@@ -269,27 +278,39 @@ class PassageTable(PassageWrites):
     def each_word(
         self, words: Sequence[str], among: NDArray[np.int64]
     ) -> list[tuple[int, NDArray[np.int64], NDArray[np.float64]]]:
-        """Look for each of some words in a few passages; see `each_word`."""
-        return each_word(self._database, words, among)
+        """Look for each of some words, in some form, in a few passages; two reads.
+
+        Args:
+            words: As `memkit.text.words.search_words` gives them.
+            among: Keys of the passages, whoever may see them.
+
+        Returns:
+            For each word: how many of all passages have it; the keys of those that do, ascending,
+            and their BM25 scores by the word alone, both of shape ``(n,)``.
+        """
+        counts = full_text.frequencies(self._database, words)
+        hits = full_text.search_each(self._database, words, among.tolist())
+        return [
+            (
+                count,
+                np.array([key for key, _ in own], np.int64),
+                np.array([score for _, score in own], np.float64),
+            )
+            for count, own in zip(counts, hits, strict=True)
+        ]
 
     def _bm25(
-        self, expression: str, among: NDArray[np.int64] | None
+        self, words: Sequence[str], among: NDArray[np.int64] | None
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Keys of the passages that match, and their scores."""
-        # The plus sign keeps SQLite from asking the word index for each of the keys.
-        chosen = "" if among is None else " AND +rowid IN (SELECT value FROM json_each(?))"
-        rows = self._database.rows(
-            "SELECT rowid, -bm25(passages_fts) FROM passages_fts "
-            f"WHERE passages_fts MATCH ?{chosen}",
-            expression,
-            *([] if among is None else [key_list(among.tolist())]),
-        )
+        """Keys of the passages that have one of the words, and their scores."""
+        chosen = None if among is None else among.tolist()
+        rows = full_text.search(self._database, words, chosen)
         keys = np.array([key for key, _ in rows], dtype=np.int64)
         return keys, np.array([score for _, score in rows], dtype=np.float64)
 
     def _rarest(self, words: Sequence[str], room: int) -> list[str]:
         """The rarest of some words, at least one, that lead to so few passages together."""
-        counts = [self._frequency(word) for word in words]
+        counts = full_text.frequencies(self._database, words)
         chosen: list[str] = []
         for count, word in sorted(zip(counts, words, strict=True)):
             room -= count
@@ -297,15 +318,6 @@ class PassageTable(PassageWrites):
                 break
             chosen.append(word)
         return chosen
-
-    def _frequency(self, word: str) -> int:
-        """How many passages have a word in some form; far cheaper than their scores."""
-        return int(
-            self._database.value(
-                "SELECT count(*) FROM passages_fts WHERE passages_fts MATCH ?",
-                match_expression([word]),
-            )
-        )
 
     def passing(
         self,
@@ -319,8 +331,8 @@ class PassageTable(PassageWrites):
         condition, parameters = select_sql(visible_to=visible_to, where=where, period=period)
         rows = self._database.rows(
             "SELECT passages.key, records.id, kind, start, end, passages.text "
-            "FROM passages JOIN records ON records.rowid = passages.record "
-            f"WHERE passages.key IN (SELECT value FROM json_each(?)) AND {condition}",
+            "FROM passages JOIN records ON records.number = passages.record "
+            f"WHERE {in_list('passages.key')} AND {condition}",
             key_list(keys),
             *parameters,
         )
@@ -336,7 +348,7 @@ class PassageTable(PassageWrites):
             return int(self._database.value("SELECT count(*) FROM passages"))
         condition, parameters = select_sql(within=within)
         found = self._database.value(
-            "SELECT count(*) FROM passages JOIN records ON records.rowid = passages.record "
+            "SELECT count(*) FROM passages JOIN records ON records.number = passages.record "
             f"WHERE {condition}",
             *parameters,
         )

@@ -1,5 +1,6 @@
 """Passages on their way into the ledger."""
 
+# ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
 from __future__ import annotations
 
 import hashlib
@@ -16,9 +17,12 @@ from memkit.errors import (
     NonFiniteError,
     RecordNotFoundError,
 )
-from memkit.ledger.engine.sqlite import Database, json_list
+from memkit.ledger.engine.dialect import in_list, list_parameter, octets
+from memkit.ledger.engine.sqlite import Database
 
 Kind = Literal["text", "question"]
+
+_UNANNOUNCED = "FROM passages WHERE key NOT IN (SELECT passage FROM changes)"
 
 
 @dataclass(frozen=True)
@@ -65,23 +69,19 @@ class PassageWrites:
         with self._database.transaction():
             rows = self._rows_of(passages)
             self._database.execute(
-                "DELETE FROM passages WHERE record IN (SELECT value FROM json_each(?))",
+                f"DELETE FROM passages WHERE {in_list('record')}",
                 key_list(list(rows.values())),
             )
             self._check_dimension(vectors)
-            # As AUTOINCREMENT would number them: one statement for all is much faster.
-            first = 1 + int(
-                self._database.value(
-                    "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'passages'"
-                )
-            )
+            # Numbered as the database would: one statement for all is much faster.
+            first = self._database.next_number("passages")
             owners = [rows[id] for id, own in passages.items() for _ in own]
             self._database.execute_many(
                 "INSERT INTO passages (key, record, kind, start, end, text, digest) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?)",
                 [
-                    (key, record, one.kind, one.start, one.end, one.text, digest(one.text))
-                    for key, (record, one) in enumerate(zip(owners, new, strict=True), first)
+                    (key, record, made.kind, made.start, made.end, made.text, digest(made.text))
+                    for key, (record, made) in enumerate(zip(owners, new, strict=True), first)
                 ],
             )
             self._database.execute_many(
@@ -89,11 +89,31 @@ class PassageWrites:
                 [(key, vector.tobytes()) for key, vector in enumerate(vectors, first)],
             )
 
+    def delete_with(self, keys: Sequence[int]) -> None:
+        """Delete passages, and all others of their records, which are embedded anew then."""
+        with self._database.transaction():
+            self._database.execute(
+                "DELETE FROM passages WHERE record IN "
+                f"(SELECT record FROM passages WHERE {in_list('key')})",
+                key_list(keys),
+            )
+
+    def count_unannounced(self) -> int:
+        """Count the passages that no change tells of; indexes that follow do not know them."""
+        return int(self._database.value(f"SELECT count(*) {_UNANNOUNCED}"))
+
+    def announce(self) -> None:
+        """Add the changes that are missing; see `count_unannounced`."""
+        with self._database.transaction():
+            self._database.execute(
+                f"INSERT INTO changes (passage, added) SELECT key, 1 {_UNANNOUNCED}"
+            )
+
     def _rows_of(self, records: Iterable[str]) -> dict[str, int]:
         rows: dict[str, int] = dict(
             self._database.rows(
-                "SELECT id, rowid FROM records WHERE id IN (SELECT value FROM json_each(?))",
-                json_list("ids", records),
+                f"SELECT id, number FROM records WHERE {in_list('id')}",
+                list_parameter("ids", records),
             )
         )
         for id in records:
@@ -102,7 +122,7 @@ class PassageWrites:
         return rows
 
     def _check_dimension(self, vectors: Sequence[NDArray[np.float32]]) -> None:
-        stored = self._database.value("SELECT length(vector) / 4 FROM vectors LIMIT 1")
+        stored = self._database.value(f"SELECT {octets('vector')} / 4 FROM vectors LIMIT 1")
         for vector in vectors:
             stored = stored or len(vector)
             if len(vector) != stored:
@@ -131,5 +151,5 @@ def digest(text: str) -> int:
 
 
 def key_list(keys: Sequence[int]) -> str:
-    """Keys as JSON, to be read in SQL with ``json_each(?)``."""
-    return json_list("keys", (int(key) for key in keys))
+    """Keys of passages as a list parameter."""
+    return list_parameter("keys", (int(key) for key in keys))

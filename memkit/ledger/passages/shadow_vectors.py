@@ -8,19 +8,14 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from memkit.ledger.engine.dialect import upsert
+from memkit.ledger.engine.schema import create_vectors
 from memkit.ledger.engine.sqlite import Database
 
 TABLE = "next_vectors"  # is there only while the embedder is being changed
 OLD = "old_vectors"  # ... and then until they are removed
 _NEXT = "next_embedder"  # meta: name and dimension, as JSON
 
-# Foreign keys, so that what is forgotten meanwhile goes from here, too.
-_CREATE = f"""
-    CREATE TABLE {TABLE} (
-        passage INTEGER PRIMARY KEY REFERENCES passages (key) ON DELETE CASCADE,
-        vector BLOB NOT NULL
-    )
-"""
 _WAITING = f"FROM passages WHERE key NOT IN (SELECT passage FROM {TABLE})"  # noqa: S608
 
 
@@ -39,8 +34,7 @@ class ShadowVectorTable:
     @property
     def left_over(self) -> bool:
         """Whether vectors of the former embedder are left, as a kill can leave them."""
-        sql = "SELECT 1 FROM sqlite_master WHERE name = ?"
-        return self._database.value(sql, OLD) is not None
+        return self._database.has_table(OLD)
 
     def begin(self, name: str, dim: int) -> None:
         """Make room for the vectors of an embedder; what there is of it already stays."""
@@ -49,7 +43,7 @@ class ShadowVectorTable:
             if self._database.value("SELECT value FROM meta WHERE name = ?", _NEXT) == said:
                 return
             self.drop()
-            self._database.execute(_CREATE)
+            create_vectors(self._database, TABLE)
             self._database.execute("INSERT INTO meta VALUES (?, ?)", _NEXT, said)
 
     def drop(self) -> None:
@@ -72,7 +66,8 @@ class ShadowVectorTable:
         """Store vectors of those of the passages that are still there."""
         with self._database.transaction():
             self._database.execute_many(
-                f"INSERT OR REPLACE INTO {TABLE} SELECT key, ? FROM passages WHERE key = ?",  # noqa: S608
+                f"INSERT INTO {TABLE} SELECT key, ? FROM passages WHERE key = ? "  # noqa: S608
+                "ON CONFLICT (passage) DO UPDATE SET vector = excluded.vector",
                 [(vector.astype("<f4").tobytes(), key) for key, vector in vectors.items()],
             )
 
@@ -89,6 +84,6 @@ class ShadowVectorTable:
                 "INSERT INTO changes (passage, added) SELECT key, 1 FROM passages"
             )
             for setting, value in (("embedder", name), ("embedder_dim", str(dim))):
-                self._database.execute("REPLACE INTO meta VALUES (?, ?)", setting, value)
+                self._database.execute(upsert("meta", "name", "value"), setting, value)
             self._database.execute("DELETE FROM meta WHERE name = ?", _NEXT)
         return True

@@ -14,37 +14,6 @@ from memkit.ledger.records.record_rows import COLUMNS, content_hash, record_of, 
 from memkit.ledger.records.where import select_sql
 from memkit.types import Metadata, Period, Record, Scope
 
-# When a version was said, and when a turn was added. Of ledgers from before, older versions know
-# the former as far as something else still does: the current version, if all from then on differ
-# from it in their metadata alone, or the turn in which it was said.
-MIGRATION = (
-    "ALTER TABLE versions ADD COLUMN said_at REAL",
-    """
-    UPDATE versions SET said_at = records.said_at FROM records
-    WHERE records.rowid = versions.record AND NOT EXISTS (
-        SELECT 1 FROM versions AS later
-        WHERE later.record = versions.record AND later.version >= versions.version
-        AND (later.text, later.question, later.answer)
-            IS NOT (records.text, records.question, records.answer)
-    )
-    """,
-    """
-    UPDATE versions SET said_at = (
-        SELECT created_at FROM turns
-        WHERE turns.record = versions.record AND turns.content = versions.text
-        ORDER BY turns.rowid LIMIT 1
-    ) WHERE said_at IS NULL AND question IS NULL
-    """,
-    "ALTER TABLE turns ADD COLUMN added_at REAL",
-    # A record's time has more digits than that of the turn that was added with it.
-    """
-    UPDATE turns SET added_at = coalesce((
-        SELECT records.created_at FROM records
-        WHERE records.rowid = turns.record AND records.created_at > turns.created_at + 0.001
-    ), created_at)
-    """,
-)
-
 
 def changed_since(
     database: Database, moment: datetime, *, visible_to: Scope, where: Metadata, period: Period
@@ -63,12 +32,12 @@ def changed_since(
     rows = database.rows(
         f"SELECT {COLUMNS}, versions.version, versions.text, versions.question, versions.answer, "
         "versions.metadata, versions.created_at, versions.said_at FROM records JOIN versions "
-        "ON versions.record = records.rowid AND versions.version = (SELECT max(older.version) "
-        "FROM versions AS older WHERE older.record = records.rowid AND older.created_at <= ?1) "
-        f"WHERE records.updated_at > ?1 AND {condition} AND {filtered} ORDER BY records.rowid",
-        *(moment.timestamp(), *parameters, *operands),
+        "ON versions.record = records.number AND versions.version = (SELECT max(older.version) "
+        "FROM versions AS older WHERE older.record = records.number AND older.created_at <= ?) "
+        f"WHERE records.updated_at > ? AND {condition} AND {filtered} ORDER BY records.number",
+        *(moment.timestamp(), moment.timestamp(), *parameters, *operands),
     )
-    found = []
+    records = []
     for row in rows:
         version, text, question, answer, metadata, written, said = row[-7:]
         record = replace(
@@ -83,8 +52,8 @@ def changed_since(
             said_at=time_of(said),
         )
         if _within(record.at, period):
-            found.append(record)
-    return found
+            records.append(record)
+    return records
 
 
 def _within(at: datetime, period: Period) -> bool:

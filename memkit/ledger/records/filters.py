@@ -10,11 +10,8 @@ and true is not 1. ``$ne`` is the negation of ``$eq``, so it holds for a missing
 comparisons fail for a missing key. Lists and objects equal no value.
 """
 
-# ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
-
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,8 +19,9 @@ from operator import ge, gt, le, lt
 from typing import Any, Literal
 
 from memkit.errors import InvalidInputError
-from memkit.ledger.records import metadata_index as terms
-from memkit.ledger.records.metadata_index import Lookup
+from memkit.ledger.engine import metadata_index as index
+from memkit.ledger.engine.dialect import Condition
+from memkit.ledger.engine.metadata_index import Lookup
 from memkit.types import Metadata, validate
 
 MAX_CONDITIONS = 200
@@ -53,7 +51,7 @@ class _Group:
     parts: tuple[_Condition | _Group, ...]
 
 
-def compile(where: Metadata, *, column: str = "records.metadata") -> tuple[str, list[object]]:
+def compile(where: Metadata, *, column: str = "records.metadata") -> Condition:
     """Give the SQL condition for a filter, with its parameters.
 
     Keys and values go into the parameters only.
@@ -240,73 +238,40 @@ def _lookup(node: _Condition | _Group) -> Lookup | None:
         return _look_up(node)
     if node.connective == "$not":
         return None
-    found = [_lookup(part) for part in node.parts]
-    known = [one for one in found if one is not None]
+    lookups = [_lookup(part) for part in node.parts]
+    indexed = [lookup for lookup in lookups if lookup is not None]
     if node.connective == "$and":
-        return terms.combined("INTERSECT", known)
-    return terms.combined("UNION", known) if len(known) == len(found) else None
+        return index.combined("INTERSECT", indexed)
+    return index.combined("UNION", indexed) if len(indexed) == len(lookups) else None
 
 
 def _look_up(condition: _Condition) -> Lookup | None:
     key, operator, operand = condition.path[-1], condition.operator, condition.operand
     if operator == "$exists":
-        return terms.having(key) if operand else None
+        return index.having(key) if operand else None
     if operator in _ORDERINGS:
-        return terms.having_within(key, operator, operand)
+        return index.having_within(key, operator, operand)
     if operator == "$ne":
         return None
-    return terms.having_one_of(key, list(operand) if operator == "$in" else [operand])
+    return index.having_one_of(key, list(operand) if operator == "$in" else [operand])
 
 
 # --- as SQL
 
-# The JSON types of SQLite, under the names of `_kind`.
-_KIND_SQL = (
-    "CASE {0}.type WHEN 'integer' THEN 'number' WHEN 'real' THEN 'number' "
-    "WHEN 'text' THEN 'string' ELSE {0}.type END"
-)
 
-
-def _sql(node: _Condition | _Group, column: str) -> tuple[str, list[object]]:
+def _sql(node: _Condition | _Group, column: str) -> Condition:
     if isinstance(node, _Condition):
         return _condition_sql(node, column)
-    parts = [_sql(part, column) for part in node.parts] or [("1", [])]
+    parts = [_sql(part, column) for part in node.parts] or [("TRUE", [])]
     joined = (" OR " if node.connective == "$or" else " AND ").join(sql for sql, _ in parts)
     sql = f"NOT ({joined})" if node.connective == "$not" else f"({joined})"
     return sql, [parameter for _, own in parts for parameter in own]
 
 
-def _condition_sql(condition: _Condition, column: str) -> tuple[str, list[object]]:
-    """Look the key up level by level.
-
-    ``json_each`` compares whole keys, whatever characters they hold; SQLite's JSON paths have
-    no way to quote some.
-    """
-    sources, tests, parameters = [], [], []
-    for level, key in enumerate(condition.path):
-        sources.append(f"json_each({column}) AS at{level}")
-        tests.append(f"at{level}.key = ?")
-        parameters.append(key)
-        column = f"CASE at{level}.type WHEN 'object' THEN at{level}.value ELSE '{{}}' END"
-    last = f"at{len(condition.path) - 1}"
-    test, operands = _test_sql(condition, last)
-    found = f"EXISTS (SELECT 1 FROM {', '.join(sources)} WHERE {' AND '.join([*tests, test])})"
-    negated = condition.operator == "$ne" or (
-        condition.operator == "$exists" and not condition.operand
-    )
-    return f"NOT {found}" if negated else found, [*parameters, *operands]
-
-
-def _test_sql(condition: _Condition, found: str) -> tuple[str, list[object]]:
-    """Compare the value that was found; operands go through JSON as the stored values did."""
+def _condition_sql(condition: _Condition, column: str) -> Condition:
     operator, operand = condition.operator, condition.operand
-    if operator == "$exists":
-        return "1", []
-    sign = _ORDERINGS[operator][0] if operator in _ORDERINGS else "IS"
+    sign = None if operator == "$exists" else _ORDERINGS.get(operator, ("=",))[0]
     choices = list(operand) if operator == "$in" else [operand]
-    test = (
-        f"EXISTS (SELECT 1 FROM json_each(?) AS asked "
-        f"WHERE {_KIND_SQL.format(found)} = {_KIND_SQL.format('asked')} "
-        f"AND {found}.atom {sign} asked.atom)"
-    )
-    return test, [json.dumps(choices, ensure_ascii=False)]
+    sql, parameters = index.comparison(column, condition.path, sign, choices)
+    negated = operator == "$ne" or (operator == "$exists" and not operand)
+    return f"NOT {sql}" if negated else sql, parameters

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from memkit.errors import InvalidInputError
-from memkit.ledger.engine.sqlite import Database, json_list
+from memkit.ledger.engine.dialect import in_list, list_parameter
+from memkit.ledger.engine.sqlite import Database
 from memkit.types import Record
 
-_CHOSEN = "SELECT rowid FROM records WHERE id IN (SELECT value FROM json_each(?))"
+_CHOSEN = f"SELECT number FROM records WHERE {in_list('id')}"
 
 
 def survivor(records: Sequence[Record]) -> Record:
@@ -50,26 +51,31 @@ def merge(database: Database, kept: Record, others: Sequence[Record]) -> None:
     """Make other records part of the history of one; runs inside a transaction."""
     everyone = [kept, *others]
     _put_into_history(database, kept, everyone)
-    gone = json_list("ids", [record.id for record in others])
+    gone = list_parameter("ids", [record.id for record in others])
     database.execute(
-        "UPDATE turns SET record = (SELECT rowid FROM records WHERE id = ?) "
+        "UPDATE turns SET record = (SELECT number FROM records WHERE id = ?) "
         f"WHERE record IN ({_CHOSEN})",
         kept.id,
         gone,
     )
+    same_version = (
+        "FROM members AS other WHERE other.module = members.module "
+        "AND other.version = members.version"
+    )
     # Weights that were trained on the others go when the one that is left is forgotten.
     database.execute(
-        "UPDATE OR IGNORE members SET record = ? WHERE record IN (SELECT value FROM json_each(?))",
-        kept.id,
-        gone,
+        f"UPDATE members SET record = ? WHERE {in_list('record')} "
+        f"AND NOT EXISTS (SELECT 1 {same_version} AND other.record = ?) "
+        f"AND position = (SELECT min(position) {same_version} AND {in_list('other.record')})",
+        *(kept.id, gone, kept.id, gone),
     )
-    database.execute("DELETE FROM members WHERE record IN (SELECT value FROM json_each(?))", gone)
-    database.execute(f"DELETE FROM records WHERE rowid IN ({_CHOSEN})", gone)
+    database.execute(f"DELETE FROM members WHERE {in_list('record')}", gone)
+    database.execute(f"DELETE FROM records WHERE number IN ({_CHOSEN})", gone)
     keys = [record.key for record in everyone if record.key is not None]
     ends = [record.expires_at for record in everyone if record.expires_at is not None]
     database.execute(
         "UPDATE records SET key = ?, created_at = ?, expires_at = ?, version = "
-        "1 + (SELECT count(*) FROM versions WHERE record = records.rowid) WHERE id = ?",
+        "1 + (SELECT count(*) FROM versions WHERE record = records.number) WHERE id = ?",
         keys[0] if keys else None,
         min(record.created_at for record in everyone).timestamp(),
         _seconds(min(ends)) if ends else None,
@@ -79,17 +85,17 @@ def merge(database: Database, kept: Record, others: Sequence[Record]) -> None:
 
 def _put_into_history(database: Database, kept: Record, everyone: Sequence[Record]) -> None:
     """Number all that was ever said in the order in which it was."""
-    chosen = json_list("ids", [record.id for record in everyone])
+    chosen = list_parameter("ids", [record.id for record in everyone])
     said = "said_at, text, question, answer, metadata"
     rows = database.rows(
         f"SELECT created_at, {said} FROM versions WHERE record IN ({_CHOSEN}) UNION ALL "
-        f"SELECT updated_at, {said} FROM records WHERE rowid IN ({_CHOSEN}) AND id <> ?",
+        f"SELECT updated_at, {said} FROM records WHERE number IN ({_CHOSEN}) AND id <> ?",
         chosen,
         chosen,
         kept.id,
     )
     database.execute(f"DELETE FROM versions WHERE record IN ({_CHOSEN})", chosen)
-    record = database.value("SELECT rowid FROM records WHERE id = ?", kept.id)
+    record = database.value("SELECT number FROM records WHERE id = ?", kept.id)
     database.execute_many(
         f"INSERT INTO versions (record, version, created_at, {said}) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",

@@ -7,12 +7,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from memkit.errors import InvalidInputError, RecordNotFoundError
-from memkit.ledger.engine.sqlite import Database, Row, json_list
+from memkit.ledger.engine.dialect import NOW, THEN_JOIN, holds_text, in_list, list_parameter
+from memkit.ledger.engine.sqlite import Database, Row
 from memkit.ledger.records.record_rows import COLUMNS, record_of, version_of
 from memkit.ledger.records.where import AT, EXPIRED, LIVE, select_sql
 from memkit.types import ALWAYS, Metadata, Page, Period, Record, Scope, Version
 from memkit.types.scope import visible_keys
 from memkit.types.validate import check_limit
+
+# Where users' texts are; what is made of these is not listed.
+_TEXTS = {
+    "records": ("text", "question", "answer", "metadata", "scope", "id", "key"),
+    "versions": ("text", "question", "answer", "metadata"),
+    "turns": ("content",),
+    "examples": ("question", "answer"),
+    "items": ("value", "key"),
+}
 
 
 class RecordReads:
@@ -27,9 +37,8 @@ class RecordReads:
     def ages(self, ids: Sequence[str]) -> dict[str, float]:
         """Seconds since each record was said or written; see `Record.at`."""
         rows = self._database.rows(
-            f"SELECT id, (SELECT now()) - {AT} FROM records "
-            f"WHERE id IN (SELECT value FROM json_each(?)) AND {LIVE}",
-            json_list("ids", ids),
+            f"SELECT id, {NOW} - {AT} FROM records WHERE {in_list('id')} AND {LIVE}",
+            list_parameter("ids", ids),
         )
         return dict(rows)
 
@@ -70,9 +79,10 @@ class RecordReads:
         columns = "version, text, question, answer, metadata"
         rows = self._database.rows(
             f"SELECT {columns}, created_at, said_at FROM versions "
-            "WHERE record = (SELECT rowid FROM records WHERE id = ?1) "
-            f"UNION ALL SELECT {columns}, updated_at, said_at FROM records WHERE id = ?1 "
+            "WHERE record = (SELECT number FROM records WHERE id = ?) "
+            f"UNION ALL SELECT {columns}, updated_at, said_at FROM records WHERE id = ? "
             "ORDER BY version",
+            id,
             id,
         )
         if not rows:
@@ -107,8 +117,8 @@ class RecordReads:
             visible_to=visible_to, within=within, where=where, period=period
         )
         rows = self._database.rows(
-            f"SELECT {COLUMNS}, records.rowid FROM records "
-            f"WHERE {condition} AND records.rowid > ? ORDER BY records.rowid LIMIT ?",
+            f"SELECT {COLUMNS}, records.number FROM records "
+            f"WHERE {condition} AND records.number > ? ORDER BY records.number LIMIT ?",
             *parameters,
             _cursor(after),
             limit + 1,
@@ -131,29 +141,28 @@ class RecordReads:
             visible_to=visible_to, within=within, where=where, period=period, expired=expired
         )
         return self._database.column(
-            f"SELECT records.id FROM records WHERE {condition} ORDER BY records.rowid", *parameters
+            f"SELECT records.id FROM records WHERE {condition} ORDER BY records.number", *parameters
         )
 
     def existing(self, ids: Iterable[str], *, expired: bool = False) -> list[str]:
         """List those of the ids that records have; ``expired`` as for `get`."""
         condition, _ = select_sql(expired=expired)
         return self._database.column(
-            f"SELECT id FROM records WHERE {condition} "
-            "AND id IN (SELECT value FROM json_each(?)) ORDER BY rowid",
-            json_list("ids", ids),
+            f"SELECT id FROM records WHERE {condition} AND {in_list('id')} ORDER BY number",
+            list_parameter("ids", ids),
         )
 
     def without_passages(self, ids: Iterable[str]) -> list[str]:
         """List those of the ids whose records have no passage yet."""
         return self._database.column(
-            "SELECT id FROM records WHERE id IN (SELECT value FROM json_each(?)) "
-            "AND NOT EXISTS (SELECT 1 FROM passages WHERE passages.record = records.rowid)",
-            json_list("ids", ids),
+            f"SELECT id FROM records WHERE {in_list('id')} "
+            "AND NOT EXISTS (SELECT 1 FROM passages WHERE passages.record = records.number)",
+            list_parameter("ids", ids),
         )
 
     def expired(self) -> list[str]:
         """List the ids of the records that have expired and wait for their destruction."""
-        return self._database.column(f"SELECT id FROM records WHERE {EXPIRED} ORDER BY rowid")
+        return self._database.column(f"SELECT id FROM records WHERE {EXPIRED} ORDER BY number")
 
     def pinned(
         self, *, visible_to: Scope, where: Metadata | None = None, period: Period = ALWAYS
@@ -161,7 +170,7 @@ class RecordReads:
         """List the pinned records that a query sees, oldest first."""
         condition, parameters = select_sql(visible_to=visible_to, where=where, period=period)
         rows = self._database.rows(
-            f"SELECT {COLUMNS} FROM records WHERE pinned AND {condition} ORDER BY records.rowid",
+            f"SELECT {COLUMNS} FROM records WHERE pinned AND {condition} ORDER BY records.number",
             *parameters,
         )
         return [record_of(row) for row in rows]
@@ -171,18 +180,14 @@ class RecordReads:
 
         Whatever is in the file counts, expired or not.
         """
-        said = "instr(text, ?1) OR instr(question, ?1) OR instr(answer, ?1) OR instr(metadata, ?1)"
-        found = self._database.value(
-            f"SELECT 1 FROM records WHERE {said} OR instr(scope, ?1) OR instr(id, ?1) "
-            "OR instr(key, ?1) "
-            f"UNION ALL SELECT 1 FROM versions WHERE {said} "
-            "UNION ALL SELECT 1 FROM turns WHERE instr(content, ?1) "
-            "UNION ALL SELECT 1 FROM examples WHERE instr(question, ?1) OR instr(answer, ?1) "
-            "UNION ALL SELECT 1 FROM items WHERE instr(value, ?1) OR instr(key, ?1) "
-            "UNION ALL SELECT 1 FROM sqlite_master WHERE instr(sql, ?1) LIMIT 1",
-            text,
+        tables = (
+            f"SELECT 1 FROM {table} WHERE {' OR '.join(map(holds_text, columns))}"
+            for table, columns in _TEXTS.items()
         )
-        return found is not None
+        found = self._database.value(
+            f"{' UNION ALL '.join(tables)} LIMIT 1", *[text] * sum(map(len, _TEXTS.values()))
+        )
+        return found is not None or self._database.schema_has(text)
 
     def count(self, *, within: Scope | None = None, where: Metadata | None = None) -> int:
         """Count the records of a scope and narrower ones, None for all, that pass a filter."""
@@ -200,7 +205,7 @@ class RecordReads:
         """Count all versions of those records, the current ones included."""
         condition, parameters = select_sql(within=within)
         older = self._database.value(
-            "SELECT count(*) FROM versions JOIN records ON records.rowid = versions.record "
+            "SELECT count(*) FROM versions JOIN records ON records.number = versions.record "
             f"WHERE {condition}",
             *parameters,
         )
@@ -218,11 +223,15 @@ class RecordReads:
         """List records that have no passage yet, oldest first."""
         check_limit("limit", limit)
         rows = self._database.rows(
-            f"SELECT {COLUMNS} FROM bare CROSS JOIN records ON records.rowid = bare.record "
-            f"WHERE {LIVE} ORDER BY bare.record LIMIT ?",
+            f"SELECT {COLUMNS} FROM unindexed {THEN_JOIN} records "
+            f"ON records.number = unindexed.record WHERE {LIVE} ORDER BY unindexed.record LIMIT ?",
             limit,
         )
         return [record_of(row) for row in rows]
+
+    def count_unindexed(self) -> int:
+        """Count the records that have no passage yet, expired or not."""
+        return int(self._database.value("SELECT count(*) FROM unindexed"))
 
     def _rows(
         self, ids: Sequence[str], scope: Scope | None, *, expired: bool = False
@@ -230,9 +239,8 @@ class RecordReads:
         """The rows of those of the ids that ``scope`` may see."""
         condition, _ = select_sql(expired=expired)
         rows = self._database.rows(
-            f"SELECT {COLUMNS} FROM records "
-            f"WHERE {condition} AND id IN (SELECT value FROM json_each(?))",
-            json_list("ids", ids),
+            f"SELECT {COLUMNS} FROM records WHERE {condition} AND {in_list('id')}",
+            list_parameter("ids", ids),
         )
         keys = None if scope is None else set(visible_keys(scope))
         return {row[0]: row for row in rows if keys is None or row[4] in keys}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from memkit.ledger.engine.sqlite import Row
-from memkit.ledger.keys import question_key
+from memkit.ledger.records.question_key import question_key
 from memkit.types import Draft, Metadata, Record, Version
 from memkit.types.scope import parse_scope_key, scope_key
 from memkit.types.validate import ttl_seconds, validate_draft

@@ -7,9 +7,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from memkit.errors import InvalidInputError
+from memkit.ledger.engine.dialect import in_list, list_parameter
 from memkit.ledger.engine.ids import new_id
-from memkit.ledger.engine.sqlite import Database, json_list
-from memkit.ledger.keys import question_key
+from memkit.ledger.engine.sqlite import Database
+from memkit.ledger.records.question_key import question_key
 from memkit.ledger.records.record_reads import RecordReads
 from memkit.ledger.records.record_rows import Entry, content_hash, dump_metadata, entry_of
 from memkit.ledger.records.ttls import TtlTable
@@ -48,7 +49,7 @@ class RecordTable(RecordReads):
         records = {id: self.get([id])[0] for id in self.existing(ids)}
         return [records.get(id or "") for id in same]
 
-    def in_the_way(self, drafts: Sequence[Draft]) -> list[str]:
+    def conflicting(self, drafts: Sequence[Draft]) -> list[str]:
         """List expired records that wait for their destruction where drafts want to be.
 
         Whoever adds the drafts deletes these first, and what was trained on them.
@@ -120,8 +121,8 @@ class RecordTable(RecordReads):
             self._archive(id)
             self._database.execute(
                 "UPDATE records SET text = ?, question = ?, answer = ?, metadata = ?, "
-                "content_hash = ?, key = ?, said_at = iif(?, NULL, said_at), updated_at = ?, "
-                "version = version + 1 WHERE id = ?",
+                "content_hash = ?, key = ?, said_at = CASE WHEN ? THEN NULL ELSE said_at END, "
+                "updated_at = ?, version = version + 1 WHERE id = ?",
                 *(text, question, answer, stored, digest, key, said, self._database.now(), id),
             )
             return self.get([id])[0]
@@ -168,8 +169,8 @@ class RecordTable(RecordReads):
         Returns:
             How many records, versions (the current ones included) and turns are gone.
         """
-        wanted = json_list("ids", ids)
-        chosen = "SELECT rowid FROM records WHERE id IN (SELECT value FROM json_each(?))"
+        wanted = list_parameter("ids", ids)
+        chosen = f"SELECT number FROM records WHERE {in_list('id')}"
         with self._database.transaction():
             older, turns = self._database.rows(
                 f"SELECT (SELECT count(*) FROM versions WHERE record IN ({chosen})), "
@@ -177,9 +178,7 @@ class RecordTable(RecordReads):
                 wanted,
                 wanted,
             )[0]
-            records = self._database.execute(
-                "DELETE FROM records WHERE id IN (SELECT value FROM json_each(?))", wanted
-            )
+            records = self._database.execute(f"DELETE FROM records WHERE {in_list('id')}", wanted)
             if records:
                 self._database.mark_for_scrub()
         return records, records + older, turns
@@ -234,10 +233,10 @@ class RecordTable(RecordReads):
     def _renew(self, id: str, key: str | None, ends: float | None, *, pinned: bool) -> None:
         """Let a record live on: never shorter than before."""
         self._database.execute(
-            "UPDATE records SET key = ?1, pinned = pinned OR ?2, "
-            "expires_at = iif(?3 IS NULL OR expires_at IS NULL, NULL, max(?3, expires_at)) "
-            "WHERE id = ?4",
-            *(key, pinned, ends, id),
+            "UPDATE records SET key = ?, pinned = pinned OR ?, "
+            "expires_at = CASE WHEN expires_at > ? THEN expires_at "
+            "WHEN expires_at IS NOT NULL THEN ? END WHERE id = ?",
+            *(key, pinned, ends, ends, id),
         )
 
     def _supersede(self, id: str, entry: Entry, ends: float | None) -> None:
@@ -246,7 +245,7 @@ class RecordTable(RecordReads):
         draft = entry.draft
         self._database.execute(
             "UPDATE records SET text = ?, question = ?, answer = ?, metadata = ?, "
-            "content_hash = ?, said_at = ?, expires_at = iif(pinned, NULL, ?), "
+            "content_hash = ?, said_at = ?, expires_at = CASE WHEN pinned THEN NULL ELSE ? END, "
             "pinned = pinned OR ?, updated_at = ?, version = version + 1 WHERE id = ?",
             *(draft.text, draft.question, draft.answer, entry.metadata, entry.content_hash),
             *(entry.said_at, ends, draft.pinned, self._database.now(), id),
@@ -264,9 +263,9 @@ class RecordTable(RecordReads):
     def _refuse_twin(self, record: Record, digest: str, key: str | None) -> None:
         scope = scope_key(record.scope)
         twin = self._database.value(
-            "SELECT id FROM records WHERE scope = ?1 AND id <> ?2 "
-            "AND (content_hash = ?3 AND coalesce(key, '') = coalesce(?4, '') OR key = ?4)",
-            *(scope, record.id, digest, key),
+            "SELECT id FROM records WHERE scope = ? AND id <> ? "
+            "AND (content_hash = ? AND coalesce(key, '') = ? OR key = ?)",
+            *(scope, record.id, digest, key or "", key),
         )
         if twin is not None:
             raise InvalidInputError(
@@ -278,13 +277,14 @@ class RecordTable(RecordReads):
     def _archive(self, id: str) -> None:
         """Copy the current version into the history and delete its passages."""
         self._database.execute(
-            "INSERT INTO versions (record, version, text, question, answer, metadata, created_at,"
-            " said_at) SELECT rowid, version, text, question, answer, metadata, updated_at, said_at"
-            " FROM records WHERE id = ?",
+            "INSERT INTO versions "
+            "(record, version, text, question, answer, metadata, created_at, said_at) "
+            "SELECT number, version, text, question, answer, metadata, updated_at, said_at "
+            "FROM records WHERE id = ?",
             id,
         )
         self._database.execute(
-            "DELETE FROM passages WHERE record = (SELECT rowid FROM records WHERE id = ?)", id
+            "DELETE FROM passages WHERE record = (SELECT number FROM records WHERE id = ?)", id
         )
 
 

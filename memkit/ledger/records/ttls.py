@@ -1,11 +1,10 @@
 """How long what is written to a scope lives, unless it says so itself."""
 
+# ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
 from __future__ import annotations
 
-import json
-
+from memkit.ledger.engine.dialect import in_list, list_parameter, upsert, within_scope
 from memkit.ledger.engine.sqlite import Database
-from memkit.ledger.records.where import within_sql
 from memkit.types import Scope
 from memkit.types.scope import parse_scope_key, scope_key, visible_keys
 
@@ -23,12 +22,7 @@ class TtlTable:
             if seconds is None:
                 self._database.execute("DELETE FROM ttls WHERE scope = ?", key)
             else:
-                self._database.execute(
-                    "INSERT INTO ttls VALUES (?, ?) "
-                    "ON CONFLICT (scope) DO UPDATE SET seconds = excluded.seconds",
-                    key,
-                    seconds,
-                )
+                self._database.execute(upsert("ttls", "scope", "seconds"), key, seconds)
 
     def of(self, scope: Scope) -> float | None:
         """Give the default that holds for a scope; None if there is none.
@@ -36,17 +30,17 @@ class TtlTable:
         The scope that has most keys decides; of several of them, the shortest time.
         """
         rows = self._database.rows(
-            "SELECT scope, seconds FROM ttls WHERE scope IN (SELECT value FROM json_each(?))",
-            json.dumps(visible_keys(scope)),
+            f"SELECT scope, seconds FROM ttls WHERE {in_list('scope')}",
+            list_parameter("scope", visible_keys(scope)),
         )
-        found = sorted((-len(parse_scope_key(key)), seconds) for key, seconds in rows)
-        return found[0][1] if found else None
+        ranked = sorted((-len(parse_scope_key(key)), seconds) for key, seconds in rows)
+        return ranked[0][1] if ranked else None
 
     def delete(self, *, within: Scope) -> int:
         """Delete the defaults of this scope and of narrower ones; returns how many."""
-        condition, parameters = within_sql("ttls.scope", within)
+        condition, parameters = within_scope("ttls.scope", within)
         with self._database.transaction():
-            removed = self._database.execute(f"DELETE FROM ttls WHERE {condition}", *parameters)  # noqa: S608
+            removed = self._database.execute(f"DELETE FROM ttls WHERE {condition}", *parameters)
             if removed:
                 self._database.mark_for_scrub()
         return removed

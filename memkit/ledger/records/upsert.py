@@ -4,16 +4,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from memkit.ledger.engine.dialect import THEN_JOIN, list_parameter, listed_rows
 from memkit.ledger.engine.sqlite import Database
 from memkit.ledger.records.record_rows import Entry
 from memkit.ledger.records.where import LIVE
 
-_COLUMNS = "records.rowid, records.id, records.scope, records.key, records.content_hash"
+_COLUMNS = "records.number, records.id, records.scope, records.key, records.content_hash"
 
 
 @dataclass(frozen=True)
@@ -32,29 +32,28 @@ class Known:
     def __init__(self, records: Iterable[Stored]) -> None:
         self._by_key: dict[tuple[str, str], Stored] = {}
         self._by_content: dict[tuple[str, str], list[Stored]] = {}
-        for one in records:
-            self.note(one)
+        for record in records:
+            self.note(record)
 
     @classmethod
     def of(cls, database: Database, entries: Sequence[Entry], *, condition: str = LIVE) -> Self:
         """Look up the records that entries may be about, oldest first."""
-        asked = json.dumps([[entry.scope, entry.content_hash, entry.key] for entry in entries])
-        found = f"SELECT {_COLUMNS} FROM json_each(?1) AS asked "
-        same_scope = "ON records.scope = json_extract(asked.value, '$[0]')"
+        same_scope = (
+            f"SELECT {_COLUMNS} FROM {listed_rows('draft', 'scope', 'content_hash', 'key')} "
+            f"{THEN_JOIN} records ON records.scope = draft.scope"
+        )
+        drafts = [[entry.scope, entry.content_hash, entry.key] for entry in entries]
         rows = database.rows(
-            f"{found} CROSS JOIN records {same_scope} "
-            f"AND records.content_hash = json_extract(asked.value, '$[1]') WHERE {condition} "
-            f"UNION {found} CROSS JOIN records {same_scope} "
-            f"AND records.key = json_extract(asked.value, '$[2]') WHERE {condition} "
-            "ORDER BY 1",
-            asked,
+            f"{same_scope} AND records.content_hash = draft.content_hash WHERE {condition} "
+            f"UNION {same_scope} AND records.key = draft.key WHERE {condition} ORDER BY 1",
+            *[list_parameter("drafts", drafts)] * 2,
         )
         return cls(Stored(*row[1:]) for row in rows)
 
     @property
     def ids(self) -> list[str]:
         """The ids of the records."""
-        return [one.id for alike in self._by_content.values() for one in alike]
+        return [record.id for alike in self._by_content.values() for record in alike]
 
     def match(self, entry: Entry) -> Stored | None:
         """Give the record that an entry is about; None if it is about nothing known.
@@ -69,7 +68,9 @@ class Known:
             return alike[0] if alike else named
         id = entry.draft.id
         unnamed = [
-            one for one in alike if one.key in {None, entry.question_key} and id in {None, one.id}
+            record
+            for record in alike
+            if record.key in {None, entry.question_key} and id in {None, record.id}
         ]
         return named or (unnamed[0] if unnamed else None)
 

@@ -1,22 +1,17 @@
 """Turns scopes, filters and times into SQL conditions on ``records``."""
 
-# ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
-
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
+from memkit.ledger.engine.dialect import NOW, Condition, in_list, list_parameter, within_scope
 from memkit.ledger.records import filters
 from memkit.types import ALWAYS, Metadata, Period, Scope
-from memkit.types.scope import scope_key, visible_keys
+from memkit.types.scope import visible_keys
 from memkit.types.validate import check_period
 
-Condition = tuple[str, list[object]]
-
-# Not expired. The subquery makes SQLite ask for the time once a statement, not once a row.
-LIVE = "(records.expires_at IS NULL OR records.expires_at > (SELECT now()))"
-EXPIRED = "records.expires_at <= (SELECT now())"  # its negation, but found through the index
+LIVE = f"(records.expires_at IS NULL OR records.expires_at > {NOW})"  # not expired
+EXPIRED = f"records.expires_at <= {NOW}"  # its negation, but found through the index
 AT = "coalesce(records.said_at, records.updated_at)"  # `Record.at`
 
 
@@ -37,13 +32,14 @@ def select_sql(
         period: Only records of this time.
         expired: Also what has expired and waits for its destruction.
     """
-    conditions: list[Condition] = [("1" if expired else LIVE, [])]
+    conditions: list[Condition] = [("TRUE" if expired else LIVE, [])]
     if visible_to is not None or within is not None:
         conditions.append(scope_sql("records.scope", visible_to=visible_to, within=within))
     if where is not None:
-        found = filters.lookup(where)
-        if found is not None:
-            conditions.append((f"records.rowid IN ({found[0]})", found[1]))
+        candidates = filters.lookup(where)
+        if candidates is not None:
+            sql, parameters = candidates
+            conditions.append((f"records.number IN ({sql})", parameters))
         conditions.append(filters.compile(where))
     conditions += _period_sql(period)
     return _all(conditions)
@@ -51,11 +47,11 @@ def select_sql(
 
 def scope_sql(column: str, *, visible_to: Scope | None, within: Scope | None) -> Condition:
     """Give the condition on a scope column; see `select_sql`."""
-    conditions: list[Condition] = [("1", [])]
+    conditions: list[Condition] = [("TRUE", [])]
     if visible_to is not None:
         conditions.append(visible_sql(column, visible_to))
     if within is not None:
-        conditions.append(within_sql(column, within))
+        conditions.append(within_scope(column, within))
     return _all(conditions)
 
 
@@ -76,18 +72,4 @@ def _period_sql(period: Period) -> list[Condition]:
 
 def visible_sql(column: str, scope: Scope) -> Condition:
     """Give the condition that a scope column is visible to a query of ``scope``."""
-    keys = json.dumps(visible_keys(scope))
-    return f"{column} IN (SELECT value FROM json_each(?))", [keys]
-
-
-def within_sql(column: str, selector: Scope) -> Condition:
-    """Give the condition that a scope column contains ``selector``."""
-    sql = f"""
-        NOT EXISTS (
-            SELECT 1 FROM json_each(?) AS asked WHERE NOT EXISTS (
-                SELECT 1 FROM json_each({column}) AS held
-                WHERE held.key = asked.key AND held.value = asked.value
-            )
-        )
-    """
-    return sql, [scope_key(selector)]
+    return in_list(column), [list_parameter("scope", visible_keys(scope))]

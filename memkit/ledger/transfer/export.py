@@ -13,14 +13,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from memkit.ledger.engine.dialect import NOW, Condition, within_scope
 from memkit.ledger.engine.sqlite import Database, Row
-from memkit.ledger.records.where import LIVE, Condition, within_sql
+from memkit.ledger.records.where import LIVE
 from memkit.types import Scope
 
 JSON = frozenset({"scope", "metadata", "value"})  # columns that hold it, as text
 
 _PAGE = 256  # rows that are in memory at once
-_LIVES_ON = "({0}.expires_at IS NULL OR {0}.expires_at > (SELECT now()))"
+_LIVES_ON = f"({{0}}.expires_at IS NULL OR {{0}}.expires_at > {NOW})"
 
 Entry = dict[str, Any]
 
@@ -35,22 +36,20 @@ class Kind:
         columns: What travels. What is not named is derived, or means nothing elsewhere.
         key: By which they are in order.
         live: Which of them are there for the user.
-        later: Columns that archives of format 1 do not have; nothing is known of them then.
     """
 
     name: str
     table: str
     columns: tuple[str, ...]
-    key: str = "rowid"
-    live: str = "1"
-    later: tuple[str, ...] = ()
+    key: str = "number"
+    live: str = "TRUE"
 
     @property
     def sources(self) -> str:
         """The table, and the records that rows of it belong to."""
         if self.name != "turn":
             return self.table
-        return "turns LEFT JOIN records ON records.rowid = turns.record"
+        return "turns LEFT JOIN records ON records.number = turns.record"
 
 
 TTL = Kind("ttl", "ttls", ("scope", "seconds"), key="scope")
@@ -68,7 +67,6 @@ VERSION = Kind(
     "versions",
     ("version", "text", "question", "answer", "metadata", "created_at", "said_at"),
     key="version",
-    later=("said_at",),
 )
 # What a synthesizer made of a record: its entries have a list of "examples", too.
 SYNTHESIS = Kind("synthesis", "syntheses", ("content_hash", "synthesizer"), key="number")
@@ -77,7 +75,6 @@ TURN = Kind(
     "turn",
     "turns",
     ("id", "scope", "role", "content", "name", "created_at", "expires_at", "source", "added_at"),
-    later=("added_at",),
     live=f"{_LIVES_ON.format('turns')} AND {LIVE}",
 )
 ITEM = Kind(
@@ -107,7 +104,7 @@ class Exporter:
         for kind in (VERSION, SYNTHESIS):
             counts[kind.name] = self.database.value(
                 f"SELECT count(*) FROM {kind.table} JOIN records "
-                f"ON records.rowid = {kind.table}.record WHERE {condition}",
+                f"ON records.number = {kind.table}.record WHERE {condition}",
                 *parameters,
             )
         return counts
@@ -141,7 +138,7 @@ class Exporter:
     def _condition(self, kind: Kind) -> Condition:
         if self.scope is None:
             return kind.live, []
-        sql, parameters = within_sql(f"{kind.table}.scope", self.scope)
+        sql, parameters = within_scope(f"{kind.table}.scope", self.scope)
         return f"{kind.live} AND {sql}", parameters
 
     def _rows(self, kind: Kind, *more: str) -> Iterator[tuple[Any, Row]]:
@@ -193,15 +190,17 @@ def syntheses_of(database: Database, record: int) -> list[Entry]:
 
 def vectors_of(database: Database, item: int) -> list[str]:
     """The vectors of an item: little-endian float32 in base 64."""
-    vectors = database.column("SELECT vector FROM item_vectors WHERE item = ? ORDER BY rowid", item)
+    vectors = database.column(
+        "SELECT vector FROM item_vectors WHERE item = ? ORDER BY position", item
+    )
     return [base64.b64encode(vector).decode() for vector in vectors]
 
 
 def entry_at(database: Database, kind: Kind, row: int) -> Entry:
     """One row, as it would leave the ledger."""
     columns = ", ".join(kind.columns)
-    found = database.rows(f"SELECT {columns} FROM {kind.table} WHERE rowid = ?", row)
-    return _entry(kind, found[0])
+    [values] = database.rows(f"SELECT {columns} FROM {kind.table} WHERE number = ?", row)
+    return _entry(kind, values)
 
 
 def _entry(kind: Kind, row: Row) -> Entry:

@@ -5,7 +5,6 @@ with the same id, key or content is a conflict, which the caller has decided bef
 """
 
 # ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
-
 from __future__ import annotations
 
 import json
@@ -15,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from memkit.errors import InvalidInputError
-from memkit.ledger.engine.sqlite import Database, json_list
+from memkit.ledger.engine.dialect import in_list, list_parameter, same, upsert
+from memkit.ledger.engine.sqlite import Database
 from memkit.ledger.examples.example_table import replace_synthesis
 from memkit.ledger.records.record_rows import content_hash, dump_metadata
 from memkit.ledger.records.where import EXPIRED
@@ -42,7 +42,7 @@ OnConflict = Literal["error", "skip", "replace"]
 
 
 @dataclass(frozen=True)
-class _InTheWay:
+class _Conflicting:
     """A record whose id, key or content another one wants to have."""
 
     row: int
@@ -136,7 +136,7 @@ class Importer:
             self._expired.add(entry["id"])
             return
         digest = _digest(entry)
-        found = self._in_the_way(entry, digest)
+        found = self._conflicting(entry, digest)
         waiting = [one.id for one in found if one.expired]
         if waiting:
             self._remove(waiting)
@@ -151,14 +151,15 @@ class Importer:
             same = [one.row for one in found if one.content_hash == digest]
             self._instead[entry["id"]] = same[0] if same else None
 
-    def _in_the_way(self, entry: Entry, digest: str) -> list[_InTheWay]:
+    def _conflicting(self, entry: Entry, digest: str) -> list[_Conflicting]:
+        scope = scope_key(entry["scope"])
         rows = self._database.rows(
-            f"SELECT rowid, id, content_hash, coalesce({EXPIRED}, 0) FROM records WHERE id = ?1 "
-            "OR scope = ?2 AND key = ?3 "
-            "OR scope = ?2 AND content_hash = ?4 AND coalesce(key, '') = coalesce(?3, '')",
-            *(entry["id"], scope_key(entry["scope"]), entry["key"], digest),
+            f"SELECT number, id, content_hash, coalesce({EXPIRED}, FALSE) FROM records "
+            "WHERE id = ? OR scope = ? AND key = ? "
+            "OR scope = ? AND content_hash = ? AND coalesce(key, '') = ?",
+            *(entry["id"], scope, entry["key"], scope, digest, entry["key"] or ""),
         )
-        return [_InTheWay(row, id, said, bool(over)) for row, id, said, over in rows]
+        return [_Conflicting(row, id, said, bool(over)) for row, id, said, over in rows]
 
     def _is_here(self, row: int, entry: Entry, versions: list[Entry]) -> bool:
         older = versions_of(self._database, row)
@@ -168,11 +169,11 @@ class Importer:
         )
 
     def _put_record(
-        self, entry: Entry, versions: list[Entry], digest: str, found: list[_InTheWay]
+        self, entry: Entry, versions: list[Entry], digest: str, found: list[_Conflicting]
     ) -> int:
         own = next((one.row for one in found if one.id == entry["id"]), None)
         others = [one for one in found if one.row != own]
-        turns = self._let_go(others)
+        turns = self._remove_others(others)
         row = self._put(RECORD, own, entry, content_hash=digest)
         for table in ("versions", "passages", "syntheses") if own is not None else ():
             self._database.execute(f"DELETE FROM {table} WHERE record = ?", row)
@@ -180,7 +181,7 @@ class Importer:
         for version in versions:
             self._put(VERSION, None, version, record=row)
         self._database.execute(
-            "UPDATE turns SET record = ? WHERE rowid IN (SELECT value FROM json_each(?))",
+            f"UPDATE turns SET record = ? WHERE {in_list('number')}",
             row,
             turns,
         )
@@ -214,14 +215,13 @@ class Importer:
             )
         self.counts[SYNTHESIS.name] += len(syntheses)
 
-    def _let_go(self, others: Sequence[_InTheWay]) -> str:
+    def _remove_others(self, others: Sequence[_Conflicting]) -> str:
         """Delete records; gives the rows of the turns that they leave behind, as JSON."""
         if not others:
             return "[]"
         turns = self._database.column(
-            "UPDATE turns SET record = NULL "
-            "WHERE record IN (SELECT value FROM json_each(?)) RETURNING rowid",
-            json_list("rows", [one.row for one in others]),
+            f"UPDATE turns SET record = NULL WHERE {in_list('record')} RETURNING number",
+            list_parameter("rows", [one.row for one in others]),
         )
         self._remove([one.id for one in others])
         return json.dumps(turns)
@@ -234,7 +234,7 @@ class Importer:
         if here == entry["seconds"]:
             self.counts["skipped"] += 1
         elif here is None or self._may_replace(TTL, key):
-            self._database.execute("REPLACE INTO ttls VALUES (?, ?)", key, entry["seconds"])
+            self._database.execute(upsert("ttls", "scope", "seconds"), key, entry["seconds"])
             self.counts[TTL.name] += here is None
 
     def _take_turn(self, entry: Entry) -> None:
@@ -245,7 +245,8 @@ class Importer:
             return
         record = self._row_of(entry)
         found = self._database.rows(
-            "SELECT rowid, id, record IS ? FROM turns WHERE id = ? OR scope = ? AND source = ?",
+            f"SELECT number, id, {same('record', '?')} FROM turns "
+            "WHERE id = ? OR scope = ? AND source = ?",
             *(record, entry["id"], scope_key(entry["scope"]), entry["source"]),
         )
         own = next((row for row, id, _ in found if id == entry["id"]), None)
@@ -255,8 +256,8 @@ class Importer:
         elif not found or self._may_replace(TURN, entry["id"]):
             others = [row for row, _, _ in found if row != own]
             self._database.execute(
-                "DELETE FROM turns WHERE rowid IN (SELECT value FROM json_each(?))",
-                json_list("rows", others),
+                f"DELETE FROM turns WHERE {in_list('number')}",
+                list_parameter("rows", others),
             )
             self._put(TURN, own, entry, record=record)
             if found:
@@ -267,7 +268,7 @@ class Importer:
         id = turn["record"]
         if id is None or id in self._instead:
             return self._instead.get(id)
-        row: int | None = self._database.value("SELECT rowid FROM records WHERE id = ?", id)
+        row: int | None = self._database.value("SELECT number FROM records WHERE id = ?", id)
         if row is None and self._scope is None:
             raise InvalidInputError(f"turn {turn['id']!r} belongs to {id!r}, which is no record")
         return row
@@ -276,7 +277,7 @@ class Importer:
         if self._is_over(entry):
             return
         row = self._database.value(
-            "SELECT rowid FROM items WHERE namespace = ? AND key = ?",
+            "SELECT number FROM items WHERE namespace = ? AND key = ?",
             entry["namespace"],
             entry["key"],
         )
@@ -288,8 +289,8 @@ class Importer:
                 self._database.mark_for_scrub()
             row = self._put(ITEM, row, entry)
             self._database.execute_many(
-                "INSERT INTO item_vectors (item, vector) VALUES (?, ?)",
-                [(row, vector_bytes(vector)) for vector in entry["vectors"]],
+                "INSERT INTO item_vectors (item, position, vector) VALUES (?, ?, ?)",
+                [(row, place, vector_bytes(v)) for place, v in enumerate(entry["vectors"])],
             )
 
     def _same_item(self, row: int, entry: Entry) -> bool:
@@ -322,18 +323,17 @@ class Importer:
         if row is not None:
             columns = ", ".join(f"{name} = ?" for name in values)
             self._database.execute(
-                f"UPDATE {kind.table} SET {columns} WHERE rowid = ?", *values.values(), row
+                f"UPDATE {kind.table} SET {columns} WHERE number = ?", *values.values(), row
             )
             return row
         if kind is not VERSION:
             self.counts[kind.name] += 1
-        return int(
-            self._database.value(
-                f"INSERT INTO {kind.table} ({', '.join(values)}) "
-                f"VALUES ({', '.join('?' * len(values))}) RETURNING rowid",
-                *values.values(),
-            )
+        number = self._database.value(
+            f"INSERT INTO {kind.table} ({', '.join(values)}) "
+            f"VALUES ({', '.join('?' * len(values))}) RETURNING {kind.key}",
+            *values.values(),
         )
+        return int(number)
 
 
 def _digest(entry: Entry) -> str:
@@ -342,14 +342,13 @@ def _digest(entry: Entry) -> str:
 
 
 def _same(kind: Kind, entry: Entry, here: Entry) -> bool:
-    """Whether an entry says what is here; what it does not know may be known here."""
-    untold = {name: here[name] for name in kind.later if entry.get(name) is None}
-    return _stored(kind, entry | untold) == _stored(kind, here)
+    """Whether an entry says what is here."""
+    return _stored(kind, entry) == _stored(kind, here)
 
 
 def _stored(kind: Kind, entry: Entry) -> tuple[Any, ...]:
     """The columns of an entry, as they are stored."""
-    return tuple(_column(name, entry.get(name)) for name in kind.columns)
+    return tuple(_column(name, entry[name]) for name in kind.columns)
 
 
 def _column(name: str, value: Any) -> Any:  # noqa: ANN401 - the column decides

@@ -47,7 +47,7 @@ def check_entry(entry: Entry) -> None:
         raise InvalidInputError(f"expected one of {sorted(_CHECKS)}, got {entry.get('kind')!r}")
     kind, more, check = _CHECKS[entry["kind"]]
     expected = {"kind", *kind.columns, *more}
-    if entry.keys() | set(kind.later) != expected:
+    if entry.keys() != expected:
         raise InvalidInputError(
             f"expected a {kind.name} to have {sorted(expected)}, it lacks "
             f"{sorted(expected - entry.keys())} and has also {sorted(entry.keys() - expected)}"
@@ -79,7 +79,7 @@ def _record(entry: Entry) -> None:
 def _version(entry: Entry) -> None:
     _said(entry)
     _time("created_at", entry["created_at"])
-    _time_or_none("said_at", entry.get("said_at"))
+    _time_or_none("said_at", entry["said_at"])
 
 
 def _synthesis(entry: Entry) -> None:
@@ -104,9 +104,9 @@ def _turn(entry: Entry) -> None:
     check_text("id", entry["id"], longest=MAX_ID_CHARACTERS)
     scope_key(entry["scope"])
     check_turn(entry["role"], entry["content"])
-    _time("created_at", entry["created_at"])
+    for name in ("created_at", "added_at"):
+        _time(name, entry[name])
     _time_or_none("expires_at", entry["expires_at"])
-    _time_or_none("added_at", entry.get("added_at"))
     for name in ("name", "source", "record"):
         if entry[name] is not None:
             check_text(name, entry[name])

@@ -1,17 +1,17 @@
 """Conversations, message by message."""
 
 # ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
-
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import get_args
 
 from memkit.errors import InvalidInputError, NotFoundError, RecordNotFoundError
+from memkit.ledger.engine.dialect import NOW, within_scope
 from memkit.ledger.engine.ids import new_id
 from memkit.ledger.engine.sqlite import Database, Row
 from memkit.ledger.records.ttls import TtlTable
-from memkit.ledger.records.where import LIVE, within_sql
+from memkit.ledger.records.where import LIVE
 from memkit.types import ALWAYS, Period, Role, Scope, Turn
 from memkit.types.scope import parse_scope_key, scope_key
 from memkit.types.validate import check_limit, check_period, check_text, check_time
@@ -19,9 +19,9 @@ from memkit.types.validate import check_limit, check_period, check_text, check_t
 _COLUMNS = """
     SELECT turns.id, turns.role, turns.content, turns.scope, turns.created_at, records.id,
         turns.name, turns.added_at
-    FROM turns LEFT JOIN records ON records.rowid = turns.record
+    FROM turns LEFT JOIN records ON records.number = turns.record
 """
-_OWN_EXPIRED = "turns.expires_at <= (SELECT now())"
+_OWN_EXPIRED = f"turns.expires_at <= {NOW}"
 _LIVE = f"(turns.expires_at IS NULL OR NOT {_OWN_EXPIRED}) AND {LIVE}"
 
 
@@ -101,23 +101,25 @@ class TurnTable:
         """
         check_limit("limit", limit)
         check_period(period)
-        since, until, as_of = (
-            None if at is None else at.timestamp()
-            for at in (period.since, period.until, period.as_of)
-        )
+        bounds = [
+            (sql, at.timestamp())
+            for sql, at in (
+                ("turns.created_at >= ?", period.since),
+                ("turns.created_at < ?", period.until),
+                ("turns.added_at <= ?", period.as_of),
+            )
+            if at is not None
+        ]
+        conditions = ["turns.scope = ? AND turns.number < ?", _LIVE, *(sql for sql, _ in bounds)]
         rows = self._database.rows(
-            _COLUMNS + f"WHERE turns.scope = ?1 AND turns.rowid < ?2 AND {_LIVE} "
-            "AND (?3 IS NULL OR turns.created_at >= ?3) "
-            "AND (?4 IS NULL OR turns.created_at < ?4) "
-            "AND (?5 IS NULL OR coalesce(turns.added_at, turns.created_at) <= ?5) "
-            "ORDER BY turns.rowid DESC LIMIT ?6",
-            *(scope_key(scope), self._position(before), since, until, as_of, limit),
+            f"{_COLUMNS} WHERE {' AND '.join(conditions)} ORDER BY turns.number DESC LIMIT ?",
+            *(scope_key(scope), self._position(before), *(at for _, at in bounds), limit),
         )
         return [_turn(row) for row in rows]
 
     def delete(self, *, within: Scope) -> list[str]:
         """Delete the turns of this scope and of all that are narrower; returns what they said."""
-        condition, parameters = within_sql("turns.scope", within)
+        condition, parameters = within_scope("turns.scope", within)
         with self._database.transaction():
             said: list[str] = self._database.column(
                 f"DELETE FROM turns WHERE {condition} RETURNING content", *parameters
@@ -159,9 +161,11 @@ class TurnTable:
 
     def count(self, *, within: Scope | None = None) -> int:
         """Count the turns of a scope and narrower ones; None for all."""
-        condition, parameters = ("1", []) if within is None else within_sql("turns.scope", within)
+        condition, parameters = (
+            ("TRUE", []) if within is None else within_scope("turns.scope", within)
+        )
         found = self._database.value(
-            "SELECT count(*) FROM turns LEFT JOIN records ON records.rowid = turns.record "
+            "SELECT count(*) FROM turns LEFT JOIN records ON records.number = turns.record "
             f"WHERE {_LIVE} AND {condition}",
             *parameters,
         )
@@ -171,7 +175,7 @@ class TurnTable:
         if record_id is None:
             return None
         record = self._database.value(
-            f"SELECT rowid FROM records WHERE {LIVE} AND id = ?", record_id
+            f"SELECT number FROM records WHERE {LIVE} AND id = ?", record_id
         )
         if record is None:
             raise RecordNotFoundError(f"no record has the id {record_id!r}")
@@ -180,7 +184,7 @@ class TurnTable:
     def _position(self, turn_id: str | None) -> int:
         if turn_id is None:
             return 2**63 - 1
-        position = self._database.value("SELECT rowid FROM turns WHERE id = ?", turn_id)
+        position = self._database.value("SELECT number FROM turns WHERE id = ?", turn_id)
         if position is None:
             raise NotFoundError(f"no turn has the id {turn_id!r}")
         return int(position)
@@ -200,5 +204,5 @@ def check_turn(role: object, content: object) -> None:
 def _turn(row: Row) -> Turn:
     id, role, content, scope, created_at, record_id, name, added_at = row
     at = datetime.fromtimestamp(created_at, UTC)
-    told = at if added_at not in {None, created_at} else None
+    told = at if added_at != created_at else None
     return Turn(id, role, content, parse_scope_key(scope), at, record_id, name, told)

@@ -23,7 +23,7 @@ from memkit.errors import CorruptFileError, InvalidInputError
 from memkit.models.gguf import cache_dir
 
 if TYPE_CHECKING:
-    from memkit.models.language_model import LanguageModel
+    from memkit.models.language_model import TransformersModel
 
 logger = logging.getLogger("memkit")
 
@@ -143,7 +143,7 @@ def _logistic(points: Sequence[Point]) -> tuple[float, float, float]:
 DEFAULT = Law(scale=164.0, exponent=1.14, most=647)
 
 
-def law_for(base: LanguageModel) -> Law:
+def law_for(base: TransformersModel) -> Law:
     """The law for a base model.
 
     What was measured on this machine comes first, then what ships for the default model. For

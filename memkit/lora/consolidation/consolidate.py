@@ -155,7 +155,7 @@ class Consolidator:
 
     def _tried(self, backend: LoraBackend, records: Sequence[Record]) -> set[str]:
         """Ids of the records on which this very training has failed."""
-        missed = backend.ledger.misses.recipes([record.id for record in records])
+        missed = backend.ledger.failed_attempts.recipes([record.id for record in records])
         if not missed:
             return set()  # without a look at the base model
         key = self.recipe.key(backend.base)
@@ -214,7 +214,7 @@ class Consolidator:
         missed = set(ConsolidationReport(tuple(reports), 0.0).missed)
         records = [record for record in part.records if record.id in missed]
         if records:
-            backend.ledger.misses.note(records, self.recipe.key(backend.base))
+            backend.ledger.failed_attempts.note(records, self.recipe.key(backend.base))
 
     def _bar(self, modules: int) -> tqdm[NoReturn]:
         show = self.recipe.progress

@@ -27,7 +27,7 @@ from statistics import fmean
 
 from memkit.ledger import Ledger
 from memkit.lora.backend import LoraBackend
-from memkit.models.language_model import LanguageModel
+from memkit.models.language_model import TransformersModel
 from memkit.models.scoring import Ids, Mix, answer_states, log_probabilities, no_adapters
 from memkit.protocols import Example, Prompt
 from memkit.text.words import STOP_WORDS, content_words
@@ -172,7 +172,9 @@ def ask(backend: LoraBackend, probe: Probe, module: str) -> Exposure | None:
     )
 
 
-def _lifts(base: LanguageModel, prompt: Prompt, answers: Sequence[Ids], mix: Mix) -> list[float]:
+def _lifts(
+    base: TransformersModel, prompt: Prompt, answers: Sequence[Ids], mix: Mix
+) -> list[float]:
     """By how much a module makes each answer more probable, in nats."""
 
     def scores(with_mix: Mix) -> list[float]:

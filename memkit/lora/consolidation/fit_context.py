@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from memkit.lora.serving.hooks import AdapterLayers
 from memkit.lora.spec import LoraSpec
 from memkit.lora.verify import canonical
-from memkit.models.language_model import LanguageModel
+from memkit.models.language_model import TransformersModel
 from memkit.protocols import Example
 
 # Share of the model's context that a prompt and an answer may take each: verification asks in
@@ -16,7 +16,7 @@ from memkit.protocols import Example
 _ROOM = 0.45
 
 
-def fitting(base: LanguageModel, examples: Sequence[Example]) -> list[Example]:
+def fitting(base: TransformersModel, examples: Sequence[Example]) -> list[Example]:
     """Leave out the records that the model's context has no room for; rag keeps them."""
     if base.context is None:
         return list(examples)
@@ -29,7 +29,7 @@ def fitting(base: LanguageModel, examples: Sequence[Example]) -> list[Example]:
     return [example for example in examples if example.record_id not in too_long]
 
 
-def answer_tokens(base: LanguageModel, examples: Sequence[Example]) -> Counter[str]:
+def answer_tokens(base: TransformersModel, examples: Sequence[Example]) -> Counter[str]:
     """Record id to the tokens of its answers, each answer once, stop tokens included."""
     tokens: Counter[str] = Counter()
     for example in canonical(examples):

@@ -45,8 +45,8 @@ def plan_jobs(ledger: Ledger, records: Sequence[Record]) -> list[Job]:
     with ledger.transaction():  # nothing is forgotten between one look and the next
         existing = set(ledger.records.existing([record.id for record in records]))
         records = [record for record in records if record.id in existing]
-        homes = ledger.modules.homes(list(existing))
-        lost = {module.name: module for module in ledger.modules.lost()}
+        homes = ledger.modules.former_placements(list(existing))
+        lost = {module.name: module for module in ledger.modules.without_weights()}
         jobs = []
         for name in dict.fromkeys(homes[record.id] for record in records if record.id in homes):
             if name in lost:
@@ -70,7 +70,7 @@ def plan_retraining(ledger: Ledger, names: Sequence[str] | None) -> list[Job]:
         ModuleNotFoundInMemoryError: If one is unknown.
     """
     with ledger.transaction():
-        known = ledger.modules.active() + ledger.modules.lost()
+        known = ledger.modules.active() + ledger.modules.without_weights()
         modules = {module.name: module for module in sorted(known, key=lambda m: m.name)}
         for name in names or ():
             if name not in modules:

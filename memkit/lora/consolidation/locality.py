@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import kl_div
 
-from memkit.models.language_model import LanguageModel
+from memkit.models.language_model import TransformersModel
 from memkit.models.scoring import Ids, answer_states, no_adapters
 from memkit.protocols import Sampling
 from memkit.types import Locality, Route
@@ -50,7 +50,7 @@ Adapters = Callable[[Sequence[Route]], AbstractContextManager[object]]
 class Baseline:
     """What the untouched base model says to the prompts."""
 
-    def __init__(self, base: LanguageModel) -> None:
+    def __init__(self, base: TransformersModel) -> None:
         self.prompts = [base.prompt(text) for text in PROMPTS]
         with base.hold():
             completions = base.generate(self.prompts, Sampling(max_new_tokens=TOKENS))
@@ -62,10 +62,10 @@ class Baseline:
 
 
 # Once per model, whatever the number of memories; models are compared by identity.
-_BASELINES: WeakKeyDictionary[LanguageModel, Baseline] = WeakKeyDictionary()
+_BASELINES: WeakKeyDictionary[TransformersModel, Baseline] = WeakKeyDictionary()
 
 
-def baseline(base: LanguageModel) -> Baseline:
+def baseline(base: TransformersModel) -> Baseline:
     """The base model's own answers, computed when they are first needed."""
     if base not in _BASELINES:
         _BASELINES[base] = Baseline(base)
@@ -73,7 +73,7 @@ def baseline(base: LanguageModel) -> Baseline:
 
 
 def measure(
-    base: LanguageModel, routes: Sequence[Route], forced: Route, adapters: Adapters
+    base: TransformersModel, routes: Sequence[Route], forced: Route, adapters: Adapters
 ) -> Locality:
     """Ask the prompts as they are routed, and forced through a module.
 
@@ -100,7 +100,7 @@ def measure(
 
 
 def _compared(
-    base: LanguageModel,
+    base: TransformersModel,
     reference: Baseline,
     rows: Sequence[int],
     routes: Sequence[Route],
@@ -122,6 +122,6 @@ def _compared(
 
 
 @torch.no_grad()
-def _log_probabilities(base: LanguageModel, states: Sequence[Tensor]) -> Tensor:
+def _log_probabilities(base: TransformersModel, states: Sequence[Tensor]) -> Tensor:
     first = torch.stack([of_row[0] for of_row in states])  # (rows, hidden)
     return base.logits(first).float().log_softmax(dim=-1)

@@ -12,7 +12,7 @@ from memkit.answering.prompt import PromptFormat
 from memkit.lora.serving.hooks import Adapter
 from memkit.lora.spec import LoraSpec
 from memkit.lora.verify import Recalled
-from memkit.models.language_model import LanguageModel
+from memkit.models.language_model import TransformersModel
 from memkit.types import Locality, Metadata, Record
 from memkit.version import __version__
 
@@ -63,7 +63,7 @@ class Outcome:
         return [record.record_id for record in self.recalled if record.passes(reworded_bar)]
 
     def manifest(
-        self, base: LanguageModel, synthesizer: str, prompt_format: PromptFormat
+        self, base: TransformersModel, synthesizer: str, prompt_format: PromptFormat
     ) -> dict[str, Any]:
         """JSON form.
 

@@ -22,7 +22,7 @@ from memkit.lora.peft.merges import Merge
 from memkit.lora.peft.peft_format import Settings, read_settings, read_weights, write_folder
 from memkit.lora.serving.hooks import Scaled
 from memkit.lora.spec import LoraSpec
-from memkit.models.language_model import LanguageModel
+from memkit.models.language_model import TransformersModel
 from memkit.types import Module, ModuleReport, Record
 from memkit.version import __version__
 
@@ -127,7 +127,7 @@ class Imported:
 
 
 def read_adapter(
-    folder: Path, base: LanguageModel, shapes: Mapping[str, tuple[int, int]]
+    folder: Path, base: TransformersModel, shapes: Mapping[str, tuple[int, int]]
 ) -> Imported:
     """Read an adapter that was trained elsewhere for the same base model; trust nothing of it.
 
@@ -146,7 +146,7 @@ def read_adapter(
     return Imported(Scaled(factors, settings.rank, settings.scale), settings.base_model, digest)
 
 
-def _check_base(settings: Settings, base: LanguageModel) -> None:
+def _check_base(settings: Settings, base: TransformersModel) -> None:
     if settings.fingerprint not in {None, base.fingerprint}:
         raise IncompatibleModelError(
             f"the adapter was trained for {settings.base_model!r} "

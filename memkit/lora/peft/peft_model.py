@@ -7,10 +7,10 @@ from peft import PeftModel, get_peft_model, set_peft_model_state_dict
 from memkit.lora.peft.peft_config import config_of
 from memkit.lora.peft.peft_format import state_dict_of
 from memkit.lora.serving.hooks import Scaled, copy_without_hooks, stores_transposed
-from memkit.models.language_model import LanguageModel
+from memkit.models.language_model import TransformersModel
 
 
-def peft_model(base: LanguageModel, part: Scaled, *, trainable: bool = False) -> PeftModel:
+def peft_model(base: TransformersModel, part: Scaled, *, trainable: bool = False) -> PeftModel:
     """A model of PEFT's with one adapter, which computes what memkit serves.
 
     It is a copy of the base model, weights included. PEFT replaces layers, and its merges write

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from memkit.lora.training.encoding import Encoded
-from memkit.models.language_model import LanguageModel
+from memkit.models.language_model import TransformersModel
 
 
 class ActivationCache:
@@ -26,14 +26,14 @@ class ActivationCache:
             whose layers cannot be split (`supports`).
     """
 
-    def __init__(self, base: LanguageModel, first: int) -> None:
+    def __init__(self, base: TransformersModel, first: int) -> None:
         self._base = base
         self._first = first
         self._inner: Any = base.model.base_model
         self._cached: dict[tuple[tuple[int, ...], tuple[int, ...]], Tensor] = {}  # each (t, h)
 
     @staticmethod
-    def supports(base: LanguageModel) -> bool:
+    def supports(base: TransformersModel) -> bool:
         """Whether the model is embeddings, ``layers`` and ``norm``, in this order and no more.
 
         Tried on a few tokens: its layers in two halves have to give what they give as a whole.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from memkit.answering.prompt import PromptFormat
-from memkit.models.language_model import LanguageModel
+from memkit.models.language_model import TransformersModel
 from memkit.protocols import Example, Prompt
 
 
@@ -52,7 +52,7 @@ class Batch:
 
 
 def encode(
-    base: LanguageModel, example: Example, prompt_format: PromptFormat | None = None
+    base: TransformersModel, example: Example, prompt_format: PromptFormat | None = None
 ) -> Encoded:
     """Render and tokenize an example as it is served.
 
@@ -78,7 +78,7 @@ def encoded(
 
 
 def facts_of(
-    base: LanguageModel, examples: Sequence[Example], prompt_format: PromptFormat | None = None
+    base: TransformersModel, examples: Sequence[Example], prompt_format: PromptFormat | None = None
 ) -> list[Fact]:
     """The wordings of each fact that are not held out; facts differ in record or answer."""
     facts: dict[tuple[str | None, str], list[Encoded]] = {}

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from memkit.models.language_model import LanguageModel
+from memkit.models.language_model import TransformersModel
 
 _HOPELESS = -50.0  # log-probability
 
 
-def token_losses(base: LanguageModel, hidden: Tensor, targets: Tensor) -> Tensor:
+def token_losses(base: TransformersModel, hidden: Tensor, targets: Tensor) -> Tensor:
     """Cross-entropy of tokens, in nats; the head is computed for them alone.
 
     Args:

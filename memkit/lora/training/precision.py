@@ -9,10 +9,10 @@ import torch
 
 from memkit.lora.serving.hooks import AdapterLayers, copy_without_hooks
 from memkit.lora.spec import TrainSpec
-from memkit.models.language_model import LanguageModel
+from memkit.models.language_model import TransformersModel
 
 
-def chosen_precision(base: LanguageModel, train: TrainSpec) -> str:
+def chosen_precision(base: TransformersModel, train: TrainSpec) -> str:
     """The precision that a base model trains in: "float32", "bfloat16" or what the model has.
 
     Args:
@@ -28,8 +28,8 @@ def chosen_precision(base: LanguageModel, train: TrainSpec) -> str:
 
 
 def in_precision(
-    base: LanguageModel, layers: AdapterLayers, precision: str
-) -> tuple[LanguageModel, AdapterLayers]:
+    base: TransformersModel, layers: AdapterLayers, precision: str
+) -> tuple[TransformersModel, AdapterLayers]:
     """The base model in a precision: itself if it has it, else a copy with hooks of its own."""
     dtype: torch.dtype = getattr(torch, precision)
     if base.model.dtype == dtype:
@@ -37,7 +37,7 @@ def in_precision(
     model: Any = copy_without_hooks(base.model)  # its `to` carries no usable annotations
     # The fused attention's backward pass is many times slower than its parts in bfloat16.
     model.set_attn_implementation("eager")
-    other = LanguageModel(model.to(dtype), base.tokenizer, name=base.name)
+    other = TransformersModel(model.to(dtype), base.tokenizer, name=base.name)
     return other, AdapterLayers(other.model)
 
 

@@ -37,7 +37,7 @@ from memkit.lora.training.optimizer import DivergedError, Optimizer
 from memkit.lora.training.precision import chosen_precision, in_precision
 from memkit.lora.training.trainable_adapter import TrainableAdapter, new_adapter
 from memkit.lora.training.training_run import Step, Trained, TrainingRun
-from memkit.models.language_model import LanguageModel
+from memkit.models.language_model import TransformersModel
 from memkit.protocols import Example, Sampling
 
 GUARD_TOKENS = 8  # enough to pin how the base model's answer begins
@@ -63,7 +63,7 @@ class Trainer:
 
     def __init__(
         self,
-        base: LanguageModel,
+        base: TransformersModel,
         layers: AdapterLayers,
         lora: LoraSpec,
         train: TrainSpec,
@@ -198,12 +198,12 @@ class Trainers:
 
     def __init__(self) -> None:
         self._trainers: dict[tuple[LoraSpec, TrainSpec, PromptFormat], Trainer] = {}
-        self._copies: dict[str, tuple[LanguageModel, AdapterLayers]] = {}  # by precision
+        self._copies: dict[str, tuple[TransformersModel, AdapterLayers]] = {}  # by precision
         self._layers: AdapterLayers | None = None
 
     def get(
         self,
-        base: LanguageModel,
+        base: TransformersModel,
         layers: AdapterLayers,
         lora: LoraSpec,
         train: TrainSpec,

@@ -21,10 +21,10 @@ class BackgroundWorker:
         self._lock = threading.Lock()
 
     def start(self, job: Callable[[Stopped], None]) -> bool:
-        """Start a job, unless one is running or this was closed; tells whether it was started.
+        """Start a job, unless one is running or this was closed; returns whether it was started.
 
         Args:
-            job: Gets a function that tells whether it is to stop.
+            job: Gets a function that returns whether it should stop.
         """
         with self._lock:
             if self._stop.is_set() or (self._thread is not None and self._thread.is_alive()):
@@ -51,5 +51,5 @@ class BackgroundWorker:
             job(self._stop.is_set)
         except BuildStoppedError:
             _log.debug("the index was not built, as the memory is closed")
-        except MemkitError as exc:  # a thread has nobody else to tell; searches stay exact
+        except MemkitError as exc:  # a thread has no caller to raise to; searches stay exact
             _log.warning("the index could not be built, and is searched as it is: %s", exc)

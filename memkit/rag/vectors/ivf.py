@@ -44,7 +44,7 @@ _FIXED = struct.Struct(f"<16sqqqqqq16s{DIGEST}s")
 
 @dataclass(frozen=True)
 class Head:
-    """What is known about the lists without reading them.
+    """The lists' description, which is read without reading them.
 
     Attributes:
         stamp: The last change of the ledger's feed that was taken in.
@@ -226,11 +226,11 @@ class IvfIndex:
     def rows(self, numbers: NDArray[np.int64]) -> Floats2d:
         """Vectors by their place in the file, shape ``(n, dim)``; ``numbers`` ascending."""
         starts = np.concatenate([[0], np.cumsum(self.head.sizes)])
-        found = [
+        parts = [
             vectors[numbers[(numbers >= start) & (numbers < end)] - start]
             for start, end, (vectors, _) in zip(starts[:-1], starts[1:], self.lists(), strict=True)
         ]
-        return np.concatenate(found)
+        return np.concatenate(parts)
 
     def assignment(self) -> NDArray[np.int32]:
         """The list that each key is in, shape ``(top,)``; -1 for a key that is in none."""
@@ -260,11 +260,11 @@ class IvfIndex:
         A crash in between leaves lists that do not match the head, and so an index that is
         rebuilt.
         """
-        gone = mask(keys, self.head.top)
+        removed = mask(keys, self.head.top)
         digests = self.head.digests.copy()
         with storage_errors(self._path):
-            for number, (vectors, own) in enumerate(self.lists("r+") if gone.any() else ()):
-                rows = np.flatnonzero(gone[own])
+            for number, (vectors, own) in enumerate(self.lists("r+") if removed.any() else ()):
+                rows = np.flatnonzero(removed[own])
                 if len(rows) and vectors[rows].any():
                     vectors[rows] = 0
                     cast("np.memmap[Any, Any]", vectors).flush()

@@ -107,14 +107,14 @@ def count_lists(vectors: int) -> int:
 def probes_needed(index: IvfIndex) -> int:
     """Measure how many lists a search has to look into to find what a search of all finds."""
     queries = _sample(index)
-    right = _nearest(index, queries)
+    nearest = _nearest(index, queries)
     probes = 1
     while probes < index.head.lists:
         rows = index.probe(queries, NEAREST + 1, probes)
-        found = sum(
-            len(near & {key for key, _ in row}) for near, row in zip(right, rows, strict=True)
+        hits = sum(
+            len(near & {key for key, _ in row}) for near, row in zip(nearest, rows, strict=True)
         )
-        if found >= RECALL * sum(map(len, right)):
+        if hits >= RECALL * sum(map(len, nearest)):
             break
         probes *= 2
     # More than the vectors themselves need: questions lie apart from what they ask for.
@@ -148,9 +148,9 @@ def _blocks(
     for start in range(0, len(keys), BLOCK):
         if stopped():
             raise BuildStoppedError
-        found, vectors = ledger.passages.vectors(keys[start : start + BLOCK].tolist())
-        if len(found):
-            yield found, vectors
+        present, vectors = ledger.passages.vectors(keys[start : start + BLOCK].tolist())
+        if len(present):
+            yield present, vectors
 
 
 def _train(ledger: Ledger, keys: NDArray[np.int64], stopped: Stopped) -> Floats2d:
@@ -185,8 +185,8 @@ def _assign(
     lists[inside] = known[inside]
     quantizer = faiss.IndexFlatIP(centroids.shape[1])
     quantizer.add(np.ascontiguousarray(centroids))
-    for found, vectors in _blocks(ledger, keys[lists[keys] < 0], stopped):
-        lists[found] = quantizer.search(vectors, 1)[1][:, 0]
+    for block, vectors in _blocks(ledger, keys[lists[keys] < 0], stopped):
+        lists[block] = quantizer.search(vectors, 1)[1][:, 0]
     # A key whose vector went while this ran keeps a place: the feed will say that it is gone.
     return np.maximum(lists[keys], 0)
 
@@ -206,8 +206,8 @@ def _fill(
     places[order] = np.arange(len(keys)) - starts[lists[order]]
     for number, (_, own) in enumerate(parts):
         own[:] = keys[order[starts[number] : starts[number + 1]]]
-    for found, vectors in blocks:
-        rows = np.searchsorted(keys, found)
+    for block, vectors in blocks:
+        rows = np.searchsorted(keys, block)
         by_list = np.argsort(lists[rows])
         edges = np.flatnonzero(np.diff(lists[rows[by_list]], prepend=-1, append=-1))
         for low, high in pairwise(edges.tolist()):

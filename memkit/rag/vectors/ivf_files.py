@@ -1,4 +1,4 @@
-"""The files of the clusters in a memory's folder: which of them counts, and who may change them."""
+"""The files of the IVF index in a memory's folder: which is current, and who may change them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _log = logging.getLogger("memkit")
 
 
 class IvfFiles:
-    """The head names the one file of lists that counts; any other is a leftover.
+    """The head names the one file of lists that is current; any other is a leftover.
 
     All but `current`, `verify` and `create` need the index's write lock.
 
@@ -74,7 +74,7 @@ class IvfFiles:
             lock.release()
 
     def create(self, ledger: Ledger, before: IvfIndex | None, stopped: Stopped) -> IvfIndex | None:
-        """Build an index that does not count yet; None if that is not worth it. See `build`."""
+        """Build an index that is not current yet; None if it is given up; see `build`."""
         current = self.sound()
         self._clean(keep=current.head.file if current is not None else None)
         try:
@@ -91,25 +91,25 @@ class IvfFiles:
             return None
         return index
 
-    def publish(self, index: IvfIndex, gone: NDArray[np.int64]) -> bool:
-        """Make a new index the one that counts; False if a scrub has removed its file.
+    def publish(self, index: IvfIndex, removed: NDArray[np.int64]) -> bool:
+        """Make a new index the current one; False if a scrub has removed its file.
 
         Args:
             index: As `create` made it.
-            gone: Keys that were removed meanwhile.
+            removed: Keys that were removed meanwhile.
         """
         if not (self._folder / index.head.file).exists():
             return False
-        index.erase(gone)
+        index.erase(removed)
         index.save_head()
         self._clean(keep=index.head.file)
         return True
 
-    def scrub(self, gone_since: Callable[[int], NDArray[np.int64]]) -> list[str]:
-        """Let nothing of what was removed remain.
+    def scrub(self, removed_since: Callable[[int], NDArray[np.int64]]) -> list[str]:
+        """Overwrite removed vectors, and delete leftover files.
 
         Args:
-            gone_since: Gives the keys that were removed since a change of the feed.
+            removed_since: Gives the keys that were removed since a change of the feed.
 
         Returns:
             Paths of the files that may have changed, relative to the memory.
@@ -118,7 +118,7 @@ class IvfFiles:
         self._clean(keep=index.head.file if index is not None else None)
         if index is None:  # a damaged head is left for the next opening to report
             return []
-        index.erase(gone_since(index.head.stamp))
+        index.erase(removed_since(index.head.stamp))
         index.save_head()
         return [f"{self._folder.name}/{index.head.file}"]
 

@@ -28,7 +28,7 @@ import memkit
 from benchmarks.report import report
 from memkit.cli.measurement import Measurement
 from memkit.memory.memory import Memory
-from memkit.models.language_model import LanguageModel
+from memkit.models.language_model import TransformersModel
 from memkit.protocols import Sampling
 from memkit.testing import HashingEmbedder, tiny_llama, tiny_recipe
 from memkit.types import Answer, Draft
@@ -143,7 +143,7 @@ def _ask(memory: Memory, name: str) -> Answer:
 
 
 def _count_all(
-    memory: Memory, base: LanguageModel, statements: Statements, names: Sequence[str]
+    memory: Memory, base: TransformersModel, statements: Statements, names: Sequence[str]
 ) -> list[Counts]:
     """Ask every second question to take the time, and the others to count, which takes time."""
     return [
@@ -152,7 +152,7 @@ def _count_all(
     ]
 
 
-def _cpu_ms(memory: Memory, base: LanguageModel, name: str) -> float:
+def _cpu_ms(memory: Memory, base: TransformersModel, name: str) -> float:
     with forward_passes(base) as in_model:
         started = time.process_time()
         _ask(memory, name)
@@ -223,7 +223,7 @@ def entered_code() -> Iterator[Callable[[], Sequence[CodeType]]]:
 
 
 @contextmanager
-def forward_passes(base: LanguageModel) -> Iterator[Callable[[], float]]:
+def forward_passes(base: TransformersModel) -> Iterator[Callable[[], float]]:
     """Within the block, add up the CPU seconds of the model's forward passes."""
     inner: Any = base.model.base_model  # what memkit calls for hidden states, without the head
     seconds = 0.0

@@ -25,7 +25,7 @@ from memkit.ledger import Ledger
 from memkit.lora.serving.hooks import AdapterLayers
 from memkit.lora.spec import LoraSpec
 from memkit.memory.memory import Memory
-from memkit.models.language_model import LanguageModel
+from memkit.models.language_model import TransformersModel
 from memkit.protocols import Sampling
 from memkit.types import Route
 
@@ -43,7 +43,7 @@ def main(*, json_path: Path | None) -> int:
         json_path: Where to write the figures as JSON.
     """
     torch.set_num_threads(1)
-    base = LanguageModel.load(device="cpu", dtype=torch.float32)
+    base = TransformersModel.load(device="cpu", dtype=torch.float32)
     layers = AdapterLayers(base.model)
     figures: dict[int, list[dict[str, float]]] = {}
     with tempfile.TemporaryDirectory() as folder:

@@ -33,7 +33,7 @@ from memkit.lora.backend import LoraBackend
 from memkit.lora.serving.bank import AdapterBank, Mixture
 from memkit.lora.serving.hooks import AdapterLayers
 from memkit.lora.spec import LoraSpec
-from memkit.models.language_model import LanguageModel
+from memkit.models.language_model import TransformersModel
 from memkit.rag.index import FactIndex
 from memkit.routing.nearest import NearestRouter
 from memkit.types import Route
@@ -59,7 +59,7 @@ def main(*, modules: int = MODULES, json_path: Path | None) -> int:
         json_path: Where to write the figures as JSON.
     """
     torch.set_num_threads(1)
-    base = LanguageModel.load(device="cpu", dtype=torch.float32)
+    base = TransformersModel.load(device="cpu", dtype=torch.float32)
     models = Models(base)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of PEFT about transformers
@@ -92,7 +92,7 @@ class Models:
         bare: Without hooks.
     """
 
-    def __init__(self, base: LanguageModel) -> None:
+    def __init__(self, base: TransformersModel) -> None:
         self.base = base
         self.bare = self._copy()
         self._copies = [self._copy() for _ in range(3)]

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from memkit.lora.spec import LoraSpec, TrainSpec
 from memkit.lora.training.curriculum import draw
 from memkit.lora.training.optimizer import cosine
-from memkit.models.language_model import LanguageModel
+from memkit.models.language_model import TransformersModel
 from memkit.protocols import Example
 
 STUDY_STEPS, STUDY_MEASURED, STUDY_BATCH = 1500, 50, 8
@@ -37,7 +37,7 @@ class PeftLoop:
         dropout: Of its input.
     """
 
-    def __init__(self, base: LanguageModel, lora: LoraSpec, *, dropout: float = 0.0) -> None:
+    def __init__(self, base: TransformersModel, lora: LoraSpec, *, dropout: float = 0.0) -> None:
         config = LoraConfig(
             r=lora.rank,
             lora_alpha=lora.scale * lora.rank,  # type: ignore[arg-type]
@@ -90,10 +90,10 @@ class PeftLoop:
             seconds.append(time.process_time() - started)
         return seconds
 
-    def adapted(self) -> LanguageModel:
+    def adapted(self) -> TransformersModel:
         """The model with the adapter on, prefix included, as PEFT's users ask it."""
         inner = self._model.get_base_model()
-        return LanguageModel(inner, self._base.tokenizer, name="PEFT")
+        return TransformersModel(inner, self._base.tokenizer, name="PEFT")
 
     def _tokens(self, examples: Sequence[Example]) -> tuple[Tensor, Tensor, Tensor]:
         """Ids, mask, and where the answers are; each of shape (b, t)."""

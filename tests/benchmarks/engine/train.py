@@ -31,7 +31,7 @@ from memkit.lora.serving.hooks import AdapterLayers
 from memkit.lora.spec import LoraSpec, TrainSpec
 from memkit.lora.training.template_synthesizer import TemplateSynthesizer
 from memkit.lora.training.trainer import Trainers
-from memkit.models.language_model import LanguageModel
+from memkit.models.language_model import TransformersModel
 from memkit.protocols import Example
 
 FACTS = 48
@@ -100,8 +100,8 @@ class Bench:
     """Trains on the same facts with memkit and with PEFT, and asks the model that serves."""
 
     def __init__(self, entries: Sequence[Entry]) -> None:
-        self._base = LanguageModel.load(device="cpu", dtype=torch.float32)
-        self._bare = LanguageModel.load(
+        self._base = TransformersModel.load(device="cpu", dtype=torch.float32)
+        self._bare = TransformersModel.load(
             device="cpu", dtype=torch.float32
         )  # for PEFT: without hooks
         self._layers = AdapterLayers(self._base.model)
@@ -158,7 +158,9 @@ class Bench:
     def _questions(self) -> list[list[Example]]:
         return [[Example(entry.question, entry.number)] for entry in self._entries]
 
-    def _asked(self, base: LanguageModel, bank: AdapterBank | None) -> tuple[float, float, float]:
+    def _asked(
+        self, base: TransformersModel, bank: AdapterBank | None
+    ) -> tuple[float, float, float]:
         """Shares of right answers: as stored, in held-out wordings, in other words."""
         own = [(entry.question, entry.number) for entry in self._entries]
         held_out = [(e.question, e.answer) for e in self._examples if e.held_out]

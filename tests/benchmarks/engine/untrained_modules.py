@@ -13,7 +13,7 @@ from memkit.lora.serving.hooks import AdapterLayers
 from memkit.lora.serving.layout import Frame, Layout, Row
 from memkit.lora.spec import LoraSpec
 from memkit.lora.store.adapter_rows import keep
-from memkit.models.language_model import LanguageModel
+from memkit.models.language_model import TransformersModel
 from memkit.types import Draft
 
 _SCALE = 0.02  # standard deviation of the weights: about what training leaves
@@ -42,7 +42,7 @@ def random_row(layers: AdapterLayers, spec: LoraSpec, seed: int, dtype: torch.dt
 
 
 def add_modules(
-    ledger: Ledger, base: LanguageModel, layers: AdapterLayers, spec: LoraSpec, count: int
+    ledger: Ledger, base: TransformersModel, layers: AdapterLayers, spec: LoraSpec, count: int
 ) -> list[str]:
     """Commit modules until there are ``count``, each for a record of its own; gives the names."""
     first = random_row(layers, spec, 0, torch.float16)

@@ -34,7 +34,7 @@ from memkit.lora.consolidation.consolidate import Recipe
 from memkit.lora.spec import TrainSpec
 from memkit.memory.memory import Memory
 from memkit.models.embedder import SentenceEmbedder
-from memkit.models.language_model import LanguageModel
+from memkit.models.language_model import TransformersModel
 from memkit.protocols import Query
 from memkit.routing.centroid import CentroidRouter
 
@@ -56,7 +56,7 @@ def main(*, data: Path | None, facts: int, seeds: int, json_path: Path | None) -
         json_path: Where to write the figures as JSON.
     """
     entries = entries_of(data, facts)
-    models = LanguageModel.load(), SentenceEmbedder.load()
+    models = TransformersModel.load(), SentenceEmbedder.load()
     hits_by_case: dict[tuple[str, str], Hits] = {}
     for seed in range(seeds):
         parts = parts_of(drafts_of(entries), PER_MODULE)
@@ -92,7 +92,7 @@ def _compared(memory: Memory, entries: Sequence[Entry]) -> Iterator[tuple[tuple[
     pairs = [(entry.question, entry.number) for entry in asked]
     with tempfile.TemporaryDirectory(prefix="memkit-eval-") as folder:
         paths = [memory.modules.export(m.name, Path(folder) / m.name) for m in modules]
-        bare = LanguageModel.load(device="cpu", dtype=torch.float32)  # without memkit's hooks
+        bare = TransformersModel.load(device="cpu", dtype=torch.float32)  # without memkit's hooks
         for adapters in ADAPTERS:
             arrow = Arrow(bare, paths, adapters)
             case = f"Arrow, {adapters} at a time"
@@ -114,14 +114,14 @@ class Arrow:
         model: What answers, adapters included.
     """
 
-    def __init__(self, base: LanguageModel, folders: Sequence[Path], adapters: int) -> None:
+    def __init__(self, base: TransformersModel, folders: Sequence[Path], adapters: int) -> None:
         config = ArrowConfig(top_k=min(adapters, len(folders)), rng_seed=0)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of PEFT about transformers
             inner: Any = create_arrow_model(
                 copy.deepcopy(base.model), [str(folder) for folder in folders], config
             )
-        self.model = LanguageModel(inner.get_base_model(), base.tokenizer, name="PEFT's Arrow")
+        self.model = TransformersModel(inner.get_base_model(), base.tokenizer, name="PEFT's Arrow")
         self._weights = torch.zeros(len(folders))
         for layer in inner.modules.list():
             if isinstance(layer, ArrowLoraLinearLayer):

@@ -30,7 +30,7 @@ from memkit.memory.ask import answer as answer_queries
 from memkit.memory.memory import Memory
 from memkit.memory.options import PASSAGES, Request
 from memkit.models.embedder import SentenceEmbedder
-from memkit.models.language_model import LanguageModel
+from memkit.models.language_model import TransformersModel
 from memkit.protocols import Query, Sampling
 
 COMPANY = 32  # facts, the first half of them held in weights
@@ -39,7 +39,7 @@ BUDGETS = (0, 40, 80, 160)
 BRIEF = Sampling(max_new_tokens=32)
 BATCH = 12
 
-Models = tuple[LanguageModel, SentenceEmbedder]
+Models = tuple[TransformersModel, SentenceEmbedder]
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def main(*, data: Path | None, facts: int, seeds: int, json_path: Path | None) -
         seeds: How often; each trains modules of its own.
         json_path: Where to write the figures as JSON.
     """
-    models = LanguageModel.load(), SentenceEmbedder.load()
+    models = TransformersModel.load(), SentenceEmbedder.load()
     outcomes: dict[str, list[Outcome]] = {}
     for seed in range(seeds):
         for case, answers in _run(models, data, facts, seed):

@@ -23,7 +23,7 @@ from memkit.lora.consolidation.exposure import ALTERNATIVES, ask, probes_of
 from memkit.lora.spec import TrainSpec
 from memkit.memory.memory import Memory
 from memkit.models.embedder import SentenceEmbedder
-from memkit.models.language_model import LanguageModel
+from memkit.models.language_model import TransformersModel
 from memkit.types import STANDS_OUT, Exposure, Record
 
 FACTS = 16  # half of them are forgotten
@@ -34,7 +34,7 @@ Exposures = dict[str, list[Exposure]]
 
 def main(*, seeds: int, json_path: Path | None) -> int:
     """Measure one company per seed; returns the exit status."""
-    models = LanguageModel.load(), SentenceEmbedder.load()
+    models = TransformersModel.load(), SentenceEmbedder.load()
     exposures_by_case: Exposures = {}
     for seed in range(seeds):
         with tempfile.TemporaryDirectory(prefix="memkit-eval-") as folder:
@@ -59,7 +59,7 @@ def main(*, seeds: int, json_path: Path | None) -> int:
     return 0
 
 
-def expose(path: Path, models: tuple[LanguageModel, SentenceEmbedder], seed: int) -> Exposures:
+def expose(path: Path, models: tuple[TransformersModel, SentenceEmbedder], seed: int) -> Exposures:
     """Learn, ask, forget half, ask again."""
     company = Company.generate(seed, FACTS + NEVER)
     recipe = Recipe(train=TrainSpec(seed=seed))

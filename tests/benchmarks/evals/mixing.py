@@ -25,7 +25,7 @@ from memkit.lora.spec import TrainSpec
 from memkit.lora.verify import same_answer
 from memkit.memory.memory import Memory
 from memkit.models.embedder import SentenceEmbedder
-from memkit.models.language_model import LanguageModel
+from memkit.models.language_model import TransformersModel
 from memkit.protocols import Sampling
 from memkit.types import Answer, Part, Recall, Record, Route
 
@@ -65,7 +65,7 @@ def main(*, data: Path | None, facts: int, seeds: int, json_path: Path | None) -
         json_path: Where to write the figures as JSON.
     """
     entries = entries_of(data, facts)
-    models = LanguageModel.load(), SentenceEmbedder.load()
+    models = TransformersModel.load(), SentenceEmbedder.load()
     hits_by_case: dict[Key, Hits] = {}
     for seed in range(seeds):
         for key, hits in _run(models, entries, seed):
@@ -86,7 +86,7 @@ def main(*, data: Path | None, facts: int, seeds: int, json_path: Path | None) -
 
 
 def _run(
-    models: tuple[LanguageModel, SentenceEmbedder], entries: Sequence[Entry], seed: int
+    models: tuple[TransformersModel, SentenceEmbedder], entries: Sequence[Entry], seed: int
 ) -> Iterator[tuple[Key, Hits]]:
     parts = parts_of(drafts_of(entries), PER_MODULE)
     with trained_memory(models, parts, Recipe(train=TrainSpec(seed=seed))) as memory:

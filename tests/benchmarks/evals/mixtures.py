@@ -32,7 +32,7 @@ from memkit.lora.spec import LoraSpec, TrainSpec
 from memkit.lora.training.template_synthesizer import TemplateSynthesizer
 from memkit.lora.training.trainer import Trainers
 from memkit.lora.verify import same_answer
-from memkit.models.language_model import LanguageModel
+from memkit.models.language_model import TransformersModel
 from memkit.models.scoring import Ids, Mix, answer_states, log_probabilities, no_adapters
 from memkit.protocols import Completion, Example, Prompt
 
@@ -63,7 +63,7 @@ def main(*, data: Path | None, seeds: int, json_path: Path | None) -> int:
         json_path: Where to write the figures as JSON.
     """
     entries = entries_of(data, 3 * FACTS)
-    lab = Lab(LanguageModel.load(), entries)
+    lab = Lab(TransformersModel.load(), entries)
     values_by_case: dict[tuple[str, str], list[float]] = {}
     for seed in range(seeds):
         for key, value in lab.run(seed):
@@ -83,7 +83,7 @@ class Lab:
             all others.
     """
 
-    def __init__(self, base: LanguageModel, entries: Sequence[Entry]) -> None:
+    def __init__(self, base: TransformersModel, entries: Sequence[Entry]) -> None:
         self._base = base
         self._layers = AdapterLayers(base.model)
         self._trainers = Trainers()
@@ -286,7 +286,7 @@ def _alone(bank: AdapterBank, key: str, rows: int, _: int) -> AbstractContextMan
 
 
 @contextmanager
-def folding(base: LanguageModel, adapter: Adapter) -> Iterator[Callable[[float], None]]:
+def folding(base: TransformersModel, adapter: Adapter) -> Iterator[Callable[[float], None]]:
     """Lets an adapter be added to a model's weights, in changing shares; restores them."""
     layers = linear_layers(base.model)
     weights = {name: layers[name].get_parameter("weight").detach() for name in adapter}  # (out, in)

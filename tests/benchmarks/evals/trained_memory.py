@@ -12,7 +12,7 @@ from memkit.lora.consolidation.consolidate import Recipe
 from memkit.memory.memory import Memory
 from memkit.models.embedder import SentenceEmbedder
 from memkit.models.gguf import cache_dir
-from memkit.models.language_model import LanguageModel
+from memkit.models.language_model import TransformersModel
 from memkit.types import Draft
 
 PART = "part"  # metadata: which of the parts, in file order, a record was put into
@@ -26,7 +26,7 @@ def parts_of(drafts: Sequence[Draft], most: int) -> list[Sequence[Draft]]:
 
 
 def trained_memory(
-    models: tuple[LanguageModel, SentenceEmbedder],
+    models: tuple[TransformersModel, SentenceEmbedder],
     parts: Sequence[Sequence[Draft]],
     recipe: Recipe,
 ) -> Memory:

@@ -27,7 +27,7 @@ from memkit.lora.spec import LoraSpec, TrainSpec
 from memkit.lora.training.template_synthesizer import TemplateSynthesizer
 from memkit.lora.training.trainer import Trainers
 from memkit.lora.verify import canonical
-from memkit.models.language_model import LanguageModel
+from memkit.models.language_model import TransformersModel
 from memkit.protocols import Example
 
 FACTS = 16
@@ -106,7 +106,7 @@ class Outcome:
 
 def main(*, seeds: int, json_path: Path | None) -> int:
     """Run every case with every seed and print a table; returns the exit status."""
-    bench = Bench(LanguageModel.load())
+    bench = Bench(TransformersModel.load())
     runs = [(case, seed) for case in CASES for seed in range(seeds)]
     outcomes: dict[str, list[Outcome]] = {}
     for case, seed in tqdm(runs, desc="training", disable=None):
@@ -124,7 +124,7 @@ def main(*, seeds: int, json_path: Path | None) -> int:
 class Bench:
     """Trains and asks, on one base model."""
 
-    def __init__(self, base: LanguageModel) -> None:
+    def __init__(self, base: TransformersModel) -> None:
         self._base = base
         self._layers = AdapterLayers(base.model)
         self._trainers = Trainers()

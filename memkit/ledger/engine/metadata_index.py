@@ -1,17 +1,17 @@
-"""Where metadata is looked up: one row for each key and value that a record has.
+"""The metadata of records in SQL: an index of keys and values, and comparisons.
 
-The table answers no filter by itself. It gives the records among which those that pass must be;
-`memkit.ledger.records.filters` judges them. So long strings are cut, and how deep a key lies
-is not kept.
-Triggers keep it in step with ``records``, whoever writes those.
+The index, a table with one row for each key and value that a record has, answers no filter by
+itself. It gives the records among which those that pass must be, and the comparison judges them.
+So long strings are cut, and how deep a key lies is not kept.
 """
 
 # ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
-
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+
+from memkit.ledger.engine.dialect import Condition
 
 CUT = 64  # characters of a string that are looked up
 
@@ -20,13 +20,14 @@ _VALUE = (
     f"CASE {{0}}.type WHEN 'text' THEN substr({{0}}.atom, 1, {CUT}) "
     "ELSE coalesce({0}.atom, x'') END"
 )
-_TERMS = f"SELECT DISTINCT node.key, {_VALUE.format('node')}, {{0}}.rowid"
+_TERMS = f"SELECT DISTINCT node.key, {_VALUE.format('node')}, {{0}}.number"
 _NODES = "json_tree({0}.metadata) AS node WHERE typeof(node.key) = 'text'"  # none in a list
 _NEW, _OLD = (f"{_TERMS.format(row)} FROM {_NODES.format(row)}" for row in ("new", "old"))
 _ADD = f"INSERT INTO metadata_terms {_NEW};"
 _REMOVE = f"DELETE FROM metadata_terms WHERE (key, value, record) IN ({_OLD});"
 
-MIGRATION = (
+# Triggers keep the table in step with ``records``, whoever writes those.
+TABLES = (
     """
     CREATE TABLE metadata_terms (
         key TEXT NOT NULL,
@@ -42,8 +43,6 @@ MIGRATION = (
         {_REMOVE} {_ADD}
     END
     """,
-    f"INSERT INTO metadata_terms {_TERMS.format('records')} "
-    f"FROM records, {_NODES.format('records')}",
 )
 
 # All rows that the table is to have.
@@ -53,7 +52,7 @@ ALL = (
     "WHERE typeof(node.key) = 'text'"
 )
 
-Lookup = tuple[str, list[object]]  # SQL that gives records, with its parameters
+Lookup = Condition  # SQL that gives the numbers of records, with its parameters
 
 _ASKED = f"SELECT {_VALUE.format('asked')} FROM json_each(?) AS asked"
 # Not strict, as what was cut may be equal. Numbers come before all text, text before x''.
@@ -94,3 +93,43 @@ def combined(word: str, lookups: Sequence[Lookup]) -> Lookup | None:
 def _json(values: Sequence[object]) -> str:
     # As the stored values were written, so that numbers are read alike.
     return json.dumps(list(values), ensure_ascii=False)
+
+
+# -- comparing
+
+# The JSON types of SQLite, by the names that filters give them.
+_KIND = (
+    "CASE {0}.type WHEN 'integer' THEN 'number' WHEN 'real' THEN 'number' "
+    "WHEN 'text' THEN 'string' ELSE {0}.type END"
+)
+
+
+def comparison(
+    column: str, path: Sequence[str], sign: str | None, choices: Sequence[object]
+) -> Condition:
+    """The condition that metadata has a value at a path, and that it compares with a choice.
+
+    ``json_each`` compares whole keys, whatever characters they hold; SQLite's JSON paths have
+    no way to quote some.
+
+    Args:
+        column: Holds the metadata as JSON text.
+        path: Keys from the outside in.
+        sign: "=", "<" and so on, between values of one JSON type; None if any value will do.
+        choices: One of them has to compare.
+    """
+    sources, tests, parameters = [], [], list[object]()
+    for level, key in enumerate(path):
+        sources.append(f"json_each({column}) AS at{level}")
+        tests.append(f"at{level}.key = ?")
+        parameters.append(key)
+        column = f"CASE at{level}.type WHEN 'object' THEN at{level}.value ELSE '{{}}' END"
+    if sign is not None:
+        value = f"at{len(path) - 1}"
+        tests.append(
+            "EXISTS (SELECT 1 FROM json_each(?) AS asked "
+            f"WHERE {_KIND.format(value)} = {_KIND.format('asked')} "
+            f"AND {value}.atom {'IS' if sign == '=' else sign} asked.atom)"  # NULL is NULL
+        )
+        parameters.append(_json(choices))
+    return f"EXISTS (SELECT 1 FROM {', '.join(sources)} WHERE {' AND '.join(tests)})", parameters

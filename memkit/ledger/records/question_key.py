@@ -1,4 +1,4 @@
-"""What a record is about, made of its question."""
+"""The key of a record that answers a question, made of the question."""
 
 from __future__ import annotations
 

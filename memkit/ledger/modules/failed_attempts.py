@@ -1,14 +1,16 @@
-"""Records that training could not make any module hold, so that it is not tried in vain again."""
+"""Records that no module could be trained to hold, so that it is not tried in vain again."""
 
+# ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from memkit.ledger.engine.sqlite import Database, json_list
+from memkit.ledger.engine.dialect import in_list, list_parameter
+from memkit.ledger.engine.sqlite import Database
 from memkit.types import Record
 
 
-class MissTable:
+class FailedAttemptTable:
     """The last failed attempt at each record; it counts while text and recipe stay the same."""
 
     def __init__(self, database: Database) -> None:
@@ -23,7 +25,7 @@ class MissTable:
         """
         with self._database.transaction():
             self._database.execute_many(
-                "INSERT INTO misses SELECT rowid, ?, ? FROM records WHERE id = ? "
+                "INSERT INTO failed_attempts SELECT number, ?, ? FROM records WHERE id = ? "
                 "ON CONFLICT (record) DO UPDATE "
                 "SET content_hash = excluded.content_hash, recipe = excluded.recipe",
                 [(record.content_hash, recipe, record.id) for record in records],
@@ -32,9 +34,9 @@ class MissTable:
     def recipes(self, record_ids: Sequence[str]) -> dict[str, str]:
         """Map those of the records that failed as they are now to the recipe that failed."""
         rows = self._database.rows(
-            "SELECT records.id, misses.recipe FROM records JOIN misses "
-            "ON records.rowid = misses.record AND records.content_hash = misses.content_hash "
-            "WHERE records.id IN (SELECT value FROM json_each(?))",
-            json_list("record_ids", record_ids),
+            "SELECT records.id, attempt.recipe FROM records JOIN failed_attempts AS attempt "
+            "ON records.number = attempt.record AND records.content_hash = attempt.content_hash "
+            f"WHERE {in_list('records.id')}",
+            list_parameter("record_ids", record_ids),
         )
         return dict(rows)

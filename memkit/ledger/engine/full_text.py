@@ -1,0 +1,125 @@
+"""The words of passages: SQLite's FTS5."""
+
+# ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from memkit.errors import CorruptFileError
+from memkit.ledger.engine.dialect import in_list, list_parameter
+from memkit.ledger.engine.sqlite import Database, Row
+
+TABLES = (
+    """
+    CREATE VIRTUAL TABLE passages_fts USING fts5(
+        text, content='passages', content_rowid='key', tokenize='porter unicode61'
+    )
+    """,
+)
+WORDS = 100  # that one statement looks up, well below SQLite's limit on compound ones
+# What the triggers of passages do.
+ADD = "INSERT INTO passages_fts (rowid, text) VALUES (new.key, new.text);"
+REMOVE = (
+    "INSERT INTO passages_fts (passages_fts, rowid, text) VALUES ('delete', old.key, old.text);"
+)
+
+# Passages that match a `query`, its parameter, as a table with their keys.
+MATCHING = "(SELECT rowid AS key FROM passages_fts WHERE passages_fts MATCH ?) AS matching"
+
+
+def query(words: Iterable[str]) -> str:
+    """Write the query for any of some words, in any of their inflections.
+
+    Args:
+        words: Letters, marks and figures only, as `memkit.text.words.search_words` gives them.
+    """
+    return " OR ".join(f'"{word}"' for word in words)
+
+
+def search(database: Database, words: Iterable[str], among: Sequence[int] | None) -> list[Row]:
+    """Find the passages that have one of some words.
+
+    Args:
+        database: The ledger's.
+        words: As for `query`.
+        among: Keys of the passages that may be found; None for all.
+
+    Returns:
+        Their keys and BM25 scores, a higher one is better, in no order.
+    """
+    # The plus sign keeps SQLite from asking the word index for each of the keys.
+    chosen = "" if among is None else f" AND {in_list('+rowid')}"
+    return database.rows(
+        f"SELECT rowid, -bm25(passages_fts) FROM passages_fts WHERE passages_fts MATCH ?{chosen}",
+        query(words),
+        *([] if among is None else [list_parameter("among", among)]),
+    )
+
+
+def search_each(
+    database: Database, words: Sequence[str], among: Sequence[int]
+) -> list[list[tuple[int, float]]]:
+    """Find for each of some words those of a few passages that have it, in one read.
+
+    Args:
+        database: The ledger's.
+        words: As for `query`.
+        among: Keys of the passages that may be found.
+
+    Returns:
+        For each word, keys in ascending order and BM25 scores by the word alone.
+    """
+    keys = list_parameter("among", among)
+    hits: list[list[tuple[int, float]]] = [[] for _ in words]
+    rows = _for_each(
+        database,
+        words,
+        "SELECT ?, rowid, -bm25(passages_fts) FROM passages_fts "
+        f"WHERE passages_fts MATCH ? AND {in_list('+rowid')}",
+        keys,
+    )
+    for place, key, score in sorted(rows):
+        hits[place].append((key, score))
+    return hits
+
+
+def frequencies(database: Database, words: Sequence[str]) -> list[int]:
+    """How many passages have each of some words in some form; far cheaper than their scores."""
+    rows = _for_each(
+        database, words, "SELECT ?, count(*) FROM passages_fts WHERE passages_fts MATCH ?"
+    )
+    return [count for _, count in sorted(rows)]
+
+
+def _for_each(database: Database, words: Sequence[str], sql: str, *parameters: object) -> list[Row]:
+    """Rows of one statement for each word; its first parameters are the word's place and query."""
+    rows: list[Row] = []
+    for start in range(0, len(words), WORDS):
+        places = range(start, min(start + WORDS, len(words)))
+        values = (value for at in places for value in (at, query([words[at]]), *parameters))
+        rows += database.rows(" UNION ALL ".join([sql] * len(places)), *values)
+    return rows
+
+
+def optimize(database: Database) -> None:
+    """Merge the index, so that the words of deleted texts leave it."""
+    with database.transaction():
+        database.execute("INSERT INTO passages_fts (passages_fts) VALUES ('optimize')")
+
+
+def rebuild(database: Database) -> None:
+    """Make the index anew from the passages."""
+    with database.transaction():
+        database.execute("INSERT INTO passages_fts (passages_fts) VALUES ('rebuild')")
+
+
+def is_sound(database: Database) -> bool:
+    """Whether the index has the words of the passages; the database must be writable."""
+    try:
+        # The command writes nothing; with 1 it compares with the passages, too.
+        database.execute(
+            "INSERT INTO passages_fts (passages_fts, rank) VALUES ('integrity-check', 1)"
+        )
+    except CorruptFileError:
+        return False
+    return True
