@@ -81,7 +81,7 @@ def _explain(arguments: argparse.Namespace) -> int:
         explanation = memory.explain(
             arguments.question, arguments.budget, k=arguments.k, scope=dict(arguments.scope)
         )
-        print(explanation.to_json() if arguments.json else explanation)
+        print(explanation.to_json(indent=2) if arguments.json else explanation)
     return 0
 
 

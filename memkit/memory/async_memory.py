@@ -77,7 +77,8 @@ class _Calls:
     async def run(self, call: Callable[[], R]) -> R:
         if self.closed:
             raise StorageError(
-                f"expected an open memory, {self._memory!r} is closed", "Open it again."
+                f"expected an open memory, AsyncMemory({self._memory!r}) is closed",
+                "Open it again.",
             )
         return await _run_in(self._threads, call)
 

@@ -258,7 +258,7 @@ def query_of(question: Question, k: int, selection: Selection, *, name: str = "q
     if isinstance(question, str):
         check_text(name, question)
         return replace(query, text=question)
-    text, context = _conversation(question)
+    text, context = _conversation(question, name)
     check_text(name, text)
     return replace(query, text=text, context=context)
 
@@ -271,11 +271,11 @@ def base_query(k: int, selection: Selection) -> Query:
     return Query("", k, selection.get("scope", {}), selection.get("where"), period=period)
 
 
-def _conversation(messages: Sequence[Message]) -> tuple[str, Context]:
+def _conversation(messages: Sequence[Message], name: str) -> tuple[str, Context]:
     """The last message of a conversation, and what was said before it."""
     if not isinstance(messages, Sequence):
         raise InvalidInputError(
-            f"a question must be a string or a list of messages, got {messages!r}"
+            f"`{name}` must be a string or a list of messages, got {messages!r}"
         )
     pairs = [_role_and_content(message) for message in messages]
     if not pairs or pairs[-1][0] != "user":

@@ -260,7 +260,7 @@ def test_what_is_remembered_of_a_prefix_does_not_know_the_adapters():
 
 def hooks(base):
     """How many hooks each module has; transformers puts some on, too."""
-    return [len(module._forward_hooks) for module in base.model.modules.list()]
+    return [len(module._forward_hooks) for module in base.model.modules()]
 
 
 def test_detaching_leaves_no_hook():

@@ -110,15 +110,15 @@ def test_ask_counts_what_a_question_takes(tmp_path, monkeypatch):
 
 
 def test_only_code_of_memkit_counts_and_every_call_is_seen():
-    from memkit.text.words import occurrences
+    from memkit.text.words import stem_counts
 
     with ask.entered_code() as entered:
-        occurrences("one word")
-        occurrences("another")
+        stem_counts("one word")
+        stem_counts("another")
         json.dumps([1])
 
     names = [code.co_name for code in entered()]
-    assert names.count("occurrences") == 2
+    assert names.count("stem_counts") == 2
     assert "dumps" not in names
     assert sys.getprofile() is None
 

@@ -25,7 +25,7 @@ def report(capsys, arguments):
     assert command.main(arguments) == 0
     shown = capsys.readouterr().out
     written = json.loads(Path(arguments[-1]).read_text(encoding="utf-8"))
-    assert written["command"].startswith("python tests/benchmarks ")
+    assert written["command"].startswith("python tests/benchmarks")
     for result in written["results"]:
         assert result["metric"] in shown
         assert result["low"] <= result["value"] <= result["high"]

@@ -357,9 +357,11 @@ def test_weights_that_half_precision_cannot_hold_are_refused(filled, folder, nam
 
 def test_a_memory_without_adapters_cannot_take_one(tmp_path, open_memory, folder):
     with open_memory(tmp_path / "rag.mem", backends=("rag",)) as memory:
-        with pytest.raises(UnsupportedOperationError, match=r"import_adapter\(\) needs the 'lora'"):
+        with pytest.raises(
+            UnsupportedOperationError, match=r"modules.import_\(\) needs the 'lora'"
+        ):
             memory.modules.import_(folder, records=["Nora"])
-        with pytest.raises(UnsupportedOperationError, match=r"export_adapter\(\) needs the 'lora'"):
+        with pytest.raises(UnsupportedOperationError, match=r"modules.export\(\) needs the 'lora'"):
             memory.modules.export("m0001", tmp_path / "out")
 
 

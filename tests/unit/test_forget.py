@@ -269,7 +269,7 @@ def test_no_cache_in_memory_remembers(trained, tiny):
     trained.add_turn("user", "Nora is my friend.", remember=False)
     trained.ask(NORA, modules=[])  # with its passage in the prompt, which is cached
     trained.ask(NORA)
-    caches = trained._engine.index._cache, tiny._prefixes
+    caches = trained._engine.index._current.space._cache, tiny._prefixes
     assert NORA in caches[0]
     assert any("4471" in tiny.decode(prefix) for prefix in caches[1])
     bank, arena = trained._engine.lora.bank, trained._engine.lora.bank._idle

@@ -136,7 +136,7 @@ def test_k_is_checked(filled):
 
 
 def test_vectors_are_those_of_the_passages(filled):
-    found = filled.vectors(["l3", "nobody", "bob"], scope=ANN)
+    found = filled.vectors.get(["l3", "nobody", "bob"], scope=ANN)
 
     assert found.keys() == {"l3"}
     np.testing.assert_array_equal(found["l3"], HashingEmbedder().encode_document([TEXTS[3]]))
@@ -152,7 +152,7 @@ def test_a_long_record_has_several_vectors(memory):
 
 
 def test_the_embedder_is_the_one_in_use(filled):
-    assert filled.embedder.name == HashingEmbedder().name
+    assert filled.vectors.embedder.name == HashingEmbedder().name
 
 
 def test_without_an_index_there_are_no_vectors(tmp_path, open_memory):

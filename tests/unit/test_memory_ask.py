@@ -129,7 +129,7 @@ def test_the_same_seed_trains_the_same_adapter(tmp_path, open_memory, badges):
 
 
 def test_weights_and_passages_together_cite_their_record(trained, monkeypatch):
-    monkeypatch.setattr("memkit.memory.ask.SURE", 1.1)  # no route is as sure as that
+    monkeypatch.setattr("memkit.memory.recall.SURE", 1.1)  # no route is as sure as that
     answer = trained.ask(NORA)
     assert answer.route.modules == ("m0001",)
     assert answer.citations[0] == "Nora"

@@ -77,7 +77,7 @@ def test_what_has_expired_is_seen_by_no_verb(memory, clock):
     stats = memory.stats()
     assert (stats.records, stats.versions, stats.turns, stats.expired) == (1, 1, 0, 2)
     assert "2 expired" in str(stats)
-    for verb in (memory.get, memory.history, memory.pin, memory.unpin):
+    for verb in (memory.get, memory.history, memory.retention.pin, memory.retention.unpin):
         with pytest.raises(RecordNotFoundError):
             verb(record.id)
     with pytest.raises(RecordNotFoundError):
@@ -193,7 +193,11 @@ def test_pinned_records_are_in_all_evidence(memory):
 
 def test_pins_are_of_what_the_scope_sees(memory):
     record = memory.add("Ann likes tea.", scope={"user": "ann"})
-    for verb, rest in ((memory.pin, ()), (memory.unpin, ()), (memory.expire, (5,))):
+    for verb, rest in (
+        (memory.retention.pin, ()),
+        (memory.retention.unpin, ()),
+        (memory.retention.expire, (5,)),
+    ):
         with pytest.raises(RecordNotFoundError):
             verb(record.id, *rest, scope={"user": "bob"})
     assert memory.retention.pin(record.id, scope={"user": "ann", "session": "s"}).pinned

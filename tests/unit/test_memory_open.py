@@ -373,7 +373,7 @@ def test_every_verb_of_a_closed_memory_says_that_it_is_closed(trained, caplog):
         lambda: trained.history("Nora"),
         trained.records,
         trained.turns,
-        trained.modules,
+        trained.modules.list,
         lambda: trained.search("badge"),
         lambda: trained.recall("badge"),
         lambda: trained.ask("badge"),
@@ -390,7 +390,7 @@ def test_every_verb_of_a_closed_memory_says_that_it_is_closed(trained, caplog):
 
 def test_closing_takes_the_hooks_off_the_base_model(tmp_path, open_memory, trained_directory):
     base = tiny_llama()
-    linear = [layer for layer in base.model.modules.list() if isinstance(layer, Linear)]
+    linear = [layer for layer in base.model.modules() if isinstance(layer, Linear)]
     shutil.copytree(trained_directory, tmp_path / "m")
     memory = open_memory(tmp_path / "m", base_model=base)
     assert memory.ask(NORA, budget=0).text == "4471"

@@ -70,7 +70,7 @@ def test_filters_act_inside_the_search(memory):
     [
         ({"query": ""}, "`query` must not be empty or blank"),
         ({"query": " \n"}, "`query` must not be empty or blank"),
-        ({"query": None}, "`query` must be a string, got NoneType"),
+        ({"query": 7}, "`query` must be a string"),
         ({"query": "a\0"}, "`query` must not contain NUL"),
         ({"query": "a", "k": 0}, "`k` must be an integer of at least 1, got 0"),
         ({"query": "a", "k": -1}, "`k` must be an integer of at least 1, got -1"),

@@ -53,7 +53,7 @@ def vectors(memory):
 def test_the_memory_goes_on_with_the_new_embedder(rag, open_memory, dim):
     new = Other(dim)
 
-    assert rag.reembed(new) == len(TEXTS)
+    assert rag.vectors.reembed(new) == len(TEXTS)
 
     texts, stored = vectors(rag)
     assert np.array_equal(stored, new.encode_document(texts))
@@ -79,10 +79,10 @@ def test_searches_and_writes_go_on_meanwhile(rag):
             rag.add("Added while embedding.")
             rag.forget(rag.search(TEXTS[0], k=1)[0].id)
         hit = rag.search(TEXTS[5], k=1)[0]
-        seen.append((hit.text, hit.similarity > 0.99, rag.embedder.name))
+        seen.append((hit.text, hit.similarity > 0.99, rag.vectors.embedder.name))
 
     new = Other(32, meanwhile=meanwhile)
-    rag.reembed(new)
+    rag.vectors.reembed(new)
 
     assert set(seen) == {(TEXTS[5], True, "hashing-64")}
     texts, stored = vectors(rag)
@@ -109,7 +109,7 @@ def test_threads_never_see_a_mixture(rag):
     for thread in threads:
         thread.start()
     for dim in (32, 64, 48, 64):
-        rag.reembed(Other(dim))
+        rag.vectors.reembed(Other(dim))
     stop.set()
     for thread in threads:
         thread.join()
@@ -127,9 +127,9 @@ def test_what_a_killed_run_has_done_is_not_done_again(rag):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        rag.reembed(Other(32, meanwhile=killed))
+        rag.vectors.reembed(Other(32, meanwhile=killed))
     assert rag.search(TEXTS[5], k=1)[0].similarity > 0.99  # with the old one
-    assert rag.reembed(Other(32)) == len(TEXTS) - 128
+    assert rag.vectors.reembed(Other(32)) == len(TEXTS) - 128
 
     texts, stored = vectors(rag)
     assert np.array_equal(stored, Other(32).encode_document(texts))
@@ -137,9 +137,9 @@ def test_what_a_killed_run_has_done_is_not_done_again(rag):
 
 def test_half_done_for_another_embedder_is_dropped(rag):
     with pytest.raises(ZeroDivisionError):
-        rag.reembed(Other(32, meanwhile=lambda call: 1 // (2 - call)))
+        rag.vectors.reembed(Other(32, meanwhile=lambda call: 1 // (2 - call)))
     assert rag._engine.ledger.shadow_vectors.begun == "other-32"
-    assert rag.reembed(Other(48)) == len(TEXTS)
+    assert rag.vectors.reembed(Other(48)) == len(TEXTS)
     assert rag._engine.ledger.shadow_vectors.begun is None
 
 
@@ -147,7 +147,7 @@ def test_another_user_of_the_memory_is_told(rag):
     ledger = Ledger.open(rag._engine.ledger.directory)
     other = FactIndex(ledger, HashingEmbedder())
     other.sync()
-    rag.reembed(Other(64))
+    rag.vectors.reembed(Other(64))
 
     with pytest.raises(IncompatibleModelError, match="made with the embedder 'other-64'"):
         other.sync()
@@ -163,7 +163,7 @@ def test_another_user_in_the_middle_of_a_search_is_told(rag, dim):
 
     class Slow(HashingEmbedder):
         def encode_query(self, texts):
-            rag.reembed(Other(dim))
+            rag.vectors.reembed(Other(dim))
             return super().encode_query(texts)
 
     other = FactIndex(ledger, Slow())
@@ -178,7 +178,7 @@ def test_one_at_a_time(rag):
         embedding_lock(rag._engine.ledger.directory),
         pytest.raises(BusyError, match="is embedding this memory anew"),
     ):
-        rag.reembed(Other())
+        rag.vectors.reembed(Other())
 
 
 def test_an_embedder_that_fails_changes_nothing(rag):
@@ -187,7 +187,7 @@ def test_an_embedder_that_fails_changes_nothing(rag):
             return super().encode_document(texts) * np.nan
 
     with pytest.raises(NonFiniteError, match="row 0 holds NaN"):
-        rag.reembed(Broken())
+        rag.vectors.reembed(Broken())
     assert rag.search(TEXTS[5], k=1)[0].text == TEXTS[5]
 
 

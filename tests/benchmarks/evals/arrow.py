@@ -123,7 +123,7 @@ class Arrow:
             )
         self.model = TransformersModel(inner.get_base_model(), base.tokenizer, name="PEFT's Arrow")
         self._weights = torch.zeros(len(folders))
-        for layer in inner.modules.list():
+        for layer in inner.modules():
             if isinstance(layer, ArrowLoraLinearLayer):
                 layer.register_forward_hook(self._add)
 

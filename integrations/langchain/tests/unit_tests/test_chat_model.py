@@ -160,7 +160,7 @@ def test_several_modules_answer_as_they_are_told_to(model, trained):
     with pytest.raises(InvalidInputError, match=r"`combine` must be one of .*, got 'blend'"):
         model.invoke(NORA, combine="blend")
     both = f"{NORA} {TARA}"
-    modules = [module.name for module in trained.modules()]
+    modules = [module.name for module in trained.modules]
     for combine in ("mix", "confident"):
         sampling = Sampling(max_new_tokens=12)
         asked = trained.ask(both, 0, modules=modules, combine=combine, sampling=sampling)
