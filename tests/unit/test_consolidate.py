@@ -91,7 +91,7 @@ def test_records_become_a_module_that_answers(bench, four, tmp_path, tiny, recip
 
     assert report.held == ("Nora", "Emil", "Tara", "Owen")
     assert report.missed == ()
-    (module,) = bench.modules.list()
+    (module,) = bench.modules()
     assert (module.name, module.version, module.records) == ("m0001", 1, report.held)
     assert report.modules[0].recall == 1.0
     bench.close()
@@ -176,9 +176,7 @@ def test_scopes_have_modules_of_their_own(bench, badges):
     mine = [replace(draft, scope={"user": "u1"}) for draft in badges[:2]]
     bench.run(bench.add([*mine, *badges[2:4]]))
 
-    assert {
-        module.name: (dict(module.scope), module.records) for module in bench.modules.list()
-    } == {
+    assert {module.name: (dict(module.scope), module.records) for module in bench.modules()} == {
         "m0001": ({"user": "u1"}, ("Nora", "Emil")),
         "m0002": ({}, ("Tara", "Owen")),
     }
@@ -224,7 +222,7 @@ def test_records_that_are_not_recalled_are_not_held(bench, four):
     assert report.held == ()
     assert report.missed == ("Nora", "Emil", "Tara", "Owen")
     assert "none" in str(report)
-    assert bench.modules.list() == []
+    assert bench.modules() == []
     assert bench.rows() == {}
 
 
@@ -287,7 +285,7 @@ def test_a_memory_of_nothing_that_can_be_learned(bench):
     report = bench.run(bench.add([Draft("!!!", id="a"), Draft("???", id="b")]))
 
     assert (report.held, report.missed) == ((), ("a", "b"))
-    assert bench.modules.list() == []
+    assert bench.modules() == []
     assert bench.ledger.modules.next_name() == "m0001"  # no name was spent
 
 
@@ -298,7 +296,7 @@ def test_a_diverging_run_leaves_the_memory_as_it_was(bench, four):
     with pytest.raises(TrainingError, match=r"the loss went from .* to nan"):
         bench.run(four, train=DIVERGES)
 
-    assert bench.modules.list() == []
+    assert bench.modules() == []
     assert bench.rows() == {}
 
 
@@ -327,7 +325,7 @@ def test_modules_committed_before_an_error_stay(bench, badges, monkeypatch):
     with pytest.raises(TrainingError, match="on purpose"):
         bench.run(records, records_per_module=2)
 
-    assert [module.records for module in bench.modules.list()] == [("Nora", "Emil")]
+    assert [module.records for module in bench.modules()] == [("Nora", "Emil")]
     assert len(bench.rows()) == 1
 
 
@@ -349,7 +347,7 @@ def test_a_module_whose_record_is_forgotten_meanwhile_is_discarded(bench, four, 
     report = bench.run(four)
 
     assert report.modules == ()
-    assert bench.modules.list() == []
+    assert bench.modules() == []
     assert bench.rows() == {}
 
 
@@ -392,7 +390,7 @@ def test_a_full_disk_leaves_no_file(bench, four, monkeypatch):
     with pytest.raises(DiskFullError, match="no room"):
         bench.run(four)
 
-    assert bench.modules.list() == []
+    assert bench.modules() == []
     assert bench.rows() == {}
 
 

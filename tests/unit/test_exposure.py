@@ -18,7 +18,7 @@ from memkit.lora.consolidation.exposure import (
 )
 from memkit.lora.training.template_synthesizer import TemplateSynthesizer
 from memkit.lora.training.trainer import Trainer
-from memkit.memory.write import UNKNOWN
+from memkit.memory.forget import UNKNOWN
 from memkit.types import STANDS_OUT, Exposure
 
 # -- alternatives

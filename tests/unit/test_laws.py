@@ -30,7 +30,7 @@ class Base:
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("MEMKIT_CACHE", str(tmp_path))
-    laws._say_unknown.cache_clear()
+    laws._log_unknown.cache_clear()
     return tmp_path
 
 

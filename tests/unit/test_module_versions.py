@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from operator import attrgetter
 
 import pytest
 
@@ -318,7 +319,7 @@ def test_the_verbs_need_adapters(tmp_path, open_memory):
 # -- lost weights
 
 
-@pytest.mark.parametrize("verb", ["retrain", "consolidate"])
+@pytest.mark.parametrize("verb", ["modules.retrain", "consolidate"])
 def test_lost_adapters_are_made_again_to_the_last_byte(tmp_path, trained, open_memory, verb):
     """Also those that one consolidation of all records would share out differently."""
     trained.add([SAFE])
@@ -330,7 +331,7 @@ def test_lost_adapters_are_made_again_to_the_last_byte(tmp_path, trained, open_m
     assert memory.modules.list() == []
     assert not memory.ask(NORA, budget=0).route
     assert memory.search(NORA)[0].id == "Nora"
-    report = getattr(memory, verb)()
+    report = attrgetter(verb)(memory)()
     assert [(m.name, m.version, m.unchanged) for m in report.modules] == [
         ("m0001", 1, True),
         ("m0002", 1, True),
