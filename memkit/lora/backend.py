@@ -9,13 +9,9 @@ from dataclasses import replace
 from functools import cached_property
 
 from memkit.answering.prompt import PromptFormat
-from memkit.errors import (
-    CorruptFileError,
-    IncompatibleModelError,
-    ModuleNotFoundInMemoryError,
-    UnsupportedOperationError,
-)
+from memkit.errors import CorruptFileError, IncompatibleModelError, ModuleNotFoundInMemoryError
 from memkit.ledger import Ledger, ModuleFile
+from memkit.lora.compatibility import adaptable, check_base, fits_prompt
 from memkit.lora.serving.bank import AdapterBank
 from memkit.lora.serving.hooks import Adapter, AdapterLayers, Scaled
 from memkit.lora.serving.layout import Frame, Row
@@ -110,7 +106,8 @@ class LoraBackend(Backend):
         try:
             key = _key(self.ledger.modules.file(name))
             if key not in self._fits:
-                self._fits[key] = self._fits_prompt(self.ledger.modules.get(name).manifest)
+                manifest = self.ledger.modules.get(name).manifest
+                self._fits[key] = fits_prompt(manifest, self.prompt_format)
                 if not self._fits[key]:
                     logger.warning(
                         "module %s is not used: it was trained behind another prompt format; "
@@ -120,10 +117,6 @@ class LoraBackend(Backend):
         except ModuleNotFoundInMemoryError:  # dropped since; whoever uses it is told
             return False
         return not self._fits[key]
-
-    def _fits_prompt(self, manifest: Metadata) -> bool:
-        trained_behind = manifest.get("prompt_format", {})
-        return bool(trained_behind.get("key") == self.prompt_format.key)
 
     def route_to(self, names: Sequence[str], scope: Scope) -> Route:
         """A route that the caller chose: these modules, in equal parts.
@@ -285,9 +278,11 @@ class LoraBackend(Backend):
         As `retire_strangers`; until then the modules stay, in case that the memory is opened
         with their own format again.
         """
-        self._retire(
-            lambda manifest: None if self._fits_prompt(manifest) else "another prompt format"
-        )
+
+        def format_of(manifest: Metadata) -> str | None:
+            return None if fits_prompt(manifest, self.prompt_format) else "another prompt format"
+
+        self._retire(format_of)
 
     def _retire(self, made_for: Callable[[Metadata], str | None]) -> None:
         """Take modules out of service.
@@ -373,36 +368,3 @@ def _key(file: ModuleFile) -> str:
 def staged_key(name: str) -> str:
     """The bank's key for a module that is not committed yet."""
     return f"staged:{name}"
-
-
-def adaptable(base: LanguageModel) -> TransformersModel:
-    """The base model, if adapters can be put in place in it.
-
-    Raises:
-        UnsupportedOperationError: If it is a language model of another kind.
-    """
-    if not isinstance(base, TransformersModel):
-        raise UnsupportedOperationError(
-            "the 'lora' backend puts adapters in place in a "
-            "`memkit.models.language_model.TransformersModel`, "
-            f"got a {type(base).__name__} as `base_model`",
-            hint="pass a folder, a hub id or a TransformersModel, or open the memory without "
-            "'lora' among the backends",
-        )
-    return base
-
-
-def check_base(module: Module, base: TransformersModel) -> None:
-    """Refuse a base model that a module was not trained for.
-
-    Raises:
-        IncompatibleModelError: If the fingerprints differ.
-    """
-    if module.manifest["fingerprint"] != base.fingerprint:
-        raise IncompatibleModelError(
-            f"module {module.name} was trained for {module.manifest['base_model']!r} "
-            f"({module.manifest['fingerprint'][:12]}), the base model is {base.name!r} "
-            f"({base.fingerprint[:12]})",
-            hint=f"open the memory with base_model={module.manifest['base_model']!r}, or with "
-            "rebuild=True to have consolidate() train the modules anew for this model",
-        )

@@ -68,6 +68,12 @@ class Recipe:
                 f"`row_dtype` must be one of {sorted(ROW_DTYPES)}, got {self.row_dtype!r}"
             )
         check_router(self.router)
+        key = getattr(self.synthesizer, "key", None)
+        if not isinstance(key, str) or not key or not hasattr(self.synthesizer, "examples"):
+            raise InvalidInputError(
+                "`synthesizer` must be a `memkit.protocols.Synthesizer` with a `key` that names "
+                f"it, its version and its settings, got {self.synthesizer!r} with the key {key!r}"
+            )
 
     def key(self, base: TransformersModel) -> str:
         """Identify what decides whether a record is learned, down to memkit's version."""

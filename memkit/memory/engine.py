@@ -161,7 +161,8 @@ class Engine:
         """Adapters."""
         if "lora" not in self.names or self.index is None:
             return None
-        from memkit.lora.backend import LoraBackend, adaptable
+        from memkit.lora.backend import LoraBackend
+        from memkit.lora.compatibility import adaptable
         from memkit.routing.registry import router_of
 
         given = self.config.base_model

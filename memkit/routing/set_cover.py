@@ -98,7 +98,10 @@ def _in_order(matches: CandidateSet, facts: Sequence[Candidate]) -> list[Candida
     having = _having(facts)
 
     def place(fact: Candidate) -> tuple[int, str]:
-        own = {word for word in fact.words if having[word] == 1} or fact.words
-        return min(matches.words.index(word) for word in own), fact.record_id
+        fewest = min(having[word] for word in fact.words)
+        places = [matches.words.index(word) for word in fact.words if having[word] == fewest]
+        # "Vera Ulrich, Vera Vestergaard and Linnea Vestergaard": the second has no word of its
+        # own; the other ones have been named once the last of its words comes.
+        return min(places) if fewest == 1 else max(places), fact.record_id
 
     return sorted(facts, key=place)

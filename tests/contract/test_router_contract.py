@@ -104,3 +104,12 @@ def test_a_memory_routes_through_a_router_of_the_users_own(open_memory, tmp_path
     explained = memory.explain("Where is the archive?")
     assert explained.recall.route.reason == "no record shares two words"
     assert explained.calibration is None
+
+
+def test_the_recipes_key_knows_the_router(tiny):
+    routers = ["nearest", "centroid", SharedWords, Fixed(), NearestRouter]
+
+    keys = [Recipe(router=router).key(tiny) for router in routers]
+
+    assert len(set(keys)) == 5
+    assert Recipe(router=Fixed()).key(tiny) == keys[3]

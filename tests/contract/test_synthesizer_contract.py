@@ -2,6 +2,8 @@
 
 import pytest
 
+from memkit.errors import InvalidInputError
+from memkit.lora.recipe import Recipe
 from memkit.lora.training.template_synthesizer import TemplateSynthesizer
 from memkit.testing import SynthesizerContract
 from memkit.testing.synthesizers import AskingSynthesizer, FirstWordings, Script
@@ -47,3 +49,23 @@ def test_keys_tell_synthesizers_and_settings_apart():
 
     assert len({synthesizer.key for synthesizer in synthesizers}) == 6
     assert Script(a=[("Why?", "So.")]).key == Script(a=[("Why?", "So.")]).key
+
+
+@pytest.mark.parametrize("key", [None, "", 1])
+def test_a_synthesizer_without_a_key_is_refused(key):
+    class Nameless:
+        def examples(self, records):
+            return []
+
+    synthesizer = Nameless()
+    synthesizer.key = key
+
+    with pytest.raises(InvalidInputError, match=f"`synthesizer` must be .* the key {key!r}"):
+        Recipe(synthesizer=synthesizer)
+
+
+def test_the_recipes_key_knows_the_synthesizers_key(tiny):
+    recipes = [Recipe(synthesizer=Script(a=[("Why?", answer)])) for answer in ("So.", "No.")]
+
+    assert recipes[0].key(tiny) != recipes[1].key(tiny)
+    assert recipes[0].key(tiny) == Recipe(synthesizer=Script(a=[("Why?", "So.")])).key(tiny)
