@@ -16,8 +16,8 @@ from memkit.ledger.engine import full_text
 from memkit.ledger.engine.cached import Cache
 from memkit.ledger.engine.connect import connect, locate
 from memkit.ledger.engine.dialect import upsert
-from memkit.ledger.engine.erasures import ErasureTable
 from memkit.ledger.engine.sqlite import SCRUB_PENDING, Database, State
+from memkit.ledger.erasures import ErasureTable
 from memkit.ledger.examples.example_table import ExampleTable
 from memkit.ledger.items import ItemTable
 from memkit.ledger.modules.failed_attempts import FailedAttemptTable
@@ -186,10 +186,11 @@ class Ledger:
             records = self.records.get(self.records.existing(ids))
             if len(records) < len(set(ids)):
                 self.records.get(ids)  # says which one is missing
-            kept = survivor(records)
-            merge(self._database, kept, [record for record in records if record is not kept])
+            surviving = survivor(records)
+            others = [record for record in records if record is not surviving]
+            merge(self._database, surviving, others)
             self.log_event("merge", {"records": len(records)})
-            return self.records.get([kept.id])[0]
+            return self.records.get([surviving.id])[0]
 
     def now(self) -> datetime:
         """Tell the time (UTC) by which records expire."""

@@ -146,8 +146,8 @@ class Database:
 
     def schema_has(self, text: str) -> bool:
         """Whether a text is part of the schema."""
-        found = self.value("SELECT 1 FROM sqlite_master WHERE instr(sql, ?)", text)
-        return found is not None
+        match = self.value("SELECT 1 FROM sqlite_master WHERE instr(sql, ?)", text)
+        return match is not None
 
     def next_number(self, table: str) -> int:
         """Give the key that the next row of a table gets; within a transaction."""

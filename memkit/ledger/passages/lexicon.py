@@ -52,10 +52,10 @@ class Lexicon:
         )
         ids: dict[str, list[str]] = {word: [] for word in words}
         for start in range(0, len(words), full_text.WORDS):
-            some = words[start : start + full_text.WORDS]
+            batch = words[start : start + full_text.WORDS]
             rows = self._database.rows(
-                " UNION ALL ".join([with_word] * len(some)),
-                *(v for w in some for v in (w, full_text.query([w]), *bounds, limit + 1)),
+                " UNION ALL ".join([with_word] * len(batch)),
+                *(v for w in batch for v in (w, full_text.query([w]), *bounds, limit + 1)),
             )
             for word, id in rows:
                 ids[word].append(id)
