@@ -8,7 +8,7 @@ import pytest
 
 from memkit.ledger import Ledger
 from memkit.ledger.engine.cached import Cache
-from memkit.types import Draft
+from memkit.types import ALWAYS, Draft
 
 
 @pytest.fixture
@@ -91,6 +91,31 @@ def test_a_module_is_out_of_service_once_a_record_has_expired(ledger, clock):
     assert [module.name for module in ledger.modules.active()] == ["m0002"]
     clock[0] -= 1  # clocks are set back
     assert [module.name for module in ledger.modules.active()] == ["m0001", "m0002"]
+
+
+def test_pinned_records_and_counts_are_those_of_now(ledger, clock, statements):
+    ann, bob = {"user": "ann"}, {"user": "bob"}
+    [record, _] = ledger.records.add(
+        [Draft("Hers.", scope=ann, pinned=True), Draft("Gone soon.", scope=ann, ttl=60)]
+    )
+    bounds = {"where": None, "period": ALWAYS}
+
+    def seen(scope):
+        pinned = [r.text for r in ledger.records.pinned(visible_to=scope)]
+        return pinned, ledger.lexicon.count(limit=9, visible_to=scope, **bounds)
+
+    assert seen(ann) == (["Hers."], 2)
+    assert seen(bob) == ([], 0)
+    del statements[:]
+    assert (seen(ann), seen(bob)) == ((["Hers."], 2), ([], 0))
+    assert statements == []
+    clock[0] += 60
+    assert seen(ann) == (["Hers."], 1)
+    ledger.records.pinned(visible_to=ann).clear()
+    assert seen(ann) == (["Hers."], 1)
+    ledger.records.unpin(record.id)
+    assert seen(ann) == ([], 1)
+    assert ledger.lexicon.count(limit=9, visible_to=ann, where={"a": 1}, period=ALWAYS) == 0
 
 
 def test_modules_are_listed_by_scope(ledger):

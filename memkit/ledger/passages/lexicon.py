@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from memkit.ledger.engine import full_text
+from memkit.ledger.engine.cached import Cache
 from memkit.ledger.engine.dialect import THEN_JOIN, in_list, list_parameter
 from memkit.ledger.engine.sqlite import Database
 from memkit.ledger.records.where import select_sql
@@ -21,6 +22,7 @@ class Lexicon:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._cache = Cache(database)
 
     def having(
         self,
@@ -64,14 +66,13 @@ class Lexicon:
     def count(
         self, *, limit: int, visible_to: Scope, where: Metadata | None, period: Period
     ) -> int:
-        """How many records a query may see; counts no further than ``limit``."""
+        """How many records a query may see, at most ``limit``; counted once per change."""
         condition, parameters = select_sql(visible_to=visible_to, where=where, period=period)
-        count = self._database.value(
-            f"SELECT count(*) FROM (SELECT 1 FROM records WHERE {condition} LIMIT ?)",
-            *parameters,
-            limit,
+        sql = f"SELECT count(*) FROM (SELECT 1 FROM records WHERE {condition} LIMIT ?) AS records"
+        key = ("count", condition, *parameters, limit)
+        return self._cache.get(
+            key, lambda: int(self._database.value(sql, *parameters, limit)), expires=True
         )
-        return int(count)
 
     def keys(self, record_ids: Sequence[str]) -> dict[str, list[int]]:
         """The passages of those records that have any, by record."""

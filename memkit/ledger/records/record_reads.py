@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from memkit.errors import InvalidInputError, RecordNotFoundError
+from memkit.ledger.engine.cached import Cache
 from memkit.ledger.engine.dialect import NOW, THEN_JOIN, holds_text, in_list, list_parameter
 from memkit.ledger.engine.sqlite import Database, Row
 from memkit.ledger.records.record_rows import COLUMNS, record_of, version_of
@@ -33,6 +34,7 @@ class RecordReads:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._cache = Cache(database)
 
     def ages(self, ids: Sequence[str]) -> dict[str, float]:
         """Seconds since each record was said or written; see `Record.at`."""
@@ -167,13 +169,16 @@ class RecordReads:
     def pinned(
         self, *, visible_to: Scope, where: Metadata | None = None, period: Period = ALWAYS
     ) -> list[Record]:
-        """List the pinned records that a query sees, oldest first."""
+        """List the pinned records that a query sees, oldest first; read once per change."""
         condition, parameters = select_sql(visible_to=visible_to, where=where, period=period)
-        rows = self._database.rows(
-            f"SELECT {COLUMNS} FROM records WHERE pinned AND {condition} ORDER BY records.number",
-            *parameters,
-        )
-        return [record_of(row) for row in rows]
+
+        def read() -> list[Record]:
+            sql = f"SELECT {COLUMNS} FROM records WHERE pinned AND {condition}"
+            rows = self._database.rows(f"{sql} ORDER BY records.number", *parameters)
+            return [record_of(row) for row in rows]
+
+        key = ("pinned", condition, *parameters)
+        return list(self._cache.get(key, read, expires=True))
 
     def has_text(self, text: str) -> bool:
         """Tell whether any record, version, turn, example, item or the schema has a text.
