@@ -13,7 +13,6 @@ from typing import Any, Self
 
 from memkit.errors import BusyError, DiskFullError, StorageError
 from memkit.ledger.engine import full_text
-from memkit.ledger.engine.cached import Cache
 from memkit.ledger.engine.connect import connect, locate
 from memkit.ledger.engine.dialect import upsert
 from memkit.ledger.engine.sqlite import SCRUB_PENDING, Database, State
@@ -73,7 +72,6 @@ class Ledger:
     def __init__(self, directory: Path, database: Database) -> None:
         self.directory = directory
         self._database = database
-        self._cache = Cache(database)
         self.ttls = TtlTable(database)
         self.records = RecordTable(database, self.ttls)
         self.examples = ExampleTable(database)
@@ -198,7 +196,7 @@ class Ledger:
 
     def get_meta(self, name: str) -> str | None:
         """Give a setting of the memory; None if it was never set. Read once per change."""
-        return self._cache.get("settings", self._read_settings).get(name)
+        return self._database.cache.get("settings", self._read_settings).get(name)
 
     def set_meta(self, name: str, value: str | None) -> None:
         """Write a setting of the memory; None removes it."""

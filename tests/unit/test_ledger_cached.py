@@ -7,7 +7,6 @@ from contextlib import suppress
 import pytest
 
 from memkit.ledger import Ledger
-from memkit.ledger.engine.cached import Cache
 from memkit.types import ALWAYS, Draft
 
 
@@ -134,9 +133,17 @@ def test_modules_are_listed_by_scope(ledger):
 
 
 def test_old_values_go_when_there_are_too_many(ledger):
-    cache, reads = Cache(ledger._database), []
+    cache, reads = ledger._database.cache, []
     for key in range(1200):
         assert cache.get(key, lambda key=key: reads.append(key) or key) == key
     assert cache.get(1199, lambda: reads.append("again")) == 1199
     assert len(reads) == 1200
     assert cache.get(0, lambda: "again") == "again"
+
+
+def test_nothing_deleted_stays_in_memory(ledger):
+    [record] = ledger.records.add([Draft("Persephone's code is 8812.", pinned=True)])
+    assert ledger.records.pinned(visible_to={}) == [record]
+    assert "Persephone" in repr(vars(ledger._database.cache))
+    ledger.records.delete([record.id])
+    assert "Persephone" not in repr(vars(ledger._database.cache))

@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from memkit.ledger.engine import full_text
-from memkit.ledger.engine.cached import Cache
 from memkit.ledger.engine.dialect import THEN_JOIN, in_list, list_parameter
 from memkit.ledger.engine.sqlite import Database
 from memkit.ledger.records.where import select_sql
@@ -22,7 +21,6 @@ class Lexicon:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._cache = Cache(database)
 
     def having(
         self,
@@ -70,7 +68,7 @@ class Lexicon:
         condition, parameters = select_sql(visible_to=visible_to, where=where, period=period)
         sql = f"SELECT count(*) FROM (SELECT 1 FROM records WHERE {condition} LIMIT ?) AS records"
         key = ("count", condition, *parameters, limit)
-        return self._cache.get(
+        return self._database.cache.get(
             key, lambda: int(self._database.value(sql, *parameters, limit)), expires=True
         )
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from memkit.errors import InvalidInputError, RecordNotFoundError
-from memkit.ledger.engine.cached import Cache
 from memkit.ledger.engine.dialect import NOW, THEN_JOIN, holds_text, in_list, list_parameter
 from memkit.ledger.engine.sqlite import Database, Row
 from memkit.ledger.records.record_rows import COLUMNS, record_of, version_of
@@ -34,7 +33,6 @@ class RecordReads:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._cache = Cache(database)
 
     def ages(self, ids: Sequence[str]) -> dict[str, float]:
         """Seconds since each record was said or written; see `Record.at`."""
@@ -178,7 +176,7 @@ class RecordReads:
             return [record_of(row) for row in rows]
 
         key = ("pinned", condition, *parameters)
-        return list(self._cache.get(key, read, expires=True))
+        return list(self._database.cache.get(key, read, expires=True))
 
     def has_text(self, text: str) -> bool:
         """Tell whether any record, version, turn, example, item or the schema has a text.
