@@ -70,27 +70,27 @@ class ItemTable:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def write(self, items: Iterable[NewItem], gone: Iterable[Address] = ()) -> None:
+    def write(self, items: Iterable[NewItem], deleted: Iterable[Address] = ()) -> None:
         """Write items and delete others; all of it or nothing.
 
         `Ledger.scrub` destroys what the deleted ones said.
 
         Args:
             items: To be written.
-            gone: Where items are to be deleted; where there is none, nothing happens.
+            deleted: Where items are to be deleted; where there is none, nothing happens.
 
         Raises:
             InvalidInputError: If a value is not JSON, or a vector not finite.
         """
         rows = [(item, *_encoded(item)) for item in items]
         with self._database.transaction():
-            self._removed(sum(self._delete(*address) for address in gone))
+            self._removed(sum(self._delete(*address) for address in deleted))
             for item, value, scope, vectors in rows:
                 self._write(item, value, scope, vectors)
 
     def get(self, addresses: Sequence[Address]) -> list[StoredItem | None]:
         """Give the items at addresses, None where there is nothing."""
-        return [self._one(*address) for address in addresses]
+        return [self._stored(*address) for address in addresses]
 
     def delete_within(self, scope: Scope) -> list[str]:
         """Delete the items of a scope and of narrower ones; returns their values as JSON."""
@@ -155,8 +155,8 @@ class ItemTable:
                 f"SELECT {_COLUMNS} FROM items WHERE {in_list('number')}",
                 list_parameter("page", (number for number, _ in page)),
             )
-            found = {row[0]: self._item(row) for row in rows}  # others may delete some meanwhile
-            yield from ((found[number], score) for number, score in page if number in found)
+            items = {row[0]: self._item(row) for row in rows}  # others may delete some meanwhile
+            yield from ((items[number], score) for number, score in page if number in items)
 
     def namespaces(self) -> list[Namespace]:
         """List the namespaces that hold items, sorted."""
@@ -194,7 +194,7 @@ class ItemTable:
             "DELETE FROM items WHERE namespace = ? AND key = ?", ".".join(namespace), key
         )
 
-    def _one(self, namespace: Namespace, key: str) -> StoredItem | None:
+    def _stored(self, namespace: Namespace, key: str) -> StoredItem | None:
         row = self._database.row(
             f"SELECT {_COLUMNS} FROM items WHERE namespace = ? AND key = ?",
             ".".join(namespace),

@@ -13,11 +13,10 @@ from typing import Any, Self
 
 from memkit.errors import BusyError, DiskFullError, StorageError
 from memkit.ledger.engine import full_text
-from memkit.ledger.engine.cached import Cache
 from memkit.ledger.engine.connect import connect, locate
 from memkit.ledger.engine.dialect import upsert
-from memkit.ledger.engine.erasures import ErasureTable
 from memkit.ledger.engine.sqlite import SCRUB_PENDING, Database, State
+from memkit.ledger.erasures import ErasureTable
 from memkit.ledger.examples.example_table import ExampleTable
 from memkit.ledger.items import ItemTable
 from memkit.ledger.modules.failed_attempts import FailedAttemptTable
@@ -73,7 +72,6 @@ class Ledger:
     def __init__(self, directory: Path, database: Database) -> None:
         self.directory = directory
         self._database = database
-        self._cache = Cache(database)
         self.ttls = TtlTable(database)
         self.records = RecordTable(database, self.ttls)
         self.examples = ExampleTable(database)
@@ -186,10 +184,11 @@ class Ledger:
             records = self.records.get(self.records.existing(ids))
             if len(records) < len(set(ids)):
                 self.records.get(ids)  # says which one is missing
-            kept = survivor(records)
-            merge(self._database, kept, [record for record in records if record is not kept])
+            surviving = survivor(records)
+            others = [record for record in records if record is not surviving]
+            merge(self._database, surviving, others)
             self.log_event("merge", {"records": len(records)})
-            return self.records.get([kept.id])[0]
+            return self.records.get([surviving.id])[0]
 
     def now(self) -> datetime:
         """Tell the time (UTC) by which records expire."""
@@ -197,7 +196,7 @@ class Ledger:
 
     def get_meta(self, name: str) -> str | None:
         """Give a setting of the memory; None if it was never set. Read once per change."""
-        return self._cache.get("settings", self._read_settings).get(name)
+        return self._database.cache.get("settings", self._read_settings).get(name)
 
     def set_meta(self, name: str, value: str | None) -> None:
         """Write a setting of the memory; None removes it."""

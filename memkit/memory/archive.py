@@ -117,7 +117,7 @@ class Archive:
             digest.update(line)
             if number > 1:
                 counts[str(entry.get("kind"))] += 1
-                if counts[str(entry.get("kind"))] > self._said(entry):
+                if counts[str(entry.get("kind"))] > self._announced(entry):
                     self._refuse(f"line {number} is more than it says that it has")
                 yield number, entry
         if not ended:
@@ -141,13 +141,13 @@ class Archive:
             self._refuse("its first line does not say what follows")
         return header
 
-    def _said(self, entry: Entry) -> int:
+    def _announced(self, entry: Entry) -> int:
         count: int = self.header["counts"].get(entry.get("kind"), 0)
         return count
 
     def _check_end(self, entry: Entry, digest: str, counts: Entry) -> None:
-        said = {kind: count for kind, count in self.header["counts"].items() if count}
-        if entry.get("sha256") != digest or counts != said:
+        counted = {kind: count for kind, count in self.header["counts"].items() if count}
+        if entry.get("sha256") != digest or counts != counted:
             self._refuse("its checksum is wrong")
         if self._digest not in {None, digest}:
             self._refuse("it has changed while it was read")

@@ -130,11 +130,11 @@ def _difference(
     ledger: Ledger, keys: NDArray[np.int64], vectors: NDArray[np.float32], dim: int
 ) -> str:
     for start in range(0, len(keys), _BLOCK):
-        some = keys[start : start + _BLOCK]
-        order = np.argsort(some)
-        present, right = ledger.passages.vectors(some.tolist())
-        if len(present) != len(some):
-            return f"{len(some) - len(present)} of their vectors are not in the ledger"
+        block = keys[start : start + _BLOCK]
+        order = np.argsort(block)
+        present, right = ledger.passages.vectors(block.tolist())
+        if len(present) != len(block):
+            return f"{len(block) - len(present)} of their vectors are not in the ledger"
         ours = vectors[start : start + _BLOCK][order]
         if ours.shape[1] != dim or not np.array_equal(ours, right):
             return "their vectors are not the ledger's"

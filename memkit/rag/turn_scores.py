@@ -30,7 +30,7 @@ def spoken_lines(
     """
     conversations = ledger.conversations
     record_ids = passages.record_ids()
-    lines = conversations.said(record_ids, reach=reach)
+    lines = conversations.spoken_lines(record_ids, reach=reach)
     neighbours = {key for line in lines.values() for key in line.around} - passages.keys()
     if neighbours:
         passages.add(
@@ -42,7 +42,7 @@ def spoken_lines(
             )
         )
         new = set(passages.record_ids()) - set(record_ids)
-        lines |= conversations.said(sorted(new), reach=reach)
+        lines |= conversations.spoken_lines(sorted(new), reach=reach)
     return lines
 
 

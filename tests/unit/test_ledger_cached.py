@@ -7,8 +7,7 @@ from contextlib import suppress
 import pytest
 
 from memkit.ledger import Ledger
-from memkit.ledger.engine.cached import Cache
-from memkit.types import Draft
+from memkit.types import ALWAYS, Draft
 
 
 @pytest.fixture
@@ -93,6 +92,31 @@ def test_a_module_is_out_of_service_once_a_record_has_expired(ledger, clock):
     assert [module.name for module in ledger.modules.active()] == ["m0001", "m0002"]
 
 
+def test_pinned_records_and_counts_are_those_of_now(ledger, clock, statements):
+    ann, bob = {"user": "ann"}, {"user": "bob"}
+    [record, _] = ledger.records.add(
+        [Draft("Hers.", scope=ann, pinned=True), Draft("Gone soon.", scope=ann, ttl=60)]
+    )
+    bounds = {"where": None, "period": ALWAYS}
+
+    def seen(scope):
+        pinned = [r.text for r in ledger.records.pinned(visible_to=scope)]
+        return pinned, ledger.lexicon.count(limit=9, visible_to=scope, **bounds)
+
+    assert seen(ann) == (["Hers."], 2)
+    assert seen(bob) == ([], 0)
+    del statements[:]
+    assert (seen(ann), seen(bob)) == ((["Hers."], 2), ([], 0))
+    assert statements == []
+    clock[0] += 60
+    assert seen(ann) == (["Hers."], 1)
+    ledger.records.pinned(visible_to=ann).clear()
+    assert seen(ann) == (["Hers."], 1)
+    ledger.records.unpin(record.id)
+    assert seen(ann) == ([], 1)
+    assert ledger.lexicon.count(limit=9, visible_to=ann, where={"a": 1}, period=ALWAYS) == 0
+
+
 def test_modules_are_listed_by_scope(ledger):
     scopes = ({}, {"user": "u1"}, {"user": "u1", "session": "s1"}, {"user": "u2"})
     for number, scope in enumerate(scopes):
@@ -109,9 +133,17 @@ def test_modules_are_listed_by_scope(ledger):
 
 
 def test_old_values_go_when_there_are_too_many(ledger):
-    cache, reads = Cache(ledger._database), []
+    cache, reads = ledger._database.cache, []
     for key in range(1200):
         assert cache.get(key, lambda key=key: reads.append(key) or key) == key
     assert cache.get(1199, lambda: reads.append("again")) == 1199
     assert len(reads) == 1200
     assert cache.get(0, lambda: "again") == "again"
+
+
+def test_nothing_deleted_stays_in_memory(ledger):
+    [record] = ledger.records.add([Draft("Persephone's code is 8812.", pinned=True)])
+    assert ledger.records.pinned(visible_to={}) == [record]
+    assert "Persephone" in repr(vars(ledger._database.cache))
+    ledger.records.delete([record.id])
+    assert "Persephone" not in repr(vars(ledger._database.cache))

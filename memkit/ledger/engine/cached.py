@@ -6,17 +6,14 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from memkit.ledger.engine.sqlite import Database, State
-
 T = TypeVar("T")
-_NEXT_EXPIRY = "SELECT min(expires_at) FROM records WHERE expires_at > (SELECT now())"
 _MISSING: Any = object()
 _LIMIT = 1000  # values that are held; such as one for each of many scopes
 
 
 @dataclass
 class _Readings:
-    state: State
+    state: object
     since: float
     until: float | None = None  # seconds since 1970, as `since`; None if nobody has asked
     values: dict[Hashable, Any] = field(default_factory=dict)
@@ -25,11 +22,21 @@ class _Readings:
 class Cache:
     """What was read from a database, by key, as long as the database is the same.
 
-    Asking whether it is the same costs a fraction of a read.
+    Args:
+        state: Gives another value after every change of the database; a fraction of a read.
+        now: Tells the time, in seconds since 1970.
+        next_expiry: Tells when the next record expires; infinity if none does.
     """
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(
+        self,
+        state: Callable[[], object],
+        now: Callable[[], float],
+        next_expiry: Callable[[], float],
+    ) -> None:
+        self._state = state
+        self._now = now
+        self._next_expiry = next_expiry
         self._readings: _Readings | None = None
 
     def get(self, key: Hashable, read: Callable[[], T], *, expires: bool = False) -> T:
@@ -41,9 +48,9 @@ class Cache:
             expires: Whether it may be another one once a record has expired.
         """
         # Asked before reading: what is changed in between makes a reading too new, never stale.
-        state, now = self._database.state(), self._database.now()
+        state, now = self._state(), self._now()
         readings = self._readings
-        if readings is None or readings.state != state or self._is_over(readings, now):
+        if readings is None or readings.state != state or _is_over(readings, now):
             readings = self._readings = _Readings(state, now)
         if expires and readings.until is None:
             readings.until = self._next_expiry()
@@ -54,9 +61,10 @@ class Cache:
             readings.values[key] = value = read()
         return value
 
-    def _is_over(self, readings: _Readings, now: float) -> bool:
-        return readings.until is not None and not readings.since <= now < readings.until
+    def clear(self) -> None:
+        """Forget all values."""
+        self._readings = None
 
-    def _next_expiry(self) -> float:
-        expiry = self._database.value(_NEXT_EXPIRY)
-        return float("inf") if expiry is None else float(expiry)
+
+def _is_over(readings: _Readings, now: float) -> bool:
+    return readings.until is not None and not readings.since <= now < readings.until

@@ -13,6 +13,7 @@ from typing import Any
 
 from memkit.errors import BusyError, StorageError
 from memkit.ledger.engine import file_handles as handles
+from memkit.ledger.engine.cached import Cache
 from memkit.ledger.engine.sqlite_errors import busy, mapped, read_only
 
 Row = tuple[Any, ...]
@@ -34,6 +35,7 @@ class Database:
 
     Attributes:
         clock: Tells the time, in seconds since 1970; what it says decides what has expired.
+        cache: What is read once per change.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Database:
         self.wait = wait
         self.read_only = read_only
         self.clock: Callable[[], float] = time.time
+        self.cache = Cache(self.state, self.now, self._next_expiry)
         self._rollbacks = 0
         self._began: float | None = None  # when the transaction that is open began
         self._connection: sqlite3.Connection | None = connection
@@ -146,8 +149,8 @@ class Database:
 
     def schema_has(self, text: str) -> bool:
         """Whether a text is part of the schema."""
-        found = self.value("SELECT 1 FROM sqlite_master WHERE instr(sql, ?)", text)
-        return found is not None
+        match = self.value("SELECT 1 FROM sqlite_master WHERE instr(sql, ?)", text)
+        return match is not None
 
     def next_number(self, table: str) -> int:
         """Give the key that the next row of a table gets; within a transaction."""
@@ -156,6 +159,7 @@ class Database:
 
     def mark_for_scrub(self) -> None:
         """Note that deleted content may remain in the file until it is scrubbed."""
+        self.cache.clear()
         # A new mark each time: a scrub takes away only the mark that it found.
         self.execute(
             "INSERT INTO meta VALUES (?, hex(randomblob(8))) "
@@ -200,6 +204,10 @@ class Database:
                 yield
             finally:
                 connection.execute(f"PRAGMA busy_timeout = {round(self.wait * 1000)}")
+
+    def _next_expiry(self) -> float:
+        expiry = self.value("SELECT min(expires_at) FROM records WHERE expires_at > (SELECT now())")
+        return float("inf") if expiry is None else float(expiry)
 
     def _tick(self) -> float:
         # As exact as a datetime, so that the times of records compare with themselves.

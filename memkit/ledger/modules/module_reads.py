@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from memkit.errors import ModuleNotFoundInMemoryError
-from memkit.ledger.engine.cached import Cache
 from memkit.ledger.engine.dialect import THEN_JOIN, gathered, in_list, list_parameter
 from memkit.ledger.engine.sqlite import Database, Row
 from memkit.ledger.modules.module_versions import ModuleFile, VersionTable
@@ -37,7 +36,6 @@ class ModuleReads:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._versions = VersionTable(database)
-        self._cache = Cache(database)
 
     def active(
         self, *, visible_to: Scope | None = None, within: Scope | None = None
@@ -48,7 +46,9 @@ class ModuleReads:
             visible_to: Only what a query of this scope may be answered from; None for all.
             within: Only those of this scope and narrower ones; None for all.
         """
-        active = self._cache.get("active", lambda: self._modules(_IN_SERVICE), expires=True)
+        active = self._database.cache.get(
+            "active", lambda: self._modules(_IN_SERVICE), expires=True
+        )
         visible = None if visible_to is None else set(visible_keys(visible_to))
         return [
             module
@@ -82,7 +82,7 @@ class ModuleReads:
         Raises:
             ModuleNotFoundInMemoryError: If there is none of this name with weights.
         """
-        files = self._cache.get("files", self._versions.by_version)
+        files = self._database.cache.get("module files", self._versions.by_version)
         if (name, version) not in files:
             raise unknown_module(name)
         return files[name, version]

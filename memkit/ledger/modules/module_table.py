@@ -93,13 +93,13 @@ class ModuleTable(ModuleReads):
             ModuleNotFoundInMemoryError: If there is no such module, or it has no such version.
         """
         with self._database.transaction():
-            kept = self._versions.kept(name)
-            if not kept:
+            versions = self._versions.with_weights(name)
+            if not versions:
                 raise unknown_module(name)
-            if version not in kept:
+            if version not in versions:
                 raise ModuleNotFoundInMemoryError(
                     f"module {name!r} has no version {version!r}",
-                    f"These are kept: {', '.join(map(str, kept))}.",
+                    f"These are kept: {', '.join(map(str, versions))}.",
                 )
             self._activate(name, version)
             return self.get(name)
@@ -116,12 +116,12 @@ class ModuleTable(ModuleReads):
         """
         with self._database.transaction():
             if version is not None and version != self._active_version(name):
-                gone = self._versions.delete("module = ? AND version = ?", name, version)
+                dropped = self._versions.delete("module = ? AND version = ?", name, version)
             else:
-                gone = self._versions.delete("module = ?", name)
+                dropped = self._versions.delete("module = ?", name)
                 self._database.execute("DELETE FROM placements WHERE module = ?", name)
                 self._database.execute("UPDATE modules SET active = NULL WHERE name = ?", name)
-            if not gone:
+            if not dropped:
                 raise unknown_module(name)
 
     def discard_weights(self, path: str) -> None:
@@ -181,14 +181,14 @@ class ModuleTable(ModuleReads):
         strangers = sorted(set(held) - set(ids))
         if strangers:
             raise InvalidInputError(f"`held` must be part of `members`, got also {strangers[:3]}")
-        here = self._database.column(
+        existing = self._database.column(
             f"SELECT id FROM records WHERE {LIVE} AND {in_list('id')}",
             list_parameter("members", ids),
         )
-        gone = sorted(set(ids) - set(here))
-        if gone:
+        missing = sorted(set(ids) - set(existing))
+        if missing:
             raise RecordNotFoundError(
-                f"record {gone[0]!r} was deleted while the module was trained on it",
+                f"record {missing[0]!r} was deleted while the module was trained on it",
                 "Destroy the file and train again.",
             )
         for record in members:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from memkit.errors import InvalidInputError
-from memkit.ledger.engine.erasures import check_relative
 from memkit.ledger.engine.sqlite import Database
+from memkit.ledger.erasures import check_relative
 from memkit.types import Metadata, Scope
 from memkit.types.scope import scope_key
 
@@ -108,7 +108,7 @@ class VersionTable:
                 return int(version)
         return None
 
-    def kept(self, name: str) -> list[int]:
+    def with_weights(self, name: str) -> list[int]:
         """List the versions of a module that have weights, oldest first."""
         return self._database.column(
             "SELECT version FROM module_versions WHERE module = ? AND file IS NOT NULL "

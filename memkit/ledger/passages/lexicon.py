@@ -52,10 +52,10 @@ class Lexicon:
         )
         ids: dict[str, list[str]] = {word: [] for word in words}
         for start in range(0, len(words), full_text.WORDS):
-            some = words[start : start + full_text.WORDS]
+            batch = words[start : start + full_text.WORDS]
             rows = self._database.rows(
-                " UNION ALL ".join([with_word] * len(some)),
-                *(v for w in some for v in (w, full_text.query([w]), *bounds, limit + 1)),
+                " UNION ALL ".join([with_word] * len(batch)),
+                *(v for w in batch for v in (w, full_text.query([w]), *bounds, limit + 1)),
             )
             for word, id in rows:
                 ids[word].append(id)
@@ -64,14 +64,13 @@ class Lexicon:
     def count(
         self, *, limit: int, visible_to: Scope, where: Metadata | None, period: Period
     ) -> int:
-        """How many records a query may see; counts no further than ``limit``."""
+        """How many records a query may see, at most ``limit``; counted once per change."""
         condition, parameters = select_sql(visible_to=visible_to, where=where, period=period)
-        count = self._database.value(
-            f"SELECT count(*) FROM (SELECT 1 FROM records WHERE {condition} LIMIT ?)",
-            *parameters,
-            limit,
+        sql = f"SELECT count(*) FROM (SELECT 1 FROM records WHERE {condition} LIMIT ?) AS records"
+        key = ("count", condition, *parameters, limit)
+        return self._database.cache.get(
+            key, lambda: int(self._database.value(sql, *parameters, limit)), expires=True
         )
-        return int(count)
 
     def keys(self, record_ids: Sequence[str]) -> dict[str, list[int]]:
         """The passages of those records that have any, by record."""

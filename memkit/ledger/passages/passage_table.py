@@ -82,16 +82,16 @@ class PassageTable(PassageWrites):
     def all_keys(self) -> NDArray[np.int64]:
         """List the keys of all passages, ascending, shape ``(n,)``."""
         # Sorted here, so that SQLite can read them from an index, without the texts.
-        found = self._database.column("SELECT key FROM passages")
-        return np.sort(np.array(found, dtype=np.int64))
+        keys = self._database.column("SELECT key FROM passages")
+        return np.sort(np.array(keys, dtype=np.int64))
 
     def existing(self, keys: Sequence[int]) -> NDArray[np.int64]:
         """List those of the keys that passages have, ascending."""
-        found = self._database.column(
+        present = self._database.column(
             f"SELECT key FROM passages WHERE {in_list('key')} ORDER BY key",
             key_list(keys),
         )
-        return np.array(found, dtype=np.int64)
+        return np.array(present, dtype=np.int64)
 
     def touched(self, after: int, until: int) -> NDArray[np.int64]:
         """List the passages that were added or removed, from behind one change to another.
@@ -99,12 +99,12 @@ class PassageTable(PassageWrites):
         Returns:
             Their keys, ascending, shape ``(n,)``.
         """
-        found = self._database.column(
+        touched = self._database.column(
             "SELECT DISTINCT passage FROM changes WHERE seq > ? AND seq <= ? ORDER BY passage",
             after,
             until,
         )
-        return np.array(found, dtype=np.int64)
+        return np.array(touched, dtype=np.int64)
 
     def vectors(self, keys: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Read the vectors of those passages that exist.
@@ -117,8 +117,8 @@ class PassageTable(PassageWrites):
             f"SELECT passage, vector FROM vectors WHERE {in_list('passage')} ORDER BY passage",
             key_list(keys),
         )
-        found = np.array([key for key, _ in rows], dtype=np.int64)
-        return found, _stacked(vector for _, vector in rows)
+        present = np.array([key for key, _ in rows], dtype=np.int64)
+        return present, _stacked(vector for _, vector in rows)
 
     def stored_vectors(self, keys: Sequence[int]) -> list[tuple[int, bytes | None]]:
         """Read what is stored for those passages that exist, damaged or not.
@@ -142,10 +142,10 @@ class PassageTable(PassageWrites):
             "JOIN vectors ON vectors.passage = passages.key ORDER BY passages.key",
             list_parameter("ids", dict.fromkeys(records)),
         )
-        found: dict[str, list[NDArray[np.float32]]] = {}
+        vectors_by_id: dict[str, list[NDArray[np.float32]]] = {}
         for id, vector in rows:
-            found.setdefault(id, []).append(np.frombuffer(vector, dtype="<f4"))
-        return {id: np.array(vectors, np.float32) for id, vectors in found.items()}
+            vectors_by_id.setdefault(id, []).append(np.frombuffer(vector, dtype="<f4"))
+        return {id: np.array(vectors, np.float32) for id, vectors in vectors_by_id.items()}
 
     def by_scope(
         self, *, within: Scope | None, where: Metadata | None
@@ -347,12 +347,12 @@ class PassageTable(PassageWrites):
         if within is None:
             return int(self._database.value("SELECT count(*) FROM passages"))
         condition, parameters = select_sql(within=within)
-        found = self._database.value(
+        count = self._database.value(
             "SELECT count(*) FROM passages JOIN records ON records.number = passages.record "
             f"WHERE {condition}",
             *parameters,
         )
-        return int(found)
+        return int(count)
 
     def _hides_any(self, scope: Scope) -> bool:
         """Tell whether some record is invisible; jumps from scope to scope through the index."""

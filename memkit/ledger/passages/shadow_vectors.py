@@ -38,13 +38,13 @@ class ShadowVectorTable:
 
     def begin(self, name: str, dim: int) -> None:
         """Make room for the vectors of an embedder; what there is of it already stays."""
-        said = json.dumps([name, dim])
+        embedder = json.dumps([name, dim])
         with self._database.transaction():
-            if self._database.value("SELECT value FROM meta WHERE name = ?", _NEXT) == said:
+            if self._database.value("SELECT value FROM meta WHERE name = ?", _NEXT) == embedder:
                 return
             self.drop()
             create_vectors(self._database, TABLE)
-            self._database.execute("INSERT INTO meta VALUES (?, ?)", _NEXT, said)
+            self._database.execute("INSERT INTO meta VALUES (?, ?)", _NEXT, embedder)
 
     def drop(self) -> None:
         """Remove what an earlier change has left, and what one that is under way has made."""

@@ -39,7 +39,7 @@ def changed_since(
     )
     records = []
     for row in rows:
-        version, text, question, answer, metadata, written, said = row[-7:]
+        version, text, question, answer, metadata, written, said_at = row[-7:]
         record = replace(
             record_of(row),
             text=text,
@@ -49,7 +49,7 @@ def changed_since(
             version=version,
             content_hash=content_hash(text, question, answer),
             updated_at=datetime.fromtimestamp(written, UTC),
-            said_at=time_of(said),
+            said_at=time_of(said_at),
         )
         if _within(record.at, period):
             records.append(record)

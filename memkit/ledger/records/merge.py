@@ -47,16 +47,16 @@ def survivor(records: Sequence[Record]) -> Record:
     return pinned[0] if pinned else max(records[::-1], key=lambda record: record.updated_at)
 
 
-def merge(database: Database, kept: Record, others: Sequence[Record]) -> None:
+def merge(database: Database, surviving: Record, others: Sequence[Record]) -> None:
     """Make other records part of the history of one; runs inside a transaction."""
-    everyone = [kept, *others]
-    _put_into_history(database, kept, everyone)
-    gone = list_parameter("ids", [record.id for record in others])
+    everyone = [surviving, *others]
+    _put_into_history(database, surviving, everyone)
+    merged = list_parameter("ids", [record.id for record in others])
     database.execute(
         "UPDATE turns SET record = (SELECT number FROM records WHERE id = ?) "
         f"WHERE record IN ({_CHOSEN})",
-        kept.id,
-        gone,
+        surviving.id,
+        merged,
     )
     same_version = (
         "FROM members AS other WHERE other.module = members.module "
@@ -67,10 +67,10 @@ def merge(database: Database, kept: Record, others: Sequence[Record]) -> None:
         f"UPDATE members SET record = ? WHERE {in_list('record')} "
         f"AND NOT EXISTS (SELECT 1 {same_version} AND other.record = ?) "
         f"AND position = (SELECT min(position) {same_version} AND {in_list('other.record')})",
-        *(kept.id, gone, kept.id, gone),
+        *(surviving.id, merged, surviving.id, merged),
     )
-    database.execute(f"DELETE FROM members WHERE {in_list('record')}", gone)
-    database.execute(f"DELETE FROM records WHERE number IN ({_CHOSEN})", gone)
+    database.execute(f"DELETE FROM members WHERE {in_list('record')}", merged)
+    database.execute(f"DELETE FROM records WHERE number IN ({_CHOSEN})", merged)
     keys = [record.key for record in everyone if record.key is not None]
     ends = [record.expires_at for record in everyone if record.expires_at is not None]
     database.execute(
@@ -79,25 +79,25 @@ def merge(database: Database, kept: Record, others: Sequence[Record]) -> None:
         keys[0] if keys else None,
         min(record.created_at for record in everyone).timestamp(),
         _seconds(min(ends)) if ends else None,
-        kept.id,
+        surviving.id,
     )
 
 
-def _put_into_history(database: Database, kept: Record, everyone: Sequence[Record]) -> None:
+def _put_into_history(database: Database, surviving: Record, everyone: Sequence[Record]) -> None:
     """Number all that was ever said in the order in which it was."""
     chosen = list_parameter("ids", [record.id for record in everyone])
-    said = "said_at, text, question, answer, metadata"
+    columns = "said_at, text, question, answer, metadata"
     rows = database.rows(
-        f"SELECT created_at, {said} FROM versions WHERE record IN ({_CHOSEN}) UNION ALL "
-        f"SELECT updated_at, {said} FROM records WHERE number IN ({_CHOSEN}) AND id <> ?",
+        f"SELECT created_at, {columns} FROM versions WHERE record IN ({_CHOSEN}) UNION ALL "
+        f"SELECT updated_at, {columns} FROM records WHERE number IN ({_CHOSEN}) AND id <> ?",
         chosen,
         chosen,
-        kept.id,
+        surviving.id,
     )
     database.execute(f"DELETE FROM versions WHERE record IN ({_CHOSEN})", chosen)
-    record = database.value("SELECT number FROM records WHERE id = ?", kept.id)
+    record = database.value("SELECT number FROM records WHERE id = ?", surviving.id)
     database.execute_many(
-        f"INSERT INTO versions (record, version, created_at, {said}) "
+        f"INSERT INTO versions (record, version, created_at, {columns}) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         [(record, number, *row) for number, row in enumerate(sorted(rows, key=_when), start=1)],
     )

@@ -55,20 +55,20 @@ class RecordReads:
         Raises:
             RecordNotFoundError: If one is missing, expired or not visible; which is not told.
         """
-        found = self._rows(ids, scope, expired=expired)
-        missing = [id for id in ids if id not in found]
+        rows = self._rows(ids, scope, expired=expired)
+        missing = [id for id in ids if id not in rows]
         if missing:
             raise RecordNotFoundError(
                 f"no record has the id {missing[0]!r}"
                 + (f" (nor {len(missing) - 1} more of those asked for)" if missing[1:] else ""),
                 "Check the id and the scope; a forgotten record is gone for good.",
             )
-        return [record_of(found[id]) for id in ids]
+        return [record_of(rows[id]) for id in ids]
 
     def find(self, ids: Sequence[str], *, scope: Scope | None = None) -> list[Record]:
         """Like `get`, but what is missing or not visible is left out."""
-        found = self._rows(ids, scope)
-        return [record_of(found[id]) for id in ids if id in found]
+        rows = self._rows(ids, scope)
+        return [record_of(rows[id]) for id in ids if id in rows]
 
     def history(self, id: str) -> list[Version]:
         """List the versions of a record, expired or not, oldest first, the current one last.
@@ -167,13 +167,16 @@ class RecordReads:
     def pinned(
         self, *, visible_to: Scope, where: Metadata | None = None, period: Period = ALWAYS
     ) -> list[Record]:
-        """List the pinned records that a query sees, oldest first."""
+        """List the pinned records that a query sees, oldest first; read once per change."""
         condition, parameters = select_sql(visible_to=visible_to, where=where, period=period)
-        rows = self._database.rows(
-            f"SELECT {COLUMNS} FROM records WHERE pinned AND {condition} ORDER BY records.number",
-            *parameters,
-        )
-        return [record_of(row) for row in rows]
+
+        def read() -> list[Record]:
+            sql = f"SELECT {COLUMNS} FROM records WHERE pinned AND {condition}"
+            rows = self._database.rows(f"{sql} ORDER BY records.number", *parameters)
+            return [record_of(row) for row in rows]
+
+        key = ("pinned", condition, *parameters)
+        return list(self._database.cache.get(key, read, expires=True))
 
     def has_text(self, text: str) -> bool:
         """Tell whether any record, version, turn, example, item or the schema has a text.
@@ -184,18 +187,18 @@ class RecordReads:
             f"SELECT 1 FROM {table} WHERE {' OR '.join(map(holds_text, columns))}"
             for table, columns in _TEXTS.items()
         )
-        found = self._database.value(
+        match = self._database.value(
             f"{' UNION ALL '.join(tables)} LIMIT 1", *[text] * sum(map(len, _TEXTS.values()))
         )
-        return found is not None or self._database.schema_has(text)
+        return match is not None or self._database.schema_has(text)
 
     def count(self, *, within: Scope | None = None, where: Metadata | None = None) -> int:
         """Count the records of a scope and narrower ones, None for all, that pass a filter."""
         if where is not None:
             return len(self.ids(within=within, where=where))
         condition, parameters = select_sql(within=within)
-        found = self._database.value(f"SELECT count(*) FROM records WHERE {condition}", *parameters)
-        return int(found)
+        count = self._database.value(f"SELECT count(*) FROM records WHERE {condition}", *parameters)
+        return int(count)
 
     def scopes(self) -> set[str]:
         """Stored forms of the scopes that have records."""
@@ -214,10 +217,10 @@ class RecordReads:
     def count_expired(self, *, within: Scope | None = None) -> int:
         """Count what of a scope has expired and waits for its destruction."""
         condition, parameters = select_sql(within=within, expired=True)
-        found = self._database.value(
+        count = self._database.value(
             f"SELECT count(*) FROM records WHERE {EXPIRED} AND {condition}", *parameters
         )
-        return int(found)
+        return int(count)
 
     def unindexed(self, limit: int) -> list[Record]:
         """List records that have no passage yet, oldest first."""

@@ -40,10 +40,10 @@ class RecordTable(RecordReads):
         """
         entries = [entry_of(draft) for draft in drafts]
         known = Known.of(self._database, entries)
-        found = [known.match(entry) for entry in entries]
+        matches = [known.match(entry) for entry in entries]
         same = [
-            one.id if one is not None and one.content_hash == entry.content_hash else None
-            for one, entry in zip(found, entries, strict=True)
+            match.id if match is not None and match.content_hash == entry.content_hash else None
+            for match, entry in zip(matches, entries, strict=True)
         ]
         ids = list(dict.fromkeys(id for id in same if id is not None))
         records = {id: self.get([id])[0] for id in self.existing(ids)}
@@ -60,8 +60,8 @@ class RecordTable(RecordReads):
         ids = [draft.id for draft in drafts if draft.id is not None]
         taken = self.existing(ids, expired=True)
         known = Known.of(self._database, entries, condition=EXPIRED)
-        here = set(self.existing(taken))
-        return list(dict.fromkeys([*known.ids, *(id for id in taken if id not in here)]))
+        unexpired = set(self.existing(taken))
+        return list(dict.fromkeys([*known.ids, *(id for id in taken if id not in unexpired)]))
 
     def add(self, drafts: Sequence[Draft]) -> list[Record]:
         """Store drafts one after the other; all of them or, if one is invalid, none.
@@ -113,8 +113,8 @@ class RecordTable(RecordReads):
         digest, stored = content_hash(text, question, answer), dump_metadata(metadata)
         with self._database.transaction():
             record = self.get([id])[0]
-            said = digest != record.content_hash
-            if not said and stored == dump_metadata(record.metadata):
+            reworded = digest != record.content_hash
+            if not reworded and stored == dump_metadata(record.metadata):
                 return record
             key = _key_after(record, question)
             self._refuse_twin(record, digest, key)
@@ -123,7 +123,7 @@ class RecordTable(RecordReads):
                 "UPDATE records SET text = ?, question = ?, answer = ?, metadata = ?, "
                 "content_hash = ?, key = ?, said_at = CASE WHEN ? THEN NULL ELSE said_at END, "
                 "updated_at = ?, version = version + 1 WHERE id = ?",
-                *(text, question, answer, stored, digest, key, said, self._database.now(), id),
+                *(text, question, answer, stored, digest, key, reworded, self._database.now(), id),
             )
             return self.get([id])[0]
 

@@ -136,19 +136,19 @@ class Importer:
             self._expired.add(entry["id"])
             return
         digest = _digest(entry)
-        found = self._conflicting(entry, digest)
-        waiting = [one.id for one in found if one.expired]
+        conflicting = self._conflicting(entry, digest)
+        waiting = [record.id for record in conflicting if record.expired]
         if waiting:
             self._remove(waiting)
-        found = [one for one in found if not one.expired]
-        own = next((one for one in found if one.id == entry["id"]), None)
+        conflicting = [record for record in conflicting if not record.expired]
+        own = next((record for record in conflicting if record.id == entry["id"]), None)
         if own is not None and self._is_here(own.row, entry, versions):
             self._add_syntheses(entry["id"], own.row, syntheses)
-        elif not found or self._may_replace(RECORD, entry["id"]):
-            row = self._put_record(entry, versions, digest, found)
+        elif not conflicting or self._may_replace(RECORD, entry["id"]):
+            row = self._put_record(entry, versions, digest, conflicting)
             self._put_syntheses(row, syntheses)
         else:
-            same = [one.row for one in found if one.content_hash == digest]
+            same = [record.row for record in conflicting if record.content_hash == digest]
             self._instead[entry["id"]] = same[0] if same else None
 
     def _conflicting(self, entry: Entry, digest: str) -> list[_Conflicting]:
@@ -159,7 +159,7 @@ class Importer:
             "OR scope = ? AND content_hash = ? AND coalesce(key, '') = ?",
             *(entry["id"], scope, entry["key"], scope, digest, entry["key"] or ""),
         )
-        return [_Conflicting(row, id, said, bool(over)) for row, id, said, over in rows]
+        return [_Conflicting(row, id, digest, bool(over)) for row, id, digest, over in rows]
 
     def _is_here(self, row: int, entry: Entry, versions: list[Entry]) -> bool:
         older = versions_of(self._database, row)
@@ -169,10 +169,10 @@ class Importer:
         )
 
     def _put_record(
-        self, entry: Entry, versions: list[Entry], digest: str, found: list[_Conflicting]
+        self, entry: Entry, versions: list[Entry], digest: str, conflicting: list[_Conflicting]
     ) -> int:
-        own = next((one.row for one in found if one.id == entry["id"]), None)
-        others = [one for one in found if one.row != own]
+        own = next((record.row for record in conflicting if record.id == entry["id"]), None)
+        others = [record for record in conflicting if record.row != own]
         turns = self._remove_others(others)
         row = self._put(RECORD, own, entry, content_hash=digest)
         for table in ("versions", "passages", "syntheses") if own is not None else ():
@@ -221,21 +221,21 @@ class Importer:
             return "[]"
         turns = self._database.column(
             f"UPDATE turns SET record = NULL WHERE {in_list('record')} RETURNING number",
-            list_parameter("rows", [one.row for one in others]),
+            list_parameter("rows", [record.row for record in others]),
         )
-        self._remove([one.id for one in others])
+        self._remove([record.id for record in others])
         return json.dumps(turns)
 
     # -- the rest
 
     def _take_ttl(self, entry: Entry) -> None:
         key = scope_key(entry["scope"])
-        here = self._database.value("SELECT seconds FROM ttls WHERE scope = ?", key)
-        if here == entry["seconds"]:
+        present = self._database.value("SELECT seconds FROM ttls WHERE scope = ?", key)
+        if present == entry["seconds"]:
             self.counts["skipped"] += 1
-        elif here is None or self._may_replace(TTL, key):
+        elif present is None or self._may_replace(TTL, key):
             self._database.execute(upsert("ttls", "scope", "seconds"), key, entry["seconds"])
-            self.counts[TTL.name] += here is None
+            self.counts[TTL.name] += present is None
 
     def _take_turn(self, entry: Entry) -> None:
         if self._is_over(entry):
@@ -244,23 +244,23 @@ class Importer:
             self.counts["expired"] += 1
             return
         record = self._row_of(entry)
-        found = self._database.rows(
+        present = self._database.rows(
             f"SELECT number, id, {same('record', '?')} FROM turns "
             "WHERE id = ? OR scope = ? AND source = ?",
             *(record, entry["id"], scope_key(entry["scope"]), entry["source"]),
         )
-        own = next((row for row, id, _ in found if id == entry["id"]), None)
-        linked = any(same for _, _, same in found)
+        own = next((row for row, id, _ in present if id == entry["id"]), None)
+        linked = any(same for _, _, same in present)
         if own is not None and linked and _same(TURN, entry, entry_at(self._database, TURN, own)):
             self.counts["skipped"] += 1
-        elif not found or self._may_replace(TURN, entry["id"]):
-            others = [row for row, _, _ in found if row != own]
+        elif not present or self._may_replace(TURN, entry["id"]):
+            others = [row for row, _, _ in present if row != own]
             self._database.execute(
                 f"DELETE FROM turns WHERE {in_list('number')}",
                 list_parameter("rows", others),
             )
             self._put(TURN, own, entry, record=record)
-            if found:
+            if present:
                 self._database.mark_for_scrub()
 
     def _row_of(self, turn: Entry) -> int | None:
@@ -341,9 +341,9 @@ def _digest(entry: Entry) -> str:
     return content_hash(entry["text"], entry["question"], entry["answer"])
 
 
-def _same(kind: Kind, entry: Entry, here: Entry) -> bool:
+def _same(kind: Kind, entry: Entry, stored: Entry) -> bool:
     """Whether an entry says what is here."""
-    return _stored(kind, entry) == _stored(kind, here)
+    return _stored(kind, entry) == _stored(kind, stored)
 
 
 def _stored(kind: Kind, entry: Entry) -> tuple[Any, ...]:

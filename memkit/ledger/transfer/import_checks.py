@@ -65,7 +65,7 @@ def _record(entry: Entry) -> None:
     if entry["key"] is not None:
         check_text("key", entry["key"], longest=MAX_ID_CHARACTERS)
     scope_key(entry["scope"])
-    _said(entry)
+    _content(entry)
     for name in ("created_at", "updated_at"):
         _time(name, entry[name])
     for name in ("expires_at", "said_at"):
@@ -77,7 +77,7 @@ def _record(entry: Entry) -> None:
 
 
 def _version(entry: Entry) -> None:
-    _said(entry)
+    _content(entry)
     _time("created_at", entry["created_at"])
     _time_or_none("said_at", entry["said_at"])
 
@@ -149,7 +149,7 @@ def vector_bytes(text: object) -> bytes:
     return data
 
 
-def _said(entry: Entry) -> None:
+def _content(entry: Entry) -> None:
     check_content(entry["text"], entry["question"], entry["answer"])
     check_metadata(entry["metadata"])
     number = entry["version"]

@@ -54,7 +54,7 @@ class Conversations:
             list_parameter("visible_to", visible_keys(visible_to)),
         )
 
-    def said(self, record_ids: Sequence[str], *, reach: int) -> dict[str, SpokenLine]:
+    def spoken_lines(self, record_ids: Sequence[str], *, reach: int) -> dict[str, SpokenLine]:
         """Find the turns of those records that were said.
 
         Args:

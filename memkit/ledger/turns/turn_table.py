@@ -69,14 +69,17 @@ class TurnTable:
             now = self._database.now()
             seconds = self._ttls.of(scope) if record is None else None
             ends = None if seconds is None else now + seconds
-            told = None if at is None else at.astimezone(UTC)
-            said = told or datetime.fromtimestamp(now, UTC)
-            added = now if told else said.timestamp()  # the same as when it was said, to the bit
-            turn = Turn(new_id(), role, content, parse_scope_key(key), said, record_id, name, told)
+            said_at = None if at is None else at.astimezone(UTC)
+            created_at = said_at or datetime.fromtimestamp(now, UTC)
+            # Without `at`, the same as when it was said, to the bit.
+            added_at = now if said_at else created_at.timestamp()
+            turn = Turn(new_id(), role, content, parse_scope_key(key), created_at,
+                        record_id, name, said_at)  # fmt: skip
             self._database.execute(
                 "INSERT INTO turns (id, scope, role, content, created_at, record, expires_at, "
                 "source, name, added_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                *(turn.id, key, role, content, said.timestamp(), record, ends, source, name, added),
+                *(turn.id, key, role, content, created_at.timestamp(), record, ends),
+                *(source, name, added_at),
             )
         return turn
 
@@ -121,12 +124,12 @@ class TurnTable:
         """Delete the turns of this scope and of all that are narrower; returns what they said."""
         condition, parameters = within_scope("turns.scope", within)
         with self._database.transaction():
-            said: list[str] = self._database.column(
+            contents: list[str] = self._database.column(
                 f"DELETE FROM turns WHERE {condition} RETURNING content", *parameters
             )
-            if said:
+            if contents:
                 self._database.mark_for_scrub()
-        return said
+        return contents
 
     def clear(self, scope: Scope) -> list[str]:
         """Delete the turns of exactly this scope; returns what they said."""
@@ -164,12 +167,12 @@ class TurnTable:
         condition, parameters = (
             ("TRUE", []) if within is None else within_scope("turns.scope", within)
         )
-        found = self._database.value(
+        count = self._database.value(
             "SELECT count(*) FROM turns LEFT JOIN records ON records.number = turns.record "
             f"WHERE {_LIVE} AND {condition}",
             *parameters,
         )
-        return int(found)
+        return int(count)
 
     def _record(self, record_id: str | None) -> int | None:
         if record_id is None:
@@ -204,5 +207,5 @@ def check_turn(role: object, content: object) -> None:
 def _turn(row: Row) -> Turn:
     id, role, content, scope, created_at, record_id, name, added_at = row
     at = datetime.fromtimestamp(created_at, UTC)
-    told = at if added_at != created_at else None
-    return Turn(id, role, content, parse_scope_key(scope), at, record_id, name, told)
+    said_at = at if added_at != created_at else None
+    return Turn(id, role, content, parse_scope_key(scope), at, record_id, name, said_at)
