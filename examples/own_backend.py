@@ -12,8 +12,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from memkit import Memory
-from memkit.protocols import Backend, Query, Records
-from memkit.types import Evidence, Hit, Record
+from memkit.protocols import Backend, Records
+from memkit.types import Evidence, Hit, Query, Record
 
 
 class Glossary(Backend):

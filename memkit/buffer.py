@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from memkit.ledger import Ledger
-from memkit.protocols import Backend, Query
-from memkit.types import Evidence, Hit, Record, Turn
+from memkit.protocols import Backend
+from memkit.types import Evidence, Hit, Query, Record, Turn
 from memkit.types.validate import check_limit
 
 

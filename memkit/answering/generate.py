@@ -16,16 +16,20 @@ from typing import Protocol
 
 from memkit.answering.join import joints, put_together, without_end
 from memkit.answering.prompt import PromptFormat
-from memkit.protocols import (
+from memkit.protocols import LanguageModel
+from memkit.types import (
     GREEDY,
+    Answer,
+    Claim,
     Combine,
     Completion,
     Context,
-    LanguageModel,
+    Part,
     Prompt,
+    Recall,
+    Route,
     Sampling,
 )
-from memkit.types import Answer, Claim, Part, Recall, Route
 
 NO_CONTEXT = Context()
 CANDIDATES = 3  # modules that "confident" asks

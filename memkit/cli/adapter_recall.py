@@ -10,7 +10,7 @@ from memkit.lora.serving.layout import Row
 from memkit.lora.spec import LoraSpec
 from memkit.lora.verify import same_answer
 from memkit.models.language_model import TransformersModel
-from memkit.protocols import Sampling
+from memkit.types import Sampling
 
 BATCH = 24
 SHORT_ANSWER = Sampling(max_new_tokens=24)

@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from memkit import Memory
-from memkit.cli.options import Commands, memory_path, memory_path_and_scope
+from memkit.cli.arguments import Commands, memory_path, memory_path_and_scope
 from memkit.memory.options import BUDGET, PASSAGES
 
 

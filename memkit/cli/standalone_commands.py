@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from memkit.cli.options import Commands, json_option, positive_numbers
+from memkit.cli.arguments import Commands, json_option, positive_numbers
 
 
 def register(commands: Commands) -> None:

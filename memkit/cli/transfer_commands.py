@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from memkit import Memory
-from memkit.cli.options import Commands, memory_path
+from memkit.cli.arguments import Commands, memory_path
 from memkit.memory.engine import ALL_BACKENDS
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from memkit import Memory
-from memkit.cli.options import Commands, memory_path
+from memkit.cli.arguments import Commands, memory_path
 
 
 def register(commands: Commands) -> None:

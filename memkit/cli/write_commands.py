@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from memkit import InvalidInputError, Memory
-from memkit.cli.options import Commands, memory_path_and_scope
+from memkit.cli.arguments import Commands, memory_path_and_scope
 
 
 def register(commands: Commands) -> None:

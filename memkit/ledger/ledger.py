@@ -33,6 +33,7 @@ from memkit.ledger.transfer.import_ import Importer, OnConflict
 from memkit.ledger.turns.conversations import Conversations
 from memkit.ledger.turns.turn_table import TurnTable
 from memkit.types import Metadata, Period, Record, Scope
+from memkit.types.scope import parse_scope_key
 
 _SCRUB_WAIT = 2.0  # seconds to wait for readers in other processes to let go of the log
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -205,6 +206,11 @@ class Ledger:
                 self._database.execute("DELETE FROM meta WHERE name = ?", name)
             else:
                 self._database.execute(upsert("meta", "name", "value"), name, value)
+
+    def scopes(self) -> list[Scope]:
+        """List the scopes that have records or turns, in the order of their stored forms."""
+        keys = self.records.scopes() | self.turns.scopes()
+        return [parse_scope_key(key) for key in sorted(keys)]
 
     def log_event(self, kind: str, detail: Mapping[str, Any] = _NOTHING) -> None:
         """Note that something happened.

@@ -21,8 +21,19 @@ from memkit.lora.store.adapter_rows import ROW_DTYPES, fetch
 from memkit.lora.verify import Ask
 from memkit.models.language_model import TransformersModel
 from memkit.models.scoring import mean_log_probabilities
-from memkit.protocols import Backend, Example, LanguageModel, Prompt, Query, Router, Sampling
-from memkit.types import Evidence, Metadata, Module, Record, Route, Scope
+from memkit.protocols import Backend, LanguageModel, Router
+from memkit.types import (
+    Evidence,
+    Example,
+    Metadata,
+    Module,
+    Prompt,
+    Query,
+    Record,
+    Route,
+    Sampling,
+    Scope,
+)
 
 _ANSWER_MARGIN = 4  # tokens beyond the expected answer, to notice that it goes on
 

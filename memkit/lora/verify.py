@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from memkit.protocols import Example
+from memkit.types import Example
 
 BATCH = 16
 

@@ -9,15 +9,40 @@ from typing import TYPE_CHECKING
 from memkit.answering.grounding import Stored, Utterance, check
 from memkit.errors import ModuleNotFoundInMemoryError
 from memkit.memory.engine import Engine
-from memkit.memory.options import Request
+from memkit.memory.options import (
+    PASSAGES,
+    AskOptions,
+    Question,
+    Request,
+    recall_queries,
+    recall_query,
+    split_options,
+)
 from memkit.memory.recall import Findings, gather
-from memkit.protocols import Query
-from memkit.types import Answer, Claim, Route
+from memkit.types import Answer, Claim, Query, Route
 
 if TYPE_CHECKING:
-    from memkit.answering.generate import Answerer
+    from memkit.answering.generate import Answerer, AnswerStream
 
 UNSUPPORTED = "no record and no turn that was found says so"
+
+
+def ask_batch(
+    engine: Engine, questions: Sequence[Question], budget: int, options: AskOptions
+) -> list[Answer]:
+    """Answer questions as one batch."""
+    selection, request = split_options(budget, options)
+    return answer(engine, recall_queries(questions, selection), request)
+
+
+def stream(engine: Engine, question: Question, budget: int, options: AskOptions) -> AnswerStream:
+    """Answer a question piece by piece; in one piece if it may turn out to be withheld."""
+    from memkit.answering.generate import AnswerStream
+
+    selection, request = split_options(budget, options)
+    query = recall_query(question, selection, PASSAGES)
+    answerer = engine.answerer  # a base model that does not fit is refused now, not when read
+    return AnswerStream(_pieces(engine, answerer, gather(engine, query, request), request))
 
 
 def answer(engine: Engine, queries: Sequence[Query], request: Request) -> list[Answer]:
@@ -26,12 +51,6 @@ def answer(engine: Engine, queries: Sequence[Query], request: Request) -> list[A
         return _answer(engine, queries, request)
     except ModuleNotFoundInMemoryError:  # others have dropped or replaced one: route again
         return _answer(engine, queries, request)
-
-
-def stream(engine: Engine, query: Query, request: Request) -> Generator[str, None, Answer]:
-    """Answer one query piece by piece; in one piece if it may turn out to be withheld."""
-    answerer = engine.answerer  # a base model that does not fit is refused now, not when read
-    return _pieces(engine, answerer, gather(engine, query, request), request)
 
 
 def _answer(engine: Engine, queries: Sequence[Query], request: Request) -> list[Answer]:

@@ -12,8 +12,6 @@ from memkit.memory.engine import Config, Engine
 from memkit.memory.modules import Modules
 from memkit.memory.options import (
     BUDGET,
-    HITS,
-    PASSAGES,
     AskOptions,
     DraftOptions,
     MessageOptions,
@@ -23,11 +21,6 @@ from memkit.memory.options import (
     Selection,
     TurnOptions,
     config_of,
-    draft_of,
-    query_of,
-    recall_queries,
-    recall_query,
-    split_options,
 )
 from memkit.memory.retention import Retention
 from memkit.memory.vectors import Vectors
@@ -48,8 +41,7 @@ from memkit.types import (
     Turn,
     Version,
 )
-from memkit.types.drafts import DraftLike, drafts_of
-from memkit.types.scope import parse_scope_key
+from memkit.types.drafts import DraftLike
 
 if TYPE_CHECKING:
     from memkit.answering.explain import Explanation
@@ -83,16 +75,13 @@ class Memory:
     """
 
     def __init__(self, path: str | Path | Engine) -> None:
-        engine = (
-            path if isinstance(path, Engine) else Engine.open(Path(path), Config(), create=True)
-        )
-        self._engine = engine
+        if not isinstance(path, Engine):
+            path = Engine.open(Path(path), Config(), create=True)
+        self._engine = engine = path
         self.items: ItemTable = engine.ledger.items
         self.modules = Modules(engine)
         self.retention = Retention(engine)
         self.vectors = Vectors(engine)
-
-    # -- opening and closing ---------------------------------------------------------------
 
     @classmethod
     def open(cls, path: str | Path, *, create: bool = True, **options: Unpack[OpenOptions]) -> Self:
@@ -125,8 +114,6 @@ class Memory:
     def __repr__(self) -> str:
         return f"Memory({str(self._engine.ledger.directory)!r}, {self._engine.names})"
 
-    # -- writing ---------------------------------------------------------------------------
-
     @overload
     def add(  # type: ignore[overload-overlap]  # a string is one text, not an iterable of them
         self, text: DraftLike, **options: Unpack[DraftOptions]
@@ -148,9 +135,7 @@ class Memory:
                 these, which is stored as a whole or not at all.
             **options: What goes with a text; see `DraftOptions`.
         """
-        drafts, single = drafts_of(text, draft_of(options))
-        records = write.store(self._engine, drafts)
-        return records[0] if single else records
+        return write.store(self._engine, text, options)
 
     def add_turn(self, role: Role, content: str, **options: Unpack[TurnOptions]) -> Turn:
         """Note who said what in a conversation; see `TurnOptions`."""
@@ -163,11 +148,7 @@ class Memory:
 
         What tools returned becomes turns only; instructions and recalled evidence are left out.
         A log that has grown can be handed in again: messages that are there are known by their
-        ``id``, or else by what they say and how often it was said before.
-
-        Args:
-            messages: As ``{"role": ..., "content": ...}``, oldest first.
-            **options: See `MessageOptions`.
+        ``id``, or else by what they say and how often it was said before; see `MessageOptions`.
         """
         return import_messages(self._engine, messages, options)
 
@@ -183,9 +164,8 @@ class Memory:
     ) -> Record:
         """Write a new version of a record; what is None stays as it is.
 
-        It is recalled at once. Adapters that hold the old version no longer answer for this
-        record; `consolidate` trains the new one. A text that contradicts the answer that would
-        stay is refused.
+        Adapters that hold the old version no longer answer for it; `consolidate` trains the new
+        one. A text that contradicts the answer that would stay is refused.
         """
         changes = write.Changes(text, question, answer, metadata)
         return write.rewrite(self._engine, id, changes, scope=scope)
@@ -210,9 +190,8 @@ class Memory:
         """Move knowledge into the weights: train, verify and commit adapter modules.
 
         Takes every record that no module holds as it is now. A record counts as held only after
-        its recall from the weights was verified; the others stay with rag. A module that holds
-        the older text of a record is trained again; so is one whose file was lost or damaged.
-        What has expired is destroyed first.
+        its recall from the weights was verified; the others stay with rag. Modules that hold an
+        older text, or have lost their file, are trained again; what has expired is destroyed.
 
         Args:
             scope: Only records of this scope.
@@ -231,8 +210,6 @@ class Memory:
             within=scope, where=where, include_turns=include_turns
         )
         return self._engine.consolidator.run(lora, records, retry_missed=retry_missed)
-
-    # -- forgetting ------------------------------------------------------------------------
 
     def forget(
         self,
@@ -261,8 +238,6 @@ class Memory:
     def clear(self, scope: Scope = SHARED) -> Receipt:
         """Erase the turns of exactly this conversation; records that were made of them stay."""
         return forget.clear(self._engine, scope)
-
-    # -- reading ---------------------------------------------------------------------------
 
     def get(self, id: str, *, scope: Scope | None = None) -> Record:
         """Give a record as it is now."""
@@ -309,20 +284,11 @@ class Memory:
 
     def scopes(self) -> list[Scope]:
         """List the scopes that have records or turns, in the order of their keys and values."""
-        ledger = self._engine.ledger
-        keys = ledger.records.scopes() | ledger.turns.scopes()
-        return [parse_scope_key(key) for key in sorted(keys)]
+        return self._engine.ledger.scopes()
 
     def search(self, query: str, k: int = 5, **selection: Unpack[Selection]) -> list[Hit]:
-        """Find records by meaning and by words.
-
-        Args:
-            query: In plain words.
-            k: How many; fewer come only if scope and filter let fewer pass.
-            **selection: What takes part; see `Selection`.
-        """
-        rag = self._engine.need_rag("search()")
-        return list(rag.recall(query_of(query, k, selection, name="query")).hits)
+        """Find the ``k`` best records by meaning and by words; see `Selection`."""
+        return recall.search(self._engine, query, k, selection)
 
     def stats(self, *, scope: Scope | None = None) -> Stats:
         """Count what the memory holds, or what of it is of a scope or of narrower ones."""
@@ -337,26 +303,23 @@ class Memory:
         """Count the tokens of a text as for a budget: with the base model's tokenizer."""
         return self._engine.counter[1](text)
 
-    # -- answering: a question is a string, or a conversation that ends with the user's message.
-    # Evidence and adapters are chosen by that message alone.
-
     def recall(
         self, question: Question, budget: int = BUDGET, **options: Unpack[RecallOptions]
     ) -> Recall:
         """Gather evidence for any language model, within a token budget; needs none itself.
 
         Args:
-            question: The user's words, or messages that end with them.
+            question: The user's words, or messages that end with them: the last one decides.
             budget: Most tokens that the evidence may take; 0 for the route alone.
             **options: What takes part; see `RecallOptions`.
         """
-        return recall.recall(self._engine, recall_query(question, options, HITS), budget)
+        return recall.recall(self._engine, question, budget, options)
 
     def explain(
         self, question: Question, budget: int = BUDGET, **options: Unpack[RecallOptions]
     ) -> Explanation:
         """Show route, evidence and prompt without generating an answer; print the result."""
-        return recall.explain(self._engine, recall_query(question, options, PASSAGES), budget)
+        return recall.explain(self._engine, question, budget, options)
 
     def ask(
         self, question: Question, budget: int = BUDGET, **options: Unpack[AskOptions]
@@ -384,8 +347,7 @@ class Memory:
         self, questions: Sequence[Question], budget: int = BUDGET, **options: Unpack[AskOptions]
     ) -> list[Answer]:
         """Like `ask`, for several questions at once; each row has its own adapters."""
-        selection, request = split_options(budget, options)
-        return ask.answer(self._engine, recall_queries(questions, selection), request)
+        return ask.ask_batch(self._engine, questions, budget, options)
 
     def stream(
         self, question: Question, budget: int = BUDGET, **options: Unpack[AskOptions]
@@ -394,13 +356,7 @@ class Memory:
 
         A strict answer comes in one piece: until its end it may turn out to be withheld.
         """
-        from memkit.answering.generate import AnswerStream
-
-        selection, request = split_options(budget, options)
-        query = recall_query(question, selection, PASSAGES)
-        return AnswerStream(ask.stream(self._engine, query, request))
-
-    # -- moving ----------------------------------------------------------------------------
+        return ask.stream(self._engine, question, budget, options)
 
     def export(
         self, path: str | Path, *, scope: Scope | None = None, adapters: bool = False

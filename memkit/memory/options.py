@@ -10,19 +10,21 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from memkit.errors import InvalidInputError
 from memkit.memory.engine import Config, CountTokens
-from memkit.protocols import (
+from memkit.protocols import Backend, Embedder, LanguageModel, Reranker
+from memkit.types import (
     COMBINATIONS,
     GREEDY,
-    Backend,
+    BackendName,
     Combine,
     Context,
-    Embedder,
-    LanguageModel,
+    Draft,
+    Metadata,
+    Period,
     Query,
-    Reranker,
     Sampling,
+    Scope,
+    Ttl,
 )
-from memkit.types import BackendName, Draft, Metadata, Period, Scope, Ttl
 from memkit.types.validate import check_limit, check_text
 
 if TYPE_CHECKING:

@@ -10,9 +10,17 @@ from itertools import dropwhile
 from memkit.answering.explain import Explanation
 from memkit.answering.prompt import assemble
 from memkit.memory.engine import Engine
-from memkit.memory.options import Request
-from memkit.protocols import Context, Query
-from memkit.types import NO_ROUTE, Evidence, Hit, Recall, Record, Route
+from memkit.memory.options import (
+    HITS,
+    PASSAGES,
+    Question,
+    RecallOptions,
+    Request,
+    Selection,
+    query_of,
+    recall_query,
+)
+from memkit.types import NO_ROUTE, Context, Evidence, Hit, Query, Recall, Record, Route
 
 logger = logging.getLogger("memkit")
 
@@ -39,14 +47,21 @@ class Findings:
     records: Mapping[str, Record]
 
 
-def recall(engine: Engine, query: Query, budget: int) -> Recall:
+def search(engine: Engine, query: str, k: int, selection: Selection) -> list[Hit]:
+    """Find records by meaning and by words."""
+    rag = engine.need_rag("search()")
+    return list(rag.recall(query_of(query, k, selection, name="query")).hits)
+
+
+def recall(engine: Engine, question: Question, budget: int, options: RecallOptions) -> Recall:
     """Ask every backend, and assemble what they contribute."""
+    query = recall_query(question, options, HITS)
     return gather(engine, query, Request(budget, repeat_held=True)).recall
 
 
-def explain(engine: Engine, query: Query, budget: int) -> Explanation:
+def explain(engine: Engine, question: Question, budget: int, options: RecallOptions) -> Explanation:
     """Show route, evidence and prompt of an answer without generating it."""
-    findings = gather(engine, query, Request(budget))
+    findings = gather(engine, recall_query(question, options, PASSAGES), Request(budget))
     shown = {hit.id for hit in findings.recall.hits}
     hits = [hit for evidence in findings.evidence for hit in evidence.hits]
     left_out = {hit.id: hit for hit in hits if hit.id not in shown}

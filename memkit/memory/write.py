@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from memkit.errors import InvalidInputError
 from memkit.ledger.turns.turn_table import check_turn
 from memkit.memory.engine import Engine
 from memkit.memory.erasure import remove
-from memkit.memory.options import TurnOptions, refuse_unknown
+from memkit.memory.options import DraftOptions, TurnOptions, draft_of, refuse_unknown
 from memkit.types import Draft, Metadata, Record, Role, Scope, Turn
+from memkit.types.drafts import DraftLike, drafts_of
 from memkit.types.validate import check_text, validate_draft
 
 
-def store(engine: Engine, drafts: Sequence[Draft]) -> list[Record]:
-    """Add records and bring them to the backends."""
+def store(
+    engine: Engine, texts: DraftLike | Iterable[DraftLike], options: DraftOptions
+) -> Record | list[Record]:
+    """Add one record or several, and bring them to the backends."""
+    drafts, single = drafts_of(texts, draft_of(options))
     prepare(engine, drafts)
     with engine.ledger.transaction():
-        return write(engine, drafts)
+        records = write(engine, drafts)
+    return records[0] if single else records
 
 
 def note(engine: Engine, role: Role, content: str, options: TurnOptions) -> Turn:

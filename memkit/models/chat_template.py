@@ -19,8 +19,7 @@ from jinja2.exceptions import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from memkit.errors import IncompatibleModelError, InvalidInputError
-from memkit.protocols import Prompt
-from memkit.types import Role
+from memkit.types import Prompt, Role
 
 Message = tuple[str, str]  # role, content
 

@@ -12,7 +12,7 @@ from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopPLogit
 
 from memkit.errors import InvalidInputError
 from memkit.models.kv_cache import KVCache
-from memkit.protocols import Completion, Prompt, Sampling
+from memkit.types import Completion, Prompt, Sampling
 
 Adapters = AbstractContextManager[object] | None
 

@@ -30,7 +30,7 @@ from memkit.models.gguf import converted
 from memkit.models.kv_cache import KVCache
 from memkit.models.model_lock import ModelLock
 from memkit.models.sources import find_base, quiet
-from memkit.protocols import GREEDY, Completion, Prompt, Sampling
+from memkit.types import GREEDY, Completion, Prompt, Sampling
 
 _MAX_CACHED_TOKENS = 4096  # SmolLM2-135M takes 45 KiB a token in float32: 180 MiB
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from memkit.models.kv_cache import KVCache
 from memkit.models.language_model import TransformersModel
-from memkit.protocols import Prompt
+from memkit.types import Prompt
 
 Ids = tuple[int, ...]
 # Mixtures for a batch in which every prompt's row is repeated so many times, in order.

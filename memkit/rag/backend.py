@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from memkit.ledger import Ledger, NewPassage
 from memkit.ledger.records.record_rows import content_hash
-from memkit.protocols import Backend, Query, Records
+from memkit.protocols import Backend, Records
 from memkit.rag.index import FactIndex
 from memkit.rag.search_as_of import search_as_of
-from memkit.types import Draft, Evidence, Hit, Record
+from memkit.types import Draft, Evidence, Hit, Query, Record
 
 if TYPE_CHECKING:
     from memkit.protocols import Floats2d

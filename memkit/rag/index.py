@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from memkit.errors import BusyError, StorageError
 from memkit.ledger import Ledger, NewPassage
-from memkit.protocols import Embedder, Query, Reranker
+from memkit.protocols import Embedder, Reranker
 from memkit.rag.chunks import slots
 from memkit.rag.current_space import CurrentSpace
 from memkit.rag.fusion import Ranking
@@ -20,7 +20,7 @@ from memkit.rag.reembed import BATCH, reembed
 from memkit.rag.reranker import CrossEncoderReranker
 from memkit.rag.search import Search
 from memkit.rag.vectors.flat import check_vectors
-from memkit.types import Draft, Hit, Period, Record
+from memkit.types import Draft, Hit, Period, Query, Record
 from memkit.types.scope import scope_key
 from memkit.types.validate import check_limit, check_text
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from memkit.errors import InvalidInputError, RecordNotFoundError
 from memkit.ledger import Ledger, Passage
 from memkit.ledger.turns.conversations import SpokenLine
-from memkit.protocols import Query, Reranker
+from memkit.protocols import Reranker
 from memkit.rag.chunks import split
 from memkit.rag.embedding_space import EmbeddingSpace
 from memkit.rag.fusion import Ranked, Ranking, Scored, rank
@@ -20,7 +20,7 @@ from memkit.rag.loaded_passages import LoadedPassages
 from memkit.rag.query_rewrite import RewrittenQuery
 from memkit.rag.turn_scores import speaker_parts, spoken_lines, words_around
 from memkit.text.dates import Days, Yearly, named_days, periods
-from memkit.types import Hit, Record
+from memkit.types import Hit, Query, Record
 
 if TYPE_CHECKING:
     from memkit.protocols import Floats2d

@@ -12,9 +12,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from memkit.ledger import Ledger
-from memkit.protocols import Query
 from memkit.rag.index import FactIndex
-from memkit.types import Hit, Record
+from memkit.types import Hit, Query, Record
 
 if TYPE_CHECKING:
     import numpy as np

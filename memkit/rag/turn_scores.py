@@ -9,12 +9,12 @@ import numpy as np
 
 from memkit.ledger import Ledger
 from memkit.ledger.turns.conversations import SpokenLine
-from memkit.protocols import Query
 from memkit.rag.fusion import Ranking, add_neighbours
 from memkit.rag.ledger_cache import LedgerCache
 from memkit.rag.loaded_passages import LoadedPassages
 from memkit.rag.query_rewrite import RewrittenQuery
 from memkit.text.words import search_words
+from memkit.types import Query
 
 
 def spoken_lines(

@@ -12,12 +12,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from memkit.ledger import Ledger
-from memkit.protocols import Example, Query
 from memkit.routing.fit_calibration import calibrated
 from memkit.routing.negative_prompts import UNRELATED_PROMPTS
 from memkit.routing.settings import Settings, SettingsReader
 from memkit.text.words import content_stems, repeats_answer
-from memkit.types import Record, Scope
+from memkit.types import Example, Query, Record, Scope
 from memkit.types.calibration import CALIBRATION, Calibration, Features
 from memkit.types.scope import scope_key
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 from memkit.ledger import Ledger
-from memkit.protocols import Query
 from memkit.rag.index import FactIndex
 from memkit.routing.mismatch import NO_MISMATCH, Mismatch, find_mismatch
 from memkit.routing.questions import CanonicalQuestions
 from memkit.routing.settings import Settings
 from memkit.routing.term_weights import Vocabularies, Vocabulary
 from memkit.text.words import content_stems, repeats_answer, stem_counts, total_weight
+from memkit.types import Query
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from memkit.ledger import Ledger
-from memkit.protocols import Query, Router
+from memkit.protocols import Router
 from memkit.rag.index import FactIndex
-from memkit.types import Part, Route
+from memkit.types import Part, Query, Route
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from memkit.errors import InvalidInputError
 from memkit.ledger import Ledger
-from memkit.protocols import Query, Router
+from memkit.protocols import Router
 from memkit.rag.index import FactIndex
 from memkit.routing.calibrator import Calibrator
 from memkit.routing.candidates import Candidate, CandidateSearch, CandidateSet
@@ -23,7 +23,7 @@ from memkit.routing.mismatch import Mismatch
 from memkit.routing.set_cover import smallest_cover
 from memkit.routing.settings import SettingsReader
 from memkit.text.words import content_stems
-from memkit.types import Part, Record, Route, Support
+from memkit.types import Part, Query, Record, Route, Support
 from memkit.types.calibration import Calibration, Features
 
 TEMPERATURE = 0.05  # units of cosine; a fact that scores 0.1 more than another has e^2 its vote

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from memkit.ledger import Ledger
-from memkit.protocols import Example
+from memkit.types import Example
 
 REMEMBERED = 4096  # records
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from typing import TypedDict
 
 from memkit.ledger import Ledger
-from memkit.protocols import Query
-from memkit.types import Metadata, Period, Scope
+from memkit.types import Metadata, Period, Query, Scope
 from memkit.types.scope import scope_key
 
 COMMON = 512  # passages; a word that is in more of them tells nothing

@@ -8,8 +8,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from memkit.protocols import Backend, Query
-from memkit.types import Evidence, Record
+from memkit.protocols import Backend
+from memkit.types import Evidence, Query, Record
 
 
 class BackendContract:

@@ -7,7 +7,7 @@ from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from random import Random
 
-from memkit.protocols import GREEDY, Completion, Prompt, Sampling
+from memkit.types import GREEDY, Completion, Prompt, Sampling
 
 _WORDS = 8  # of an answer
 

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from memkit.errors import InvalidInputError
-from memkit.protocols import LanguageModel, Sampling
+from memkit.protocols import LanguageModel
+from memkit.types import Sampling
 
 
 class Switch:

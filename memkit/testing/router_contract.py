@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from memkit.ledger import Ledger
-from memkit.protocols import Example, Query, Router
+from memkit.protocols import Router
 from memkit.testing.fakes import HashingEmbedder
-from memkit.types import Draft, Record, Route
+from memkit.types import Draft, Example, Query, Record, Route
 
 if TYPE_CHECKING:
     from memkit.routing.registry import RouterFactory

@@ -6,8 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 
 from memkit.lora.training.template_synthesizer import TemplateSynthesizer
-from memkit.protocols import Example
-from memkit.types import Record
+from memkit.types import Example, Record
 
 
 class FirstWordings(TemplateSynthesizer):

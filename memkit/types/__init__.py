@@ -15,6 +15,17 @@ from memkit.types.answers import (
 )
 from memkit.types.check_report import CheckReport, Finding, State
 from memkit.types.drafts import DraftLike
+from memkit.types.queries import (
+    COMBINATIONS,
+    GREEDY,
+    Combine,
+    Completion,
+    Context,
+    Example,
+    Prompt,
+    Query,
+    Sampling,
+)
 from memkit.types.receipt import STANDS_OUT, Exposure, Receipt
 from memkit.types.records import (
     ALWAYS,
@@ -44,17 +55,23 @@ from memkit.types.value import Value
 
 __all__ = [
     "ALWAYS",
+    "COMBINATIONS",
+    "GREEDY",
     "NO_ROUTE",
     "STANDS_OUT",
     "Answer",
     "BackendName",
     "CheckReport",
     "Claim",
+    "Combine",
+    "Completion",
     "Conflict",
     "ConsolidationReport",
+    "Context",
     "Draft",
     "DraftLike",
     "Evidence",
+    "Example",
     "Exposure",
     "Finding",
     "Hit",
@@ -67,11 +84,14 @@ __all__ = [
     "Page",
     "Part",
     "Period",
+    "Prompt",
+    "Query",
     "Recall",
     "Receipt",
     "Record",
     "Role",
     "Route",
+    "Sampling",
     "Scope",
     "Source",
     "State",

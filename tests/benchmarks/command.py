@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.report import PROGRAM
+from memkit.cli.arguments import json_option, positive_numbers
 from memkit.cli.main import exit_status
-from memkit.cli.options import json_option, positive_numbers
 
 DATA_VARIABLE = "MEMKIT_EVAL_DATA"
 

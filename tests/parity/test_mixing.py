@@ -20,8 +20,8 @@ from memkit.lora.serving.hooks import (
 from memkit.lora.serving.layout import Row
 from memkit.lora.spec import LoraSpec
 from memkit.lora.training.trainable_adapter import new_adapter
-from memkit.protocols import Sampling
 from memkit.testing import tiny_gpt2, tiny_llama, tiny_qwen2
+from memkit.types import Sampling
 
 # Different ranks and scales, on different layers: a mixture has zeros where one is absent.
 SPECS = {

@@ -15,8 +15,8 @@ from memkit.memory.async_memory import AsyncAnswerStream
 from memkit.memory.modules import Modules
 from memkit.memory.retention import Retention
 from memkit.memory.vectors import Vectors
-from memkit.protocols import Sampling
 from memkit.testing import HashingEmbedder
+from memkit.types import Sampling
 
 PATIENCE = 30.0  # seconds until a test that hangs fails; nothing waits that long otherwise
 BRIEF = Sampling(max_new_tokens=12)

@@ -4,8 +4,7 @@ import pytest
 
 from memkit.buffer import BufferBackend
 from memkit.errors import InvalidInputError
-from memkit.protocols import Query
-from memkit.types import Draft
+from memkit.types import Draft, Query
 
 ME = {"user": "me"}
 

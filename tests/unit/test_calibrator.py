@@ -7,13 +7,12 @@ import pytest
 from memkit.ledger import Ledger
 from memkit.lora.consolidation.examples import make_missing
 from memkit.lora.training.template_synthesizer import TemplateSynthesizer
-from memkit.protocols import Query
 from memkit.rag.index import FactIndex
 from memkit.routing import calibrator
 from memkit.routing.nearest import NearestRouter
 from memkit.routing.negative_prompts import UNRELATED_PROMPTS
 from memkit.testing import HashingEmbedder
-from memkit.types import Draft
+from memkit.types import Draft, Query
 from memkit.types.calibration import CALIBRATION, Bin, Calibration
 
 NAMES = ("Nora", "Emil", "Tara", "Owen", "Lena", "Hugo", "Mira", "Anton", "Paula", "Viktor")

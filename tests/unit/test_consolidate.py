@@ -18,12 +18,11 @@ from memkit.lora.recipe import Recipe
 from memkit.lora.spec import TrainSpec
 from memkit.lora.store.adapter_rows import ROW_DTYPES
 from memkit.lora.training.trainer import Trainer
-from memkit.protocols import Example, Query, Sampling
 from memkit.rag.index import FactIndex
 from memkit.routing.nearest import NearestRouter
 from memkit.testing import HashingEmbedder
 from memkit.testing.synthesizers import FirstWordings, Script
-from memkit.types import Draft
+from memkit.types import Draft, Example, Query, Sampling
 from memkit.version import __version__
 
 QUICK = TrainSpec(epochs=2, batch_size=8, guards=0)

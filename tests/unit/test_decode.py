@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from memkit.errors import InvalidInputError
-from memkit.protocols import Prompt, Sampling
 from memkit.testing import tiny_gpt2, tiny_llama, tiny_qwen2
+from memkit.types import Prompt, Sampling
 
 MAKERS = [tiny_llama, tiny_qwen2, tiny_gpt2]
 

@@ -8,7 +8,7 @@ import torch
 from memkit.models.language_model import TransformersModel
 from memkit.models.sources import find_base, find_embedder
 from memkit.models.token_counter import load_tokenizer
-from memkit.protocols import Sampling
+from memkit.types import Sampling
 
 pytestmark = pytest.mark.real
 

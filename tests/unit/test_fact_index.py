@@ -21,12 +21,11 @@ from memkit.errors import (
     ReadOnlyError,
 )
 from memkit.ledger import Ledger
-from memkit.protocols import Query
 from memkit.rag.fusion import Ranking
 from memkit.rag.index import FactIndex
 from memkit.rag.search import Search
 from memkit.testing import HashingEmbedder
-from memkit.types import Draft
+from memkit.types import Draft, Query
 
 PORTER = Draft("The night porter's badge number is 4471.")
 ARCHIVE = Draft("The archive is on the third floor.")

@@ -12,8 +12,7 @@ from memkit.errors import InvalidInputError
 from memkit.ledger import Ledger
 from memkit.memory.check import check
 from memkit.memory.erasure import erase
-from memkit.protocols import Example
-from memkit.types import Draft
+from memkit.types import Draft, Example
 
 RECIPE, OTHER = "template 1", "rewriter 2 gpt"
 

@@ -10,9 +10,8 @@ from memkit.cli.demo.vocabulary import UNRELATED
 from memkit.lora.consolidation import locality
 from memkit.lora.consolidation.locality import PROMPTS, TOKENS, baseline, measure
 from memkit.lora.training.guard_prompts import GUARD_PROMPTS
-from memkit.protocols import Sampling
 from memkit.routing.negative_prompts import UNRELATED_PROMPTS
-from memkit.types import Route
+from memkit.types import Route, Sampling
 
 NONE, MODULE = Route({}), Route({"m": 1.0})
 

@@ -6,8 +6,8 @@ from torch.nn.functional import cross_entropy
 
 from memkit.lora.training.encoding import collate, facts_of
 from memkit.lora.training.loss import token_losses
-from memkit.protocols import Example
 from memkit.testing import tiny_llama, tiny_qwen2
+from memkit.types import Example
 
 EXAMPLES = [
     Example("Which badge?", "4471", "a", context="The badge is 4471."),

@@ -13,9 +13,8 @@ from memkit.errors import (
     UnsupportedOperationError,
 )
 from memkit.lora.training.trainer import Trainer
-from memkit.protocols import Sampling
 from memkit.testing import tiny_llama
-from memkit.types import Draft
+from memkit.types import Draft, Sampling
 
 NORA = "What is the badge number of Nora?"  # held by m0001
 LENA = "What is the badge number of Lena?"  # held by m0002

@@ -7,7 +7,7 @@ import pytest
 from memkit import Memory
 from memkit.answering.prompt import PromptFormat
 from memkit.errors import InvalidInputError
-from memkit.protocols import Sampling
+from memkit.types import Sampling
 
 NORA = "What is the badge number of Nora?"
 LENA = "What is the badge number of Lena?"

@@ -7,9 +7,8 @@ import torch
 
 from memkit.errors import InvalidInputError
 from memkit.lora.backend import LoraBackend
-from memkit.protocols import Sampling
 from memkit.testing import tiny_llama
-from memkit.types import Conflict, Part, Route
+from memkit.types import Conflict, Part, Route, Sampling
 
 NORA = "What is the badge number of Nora?"  # held by m0001, 4471
 LENA = "What is the badge number of Lena?"  # held by m0002, 3141

@@ -9,12 +9,11 @@ from hypothesis import strategies as st
 
 from memkit.errors import InvalidInputError
 from memkit.ledger import Ledger
-from memkit.protocols import Query
 from memkit.rag.index import FactIndex
 from memkit.routing.candidates import Candidate
 from memkit.routing.nearest import NearestRouter, Voting, _vote, _weights
 from memkit.testing import HashingEmbedder
-from memkit.types import Draft
+from memkit.types import Draft, Query
 from memkit.types.calibration import CALIBRATION, Calibration
 
 THRESHOLD = 0.5

@@ -9,7 +9,7 @@ import pytest
 from memkit.answering.prompt import PromptFormat
 from memkit.errors import IncompatibleModelError
 from memkit.lora.training.encoding import encode
-from memkit.protocols import Example
+from memkit.types import Example
 
 QUESTION = "What is the badge number of Nora?"
 TERSE = PromptFormat(opening="Be brief.", evidence=" Known:\n{evidence}")

@@ -28,7 +28,7 @@ from memkit.ledger.transfer.export import (
 )
 from memkit.memory import transfer
 from memkit.memory.archive import Archive, write_archive
-from memkit.protocols import Example
+from memkit.types import Example
 
 ANN, BOB = {"user": "ann"}, {"user": "bob"}
 MONDAY = datetime(2024, 5, 6, 12, 30, 15, 123456, UTC)

@@ -8,12 +8,11 @@ import pytest
 
 from memkit.errors import InvalidInputError
 from memkit.ledger import Passage
-from memkit.protocols import Query
 from memkit.rag.backend import RagBackend
 from memkit.rag.fusion import Ranking, Scored, add_neighbours, rank
 from memkit.rag.index import FactIndex
 from memkit.testing import HashingEmbedder
-from memkit.types import Draft
+from memkit.types import Draft, Query
 
 
 def passage(key, record_id, kind="text", start=0):

@@ -7,7 +7,7 @@ from memkit.cli.demo.company import Company
 from memkit.lora.consolidation.consolidate import Recipe
 from memkit.lora.consolidation.exposure import ask, probes
 from memkit.lora.spec import TrainSpec
-from memkit.protocols import Sampling
+from memkit.types import Sampling
 
 pytestmark = pytest.mark.real
 

@@ -8,9 +8,8 @@ from memkit.lora.consolidation import consolidate
 from memkit.lora.consolidation.capacity import Law
 from memkit.lora.spec import TrainSpec
 from memkit.lora.training.trainer import Trainer
-from memkit.protocols import Example
 from memkit.testing.synthesizers import FirstWordings, Script
-from memkit.types import Draft
+from memkit.types import Draft, Example
 
 QUICK = TrainSpec(epochs=2, batch_size=8, guards=0)
 

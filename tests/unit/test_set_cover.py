@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 from memkit.ledger import Ledger
 from memkit.lora.consolidation.examples import make_missing
 from memkit.lora.training.template_synthesizer import TemplateSynthesizer
-from memkit.protocols import Query
 from memkit.rag.index import FactIndex
 from memkit.routing.nearest import NearestRouter, Voting
 from memkit.testing import HashingEmbedder
-from memkit.types import Draft
+from memkit.types import Draft, Query
 
 ENTRIES = invented(60)
 PAIRS = (

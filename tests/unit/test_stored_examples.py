@@ -7,9 +7,8 @@ import pytest
 from memkit.errors import InvalidInputError
 from memkit.lora.consolidation import examples
 from memkit.lora.consolidation.examples import make_missing, stored_examples
-from memkit.protocols import Example
 from memkit.testing.synthesizers import FirstWordings, Script
-from memkit.types import Draft
+from memkit.types import Draft, Example
 
 
 class Counting(FirstWordings):

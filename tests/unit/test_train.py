@@ -18,8 +18,8 @@ from memkit.lora.training.guard_prompts import GUARD_PROMPTS
 from memkit.lora.training.optimizer import Optimizer
 from memkit.lora.training.trainable_adapter import new_adapter
 from memkit.lora.training.trainer import GUARD_TOKENS, Trainer
-from memkit.protocols import Example, Sampling
 from memkit.testing import tiny_gpt2, tiny_llama, tiny_qwen2
+from memkit.types import Example, Sampling
 
 LORA = LoraSpec(rank=16, layers=(0.0, 1.0))
 LONG = TrainSpec(epochs=150, batch_size=2, learning_rate=1e-3, guards=0)

@@ -3,7 +3,7 @@
 import pytest
 
 from memkit.lora.verify import BATCH, Recalled, same_answer, verify
-from memkit.protocols import Example
+from memkit.types import Example
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,7 @@ from memkit.lora.consolidation.consolidate import Recipe
 from memkit.lora.spec import TrainSpec
 from memkit.memory.memory import Memory
 from memkit.memory.options import BUDGET
-from memkit.protocols import Sampling
-from memkit.types import Answer, Draft, Record
+from memkit.types import Answer, Draft, Record, Sampling
 
 SIZES = {True: (12, 3), False: (36, 5)}  # quick or not: facts, handbook paragraphs
 MODULES = 3

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from memkit.ledger.engine.dialect import in_list, list_parameter
 from memkit.ledger.engine.sqlite import Database
 from memkit.ledger.records.where import LIVE
-from memkit.protocols import Example
+from memkit.types import Example
 from memkit.types.validate import check_text
 
 _ANY: Mapping[str, str] = MappingProxyType({})

@@ -34,8 +34,7 @@ from memkit.ledger.transfer.export import (
     versions_of,
 )
 from memkit.ledger.transfer.import_checks import vector_bytes
-from memkit.protocols import Example
-from memkit.types import Scope
+from memkit.types import Example, Scope
 from memkit.types.scope import contains, scope_key
 
 OnConflict = Literal["error", "skip", "replace"]

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from memkit.errors import InvalidInputError
 from memkit.ledger import Ledger
-from memkit.protocols import Example, Synthesizer
-from memkit.types import Record
+from memkit.protocols import Synthesizer
+from memkit.types import Example, Record
 
 BATCH = 32  # records that a synthesizer is handed at once; what it made of them is committed
 

@@ -29,9 +29,8 @@ from memkit.ledger import Ledger
 from memkit.lora.backend import LoraBackend
 from memkit.models.language_model import TransformersModel
 from memkit.models.scoring import Ids, Mix, answer_states, log_probabilities, no_adapters
-from memkit.protocols import Example, Prompt
 from memkit.text.words import STOP_WORDS, content_words
-from memkit.types import Exposure, Record, Route
+from memkit.types import Example, Exposure, Prompt, Record, Route
 
 ALTERNATIVES = 31  # to each answer
 FEWEST = 5  # alternatives; from fewer nothing can be concluded

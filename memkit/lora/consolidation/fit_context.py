@@ -9,7 +9,7 @@ from memkit.lora.serving.hooks import AdapterLayers
 from memkit.lora.spec import LoraSpec
 from memkit.lora.verify import canonical
 from memkit.models.language_model import TransformersModel
-from memkit.protocols import Example
+from memkit.types import Example
 
 # Share of the model's context that a prompt and an answer may take each: verification asks in
 # batches, where the longest prompt may meet the longest answer.

@@ -16,8 +16,7 @@ from torch.nn.functional import kl_div
 
 from memkit.models.language_model import TransformersModel
 from memkit.models.scoring import Ids, answer_states, no_adapters
-from memkit.protocols import Sampling
-from memkit.types import Locality, Route
+from memkit.types import Locality, Route, Sampling
 
 PROMPTS = (
     "Good evening. What can you help me with?",

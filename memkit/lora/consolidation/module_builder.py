@@ -29,8 +29,7 @@ from memkit.lora.store.adapter_rows import keep
 from memkit.lora.training.trainer import Trainer, Trainers
 from memkit.lora.training.training_run import Trained
 from memkit.lora.verify import canonical, verify
-from memkit.protocols import Example, Query
-from memkit.types import Locality, Module, ModuleReport, Record, Route
+from memkit.types import Example, Locality, Module, ModuleReport, Query, Record, Route
 
 logger = logging.getLogger("memkit")
 

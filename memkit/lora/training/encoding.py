@@ -10,7 +10,7 @@ from torch import Tensor
 
 from memkit.answering.prompt import PromptFormat
 from memkit.models.language_model import TransformersModel
-from memkit.protocols import Example, Prompt
+from memkit.types import Example, Prompt
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,9 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from memkit.protocols import Example
 from memkit.text.sentences import sentences
 from memkit.text.words import STOP_WORDS, content_words
-from memkit.types import Record
+from memkit.types import Example, Record
 
 MAX_SENTENCES = 32  # of a plain text; a module has no room for longer ones, so rag keeps them
 MIN_CUE_WORDS = 2

@@ -38,7 +38,7 @@ from memkit.lora.training.precision import chosen_precision, in_precision
 from memkit.lora.training.trainable_adapter import TrainableAdapter, new_adapter
 from memkit.lora.training.training_run import Step, Trained, TrainingRun
 from memkit.models.language_model import TransformersModel
-from memkit.protocols import Example, Sampling
+from memkit.types import Example, Sampling
 
 GUARD_TOKENS = 8  # enough to pin how the base model's answer begins
 CACHE_BATCH = 32  # costs an example half of what it costs in a batch of five

@@ -29,9 +29,8 @@ from benchmarks.report import report
 from memkit.cli.measurement import Measurement
 from memkit.memory.memory import Memory
 from memkit.models.language_model import TransformersModel
-from memkit.protocols import Sampling
 from memkit.testing import HashingEmbedder, tiny_llama, tiny_recipe
-from memkit.types import Answer, Draft
+from memkit.types import Answer, Draft, Sampling
 
 PACKAGE = str(Path(memkit.__file__).parent)
 TRAINED = (

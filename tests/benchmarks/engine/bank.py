@@ -26,8 +26,7 @@ from memkit.lora.serving.hooks import AdapterLayers
 from memkit.lora.spec import LoraSpec
 from memkit.memory.memory import Memory
 from memkit.models.language_model import TransformersModel
-from memkit.protocols import Sampling
-from memkit.types import Route
+from memkit.types import Route, Sampling
 
 COUNTS = (10, 100, 1000)
 SPEC = LoraSpec(rank=4)

@@ -21,7 +21,7 @@ from memkit.lora.spec import LoraSpec, TrainSpec
 from memkit.lora.training.curriculum import draw
 from memkit.lora.training.optimizer import cosine
 from memkit.models.language_model import TransformersModel
-from memkit.protocols import Example
+from memkit.types import Example
 
 STUDY_STEPS, STUDY_MEASURED, STUDY_BATCH = 1500, 50, 8
 

@@ -32,7 +32,7 @@ from memkit.lora.spec import LoraSpec, TrainSpec
 from memkit.lora.training.template_synthesizer import TemplateSynthesizer
 from memkit.lora.training.trainer import Trainers
 from memkit.models.language_model import TransformersModel
-from memkit.protocols import Example
+from memkit.types import Example
 
 FACTS = 48
 

@@ -35,8 +35,8 @@ from memkit.lora.spec import TrainSpec
 from memkit.memory.memory import Memory
 from memkit.models.embedder import SentenceEmbedder
 from memkit.models.language_model import TransformersModel
-from memkit.protocols import Query
 from memkit.routing.centroid import CentroidRouter
+from memkit.types import Query
 
 SAMPLE = 96  # entries that are asked for, evenly from all
 ADAPTERS = (1, 3)  # that act on a token; PEFT's default is 3

@@ -31,7 +31,7 @@ from memkit.memory.memory import Memory
 from memkit.memory.options import PASSAGES, Request
 from memkit.models.embedder import SentenceEmbedder
 from memkit.models.language_model import TransformersModel
-from memkit.protocols import Query, Sampling
+from memkit.types import Query, Sampling
 
 COMPANY = 32  # facts, the first half of them held in weights
 SAMPLE = 24  # facts that are asked for, at equal distances from the first on

@@ -26,8 +26,7 @@ from memkit.lora.verify import same_answer
 from memkit.memory.memory import Memory
 from memkit.models.embedder import SentenceEmbedder
 from memkit.models.language_model import TransformersModel
-from memkit.protocols import Sampling
-from memkit.types import Answer, Part, Recall, Record, Route
+from memkit.types import Answer, Part, Recall, Record, Route, Sampling
 
 FACTS = 387
 PER_MODULE = 49  # at most

@@ -34,7 +34,7 @@ from memkit.lora.training.trainer import Trainers
 from memkit.lora.verify import same_answer
 from memkit.models.language_model import TransformersModel
 from memkit.models.scoring import Ids, Mix, answer_states, log_probabilities, no_adapters
-from memkit.protocols import Completion, Example, Prompt
+from memkit.types import Completion, Example, Prompt
 
 FACTS = 16  # of each module
 WEIGHTS = ((1.0, 0.0), (0.7, 0.3), (0.5, 0.5), (1.0, 1.0))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from memkit.ledger import Ledger
-from memkit.protocols import Query, Router
-from memkit.types import Part, Route
+from memkit.protocols import Router
+from memkit.types import Part, Query, Route
 
 
 class OracleRouter(Router):

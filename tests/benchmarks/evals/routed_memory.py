@@ -15,13 +15,13 @@ from benchmarks.evals.unrelated_prompts import UNRELATED
 from memkit.ledger import Ledger
 from memkit.lora.consolidation.examples import make_missing
 from memkit.lora.training.template_synthesizer import TemplateSynthesizer
-from memkit.protocols import Embedder, Query
+from memkit.protocols import Embedder
 from memkit.rag.index import FactIndex
 from memkit.routing.centroid import CentroidRouter
 from memkit.routing.fit_calibration import BINS
 from memkit.routing.nearest import NearestRouter
 from memkit.routing.negative_prompts import UNRELATED_PROMPTS
-from memkit.types import Draft, Route, Scope
+from memkit.types import Draft, Query, Route, Scope
 from memkit.types.calibration import Calibration
 
 if TYPE_CHECKING:

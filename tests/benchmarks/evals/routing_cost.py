@@ -25,10 +25,9 @@ from memkit.ledger import Ledger
 from memkit.lora.consolidation.examples import make_missing
 from memkit.lora.recipe import RECORDS_PER_MODULE
 from memkit.lora.training.template_synthesizer import TemplateSynthesizer
-from memkit.protocols import Query
 from memkit.rag.index import FactIndex
 from memkit.routing.nearest import NearestRouter
-from memkit.types import Draft
+from memkit.types import Draft, Query
 
 if TYPE_CHECKING:
     from memkit.protocols import Floats2d

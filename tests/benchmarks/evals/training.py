@@ -28,7 +28,7 @@ from memkit.lora.training.template_synthesizer import TemplateSynthesizer
 from memkit.lora.training.trainer import Trainers
 from memkit.lora.verify import canonical
 from memkit.models.language_model import TransformersModel
-from memkit.protocols import Example
+from memkit.types import Example
 
 FACTS = 16
 STAFF = 400  # facts of the company whose extensions are taken

@@ -22,7 +22,7 @@ from langchain_memkit._batch import BATCH, Batch, Conversation, shared
 from langchain_memkit.messages import conversation_of
 from memkit import Answer, AsyncMemory, InvalidInputError, Memory
 from memkit.memory.options import BUDGET, PASSAGES
-from memkit.protocols import Combine, Sampling
+from memkit.types import Combine, Sampling
 
 # Standard parameters of chat models that have no meaning for a model in this process.
 _ELSEWHERE = {"api_key", "max_retries", "timeout"}

@@ -25,8 +25,8 @@ from langchain_core.runnables import RunnableLambda, RunnablePassthrough
 from langchain_memkit import ChatMemkit
 from langchain_memkit.messages import conversation_of
 from memkit import InvalidInputError, Memory
-from memkit.protocols import Sampling
 from memkit.testing import HashingEmbedder
+from memkit.types import Sampling
 
 QUESTIONS = {
     f"What is the badge number of {name}?": number
