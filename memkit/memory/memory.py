@@ -49,8 +49,7 @@ if TYPE_CHECKING:
     from memkit.ledger.items import ItemTable
     from memkit.ledger.transfer.import_ import OnConflict
 
-
-SHARED: Scope = {}  # the scope of what everybody may see
+SHARED: Scope = {}  # what everybody may see
 
 
 class Memory:
