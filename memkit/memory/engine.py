@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
+from memkit.answering.prompt import PromptFormat
 from memkit.buffer import BufferBackend
 from memkit.errors import InvalidInputError, ModelUnavailableError, UnsupportedOperationError
 from memkit.ledger import Ledger
@@ -209,9 +210,14 @@ class Engine:
         """Answers with the local language model."""
         from memkit.answering.generate import Answerer
 
-        if self.lora is None:
-            return Answerer(self.base, None)
-        return Answerer(self.lora.base, self.lora)
+        base = self.base if self.lora is None else self.lora.base
+        return Answerer(base, self.lora, self.prompt_format)
+
+    @property
+    def prompt_format(self) -> PromptFormat:
+        """How evidence is put before a question."""
+        recipe = self.config.recipe
+        return PromptFormat() if recipe is None else recipe.prompt_format
 
     @cached_property
     def names(self) -> tuple[str, ...]:

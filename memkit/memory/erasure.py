@@ -140,5 +140,5 @@ def sweep_if_idle(ledger: Ledger) -> list[str]:
 
 def _index_files(ledger: Ledger) -> list[str]:
     """Files that may hold vectors, relative to the memory."""
-    found = sorted((ledger.directory / INDEX).glob("*.*"))
-    return [f"{INDEX}/{path.name}" for path in found if path.suffix in {".faiss", ".lists"}]
+    paths = sorted((ledger.directory / INDEX).glob("*.*"))
+    return [f"{INDEX}/{path.name}" for path in paths if path.suffix in {".faiss", ".lists"}]

@@ -52,19 +52,19 @@ def read_messages(messages: Sequence[Mapping[str, Any]]) -> list[Message]:
     """
     if isinstance(messages, str | Mapping) or not isinstance(messages, Sequence):
         raise InvalidInputError(f"`messages` must be a list of messages, got {messages!r}")
-    seen: Counter[tuple[str, ...]] = Counter()
-    found = []
+    repeats: Counter[tuple[str, ...]] = Counter()
+    read = []
     for place, message in enumerate(messages):
         role, content = _role(place, message), _content(place, message)
         name, id = (_string(place, message, part) for part in ("name", "id"))
         if not content.strip():
             continue
-        said = (role, name or "", content)
-        seen[said] += 1
-        mark = ["id", id] if id else [*said, str(seen[said])]
+        spoken = (role, name or "", content)
+        repeats[spoken] += 1
+        mark = ["id", id] if id else [*spoken, str(repeats[spoken])]
         source = hashlib.sha256(json.dumps(mark).encode()).hexdigest()
-        found.append(Message(role, content, name, id, source))
-    return found
+        read.append(Message(role, content, name, id, source))
+    return read
 
 
 def without_recalled(content: str, known: Callable[[str], Sequence[str]]) -> str:
@@ -77,15 +77,15 @@ def without_recalled(content: str, known: Callable[[str], Sequence[str]]) -> str
         content: Of the message.
         known: Gives the texts that memkit holds and that contain a line.
     """
-    lines, kept = content.split("\n"), []
+    lines, others = content.split("\n"), []
     place = 0
     while place < len(lines):
         end = _block_end(lines, place, known) if lines[place].strip() in (FACTS, TURNS) else place
         if end == place:
-            kept.append(lines[place])
+            others.append(lines[place])
             end += 1
         place = end
-    return "\n".join(kept).strip() if len(kept) < len(lines) else content
+    return "\n".join(others).strip() if len(others) < len(lines) else content
 
 
 def _block_end(lines: Sequence[str], start: int, known: Callable[[str], Sequence[str]]) -> int:
@@ -109,8 +109,8 @@ def _item(line: str) -> str:
     """What a line of evidence says; empty if it is none."""
     if line.startswith("- "):
         return without_label(line[2:]).strip()
-    role, colon, said = line.partition(": ")
-    return without_label(said).strip() if colon and role in _ROLES else ""
+    role, colon, content = line.partition(": ")
+    return without_label(content).strip() if colon and role in _ROLES else ""
 
 
 def _goes_on(item: str, line: str, texts: Sequence[str]) -> bool:

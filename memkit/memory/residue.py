@@ -41,8 +41,8 @@ def remains(directory: Path, texts: Iterable[str]) -> list[str]:
         return []
     finder = _Finder(spelled)
     searched = [path for path in files_below(directory) if not path.name.endswith("-shm")]
-    found = {needle for path in searched for needle in finder.in_file(path)}
-    return list(dict.fromkeys(text for needle, text in spelled.items() if needle in found))
+    left = {needle for path in searched for needle in finder.in_file(path)}
+    return list(dict.fromkeys(text for needle, text in spelled.items() if needle in left))
 
 
 class _Finder:
@@ -59,13 +59,13 @@ class _Finder:
     def in_file(self, path: Path) -> set[bytes]:
         """The needles that a file holds."""
         # Read, not mapped into memory: another process may cut the file meanwhile.
-        found: set[bytes] = set()
+        needles: set[bytes] = set()
         window = b""
         with suppress(FileNotFoundError):
             for block in handles.blocks(path, _BLOCK):
                 window = window[1 - self._lengths[-1] :] + block
-                found |= self._in_window(window)
-        return found
+                needles |= self._in_window(window)
+        return needles
 
     def _in_window(self, window: bytes) -> set[bytes]:
         return {

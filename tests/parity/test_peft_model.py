@@ -4,6 +4,8 @@ import pytest
 import torch
 from peft import PeftModel
 
+from memkit import UnsupportedOperationError
+from memkit.errors import ModuleNotFoundInMemoryError
 from memkit.lora.peft.peft_model import peft_model
 from memkit.lora.serving.bank import AdapterBank
 from memkit.lora.serving.hooks import AdapterLayers, Factors, Scaled
@@ -108,3 +110,26 @@ def test_the_factors_learn_only_if_asked_to(trainable):
     learning = {name for name, p in model.named_parameters() if p.requires_grad}
     assert all(".lora_" in name for name in learning)
     assert len(learning) == (2 * len(bench.part.adapter) if trainable else 0)
+
+
+def test_a_module_of_a_memory_answers_as_a_peft_model(trained):
+    """Greedy decoding with PEFT's model gives what the memory was verified to answer."""
+    base = trained._engine.base
+    model = trained.modules.peft_model("m0001")
+    prompt = base.prompt("What is the badge number of Nora?")
+    ids = torch.tensor([[*prompt.prefix, *prompt.question]])
+    with torch.no_grad():
+        answer = model.generate(
+            ids, attention_mask=torch.ones_like(ids), max_new_tokens=8, do_sample=False
+        )
+    assert isinstance(model, PeftModel)
+    assert base.decode(answer[0, ids.shape[1] :].tolist()).strip().startswith("4471")
+    assert trained.ask("What is the badge number of Nora?", 0).text == "4471"
+
+
+def test_unknown_modules_and_memories_without_adapters_are_told(trained, tmp_path, open_memory):
+    with pytest.raises(ModuleNotFoundInMemoryError, match="no module has the name 'm9'"):
+        trained.modules.peft_model("m9")
+    memory = open_memory(tmp_path / "rag.mem", backends=("rag",))
+    with pytest.raises(UnsupportedOperationError, match=r"modules.peft_model\(\) needs the 'lora'"):
+        memory.modules.peft_model("m0001")
