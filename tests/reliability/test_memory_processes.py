@@ -53,7 +53,7 @@ HOLD = (
     START
     + """
 from pathlib import Path
-from memkit.ledger.locks import adapters_lock
+from memkit.ledger.engine.locks import adapters_lock
 with adapters_lock(Path(sys.argv[1]), timeout=10):
     print("held", flush=True)
     sys.stdin.read()

@@ -18,9 +18,9 @@ FORKS = """
 import os, signal, sys
 sys.path[:0] = sys.argv[1:]
 import numpy as np
-from memkit import adapter_files
+from memkit.lora.store import adapter_files
 from memkit.ledger import Ledger
-from memkit.ledger.database import Database
+from memkit.ledger.engine.sqlite import Database
 from memkit.types import Draft
 
 left = 0
