@@ -7,16 +7,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from memkit.answering.grounding import Stored, Utterance, check
-from memkit.errors import ModuleNotFoundInMemoryError
+from memkit.errors import InvalidInputError, ModuleNotFoundInMemoryError
 from memkit.memory.engine import Engine
 from memkit.memory.options import (
     PASSAGES,
     AskOptions,
     Question,
     Request,
-    recall_queries,
-    recall_query,
-    split_options,
+    query_of,
+    query_template,
+    request_of,
 )
 from memkit.memory.recall import Findings, gather
 from memkit.types import Answer, Claim, Query, Route
@@ -31,16 +31,19 @@ def ask_batch(
     engine: Engine, questions: Sequence[Question], budget: int, options: AskOptions
 ) -> list[Answer]:
     """Answer questions as one batch."""
-    selection, request = split_options(budget, options)
-    return answer(engine, recall_queries(questions, selection), request)
+    if isinstance(questions, str):
+        raise InvalidInputError(f"`questions` must be a list, got the string {questions!r}")
+    template = query_template(options, AskOptions, k=PASSAGES)
+    queries = [query_of(question, template) for question in questions]
+    return answer(engine, queries, request_of(budget, options))
 
 
 def stream(engine: Engine, question: Question, budget: int, options: AskOptions) -> AnswerStream:
     """Answer a question piece by piece; in one piece if it may turn out to be withheld."""
     from memkit.answering.generate import AnswerStream
 
-    selection, request = split_options(budget, options)
-    query = recall_query(question, selection, PASSAGES)
+    query = query_of(question, query_template(options, AskOptions, k=PASSAGES))
+    request = request_of(budget, options)
     answerer = engine.answerer  # a base model that does not fit is refused now, not when read
     return AnswerStream(_pieces(engine, answerer, gather(engine, query, request), request))
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, cast
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from memkit.errors import InvalidInputError
 from memkit.memory.engine import Config, CountTokens
@@ -221,56 +221,48 @@ class Request:
             )
 
 
-def split_options(budget: int, options: AskOptions) -> tuple[RecallOptions, Request]:
-    """Separate what takes part in an answer from how it is made."""
-    refuse_unknown(options, AskOptions)
-    selection = {name: value for name, value in options.items() if name in _EVIDENCE}
-    request: dict[str, Any] = {n: value for n, value in options.items() if n not in _EVIDENCE}
-    return cast("RecallOptions", selection), Request(budget, **request)
+def request_of(budget: int, options: AskOptions) -> Request:
+    """How questions are to be answered; what takes part is for `query_template`."""
+    how: dict[str, Any] = {n: value for n, value in options.items() if n not in _EVIDENCE}
+    return Request(budget, **how)
 
 
-def recall_query(question: Question, options: RecallOptions, k: int) -> Query:
-    """Make a query; ``k`` is the default for the number of records."""
-    refuse_unknown(options, RecallOptions)
-    rest = {name: value for name, value in options.items() if name != "k"}
-    return query_of(question, options.get("k", k), cast("Selection", rest))
+def query_template(options: Mapping[str, Any], known: type, *, k: int) -> Query:
+    """A query without a text.
+
+    Args:
+        options: What a verb was told.
+        known: The `TypedDict` of what it can be told.
+        k: How many records, if the options do not say.
+
+    Raises:
+        InvalidInputError: If ``k`` < 1.
+        TypeError: If an option is unknown.
+    """
+    refuse_unknown(options, known)
+    k = options.get("k", k)
+    check_limit("k", k)
+    period = Period(options.get("since"), options.get("until"), options.get("as_of"))
+    return Query("", k, options.get("scope", {}), options.get("where"), period=period)
 
 
-def recall_queries(questions: Sequence[Question], options: RecallOptions) -> list[Query]:
-    """One query per question for a batch of answers, alike in all else."""
-    if isinstance(questions, str):
-        raise InvalidInputError(f"`questions` must be a list, got the string {questions!r}")
-    return [recall_query(question, options, PASSAGES) for question in questions]
-
-
-def query_of(question: Question, k: int, selection: Selection, *, name: str = "question") -> Query:
+def query_of(question: Question, template: Query, *, name: str = "question") -> Query:
     """Make a query of a question, or of a conversation that ends with one.
 
     Args:
         question: The user's words, or messages that end with them.
-        k: At most this many records.
-        selection: What takes part.
+        template: All but the text.
         name: Of the argument, for errors.
 
     Raises:
-        InvalidInputError: If the question is blank, ``k`` < 1, or the messages are malformed or
-            do not end with the user's.
+        InvalidInputError: If the question is blank, or the messages are malformed or do not end
+            with the user's.
     """
-    query = base_query(k, selection)
-    if isinstance(question, str):
-        check_text(name, question)
-        return replace(query, text=question)
-    text, context = _conversation(question, name)
-    check_text(name, text)
-    return replace(query, text=text, context=context)
-
-
-def base_query(k: int, selection: Selection) -> Query:
-    """A query without a text."""
-    refuse_unknown(selection, Selection)
-    check_limit("k", k)
-    period = Period(selection.get("since"), selection.get("until"), selection.get("as_of"))
-    return Query("", k, selection.get("scope", {}), selection.get("where"), period=period)
+    context = None
+    if not isinstance(question, str):
+        question, context = _conversation(question, name)
+    check_text(name, question)
+    return replace(template, text=question, context=context)
 
 
 def _conversation(messages: Sequence[Message], name: str) -> tuple[str, Context]:

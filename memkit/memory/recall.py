@@ -18,7 +18,7 @@ from memkit.memory.options import (
     Request,
     Selection,
     query_of,
-    recall_query,
+    query_template,
 )
 from memkit.types import NO_ROUTE, Context, Evidence, Hit, Query, Recall, Record, Route
 
@@ -50,18 +50,24 @@ class Findings:
 def search(engine: Engine, query: str, k: int, selection: Selection) -> list[Hit]:
     """Find records by meaning and by words."""
     rag = engine.need_rag("search()")
-    return list(rag.recall(query_of(query, k, selection, name="query")).hits)
+    return list(
+        rag.recall(query_of(query, query_template(selection, Selection, k=k), name="query")).hits
+    )
 
 
 def recall(engine: Engine, question: Question, budget: int, options: RecallOptions) -> Recall:
     """Ask every backend, and assemble what they contribute."""
-    query = recall_query(question, options, HITS)
+    query = query_of(question, query_template(options, RecallOptions, k=HITS))
     return gather(engine, query, Request(budget, repeat_held=True)).recall
 
 
 def explain(engine: Engine, question: Question, budget: int, options: RecallOptions) -> Explanation:
     """Show route, evidence and prompt of an answer without generating it."""
-    findings = gather(engine, recall_query(question, options, PASSAGES), Request(budget))
+    findings = gather(
+        engine,
+        query_of(question, query_template(options, RecallOptions, k=PASSAGES)),
+        Request(budget),
+    )
     shown = {hit.id for hit in findings.recall.hits}
     hits = [hit for evidence in findings.evidence for hit in evidence.hits]
     left_out = {hit.id: hit for hit in hits if hit.id not in shown}

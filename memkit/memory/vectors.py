@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Unpack
 from memkit.errors import InvalidInputError
 from memkit.memory import transfer
 from memkit.memory.engine import Engine
-from memkit.memory.options import Selection, base_query
+from memkit.memory.options import Selection, query_template
 from memkit.protocols import Embedder
 from memkit.types import Hit, Metadata, Scope
 
@@ -52,7 +52,7 @@ class Vectors:
             UnsupportedOperationError: Without the "rag" backend.
         """
         rag = self._engine.need_rag("vectors.search()")
-        return rag.search(base_query(k, selection), _unit_row(vector))
+        return rag.search(query_template(selection, Selection, k=k), _unit_row(vector))
 
     def get(self, ids: Sequence[str], *, scope: Scope | None = None) -> dict[str, Floats2d]:
         """Give the vectors of records' passages: by id, shape ``(passages, dim)``, unit rows.
