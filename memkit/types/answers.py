@@ -15,13 +15,9 @@ class Hit(Value):
     """A record found by a search, with the passage of it that matched.
 
     Attributes:
-        record: The whole record.
-        text: The matching passage, a slice of ``record.text``.
-        start: Offset of the passage in ``record.text``, in characters.
-        end: Offset after its last character.
+        text: The matching passage, ``record.text[start:end]``.
         score: Higher is better; comparable within one search only.
-        similarity: Cosine similarity of query and best passage, in [-1, 1]; None where nothing
-            was compared.
+        similarity: Cosine similarity of query and best passage; None where nothing was compared.
         parts: The summands of the score, by name; see `memkit.rag.fusion.Ranking`.
     """
 
@@ -42,17 +38,13 @@ class Hit(Value):
 
     def __str__(self) -> str:
         """Give score, id and passage, and who said it when, as far as that is known."""
-        source = self._source()
-        return f"{self.score:.3f}  {self.id}  {shortened(self.text)}" + (
-            f"  ({source})" if source else ""
-        )
-
-    def _source(self) -> str:
-        record = self.record
-        role = record.metadata.get("role")
-        speaker = record.metadata.get("name", role) if role in get_args(Role) else None  # of a turn
-        date = f"{record.said_at:%Y-%m-%d}" if record.said_at is not None else None
-        return ", ".join(str(part) for part in (speaker, date) if part is not None)
+        metadata, said_at = self.record.metadata, self.record.said_at
+        role = metadata.get("role")
+        speaker = metadata.get("name", role) if role in get_args(Role) else None  # of a turn
+        date = f"{said_at:%Y-%m-%d}" if said_at is not None else None
+        source = ", ".join(str(part) for part in (speaker, date) if part is not None)
+        line = f"{self.score:.3f}  {self.id}  {shortened(self.text)}"
+        return f"{line}  ({source})" if source else line
 
 
 @dataclass(frozen=True)
@@ -60,7 +52,6 @@ class Support(Value):
     """A fact that took part in a routing decision.
 
     Attributes:
-        record_id: The fact.
         similarity: Cosine similarity of the query with it.
         module: The module that holds it, or None if no module does.
         score: Similarity and shared words together; the facts are ordered by it.
@@ -80,7 +71,6 @@ class Part(Value):
 
     Attributes:
         question: The query itself if it needs one fact only.
-        module: The module that answers.
         record_id: The fact.
         score: How sure the router is, in [0, 1].
     """
@@ -99,11 +89,9 @@ class Route(Value):
         weights: Module name to weight; sums to 1, or is empty for "none".
         support: The facts that were considered, best first.
         threshold: The evidence below which the router says "none".
-        reason: One sentence.
-        parts: What is asked of which module, most important first. One for a query that needs
-            one fact; one per fact for a query that needs several. Empty for "none", and where
-            the caller chose the modules. Parts with the same question are alternatives: the
-            vote was split.
+        parts: What is asked of which module, most important first: one per fact that the query
+            needs. Empty for "none", and where the caller chose the modules. Parts with the same
+            question are alternatives: the vote was split.
         evidence: How well the best fact matches, in the units of ``threshold``.
     """
 
@@ -129,21 +117,14 @@ class Route(Value):
 
 
 def route_lines(route: Route, texts: Mapping[str, str] | None = None) -> list[str]:
-    """Describe in a few lines which facts led to which modules.
-
-    Args:
-        route: As a router made it.
-        texts: Record id to text, shown beside the id.
-    """
+    """Describe in a few lines which facts led to which modules; ``texts`` has their texts by id."""
     mixture = ", ".join(f"{name} x {route.weights[name]:.2f}" for name in route.modules)
     lines = [f"route: {mixture or 'none (the base model answers untouched)'}"]
     lines.append(f"  because {route.reason}")
     for fact in route.support:
         text = (texts or {}).get(fact.record_id)
-        lines.append(
-            f"  {fact.similarity:+.3f}  {fact.record_id}  in {fact.module or 'no module'}"
-            + (f": {shortened(text)}" if text is not None else "")
-        )
+        line = f"  {fact.similarity:+.3f}  {fact.record_id}  in {fact.module or 'no module'}"
+        lines.append(line if text is None else f"{line}: {shortened(text)}")
     return lines
 
 
@@ -164,17 +145,16 @@ class Recall(Value):
     """Evidence for any language model, within a token budget.
 
     Attributes:
-        query: The query, verbatim.
         text: The evidence as text, ready to be put into a prompt; may be empty.
         hits: The passages in ``text``, best first.
         turns: The conversation turns in ``text``, oldest first.
         route: The adapters that hold the answer, for models whose weights can be adapted.
-        tokens: Length of ``text``, in tokens.
+        tokens: Length of ``text``.
         budget: Most tokens that it was allowed to take.
         omitted: How many passages and turns were found but did not fit.
         counter: Name of the tokenizer that counted the tokens.
-        in_weights: Ids of the records that were found and left out of ``text`` because the
-            route's modules are sure of the answer; only `Memory.ask` leaves any out.
+        in_weights: Ids of the records that `Memory.ask` left out of ``text``, because the
+            route's modules are sure of the answer.
     """
 
     derived = ("citations",)
@@ -217,9 +197,7 @@ class Answer(Value):
     Attributes:
         text: The answer; empty if it was withheld.
         recall: The evidence that was in the prompt.
-        prompt_tokens: Length of the whole prompt, in tokens; for a question in parts, of all
-            their prompts.
-        completion_tokens: Length of what was generated, in tokens.
+        prompt_tokens: Length of the whole prompt; for a question in parts, of all their prompts.
         seconds: Wall-clock time; in a batch, this answer's share.
         claims: The answer to each part of the question, compared with what is stored.
         withheld: Why a strict answer was withheld; None if it was not.
@@ -255,6 +233,8 @@ class Answer(Value):
         return self.text
 
 
+# What precedes the weights, in this order: a turn of the conversation, a record that was written
+# after the one that the module holds, the held record itself.
 Source = Literal["buffer", "newer record", "record"]
 
 
@@ -263,25 +243,20 @@ class Conflict(Value):
     """An answer from weights that contradicts a source which takes precedence over them.
 
     Attributes:
-        said: What the weights answered.
+        answered: By the weights.
         recorded: What the source says: a record's answer, else its text; or a turn.
-        source: In order of precedence: a turn of the conversation ("buffer"), a record that was
-            written after the one that the module holds ("newer record"), the held record itself
-            ("record").
-        record_id: Of the record; None for a turn without one.
-        version: Of the record; None for a turn without one.
     """
 
-    said: str
+    answered: str
     recorded: str
     source: Source
-    record_id: str | None
+    record_id: str | None  # None for a turn without a record
     version: int | None
 
     def __str__(self) -> str:
         version = f", version {self.version}" if self.version is not None else ""
         where = f"{self.source} {self.record_id or ''}".rstrip() + version
-        return f"the weights say {self.said!r}, the {where} says {self.recorded!r}"
+        return f"the weights say {self.answered!r}, the {where} says {self.recorded!r}"
 
 
 @dataclass(frozen=True)
@@ -292,8 +267,8 @@ class Claim(Value):
         question: The user's question, or the part of it about one fact.
         text: The model's answer.
         module: The module that gave it; None if no adapter was active.
-        record_id: The record that confirms it; None if none does.
-        conflict: The source that contradicts it; None if none does or no adapter was active.
+        record_id: The record that confirms it.
+        conflict: What contradicts it, if an adapter was active.
         supported: Whether a record or a turn confirms it.
     """
 

@@ -30,16 +30,10 @@ class Features:
 
 @dataclass(frozen=True)
 class Bin:
-    """One step of a reliability curve.
+    """One step of a reliability curve, of ``n`` questions."""
 
-    Attributes:
-        predicted: Mean probability that was predicted.
-        observed: Share of the questions for which it was so.
-        n: How many questions.
-    """
-
-    predicted: float
-    observed: float
+    predicted: float  # mean probability
+    observed: float  # share of the questions for which it was so
     n: int
 
 
@@ -64,7 +58,6 @@ class Calibration:
             questions that the curve was not fitted to.
         changes: The ledger's feed had got so far.
         passages: How many there were.
-        version: Of this format.
     """
 
     mass: float
@@ -90,15 +83,14 @@ class Calibration:
 
     def passes(self, features: Features) -> bool:
         """Whether a module that holds the fact answers."""
-        enough = self.evidence(features) >= self.threshold
-        return enough and not self.means_another(features)
+        return self.evidence(features) >= self.threshold and not self.means_another(features)
 
     def probability(self, evidence: float) -> float:
         """That a query with this evidence is about what is stored; 1/2 at the threshold."""
         return 1.0 / (1.0 + math.exp(-max(-60.0, self.slope * (evidence - self.threshold))))
 
     def to_json(self) -> str:
-        """As text."""
+        """Give it as text."""
         return json.dumps(asdict(self))
 
     @classmethod

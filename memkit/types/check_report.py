@@ -11,18 +11,13 @@ from typing import Literal
 from memkit.errors import MemkitError
 from memkit.types.value import Value
 
+# A "problem" remains; one that was "repaired" does not; a "note" is about no problem.
 State = Literal["sound", "problem", "repaired", "note"]
 
 
 @dataclass(frozen=True)
 class Finding(Value):
-    """One result of a check.
-
-    Attributes:
-        state: "sound", a "problem" that remains, one that was "repaired", or a "note" about
-            something that is no problem.
-        what: What was checked or found, in words.
-    """
+    """One result of a check: what was checked, in words, and its state."""
 
     state: State
     what: str
@@ -33,30 +28,23 @@ class Finding(Value):
 
 @dataclass
 class CheckReport(Value):
-    """The results of a check, added one by one while it runs.
-
-    Attributes:
-        path: The memory's directory.
-        repair: Whether problems were to be repaired.
-        findings: In the order of the check.
-    """
+    """The results of a check, added one by one while it runs."""
 
     derived = ("sound",)
 
     path: Path
-    repair: bool
+    repair: bool  # whether problems were to be repaired
     findings: list[Finding] = field(default_factory=list)
 
     @property
     def problems(self) -> list[str]:
         """What was wrong, repaired or not."""
-        states = {"problem", "repaired"}
-        return [finding.what for finding in self.findings if finding.state in states]
+        return [f.what for f in self.findings if f.state in {"problem", "repaired"}]
 
     @property
     def left(self) -> list[str]:
         """What is still wrong."""
-        return [finding.what for finding in self.findings if finding.state == "problem"]
+        return [f.what for f in self.findings if f.state == "problem"]
 
     @property
     def sound(self) -> bool:
@@ -64,12 +52,10 @@ class CheckReport(Value):
         return not self.problems
 
     def __str__(self) -> str:
-        lines = list(map(str, self.findings))
-        if self.sound:
-            return "\n".join([*lines, f"{self.path} is sound"])
         repaired = len(self.problems) - len(self.left)
-        last = f"{self.path}: {len(self.problems)} problems, {repaired} repaired"
-        return "\n".join([*lines, last])
+        outcome = f"{self.path}: {len(self.problems)} problems, {repaired} repaired"
+        last = f"{self.path} is sound" if self.sound else outcome
+        return "\n".join([*map(str, self.findings), last])
 
     def note(self, what: str) -> None:
         """Add a note."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -30,40 +30,32 @@ def drafts_of(value: DraftLike | Iterable[DraftLike], rest: Draft) -> tuple[list
             or if a part of ``rest`` would have no effect: above all a scope, without which a
             draft is shared with everybody.
     """
-    single = isinstance(value, str | Draft | Mapping)
-    items = _items(value)
-    if not isinstance(value, str):
-        kind = "a draft" if single else "a list"
-        _refuse_what_belongs_to_a_text(rest, kind)
-        if any(isinstance(item, Draft | Mapping) for item in items):
-            _refuse_what_belongs_to_texts(rest, kind if single else "a list with drafts")
-    return [_draft_of(item, rest) for item in items], single
-
-
-def _items(value: DraftLike | Iterable[DraftLike]) -> list[DraftLike]:
+    items: list[DraftLike]
     match value:
-        case str() | Draft() | Mapping():
-            return [value]
+        case str():
+            return [replace(rest, text=value)], True
+        case Draft() | Mapping():
+            items, single = [value], True
         case Iterable() if not isinstance(value, bytes | bytearray):
-            return list(value)
+            items, single = list(value), False
         case _:
             raise InvalidInputError(
                 "expected `text` to be a string or a list (or another iterable) of strings, "
                 f"drafts or dicts, got {value!r}"
             )
+    _refuse_without_effect(rest, items, "a draft" if single else "a list")
+    return [_draft_of(item, rest) for item in items], single
 
 
-def _refuse_what_belongs_to_a_text(rest: Draft, kind: str) -> None:
-    if any(part is not None for part in (rest.question, rest.answer, rest.id, rest.key)):
+def _refuse_without_effect(rest: Draft, items: Sequence[DraftLike], kind: str) -> None:
+    if (rest.question, rest.answer, rest.id, rest.key) != (None, None, None, None):
         raise InvalidInputError(
             f"`question`, `answer`, `id` and `key` belong to a single text, got {kind}",
             hint="put them into `Draft` objects: add([Draft(text, question, answer), ...])",
         )
-
-
-def _refuse_what_belongs_to_texts(rest: Draft, kind: str) -> None:
-    times = rest.ttl is not None or rest.at is not None
-    if rest.scope or rest.metadata or rest.pinned or times:
+    given = rest.scope or rest.metadata or rest.pinned or (rest.ttl, rest.at) != (None, None)
+    if given and any(isinstance(item, Draft | Mapping) for item in items):
+        kind = "a list with drafts" if kind == "a list" else kind
         raise InvalidInputError(
             f"`scope`, `metadata`, `ttl`, `pinned` and `at` belong to plain texts, got {kind}",
             hint="put them into the drafts: Draft(text, scope={'user': 'u1'})",

@@ -12,15 +12,10 @@ from memkit.types.records import ALWAYS, Metadata, Period, Scope
 
 @dataclass(frozen=True)
 class Context:
-    """What was said before a question.
+    """What was said before a question."""
 
-    Attributes:
-        system: The system message, or None for the usual one.
-        history: Earlier messages as ``(role, content)``, oldest first.
-    """
-
-    system: str | None = None
-    history: tuple[tuple[str, str], ...] = ()
+    system: str | None = None  # the system message; None for the usual one
+    history: tuple[tuple[str, str], ...] = ()  # (role, content), oldest first
 
 
 @dataclass(frozen=True)
@@ -28,13 +23,11 @@ class Query:
     """One query as the backends see it.
 
     Attributes:
-        text: The user's words.
         k: At most this many hits.
         scope: Only what this scope may see takes part.
         where: Metadata filter, or None.
         context: The conversation that it ends; None for a question by itself. For the base
             model: backends look for what the question alone asks for.
-        period: Only records of this time take part.
     """
 
     text: str
@@ -68,11 +61,9 @@ class Sampling:
     """How the next token is chosen.
 
     Attributes:
-        max_new_tokens: Upper bound on the answer's length.
         temperature: 0 is greedy.
         top_p: Nucleus size in (0, 1]; 1 keeps every token.
         stop: Texts that end the answer; they are not part of it.
-        seed: Seeds the draw when temperature > 0.
     """
 
     max_new_tokens: int = 128
@@ -82,44 +73,30 @@ class Sampling:
     seed: int = 0
 
     def check(self) -> None:
-        """Refuse values out of range.
-
-        Raises:
-            InvalidInputError: If there is one.
-        """
-        if self.max_new_tokens < 1:
-            raise InvalidInputError(
-                f"`max_new_tokens` must be at least 1, got {self.max_new_tokens!r}"
-            )
-        if not 0 <= self.temperature < math.inf:
-            raise InvalidInputError(
-                f"`temperature` must be 0 or more and finite, got {self.temperature!r}"
-            )
-        if not 0 < self.top_p <= 1:
-            raise InvalidInputError(f"`top_p` must be in (0, 1], got {self.top_p!r}")
-        if "" in self.stop:
-            raise InvalidInputError("`stop` must hold non-empty texts, got ''")
+        """Raise `InvalidInputError` for a value out of range."""
+        for name, allowed, valid in (
+            ("max_new_tokens", "be at least 1", self.max_new_tokens >= 1),
+            ("temperature", "be 0 or more and finite", 0 <= self.temperature < math.inf),
+            ("top_p", "be in (0, 1]", 0 < self.top_p <= 1),
+            ("stop", "hold non-empty texts", "" not in self.stop),
+        ):
+            if not valid:
+                raise InvalidInputError(f"`{name}` must {allowed}, got {getattr(self, name)!r}")
 
 
 GREEDY = Sampling()
 
 # How several modules answer one question; see `memkit.answering.generate.Answerer.answer`.
 Combine = Literal["rows", "mix", "confident"]
-
 COMBINATIONS: tuple[Combine, ...] = ("rows", "mix", "confident")
 
 
 @dataclass(frozen=True)
 class Completion:
-    """Text that a language model produced for one prompt.
+    """Text that a language model produced for one prompt."""
 
-    Attributes:
-        text: The answer, without the stop token or text that ended it.
-        ids: The tokens as generated, a stop token included if there was one.
-    """
-
-    text: str
-    ids: tuple[int, ...]
+    text: str  # without the stop token or text that ended it
+    ids: tuple[int, ...]  # as generated, with the stop token if there was one
 
     @property
     def tokens(self) -> int:
@@ -132,10 +109,7 @@ class Example:
     """One training example.
 
     Attributes:
-        question: What the user says.
-        answer: What the model is to say.
-        record_id: The record it teaches, or None for an example that guards the base model's
-            behaviour.
+        record_id: The record it teaches; None if it guards the base model's behaviour.
         held_out: Not trained on; asked when recall is verified.
         context: The text that the answer is in, for a teacher to read; None if there is none.
         origin: How it was made, for example "template".

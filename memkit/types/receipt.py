@@ -20,7 +20,6 @@ class Exposure(Value):
     probable than the base model does, mean over the wordings asked.
 
     Attributes:
-        record_id: The forgotten record.
         module: Name and version of the module that was asked.
         rank: Place of the answer among the canaries; 1 is the highest.
         of: How many answers were compared, the forgotten one included.
@@ -54,16 +53,14 @@ class Receipt(Value):
 
     Attributes:
         records: Ids of the erased records.
-        versions: How many stored versions of them were erased.
-        turns: How many conversation turns were erased.
+        versions: How many stored versions of them were erased, the current ones included.
         retrained: Modules that were retrained without the records.
         dropped: Modules that were removed; rag answers their other records.
         demoted: Ids of other records that no module holds any more.
         files: Adapter and index files that were destroyed or rewritten.
         checks: What was checked afterwards, each with its outcome.
-        exposure: How far forgotten answers stand out in the retrained modules, for a sample of
-            them; empty if no module was retrained, as then no weights are left to be asked.
-        items: How many items of the scope were erased.
+        exposure: How far a sample of the forgotten answers stands out in the retrained modules;
+            empty if no module was retrained, as then no weights are left to be asked.
     """
 
     records: tuple[str, ...]
@@ -89,9 +86,7 @@ class Receipt(Value):
             f"modules dropped     {some(self.dropped)}",
             f"demoted to rag      {some(self.demoted)}",
             f"files destroyed     {some(self.files)}",
-        ]
-        lines += [
-            f"checked: {what:<34} {'yes' if ok else 'NO'}" for what, ok in self.checks.items()
+            *(f"checked: {what:<34} {'yes' if ok else 'NO'}" for what, ok in self.checks.items()),
         ]
         if self.exposure:
             most = max(self.exposure, key=lambda exposure: exposure.ahead)

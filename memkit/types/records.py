@@ -22,11 +22,8 @@ class Draft(Value):
     """A record that is about to be stored.
 
     Attributes:
-        text: The knowledge, verbatim.
-        question: A question that the text answers, if the caller has one.
-        answer: The answer to that question, exactly as it should be recalled.
+        answer: The answer to the question, exactly as it should be recalled.
         scope: Who the record is for; see `Record.scope`.
-        metadata: JSON values to filter by.
         id: A caller-chosen id; None lets the ledger make one.
         key: What it is about, such as "home:ann": the next draft of this key and scope is the
             next version of the same record. None takes the question, if there is one.
@@ -52,19 +49,13 @@ class Record(Value):
     """One piece of knowledge, verbatim, as the ledger holds it now.
 
     Attributes:
-        id: Unique within the memory.
-        text: The knowledge, verbatim.
-        question: A question that the text answers, or None.
-        answer: The answer to that question, or None.
         scope: Who may see it: queries whose scope has every key of it with the same value.
-        metadata: JSON values to filter by.
         created_at: When version 1 was added (UTC).
         updated_at: When this version was written (UTC).
-        version: 1 for a new record; each update adds one.
         content_hash: SHA-256 over text, question and answer.
         key: What it is about, as given or derived from its question; unique within its scope.
-        expires_at: When it expires (UTC); None for never.
-        pinned: Whether it is always part of the evidence.
+        expires_at: In UTC; None for never.
+        pinned: Always part of the evidence.
         said_at: When it was said or happened (UTC); None if the caller gave no time. See `at`.
     """
 
@@ -154,13 +145,10 @@ class Module(Value):
 
     Attributes:
         name: Stable over retraining.
-        version: 1 for the first training; each retraining adds one.
-        scope: The scope whose records it holds.
         records: Ids of the records whose recall from it was verified.
         manifest: How it was made: base fingerprint, data hash, seed, spec, recall.
         created_at: When it was committed (UTC).
-        versions: The stored versions of the module, oldest first; a rollback makes another of
-            them the active one.
+        versions: The stored versions, oldest first; a rollback activates another of them.
         active: Whether this version is the one that answers.
     """
 
@@ -181,11 +169,7 @@ class Module(Value):
             for key, label in (("recall", "recall"), ("paraphrase_recall", "reworded"))
             if key in self.manifest
         ]
-        return "; ".join(
-            [
-                f"{self.name} v{self.version}" + (f" (also kept: {others})" if others else ""),
-                f"{len(self.records)} records" + (f" of {scope}" if scope else ""),
-                *figures,
-                f"trained {self.created_at:%Y-%m-%d %H:%M} UTC",
-            ]
-        )
+        name = f"{self.name} v{self.version}" + (f" (also kept: {others})" if others else "")
+        records = f"{len(self.records)} records" + (f" of {scope}" if scope else "")
+        trained = f"trained {self.created_at:%Y-%m-%d %H:%M} UTC"
+        return "; ".join([name, records, *figures, trained])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Self
 
@@ -32,18 +32,15 @@ class ModuleReport(Value):
     """What training one module achieved.
 
     Attributes:
-        name: Of the module.
-        version: Of the module; 0 if no recall was verified, so that nothing was stored.
+        version: 0 if no recall was verified, so that nothing was stored.
         held: Ids of the records whose recall was verified.
         missed: Ids of the others.
         recall: Share of the trained questions that were answered exactly.
         paraphrase_recall: Share of held-out wordings that were answered exactly.
-        steps: Of training.
         seconds: Wall-clock time, verification included.
         locality: What the module does to unrelated prompts; None if none was trained.
         attempt: 1; higher for records that another module of the same run has missed.
-        unchanged: Whether training gave the same bytes as a stored version, so that no other was
-            added.
+        unchanged: Training gave the same bytes as a stored version, so that none was added.
     """
 
     name: str
@@ -77,7 +74,6 @@ class ConsolidationReport(Value):
 
     Attributes:
         modules: One report per trained module.
-        seconds: Wall-clock time.
         left_out: Ids of records that were not tried, because the same training has failed on
             them before; ``consolidate(retry_missed=True)`` tries them again.
     """
@@ -101,17 +97,17 @@ class ConsolidationReport(Value):
         return tuple(id for id in missed if id not in held)
 
     def __str__(self) -> str:
-        left_out = f"{len(self.left_out)} left out, as missed before (see `retry_missed`)"
-        last = [left_out] if self.left_out else []
-        if not self.modules:
-            return "\n".join(["nothing to consolidate", *last])
-        head = (
-            f"{'module':<20} {'held':>6} {'recall':>7} {'reworded':>9} "
-            f"{'left alone':>10} {'forced':>7} {'steps':>6} {'s':>7}"
-        )
-        lines = [head, *map(str, self.modules)]
-        lines.append(f"{len(self.held)} records held in weights, {len(self.missed)} stay with rag")
-        return "\n".join(lines + last)
+        lines = ["nothing to consolidate"]
+        if self.modules:
+            lines = [
+                f"{'module':<20} {'held':>6} {'recall':>7} {'reworded':>9} "
+                f"{'left alone':>10} {'forced':>7} {'steps':>6} {'s':>7}",
+                *map(str, self.modules),
+                f"{len(self.held)} records held in weights, {len(self.missed)} stay with rag",
+            ]
+        if self.left_out:
+            lines.append(f"{len(self.left_out)} left out, as missed before (see `retry_missed`)")
+        return "\n".join(lines)
 
 
 @dataclass(frozen=True)
@@ -121,7 +117,6 @@ class ImportReport(Value):
     Attributes:
         turns: Ids of the turns that were added, in order.
         records: Ids of the records with the same content.
-        known: How many messages were there already.
         left_out: How many messages are not stored: instructions, calls of tools, and what memkit
             itself had recalled.
     """
@@ -143,13 +138,8 @@ class TransferReport(Value):
     """What an export has written, or an import has added.
 
     Attributes:
-        path: The file.
-        records: How many records.
-        versions: How many older versions of them.
-        turns: How many turns.
-        items: How many items.
+        versions: How many older versions of the records.
         ttls: How many default times to live.
-        modules: How many adapter modules.
         skipped: How many entries were present already, or lost a conflict.
         replaced: How many entries replaced others.
         expired: How many had expired since the export, and were left out.
@@ -168,19 +158,10 @@ class TransferReport(Value):
 
     @classmethod
     def of(cls, path: Path, counts: Mapping[str, int], *, modules: int | None = None) -> Self:
-        """Make a report of counts by kind of entry."""
-        return cls(
-            path=path,
-            records=counts.get("record", 0),
-            versions=counts.get("version", 0),
-            turns=counts.get("turn", 0),
-            items=counts.get("item", 0),
-            ttls=counts.get("ttl", 0),
-            modules=counts.get("module", 0) if modules is None else modules,
-            skipped=counts.get("skipped", 0),
-            replaced=counts.get("replaced", 0),
-            expired=counts.get("expired", 0),
-        )
+        """Make a report of counts by kind of entry, such as "record"."""
+        names = [field.name for field in fields(cls) if field.name != "path"]
+        numbers = {name: counts.get(name.removesuffix("s"), 0) for name in names}
+        return cls(path, **numbers | ({} if modules is None else {"modules": modules}))
 
     def __str__(self) -> str:
         others = ("skipped", self.skipped), ("replaced", self.replaced), ("expired", self.expired)
@@ -197,16 +178,14 @@ class Stats(Value):
     """How much a memory holds, or a scope of it.
 
     Attributes:
-        records: Number of records, without the expired ones.
-        versions: Number of their versions, the current ones included.
-        turns: Number of conversation turns.
-        passages: Number of indexed passages.
-        modules: Number of active adapter modules.
-        held: Number of records that they hold.
-        bytes_on_disk: Size of the whole memory.
+        records: Without the expired ones.
+        versions: Of these records, the current ones included.
+        modules: Active adapter modules.
+        held: Records that the modules hold.
+        bytes_on_disk: Of the whole memory.
         embedder: Name of the model that made the vectors; None if there are none.
         base_model: Name of the model that the modules are for; None if there are none.
-        expired: Number of records that `Memory.sweep` will erase.
+        expired: Records that `Memory.sweep` will erase.
     """
 
     records: int
@@ -221,9 +200,9 @@ class Stats(Value):
     expired: int = 0
 
     def __str__(self) -> str:
+        expired = f", {self.expired} expired" if self.expired else ""
         return (
             f"{self.records} records ({self.versions} versions), {self.turns} turns, "
             f"{self.passages} passages, {self.held} held by {self.modules} modules, "
-            f"{self.bytes_on_disk / 2**20:.1f} MiB"
-            + (f", {self.expired} expired" if self.expired else "")
+            f"{self.bytes_on_disk / 2**20:.1f} MiB{expired}"
         )

@@ -1,11 +1,9 @@
 """Scopes: who a record is for, and which records a query may see.
 
-A query of scope Q sees a record exactly if every key of the record's scope is in Q with the
-same value. So a record without a scope is shared, and a query without a scope sees shared
-records only.
-
-A scope is stored as a key, which is JSON with sorted keys. The scopes that a query may see are
-the 2^n subsets of its own, so that "visible" becomes ``scope IN (...)`` in SQL.
+A query sees a record exactly if its scope has every key of the record's scope with the same
+value: records without a scope are shared, and a query without one sees only these. A scope is
+stored as JSON, its key. A query may see the 2^n subsets of its own scope, so that "visible"
+becomes ``scope IN (...)`` in SQL.
 """
 
 from __future__ import annotations
@@ -60,21 +58,12 @@ def parse_scope_key(key: str) -> dict[str, str]:
 
 def visible_keys(scope: Scope) -> list[str]:
     """List the keys of all scopes that a query of ``scope`` sees, ``"{}"`` first."""
-    whole = parse_scope_key(scope_key(scope))
-    return [
-        _dump(dict(part))
-        for size in range(len(whole) + 1)
-        for part in combinations(whole.items(), size)
-    ]
+    whole = parse_scope_key(scope_key(scope)).items()
+    return [_dump(dict(p)) for size in range(len(whole) + 1) for p in combinations(whole, size)]
 
 
 def contains(scope: Scope | str, selector: Scope) -> bool:
-    """Tell whether ``scope`` has every key of ``selector`` with the same value.
-
-    Args:
-        scope: A scope or its key.
-        selector: For example a tenant; every narrower scope contains it.
-    """
+    """Tell whether a scope, or its key, has every key of ``selector`` with the same value."""
     whole = parse_scope_key(scope) if isinstance(scope, str) else scope
     return all(whole.get(key) == value for key, value in selector.items())
 

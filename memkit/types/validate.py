@@ -1,4 +1,4 @@
-"""Checks of arguments, before anything is stored."""
+"""Checks of arguments, before anything is stored; each raises `InvalidInputError`."""
 
 from __future__ import annotations
 
@@ -18,13 +18,7 @@ _INT64 = range(-(2**63), 2**63)
 
 
 def validate_draft(draft: Draft) -> None:
-    """Check a draft, except for its scope, which `memkit.types.scope.scope_key` checks.
-
-    Raises:
-        InvalidInputError: If a text is empty, too long or holds characters that cannot be
-            stored, if only one of question and answer is given, if the metadata is not JSON,
-            if id or key is not a short non-empty string, or if ``ttl`` or ``at`` is invalid.
-    """
+    """Check a draft, except for its scope, which `memkit.types.scope.scope_key` checks."""
     check_content(draft.text, draft.question, draft.answer)
     check_metadata(draft.metadata)
     for name, value in (("id", draft.id), ("key", draft.key)):
@@ -42,12 +36,7 @@ def validate_draft(draft: Draft) -> None:
 
 
 def ttl_seconds(ttl: object) -> float:
-    """Give a time to live in seconds, checked.
-
-    Raises:
-        InvalidInputError: If it is neither a number of seconds nor a timedelta, or is not
-            above zero and at most 1,000 years.
-    """
+    """Give a time to live, a number of seconds or a timedelta, in seconds."""
     seconds = ttl.total_seconds() if isinstance(ttl, timedelta) else ttl
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         raise InvalidInputError(f"`ttl` must be seconds or a timedelta, got {ttl!r}")
@@ -60,11 +49,7 @@ def ttl_seconds(ttl: object) -> float:
 
 
 def check_time(name: str, value: object) -> None:
-    """Check that a time has a time zone.
-
-    Raises:
-        InvalidInputError: If it is no datetime, or one without a time zone.
-    """
+    """Check that a value is a datetime with a time zone."""
     if not isinstance(value, datetime):
         raise InvalidInputError(f"`{name}` must be a datetime, got {value!r}")
     if value.utcoffset() is None:
@@ -75,14 +60,9 @@ def check_time(name: str, value: object) -> None:
 
 
 def check_period(period: Period) -> None:
-    """Check the bounds of a period.
-
-    Raises:
-        InvalidInputError: If a bound is no time with a zone, or it ends before it begins.
-    """
-    bounds = (("since", period.since), ("until", period.until), ("as_of", period.as_of))
-    for name, value in bounds:
-        if value is not None:
+    """Check that the bounds of a period have time zones, and that it ends after it begins."""
+    for name in ("since", "until", "as_of"):
+        if (value := getattr(period, name)) is not None:
             check_time(name, value)
     if period.since and period.until and period.since > period.until:
         raise InvalidInputError(
@@ -91,11 +71,7 @@ def check_period(period: Period) -> None:
 
 
 def check_content(text: object, question: object, answer: object) -> None:
-    """Check the texts of a record.
-
-    Raises:
-        InvalidInputError: See `validate_draft`.
-    """
+    """Check the texts of a record; question and answer come together or not at all."""
     check_text("text", text)
     if (question is None) != (answer is None):
         given, missing = ("answer", "question") if question is None else ("question", "answer")
@@ -109,12 +85,7 @@ def check_content(text: object, question: object, answer: object) -> None:
 
 
 def check_text(name: str, text: object, *, longest: int = MAX_CHARACTERS) -> None:
-    """Check that a text can be stored verbatim.
-
-    Raises:
-        InvalidInputError: If it is not a string, is blank, has more than ``longest``
-            characters, or holds a NUL or a lone surrogate.
-    """
+    """Check that a text is not blank, has at most ``longest`` characters, and can be stored."""
     if not isinstance(text, str):
         raise InvalidInputError(f"`{name}` must be a string, got {type(text).__name__}: {text!r}")
     if not text.strip():
@@ -128,11 +99,7 @@ def check_text(name: str, text: object, *, longest: int = MAX_CHARACTERS) -> Non
 
 
 def check_characters(name: str, text: str) -> None:
-    """Check that a string can be written as UTF-8 and read back as it was.
-
-    Raises:
-        InvalidInputError: If it holds a NUL character or half of a surrogate pair.
-    """
+    """Check that a string is the same after it was written as UTF-8 and read back."""
     nul = text.find("\0")
     if nul >= 0:
         raise InvalidInputError(
@@ -150,12 +117,7 @@ def check_characters(name: str, text: str) -> None:
 
 
 def check_metadata(metadata: object) -> None:
-    """Check that metadata is a JSON object that can be stored without loss.
-
-    Raises:
-        InvalidInputError: If it or a mapping in it has a key that is no string, or it holds
-            something else than JSON values; NaN, infinity and integers beyond 64 bits are none.
-    """
+    """Check that metadata is a JSON object that can be stored without loss."""
     if not isinstance(metadata, Mapping):
         raise InvalidInputError(f"`metadata` must be a mapping, got {metadata!r}")
     _check_value("metadata", metadata, depth=0)
@@ -173,24 +135,9 @@ def _check_value(name: str, value: object, *, depth: int) -> None:
     elif isinstance(value, list | tuple):
         for index, child in enumerate(value):
             _check_value(f"{name}[{index}]", child, depth=depth + 1)
-    else:
-        _check_scalar(name, value)
-
-
-def _check_scalar(name: str, value: object) -> None:
-    match value:
-        case None | bool():
-            valid = True
-        case str():
-            check_characters(name, value)
-            valid = True
-        case int():
-            valid = value in _INT64
-        case float():
-            valid = math.isfinite(value)
-        case _:
-            valid = False
-    if not valid:
+    elif isinstance(value, str):
+        check_characters(name, value)
+    elif not _is_json_scalar(value):
         raise InvalidInputError(
             f"`{name}` must be a JSON value, got {type(value).__name__}: {value!r}",
             "JSON has strings, finite numbers (integers of at most 64 bits), booleans, null, "
@@ -198,11 +145,17 @@ def _check_scalar(name: str, value: object) -> None:
         )
 
 
-def check_limit(name: str, value: int) -> None:
-    """Check a number of results.
+def _is_json_scalar(value: object) -> bool:
+    match value:
+        case None | bool():
+            return True
+        case int():
+            return value in _INT64
+        case _:
+            return isinstance(value, float) and math.isfinite(value)
 
-    Raises:
-        InvalidInputError: If it is no integer or is below 1.
-    """
+
+def check_limit(name: str, value: int) -> None:
+    """Check that a number of results is an integer of at least 1."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise InvalidInputError(f"`{name}` must be an integer of at least 1, got {value!r}")

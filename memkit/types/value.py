@@ -15,13 +15,9 @@ WIDTH = 100  # characters of a text that a line for people shows
 
 
 class Value:
-    """Base class of the dataclasses that memkit's verbs return.
+    """Base class of the dataclasses that memkit's verbs return."""
 
-    Attributes:
-        derived: Names of the properties that `to_dict` gives beside the fields.
-    """
-
-    derived: ClassVar[tuple[str, ...]] = ()
+    derived: ClassVar[tuple[str, ...]] = ()  # properties that `to_dict` gives beside the fields
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]  # each subclass is a dataclass
 
     def to_dict(self) -> dict[str, Any]:
@@ -34,35 +30,26 @@ class Value:
             TypeError: If a field holds something else that JSON cannot express.
         """
         names = [field.name for field in fields(self)] + list(self.derived)
-        return {name: json_value(getattr(self, name)) for name in names}
+        return {name: _json_value(getattr(self, name)) for name in names}
 
     def to_json(self, indent: int | None = None) -> str:
-        """Give `to_dict` as text.
-
-        Args:
-            indent: Spaces per level; None for a single line.
-
-        Raises:
-            TypeError: As for `to_dict`.
-        """
+        """Give `to_dict` as text, in a single line unless ``indent`` spaces per level are given."""
         return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False, indent=indent)
 
 
-def json_value(value: object) -> object:
-    """Turn a value of memkit into what `json` can write; see `Value.to_dict`.
-
-    Raises:
-        TypeError: If there is no JSON for it.
-    """
-    if isinstance(value, Value):
-        return value.to_dict()
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: json_value(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): json_value(child) for key, child in value.items()}
-    if isinstance(value, list | tuple):
-        return [json_value(child) for child in value]
-    return _scalar(value)
+def _json_value(value: object) -> object:
+    """Turn a value of memkit into what `json` can write; see `Value.to_dict`."""
+    match value:
+        case Value():
+            return value.to_dict()
+        case Mapping():
+            return {str(key): _json_value(child) for key, child in value.items()}
+        case list() | tuple():
+            return [_json_value(child) for child in value]
+        case _ if is_dataclass(value) and not isinstance(value, type):
+            return {field.name: _json_value(getattr(value, field.name)) for field in fields(value)}
+        case _:
+            return _scalar(value)
 
 
 def _scalar(value: object) -> object:

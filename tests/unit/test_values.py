@@ -124,7 +124,7 @@ VALUES = [
 
 
 def test_every_exported_value_is_tested():
-    exported = [getattr(memkit.types, name) for name in memkit.types.__all__]
+    exported = vars(memkit.types).values()
     values = {kind for kind in exported if isinstance(kind, type) and issubclass(kind, Value)}
     assert values - {Value} <= {type(value) for value in VALUES}
 

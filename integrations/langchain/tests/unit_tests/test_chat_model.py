@@ -130,7 +130,7 @@ def test_what_speaks_against_an_answer_is_told(model):
     message = model.invoke(corrected)
     assert message.content == "4471"
     assert message.response_metadata["conflict"] == {
-        "said": "4471",
+        "answered": "4471",
         "recorded": "The badge number of Nora is 8080.",
         "source": "buffer",
         "record_id": None,
