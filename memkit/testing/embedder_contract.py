@@ -1,6 +1,4 @@
-"""Tests that every embedder passes; subclass and define the fixture ``embedder``."""
-
-# ruff: noqa: S101 - these are tests
+"""Tests that every embedder passes."""
 
 from __future__ import annotations
 
@@ -28,21 +26,18 @@ class EmbedderContract:
             np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1.0, atol=1e-5)
 
     def test_nothing_makes_no_rows(self, embedder: Embedder) -> None:
-        """No texts are no error."""
         for encode in (embedder.encode_query, embedder.encode_document):
             rows = encode([])
             assert rows.shape == (0, embedder.dim)
             assert rows.dtype == np.float32
 
     def test_a_batch_is_its_texts_in_order(self, embedder: Embedder) -> None:
-        """Rows do not depend on what else is in the batch."""
         texts = ["a long text about the keys of the harbour office", "keys", "porters and badges"]
         for encode in (embedder.encode_query, embedder.encode_document):
             singles = np.concatenate([encode([text]) for text in texts])
             np.testing.assert_allclose(encode(texts), singles, atol=1e-5)
 
     def test_repeats_itself(self, embedder: Embedder) -> None:
-        """The same call gives the same numbers."""
         first, second = (embedder.encode_document(["keys", "badges"]) for _ in range(2))
         np.testing.assert_array_equal(first, second)
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from memkit.text.words import STOP_WORDS
+from memkit.types import Record
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,6 +47,10 @@ _SIZES: dict[str, Any] = {
     "initializer_range": 0.3,
     "tie_word_embeddings": True,
 }
+_GATED: dict[str, Any] = {
+    "intermediate_size": 128,
+    "num_key_value_heads": 2,
+}  # as Llama and its kin have them
 
 
 class HashingEmbedder:
@@ -52,9 +58,6 @@ class HashingEmbedder:
 
     Deterministic on every machine: each word goes to a signed coordinate that is a hash of it.
     Texts that share words are similar, stop words aside; it knows nothing else.
-
-    Args:
-        dim: Length of a vector.
     """
 
     def __init__(self, dim: int = 64) -> None:
@@ -62,11 +65,11 @@ class HashingEmbedder:
         self.name = f"hashing-{dim}"
 
     def encode_query(self, texts: Sequence[str], /) -> Floats2d:
-        """Embed queries: shape ``(n, dim)``, float32, unit rows."""
+        """See `memkit.protocols.Embedder.encode_query`."""
         return self.encode_document(texts)
 
     def encode_document(self, texts: Sequence[str], /) -> Floats2d:
-        """Embed passages: shape ``(n, dim)``, float32, unit rows."""
+        """See `memkit.protocols.Embedder.encode_document`."""
         rows = np.zeros((len(texts), self.dim), dtype=np.float32)
         for row, text in zip(rows, texts, strict=True):
             words = re.findall(r"\w+", text.lower()) or [text]
@@ -83,27 +86,21 @@ def tiny_llama(seed: int = 0) -> TransformersModel:
     """A random Llama of 2 layers with a ChatML template; it can be trained in seconds."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    tokenizer = _tokenizer(chat=True)
-    sizes = {**_SIZES, **_token_ids(tokenizer), "intermediate_size": 128, "num_key_value_heads": 2}
-    return _tiny(LlamaForCausalLM, LlamaConfig(**sizes), tokenizer, f"tiny-llama-{seed}", seed)
+    return _tiny(LlamaForCausalLM, LlamaConfig, "llama", seed, **_GATED)
 
 
 def tiny_qwen2(seed: int = 0) -> TransformersModel:
     """A random Qwen2 of 2 layers with a ChatML template; its projections have biases."""
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
-    tokenizer = _tokenizer(chat=True)
-    sizes = {**_SIZES, **_token_ids(tokenizer), "intermediate_size": 128, "num_key_value_heads": 2}
-    return _tiny(Qwen2ForCausalLM, Qwen2Config(**sizes), tokenizer, f"tiny-qwen2-{seed}", seed)
+    return _tiny(Qwen2ForCausalLM, Qwen2Config, "qwen2", seed, **_GATED)
 
 
 def tiny_gpt2(seed: int = 0) -> TransformersModel:
     """A random GPT-2 of 2 layers, without a chat template; its projections are ``Conv1D``."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    tokenizer = _tokenizer(chat=False)
-    config = GPT2Config(**_SIZES, **_token_ids(tokenizer))
-    return _tiny(GPT2LMHeadModel, config, tokenizer, f"tiny-gpt2-{seed}", seed)
+    return _tiny(GPT2LMHeadModel, GPT2Config, "gpt2", seed, chat=False)
 
 
 def tiny_recipe(records_per_module: int) -> Recipe:
@@ -111,43 +108,50 @@ def tiny_recipe(records_per_module: int) -> Recipe:
     from memkit.lora.consolidation.consolidate import Recipe
     from memkit.lora.spec import LoraSpec, TrainSpec
 
+    train = TrainSpec(
+        epochs=150, batch_size=2, learning_rate=2e-3, guards=0, mastery=0.9, precision="float32"
+    )
     return Recipe(
         lora=LoraSpec(rank=16, layers=(0, 1)),
-        train=TrainSpec(
-            epochs=150,
-            batch_size=2,
-            learning_rate=2e-3,
-            guards=0,
-            mastery=0.9,
-            precision="float32",
-        ),
+        train=train,
         records_per_module=records_per_module,
         reworded_bar=0.0,
         progress=False,
     )
 
 
+def new_record(
+    id: str,
+    text: str,
+    question: str | None = None,
+    answer: str | None = None,
+    scope: Mapping[str, str] | None = None,
+) -> Record:
+    """Give a record of version 1 as the ledger has it; its metadata has its id."""
+    now = datetime(2025, 1, 1, tzinfo=UTC)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return Record(id, text, question, answer, scope or {}, {"id": id}, now, now, 1, digest)
+
+
 def _tiny(
-    kind: type[PreTrainedModel],
-    config: PretrainedConfig,
-    tokenizer: PreTrainedTokenizerBase,
+    model: type[PreTrainedModel],
+    config: type[PretrainedConfig],
     name: str,
     seed: int,
+    *,
+    chat: bool = True,
+    **sizes: Any,
 ) -> TransformersModel:
     import torch
 
     from memkit.models.language_model import TransformersModel
 
+    tokenizer: Any = _tokenizer(chat=chat)
+    ids = {key: getattr(tokenizer, key) for key in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    configured = config(**{**_SIZES, **sizes, **ids, "vocab_size": len(tokenizer)})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = kind(config)
-    return TransformersModel(model, tokenizer, name=name)
-
-
-def _token_ids(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
-    known: Any = tokenizer
-    ids = {f"{kind}_token_id": getattr(known, f"{kind}_token_id") for kind in ("bos", "eos", "pad")}
-    return {"vocab_size": len(known), **ids}
+        return TransformersModel(model(configured), tokenizer, name=f"tiny-{name}-{seed}")
 
 
 @lru_cache(maxsize=2)

@@ -1,6 +1,4 @@
-"""What every language model does; subclass it and define the fixture ``model``."""
-
-# ruff: noqa: S101 - these are tests
+"""Tests that every language model passes."""
 
 from __future__ import annotations
 
@@ -37,7 +35,6 @@ class LanguageModelContract:
     short = Sampling(max_new_tokens=12)
 
     def test_it_has_a_name(self, model: LanguageModel) -> None:
-        """The name is shown in messages and reports."""
         assert isinstance(model, LanguageModel)
         assert model.name
 
@@ -50,7 +47,6 @@ class LanguageModelContract:
                 assert "".join(model.stream(prompt, self.short)) == answer.text
 
     def test_forgetting_prefixes_changes_no_answer(self, model: LanguageModel) -> None:
-        """What is cached is only for speed."""
         prompt = model.prompt("Where is it?", system="The archive is on the third floor.")
         before = model.generate([prompt], self.short)
         model.forget_prefixes()
@@ -71,7 +67,6 @@ class LanguageModelContract:
         assert model.prompt("Where is it?", system="Be long.").prefix != first.prefix
 
     def test_nothing_makes_no_completions(self, model: LanguageModel) -> None:
-        """No prompts are no error."""
         assert model.generate([]) == []
 
     def test_a_batch_is_its_prompts_in_order(self, model: LanguageModel) -> None:
@@ -86,7 +81,6 @@ class LanguageModelContract:
             assert model.generate(prompts, sampling) == singles
 
     def test_answers_are_bounded(self, model: LanguageModel) -> None:
-        """No answer is longer than asked for."""
         for bound in (1, 5):
             (answer,) = model.generate(
                 [model.prompt("Say all you know.")], Sampling(max_new_tokens=bound)
@@ -94,7 +88,6 @@ class LanguageModelContract:
             assert answer.tokens <= bound
 
     def test_a_seed_repeats_its_draw(self, model: LanguageModel) -> None:
-        """Sampling is random only in its seed."""
         prompt = model.prompt("Where is it?")
         draws = [
             model.generate([prompt], replace(self.short, temperature=2.0, seed=seed))[0].text
@@ -104,7 +97,6 @@ class LanguageModelContract:
         assert len(set(draws)) > 1
 
     def test_pieces_join_to_the_text(self, model: LanguageModel) -> None:
-        """Streaming is generating, in pieces."""
         prompt = model.prompt("Where is it?")
         for sampling in (self.short, replace(self.short, temperature=1.5, seed=1)):
             pieces = list(model.stream(prompt, sampling))
@@ -134,7 +126,6 @@ class LanguageModelContract:
         assert (switch.entered, switch.left) == (2, 2)
 
     def test_bad_sampling_is_refused(self, model: LanguageModel) -> None:
-        """Out of range is an error, not a guess."""
         import pytest
 
         prompt = model.prompt("Where is it?")

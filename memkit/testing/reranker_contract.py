@@ -1,6 +1,4 @@
-"""Tests that every reranker passes; subclass and define the fixture ``reranker``."""
-
-# ruff: noqa: S101 - these are tests
+"""Tests that every reranker passes."""
 
 from __future__ import annotations
 
@@ -20,7 +18,6 @@ class RerankerContract:
     """What every `memkit.protocols.Reranker` does. Define the fixture ``reranker``."""
 
     def test_scores_every_text(self, reranker: Reranker) -> None:
-        """One finite number per text."""
         scores = reranker(_QUERY, _TEXTS)
         assert len(scores) == len(_TEXTS)
         assert all(math.isfinite(score) for score in scores)
@@ -32,9 +29,7 @@ class RerankerContract:
             assert texts[scores.index(max(scores))] == _TEXTS[1]
 
     def test_no_texts_have_no_scores(self, reranker: Reranker) -> None:
-        """An empty list is no error."""
         assert len(reranker(_QUERY, [])) == 0
 
     def test_repeats_itself(self, reranker: Reranker) -> None:
-        """The same call gives the same numbers."""
         assert list(reranker(_QUERY, _TEXTS)) == list(reranker(_QUERY, _TEXTS))

@@ -1,6 +1,4 @@
-"""What every router does; subclass it and define the fixture ``bench``."""
-
-# ruff: noqa: S101 - these are tests
+"""Tests that every router passes."""
 
 from __future__ import annotations
 
@@ -81,16 +79,13 @@ class RouterContract:
     """What every `memkit.protocols.Router` does. Define the fixture ``bench``, a `RouterBench`."""
 
     def test_it_is_ready_once_it_was_calibrated(self, bench: RouterBench) -> None:
-        """Nothing else has to be done before it routes."""
         assert bench.router.calibrated
 
     def test_a_fact_leads_to_its_module(self, bench: RouterBench) -> None:
-        """The question of a record is asked of the module that holds it."""
         for record in bench.records[:6]:
             assert bench.route(_question(record)).modules == (bench.modules[record.id],)
 
     def test_there_is_one_route_per_query_in_order(self, bench: RouterBench) -> None:
-        """A batch is its queries one by one, and nothing makes no routes."""
         queries = [Query(_question(record)) for record in bench.records[:3]]
         routes = bench.router.route(queries)
         assert routes == [bench.router.route([query])[0] for query in queries]
@@ -130,13 +125,11 @@ class RouterContract:
         assert bench.route(_question(record)).modules == (bench.modules[record.id],)
 
     def test_a_dropped_module_is_not_asked(self, bench: RouterBench) -> None:
-        """From the next query on."""
         record = bench.records[0]
         bench.ledger.modules.drop(bench.modules[record.id])
         assert bench.modules[record.id] not in bench.route(_question(record)).weights
 
     def test_a_forgotten_record_leads_nowhere(self, bench: RouterBench) -> None:
-        """From the next query on."""
         record = bench.records[0]
         bench.ledger.modules.drop(bench.modules[record.id])
         bench.ledger.records.delete([record.id])
@@ -145,7 +138,6 @@ class RouterContract:
         assert record.id not in {part.record_id for part in route.parts}
 
     def test_it_repeats_itself(self, bench: RouterBench) -> None:
-        """The same question goes the same way while nothing changes."""
         question = _question(bench.records[2])
         assert bench.route(question) == bench.route(question)
 

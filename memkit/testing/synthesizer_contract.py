@@ -1,13 +1,9 @@
-"""What every synthesizer does; subclass it and define the fixture ``synthesizer``."""
-
-# ruff: noqa: S101 - these are tests
+"""Tests that every synthesizer passes."""
 
 from __future__ import annotations
 
-import hashlib
-from datetime import UTC, datetime
-
 from memkit.protocols import Synthesizer
+from memkit.testing.fakes import new_record
 from memkit.types import Record
 
 
@@ -20,9 +16,11 @@ class SynthesizerContract:
     def make_records(self) -> list[Record]:
         """Records with a question and without, in order."""
         return [
-            _record("badge", "The badge number of Nora is 4471.", "Which badge has Nora?", "4471"),
-            _record("archive", "The archive is on the third floor."),
-            _record("harbour", "The harbour office closes at six on weekdays."),
+            new_record(
+                "badge", "The badge number of Nora is 4471.", "Which badge has Nora?", "4471"
+            ),
+            new_record("archive", "The archive is on the third floor."),
+            new_record("harbour", "The harbour office closes at six on weekdays."),
         ]
 
     def test_the_key_is_a_text_that_stays(self, synthesizer: Synthesizer) -> None:
@@ -34,18 +32,15 @@ class SynthesizerContract:
         assert synthesizer.key == key
 
     def test_nothing_makes_no_examples(self, synthesizer: Synthesizer) -> None:
-        """No records are no error."""
         assert synthesizer.examples([]) == []
 
     def test_something_is_learned_of_each_record(self, synthesizer: Synthesizer) -> None:
-        """There is an example to train on, not only held-out ones."""
         records = self.make_records()
         examples = synthesizer.examples(records)
         trained = {example.record_id for example in examples if not example.held_out}
         assert trained == {record.id for record in records}
 
     def test_examples_name_their_records_in_order(self, synthesizer: Synthesizer) -> None:
-        """All examples of a record, then those of the next one."""
         records = self.make_records()
         named = [example.record_id for example in synthesizer.examples(records)]
         assert list(dict.fromkeys(named)) == [record.id for record in records]
@@ -65,18 +60,3 @@ class SynthesizerContract:
         examples = synthesizer.examples(self.make_records())
         trained = {(e.record_id, e.question) for e in examples if not e.held_out}
         assert not trained & {(e.record_id, e.question) for e in examples if e.held_out}
-
-
-def _record(id: str, text: str, question: str | None = None, answer: str | None = None) -> Record:
-    return Record(
-        id=id,
-        text=text,
-        question=question,
-        answer=answer,
-        scope={},
-        metadata={},
-        created_at=datetime(2025, 1, 1, tzinfo=UTC),
-        updated_at=datetime(2025, 1, 1, tzinfo=UTC),
-        version=1,
-        content_hash=hashlib.sha256(text.encode()).hexdigest(),
-    )

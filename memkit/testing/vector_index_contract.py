@@ -1,6 +1,4 @@
-"""Tests that every vector index passes; subclass and override ``make_index``."""
-
-# ruff: noqa: S101 - these are tests
+"""Tests that every vector index passes."""
 
 from __future__ import annotations
 
@@ -32,26 +30,23 @@ class VectorIndexContract:
         raise NotImplementedError
 
     def test_has_a_dimension_and_a_length(self) -> None:
-        """They are those of the vectors it was made of."""
         index, _ = self.make_index(_vectors())
         assert (index.dim, len(index)) == (_DIM, _N)
 
     def test_finds_the_nearest(self) -> None:
-        """Best first, with their inner products."""
         vectors = _vectors()
         index, keys = self.make_index(vectors)
         queries, k = _vectors(20, seed=1), 10
-        found = 0
+        hits = 0
         for query, row in zip(queries, index.search(queries, k=k), strict=True):
             exact = dict(_exact(vectors, keys, query))
             scores = [score for _, score in row]
             np.testing.assert_allclose(scores, [exact[key] for key, _ in row], atol=1e-6)
             assert scores == sorted(scores, reverse=True)
-            found += len({key for key, _ in row} & set(list(exact)[:k]))
-        assert found >= self.recall * k * len(queries)
+            hits += len({key for key, _ in row} & set(list(exact)[:k]))
+        assert hits >= self.recall * k * len(queries)
 
     def test_a_batch_is_its_queries_in_order(self) -> None:
-        """Results do not depend on what else is asked."""
         index, _ = self.make_index(_vectors())
         queries = _vectors(7, seed=2)
         together = index.search(queries, k=5)
@@ -60,12 +55,10 @@ class VectorIndexContract:
             assert [key for key, _ in alone] == [key for key, _ in row]
 
     def test_no_queries_have_no_results(self) -> None:
-        """An empty batch is no error."""
         index, _ = self.make_index(_vectors())
         assert index.search(np.zeros((0, _DIM), np.float32), k=3) == []
 
     def test_k_beyond_the_length_gives_all(self) -> None:
-        """Each key once."""
         index, keys = self.make_index(_vectors())
         (row,) = index.search(_vectors(1, seed=3), k=_N + 50)
         assert sorted(key for key, _ in row) == sorted(keys.tolist())
@@ -81,14 +74,12 @@ class VectorIndexContract:
             assert [key for key, _ in row] == farthest[:8]
 
     def test_unknown_and_absent_keys_allow_nothing(self) -> None:
-        """Neither is an error."""
         index, keys = self.make_index(_vectors())
         for allowed in ([], [int(keys.max()) + 1]):
             rows = index.search(_vectors(2, seed=5), k=3, allowed=np.array(allowed, np.int64))
             assert rows == [[], []]
 
     def test_impossible_searches_are_refused(self) -> None:
-        """Each fault has an error of its own."""
         import pytest
 
         index, _ = self.make_index(_vectors())

@@ -1,12 +1,12 @@
 """The template synthesizer, those of our tests, and one that asks a language model."""
 
 import pytest
+from synthesizers import AskingSynthesizer, FirstWordings, Script
 
 from memkit.errors import InvalidInputError
 from memkit.lora.recipe import Recipe
 from memkit.lora.training.template_synthesizer import TemplateSynthesizer
 from memkit.testing import SynthesizerContract
-from memkit.testing.synthesizers import AskingSynthesizer, FirstWordings, Script
 
 
 class TestTemplates(SynthesizerContract):

@@ -8,6 +8,7 @@ import re
 from dataclasses import asdict, replace
 
 import pytest
+from synthesizers import FirstWordings, Script
 
 from memkit.answering.prompt import PromptFormat
 from memkit.errors import DiskFullError, InvalidInputError, StorageError, TrainingError
@@ -21,7 +22,6 @@ from memkit.lora.training.trainer import Trainer
 from memkit.rag.index import FactIndex
 from memkit.routing.nearest import NearestRouter
 from memkit.testing import HashingEmbedder
-from memkit.testing.synthesizers import FirstWordings, Script
 from memkit.types import Draft, Example, Query, Sampling
 from memkit.version import __version__
 

@@ -3,12 +3,12 @@
 from dataclasses import replace
 
 import pytest
+from synthesizers import FirstWordings, Script
 
 from memkit.lora.consolidation import consolidate
 from memkit.lora.consolidation.capacity import Law
 from memkit.lora.spec import TrainSpec
 from memkit.lora.training.trainer import Trainer
-from memkit.testing.synthesizers import FirstWordings, Script
 from memkit.types import Draft, Example
 
 QUICK = TrainSpec(epochs=2, batch_size=8, guards=0)

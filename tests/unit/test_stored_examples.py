@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 import pytest
+from synthesizers import FirstWordings, Script
 
 from memkit.errors import InvalidInputError
 from memkit.lora.consolidation import examples
 from memkit.lora.consolidation.examples import make_missing, stored_examples
-from memkit.testing.synthesizers import FirstWordings, Script
 from memkit.types import Draft, Example
 
 
