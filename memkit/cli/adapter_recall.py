@@ -29,10 +29,7 @@ def generate_answers(
 ) -> list[str]:
     """Answer questions from the weights alone, with nothing else in the prompt.
 
-    Args:
-        base: The base model.
-        questions: Each is answered on its own.
-        bank: Of `single_adapter_bank`; None for the base model without an adapter.
+    The bank is one of `single_adapter_bank`; None asks the base model without an adapter.
     """
     texts: list[str] = []
     for start in range(0, len(questions), BATCH):
@@ -46,12 +43,6 @@ def generate_answers(
 def count_correct(
     base: TransformersModel, pairs: Sequence[tuple[str, str]], bank: AdapterBank | None
 ) -> int:
-    """Count the questions that are answered exactly.
-
-    Args:
-        base: The base model.
-        pairs: Questions with their answers.
-        bank: As for `generate_answers`.
-    """
+    """Count the questions of pairs that are answered exactly, as `generate_answers` asks them."""
     texts = generate_answers(base, [question for question, _ in pairs], bank)
     return sum(same_answer(answer, text) for (_, answer), text in zip(pairs, texts, strict=True))

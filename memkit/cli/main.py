@@ -6,13 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from memkit.cli import (
-    read_commands,
-    standalone_commands,
-    transfer_commands,
-    upkeep_commands,
-    write_commands,
-)
+from memkit.cli import read_commands, standalone_commands, upkeep_commands, write_commands
 from memkit.errors import MemkitError
 from memkit.version import __version__
 
@@ -61,12 +55,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="memkit", description="Memory for language-model agents.")
     parser.add_argument("--version", action="version", version=f"memkit {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for group in (
-        standalone_commands,
-        write_commands,
-        read_commands,
-        transfer_commands,
-        upkeep_commands,
-    ):
+    for group in (standalone_commands, write_commands, read_commands, upkeep_commands):
         group.register(commands)
     return parser

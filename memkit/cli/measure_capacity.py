@@ -41,7 +41,7 @@ def main(
     """Measure the missing points of a grid, print all of them and the fitted law.
 
     Args:
-        ranks: Ranks of the adapters.
+        ranks: Of the adapters.
         loads: Numbers of facts.
         base: Folder or hub id of the base model; None for the default.
         json_path: Where to write the figures as JSON.

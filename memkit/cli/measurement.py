@@ -23,7 +23,6 @@ class Measurement:
         case: What was measured.
         metric: Which property of it.
         value: The median, or the share.
-        unit: Of the value.
         low: The smallest value, or the lower end of the 95 % interval of a share.
         high: The largest value, or the upper end.
         n: How many values or cases there were.
@@ -69,7 +68,7 @@ def write_report(
 
     Args:
         path: The file; it is replaced if it exists.
-        name: Of the measurement.
+        name: What was measured.
         measurements: All figures.
         ratios: Those that are quoted, by name.
         program: How the command line begins that was run.

@@ -47,10 +47,7 @@ _SIZES: dict[str, Any] = {
     "initializer_range": 0.3,
     "tie_word_embeddings": True,
 }
-_GATED: dict[str, Any] = {
-    "intermediate_size": 128,
-    "num_key_value_heads": 2,
-}  # as Llama and its kin have them
+_GATED: dict[str, Any] = {"intermediate_size": 128, "num_key_value_heads": 2}  # Llama and its kin
 
 
 class HashingEmbedder:

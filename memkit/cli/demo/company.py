@@ -16,6 +16,7 @@ from typing import Self
 from memkit.cli.demo import vocabulary
 from memkit.cli.demo.templates import FACTS, PARAGRAPHS, FactTemplate, ParagraphTemplate, Subject
 from memkit.errors import InvalidInputError
+from memkit.text.words import MONTHS
 
 MAX_FACTS = 2000  # beyond it, names run out and numbers take long to be drawn
 
@@ -24,7 +25,7 @@ _DRAWS: Mapping[str, Callable[[Random], str]] = {
     "extension": lambda r: f"{r.randrange(2000, 9000)}",
     "badge": lambda r: f"{r.randrange(10000, 100000)}",
     "desk": lambda r: f"{r.choice('ABCDEFGH')}-{r.randrange(10, 100)}",
-    "start": lambda r: f"{r.choice(vocabulary.MONTHS)} {r.randrange(1984, 2025)}",
+    "start": lambda r: f"{r.choice(MONTHS)} {r.randrange(1984, 2025)}",
     "parking space": lambda r: f"U-{r.randrange(100, 1000)}",
     "meeting room": lambda r: (
         f"floor {r.randrange(1, 9)}, {r.choice(('north', 'east', 'south', 'west'))} wing"

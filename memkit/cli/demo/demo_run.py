@@ -41,14 +41,7 @@ def main(*, quick: bool, seed: int, json_path: Path | None) -> int:
 
 
 class Demo:
-    """The steps of the demo, over one memory.
-
-    Args:
-        path: Where the memory is made.
-        quick: A smaller company.
-        seed: Of the company and of training.
-        out: Where to print.
-    """
+    """The steps of the demo, over one memory; ``seed`` is that of the company and of training."""
 
     def __init__(self, path: Path, *, quick: bool, seed: int, out: TextIO) -> None:
         facts, paragraphs = SIZES[quick]
@@ -59,10 +52,8 @@ class Demo:
         self._out = out
         self._started = time.perf_counter()
         self._failed: list[str] = []
-        recipe = Recipe(
-            train=TrainSpec(seed=seed),
-            records_per_module=-(-(facts + paragraphs) // MODULES),
-        )
+        per_module = -(-(facts + paragraphs) // MODULES)
+        recipe = Recipe(train=TrainSpec(seed=seed), records_per_module=per_module)
         self._memory = Memory.open(path, recipe=recipe)
         self._records: list[Record] = []
         self.scores: list[Score] = []

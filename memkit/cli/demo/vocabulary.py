@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+
+def _listed(text: str, separator: str = ", ") -> tuple[str, ...]:
+    """What stands between separators in a text of several lines."""
+    return tuple(" ".join(text.split()).split(separator))
+
+
 FIRST_NAMES = tuple(
     """Nora Tomas Ines Wilhelm Amina Jonas Petra Rafael Sunniva Dmitri Leila Oskar Beatriz Henrik
     Yuki Matteo Freya Samir Carla Anders Noor Felix Ingrid Paolo Mirela Gustav Zofia Elias Thea
@@ -18,55 +24,21 @@ LAST_NAMES = tuple(
     Brekke Conti Duarte""".split()
 )
 
-COMPANY_STEMS = (
-    "Varnholt",
-    "Ostermark",
-    "Kellbrook",
-    "Tavistad",
-    "Morrowby",
-    "Lindenau",
-    "Falkner",
-)
-COMPANY_TRADES = ("Instruments", "Furniture", "Lighting", "Bicycles", "Packaging", "Ceramics")
+COMPANY_STEMS = _listed("Varnholt, Ostermark, Kellbrook, Tavistad, Morrowby, Lindenau, Falkner")
+COMPANY_TRADES = _listed("Instruments, Furniture, Lighting, Bicycles, Packaging, Ceramics")
 
-DEPARTMENTS = (
-    "Logistics",
-    "Accounting",
-    "Purchasing",
-    "Quality Control",
-    "Human Resources",
-    "Marketing",
-    "Customer Care",
-    "Product Design",
-    "Maintenance",
-    "Assembly",
-    "Legal Affairs",
-    "Export Sales",
-    "Training",
-    "Research",
+DEPARTMENTS = _listed(
+    """
+    Logistics, Accounting, Purchasing, Quality Control, Human Resources, Marketing, Customer Care,
+    Product Design, Maintenance, Assembly, Legal Affairs, Export Sales, Training, Research
+    """
 )
 
-MEETING_ROOMS = (
-    "Kestrel",
-    "Heron",
-    "Juniper",
-    "Marigold",
-    "Basalt",
-    "Lantern",
-    "Compass",
-    "Otter",
-    "Saffron",
-    "Birch",
-    "Granite",
-    "Lagoon",
-    "Magnolia",
-    "Puffin",
-    "Cobalt",
-    "Harbour",
-    "Meadow",
-    "Falcon",
-    "Amber",
-    "Willow",
+MEETING_ROOMS = _listed(
+    """
+    Kestrel, Heron, Juniper, Marigold, Basalt, Lantern, Compass, Otter, Saffron, Birch, Granite,
+    Lagoon, Magnolia, Puffin, Cobalt, Harbour, Meadow, Falcon, Amber, Willow
+    """
 )
 
 SUPPLIERS = (
@@ -92,81 +64,32 @@ SUPPLIERS = (
     ("Zephyr Climate", "air conditioning"),
 )
 
-EQUIPMENT = (
-    "thermal camera",
-    "laser level",
-    "label printer",
-    "pallet scale",
-    "spare projector",
-    "first-aid kit",
-    "torque wrench",
-    "noise meter",
-    "document scanner",
-    "soldering station",
-    "moisture meter",
-    "heat gun",
-    "megaphone",
-    "cable tester",
-    "laminating machine",
-    "hand pallet truck",
-    "folding ladder",
-    "microscope",
-    "tablet for stocktaking",
-    "wet vacuum cleaner",
+EQUIPMENT = _listed(
+    """
+    thermal camera, laser level, label printer, pallet scale, spare projector, first-aid kit, torque
+    wrench, noise meter, document scanner, soldering station, moisture meter, heat gun, megaphone,
+    cable tester, laminating machine, hand pallet truck, folding ladder, microscope, tablet for
+    stocktaking, wet vacuum cleaner
+    """
 )
 
-ROUNDS = (
-    "Northgate",
-    "Harbourside",
-    "Old Mill",
-    "Riverbend",
-    "Stonefield",
-    "Eastwick",
-    "Ferry Lane",
-    "Castle Hill",
-    "Brookside",
-    "Westmoor",
-    "Orchard Park",
-    "Quarry Road",
-    "Saltmarsh",
-    "Highfield",
-    "Canal Street",
-    "Beacon Point",
-    "Foxley",
-    "Lakeshore",
-    "Priory Green",
-    "Thornbury",
-)
-
-MONTHS = (
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
+ROUNDS = _listed(
+    """
+    Northgate, Harbourside, Old Mill, Riverbend, Stonefield, Eastwick, Ferry Lane, Castle Hill,
+    Brookside, Westmoor, Orchard Park, Quarry Road, Saltmarsh, Highfield, Canal Street, Beacon
+    Point, Foxley, Lakeshore, Priory Green, Thornbury
+    """
 )
 
 # Prompts that have nothing to do with any company: a memory should leave them alone.
-UNRELATED = (
-    "What is 17 plus 25?",
-    "Hello! How are you today?",
-    "Write a Python function that reverses a string.",
-    "Translate 'good morning' into French.",
-    "What is the capital of Japan?",
-    "How can I fall asleep more easily?",
-    "Why is the sky blue?",
-    "Give me a synonym for 'happy'.",
-    "At what temperature does water boil?",
-    "Tell me a short joke.",
-    "What does the SQL keyword JOIN do?",
-    "How many days are there in a leap year?",
-    "Which planet is the largest in the solar system?",
-    "Suggest a simple recipe for pancakes.",
+UNRELATED = _listed(
+    """
+    What is 17 plus 25? / Hello! How are you today? / Write a Python function that reverses a
+    string. / Translate 'good morning' into French. / What is the capital of Japan? / How can I fall
+    asleep more easily? / Why is the sky blue? / Give me a synonym for 'happy'. / At what
+    temperature does water boil? / Tell me a short joke. / What does the SQL keyword JOIN do? / How
+    many days are there in a leap year? / Which planet is the largest in the solar system? / Suggest
+    a simple recipe for pancakes.
+    """,
+    " / ",
 )
