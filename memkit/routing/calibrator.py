@@ -1,8 +1,7 @@
 """A memory's calibration: measured on its own records, kept in its ledger, renewed as it changes.
 
-Asked are wordings of the records that are held, first as they are and then as if their record
-were not stored, and general prompts. What the index holds decides the rest, so nothing has to
-be trained for it.
+The questions are wordings of the records that are held, asked first as they are and then as if
+their record were not stored, and general prompts. Nothing is trained.
 """
 
 from __future__ import annotations
@@ -61,11 +60,7 @@ class Calibrator:
         return self.measure([]) or latest
 
     def measure(self, records: Sequence[Record]) -> Calibration | None:
-        """Calibrate on records that are to be learned and on those that are held already.
-
-        Args:
-            records: Their examples are in the ledger.
-        """
+        """Calibrate on records that are to be learned, and on those that are held already."""
         changes = self._ledger.passages.last_change()  # before: what comes now counts as new
         sample = self._sample(records)
         questions = _questions(self._ledger.examples.get(list(sample)))

@@ -22,7 +22,6 @@ class Candidate:
     """A fact that a query may be about.
 
     Attributes:
-        record_id: The fact.
         similarity: Cosine similarity of the query with its best passage.
         words: The words of the query that the fact has, common ones left out.
         score: Both together; higher is better, in units of cosine similarity.
@@ -138,24 +137,18 @@ class CandidateSearch:
         """
         of = self._questions.of([fact.record_id for fact in facts], matches.state)
         words = {
-            id: [
-                content_stems(e.question)
-                for e in examples
-                if not repeats_answer(e.question, e.answer)
-            ]
+            id: [content_stems(e.question) for e in examples
+                 if not repeats_answer(e.question, e.answer)]
             for id, examples in of.items()
-        }
+        }  # fmt: skip
         weights = matches.vocabulary.weights(
             list(chain.from_iterable(chain.from_iterable(words.values())))
         )
-        return {
-            fact.record_id: _compared(
-                matches,
-                fact,
-                [{word: weights[word] for word in question} for question in words[fact.record_id]],
-            )
-            for fact in facts
-        }
+        compared = {}
+        for fact in facts:
+            questions = [{word: weights[word] for word in q} for q in words[fact.record_id]]
+            compared[fact.record_id] = _compared(matches, fact, questions)
+        return compared
 
     def _candidates(
         self,
@@ -172,15 +165,11 @@ class CandidateSearch:
             : self._facts
         ]
         further = self._similarities(query.text, [id for id in by_words if id not in nearest])
-        candidates = [
-            Candidate(
-                id,
-                similarity,
-                frozenset(shared.get(id, ())),
-                similarity + self._words * math.log1p(total_weight(shared.get(id, ()), weights)),
-            )
-            for id, similarity in {**nearest, **further}.items()
-        ]
+        candidates = []
+        for id, similarity in {**nearest, **further}.items():
+            words = frozenset(shared.get(id, ()))
+            score = similarity + self._words * math.log1p(total_weight(words, weights))
+            candidates.append(Candidate(id, similarity, words, score))
         return tuple(sorted(candidates, key=lambda c: (-c.score, c.record_id)))
 
     def _similarities(self, text: str, ids: Sequence[str]) -> dict[str, float]:
@@ -198,14 +187,11 @@ def _compared(
     matches: CandidateSet, fact: Candidate, questions: Sequence[Mapping[str, float]]
 ) -> Compared:
     """Compare a query with the weighed words of each question of a fact."""
-    shares = [_share(matches, weights) for weights in questions]
+    shares = [
+        total_weight(matches.weights.keys() & question.keys(), question) / whole
+        for question in questions
+        if (whole := sum(question.values()))
+    ]
     mismatches = [find_mismatch(matches.weights, weights, fact.words) for weights in questions]
     least = min(mismatches, key=lambda mismatch: mismatch.weight, default=NO_MISMATCH)
     return Compared(max(shares, default=0.0), least)
-
-
-def _share(matches: CandidateSet, question: Mapping[str, float]) -> float:
-    whole = sum(question.values())
-    return (
-        total_weight(matches.weights.keys() & question.keys(), question) / whole if whole else 0.0
-    )

@@ -21,10 +21,6 @@ class CentroidRouter(Router):
 
     It knows no "none", as in the study, and computes the means of all modules that a query may
     see for every batch: it is for comparisons, not for large memories.
-
-    Args:
-        index: Embeds queries.
-        ledger: Holds the vectors, and tells which module holds which record.
     """
 
     def __init__(self, index: FactIndex, ledger: Ledger) -> None:
@@ -34,7 +30,7 @@ class CentroidRouter(Router):
     def route(
         self, queries: Sequence[Query], *, pending: Mapping[str, str] | None = None
     ) -> list[Route]:
-        """One route per query, in order; see `memkit.protocols.Router`."""
+        """See `memkit.protocols.Router.route`."""
         return [self._decide(query, pending or {}) for query in queries]
 
     def _decide(self, query: Query, pending: Mapping[str, str]) -> Route:

@@ -39,11 +39,7 @@ def calibrated(
     Raises:
         InvalidInputError: If there is nothing related or nothing unrelated.
     """
-    if not related or not unrelated:
-        raise InvalidInputError(
-            f"expected questions of both kinds, got {len(related)} related and "
-            f"{len(unrelated)} unrelated"
-        )
+    _check_both_kinds(related, unrelated)
     rows, labels, weights = _sample(related, unrelated, unstored)
     slopes = _fit(rows, labels, weights)
     fitted = Calibration(slopes[1] / slopes[0], slopes[2] / slopes[0], 0.0, slopes[0])
@@ -78,11 +74,7 @@ def threshold_between(related: Sequence[float], unrelated: Sequence[float]) -> f
     Raises:
         InvalidInputError: If either is empty.
     """
-    if not related or not unrelated:
-        raise InvalidInputError(
-            f"expected values of both kinds, got {len(related)} related and "
-            f"{len(unrelated)} unrelated"
-        )
+    _check_both_kinds(related, unrelated)
     low = float(np.quantile(np.asarray(related), FALSE_REFUSAL))
     high = float(np.quantile(np.asarray(unrelated), 1.0 - FALSE_ACTIVATION))
     return high + MARGIN * (low - high) if low > high else high
@@ -106,6 +98,14 @@ def limit_between(related: Sequence[float], unstored: Sequence[float]) -> float 
     own = float(np.quantile(np.asarray(related), 1.0 - FALSE_REFUSAL))
     other = float(np.median(np.asarray(replacing)))
     return (own + other) / 2 if other > own else None
+
+
+def _check_both_kinds(related: Sequence[object], unrelated: Sequence[object]) -> None:
+    if not related or not unrelated:
+        raise InvalidInputError(
+            f"expected questions of both kinds, got {len(related)} related and "
+            f"{len(unrelated)} unrelated"
+        )
 
 
 def _share(calibration: Calibration, questions: Sequence[Features]) -> float:
@@ -133,14 +133,11 @@ def _fit(rows: Floats, labels: Floats, weights: Floats) -> tuple[float, float, f
     """
     used = [0, 1, 2]
     while True:
-        slopes = _newton(rows[:, used], labels, weights)
-        negative = [column for column, slope in zip(used, slopes, strict=True) if slope <= 0.0]
-        dropped = [column for column in negative if column != 0]
-        if not dropped:
-            break
-        used = [column for column in used if column not in dropped]
-    by_column = dict(zip(used, slopes.tolist(), strict=True))
-    return max(by_column[0], 1.0), by_column.get(1, 0.0), by_column.get(2, 0.0)
+        slopes = dict(zip(used, _newton(rows[:, used], labels, weights).tolist(), strict=True))
+        positive = [column for column in used if column == 0 or slopes[column] > 0.0]
+        if positive == used:
+            return max(slopes[0], 1.0), slopes.get(1, 0.0), slopes.get(2, 0.0)
+        used = positive
 
 
 def _newton(rows: Floats, labels: Floats, weights: Floats) -> Floats:

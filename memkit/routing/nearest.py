@@ -10,6 +10,7 @@ other backends.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -56,13 +57,7 @@ class Voting:
 
 
 class NearestRouter(Router):
-    """Routes each query to the modules that hold its nearest facts; implements `Router`.
-
-    Args:
-        index: Similarities of queries and facts.
-        ledger: Tells which module holds which fact, and what each is asked.
-        voting: How facts vote.
-    """
+    """Routes each query to the modules that hold its nearest facts; implements `Router`."""
 
     def __init__(self, index: FactIndex, ledger: Ledger, *, voting: Voting | None = None) -> None:
         self._ledger = ledger
@@ -92,12 +87,7 @@ class NearestRouter(Router):
         return [self._decide(matches, placed, calibration) for matches in sets]
 
     def calibrate(self, records: Sequence[Record] = ()) -> None:
-        """Measure where "none" begins; it is measured anew by itself as the memory changes.
-
-        Args:
-            records: Records that are to be held, beside those that are; their examples are in
-                the ledger.
-        """
+        """Measure where "none" begins; it is measured anew by itself as the memory changes."""
         self._calibrator.measure(records)
 
     @property
@@ -152,7 +142,7 @@ class NearestRouter(Router):
         """The modules that hold what a query needs, or `none` with the reason if they lack it.
 
         Args:
-            matches: What was found for the query.
+            matches: Of the query.
             placed: Record id to module.
             sure: Probability that the query is about what is stored.
             none: The route to no module, with what was measured.
@@ -162,9 +152,9 @@ class NearestRouter(Router):
             return self._several(matches, needed, placed, sure, none)
         if matches.candidates[0].record_id not in placed:
             return replace(none, reason="the nearest fact is not held in weights")
-        return self._one(matches, placed, sure, none)
+        return self._by_vote(matches, placed, sure, none)
 
-    def _one(
+    def _by_vote(
         self, matches: CandidateSet, placed: Mapping[str, str], sure: float, none: Route
     ) -> Route:
         """The module that the facts vote for; a second one is asked if the vote is split."""
@@ -199,10 +189,8 @@ class NearestRouter(Router):
                  fact.record_id, sure)
             for fact in held if questions[fact.record_id]
         )  # fmt: skip
-        share = 1.0 / len(parts)
-        weights: dict[str, float] = {}
-        for part in parts:
-            weights[part.module] = weights.get(part.module, 0.0) + share
+        asked = Counter(part.module for part in parts)
+        weights = {name: count / len(parts) for name, count in asked.items()}
         reason = f"{len(needed)} facts are needed to cover the words of the question"
         if len(parts) < len(needed):
             reason += f", of which {len(parts)} in weights"

@@ -16,9 +16,6 @@ class CanonicalQuestions:
     That is what modules are asked, and what a query is compared with. A record without stored
     examples, which no module was trained on as it is now, has its own question and answer, or
     none if it came without.
-
-    Args:
-        ledger: Holds the examples.
     """
 
     def __init__(self, ledger: Ledger) -> None:

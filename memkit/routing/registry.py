@@ -32,16 +32,7 @@ def check_router(router: object) -> None:
 
 
 def router_of(router: str | Router | RouterFactory, index: FactIndex, ledger: Ledger) -> Router:
-    """The router of a memory.
-
-    Args:
-        router: A name, one of `ROUTERS`; a router, which is used as it is; or what makes one.
-        index: The memory's facts.
-        ledger: The memory's.
-
-    Raises:
-        InvalidInputError: As for `check_router`.
-    """
+    """The router of a memory: one of `ROUTERS` by name, one as it is, or what a factory makes."""
     check_router(router)
     if isinstance(router, str):
         return ROUTERS[router](index, ledger)

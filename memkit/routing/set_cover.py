@@ -24,15 +24,9 @@ SEARCHED = 12  # facts that sets are made of
 
 
 def smallest_cover(matches: CandidateSet, search: CandidateSearch, most: int) -> list[Candidate]:
-    """The facts that a query needs, in the order in which it names them.
+    """The facts that a query needs, at most ``most``, in the order in which it names them.
 
-    Args:
-        matches: What was found for the query.
-        search: Tells how far a query names a fact.
-        most: At most so many.
-
-    Returns:
-        The best candidate alone, if one fact is enough.
+    The best candidate alone, if one fact is enough.
     """
     best = matches.candidates[0]
     if most == 1 or not _leaves_something(matches, best):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypedDict
+from functools import cached_property
 
 from memkit.ledger import Ledger
-from memkit.types import Metadata, Period, Query, Scope
+from memkit.types import Period, Query
 from memkit.types.scope import scope_key
 
 COMMON = 512  # passages; a word that is in more of them tells nothing
@@ -17,25 +17,12 @@ SCOPES = 256  # whose common words are remembered
 Bound = tuple[str, str, Period]  # scope, filter and time, to look up by
 
 
-class Bounds(TypedDict):
-    """What a query may see."""
-
-    visible_to: Scope
-    where: Metadata | None
-    period: Period
-
-
 @dataclass
 class Common:
-    """What is remembered of a scope and filter.
+    """What is remembered of a scope and filter."""
 
-    Attributes:
-        words: That are known to be common.
-        facts: How many there are, if there are `COMMON` of them or more.
-    """
-
-    words: set[str] = field(default_factory=set)
-    facts: int | None = None
+    words: set[str] = field(default_factory=set)  # that are known to be common
+    many: bool = False  # whether there are `COMMON` facts or more
 
 
 @dataclass
@@ -45,19 +32,12 @@ class Vocabulary:
     A word weighs ``log((n + 1) / (df + 1/2))`` where ``df`` of ``n`` facts have it, both counted
     up to `COMMON`: nothing for a word that is in all of them, most for one that is in none.
     Facts of other scopes are not counted.
-
-    Attributes:
-        ledger: Where the facts are.
-        query: Its scope and filter bound what is counted.
-        without: A fact that is left out, as if it were not stored.
-        common: What is known of common words.
     """
 
     ledger: Ledger
-    query: Query
-    without: str | None = None
-    common: Common = field(default_factory=Common)
-    _facts: int | None = None
+    query: Query  # its scope, filter and period bound what is counted
+    common: Common
+    without: str | None = None  # a fact that is left out, as if it were not stored
     _known: dict[str, frozenset[str]] = field(default_factory=dict)
 
     def having(self, words: Sequence[str]) -> dict[str, frozenset[str] | None]:
@@ -66,7 +46,10 @@ class Vocabulary:
             w for w in dict.fromkeys(words) if w not in self._known and w not in self.common.words
         ]
         if new:
-            having = self.ledger.lexicon.having(new, limit=COMMON, **self._bounds())
+            query, lexicon = self.query, self.ledger.lexicon
+            having = lexicon.having(
+                new, limit=COMMON, visible_to=query.scope, where=query.where, period=query.period
+            )
             self.common.words |= {word for word, ids in having.items() if ids is None}
             without = {self.without}
             self._known |= {word: ids - without for word, ids in having.items() if ids is not None}
@@ -76,21 +59,21 @@ class Vocabulary:
         """How much each word tells."""
         return {word: self._weight(ids) for word, ids in self.having(words).items()}
 
-    def _bounds(self) -> Bounds:
-        query = self.query
-        return {"visible_to": query.scope, "where": query.where, "period": query.period}
-
     def _weight(self, having: frozenset[str] | None) -> float:
         if having is None:
             return 0.0
-        if self._facts is None:
-            self._facts = self.common.facts or self._count()
         return max(0.0, math.log((self._facts + 1) / (len(having) + 0.5)))
 
-    def _count(self) -> int:
-        facts = self.ledger.lexicon.count(limit=COMMON, **self._bounds())
-        if facts == COMMON:
-            self.common.facts = facts
+    @cached_property
+    def _facts(self) -> int:
+        """How many facts there are, counted up to `COMMON`."""
+        if self.common.many:
+            return COMMON
+        query = self.query
+        facts = self.ledger.lexicon.count(
+            limit=COMMON, visible_to=query.scope, where=query.where, period=query.period
+        )
+        self.common.many = facts == COMMON
         return facts
 
 
@@ -120,8 +103,8 @@ class Vocabularies:
             key = scope_key(query.scope), repr(query.where), query.period
             known = common.setdefault(key, Common())
             if without is not None:
-                return Vocabulary(self._ledger, query, without, known)
-            return shared.setdefault(key, Vocabulary(self._ledger, query, common=known))
+                return Vocabulary(self._ledger, query, known, without)
+            return shared.setdefault(key, Vocabulary(self._ledger, query, known))
 
         return of
 
