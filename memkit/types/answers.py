@@ -55,7 +55,7 @@ class Support(Value):
         similarity: Cosine similarity of the query with it.
         module: The module that holds it, or None if no module does.
         score: Similarity and shared words together; the facts are ordered by it.
-        words: The words that query and fact share, without those that most facts have.
+        words: Those that query and fact share, without those that most facts have.
     """
 
     record_id: str
@@ -67,18 +67,12 @@ class Support(Value):
 
 @dataclass(frozen=True)
 class Part(Value):
-    """One fact that a query needs, and the question that its module is asked for it.
+    """One fact that a query needs, and the question that its module is asked for it."""
 
-    Attributes:
-        question: The query itself if it needs one fact only.
-        record_id: The fact.
-        score: How sure the router is, in [0, 1].
-    """
-
-    question: str
+    question: str  # the query itself if it needs one fact only
     module: str
-    record_id: str
-    score: float
+    record_id: str  # the fact
+    score: float  # how sure the router is, in [0, 1]
 
 
 @dataclass(frozen=True)
@@ -240,15 +234,10 @@ Source = Literal["buffer", "newer record", "record"]
 
 @dataclass(frozen=True)
 class Conflict(Value):
-    """An answer from weights that contradicts a source which takes precedence over them.
+    """An answer from weights that contradicts a source which takes precedence over them."""
 
-    Attributes:
-        answered: By the weights.
-        recorded: What the source says: a record's answer, else its text; or a turn.
-    """
-
-    answered: str
-    recorded: str
+    answered: str  # by the weights
+    recorded: str  # what the source says: a record's answer, else its text; or a turn
     source: Source
     record_id: str | None  # None for a turn without a record
     version: int | None
@@ -261,20 +250,11 @@ class Conflict(Value):
 
 @dataclass(frozen=True)
 class Claim(Value):
-    """The answer to one question, compared with what is stored.
+    """The answer to one question, compared with what is stored."""
 
-    Attributes:
-        question: The user's question, or the part of it about one fact.
-        text: The model's answer.
-        module: The module that gave it; None if no adapter was active.
-        record_id: The record that confirms it.
-        conflict: What contradicts it, if an adapter was active.
-        supported: Whether a record or a turn confirms it.
-    """
-
-    question: str
-    text: str
-    module: str | None = None
-    record_id: str | None = None
-    conflict: Conflict | None = None
-    supported: bool = False
+    question: str  # the user's question, or the part of it about one fact
+    text: str  # the model's answer
+    module: str | None = None  # the module that gave it; None if no adapter was active
+    record_id: str | None = None  # the record that confirms it
+    conflict: Conflict | None = None  # what contradicts it, if an adapter was active
+    supported: bool = False  # whether a record or a turn confirms it

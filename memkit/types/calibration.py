@@ -13,19 +13,12 @@ VERSION = 2  # of the stored form: what another version has measured is measured
 
 @dataclass(frozen=True)
 class Features:
-    """What speaks for the best fact of a query.
+    """What speaks for the best fact of a query."""
 
-    Attributes:
-        similarity: Cosine similarity of the query with it.
-        mass: ``log(1 + summed weight)`` of the query's words that it has.
-        named: The share of the fact's own question that the query has, in [0, 1].
-        replaced: What the query says in place of words of it (`memkit.routing.mismatch`).
-    """
-
-    similarity: float
-    mass: float
-    named: float
-    replaced: float = 0.0
+    similarity: float  # cosine similarity of the query with it
+    mass: float  # ``log(1 + summed weight)`` of the query's words that it has
+    named: float  # the share of the fact's own question that the query has, in [0, 1]
+    replaced: float = 0.0  # what the query says in place of words of it (`memkit.routing.mismatch`)
 
 
 @dataclass(frozen=True)
@@ -44,33 +37,19 @@ class Calibration:
     The evidence for a fact is ``similarity + mass * m + named * k``, in units of cosine
     similarity; below the threshold no module answers. Nor does one if the query replaces more
     of the fact's question than the limit: then it is about something else of the same form.
-
-    Attributes:
-        mass: Weight of `Features.mass`.
-        named: Weight of `Features.named`.
-        threshold: Least evidence with which a module answers.
-        slope: Of the logistic curve that turns evidence into a probability.
-        limit: Most that a query may replace; None if that tells nothing in this memory.
-        false_activation: The share of unrelated prompts that passed the threshold.
-        false_refusal: The share of related questions that did not.
-        unstored: The share of questions whose fact was left out that passed both.
-        curve: How far the probabilities can be relied on, measured on those halves of the
-            questions that the curve was not fitted to.
-        changes: The ledger's feed had got so far.
-        passages: How many there were.
     """
 
-    mass: float
-    named: float
-    threshold: float
-    slope: float
-    limit: float | None = None
-    false_activation: float = 0.0
-    false_refusal: float = 0.0
-    unstored: float = 0.0
-    curve: tuple[Bin, ...] = ()
-    changes: int = 0
-    passages: int = 0
+    mass: float  # weight of `Features.mass`
+    named: float  # weight of `Features.named`
+    threshold: float  # least evidence with which a module answers
+    slope: float  # of the logistic curve from evidence to probability
+    limit: float | None = None  # most that a query may replace; None if that tells nothing here
+    false_activation: float = 0.0  # the share of unrelated prompts that passed the threshold
+    false_refusal: float = 0.0  # the share of related questions that did not
+    unstored: float = 0.0  # the share of questions whose fact was left out that passed both
+    curve: tuple[Bin, ...] = ()  # reliability of the probabilities, measured on unseen questions
+    changes: int = 0  # the ledger's feed had got so far
+    passages: int = 0  # how many there were
     version: int = VERSION
 
     def evidence(self, features: Features) -> float:

@@ -20,37 +20,22 @@ class Context:
 
 @dataclass(frozen=True)
 class Query:
-    """One query as the backends see it.
-
-    Attributes:
-        k: At most this many hits.
-        scope: Only what this scope may see takes part.
-        where: Metadata filter, or None.
-        context: The conversation that it ends; None for a question by itself. For the base
-            model: backends look for what the question alone asks for.
-    """
+    """One query as the backends see it."""
 
     text: str
-    k: int = 5
-    scope: Scope = field(default_factory=dict)
-    where: Metadata | None = None
-    context: Context | None = None
+    k: int = 5  # at most this many hits
+    scope: Scope = field(default_factory=dict)  # only what this scope may see takes part
+    where: Metadata | None = None  # metadata filter, or None
+    context: Context | None = None  # what was said before; backends look at the text alone
     period: Period = ALWAYS
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt in two parts.
+    """A prompt in two parts."""
 
-    Attributes:
-        prefix: Token ids that the untouched base model encodes: system prompt, passages,
-            history.
-        question: Token ids from the user's question up to where the answer starts; adapters
-            act from the first of these on.
-    """
-
-    prefix: tuple[int, ...]
-    question: tuple[int, ...]
+    prefix: tuple[int, ...]  # system prompt, passages, history; no adapter acts on these tokens
+    question: tuple[int, ...]  # from the user's question up to where the answer starts
 
     def __len__(self) -> int:
         return len(self.prefix) + len(self.question)
@@ -58,18 +43,12 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next token is chosen.
-
-    Attributes:
-        temperature: 0 is greedy.
-        top_p: Nucleus size in (0, 1]; 1 keeps every token.
-        stop: Texts that end the answer; they are not part of it.
-    """
+    """How the next token is chosen."""
 
     max_new_tokens: int = 128
-    temperature: float = 0.0
-    top_p: float = 1.0
-    stop: tuple[str, ...] = ()
+    temperature: float = 0.0  # 0 is greedy
+    top_p: float = 1.0  # nucleus size in (0, 1]; 1 keeps every token
+    stop: tuple[str, ...] = ()  # texts that end the answer; they are not part of it
     seed: int = 0
 
     def check(self) -> None:
@@ -106,18 +85,11 @@ class Completion:
 
 @dataclass(frozen=True)
 class Example:
-    """One training example.
-
-    Attributes:
-        record_id: The record it teaches; None if it guards the base model's behaviour.
-        held_out: Not trained on; asked when recall is verified.
-        context: The text that the answer is in, for a teacher to read; None if there is none.
-        origin: How it was made, for example "template".
-    """
+    """One training example."""
 
     question: str
     answer: str
-    record_id: str | None = None
-    held_out: bool = False
-    context: str | None = None
-    origin: str = "template"
+    record_id: str | None = None  # what it teaches; None if it guards the base model's behaviour
+    held_out: bool = False  # not trained on; asked when recall is verified
+    context: str | None = None  # the text that the answer is in, for a teacher to read
+    origin: str = "template"  # how it was made, for example "template"

@@ -18,23 +18,16 @@ class Exposure(Value):
     It is compared with canaries: invented answers of the same form that were never trained, half
     of them near misses. Compared is the *lift*: by how many nats the module makes an answer more
     probable than the base model does, mean over the wordings asked.
-
-    Attributes:
-        module: Name and version of the module that was asked.
-        rank: Place of the answer among the canaries; 1 is the highest.
-        of: How many answers were compared, the forgotten one included.
-        lift: Of the forgotten answer, in nats.
-        ahead: Its lift minus the highest lift of a canary, in nats.
     """
 
     derived = ("stands_out", "bits")
 
     record_id: str
-    module: str
-    rank: int
-    of: int
-    lift: float
-    ahead: float
+    module: str  # name and version of the module that was asked
+    rank: int  # place of the answer among the canaries; 1 is the highest
+    of: int  # how many answers were compared, the forgotten one included
+    lift: float  # of the forgotten answer, in nats
+    ahead: float  # its lift minus the highest lift of a canary, in nats
 
     @property
     def stands_out(self) -> bool:
@@ -51,26 +44,18 @@ class Exposure(Value):
 class Receipt(Value):
     """What `Memory.forget` did.
 
-    Attributes:
-        records: Ids of the erased records.
-        versions: How many stored versions of them were erased, the current ones included.
-        retrained: Modules that were retrained without the records.
-        dropped: Modules that were removed; rag answers their other records.
-        demoted: Ids of other records that no module holds any more.
-        files: Adapter and index files that were destroyed or rewritten.
-        checks: What was checked afterwards, each with its outcome.
-        exposure: How far a sample of the forgotten answers stands out in the retrained modules;
-            empty if no module was retrained, as then no weights are left to be asked.
+    Exposure is measured for a sample of the forgotten answers, and not at all if no module was
+    trained again: then no weights are left to be asked.
     """
 
-    records: tuple[str, ...]
-    versions: int
+    records: tuple[str, ...]  # ids of the erased records
+    versions: int  # of these records, the current ones included
     turns: int
-    retrained: tuple[str, ...]
-    dropped: tuple[str, ...]
-    demoted: tuple[str, ...]
-    files: tuple[str, ...]
-    checks: Mapping[str, bool]
+    retrained: tuple[str, ...]  # modules that were retrained without the records
+    dropped: tuple[str, ...]  # modules that were removed; rag answers their other records
+    demoted: tuple[str, ...]  # ids of other records that no module holds any more
+    files: tuple[str, ...]  # adapter and index files that were destroyed or rewritten
+    checks: Mapping[str, bool]  # what was checked afterwards, each with its outcome
     exposure: tuple[Exposure, ...] = ()
     items: int = 0
 

@@ -98,17 +98,11 @@ class Version(Value):
 
 @dataclass(frozen=True)
 class Period(Value):
-    """Selects records by time.
+    """Selects records by time."""
 
-    Attributes:
-        since: Earliest `Record.at`, included; None for no bound.
-        until: Latest `Record.at`, excluded; None for no bound.
-        as_of: Only versions that were written at this moment or before; None for the current ones.
-    """
-
-    since: datetime | None = None
-    until: datetime | None = None
-    as_of: datetime | None = None
+    since: datetime | None = None  # earliest `Record.at`, included; None for no bound
+    until: datetime | None = None  # latest `Record.at`, excluded; None for no bound
+    as_of: datetime | None = None  # only versions written by this moment; None for current ones
 
     def __bool__(self) -> bool:
         return (self.since, self.until, self.as_of) != (None, None, None)

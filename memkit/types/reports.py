@@ -12,48 +12,28 @@ from memkit.types.value import Value
 
 @dataclass(frozen=True)
 class Locality(Value):
-    """How far a module changes the first tokens of answers to a fixed set of unrelated prompts.
+    """How far a module changes the first tokens of answers to a fixed set of unrelated prompts."""
 
-    Attributes:
-        routed: Share whose answer is the base model's own when they are routed as a user's
-            question is.
-        forced: The same share when the module is active whatever the router says.
-        divergence: Mean KL divergence of the first token's distribution from the base model's,
-            with the module active, in nats.
-    """
-
-    routed: float
-    forced: float
-    divergence: float
+    routed: float  # share whose answer is the base model's own when the router decides
+    forced: float  # the same share when the module is active whatever the router says
+    divergence: float  # mean KL of the first token from the base model's, module active, in nats
 
 
 @dataclass(frozen=True)
 class ModuleReport(Value):
-    """What training one module achieved.
-
-    Attributes:
-        version: 0 if no recall was verified, so that nothing was stored.
-        held: Ids of the records whose recall was verified.
-        missed: Ids of the others.
-        recall: Share of the trained questions that were answered exactly.
-        paraphrase_recall: Share of held-out wordings that were answered exactly.
-        seconds: Wall-clock time, verification included.
-        locality: What the module does to unrelated prompts; None if none was trained.
-        attempt: 1; higher for records that another module of the same run has missed.
-        unchanged: Training gave the same bytes as a stored version, so that none was added.
-    """
+    """What training one module achieved."""
 
     name: str
-    version: int
-    held: tuple[str, ...]
-    missed: tuple[str, ...]
-    recall: float
-    paraphrase_recall: float
+    version: int  # 0 if no recall was verified, so that nothing was stored
+    held: tuple[str, ...]  # ids of the records whose recall was verified
+    missed: tuple[str, ...]  # ids of the others
+    recall: float  # share of the trained questions that were answered exactly
+    paraphrase_recall: float  # share of held-out wordings that were answered exactly
     steps: int
-    seconds: float
-    locality: Locality | None = None
-    attempt: int = 1
-    unchanged: bool = False
+    seconds: float  # wall-clock time, verification included
+    locality: Locality | None = None  # what the module does to unrelated prompts; None if untrained
+    attempt: int = 1  # higher for records that another module of the run has missed
+    unchanged: bool = False  # training gave the bytes of a stored version, so that none was added
 
     def __str__(self) -> str:
         module = f"{self.name} v{self.version}" if self.held else "none"
@@ -72,17 +52,15 @@ class ModuleReport(Value):
 class ConsolidationReport(Value):
     """What consolidation or retraining did.
 
-    Attributes:
-        modules: One report per trained module.
-        left_out: Ids of records that were not tried, because the same training has failed on
-            them before; ``consolidate(retry_missed=True)`` tries them again.
+    Records are left out because the same training has failed on them before;
+    ``consolidate(retry_missed=True)`` tries them again.
     """
 
     derived = ("held", "missed")
 
     modules: tuple[ModuleReport, ...]
     seconds: float
-    left_out: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()  # ids of the records
 
     @property
     def held(self) -> tuple[str, ...]:
@@ -112,19 +90,12 @@ class ConsolidationReport(Value):
 
 @dataclass(frozen=True)
 class ImportReport(Value):
-    """What `Memory.add_messages` did.
+    """What `Memory.add_messages` did."""
 
-    Attributes:
-        turns: Ids of the turns that were added, in order.
-        records: Ids of the records with the same content.
-        left_out: How many messages are not stored: instructions, calls of tools, and what memkit
-            itself had recalled.
-    """
-
-    turns: tuple[str, ...]
-    records: tuple[str, ...]
+    turns: tuple[str, ...]  # ids of the turns that were added, in order
+    records: tuple[str, ...]  # ids of the records with the same content
     known: int
-    left_out: int
+    left_out: int  # instructions, calls of tools, and what memkit itself had recalled
 
     def __str__(self) -> str:
         return (
@@ -135,26 +106,18 @@ class ImportReport(Value):
 
 @dataclass(frozen=True)
 class TransferReport(Value):
-    """What an export has written, or an import has added.
-
-    Attributes:
-        versions: How many older versions of the records.
-        ttls: How many default times to live.
-        skipped: How many entries were present already, or lost a conflict.
-        replaced: How many entries replaced others.
-        expired: How many had expired since the export, and were left out.
-    """
+    """What an export has written, or an import has added."""
 
     path: Path
     records: int
-    versions: int
+    versions: int  # how many older versions of the records
     turns: int
     items: int
-    ttls: int
+    ttls: int  # how many default times to live
     modules: int
-    skipped: int = 0
-    replaced: int = 0
-    expired: int = 0
+    skipped: int = 0  # how many entries were present already, or lost a conflict
+    replaced: int = 0  # how many entries replaced others
+    expired: int = 0  # how many had expired since the export, and were left out
 
     @classmethod
     def of(cls, path: Path, counts: Mapping[str, int], *, modules: int | None = None) -> Self:
@@ -175,29 +138,18 @@ class TransferReport(Value):
 
 @dataclass(frozen=True)
 class Stats(Value):
-    """How much a memory holds, or a scope of it.
+    """How much a memory holds, or a scope of it."""
 
-    Attributes:
-        records: Without the expired ones.
-        versions: Of these records, the current ones included.
-        modules: Active adapter modules.
-        held: Records that the modules hold.
-        bytes_on_disk: Of the whole memory.
-        embedder: Name of the model that made the vectors; None if there are none.
-        base_model: Name of the model that the modules are for; None if there are none.
-        expired: Records that `Memory.sweep` will erase.
-    """
-
-    records: int
-    versions: int
+    records: int  # without the expired ones
+    versions: int  # of these records, the current ones included
     turns: int
     passages: int
-    modules: int
-    held: int
-    bytes_on_disk: int
-    embedder: str | None
-    base_model: str | None
-    expired: int = 0
+    modules: int  # active adapter modules
+    held: int  # records that the modules hold
+    bytes_on_disk: int  # of the whole memory
+    embedder: str | None  # name of the model that made the vectors; None if there are none
+    base_model: str | None  # name of the model that the modules are for; None if there are none
+    expired: int = 0  # records that `Memory.sweep` will erase
 
     def __str__(self) -> str:
         expired = f", {self.expired} expired" if self.expired else ""
