@@ -7,7 +7,7 @@ import sys
 
 from memkit import Memory
 from memkit.cli.arguments import Commands, memory_path, memory_path_and_scope
-from memkit.memory.options import BUDGET, PASSAGES
+from memkit.types import BUDGET, PASSAGES
 
 
 def register(commands: Commands) -> None:

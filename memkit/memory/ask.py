@@ -10,7 +10,6 @@ from memkit.answering.grounding import Stored, Utterance, check
 from memkit.errors import InvalidInputError, ModuleNotFoundInMemoryError
 from memkit.memory.engine import Engine
 from memkit.memory.options import (
-    PASSAGES,
     AskOptions,
     Question,
     Request,
@@ -19,7 +18,7 @@ from memkit.memory.options import (
     request_of,
 )
 from memkit.memory.recall import Findings, gather
-from memkit.types import Answer, Claim, Query, Route
+from memkit.types import PASSAGES, Answer, Claim, Query, Route
 
 if TYPE_CHECKING:
     from memkit.answering.generate import Answerer, AnswerStream

@@ -11,7 +11,6 @@ from memkit.memory.chat_log import import_messages
 from memkit.memory.engine import Config, Engine
 from memkit.memory.modules import Modules
 from memkit.memory.options import (
-    BUDGET,
     AskOptions,
     DraftOptions,
     MessageOptions,
@@ -25,6 +24,7 @@ from memkit.memory.options import (
 from memkit.memory.retention import Retention
 from memkit.memory.vectors import Vectors
 from memkit.types import (
+    BUDGET,
     Answer,
     ConsolidationReport,
     Hit,

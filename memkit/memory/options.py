@@ -18,6 +18,7 @@ from memkit.types import (
     Combine,
     Context,
     Draft,
+    Message,
     Metadata,
     Period,
     Query,
@@ -31,11 +32,6 @@ if TYPE_CHECKING:
     from memkit.lora.recipe import Recipe
     from memkit.rag.fusion import Ranking
 
-BUDGET = 512  # tokens of evidence: a few passages and the last turns
-HITS = 5  # records that are searched for
-PASSAGES = 3  # in an answer's prompt; the default base model loses the thread in more
-
-Message = Mapping[str, str]  # {"role": "user", "content": "..."}
 Question = str | Sequence[Message]
 
 

@@ -11,8 +11,6 @@ from memkit.answering.explain import Explanation
 from memkit.answering.prompt import assemble
 from memkit.memory.engine import Engine
 from memkit.memory.options import (
-    HITS,
-    PASSAGES,
     Question,
     RecallOptions,
     Request,
@@ -20,7 +18,18 @@ from memkit.memory.options import (
     query_of,
     query_template,
 )
-from memkit.types import NO_ROUTE, Context, Evidence, Hit, Query, Recall, Record, Route
+from memkit.types import (
+    HITS,
+    NO_ROUTE,
+    PASSAGES,
+    Context,
+    Evidence,
+    Hit,
+    Query,
+    Recall,
+    Record,
+    Route,
+)
 
 logger = logging.getLogger("memkit")
 

@@ -18,8 +18,11 @@ from memkit.types.check_report import CheckReport as CheckReport
 from memkit.types.check_report import Finding as Finding
 from memkit.types.check_report import State as State
 from memkit.types.drafts import DraftLike as DraftLike
+from memkit.types.queries import BUDGET as BUDGET
 from memkit.types.queries import COMBINATIONS as COMBINATIONS
 from memkit.types.queries import GREEDY as GREEDY
+from memkit.types.queries import HITS as HITS
+from memkit.types.queries import PASSAGES as PASSAGES
 from memkit.types.queries import Combine as Combine
 from memkit.types.queries import Completion as Completion
 from memkit.types.queries import Context as Context

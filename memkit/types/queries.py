@@ -9,6 +9,11 @@ from typing import Literal
 from memkit.errors import InvalidInputError
 from memkit.types.records import ALWAYS, Metadata, Period, Scope
 
+# What verbs take unless the caller says otherwise.
+HITS = 5  # records that are searched for
+PASSAGES = 3  # in an answer's prompt; the default base model loses the thread in more
+BUDGET = 512  # tokens of evidence: a few passages and the last turns
+
 
 @dataclass(frozen=True)
 class Context:
@@ -23,7 +28,7 @@ class Query:
     """One query as the backends see it."""
 
     text: str
-    k: int = 5  # at most this many hits
+    k: int = HITS  # at most this many hits
     scope: Scope = field(default_factory=dict)  # only what this scope may see takes part
     where: Metadata | None = None  # metadata filter, or None
     context: Context | None = None  # what was said before; backends look at the text alone

@@ -20,8 +20,7 @@ from memkit.cli.measurement import write_report
 from memkit.lora.consolidation.consolidate import Recipe
 from memkit.lora.spec import TrainSpec
 from memkit.memory.memory import Memory
-from memkit.memory.options import BUDGET
-from memkit.types import Answer, Draft, Record, Sampling
+from memkit.types import BUDGET, Answer, Draft, Record, Sampling
 
 SIZES = {True: (12, 3), False: (36, 5)}  # quick or not: facts, handbook paragraphs
 MODULES = 3

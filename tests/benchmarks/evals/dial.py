@@ -28,10 +28,10 @@ from memkit.lora.consolidation.consolidate import Recipe
 from memkit.lora.spec import TrainSpec
 from memkit.memory.ask import answer as answer_queries
 from memkit.memory.memory import Memory
-from memkit.memory.options import PASSAGES, Request
+from memkit.memory.options import Request
 from memkit.models.embedder import SentenceEmbedder
 from memkit.models.language_model import TransformersModel
-from memkit.types import Query, Sampling
+from memkit.types import PASSAGES, Query, Sampling
 
 COMPANY = 32  # facts, the first half of them held in weights
 SAMPLE = 24  # facts that are asked for, at equal distances from the first on

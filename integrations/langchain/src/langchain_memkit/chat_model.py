@@ -21,8 +21,7 @@ from pydantic import ConfigDict, Field, model_validator
 from langchain_memkit._batch import BATCH, Batch, Conversation, shared
 from langchain_memkit.messages import conversation_of
 from memkit import Answer, AsyncMemory, InvalidInputError, Memory
-from memkit.memory.options import BUDGET, PASSAGES
-from memkit.types import Combine, Sampling
+from memkit.types import BUDGET, PASSAGES, Combine, Sampling
 
 # Standard parameters of chat models that have no meaning for a model in this process.
 _ELSEWHERE = {"api_key", "max_retries", "timeout"}

@@ -15,8 +15,7 @@ from langchain_memkit.messages import role_of
 from langchain_memkit.scopes import Scoping, resolve, user_scope
 from langchain_memkit.tools import memory_tools
 from memkit import InvalidInputError, Memory
-from memkit.memory.options import BUDGET
-from memkit.types import Message, Metadata, Role, Scope
+from memkit.types import BUDGET, Message, Metadata, Role, Scope
 
 with needs("langchain", "MemkitMiddleware"):
     from langchain.agents.middleware import AgentMiddleware, AgentState
