@@ -47,9 +47,8 @@ class Explanation(Value):
             return route.reason
         text = self._texts().get(fact.record_id)
         name = fact.record_id if text is None else f'{fact.record_id} ("{shortened(text)}")'
-        return (
-            f"its best fact, {name}, is {route.support[0].score - fact.score:.2f} behind the first"
-        )
+        behind = route.support[0].score - fact.score
+        return f"its best fact, {name}, is {behind:.2f} behind the first"
 
     def _texts(self) -> dict[str, str]:
         """The texts of all records that are known, by id."""
@@ -64,12 +63,12 @@ class Explanation(Value):
                 *route_lines(route, self._texts()),
                 f"  evidence {route.evidence:.2f}, threshold {route.threshold:.2f}",
                 *self._calibration_lines(),
-                *(
-                    f"asked: {part.module}: {part.question} ({part.score:.0%} sure)"
-                    for part in route.parts
-                ),
+                *(f"asked: {p.module}: {p.question} ({p.score:.0%} sure)" for p in route.parts),
                 *(f"not asked: {name}: {why}" for name, why in self.passed_over.items()),
-                *self._prompt_lines(),
+                f"prompt: {recall.tokens} of {recall.budget} tokens of evidence",
+                *(f"  {hit.id}: {shortened(hit.text)}" for hit in recall.hits),
+                *(f"  {turn.role}: {shortened(turn.content)}" for turn in recall.turns),
+                *map(self._omission, self.left_out),
             ]
         )
 
@@ -83,13 +82,7 @@ class Explanation(Value):
             f"record was left out {measured.unstored:.1%}"
         ]
 
-    def _prompt_lines(self) -> list[str]:
-        recall = self.recall
-        lines = [f"prompt: {recall.tokens} of {recall.budget} tokens of evidence"]
-        lines += [f"  {hit.id}: {shortened(hit.text)}" for hit in recall.hits]
-        lines += [f"  {turn.role}: {shortened(turn.content)}" for turn in recall.turns]
-        for hit in self.left_out:
-            held = hit.id in recall.in_weights
-            why = "held in weights" if held else "no room in the budget"
-            lines.append(f"not in the prompt, {why}: {hit.id}: {shortened(hit.text)}")
-        return lines
+    def _omission(self, hit: Hit) -> str:
+        held = hit.id in self.recall.in_weights
+        why = "held in weights" if held else "no room in the budget"
+        return f"not in the prompt, {why}: {hit.id}: {shortened(hit.text)}"

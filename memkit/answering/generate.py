@@ -11,7 +11,7 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, replace
-from itertools import accumulate, pairwise
+from itertools import islice
 from typing import Protocol
 
 from memkit.answering.join import joints, put_together, without_end
@@ -31,12 +31,11 @@ from memkit.types import (
     Sampling,
 )
 
-NO_CONTEXT = Context()
 CANDIDATES = 3  # modules that "confident" asks
 
 
 class Adapters(Protocol):
-    """Puts routed adapters in place in a language model; `memkit.lora.backend` has them."""
+    """Puts routed adapters in place in a language model; see `memkit.lora.backend`."""
 
     def adapters(self, routes: Sequence[Route]) -> AbstractContextManager[None]:
         """What puts the adapters of one route per row in place."""
@@ -50,10 +49,7 @@ class Adapters(Protocol):
 
 
 class AnswerStream:
-    """Pieces of an answer as they come; `answer` is there once the last one has come.
-
-    The model is held until the stream is read to its end, closed or dropped.
-    """
+    """Pieces of an answer; `answer` is there once the last has come. Holds the model until then."""
 
     def __init__(self, pieces: Generator[str, None, Answer]) -> None:
         self._pieces = pieces
@@ -76,14 +72,7 @@ class AnswerStream:
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a batch.
-
-    Attributes:
-        question: The user's question, or the part of it about one fact.
-        route: The modules in place.
-        prompt: The question behind the evidence.
-        part: What the module is asked for; None where that is not known.
-    """
+    """One row of a batch: the user's question, or the part of it that a module is asked for."""
 
     question: str
     route: Route
@@ -98,18 +87,15 @@ class Answerer:
         base: The language model.
         adapters: Puts the routed adapters in place; None where there are none, and every
             question is one row of the language model itself.
-        prompt_format: How evidence is put before a question; None for the default.
+        prompt_format: How evidence is put before a question.
     """
 
     def __init__(
-        self,
-        base: LanguageModel,
-        adapters: Adapters | None,
-        prompt_format: PromptFormat | None = None,
+        self, base: LanguageModel, adapters: Adapters | None, prompt_format: PromptFormat
     ) -> None:
         self._base = base
         self._modules = adapters
-        self._format = prompt_format or PromptFormat()
+        self._format = prompt_format
 
     def answer(
         self,
@@ -136,11 +122,15 @@ class Answerer:
             self._rows(recall, combine, context)
             for recall, context in zip(recalls, before, strict=True)
         ]
-        said = self._generate([row for some in rows for row in some], sampling)
-        bounds = pairwise(accumulate(map(len, rows), initial=0))
+        batch = [row for of_recall in rows for row in of_recall]
+        adapters = self._adapters([row.route for row in batch])
+        with self._base.hold():
+            completions = iter(
+                self._base.generate([row.prompt for row in batch], sampling, adapters=adapters)
+            )
         answers = [
-            self._composed(recall, some, said[start:end])
-            for recall, some, (start, end) in zip(recalls, rows, bounds, strict=True)
+            self._composed(recall, of_recall, list(islice(completions, len(of_recall))))
+            for recall, of_recall in zip(recalls, rows, strict=True)
         ]
         seconds = (time.perf_counter() - started) / max(1, len(recalls))
         return [replace(answer, seconds=seconds) for answer in answers]
@@ -160,20 +150,20 @@ class Answerer:
             yield answer.text
             return answer
         started = time.perf_counter()
-        said = []
+        texts: list[str] = []
         with self._base.hold():
             for row, joint in zip(rows, joints([row.question for row in rows]), strict=True):
                 if joint:
                     yield joint
-                said.append("")
+                texts.append("")
                 adapters = self._adapters([row.route])
                 with closing(self._base.stream(row.prompt, sampling, adapters=adapters)) as pieces:
-                    for piece in pieces if len(said) == len(rows) else without_end(pieces):
-                        said[-1] += piece
+                    for piece in pieces if len(texts) == len(rows) else without_end(pieces):
+                        texts[-1] += piece
                         yield piece
-        tokens = sum(map(self._base.count, said))
+        tokens = sum(map(self._base.count, texts))
         seconds = time.perf_counter() - started
-        return replace(_answer(recall, rows, said, tokens), seconds=seconds)
+        return replace(_answer(recall, rows, texts, tokens), seconds=seconds)
 
     # -- rows ------------------------------------------------------------------------------
 
@@ -185,46 +175,35 @@ class Answerer:
             asked = parts
         elif combine == "confident":
             asked = candidates(route) or asked
-        before = context or NO_CONTEXT
+        before = context or Context()
         system = self._format.system_message(recall.text, before.system)
-
-        def row(part: Part | None) -> Row:
+        rows = []
+        for part in asked:
             text = recall.query if part is None else part.question
             mix = route if part is None else replace(route, weights={part.module: 1.0})
             prompt = self._base.prompt(text, system=system, history=before.history)
-            return Row(text, mix, prompt, part)
-
-        return [row(part) for part in asked]
-
-    def _generate(self, rows: Sequence[Row], sampling: Sampling) -> list[Completion]:
-        adapters = self._adapters([row.route for row in rows])
-        with self._base.hold():
-            return self._base.generate([row.prompt for row in rows], sampling, adapters=adapters)
+            rows.append(Row(text, mix, prompt, part))
+        return rows
 
     def _adapters(self, routes: Sequence[Route]) -> AbstractContextManager[None] | None:
         return self._modules.adapters(routes) if self._modules is not None else None
 
-    def _composed(self, recall: Recall, rows: list[Row], said: list[Completion]) -> Answer:
-        tokens = sum(completion.tokens for completion in said)
-        kept = self._surest(rows, said)
-        if len(kept) < len(rows):
-            rows, said = [rows[i] for i in kept], [said[i] for i in kept]
-            recall = replace(recall, route=_narrowed(recall.route, rows))
-        return _answer(recall, rows, [completion.text for completion in said], tokens)
-
-    def _surest(self, rows: Sequence[Row], said: Sequence[Completion]) -> list[int]:
-        """Of the rows with the same question the one whose answer is the surest, by number."""
+    def _composed(self, recall: Recall, rows: list[Row], completions: list[Completion]) -> Answer:
+        """One answer; of the rows with the same question the one that is surest of its own."""
+        tokens = sum(completion.tokens for completion in completions)
         rivals: dict[str, list[int]] = {}
         for number, row in enumerate(rows):
             rivals.setdefault(row.question, []).append(number)
-        if self._modules is None or len(rivals) == len(rows):
-            return list(range(len(rows)))
-        sure = self._modules.sureness(
-            [row.prompt for row in rows],
-            [completion.ids for completion in said],
-            [row.route for row in rows],
-        )
-        return [max(numbers, key=lambda number: sure[number]) for numbers in rivals.values()]
+        if self._modules is not None and len(rivals) < len(rows):
+            sureness = self._modules.sureness(
+                [row.prompt for row in rows],
+                [completion.ids for completion in completions],
+                [row.route for row in rows],
+            )
+            surest = [max(numbers, key=sureness.__getitem__) for numbers in rivals.values()]
+            rows, completions = [rows[i] for i in surest], [completions[i] for i in surest]
+            recall = replace(recall, route=_narrowed(recall.route, rows))
+        return _answer(recall, rows, [completion.text for completion in completions], tokens)
 
 
 def candidates(route: Route) -> list[Part]:
@@ -248,12 +227,12 @@ def _narrowed(route: Route, rows: Sequence[Row]) -> Route:
     return replace(route, weights=weights, parts=parts, reason=reason)
 
 
-def _answer(recall: Recall, rows: Sequence[Row], said: Sequence[str], tokens: int) -> Answer:
+def _answer(recall: Recall, rows: Sequence[Row], texts: Sequence[str], tokens: int) -> Answer:
     """An answer that has not been compared with anything yet."""
     claims = tuple(
         Claim(row.question, text, row.route.modules[0] if row.route else None)
-        for row, text in zip(rows, said, strict=True)
+        for row, text in zip(rows, texts, strict=True)
     )
-    text = put_together([row.question for row in rows], said)
+    text = texts[0] if len(rows) == 1 else put_together([row.question for row in rows], texts)
     prompt_tokens = sum(len(row.prompt) for row in rows)
     return Answer(text, recall, prompt_tokens, tokens, seconds=0.0, claims=claims)

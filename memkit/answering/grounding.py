@@ -31,12 +31,7 @@ _LONG = 7  # digits: what is written in groups, as phone and account numbers are
 
 @dataclass(frozen=True)
 class Utterance:
-    """What somebody else than the model said in the conversation.
-
-    Attributes:
-        text: The words.
-        record_id: The record that was made of them, if one was.
-    """
+    """What somebody else than the model said; with the record that was made of it, if any."""
 
     text: str
     record_id: str | None = None
@@ -44,15 +39,7 @@ class Utterance:
 
 @dataclass(frozen=True)
 class Testimony:
-    """Something stored that speaks about a question.
-
-    Attributes:
-        source: Where it stands.
-        answer: What it answers; None if it has no answer, only words.
-        words: What it says.
-        record_id: Of the record that it is, if it is one.
-        version: Of that record.
-    """
+    """Something stored that speaks about a question; ``answer`` is None if it has words only."""
 
     source: Source
     answer: str | None
@@ -66,17 +53,13 @@ class Testimony:
         return cls(source, record.answer, record.text, record.id, record.version)
 
     @classmethod
-    def spoken(cls, told: Utterance) -> Testimony:
+    def spoken(cls, utterance: Utterance) -> Testimony:
         """What was said in the conversation."""
-        return cls("buffer", None, told.text, told.record_id)
+        return cls("buffer", None, utterance.text, utterance.record_id)
 
-    def confirms(self, said: str) -> bool:
+    def confirms(self, statement: str) -> bool:
         """Whether it says the same."""
-        return agree(said, self.answer) if self.answer else states(self.words, said)
-
-    def against(self, said: str) -> Conflict:
-        """It, as what speaks against what was said."""
-        return Conflict(said, self.answer or self.words, self.source, self.record_id, self.version)
+        return agree(statement, self.answer) if self.answer else states(self.words, statement)
 
 
 @dataclass(frozen=True)
@@ -86,44 +69,43 @@ class Stored:
     Attributes:
         held: The record that the module was routed for; None if none is known.
         records: Others that are near to the question.
-        told: What was said in the conversation, oldest first.
+        utterances: What was said in the conversation, oldest first.
     """
 
     held: Record | None = None
     records: Sequence[Record] = ()
-    told: Sequence[Utterance] = ()
+    utterances: Sequence[Utterance] = ()
 
 
 def check(claim: Claim, stored: Stored) -> Claim:
     """Compare a claim with what is stored.
 
     What weights said is held against the first witness in the order of precedence, which
-    supports it or contradicts it. What the base model said with nothing but its prompt is
-    supported if any witness says the same.
-
-    Args:
-        claim: As it was said; its module is None for the base model.
-        stored: What may speak about it.
+    supports it or contradicts it. What the base model said with nothing but its prompt (the
+    claim's module is None) is supported if any witness says the same.
     """
     if claim.module is None:
-        known = [*map(Testimony.spoken, stored.told[::-1]), *map(Testimony.of, stored.records)]
-        witness = next((one for one in known if one.confirms(claim.text)), None)
+        spoken = map(Testimony.spoken, stored.utterances[::-1])
+        witnesses = [*spoken, *map(Testimony.of, stored.records)]
+        witness = next((each for each in witnesses if each.confirms(claim.text)), None)
     else:
         witness = next(_in_order(claim.question, stored), None)
     if witness is None:
         return claim
+    id, version = witness.record_id, witness.version
     if witness.confirms(claim.text):
-        return replace(claim, record_id=witness.record_id, supported=True)
-    return replace(claim, conflict=witness.against(claim.text))
+        return replace(claim, record_id=id, supported=True)
+    recorded = witness.answer or witness.words
+    return replace(claim, conflict=Conflict(claim.text, recorded, witness.source, id, version))
 
 
 def _in_order(question: str, stored: Stored) -> Iterator[Testimony]:
     """Those that speak about the question, the one that counts for most first."""
     held = stored.held
     kind = held.answer if held is not None and held.answer else ""
-    for told in stored.told[::-1]:
-        if speaks_of(told.text, question, kind):
-            yield Testimony.spoken(told)
+    for utterance in stored.utterances[::-1]:
+        if speaks_of(utterance.text, question, kind):
+            yield Testimony.spoken(utterance)
     if held is None:
         return
     newer = [r for r in stored.records if r.id != held.id and r.updated_at > held.updated_at]
@@ -133,8 +115,8 @@ def _in_order(question: str, stored: Stored) -> Iterator[Testimony]:
     yield Testimony.of(held)
 
 
-def agree(said: str, answer: str) -> bool:
-    """Whether what was said is the answer: it has all its words and numbers, in a row.
+def agree(statement: str, answer: str) -> bool:
+    """Whether a statement has all words and numbers of the answer, in a row.
 
     Case, punctuation, blanks, articles and the way in which numbers are written do not count,
     nor do prepositions and the like if nothing else was said; a negation does.
@@ -147,18 +129,18 @@ def agree(said: str, answer: str) -> bool:
         >>> agree("It is not 4471", "4471")
         False
     """
-    ours, theirs = tokens(said), tokens(answer)
+    ours, theirs = tokens(statement), tokens(answer)
     if not ours or not theirs or _negated(ours) != _negated(theirs):
         return False
-    told = _telling(theirs)
-    return (
-        _within(theirs, ours) or (told != [] and told == _telling(ours)) or _grouped(said, answer)
-    )
+    if _within(theirs, ours) or _grouped(statement, answer):
+        return True
+    telling = _telling(theirs)
+    return telling != [] and telling == _telling(ours)
 
 
-def states(text: str, said: str) -> bool:
-    """Whether a text says what was said: it has all its words and numbers that tell something."""
-    ours = tokens(said)
+def states(text: str, statement: str) -> bool:
+    """Whether a text has all words and numbers of a statement that tell something."""
+    ours = tokens(statement)
     telling = set(_telling(ours))
     whole = tokens(text)
     if not telling or not telling <= set(whole):
@@ -169,32 +151,27 @@ def states(text: str, said: str) -> bool:
     return any(telling <= set(s) and _negated(s) == _negated(ours) for s in sentences)
 
 
-def same(one: str, other: str) -> bool:
+def same(text: str, other: str) -> bool:
     """Whether two texts are the same words."""
-    return tokens(one) == tokens(other)
+    return tokens(text) == tokens(other)
 
 
 def tokens(text: str) -> list[str]:
     """Words and numbers of a text as they are compared."""
     plain = unicodedata.normalize("NFKC", text).replace("\u2019", "'").replace("\u2212", "-")
-    found = [_number(token) for token in _TOKEN.findall(plain.casefold())]
-    return [token for token in found if token not in _ARTICLES] or found
+    words = [_number(token) for token in _TOKEN.findall(plain.casefold())]
+    return [word for word in words if word not in _ARTICLES] or words
 
 
 def speaks_of(text: str, question: str, kind: str = "") -> bool:
     """Whether a text says something about what a question asks.
 
     It has every word of the question that tells something, is no question itself, and says
-    something beyond: a number, if the answer that is held is one.
-
-    Args:
-        text: For example a turn of a conversation.
-        question: What was asked.
-        kind: The answer that is held.
+    something beyond: a number, if ``kind``, the answer that is held, is one.
     """
-    asked, said = set(_stems(question)), set(_stems(text))
-    beyond = said - asked
-    if text.rstrip().endswith("?") or not asked or not asked <= said:
+    asked, words = set(_stems(question)), set(_stems(text))
+    beyond = words - asked
+    if text.rstrip().endswith("?") or not asked or not asked <= words:
         return False
     return any(map(_has_digit, beyond)) if _has_digit(kind) else bool(beyond)
 
@@ -217,9 +194,9 @@ def _number(token: str) -> str:
     return token
 
 
-def _grouped(said: str, recorded: str) -> bool:
+def _grouped(statement: str, recorded: str) -> bool:
     """Whether all digits are those of a long number that is written in groups."""
-    ours, theirs = re.sub(r"\D", "", said), re.sub(r"\D", "", recorded)
+    ours, theirs = re.sub(r"\D", "", statement), re.sub(r"\D", "", recorded)
     plain = not any(map(str.isalpha, recorded)) and not re.search(r"\d[.,]\d", recorded)
     return plain and len(theirs) >= _LONG and ours == theirs
 

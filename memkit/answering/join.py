@@ -18,8 +18,8 @@ def put_together(questions: Sequence[str], answers: Sequence[str]) -> str:
         'Ada Lovelace: 555-0101; Alan: 555-0202.'
     """
     last = len(answers) - 1
-    said = [answer if i == last else answer.rstrip(_END) for i, answer in enumerate(answers)]
-    return "".join(joint + text for joint, text in zip(joints(questions), said, strict=True))
+    texts = [answer if i == last else answer.rstrip(_END) for i, answer in enumerate(answers)]
+    return "".join(joint + text for joint, text in zip(joints(questions), texts, strict=True))
 
 
 def joints(questions: Sequence[str]) -> list[str]:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import get_args
+from typing import TypeVar, get_args
 
 from memkit.errors import InvalidInputError
 from memkit.text.words import MONTHS
@@ -18,6 +18,8 @@ FACTS = "Facts:"
 TURNS = "Conversation so far:"
 
 _LABEL = re.compile(r"^\[[^\]\n]*\] ")
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -49,14 +51,11 @@ class PromptFormat:
         return hashlib.sha256(texts.encode()).hexdigest()[:16]
 
     def system_message(self, evidence: str, system: str | None = None) -> str | None:
-        """Say what the base model is told beside the question.
+        """What the base model is told beside the question; None for its default system message.
 
         Args:
             evidence: `Assembled.text`; may be empty.
             system: The caller's own system message; it takes the place of the usual opening.
-
-        Returns:
-            None for the model's default system message.
         """
         if not evidence:
             return system
@@ -71,15 +70,14 @@ class Assembled:
         text: Ready to be put into a prompt; empty if nothing fits.
         hits: The passages in it, best first.
         turns: The turns in it, oldest first.
-        tokens: How many tokens ``text`` takes.
         omitted: How many passages and turns did not fit.
     """
 
-    text: str
-    hits: tuple[Hit, ...]
-    turns: tuple[Turn, ...]
-    tokens: int
-    omitted: int
+    text: str = ""
+    hits: tuple[Hit, ...] = ()
+    turns: tuple[Turn, ...] = ()
+    tokens: int = 0
+    omitted: int = 0
 
 
 def assemble(
@@ -92,14 +90,14 @@ def assemble(
     what they read last (docs/decisions/0003-evidence-in-the-prompt.md). Turns are taken newest
     first, without gaps. Half of the budget is the turns', the rest the passages'; room that the
     passages leave goes to older turns. The day (UTC) on which something was said and the name of
-    who said it stand before it, if the caller told.
+    who said it stand before it, where they are known.
 
     Args:
         evidence: What the backends contributed, turns oldest first; of several passages of a
             record the first counts, and none if it is one of the turns.
         budget: Most tokens that the text may take.
-        count: Counts the tokens of a text. It is called about once per passage and turn, and
-            on the whole text in the end: what its pieces take does not always add up.
+        count: Counts the tokens of a text, also of the whole in the end: what its pieces take
+            does not always add up.
 
     Raises:
         InvalidInputError: If ``budget`` is negative or not an integer.
@@ -107,24 +105,22 @@ def assemble(
     if not isinstance(budget, int) or isinstance(budget, bool) or budget < 0:
         raise InvalidInputError(f"expected `budget` to be an integer >= 0, got {budget!r}")
     hits: dict[str, Hit] = {}
-    for hit in (hit for one in evidence for hit in one.hits):
+    for hit in (hit for part in evidence for hit in part.hits):
         hits.setdefault(hit.id, hit)
-    turns = [turn for one in evidence for turn in one.turns]
+    turns = [turn for part in evidence for turn in part.turns]
+    if not hits and not turns:
+        return Assembled()
     draft = _Draft(count)
     older = draft.take_until_full(turns[::-1], limit=budget // 2)
-    for turn in draft.turns:  # what is said there need not be repeated as a fact
+    for turn in draft.chosen(Turn):  # what is said there need not be repeated as a fact
         hits.pop(turn.record_id or "", None)
     for hit in hits.values():
         draft.take(hit, limit=budget)
     draft.take_until_full(older, limit=budget)
     text, tokens = draft.fit(budget)
-    return Assembled(
-        text,
-        hits=tuple(draft.hits),
-        turns=tuple(draft.turns[::-1]),
-        tokens=tokens,
-        omitted=len(hits) + len(turns) - len(draft.pieces),
-    )
+    omitted = len(hits) + len(turns) - len(draft.pieces)
+    hits_in, turns_in = draft.chosen(Hit), draft.chosen(Turn)
+    return Assembled(text, tuple(hits_in), tuple(turns_in[::-1]), tokens, omitted)
 
 
 class _Draft:
@@ -136,22 +132,17 @@ class _Draft:
         self._taken: set[type] = set()
         self.pieces: list[tuple[Hit | Turn, str, int]] = []  # with its line and its tokens
 
-    @property
-    def hits(self) -> list[Hit]:
-        """The chosen passages, best first."""
-        return [item for item, _, _ in self.pieces if isinstance(item, Hit)]
-
-    @property
-    def turns(self) -> list[Turn]:
-        """The chosen turns, newest first."""
-        return [item for item, _, _ in self.pieces if isinstance(item, Turn)]
+    def chosen(self, kind: type[T]) -> list[T]:
+        """The chosen passages, best first, or the chosen turns, newest first."""
+        return [item for item, _, _ in self.pieces if isinstance(item, kind)]
 
     def take(self, item: Hit | Turn, *, limit: int) -> bool:
         """Choose a passage or turn if the draft keeps to ``limit`` tokens with it."""
         if self._spent >= limit:
             return False
-        line, header = _line(item), "" if type(item) in self._taken else _header(item)
-        cost = self._count(f"{header}\n{line}")
+        header = FACTS if isinstance(item, Hit) else f"\n\n{TURNS}"
+        line = _line(item)
+        cost = self._count(f"{'' if type(item) in self._taken else header}\n{line}")
         if self._spent + cost > limit:
             return False
         self._spent += cost
@@ -183,16 +174,13 @@ class _Draft:
         passages.sort(key=lambda pair: pair[0].record.pinned)
         facts = [line for _, line in passages]
         turns = [line for item, line, _ in self.pieces if isinstance(item, Turn)]
-        sections = [
-            [FACTS, *reversed(facts)] if facts else [],
-            [TURNS, *reversed(turns)] if turns else [],
-        ]
-        return "\n\n".join("\n".join(section) for section in sections if section)
+        sections = [(FACTS, facts), (TURNS, turns)]
+        return "\n\n".join("\n".join([title, *ls[::-1]]) for title, ls in sections if ls)
 
 
-def without_label(said: str) -> str:
+def without_label(text: str) -> str:
     """Take away what `assemble` has put before a text to say when it was said, and by whom."""
-    return _LABEL.sub("", said, count=1)
+    return _LABEL.sub("", text, count=1)
 
 
 def _line(item: Hit | Turn) -> str:
@@ -204,11 +192,7 @@ def _line(item: Hit | Turn) -> str:
 
 
 def _label(said_at: datetime | None, name: object) -> str:
-    """What a reader needs to make sense of "I" and "yesterday", as far as the caller told."""
+    """What a reader needs to make sense of "I" and "yesterday", as far as it is known."""
     known = [f"{said_at.day} {MONTHS[said_at.month - 1]} {said_at.year}"] if said_at else []
     known += [" ".join(name.replace("]", ")").split())] if isinstance(name, str) else []
     return f"[{', '.join(known)}] " if known else ""
-
-
-def _header(item: Hit | Turn) -> str:
-    return FACTS if isinstance(item, Hit) else f"\n\n{TURNS}"

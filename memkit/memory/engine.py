@@ -205,7 +205,7 @@ class Engine:
 
         return find_base(given).name
 
-    @property
+    @cached_property
     def answerer(self) -> Answerer:
         """Answers with the local language model."""
         from memkit.answering.generate import Answerer
