@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any, get_args
 
 from jinja2.exceptions import TemplateError
@@ -47,7 +47,8 @@ class ChatFormat:
         self._tokenizer: Any = tokenizer  # its methods carry no usable annotations
         special = {id: str(t) for id, t in tokenizer.added_tokens_decoder.items() if t.special}
         self._special_ids = frozenset(special)
-        self._special = _any_of(special.values())
+        longest_first = sorted(special.values(), key=len, reverse=True)
+        self._special = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
         self._layout = lru_cache(maxsize=64)(self._render)
         self.end_id = self._end_id()
 
@@ -56,10 +57,7 @@ class ChatFormat:
         return len(self._plain(text))
 
     def answer_ids(self, answer: str) -> tuple[int, ...]:
-        """Token ids that follow the prompt of a conversation answered by ``answer``.
-
-        The token that ends the answer is the last of them.
-        """
+        """Token ids that follow the prompt; the token that ends the answer is the last of them."""
         # "Answer:" is followed by a blank, as in running text; a template ends in a line break.
         text = answer if self._tokenizer.chat_template else f" {answer}"
         return (*self._plain(text), self.end_id)
@@ -87,7 +85,7 @@ class ChatFormat:
             for match in self._special.finditer(piece)
         ]
         ids, ends = self._with_ends(text, 0, plain=False)
-        expected = [self._id(text[start:end]) for start, end in allowed]
+        expected = self._tokenizer.convert_tokens_to_ids([text[a:b] for a, b in allowed])
         if [id for id in ids if id in self._special_ids] != expected:  # a message holds some
             ids, ends = self._between(text, allowed)
         split = starts[2 * layout.last + 1] - layout.lead
@@ -99,17 +97,11 @@ class ChatFormat:
         self, text: str, special: Sequence[tuple[int, int]]
     ) -> tuple[list[int], list[int]]:
         """Tokenize with special tokens at the given spans and nowhere else."""
-        ids: list[int] = []
-        ends: list[int] = []
-        at = 0
-        for start, end in [*special, (len(text), len(text))]:
-            run_ids, run_ends = self._with_ends(text[at:start], at, plain=True)
-            ids += run_ids
-            ends += run_ends
-            if start < end:
-                ids.append(self._id(text[start:end]))
-                ends.append(end)
-            at = end
+        ids, ends = self._with_ends(text[: special[0][0]] if special else text, 0, plain=True)
+        for (start, end), (following, _) in pairwise([*special, (len(text), 0)]):
+            run_ids, run_ends = self._with_ends(text[end:following], end, plain=True)
+            ids += [self._id(text[start:end]), *run_ids]
+            ends += [end, *run_ends]
         return ids, ends
 
     def _with_ends(self, text: str, at: int, *, plain: bool) -> tuple[list[int], list[int]]:
@@ -131,14 +123,11 @@ class ChatFormat:
     def _prompt_without_template(self, messages: Sequence[Message]) -> Prompt:
         names = {"user": "Question: ", "assistant": "Answer: ", "system": ""}
         lines = [
-            names.get(role, f"{role.capitalize()}: ")
-            + content
-            + ("\n" if role == "user" else "\n\n")
+            names.get(role, f"{role.capitalize()}: ") + content + "\n" * (1 + (role != "user"))
             for role, content in messages[:-1]
         ]
-        start = self._tokenizer.bos_token_id
-        if start is None:
-            start = self.end_id
+        bos = self._tokenizer.bos_token_id
+        start = self.end_id if bos is None else bos
         question = f"Question: {messages[-1][1]}\nAnswer:"
         return Prompt((start, *self._plain("".join(lines))), tuple(self._plain(question)))
 
@@ -151,20 +140,17 @@ class ChatFormat:
                 f"the model's chat template drops the last of the messages {roles!r}",
                 hint="start the history with a user's message and let roles alternate",
             )
-        before = pieces[3 * slots.index(slots[-1])]
-        opening = self._user_opening()
+        last = slots.index(slots[-1])
+        # What the template writes before the content of a user's later message.
+        between = self._pieces(("user", "assistant", "user"))[6]
+        opening = between.removeprefix(self._assistant_closing())
         return _Layout(
             literals=tuple(pieces[0::3]),
             slots=tuple(slots),
             keeps_space=tuple(space == "\t" for space in pieces[1::3]),
-            last=slots.index(slots[-1]),
-            lead=len(opening) if before.endswith(opening) else 0,
+            last=last,
+            lead=len(opening) if pieces[3 * last].endswith(opening) else 0,
         )
-
-    def _user_opening(self) -> str:
-        """What the template writes before the content of a user's later message."""
-        between = self._pieces(("user", "assistant", "user"))[6]
-        return between.removeprefix(self._assistant_closing())
 
     def _assistant_closing(self) -> str:
         return self._pieces(("user", "assistant"), answer_follows=False)[-1]
@@ -223,16 +209,10 @@ class _Layout:
     def fill(self, contents: Sequence[str]) -> list[str]:
         """Alternate literals and contents, a literal first and last."""
         pieces = [self.literals[0]]
-        for slot, keep, literal in zip(
-            self.slots, self.keeps_space, self.literals[1:], strict=True
-        ):
+        slots = zip(self.slots, self.keeps_space, self.literals[1:], strict=True)
+        for slot, keep, literal in slots:
             pieces += [contents[slot] if keep else contents[slot].strip(), literal]
         return pieces
-
-
-def _any_of(tokens: Iterable[str]) -> re.Pattern[str]:
-    longest_first = sorted(tokens, key=len, reverse=True)
-    return re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
 
 
 def _check_message(role: str, content: str) -> None:

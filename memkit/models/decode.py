@@ -27,19 +27,15 @@ class Reader(Protocol):
 
     def past(self, prefixes: Sequence[tuple[int, ...]]) -> KVCache:
         """Encode one prefix per row."""
-        ...
 
     def extend(self, past: KVCache, sequences: Sequence[Sequence[int]]) -> Tensor:
         """Feed every row its next tokens; hidden states, shape ``(rows, longest, hidden)``."""
-        ...
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Scores of the next token, shape ``(n, vocab)``."""
-        ...
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of token ids."""
-        ...
 
 
 def generate(
@@ -158,11 +154,9 @@ class _Row:
         if token in self._base.stop_ids:
             self.done = True
         elif self._stop:
-            decoded = self._decoded()
-            starts = [at for at in map(decoded.find, self._stop) if at >= 0]
-            if starts:
-                self._cut = min(starts)
-                self.done = True
+            starts = [at for at in map(self._decoded().find, self._stop) if at >= 0]
+            self._cut = min(starts, default=None)
+            self.done = bool(starts)
 
     def text(self) -> str:
         """The answer: without a stop text, surrounding blanks or half a character at the end."""
@@ -171,20 +165,11 @@ class _Row:
     def settled_text(self) -> str:
         """The part of `text` that no further token can change."""
         decoded = self._decoded()
-        return decoded[: len(decoded) - self._open(decoded)].rstrip("\ufffd").strip()
+        beginnings = (stop[:length] for stop in self._stop for length in range(1, len(stop)))
+        # What may yet turn out to begin a stop text.
+        undecided = max((len(b) for b in beginnings if decoded.endswith(b)), default=0)
+        return decoded[: len(decoded) - undecided].rstrip("\ufffd").strip()
 
     def _decoded(self) -> str:
         ended = bool(self.ids) and self.ids[-1] in self._base.stop_ids
         return self._base.decode(self.ids[:-1] if ended else self.ids)
-
-    def _open(self, decoded: str) -> int:
-        """How many characters at the end may yet turn out to begin a stop text."""
-        return max(
-            (
-                length
-                for stop in self._stop
-                for length in range(1, min(len(stop), len(decoded) + 1))
-                if decoded.endswith(stop[:length])
-            ),
-            default=0,
-        )

@@ -28,10 +28,6 @@ class SentenceEmbedder:
     Args:
         model: A loaded model.
         name: Identifies the model's weights; see `load`.
-
-    Attributes:
-        name: As given.
-        dim: Length of a vector.
     """
 
     def __init__(self, model: SentenceTransformer, *, name: str) -> None:
@@ -69,22 +65,19 @@ class SentenceEmbedder:
                 hint="delete the folder and fetch the model again",
             ) from error
         label = source.name.rpartition("/")[2]
-        return cls(model.eval(), name=f"{label}@{_weights_hash(source.path)[:8]}")
+        digest = hashlib.sha256()
+        for file in sorted(source.path.rglob("*.safetensors")):
+            with file.open("rb") as handle:
+                while chunk := handle.read(1 << 20):
+                    digest.update(chunk)
+        return cls(model.eval(), name=f"{label}@{digest.hexdigest()[:8]}")
 
     def encode_query(self, texts: Sequence[str], /) -> Floats2d:
-        """Embed queries: shape ``(n, dim)``, float32, unit rows.
-
-        Raises:
-            NonFiniteError: If the model makes NaN or infinity of a text.
-        """
+        """Embed queries; `NonFiniteError` if the model makes NaN or infinity of a text."""
         return self._encode(self._model.encode_query, texts)
 
     def encode_document(self, texts: Sequence[str], /) -> Floats2d:
-        """Embed passages: shape ``(n, dim)``, float32, unit rows.
-
-        Raises:
-            NonFiniteError: If the model makes NaN or infinity of a text.
-        """
+        """Embed passages; errors as `encode_query`."""
         return self._encode(self._model.encode_document, texts)
 
     def count(self, text: str) -> int:
@@ -105,18 +98,9 @@ class SentenceEmbedder:
         ).astype(np.float32, copy=False)
         finite = np.isfinite(vectors).all(axis=1)
         if not finite.all():
-            row = int(finite.argmin())
             raise NonFiniteError(
-                f"expected finite vectors, {self.name} made NaN or infinity of {texts[row]!r}"
+                f"expected finite vectors, {self.name} made NaN or infinity of "
+                f"{texts[int(finite.argmin())]!r}"
             )
         checked: Floats2d = vectors
         return checked
-
-
-def _weights_hash(folder: Path) -> str:
-    digest = hashlib.sha256()
-    for file in sorted(folder.rglob("*.safetensors")):
-        with file.open("rb") as handle:
-            while chunk := handle.read(1 << 20):
-                digest.update(chunk)
-    return digest.hexdigest()

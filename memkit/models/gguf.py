@@ -57,17 +57,15 @@ def converted(gguf: Path) -> Path:
 
     The first call for a file's content takes some 20 s for SmolLM2-135M; later ones hash the
     file. Two processes convert once, and a killed conversion leaves nothing that is taken for
-    a model.
-
-    Args:
-        gguf: A GGUF file with its tokenizer, as llama.cpp writes it.
+    a model. The file has its tokenizer in it, as llama.cpp writes it.
 
     Raises:
         CorruptFileError: If the file cannot be read as a model.
         StorageError: If the cache folder cannot be written to; `ReadOnlyError`,
             `DiskFullError` and `BusyError` say why.
     """
-    folder = cache_dir() / "models" / _sha256(gguf)
+    with gguf.open("rb") as handle:
+        folder = cache_dir() / "models" / hashlib.file_digest(handle, "sha256").hexdigest()
     if folder.is_dir():
         return folder
     with _writing(folder.parent):
@@ -156,15 +154,7 @@ def _writing(folder: Path) -> Iterator[None]:
     except StorageError:
         raise
     except OSError as error:
-        kinds = {
-            errno.ENOSPC: DiskFullError,
-            errno.EROFS: ReadOnlyError,
-            errno.EACCES: ReadOnlyError,
-        }
+        read_only = {errno.EROFS: ReadOnlyError, errno.EACCES: ReadOnlyError}
+        kinds = {errno.ENOSPC: DiskFullError, **read_only}
         kind = kinds.get(error.errno or 0, StorageError)
         raise kind(f"the cache folder {str(folder)!r} cannot be written: {error}", hint) from error
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -49,10 +49,6 @@ class TransformersModel:
         name: For messages and reports.
 
     Attributes:
-        model: The model, in eval mode.
-        tokenizer: The tokenizer.
-        name: As given.
-        device: Where the weights are.
         context: The most tokens that the model can attend to, or None if it states no limit.
         stop_ids: Tokens that end an answer.
 
@@ -123,12 +119,7 @@ class TransformersModel:
         return cls(model.to(on), tokenizer, name=source.name)
 
     def hold(self) -> AbstractContextManager[None]:
-        """Hold the model for the enclosed block; other threads wait.
-
-        Raises:
-            UnsupportedOperationError: If this thread holds it already: it is still streaming.
-            BusyError: If another thread holds it for too long.
-        """
+        """Hold the model for the enclosed block; see `memkit.models.model_lock.ModelLock.hold`."""
         return self._lock.hold()
 
     # -- prompts and texts ---------------------------------------------------------------
@@ -144,17 +135,13 @@ class TransformersModel:
 
         With a chat template the prefix ends where the template opens the last message, or, if
         the template weaves the system message into it, where the question's words begin. Text
-        that looks like a special token stays text. Without a template the conversation reads
-        ``Question: ...`` and ``Answer: ...``.
-
-        Raises:
-            InvalidInputError: If the template refuses the order of roles, a role is unknown,
-                or a text is not valid Unicode.
+        that looks like a special token stays text. `InvalidInputError` if the template refuses
+        the order of roles, a role is unknown, or a text is not valid Unicode.
         """
         return self.chat.prompt(question, system=system, history=history)
 
     def answer_ids(self, answer: str) -> tuple[int, ...]:
-        """Token ids that the model has to produce for ``answer``, the stop token included."""
+        """Token ids that the model has to produce for ``answer``, stop token included."""
         return self.chat.answer_ids(answer)
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -171,9 +158,18 @@ class TransformersModel:
         Call it while no adapter is on: what it remembers is the untouched model's.
         """
         lengths = torch.tensor([len(prefix) for prefix in prefixes], device=self.device)
-        columns = torch.arange(int(lengths.max()), device=self.device)
-        mask = (columns < lengths[:, None]).long()
-        return KVCache(cache=self._stacked(prefixes), mask=mask, lengths=lengths)
+        widest = int(lengths.max())
+        mask = (torch.arange(widest, device=self.device) < lengths[:, None]).long()
+        cache = DynamicCache()
+        layers = {prefix: self._encoded(prefix) for prefix in dict.fromkeys(prefixes) if prefix}
+        if layers:
+            some = next(iter(layers.values()))
+            layers[()] = [(keys[:, :, :0], values[:, :, :0]) for keys, values in some]
+            for number in range(len(some)):
+                rows = [layers[prefix][number] for prefix in prefixes]
+                keys, values = (_padded([row[part] for row in rows], widest) for part in (0, 1))
+                cache.update(keys, values, number)
+        return KVCache(cache=cache, mask=mask, lengths=lengths)
 
     def forget_prefixes(self) -> None:
         """Let go of the prefixes that `past` remembers: they may hold what was forgotten."""
@@ -249,15 +245,7 @@ class TransformersModel:
         *,
         adapters: AbstractContextManager[object] | None = None,
     ) -> list[Completion]:
-        """One completion per prompt; see `memkit.protocols.LanguageModel.generate`.
-
-        Texts come without surrounding blanks. With ``temperature > 0`` a row's draw depends on
-        the seed and its own prompt, not on the rest of the batch.
-
-        Raises:
-            InvalidInputError: If a prompt and its answer may not fit the context, or a
-                sampling parameter is out of range.
-        """
+        """One completion per prompt; see `memkit.protocols.LanguageModel.generate`."""
         return decode.generate(self, prompts, sampling, adapters)
 
     def stream(
@@ -267,11 +255,7 @@ class TransformersModel:
         *,
         adapters: AbstractContextManager[object] | None = None,
     ) -> Generator[str]:
-        """Pieces of text as they come; see `memkit.protocols.LanguageModel.stream`.
-
-        The adapters are on between the first piece and the last; closing the iterator, or
-        dropping it, turns them off.
-        """
+        """Pieces of text as they come; see `memkit.protocols.LanguageModel.stream`."""
         decode.check(self, [prompt], sampling)
         return decode.stream(self, prompt, sampling, adapters)
 
@@ -297,20 +281,6 @@ class TransformersModel:
         return digest.hexdigest()
 
     # -- inside --------------------------------------------------------------------------------
-
-    def _stacked(self, prefixes: Sequence[tuple[int, ...]]) -> DynamicCache:
-        """A fresh cache with one row per prefix, padded on the right."""
-        layers = {prefix: self._encoded(prefix) for prefix in dict.fromkeys(prefixes) if prefix}
-        cache = DynamicCache()
-        if not layers:
-            return cache
-        widest = max(map(len, layers))
-        some = next(iter(layers.values()))
-        layers[()] = [(keys[:, :, :0], values[:, :, :0]) for keys, values in some]
-        for number in range(len(some)):
-            keys, values = zip(*(layers[prefix][number] for prefix in prefixes), strict=True)
-            cache.update(_padded(keys, widest), _padded(values, widest), number)
-        return cache
 
     def _encoded(self, prefix: tuple[int, ...]) -> Layers:
         """Keys and values of a prefix, from memory if it is there."""

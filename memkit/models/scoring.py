@@ -71,19 +71,9 @@ def log_probabilities(
 
 
 def mean_log_probabilities(
-    base: TransformersModel,
-    prompts: Sequence[Prompt],
-    answers: Sequence[Ids],
-    mix: Mix,
+    base: TransformersModel, prompts: Sequence[Prompt], answers: Sequence[Ids], mix: Mix
 ) -> list[float]:
-    """Mean log-probability of the tokens of one answer for each prompt, in nats.
-
-    Args:
-        base: The base model.
-        prompts: The questions.
-        answers: One for each, as token ids; none is empty.
-        mix: Adapters that act from the question on.
-    """
+    """Mean log-probability of the tokens of one answer for each prompt, in nats."""
     states = answer_states(base, prompts, [[ids] for ids in answers], mix)
     totals = log_probabilities(base, [state for (state,) in states], answers)
     return [total / len(ids) for total, ids in zip(totals, answers, strict=True)]

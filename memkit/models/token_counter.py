@@ -29,26 +29,14 @@ class TokenCounter:
 
 
 def load_tokenizer(spec: str | Path | None = None) -> TokenCounter:
-    """Load a base model's tokenizer alone.
-
-    Args:
-        spec: As for `memkit.models.language_model.TransformersModel.load`.
-
-    Raises:
-        ModelUnavailableError: If no source has the model.
-    """
-    source = find_base(spec)
-    folder = converted(source.path) if source.gguf else source.path
-    return TokenCounter(_read(folder))
-
-
-def _read(folder: Path) -> Tokenizer:
+    """Load a base model's tokenizer alone; see `memkit.models.sources.find_base`."""
     from tokenizers import Tokenizer
 
+    source = find_base(spec)
+    folder = converted(source.path) if source.gguf else source.path
     file = folder / "tokenizer.json"
     if file.is_file():
-        return Tokenizer.from_file(str(file))
+        return TokenCounter(Tokenizer.from_file(str(file)))
     from transformers import AutoTokenizer  # knows the older formats
 
-    backend: Tokenizer = AutoTokenizer.from_pretrained(folder).backend_tokenizer
-    return backend
+    return TokenCounter(AutoTokenizer.from_pretrained(folder).backend_tokenizer)
