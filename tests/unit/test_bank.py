@@ -111,11 +111,6 @@ def test_what_is_dropped_is_read_again(layers, disk):
     outputs(layers, bank, {"a": 1.0, "b": 1.0})
     assert disk.read == ["a", "b", "a"]
 
-    bank.clear()
-    assert len(bank) == 0
-    outputs(layers, bank, {"b": 1.0})
-    assert disk.read == ["a", "b", "a", "b"]
-
 
 def test_an_error_of_loading_passes_and_nothing_is_in_place(layers, disk):
     bank = bank_of(layers, disk)

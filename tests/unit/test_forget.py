@@ -273,7 +273,7 @@ def test_no_cache_in_memory_remembers(trained, tiny):
     assert NORA in caches[0]
     assert any("4471" in tiny.decode(prefix) for prefix in caches[1])
     bank, arena = trained._engine.lora.bank, trained._engine.lora.bank._idle
-    before = list(bank._held._items)
+    before = list(bank._held)
     assert arena._flat.any()
     trained.forget("Nora")
     assert not any("Nora" in query for query in caches[0])

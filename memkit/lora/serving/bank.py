@@ -1,17 +1,17 @@
 """The adapters in memory, and mixtures of them put in place per row of a batch.
 
-An adapter is read from disk into memory when it is first needed, and copied from there into the
-buffers of a mixture (`memkit.lora.serving.buffers`); on an accelerator a copy of it stays on the
-device, too. Memory and device keep the most recently used adapters. A mixture in use is a copy in
-the buffers, so that evicting or dropping an adapter does not change it.
+An adapter is read from disk when it is first needed, and copied from memory, the device's where
+there is one, into the buffers of a mixture (`memkit.lora.serving.buffers`). The most recently
+used ones stay in memory. A mixture in use is a copy in the buffers, so that evicting or dropping
+an adapter does not change it.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -22,7 +22,6 @@ from memkit.lora.serving.hooks import AdapterLayers
 from memkit.lora.serving.layout import Row
 
 Mixture = Mapping[str, float]  # adapter key -> weight; empty for the base model
-T = TypeVar("T")
 
 # A product with the stack of all adapters costs rows times its width; products of each row with
 # a stack of its own cost five times as much by width, and copies of what several rows use
@@ -31,55 +30,14 @@ _WIDER = 5
 _COPIES = 2
 
 
-class LruCache(Generic[T]):
-    """A dictionary that evicts the least recently used items.
-
-    Args:
-        capacity: How many.
-    """
-
-    def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
-        self._items: dict[str, T] = {}  # the least recently used first
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._items
-
-    def get(self, key: str) -> T | None:
-        """Give an item and count it as used."""
-        item = self._items.pop(key, None)
-        if item is not None:
-            self._items[key] = item
-        return item
-
-    def put(self, key: str, item: T) -> None:
-        """Keep an item, and let go of what is beyond the capacity."""
-        self._items.pop(key, None)
-        self._items[key] = item
-        while len(self._items) > self._capacity:
-            del self._items[next(iter(self._items))]
-
-    def drop(self, key: str) -> None:
-        """Let go of an item; unknown keys are no error."""
-        self._items.pop(key, None)
-
-    def clear(self) -> None:
-        """Let go of everything."""
-        self._items.clear()
-
-
 class AdapterBank:
     """Loads adapters when they are first needed and keeps the most recently used ones.
 
     Args:
         layers: The hooks on the base model.
         load: Reads one adapter by its key; raises if it cannot.
-        capacity: How many adapters stay in memory, >= 1, and as many on the device if that is
-            not the CPU.
-        device: Where the base model computes.
+        capacity: How many adapters stay in memory, >= 1.
+        device: Where the base model computes, and adapters stay.
         dtype: In which precision it computes.
     """
 
@@ -96,10 +54,10 @@ class AdapterBank:
             raise InvalidInputError(f"`capacity` must be at least 1, got {capacity!r}")
         self.layers = layers
         self._load = load
+        self._capacity = capacity
         self._device = device
         self._dtype = dtype
-        self._held: LruCache[Row] = LruCache(capacity)
-        self._on_device: LruCache[Tensor] = LruCache(capacity)  # unused on the CPU
+        self._held: OrderedDict[str, Row] = OrderedDict()  # the least recently used first
         self._idle: AdapterBuffers | None = None
         self._dropped = 0
 
@@ -110,21 +68,15 @@ class AdapterBank:
         return key in self._held
 
     def put(self, key: str, row: Row) -> None:
-        """Hold an adapter that is in memory already."""
+        """Hold an adapter, and let go of what is beyond the capacity."""
         self.drop(key)
-        self._held.put(key, row)
+        self._hold(key, row)
 
     def drop(self, key: str) -> None:
         """Let go of an adapter; unknown keys are no error."""
-        self._held.drop(key)
-        self._on_device.drop(key)
-        self._let_go_of_buffers()
-
-    def clear(self) -> None:
-        """Let go of every adapter."""
-        self._held.clear()
-        self._on_device.clear()
-        self._let_go_of_buffers()
+        self._held.pop(key, None)
+        self._idle = None
+        self._dropped += 1
 
     def mix(self, rows: Sequence[Mixture]) -> AbstractContextManager[None]:
         """Put one mixture per row in place: ``y = W x + sum_i w_i s_i B_i A_i x``.
@@ -140,54 +92,37 @@ class AdapterBank:
             A context manager that takes the mixtures out again, also when an error passes.
         """
         # In one order whatever the order of the weights: the same mixture gives the same sum.
-        held = {key: self._get(key) for key in sorted({key for row in rows for key in row})}
-        if not held:
-            return self.layers.install({})
+        keys = sorted({key for row in rows for key in row})
         # Called before the prefixes are encoded: copies to a device run meanwhile.
-        data = {key: self._data(key, row) for key, row in held.items()}
-        return self._in_place(rows, held, data)
+        held = {key: self._hold(key, self._held.get(key) or self._load(key)) for key in keys}
+        return self._in_place(rows, held) if held else self.layers.install({})
 
     @contextmanager
-    def _in_place(
-        self, rows: Sequence[Mixture], held: Mapping[str, Row], data: Mapping[str, Tensor]
-    ) -> Iterator[None]:
+    def _in_place(self, rows: Sequence[Mixture], held: Mapping[str, Row]) -> Iterator[None]:
         # A mixture within a mixture gets buffers of its own.
-        buffers, self._idle = self._idle or self._new_buffers(), None
+        buffers, self._idle = self._idle, None
+        if buffers is None:
+            buffers = AdapterBuffers(self.layers.shapes, device=self._device, dtype=self._dtype)
         dropped = self._dropped
         plan = plan_for(rows, held)
         gain = gains_of(plan, rows, held).to(self._device, self._dtype)
         try:
-            with self.layers.install(buffers.fill(plan, gain, data)):
+            with self.layers.install(buffers.fill(plan, gain, held)):
                 yield
         finally:
             if dropped == self._dropped:  # otherwise it may hold what was forgotten
                 self._idle = buffers
 
-    def _new_buffers(self) -> AdapterBuffers:
-        return AdapterBuffers(self.layers.shapes, device=self._device, dtype=self._dtype)
-
-    def _get(self, key: str) -> Row:
-        row = self._held.get(key)
-        if row is None:
-            row = self._load(key)
-            if self._device.type == "cuda":
-                row = replace(row, data=row.data.pin_memory())
-            self._held.put(key, row)
+    def _hold(self, key: str, row: Row) -> Row:
+        """Keep a row where the model computes, as the most recently used one."""
+        if row.data.device.type != self._device.type:
+            host = row.data.pin_memory() if self._device.type == "cuda" else row.data
+            row = replace(row, data=host.to(self._device, non_blocking=True))
+        self._held[key] = row
+        self._held.move_to_end(key)
+        if len(self._held) > self._capacity:
+            self._held.popitem(last=False)
         return row
-
-    def _data(self, key: str, row: Row) -> Tensor:
-        """An adapter's flat array where the model computes."""
-        if self._device.type == "cpu":
-            return row.data
-        data = self._on_device.get(key)
-        if data is None:
-            data = row.data.to(self._device, non_blocking=True)
-            self._on_device.put(key, data)
-        return data
-
-    def _let_go_of_buffers(self) -> None:
-        self._idle = None
-        self._dropped += 1
 
 
 def plan_for(rows: Sequence[Mixture], held: Mapping[str, Row]) -> StackPlan:

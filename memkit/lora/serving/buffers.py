@@ -9,18 +9,12 @@ import torch
 from torch import Tensor
 
 from memkit.lora.serving.delta import Delta, Gains, Product
-from memkit.lora.serving.layout import Layout, Targets, union
+from memkit.lora.serving.layout import Layout, Row, Targets, union
 
 
 @dataclass(frozen=True)
 class Slot:
-    """Where an adapter lies in a stack.
-
-    Attributes:
-        key: Names the adapter.
-        start: The first of its ``layout.rank`` places along the rank.
-        layout: The adapter's own.
-    """
+    """Where an adapter lies in a stack: from ``start`` on, ``layout.rank`` places."""
 
     key: str
     start: int
@@ -32,7 +26,6 @@ class StackPlan:
     """Where each adapter of a mixture lies in the stack.
 
     Attributes:
-        slots: The adapters.
         width: Of the whole stack, along the rank.
         rows: 0 if the rows of a batch share the stack; else how many there are, each with an
             equal part of the stack for itself.
@@ -42,11 +35,6 @@ class StackPlan:
     width: int
     rows: int = 0
 
-    @property
-    def full(self) -> bool:
-        """Whether the slots fill the whole width."""
-        return sum(slot.layout.rank for slot in self.slots) == self.width
-
 
 class AdapterBuffers:
     """Buffers for one mixture, used again for the next one.
@@ -55,7 +43,7 @@ class AdapterBuffers:
 
     Args:
         order: The shapes of all layers of the model, in its order.
-        device: Where it computes.
+        device: Where the model computes.
         dtype: In which precision.
     """
 
@@ -68,26 +56,26 @@ class AdapterBuffers:
         self._known: dict[tuple[str, int, int], dict[str, Delta]] = {}
 
     def fill(
-        self, plan: StackPlan, gain: Tensor, data: Mapping[str, Tensor]
+        self, plan: StackPlan, gain: Tensor, adapters: Mapping[str, Row]
     ) -> Mapping[str, Delta]:
         """Put a mixture in place; adapters that lie there already are not copied again.
 
         Args:
             plan: Where each adapter lies.
             gain: Shape (b, R), R of the plan, per row if rows have their own.
-            data: Each adapter's flat array.
+            adapters: By key, on the device of the buffers.
 
         Returns:
             What to install in the layers.
         """
         if plan != self._plan:
             self._plan = None  # until it is complete
-            self._copy(plan, data)
+            self._copy(plan, adapters)
             self._plan = plan
         self._gains.set(gain)
         return self._deltas
 
-    def _copy(self, plan: StackPlan, data: Mapping[str, Tensor]) -> None:
+    def _copy(self, plan: StackPlan, adapters: Mapping[str, Row]) -> None:
         frame = union([slot.layout.frame for slot in plan.slots], self._order)
         layout = Layout(frame, plan.width, self._flat.dtype)
         if self._flat.numel() < layout.size:
@@ -98,11 +86,11 @@ class AdapterBuffers:
             self._known[kind] = _deltas_of(plan, layout, self._flat, self._gains)
         self._deltas = self._known[kind]
         alike = [slot.layout.frame.digest == frame.digest for slot in plan.slots]
-        if not (all(alike) and plan.full):
+        if not all(alike) or sum(slot.layout.rank for slot in plan.slots) < plan.width:
             self._flat[: layout.size].zero_()
         for slot, same in zip(plan.slots, alike, strict=True):
             copy = _copy_blocks if same else _copy_layers
-            copy(slot, data[slot.key], layout, self._flat)
+            copy(slot, adapters[slot.key].data, layout, self._flat)
 
 
 def _copy_blocks(slot: Slot, data: Tensor, layout: Layout, flat: Tensor) -> None:

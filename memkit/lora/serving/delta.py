@@ -62,26 +62,21 @@ class Product:
             x: The layer's input, shape ``(b, t, in)``.
             index: Which of the layers.
         """
-        last = len(self._widths) - 1
-        if not last:
-            return self._all(x)[0]
         if index == 0 or x is not self._input:
-            self._input, self._parts = x, self._all(x)
+            if self._flat is None:
+                self._parts = (torch.matmul(x, self.a.mT) * self.gains.row).unbind()
+            else:
+                hidden = linear(x, self._flat).mul_(self.gains.tiled(len(self._widths)))
+                self._parts = hidden.split_with_sizes(self._widths, -1)
+            self._input = x
         part = self._parts[index]
-        if index == last:  # let go of the input
+        if index == len(self._widths) - 1:  # let go of the input
             self._input, self._parts = None, ()
         return part
 
     def alone(self, x: Tensor, index: int) -> Tensor:
         """The same without sharing: a function of nothing but its arguments."""
         return torch.matmul(x, self.a[index].mT) * self.gains.row
-
-    def _all(self, x: Tensor) -> Sequence[Tensor]:
-        layers = len(self._widths)
-        if self._flat is None:
-            return (torch.matmul(x, self.a.mT) * self.gains.row).unbind()
-        hidden = linear(x, self._flat).mul_(self.gains.tiled(layers))
-        return (hidden,) if layers == 1 else hidden.split_with_sizes(self._widths, -1)
 
 
 class Delta:

@@ -31,12 +31,7 @@ from memkit.lora.spec import LoraSpec
 
 @dataclass(frozen=True)
 class Factors:
-    """The two factors of one layer's delta ``B A``.
-
-    Attributes:
-        a: Shape (r, in).
-        b: Shape (out, r).
-    """
+    """The two factors of one layer's delta ``B A``: ``a`` is (r, in), ``b`` is (out, r)."""
 
     a: Tensor
     b: Tensor
@@ -48,6 +43,11 @@ Adapter = Mapping[str, Factors]  # layer name -> factors
 # Siblings that read the same input. If a model feeds them different ones after all, each
 # computes a product of its own: that costs time and changes nothing.
 _SHARING = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
+
+
+def shapes_of(adapter: Adapter) -> dict[str, tuple[int, int]]:
+    """``(in, out)`` of the layers of an adapter."""
+    return {name: (f.a.shape[1], f.b.shape[0]) for name, f in adapter.items()}
 
 
 def linear_layers(model: nn.Module) -> dict[str, nn.Module]:
@@ -81,11 +81,7 @@ def copy_without_hooks(model: Model) -> Model:
 
 
 class AdapterLayers:
-    """The hooks on one model's linear layers, and the adapters in place in them.
-
-    Args:
-        model: The base model; its parameters stay frozen.
-    """
+    """The hooks on one base model's linear layers, and the adapters in place in them."""
 
     def __init__(self, model: nn.Module) -> None:
         layers = linear_layers(model)
@@ -130,7 +126,7 @@ class AdapterLayers:
         """
         gains = Gains(gain)
         deltas = {}
-        for names in siblings({n: (f.a.shape[1], f.b.shape[0]) for n, f in stack.items()}):
+        for names in siblings(shapes_of(stack)):
             product = Product(torch.stack([stack[name].a for name in names]), gains)
             for place, name in enumerate(names):
                 deltas[name] = Delta(product, place, stack[name].b.T[None])

@@ -24,20 +24,14 @@ import torch
 from torch import Tensor
 
 from memkit.errors import IncompatibleModelError, NonFiniteError
-from memkit.lora.serving.hooks import Adapter, Factors, siblings
+from memkit.lora.serving.hooks import Adapter, Factors, shapes_of, siblings
 
 Targets = Mapping[str, tuple[int, int]]  # layer name -> (in, out), in the model's order
 
 
 @dataclass(frozen=True)
 class Block:
-    """Layers of one kind.
-
-    Attributes:
-        names: For each decoder layer the members, which share an input.
-        n_in: Width of the input.
-        n_outs: Width of each member's output.
-    """
+    """Layers of one kind: for each decoder layer the members, which share an input."""
 
     names: tuple[tuple[str, ...], ...]
     n_in: int
@@ -58,11 +52,7 @@ class Views:
 
 @dataclass(frozen=True)
 class Frame:
-    """What adapters of the same layers have in common: they can be stacked.
-
-    Attributes:
-        targets: The layers that they adapt.
-    """
+    """The layers that adapters have in common, so that they can be stacked."""
 
     targets: Targets
 
@@ -71,11 +61,6 @@ class Frame:
         """SHA-256 over layers and shapes."""
         layers = [[name, *shape] for name, shape in self.targets.items()]
         return hashlib.sha256(json.dumps(layers).encode()).hexdigest()
-
-    @cached_property
-    def rank_one(self) -> int:
-        """Number of elements of the factors at rank 1."""
-        return sum(n_in + n_out for n_in, n_out in self.targets.values())
 
     @cached_property
     def blocks(self) -> tuple[Block, ...]:
@@ -96,13 +81,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Layout:
-    """The order of an adapter's factors in a flat array.
-
-    Attributes:
-        frame: What it adapts.
-        rank: Of every factor.
-        dtype: Of every element.
-    """
+    """The order of an adapter's factors in a flat array; all have one rank and one type."""
 
     frame: Frame
     rank: int
@@ -111,7 +90,7 @@ class Layout:
     @property
     def size(self) -> int:
         """Number of elements."""
-        return self.rank * self.frame.rank_one
+        return self.rank * sum(n_in + n_out for n_in, n_out in self.frame.targets.values())
 
     def views(self, flat: Tensor) -> list[Views]:
         """The factors of each block, not copied; ``flat`` has at least ``size`` elements."""
@@ -154,7 +133,7 @@ class Layout:
             place = places[name]
             place.a.copy_(factors.a)
             place.b.copy_(factors.b)
-            if not (place.a.isfinite().all() and place.b.isfinite().all()):
+            if not all(part.isfinite().all() for part in (place.a, place.b)):
                 raise NonFiniteError(
                     f"expected weights for {name} that are finite in {self.dtype}, got NaN, "
                     "infinity or more than the type can hold",
@@ -180,7 +159,7 @@ class Row:
 
     Attributes:
         layout: Where its factors lie.
-        data: Shape (layout.size,), of the layout's type, on the CPU.
+        data: Shape (layout.size,), of the layout's type.
         scale: The factor s in ``W + s B A``.
     """
 
@@ -206,17 +185,11 @@ class Row:
             dtype: Of the row; None for the adapter's.
 
         Raises:
-            IncompatibleModelError: If it has a layer or shape that the row has not.
-            NonFiniteError: If a weight is NaN or infinite, or too large for ``dtype``.
+            MemkitError: As `Layout.pack`.
         """
         some = next(iter(adapter.values()))
-        layout = Layout(frame or frame_of(adapter), some.a.shape[0], dtype or some.a.dtype)
+        layout = Layout(frame or Frame(shapes_of(adapter)), some.a.shape[0], dtype or some.a.dtype)
         return cls(layout, layout.pack(adapter), scale)
-
-
-def frame_of(adapter: Adapter) -> Frame:
-    """The layers of an adapter."""
-    return Frame({name: (f.a.shape[1], f.b.shape[0]) for name, f in adapter.items()})
 
 
 def union(frames: Sequence[Frame], order: Targets) -> Frame:

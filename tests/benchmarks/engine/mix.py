@@ -226,7 +226,8 @@ def _batch(models: Models) -> tuple[Times, Times]:
             peft.add_weighted_adapter([*mixture], [*mixture.values()], name, combination_type="cat")
 
     def make() -> None:
-        bank.clear()
+        for key in {key for mixture in mixtures for key in mixture}:
+            bank.drop(key)
         with bank.mix(mixtures):
             pass
 
