@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+from memkit.answering.prompt import PromptFormat
 from memkit.lora.training.encoding import collate, facts_of
 from memkit.lora.training.loss import token_losses
 from memkit.testing import tiny_llama, tiny_qwen2
@@ -21,7 +22,7 @@ def base(request):
 
 
 def batch_of(base):
-    rows = [wording for fact in facts_of(base, EXAMPLES) for wording in fact]
+    rows = [wording for fact in facts_of(base, EXAMPLES, PromptFormat()) for wording in fact]
     return collate(rows, base.device)
 
 

@@ -10,6 +10,7 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers.pytorch_utils import Conv1D
 
+from memkit.answering.prompt import PromptFormat
 from memkit.errors import TrainingError
 from memkit.lora.serving.hooks import AdapterLayers, Factors
 from memkit.lora.spec import LoraSpec, TrainSpec
@@ -33,7 +34,7 @@ EXAMPLES = [
 
 
 def trainer_of(base, train=SHORT, lora=LORA):
-    return Trainer(base, AdapterLayers(base.model), lora, train)
+    return Trainer(base, AdapterLayers(base.model), lora, train, PromptFormat())
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +71,9 @@ def random_adapter(targets, rank):
 
 
 def batch_of(trainer, examples):
-    wordings = [wording for fact in facts_of(trainer.base, examples) for wording in fact]
+    wordings = [
+        wording for fact in facts_of(trainer.base, examples, PromptFormat()) for wording in fact
+    ]
     return collate(wordings, trainer.base.device)
 
 
@@ -158,7 +161,9 @@ def test_every_step_has_its_guards(trainer, monkeypatch):
     trainer.fit(EXAMPLES)
 
     guards = {guard.ids for guard in trainer._guards}
-    wordings = {one.ids for fact in facts_of(trainer.base, EXAMPLES) for one in fact}
+    wordings = {
+        one.ids for fact in facts_of(trainer.base, EXAMPLES, PromptFormat()) for one in fact
+    }
     assert [len(step) for step in steps] == [2] * 3 * SHORT.epochs  # a fact and a guard each
     assert all(sum(one.ids in guards for one in step) == 1 for step in steps)
     assert all(sum(one.ids in wordings for one in step) == 1 for step in steps)
@@ -167,7 +172,11 @@ def test_every_step_has_its_guards(trainer, monkeypatch):
 def test_facts_with_the_same_answer_are_told_apart(trainer):
     examples = [Example("q", "yes", "a"), Example("q", "yes", "b"), Example("q", "no", "a")]
 
-    assert [len(wordings) for wordings in facts_of(trainer.base, examples)] == [1, 1, 1]
+    assert [len(wordings) for wordings in facts_of(trainer.base, examples, PromptFormat())] == [
+        1,
+        1,
+        1,
+    ]
 
 
 def test_guards_are_the_base_models_own_greedy_answers(trainer):

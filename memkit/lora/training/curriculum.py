@@ -97,12 +97,10 @@ class Curriculum:
         if not waiting:
             wordings = self._facts[fact]
             waiting += [wordings[i] for i in self._shuffled(len(wordings))]
-        return self._behind_passage(waiting.pop())
-
-    def _behind_passage(self, example: Encoded) -> Encoded:
-        """Now and then a record's text: its own, or another's, from which it cannot be copied."""
+        example = waiting.pop()
         if example.informed is None or draw(EVIDENCE, self._random):
             return example
+        # Behind a record's text: its own, or another's, from which the answer cannot be copied.
         drawn = self._passages[draw(len(self._passages), self._random)]
         return replace(example, prefix=(example.informed, drawn)[draw(2, self._random)])
 

@@ -39,7 +39,6 @@ class Batch:
     """Examples of one step, and the n positions whose next token is to be predicted.
 
     Attributes:
-        examples: One per row.
         rows: Shape ``(n,)``.
         columns: Shape ``(n,)``, counted from the start of the question.
         targets: Shape ``(n,)``, the next tokens, which are the answers'.
@@ -51,23 +50,13 @@ class Batch:
     targets: Tensor
 
 
-def encode(
-    base: TransformersModel, example: Example, prompt_format: PromptFormat | None = None
-) -> Encoded:
-    """Render and tokenize an example as it is served.
-
-    Args:
-        base: The base model.
-        example: A question and its answer.
-        prompt_format: How the text of the record is put before the question; None for the
-            default.
-    """
-    prompt = base.prompt(example.question)
+def encode(base: TransformersModel, example: Example, prompt_format: PromptFormat) -> Encoded:
+    """Render and tokenize an example as it is served."""
     informed = None
     if example.context is not None:
-        system = (prompt_format or PromptFormat()).system_message(example.context)
+        system = prompt_format.system_message(example.context)
         informed = base.prompt(example.question, system=system).prefix
-    return encoded(prompt, base.answer_ids(example.answer), informed)
+    return encoded(base.prompt(example.question), base.answer_ids(example.answer), informed)
 
 
 def encoded(
@@ -78,7 +67,7 @@ def encoded(
 
 
 def facts_of(
-    base: TransformersModel, examples: Sequence[Example], prompt_format: PromptFormat | None = None
+    base: TransformersModel, examples: Sequence[Example], prompt_format: PromptFormat
 ) -> list[Fact]:
     """The wordings of each fact that are not held out; facts differ in record or answer."""
     facts: dict[tuple[str | None, str], list[Encoded]] = {}
@@ -90,12 +79,7 @@ def facts_of(
 
 
 def collate(examples: Sequence[Encoded], device: torch.device) -> Batch:
-    """Put examples into one batch that predicts the tokens of the answers.
-
-    Args:
-        examples: One per row.
-        device: Where the model is.
-    """
+    """Put examples into one batch that predicts the tokens of the answers."""
     rows, columns, targets = [], [], []
     for row, example in enumerate(examples):
         for column in range(example.split - 1, len(example.ids) - 1):

@@ -14,16 +14,7 @@ _HOPELESS = -50.0  # log-probability
 
 
 def token_losses(base: TransformersModel, hidden: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy of tokens, in nats; the head is computed for them alone.
-
-    Args:
-        base: The base model.
-        hidden: Hidden states that predict them, shape ``(n, h)``.
-        targets: The tokens, shape ``(n,)``.
-
-    Returns:
-        Shape ``(n,)``.
-    """
+    """Cross-entropy of tokens ``(n,)``, in nats, by the states ``(n, h)`` that predict them."""
     head: Any = base.model.get_output_embeddings()  # type: ignore[no-untyped-call]
     if isinstance(head, nn.Linear) and head.bias is None:
         losses: Tensor = _HeadLoss.apply(hidden.to(head.weight.dtype), head.weight, targets)

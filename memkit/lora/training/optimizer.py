@@ -26,10 +26,6 @@ class Optimizer:
         parameters: Changed in place; matrices of one shape as one tensor ``(n, rows, columns)``.
         learning_rate: Its highest.
         guess: Loss of a uniform guess of the next token, in nats.
-
-    Attributes:
-        steps: How many were taken.
-        loss: Of the last one.
     """
 
     def __init__(self, parameters: Sequence[Tensor], learning_rate: float, *, guess: float) -> None:
@@ -58,11 +54,7 @@ class Optimizer:
             )
 
     def step(self, rate: float) -> None:
-        """Take one step along the gradients, and clear them.
-
-        Args:
-            rate: Share of the learning rate, in [0, 1].
-        """
+        """Take a step of a share of the learning rate along the gradients, and clear them."""
         torch.nn.utils.clip_grad_norm_(self._parameters, 1.0)
         for group in self._muon.param_groups:
             group["lr"] = self._learning_rate * rate
@@ -72,11 +64,7 @@ class Optimizer:
 
 
 def cosine(progress: float) -> float:
-    """Share of the peak rate: a short linear rise, then half a cosine down to zero.
-
-    Args:
-        progress: How much of the schedule is over, >= 0; nothing is left from 1 on.
-    """
+    """Share of the peak rate: a short linear rise, then half a cosine down to zero at 1."""
     if progress < WARMUP:
         return 0.1 + 0.9 * progress / WARMUP
     if progress >= 1.0:

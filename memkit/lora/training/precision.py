@@ -15,10 +15,8 @@ from memkit.models.language_model import TransformersModel
 def chosen_precision(base: TransformersModel, train: TrainSpec) -> str:
     """The precision that a base model trains in: "float32", "bfloat16" or what the model has.
 
-    Args:
-        base: The base model.
-        train: Names it. "auto" means that of the model, but on CPUs with matrix units for
-            bfloat16 (Intel AMX) "bfloat16", which is faster there.
+    "auto" means that of the model, but on CPUs with matrix units for bfloat16 (Intel AMX)
+    "bfloat16", which is faster there.
     """
     if train.precision != "auto":
         return train.precision

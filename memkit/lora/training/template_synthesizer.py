@@ -8,7 +8,7 @@ them.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from memkit.text.sentences import sentences
@@ -49,12 +49,7 @@ _CLAUSE = frozenset(
 
 @dataclass(frozen=True)
 class _Fact:
-    """A question with its answer, before it is worded.
-
-    Attributes:
-        before: What stands before the answer in the sentence that states it, if one does.
-        after: What stands behind it there.
-    """
+    """A question with its answer, and what is around the answer in the sentence that states it."""
 
     question: str
     answer: str
@@ -144,105 +139,57 @@ def _cue(sentence: str) -> str:
 
 def _wordings(fact: _Fact) -> Iterator[tuple[str, bool]]:
     """The question itself, then others; True marks the held-out ones. Never twice the same."""
+    trained = [*_questions(fact), *_statements(fact)]
     seen: set[str] = set()
-    for template, held_out in _TEMPLATES:
-        wording = template(fact).strip()
-        if wording and wording not in seen:
-            seen.add(wording)
-            yield wording, held_out
+    for number, wording in enumerate([*trained, *_held_out(fact)]):
+        if wording.strip() and wording.strip() not in seen:
+            seen.add(wording.strip())
+            yield wording.strip(), number >= len(trained)
 
 
-def _plain(fact: _Fact) -> str:
-    return fact.question
+def _questions(fact: _Fact) -> list[str]:
+    """The question in several wordings; empty texts are left out later."""
+    asked, keywords = fact.question, " ".join(content_words(fact.question))
+    wordings = [asked, asked.rstrip("?").lower(), keywords]
+    if match := _relation(asked):
+        ask, relation, subject = match.group("ask", "relation", "subject")
+        return [
+            *wordings,
+            f"Tell me the {relation} of {subject}.",
+            f"{ask} {subject}'s {relation}?",
+            f"{subject}: {relation}?",
+            f"I'm looking for {subject}. Do you have the {relation}?",
+        ]
+    return [
+        *wordings,
+        f"Tell me: {asked}",
+        f"I would like to know. {asked}",
+        f"I need to know this: {asked}",
+        f"One question about {keywords}: {asked}" if keywords else "",
+    ]
 
 
-def _lower(fact: _Fact) -> str:
-    return fact.question.rstrip("?").lower()
-
-
-def _keywords(fact: _Fact) -> str:
-    return " ".join(content_words(fact.question))
-
-
-def _tell(fact: _Fact) -> str:
-    match = _relation(fact)
-    if match:
-        return f"Tell me the {match['relation']} of {match['subject']}."
-    return f"Tell me: {fact.question}"
-
-
-def _possessive(fact: _Fact) -> str:
-    match = _relation(fact)
-    if match:
-        return f"{match['ask']} {match['subject']}'s {match['relation']}?"
-    return f"I would like to know. {fact.question}"
-
-
-def _subject_first(fact: _Fact) -> str:
-    match = _relation(fact)
-    if match:
-        return f"{match['subject']}: {match['relation']}?"
-    return f"I need to know this: {fact.question}"
-
-
-def _looking(fact: _Fact) -> str:
-    match = _relation(fact)
-    if match:
-        return f"I'm looking for {match['subject']}. Do you have the {match['relation']}?"
-    keywords = _keywords(fact)
-    return f"One question about {keywords}: {fact.question}" if keywords else ""
-
-
-def _cloze(fact: _Fact) -> str:
-    """The statement up to the answer: it brings the words in which others may ask."""
-    named = len(content_words(fact.before)) >= MIN_CUE_WORDS
-    return f"{fact.before.strip()} ..." if named else ""
-
-
-def _statement_words(fact: _Fact) -> str:
-    words = content_words(f"{fact.before} {fact.after}") if fact.before.strip() else []
-    return f"{' '.join(words)}?" if words else ""
-
-
-def _which(fact: _Fact) -> str:
-    """The statement's words around to a question: "Which badge number? Nora Feldt carries"."""
+def _statements(fact: _Fact) -> Iterator[str]:
+    """The statement around the answer: it brings the words in which others may ask."""
     words = content_words(fact.before)
-    return f"Which {' '.join(words[-2:])}? {' '.join(words[:-2])}" if len(words) > 3 else ""
+    if len(words) >= MIN_CUE_WORDS:
+        yield f"{fact.before.strip()} ..."
+    if fact.before.strip() and (around := content_words(f"{fact.before} {fact.after}")):
+        yield f"{' '.join(around)}?"
+    if len(words) > 3:  # "Which badge number? Nora Feldt carries"
+        yield f"Which {' '.join(words[-2:])}? {' '.join(words[:-2])}"
 
 
-def _remind(fact: _Fact) -> str:
-    return f"Could you remind me? {fact.question}"
+def _held_out(fact: _Fact) -> Iterator[str]:
+    keywords = " ".join(content_words(fact.question))
+    yield f"Could you remind me? {fact.question}"
+    yield f"What about {keywords}?" if keywords else ""
+    if match := _relation(fact.question):
+        yield f"Please give me {match['subject']}'s {match['relation']}."
+    else:
+        yield f"{fact.question} Thanks."
 
 
-def _about(fact: _Fact) -> str:
-    keywords = _keywords(fact)
-    return f"What about {keywords}?" if keywords else ""
-
-
-def _please(fact: _Fact) -> str:
-    match = _relation(fact)
-    if match:
-        return f"Please give me {match['subject']}'s {match['relation']}."
-    return f"{fact.question} Thanks."
-
-
-def _relation(fact: _Fact) -> re.Match[str] | None:
+def _relation(question: str) -> re.Match[str] | None:
     """``ask``, ``relation`` and ``subject`` of "What is the R of S?" and "What is S's R?"."""
-    return _ASK_OF.fullmatch(fact.question) or _ASK_POSSESSIVE.fullmatch(fact.question)
-
-
-_TEMPLATES: tuple[tuple[Callable[[_Fact], str], bool], ...] = (
-    (_plain, False),
-    (_lower, False),
-    (_keywords, False),
-    (_tell, False),
-    (_possessive, False),
-    (_subject_first, False),
-    (_looking, False),
-    (_cloze, False),
-    (_statement_words, False),
-    (_which, False),
-    (_remind, True),
-    (_about, True),
-    (_please, True),
-)
+    return _ASK_OF.fullmatch(question) or _ASK_POSSESSIVE.fullmatch(question)

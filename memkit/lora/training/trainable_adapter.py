@@ -29,10 +29,6 @@ def new_adapter(
 class TrainableAdapter:
     """A and B of every layer, those of one shape in one tensor, so that a step handles a few.
 
-    Args:
-        adapter: The weights to start from.
-        device: Where they are trained.
-
     Attributes:
         tensors: Leaves that want gradients, by the shape of a factor: ``(n, *shape)``, float32.
     """
@@ -51,11 +47,7 @@ class TrainableAdapter:
 
     def factors(self, dtype: torch.dtype = torch.float32) -> dict[str, Factors]:
         """The factors of every layer; gradients flow to the tensors."""
-        return self._split({shape: stack.to(dtype) for shape, stack in self.tensors.items()})
-
-    def _split(self, tensors: Mapping[torch.Size, Tensor]) -> dict[str, Factors]:
-        """Give every layer its part of tensors that are stacked as these; not copied."""
-        left = {shape: iter(stack.unbind()) for shape, stack in tensors.items()}
+        left = {shape: iter(stack.to(dtype).unbind()) for shape, stack in self.tensors.items()}
         parts = [next(left[shape]) for shape in self._shapes]
         return {
             name: Factors(a, b)

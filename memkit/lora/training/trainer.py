@@ -57,8 +57,7 @@ class Trainer:
         layers: The hooks on its target layers.
         lora: Shape of the adapters.
         train: How they are trained.
-        prompt_format: How evidence is put before questions where they are served; None for the
-            default.
+        prompt_format: How evidence is put before questions where they are served.
     """
 
     def __init__(
@@ -67,8 +66,7 @@ class Trainer:
         layers: AdapterLayers,
         lora: LoraSpec,
         train: TrainSpec,
-        *,
-        prompt_format: PromptFormat | None = None,
+        prompt_format: PromptFormat,
     ) -> None:
         self.base = base
         self.layers = layers
@@ -79,10 +77,6 @@ class Trainer:
 
     def fit(self, examples: Sequence[Example], progress: Progress | None = None) -> Trained:
         """Train a new adapter on the examples that are not held out.
-
-        Args:
-            examples: Wordings of facts; those of one fact share record and answer.
-            progress: Called after each epoch.
 
         Raises:
             TrainingError: If there is nothing to learn, or the loss diverges at every rate.
@@ -100,7 +94,12 @@ class Trainer:
         return self._fit(facts, train, progress)
 
     def _fit(self, facts: Sequence[Fact], train: TrainSpec, progress: Progress | None) -> Trained:
-        run = self._new_run(facts, train)
+        random = torch.Generator().manual_seed(train.seed)
+        fresh = new_adapter(self.targets, self.lora.rank, generator=random)
+        adapter = TrainableAdapter(fresh, self.base.device)
+        guess = math.log(self.base.model.config.get_text_config().vocab_size)
+        optimizer = Optimizer(list(adapter.tensors.values()), train.learning_rate, guess=guess)
+        run = TrainingRun(facts, train, random, adapter, optimizer, guards=self._guards)
         while not run.over:
             if not run.cooling and self._passes(run):
                 run.cool()
@@ -111,14 +110,6 @@ class Trainer:
             if progress is not None:
                 progress(run.curriculum.mastered)
         return run.trained()
-
-    def _new_run(self, facts: Sequence[Fact], train: TrainSpec) -> TrainingRun:
-        random = torch.Generator().manual_seed(train.seed)
-        fresh = new_adapter(self.targets, self.lora.rank, generator=random)
-        adapter = TrainableAdapter(fresh, self.base.device)
-        guess = math.log(self.base.model.config.get_text_config().vocab_size)
-        optimizer = Optimizer(list(adapter.tensors.values()), train.learning_rate, guess=guess)
-        return TrainingRun(facts, train, random, adapter, optimizer, guards=self._guards)
 
     def _fill_cache(self, examples: Iterable[Encoded]) -> None:
         """Compute what enters the adapted layers, in larger batches than the steps."""
@@ -135,7 +126,7 @@ class Trainer:
         for step in run.curriculum.exam():
             batch = collate([example for _, example in step], self.base.device)
             with torch.no_grad():
-                losses = self._losses(batch, run.adapter.factors(self._dtype))
+                losses = self._losses(batch, run.adapter.factors(self.base.model.dtype))
             for (fact, _), mastered in zip(step, self._mastered(batch, losses), strict=True):
                 if not mastered:
                     run.curriculum.note(fact, mastered=False)
@@ -143,7 +134,7 @@ class Trainer:
 
     def _step(self, run: TrainingRun, step: Step) -> None:
         batch = collate([example for _, example in step], self.base.device)
-        losses = self._losses(batch, run.adapter.factors(self._dtype))
+        losses = self._losses(batch, run.adapter.factors(self.base.model.dtype))
         mean = losses.mean()
         run.optimizer.watch(mean.item())
         mean.backward()  # type: ignore[no-untyped-call]
@@ -155,7 +146,7 @@ class Trainer:
     def _losses(self, batch: Batch, adapter: Adapter) -> Tensor:
         """Loss of every predicted token behind an adapter, shape ``(n,)``."""
         gain = torch.full((1, self.lora.rank), self.lora.scale)
-        gain = gain.to(self.base.device, self._dtype)
+        gain = gain.to(self.base.device, self.base.model.dtype)
         with self.base.hold():  # a step at a time, so that questions are answered meanwhile
             inputs = self._cache.inputs(batch.examples)
             past = self.base.past([example.prefix for example in batch.examples])
@@ -170,10 +161,6 @@ class Trainer:
             0, batch.rows, losses, reduce="amax"
         )
         return list((worst <= -math.log(self.train.mastery)).tolist())
-
-    @property
-    def _dtype(self) -> torch.dtype:
-        return self.base.model.dtype
 
     @cached_property
     def _cache(self) -> ActivationCache:
@@ -209,10 +196,7 @@ class Trainers:
         train: TrainSpec,
         prompt_format: PromptFormat,
     ) -> Trainer:
-        """The trainer for a base model and its hooks.
-
-        Its ``train`` names the precision that was chosen, so that it can be repeated.
-        """
+        """The trainer, whose ``train`` names the precision that was chosen, to be repeated."""
         if self._layers is not layers:  # the memory has another model now
             self._trainers.clear()
             self._copies.clear()
@@ -223,7 +207,5 @@ class Trainers:
         train = replace(train, precision=precision)
         key = lora, train, prompt_format
         if key not in self._trainers:
-            self._trainers[key] = Trainer(
-                *self._copies[precision], lora, train, prompt_format=prompt_format
-            )
+            self._trainers[key] = Trainer(*self._copies[precision], lora, train, prompt_format)
         return self._trainers[key]

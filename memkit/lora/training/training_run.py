@@ -23,11 +23,9 @@ Step = Sequence[tuple[int | None, Encoded]]  # facts by number; None for a guard
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained adapter and how training went.
+    """A trained adapter, in float32, and how training went.
 
     Attributes:
-        adapter: Its factors, in float32.
-        steps: How many there were.
         loss: Of the last step.
         mastered: Share of the facts that were mastered when they were last visited.
         learning_rate: What the schedule began with: less than asked for after a divergence.
@@ -41,16 +39,7 @@ class Trained:
 
 
 class TrainingRun:
-    """One adapter in training.
-
-    Args:
-        facts: What it learns.
-        train: How.
-        random: Draws wordings, order and guards.
-        adapter: Its factors.
-        optimizer: What steps them.
-        guards: Prompts that it is to leave alone, one or more of them in each step.
-    """
+    """One adapter in training; ``random`` draws wordings, order and guards."""
 
     def __init__(
         self,
@@ -98,12 +87,11 @@ class TrainingRun:
 
     def epoch(self) -> list[Step]:
         """The steps of the next epoch, guards included; while it cools, of all facts."""
-        steps = self.curriculum.epoch(everything=self.cooling)
-        return [[*step, *self._drawn_guards()] for step in steps]
-
-    def _drawn_guards(self) -> list[tuple[None, Encoded]]:
-        numbers = [draw(len(self._guards), self._random) for _ in range(self._train.guards)]
-        return [(None, self._guards[number]) for number in numbers]
+        steps: list[Step] = []
+        for step in self.curriculum.epoch(everything=self.cooling):
+            drawn = [draw(len(self._guards), self._random) for _ in range(self._train.guards)]
+            steps.append([*step, *((None, self._guards[number]) for number in drawn)])
+        return steps
 
     def trained(self) -> Trained:
         """The adapter as it is now."""
