@@ -17,7 +17,7 @@ from memkit.lora.serving.hooks import Adapter, AdapterLayers, Scaled
 from memkit.lora.serving.layout import Frame, Row
 from memkit.lora.spec import LoraSpec
 from memkit.lora.store.adapter_files import faults
-from memkit.lora.store.adapter_rows import ROW_DTYPES, fetch
+from memkit.lora.store.adapter_rows import ROW_DTYPES, read_row
 from memkit.lora.verify import Ask
 from memkit.models.language_model import TransformersModel
 from memkit.models.scoring import mean_log_probabilities
@@ -48,9 +48,9 @@ class LoraBackend(Backend):
         router: Chooses modules for queries.
         base: Gives the base model; called when weights are first needed, so that routing works
             without one.
-        row_dtype: How adapters are stored: "float16", "bfloat16" or "float32".
         prompt_format: How evidence is put before questions; modules that were trained behind
             another format are not used.
+        row_dtype: How adapters are stored: "float16", "bfloat16" or "float32".
     """
 
     name = "lora"
@@ -60,14 +60,14 @@ class LoraBackend(Backend):
         ledger: Ledger,
         router: Router,
         base: Callable[[], LanguageModel],
+        prompt_format: PromptFormat,
         *,
         row_dtype: str = "float16",
-        prompt_format: PromptFormat | None = None,
     ) -> None:
         self.ledger = ledger
         self.router = router
         self._base = base
-        self.prompt_format = prompt_format or PromptFormat()
+        self.prompt_format = prompt_format
         self._row_dtype = ROW_DTYPES[row_dtype]
         self._fits: dict[str, bool] = {}  # bank key to whether it has the memory's prompt format
         self._frames: dict[tuple[object, ...], Frame] = {}
@@ -120,12 +120,11 @@ class LoraBackend(Backend):
                 manifest = self.ledger.modules.get(name).manifest
                 self._fits[key] = fits_prompt(manifest, self.prompt_format)
                 if not self._fits[key]:
+                    why = "it was trained behind another prompt format"
                     logger.warning(
-                        "module %s is not used: it was trained behind another prompt format; "
-                        "consolidate() trains it anew",
-                        name,
+                        "module %s is not used: %s; consolidate() trains it anew", name, why
                     )
-        except ModuleNotFoundInMemoryError:  # dropped since; whoever uses it is told
+        except ModuleNotFoundInMemoryError:  # dropped since, which its user will notice
             return False
         return not self._fits[key]
 
@@ -158,9 +157,7 @@ class LoraBackend(Backend):
     ) -> AbstractContextManager[None]:
         """Mixtures for a batch, one route per row, to be entered by the generator.
 
-        Args:
-            routes: In the order of the batch.
-            pending: Module name to bank key, for modules that are not committed yet.
+        ``pending`` gives the bank keys of modules that are not committed yet.
 
         Raises:
             ModuleNotFoundInMemoryError: If a module was dropped since the query was routed.
@@ -275,13 +272,10 @@ class LoraBackend(Backend):
 
         The modules keep their names and records, and wait for `consolidate` to train them anew.
         """
-
-        def base_of(manifest: Metadata) -> str | None:
-            if manifest["fingerprint"] == adaptable(self._base()).fingerprint:
-                return None
-            return f"another base model, {manifest['base_model']!r}"
-
-        self._retire(base_of)
+        self._retire(
+            "another base model",
+            lambda manifest: manifest["fingerprint"] != adaptable(self._base()).fingerprint,
+        )
 
     def retire_outdated(self) -> None:
         """Take out of service what was trained behind another prompt format.
@@ -289,26 +283,20 @@ class LoraBackend(Backend):
         As `retire_strangers`; until then the modules stay, in case that the memory is opened
         with their own format again.
         """
+        self._retire("another prompt format", lambda m: not fits_prompt(m, self.prompt_format))
 
-        def format_of(manifest: Metadata) -> str | None:
-            return None if fits_prompt(manifest, self.prompt_format) else "another prompt format"
-
-        self._retire(format_of)
-
-    def _retire(self, made_for: Callable[[Metadata], str | None]) -> None:
-        """Take modules out of service.
-
-        Args:
-            made_for: Says what else a module was made for, by its manifest; None if it fits.
-        """
+    def _retire(self, made_for: str, is_unfit: Callable[[Metadata], bool]) -> None:
         modules = self.ledger.modules
         for file in modules.files():
             module = modules.in_file(file.path)
-            if (other := made_for(module.manifest)) is not None:
+            if is_unfit(module.manifest):
                 self._lose(file)
                 if module.active:
                     logger.warning(
-                        "module %s is to be trained anew: it is for %s", module.name, other
+                        "module %s is to be trained anew: it is for %s (base model %r)",
+                        module.name,
+                        made_for,
+                        module.manifest["base_model"],
                     )
 
     def stats(self) -> Mapping[str, int]:
@@ -338,8 +326,16 @@ class LoraBackend(Backend):
         module = self.ledger.modules.in_file(path)
         check_base(module, self.base)
         file = self.ledger.modules.file(module.name, module.version)
+        spec = LoraSpec.from_dict(module.manifest["lora"])
         try:
-            row = self._fetch(file, LoraSpec.from_dict(module.manifest["lora"]))
+            # The checksum is compared the first time, not whenever the row comes back.
+            row = read_row(
+                self.ledger.directory,
+                file,
+                self._frame(spec),
+                spec.scale,
+                verify=_key(file) not in self._verified,
+            )
         except CorruptFileError as exc:
             if not self.ledger.writable:
                 raise
@@ -349,6 +345,7 @@ class LoraBackend(Backend):
                 f"{exc.message}; module {module.name} was dropped",
                 hint="ask again: rag answers its records now; consolidate() trains them anew",
             ) from exc
+        self._verified.add(_key(file))
         # Rows are wiped and used again only after the ledger has let go of them: what it still
         # names after the reading is what was read.
         if _key(self.ledger.modules.file(module.name, module.version)) != key:
@@ -356,18 +353,6 @@ class LoraBackend(Backend):
                 f"the weights of module {module.name!r} are not in {path!r} any more",
                 "Route the query again.",
             )
-        return row
-
-    def _fetch(self, file: ModuleFile, spec: LoraSpec) -> Row:
-        """Read a row; its checksum is compared the first time, not whenever it comes back."""
-        row = fetch(
-            self.ledger.directory,
-            file,
-            self._frame(spec),
-            spec.scale,
-            verify=_key(file) not in self._verified,
-        )
-        self._verified.add(_key(file))
         return row
 
 

@@ -121,11 +121,7 @@ class TrainSpec:
         _check("precision", self.precision, PRECISIONS)
 
     def visits(self, steps: int = 1) -> int:
-        """The most visits to each record.
-
-        Args:
-            steps: Of an epoch that visits all of them; 1 gives the most there can be.
-        """
+        """The most visits to each record, by the steps of an epoch that visits all of them."""
         if self.epochs is not None:
             return self.epochs
         return min(MOST_EPOCHS, max(EPOCHS, math.ceil(STEPS / steps)))

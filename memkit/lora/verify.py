@@ -18,7 +18,7 @@ Ask = Callable[[Sequence[Example]], list[str]]  # answers, in order
 
 
 @dataclass(frozen=True)
-class Recalled:
+class RecallResult:
     """How well one record comes back from the weights.
 
     Attributes:
@@ -35,17 +35,13 @@ class Recalled:
         return self.trained == 1.0 and self.reworded >= reworded_bar
 
 
-def verify(examples: Sequence[Example], ask: Ask) -> list[Recalled]:
-    """Ask for every record and compare; in the order in which records come.
+def verify(examples: Sequence[Example], ask: Ask) -> list[RecallResult]:
+    """Ask for every record of a module and compare; in the order in which records come.
 
-    Args:
-        examples: Of one module. Of the trained wordings of an answer only the first, the
-            canonical one, is asked.
-        ask: Answers through the serving path.
+    Of the trained wordings of an answer only the first, the canonical one, is asked.
     """
-    questions = canonical(examples) + [
-        e for e in examples if e.held_out and e.record_id is not None
-    ]
+    held_out = [e for e in examples if e.held_out and e.record_id is not None]
+    questions = canonical(examples) + held_out
     answers = [
         answer
         for start in range(0, len(questions), BATCH)
@@ -56,7 +52,7 @@ def verify(examples: Sequence[Example], ask: Ask) -> list[Recalled]:
         pair = hits.setdefault(example.record_id or "", ([], []))
         pair[example.held_out].append(same_answer(example.answer, answer))
     return [
-        Recalled(record_id, _share(trained), _share(reworded))
+        RecallResult(record_id, _share(trained), _share(reworded))
         for record_id, (trained, reworded) in hits.items()
     ]
 

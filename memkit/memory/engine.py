@@ -175,8 +175,8 @@ class Engine:
             self.ledger,
             router,
             lambda: self.base,
+            recipe.prompt_format,
             row_dtype=recipe.row_dtype,
-            prompt_format=recipe.prompt_format,
         )
 
     @cached_property
@@ -324,7 +324,7 @@ class Engine:
         if lora.router.calibrated and not self.config.rebuild:
             return
         logger.info("the router is calibrated on what this memory holds, which takes some seconds")
-        self.consolidator.recalibrate(lora)
+        lora.router.calibrate([])
 
     def _check_base(self, lora: LoraBackend) -> None:
         """Refuse another base model on opening; one of the same name is compared when it is used.

@@ -120,7 +120,7 @@ def reembed(engine: Engine, embedder: str | Path | Embedder) -> int:
     index = engine.need_index("reembed()")
     done = index.reembed(engine.load_embedder(embedder))
     if engine.lora is not None and engine.ledger.modules.active():
-        engine.consolidator.recalibrate(engine.lora)
+        engine.lora.router.calibrate([])
     return done
 
 

@@ -36,7 +36,7 @@ class Bench:
         self.ledger = Ledger.open(folder)
         self.index = FactIndex(self.ledger, HashingEmbedder())
         self.router = NearestRouter(self.index, self.ledger)
-        self.backend = LoraBackend(self.ledger, self.router, lambda: base)
+        self.backend = LoraBackend(self.ledger, self.router, lambda: base, PromptFormat())
         self.consolidator = Consolidator(replace(recipe, synthesizer=FirstWordings()))
         self.folder = folder
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from memkit.lora.verify import BATCH, Recalled, same_answer, verify
+from memkit.lora.verify import BATCH, RecallResult, same_answer, verify
 from memkit.types import Example
 
 
@@ -49,7 +49,7 @@ def test_anything_else_does(expected, given):
     [(1.0, 1.0, True), (1.0, 0.5, True), (1.0, 0.49, False), (0.99, 1.0, False), (0.0, 0.0, False)],
 )
 def test_a_record_passes_with_all_it_was_trained_on_and_the_bar(trained, reworded, passes):
-    assert Recalled("r", trained, reworded).passes(0.5) is passes
+    assert RecallResult("r", trained, reworded).passes(0.5) is passes
 
 
 EXAMPLES = [
@@ -71,7 +71,7 @@ def test_canonical_and_held_out_wordings_are_asked():
         asked.extend(example.question for example in batch)
         return [example.answer for example in batch]
 
-    assert verify(EXAMPLES, ask) == [Recalled("a", 1.0, 1.0), Recalled("b", 1.0, 1.0)]
+    assert verify(EXAMPLES, ask) == [RecallResult("a", 1.0, 1.0), RecallResult("b", 1.0, 1.0)]
     assert asked == [
         "canonical of a",
         "second fact of a",
@@ -89,13 +89,13 @@ def test_shares_are_of_each_record_alone():
         EXAMPLES, lambda batch: ["9" if e.question in wrong else e.answer for e in batch]
     )
 
-    assert recalled == [Recalled("a", 0.5, 0.5), Recalled("b", 1.0, 0.0)]
+    assert recalled == [RecallResult("a", 0.5, 0.5), RecallResult("b", 1.0, 0.0)]
 
 
 def test_nothing_held_out_is_nothing_missed():
     recalled = verify([Example("q", "1", "a")], lambda batch: ["1"])
 
-    assert recalled == [Recalled("a", 1.0, 1.0)]
+    assert recalled == [RecallResult("a", 1.0, 1.0)]
 
 
 def test_questions_are_asked_in_batches():

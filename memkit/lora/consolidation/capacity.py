@@ -43,14 +43,11 @@ class Point:
     """One adapter that was trained and asked.
 
     Attributes:
-        rank: Its rank.
-        facts: How many facts it was trained on.
-        tokens: Answer tokens of these facts together, each answer once, stop token included.
+        tokens: Answer tokens of its facts together, each answer once, stop token included.
         asked: How many held-out wordings were asked.
         recalled: How many of them were answered exactly.
         exact: Share of the trained questions answered exactly.
         paraphrased: Share of paraphrases in other words answered exactly.
-        cpu_seconds: What training took.
     """
 
     rank: int
@@ -67,10 +64,7 @@ class Point:
 class Law:
     """How many answer tokens rank r holds: ``scale * r ** exponent``, and never above ``most``.
 
-    Attributes:
-        scale: What rank 1 holds, in tokens.
-        exponent: How that grows with the rank.
-        most: The largest load that was measured; nothing is said of larger ones.
+    ``most`` is the largest load that was measured; nothing is said of larger ones.
     """
 
     scale: float

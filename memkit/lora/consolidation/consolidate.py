@@ -36,14 +36,7 @@ logger = logging.getLogger("memkit")
 
 @dataclass(frozen=True)
 class _Task:
-    """One module to be trained.
-
-    Attributes:
-        builder: What trains it.
-        part: The records.
-        name: The module whose next version it becomes; None for a new one.
-        repeated: Whether it is trained as before, not as the recipe says.
-    """
+    """A module to be trained: the next version of ``name``, or a new one; repeated as it was."""
 
     builder: ModuleBuilder
     part: Part
@@ -145,10 +138,6 @@ class Consolidator:
             tidy(backend.ledger)
         return report
 
-    def recalibrate(self, backend: LoraBackend) -> None:
-        """Measure the router's threshold again, for another embedder."""
-        backend.router.calibrate([])
-
     def _make_examples(self, backend: LoraBackend, jobs: Sequence[Job]) -> None:
         records = [record for job in jobs for record in job.records]
         make_missing(backend.ledger, self.recipe.synthesizer, records)
@@ -169,10 +158,9 @@ class Consolidator:
             if job.manifest is None or job.manifest["fingerprint"] != backend.base.fingerprint:
                 parts = self._plan(backend, job.records)
                 named = max(parts, key=lambda part: len(part.records), default=None)
-                tasks += [
-                    _Task(own, part, job.name if part is named else None, repeated=False)
-                    for part in parts
-                ]
+                for part in parts:
+                    name = job.name if part is named else None
+                    tasks.append(_Task(own, part, name, repeated=False))
             else:
                 builder = ModuleBuilder(backend, self.recipe.like(job.manifest), self._trainers)
                 attempt = job.manifest.get("attempt", 1)
@@ -183,46 +171,33 @@ class Consolidator:
     def _plan(self, backend: LoraBackend, records: Sequence[Record]) -> list[Part]:
         if not records:
             return []
-        recipe = self.recipe
-        law = law_for(backend.base)
+        recipe, law = self.recipe, law_for(backend.base)
         share = adapted_share(backend.layers, recipe.lora)
         examples = stored_examples(backend.ledger, recipe.synthesizer, records)
-        tokens = answer_tokens(backend.base, examples)
         limits = Limits(
             recipe.records_per_module,
             recipe.lora.rank,
             recipe.max_rank,
             room=lambda rank: share * law.room(rank),
         )
-        return plan(records, tokens, limits)
+        return plan(records, answer_tokens(backend.base, examples), limits)
 
     def _modules(self, backend: LoraBackend, tasks: Sequence[_Task]) -> list[ModuleReport]:
-        reports = []
-        with self._bar(len(tasks)) as bar:
+        reports: list[ModuleReport] = []
+        show = self.recipe.progress
+        total = len(tasks) * self.recipe.train.visits()
+        bar: tqdm[NoReturn]
+        with tqdm(total=total, unit="epoch", disable=None if show is None else not show) as bar:
             for number, task in enumerate(tasks, start=1):
                 bar.set_description(f"module {number}/{len(tasks)}")
                 reported = task.builder.attempts(task.part, task.name, bar)
-                if not task.repeated:
-                    self._note_misses(backend, task.part, reported)
+                missed = set(ConsolidationReport(tuple(reported), 0.0).missed)
+                records = [record for record in task.part.records if record.id in missed]
+                if records and not task.repeated:
+                    backend.ledger.failed_attempts.note(records, self.recipe.key(backend.base))
                 reports += reported
                 bar.update(number * self.recipe.train.visits() - bar.n)
         return reports
-
-    def _note_misses(
-        self, backend: LoraBackend, part: Part, reports: Sequence[ModuleReport]
-    ) -> None:
-        missed = set(ConsolidationReport(tuple(reports), 0.0).missed)
-        records = [record for record in part.records if record.id in missed]
-        if records:
-            backend.ledger.failed_attempts.note(records, self.recipe.key(backend.base))
-
-    def _bar(self, modules: int) -> tqdm[NoReturn]:
-        show = self.recipe.progress
-        return tqdm(
-            total=modules * self.recipe.train.visits(),
-            unit="epoch",
-            disable=None if show is None else not show,
-        )
 
 
 def _drop_emptied(backend: LoraBackend, names: Sequence[str | None]) -> None:

@@ -18,11 +18,6 @@ def make_missing(ledger: Ledger, synthesizer: Synthesizer, records: Sequence[Rec
     What it made of a batch is committed before the next one, so that nothing is paid for twice.
     A record that is changed or forgotten meanwhile is left out.
 
-    Args:
-        ledger: Keeps the examples.
-        synthesizer: Makes them.
-        records: What is to be trained.
-
     Raises:
         InvalidInputError: If it makes an example of a record that it was not handed.
     """

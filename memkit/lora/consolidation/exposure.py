@@ -58,9 +58,7 @@ class Probe:
     """An answer that is about to be forgotten; never written anywhere.
 
     Attributes:
-        record_id: Of the record that it belongs to.
         questions: The question and held-out wordings of it.
-        answer: As it was trained.
         known: Lower-case words that the modules may know from elsewhere.
         modules: Names of the modules whose weights contain the record.
     """
@@ -75,9 +73,7 @@ class Probe:
 def probes(backend: LoraBackend, ids: Sequence[str]) -> list[Probe]:
     """What to ask once these records are forgotten: a bounded number, evenly from all of them.
 
-    Args:
-        backend: Knows the modules that hold them.
-        ids: The records; they still exist, though they may have expired.
+    The records still exist, though they may have expired.
     """
     ledger = backend.ledger
     forgotten = set(ids)
@@ -101,16 +97,13 @@ def probes_of(
 ) -> list[Probe]:
     """The answers of one record, as it is and as it was: weights may hold any of its texts.
 
-    Args:
-        backend: Knows what else the modules hold.
-        record: It still exists.
-        modules: What to ask.
-        forgotten: Ids of all records that are forgotten with it.
+    ``forgotten`` are the ids of all records that are forgotten with it.
     """
     ledger = backend.ledger
     members = {id for name in modules for id in ledger.modules.members(name)}
     others = sorted(members - {*forgotten, record.id})
-    known = _words_of(ledger.records.find(others))
+    texts = [t for r in ledger.records.find(others) for t in (r.text, r.question, r.answer) if t]
+    known = {word.lower() for text in texts for word in re.findall(r"\w+", text)}
     questions: dict[str, tuple[list[str], list[str]]] = {}  # answer -> trained, held out
     for example in _examples_of(ledger, record):
         questions.setdefault(example.answer, ([], []))[example.held_out].append(example.question)
@@ -135,19 +128,8 @@ def _examples_of(ledger: Ledger, record: Record) -> list[Example]:
     return [*ledger.examples.ever([record.id]).get(record.id, ()), *own]
 
 
-def _words_of(records: Sequence[Record]) -> set[str]:
-    texts = [part for r in records for part in (r.text, r.question, r.answer) if part]
-    return {word.lower() for text in texts for word in re.findall(r"\w+", text)}
-
-
 def ask(backend: LoraBackend, probe: Probe, module: str) -> Exposure | None:
-    """Ask a module for a forgotten answer; None if it has too few alternatives.
-
-    Args:
-        backend: Serves the module.
-        probe: The answer.
-        module: Name of a committed module, whose weights alone are asked.
-    """
+    """Ask the weights of a module alone for a forgotten answer; None if it has few alternatives."""
     alternatives = alternative_answers(probe.answer, probe.known, ALTERNATIVES)
     if len(alternatives) < FEWEST:
         return None
@@ -191,13 +173,9 @@ def alternative_answers(answer: str, known: Collection[str], count: int) -> list
     and the like, otherwise invented ones, vowel for vowel and consonant for consonant. Words
     that the module may know from elsewhere stay, as it makes them likely in any answer.
 
-    Args:
-        answer: The true one; not among the results.
-        known: Lower-case words that stay.
-        count: At most so many; a short answer has fewer.
-
     Returns:
-        Different answers; none if every word of it is known from elsewhere.
+        At most ``count`` different answers without the true one, fewer for a short one; none if
+        every word of it is in ``known``.
     """
     pieces = re.split(r"(\w+)", answer)  # words at the odd places
     varied = {

@@ -52,8 +52,10 @@ def plan_jobs(ledger: Ledger, records: Sequence[Record]) -> list[Job]:
             if name in lost:
                 jobs.append(_repeated(ledger, lost[name]))
             else:
-                updated = {id for id, home in homes.items() if home == name}
-                jobs.append(_updated(ledger, ledger.modules.get(name), updated))
+                wanted = {id for id, home in homes.items() if home == name}
+                wanted.update(ledger.modules.get(name).records)
+                ids = [id for id in ledger.modules.members(name) if id in wanted]
+                jobs.append(Job(ledger.records.get(ids), name))
         fresh = [record for record in records if record.id not in homes]
         return [*jobs, Job(fresh)] if fresh else jobs
 
@@ -79,21 +81,12 @@ def plan_retraining(ledger: Ledger, names: Sequence[str] | None) -> list[Job]:
                     f"These can be trained again: {', '.join(modules) or 'none'}.",
                 )
         if names is None:
-            names = [m.name for m in modules.values() if not (m.versions and _imported(m))]
+            imported = {m.name for m in modules.values() if m.versions and "imported" in m.manifest}
+            names = [name for name in modules if name not in imported]
         return [_repeated(ledger, modules[name]) for name in dict.fromkeys(names)]
-
-
-def _imported(module: Module) -> bool:
-    return "imported" in module.manifest
 
 
 def _repeated(ledger: Ledger, module: Module) -> Job:
     # Without those that have expired since the last sweep.
     members = ledger.records.find(ledger.modules.members(module.name))
     return Job(members, module.name, module.manifest)
-
-
-def _updated(ledger: Ledger, module: Module, updated: set[str]) -> Job:
-    wanted = {*module.records, *updated}
-    ids = [id for id in ledger.modules.members(module.name) if id in wanted]
-    return Job(ledger.records.get(ids), module.name)

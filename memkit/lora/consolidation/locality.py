@@ -55,9 +55,7 @@ class Baseline:
             completions = base.generate(self.prompts, Sampling(max_new_tokens=TOKENS))
         self.answers: list[Ids] = [completion.ids for completion in completions]
         states = answer_states(base, self.prompts, [[ids] for ids in self.answers], no_adapters)
-        self.first = _log_probabilities(
-            base, [of_prompt[0] for of_prompt in states]
-        )  # (prompts, vocab)
+        self.first = _log_probabilities(base, states)  # (prompts, vocab)
 
 
 # Once per model, whatever the number of memories; models are compared by identity.
@@ -81,7 +79,7 @@ def measure(
 
     Args:
         base: The base model.
-        routes: Where each of `PROMPTS` is routed.
+        routes: Of each of `PROMPTS`.
         forced: The route to the module alone.
         adapters: Puts routes in place.
     """
@@ -117,10 +115,11 @@ def _compared(
     )
     likeliest = [base.logits(of_row[0]).argmax(dim=-1).tolist() for of_row in states]
     same = [tuple(tokens) == ids for tokens, ids in zip(likeliest, answers, strict=True)]
-    return same, _log_probabilities(base, [of_row[0] for of_row in states])
+    return same, _log_probabilities(base, states)
 
 
 @torch.no_grad()
-def _log_probabilities(base: TransformersModel, states: Sequence[Tensor]) -> Tensor:
-    first = torch.stack([of_row[0] for of_row in states])  # (rows, hidden)
+def _log_probabilities(base: TransformersModel, states: Sequence[Sequence[Tensor]]) -> Tensor:
+    """Of the first token of the one answer to each prompt."""
+    first = torch.stack([answer[0] for (answer,) in states])  # (rows, hidden)
     return base.logits(first).float().log_softmax(dim=-1)

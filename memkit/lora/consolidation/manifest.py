@@ -11,7 +11,7 @@ from typing import Any
 from memkit.answering.prompt import PromptFormat
 from memkit.lora.serving.hooks import Adapter
 from memkit.lora.spec import LoraSpec
-from memkit.lora.verify import Recalled
+from memkit.lora.verify import RecallResult
 from memkit.models.language_model import TransformersModel
 from memkit.types import Locality, Metadata, Record
 from memkit.version import __version__
@@ -36,47 +36,36 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was found when a candidate was asked.
-
-    Attributes:
-        candidate: The weights.
-        recalled: How its records come back.
-        locality: What it does to other answers.
-    """
+    """What was measured when a candidate was asked: by record, and on other answers."""
 
     candidate: Candidate
-    recalled: Sequence[Recalled]
+    results: Sequence[RecallResult]
     locality: Locality
 
     @property
     def recall(self) -> float:
         """Mean recall by the trained wordings."""
-        return _mean([recalled.trained for recalled in self.recalled])
+        return _mean([result.trained for result in self.results])
 
     @property
     def paraphrase_recall(self) -> float:
         """Mean recall by the held-out wordings."""
-        return _mean([recalled.reworded for recalled in self.recalled])
+        return _mean([result.reworded for result in self.results])
 
-    def held(self, reworded_bar: float) -> list[str]:
-        """Ids of the records that pass."""
-        return [record.record_id for record in self.recalled if record.passes(reworded_bar)]
+    def held(self, reworded_bar: float) -> dict[str, float]:
+        """Ids of the records that pass, and their recall by the held-out wordings."""
+        return {r.record_id: r.reworded for r in self.results if r.passes(reworded_bar)}
 
     def manifest(
         self, base: TransformersModel, synthesizer: str, prompt_format: PromptFormat
     ) -> dict[str, Any]:
-        """JSON form.
-
-        Args:
-            base: What the weights belong to.
-            synthesizer: Key of what made the examples.
-            prompt_format: What the weights were trained and asked behind.
-        """
+        """JSON form; ``synthesizer`` is the key of what made the examples."""
+        contents = [[record.id, record.content_hash] for record in self.candidate.records]
         return {
             "memkit": __version__,
             "base_model": base.name,
             "fingerprint": base.fingerprint,
-            "data": data_hash(self.candidate.records),
+            "data": hashlib.sha256(json.dumps(contents).encode()).hexdigest(),
             "lora": self.candidate.lora.as_dict(),
             "synthesizer": synthesizer,
             "prompt_format": {"key": prompt_format.key, **asdict(prompt_format)},
@@ -84,17 +73,11 @@ class Outcome:
             "recall": self.recall,
             "paraphrase_recall": self.paraphrase_recall,
             "records": {
-                record.record_id: {"recall": record.trained, "paraphrase_recall": record.reworded}
-                for record in self.recalled
+                result.record_id: {"recall": result.trained, "paraphrase_recall": result.reworded}
+                for result in self.results
             },
             "locality": asdict(self.locality),
         }
-
-
-def data_hash(records: Sequence[Record]) -> str:
-    """SHA-256 over ids and contents, in order."""
-    parts = [[record.id, record.content_hash] for record in records]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -24,10 +24,8 @@ from memkit.lora.consolidation.locality import PROMPTS, measure
 from memkit.lora.consolidation.manifest import Candidate, Outcome
 from memkit.lora.consolidation.partition import Part, halves, next_rank
 from memkit.lora.recipe import Recipe
-from memkit.lora.spec import LoraSpec
-from memkit.lora.store.adapter_rows import keep
-from memkit.lora.training.trainer import Trainer, Trainers
-from memkit.lora.training.training_run import Trained
+from memkit.lora.store.adapter_rows import written_row
+from memkit.lora.training.trainer import Trainers
 from memkit.lora.verify import canonical, verify
 from memkit.types import Example, Locality, Module, ModuleReport, Query, Record, Route
 
@@ -37,14 +35,7 @@ _NEXT = "next"  # stands for the module that a record would be trained into
 
 
 class ModuleBuilder:
-    """Trains modules by one recipe.
-
-    Args:
-        backend: Where they go.
-        recipe: How they are trained and what they have to recall. The examples that its
-            synthesizer has made are in the ledger.
-        trainers: What trains them.
-    """
+    """Trains modules by one recipe, on the examples that the ledger has."""
 
     def __init__(self, backend: LoraBackend, recipe: Recipe, trainers: Trainers) -> None:
         self.recipe = recipe
@@ -93,7 +84,7 @@ class ModuleBuilder:
         return [record for record in records if record.id in taught]
 
     def adopt(self, candidate: Candidate) -> ModuleReport:
-        """Verify and commit weights that were trained elsewhere, like those trained here.
+        """Verify and commit weights that were trained elsewhere, like memkit's own.
 
         Raises:
             RecordNotFoundError: If one of the records was forgotten meanwhile.
@@ -114,9 +105,19 @@ class ModuleBuilder:
         examples, learners = self._trainable(part.records)
         if not learners:
             return _nothing_learned(part.records)
-        trained = self._train(lora, examples, bar)
+        backend, recipe = self._backend, self.recipe
+        trainer = self._trainers.get(
+            backend.base, backend.layers, lora, recipe.train, recipe.prompt_format
+        )
+        left = iter(range(recipe.train.visits()))  # resting facts can make it more of them
+
+        def progress(mastered: float) -> None:
+            bar.set_postfix(mastered=f"{mastered:.0%}", refresh=False)
+            bar.update(next(left, None) is not None)
+
+        trained = trainer.fit(examples, progress)
         origin = {
-            "train": self._trainer(lora).train.as_dict(),
+            "train": trainer.train.as_dict(),
             "attempt": part.attempt,
             "steps": trained.steps,
             "loss": trained.loss,
@@ -152,9 +153,9 @@ class ModuleBuilder:
         before = modules.last_version(name)
         staged = self._backend.staged(name, candidate.adapter, candidate.lora, candidate.records)
         with staged as ask:
-            recalled = verify(examples, ask)
+            results = verify(examples, ask)
             locality = _locality(self._backend, name, candidate.records)
-        outcome = Outcome(candidate, recalled, locality)
+        outcome = Outcome(candidate, results, locality)
         held = tuple(outcome.held(self.recipe.reworded_bar))
         version = self._commit(name, outcome).version if held else 0
         return ModuleReport(
@@ -170,32 +171,13 @@ class ModuleBuilder:
             unchanged=0 < version <= before,
         )
 
-    def _train(self, lora: LoraSpec, examples: Sequence[Example], bar: tqdm[NoReturn]) -> Trained:
-        left = iter(range(self.recipe.train.visits()))  # resting facts can make it more of them
-
-        def progress(mastered: float) -> None:
-            bar.set_postfix(mastered=f"{mastered:.0%}", refresh=False)
-            bar.update(next(left, None) is not None)
-
-        return self._trainer(lora).fit(examples, progress)
-
-    def _trainer(self, lora: LoraSpec) -> Trainer:
-        backend, recipe = self._backend, self.recipe
-        return self._trainers.get(
-            backend.base, backend.layers, lora, recipe.train, recipe.prompt_format
-        )
-
     def _commit(self, name: str, outcome: Outcome) -> Module:
         """Write a row that nothing refers to, then commit the version that does."""
-        ledger, candidate = self._backend.ledger, outcome.candidate
-        recipe = self.recipe
-        manifest = outcome.manifest(
-            self._backend.base, recipe.synthesizer.key, recipe.prompt_format
-        )
-        reworded = {record.record_id: record.reworded for record in outcome.recalled}
-        held = outcome.held(recipe.reworded_bar)
-        with keep(ledger, self._backend.row(candidate.adapter, candidate.lora)) as file:
-            return ledger.modules.commit(
+        backend, recipe, candidate = self._backend, self.recipe, outcome.candidate
+        manifest = outcome.manifest(backend.base, recipe.synthesizer.key, recipe.prompt_format)
+        row = backend.row(candidate.adapter, candidate.lora)
+        with written_row(backend.ledger, row) as file:
+            return backend.ledger.modules.commit(
                 name,
                 candidate.records[0].scope,
                 manifest,
@@ -203,7 +185,7 @@ class ModuleBuilder:
                 digest=file.digest,
                 size=file.size,
                 members=candidate.records,
-                held={id: reworded[id] for id in held},
+                held=outcome.held(recipe.reworded_bar),
             )
 
 

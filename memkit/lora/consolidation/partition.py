@@ -18,13 +18,7 @@ from memkit.types.scope import scope_key
 
 @dataclass(frozen=True)
 class Part:
-    """What one module is trained on.
-
-    Attributes:
-        records: All of one scope.
-        rank: What the module gets.
-        attempt: 1, or more if the records were missed before.
-    """
+    """What one module is trained on: records of one scope; again if they were missed before."""
 
     records: tuple[Record, ...]
     rank: int
@@ -64,7 +58,7 @@ def plan(records: Sequence[Record], tokens: Mapping[str, int], limits: Limits) -
 
     Args:
         records: In insertion order.
-        tokens: Record id to the answer tokens that it is learned by; 0 where it is missing.
+        tokens: Record id to the answer tokens that it is learned by.
         limits: What bounds a module.
     """
     keyed = sorted(records, key=lambda record: scope_key(record.scope))  # stable

@@ -38,7 +38,7 @@ class Merge:
     Attributes:
         method: A name in `METHODS`.
         rank: Of the result, for ``svd``; None for that of the widest adapter.
-        density: Share of the entries that are kept, in (0, 1], for TIES and DARE; None for 0.5.
+        density: Share of the entries that stay, in (0, 1], for TIES and DARE; None for 0.5.
         seed: Of what DARE drops; None for 0.
 
     Raises:
@@ -68,14 +68,10 @@ class Merge:
             raise InvalidInputError(f"`density` must be in (0, 1], got {self.density!r}")
 
     def __call__(self, parts: Sequence[Scaled], weights: Sequence[float]) -> Scaled:
-        """Merge adapters into one.
+        """Merge adapters into one; their weights need not sum to 1.
 
         A single adapter is not merged: it comes back ``weight`` times as strong, unless ``svd``
         is to bring it to another rank.
-
-        Args:
-            parts: At least one; all of one base model.
-            weights: One for each, finite; they need not sum to 1.
 
         Raises:
             InvalidInputError: If parts and weights do not fit together, or the parts differ in
@@ -252,20 +248,18 @@ def stack_adapters(adapters: Sequence[Adapter], ranks: Sequence[int]) -> Adapter
     """Stack adapters along the rank, in order; where one has no factors, zeros take its place."""
     if len(adapters) == 1:
         return adapters[0]
-    names = list(dict.fromkeys(name for adapter in adapters for name in adapter))
-    return {name: _stack_layer([a.get(name) for a in adapters], ranks) for name in names}
-
-
-def _stack_layer(parts: Sequence[Factors | None], ranks: Sequence[int]) -> Factors:
-    like = next(part for part in parts if part is not None)
-    full = [
-        part
-        or Factors(
-            a=like.a.new_zeros(rank, like.a.shape[1]), b=like.b.new_zeros(like.b.shape[0], rank)
+    stacked = {}
+    for name in dict.fromkeys(name for adapter in adapters for name in adapter):
+        like = next(adapter[name] for adapter in adapters if name in adapter)
+        bare = [
+            Factors(like.a.new_zeros(r, like.a.shape[1]), like.b.new_zeros(like.b.shape[0], r))
+            for r in ranks
+        ]
+        parts = [a.get(name, zeros) for a, zeros in zip(adapters, bare, strict=True)]
+        stacked[name] = Factors(
+            a=torch.cat([part.a for part in parts]), b=torch.cat([part.b for part in parts], dim=1)
         )
-        for part, rank in zip(parts, ranks, strict=True)
-    ]
-    return Factors(a=torch.cat([f.a for f in full], dim=0), b=torch.cat([f.b for f in full], dim=1))
+    return stacked
 
 
 def _check(parts: Sequence[Scaled], weights: Sequence[float]) -> None:

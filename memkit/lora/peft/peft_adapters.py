@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ from memkit.lora.consolidation.consolidate import Consolidator
 from memkit.lora.consolidation.manifest import Candidate
 from memkit.lora.peft.merges import Merge
 from memkit.lora.peft.peft_format import Settings, read_settings, read_weights, write_folder
-from memkit.lora.serving.hooks import Scaled
 from memkit.lora.spec import LoraSpec
 from memkit.models.language_model import TransformersModel
 from memkit.types import Module, ModuleReport, Record
@@ -45,9 +44,6 @@ def export_adapter(
         mixture: The name of a module, or names with weights.
         folder: Must not exist, or be empty.
         merge: How modules become one adapter; ``cat`` is the mixture itself.
-
-    Returns:
-        The folder.
 
     Raises:
         ModuleNotFoundInMemoryError: If there is no such module.
@@ -98,52 +94,14 @@ def import_adapter(
         BusyError: If another process is consolidating this memory.
     """
     records = _of_one_scope(backend.ledger, ids)
-    imported = read_adapter(Path(folder), backend.base, backend.layers.shapes)
-    origin = {"imported": {"base_model": imported.base_model, "digest": imported.digest}}
-    candidate = Candidate(records, imported.spec, imported.part.adapter, origin)
-    return consolidator.adopt(backend, candidate)
-
-
-@dataclass(frozen=True)
-class Imported:
-    """An adapter that was trained elsewhere.
-
-    Attributes:
-        part: Its factors, in float32, and scale.
-        base_model: What it says that it was trained for; None if it does not.
-        digest: SHA-256 of its weights file.
-    """
-
-    part: Scaled
-    base_model: str | None
-    digest: str
-
-    @property
-    def spec(self) -> LoraSpec:
-        """Its shape; its scale is one of plain LoRA, whatever rule it came from."""
-        leaves = sorted({name.rpartition(".")[2] for name in self.part.adapter})
-        alpha = self.part.scale * self.part.rank
-        return LoraSpec(rank=self.part.rank, alpha=alpha, target_modules=tuple(leaves))
-
-
-def read_adapter(
-    folder: Path, base: TransformersModel, shapes: Mapping[str, tuple[int, int]]
-) -> Imported:
-    """Read an adapter that was trained elsewhere for the same base model; trust nothing of it.
-
-    Args:
-        folder: As PEFT's ``save_pretrained`` or `export_adapter` wrote it.
-        base: The base model.
-        shapes: ``(in, out)`` of its linear layers.
-
-    Raises:
-        IncompatibleModelError: If it is for another base model.
-        MemkitError: See `memkit.lora.peft.peft_format.read_settings` and ``read_weights``.
-    """
-    settings = read_settings(folder)
-    _check_base(settings, base)
-    factors, digest = read_weights(folder, settings.rank, shapes)
-    return Imported(Scaled(factors, settings.rank, settings.scale), settings.base_model, digest)
+    settings = read_settings(Path(folder))
+    _check_base(settings, backend.base)
+    adapter, digest = read_weights(Path(folder), settings.rank, backend.layers.shapes)
+    leaves = tuple(sorted({name.rpartition(".")[2] for name in adapter}))
+    # The scale becomes one of plain LoRA, whatever rule it came from.
+    lora = LoraSpec(settings.rank, settings.scale * settings.rank, target_modules=leaves)
+    origin = {"imported": {"base_model": settings.base_model, "digest": digest}}
+    return consolidator.adopt(backend, Candidate(records, lora, adapter, origin))
 
 
 def _check_base(settings: Settings, base: TransformersModel) -> None:
@@ -169,12 +127,7 @@ def _last(name: str) -> str:
 
 
 def _of_one_scope(ledger: Ledger, ids: Sequence[str]) -> list[Record]:
-    """The records that an adapter is to be associated with.
-
-    Raises:
-        InvalidInputError: If there are none, or their scopes differ.
-        RecordNotFoundError: If one does not exist.
-    """
+    """The records that an adapter is for."""
     if isinstance(ids, str) or not ids:
         raise InvalidInputError(
             f"expected `records` to be a list of ids, got {ids!r}",

@@ -39,13 +39,8 @@ def config_of(
     """The settings of an adapter.
 
     The scale goes in as alpha, whatever rule it came from: PEFT 0.21.2 applies rsLoRA's rule
-    twice when it merges adapters.
-
-    Args:
-        part: The adapter.
-        base_model: Name or path of its base model.
-        conv1d: Whether the base stores its weights as (in, out), like GPT-2.
-        trainable: Whether its factors want gradients.
+    twice when it merges adapters. ``conv1d`` says that the base stores its weights as (in, out),
+    like GPT-2.
     """
     return LoraConfig(
         task_type="CAUSAL_LM",

@@ -56,9 +56,8 @@ class Settings:
     """What the configuration of an adapter says.
 
     Attributes:
-        rank: Of all layers.
         scale: The factor s in ``W + s B A``.
-        base_model: Name or path of the base model that it was trained for, if that is said.
+        base_model: Name or path of the base model that it was trained for, if it names one.
         fingerprint: Of that base model, if memkit wrote the folder.
     """
 
@@ -68,19 +67,13 @@ class Settings:
     fingerprint: str | None
 
 
-def write_folder(
-    folder: Path,
-    part: Scaled,
-    manifest: Mapping[str, Any],
-    *,
-    conv1d: bool,
-) -> None:
+def write_folder(folder: Path, part: Scaled, manifest: Mapping[str, Any], *, conv1d: bool) -> None:
     """Write an adapter as a folder that appears whole or not at all.
 
     Args:
         folder: Must not exist, or be empty.
         part: The adapter; it is written in its own precision.
-        manifest: How it was made; JSON values. PEFT is told its ``base_model``.
+        manifest: How it was made; JSON values. Its ``base_model`` goes into PEFT's file, too.
         conv1d: Whether the base stores its weights as (in, out), like GPT-2.
 
     Raises:
@@ -138,12 +131,7 @@ def read_settings(folder: Path) -> Settings:
 def read_weights(
     folder: Path, rank: int, shapes: Mapping[str, tuple[int, int]]
 ) -> tuple[dict[str, Factors], str]:
-    """Read an adapter's factors and check every shape and value of them.
-
-    Args:
-        folder: See `read_settings`, which is to be called first.
-        rank: That all factors must have.
-        shapes: ``(in, out)`` of the base model's layers.
+    """Read an adapter's factors and check every shape and value of them, after `read_settings`.
 
     Returns:
         The factors in float32, in the order of ``shapes``, and the SHA-256 of the file.

@@ -138,13 +138,7 @@ def plan_for(rows: Sequence[Mixture], held: Mapping[str, Row]) -> StackPlan:
 
 
 def separate_stacks(width: int, own: int, rows: int) -> bool:
-    """Whether rows of a batch get stacks of their own.
-
-    Args:
-        width: Of a stack of all adapters.
-        own: Of the widest row's stack.
-        rows: In the batch.
-    """
+    """Whether rows get stacks, the widest ``own`` wide, instead of one with all adapters."""
     return width > _WIDER * own and rows * own <= _COPIES * width
 
 

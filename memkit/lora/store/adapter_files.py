@@ -45,11 +45,7 @@ def stored(
 ) -> Iterator[ModuleFile]:
     """Write an adapter to a free row, for the block to commit; it is wiped if it does not.
 
-    Args:
-        ledger: The memory's ledger.
-        kind: First part of the file's name; adapters of one kind have one length.
-        about: What to note in the file's header.
-        data: The adapter.
+    ``kind`` is the first part of the file's name: adapters of one kind have one length.
 
     Raises:
         StorageError: If it cannot be written; `DiskFullError` and `ReadOnlyError` say why.
@@ -102,10 +98,8 @@ def settle(ledger: Ledger) -> list[str]:
 def tidy(ledger: Ledger) -> list[str]:
     """Wipe what is not needed any more or was left by a killed run, and compact.
 
-    Returns what was destroyed.
-
-    To be called under `memkit.ledger.engine.locks.adapters_lock`, so that no run is between
-    writing its row and committing it.
+    Returns what was destroyed. Call it under `memkit.ledger.engine.locks.adapters_lock`, so that
+    no run is between writing its row and committing it.
     """
     folder = ledger.directory / FOLDER
     if not folder.is_dir():
@@ -251,16 +245,11 @@ def destroy_file(path: Path) -> None:
                 destroy_file(child)
             path.rmdir()
         else:
-            _overwrite(path)
+            if not path.is_symlink():  # what it leads to is not the memory's
+                with path.open("r+b") as file:
+                    size = path.stat().st_size
+                    for offset in range(0, size, _BLOCK):
+                        file.write(bytes(min(_BLOCK, size - offset)))
+                    file.flush()
+                    os.fsync(file.fileno())
             path.unlink()
-
-
-def _overwrite(path: Path) -> None:
-    if path.is_symlink():  # what it leads to is not the memory's
-        return
-    with path.open("r+b") as file:
-        size = path.stat().st_size
-        for offset in range(0, size, _BLOCK):
-            file.write(bytes(min(_BLOCK, size - offset)))
-        file.flush()
-        os.fsync(file.fileno())

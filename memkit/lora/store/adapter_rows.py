@@ -18,30 +18,17 @@ from memkit.lora.store.row_file import Octets, RowFile
 ROW_DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
-def keep(ledger: Ledger, row: Row) -> AbstractContextManager[ModuleFile]:
+def written_row(ledger: Ledger, row: Row) -> AbstractContextManager[ModuleFile]:
     """Write a row to disk, for the block to commit; see `.adapter_files.stored`."""
-    frame, rank, dtype = row.layout.frame, row.layout.rank, _name(row.layout.dtype)
+    frame, rank = row.layout.frame, row.layout.rank
+    dtype = str(row.layout.dtype).removeprefix("torch.")
     about = {"rank": rank, "dtype": dtype, "layout": frame.digest}
     kind = f"{frame.digest[:16]}-r{rank}-{dtype}"
     return stored(ledger, kind, about, _octets(row.data))
 
 
-def fetch(
-    directory: Path,
-    file: ModuleFile,
-    frame: Frame,
-    scale: float,
-    *,
-    verify: bool,
-) -> Row:
-    """Read a row from disk.
-
-    Args:
-        directory: The memory's directory.
-        file: Where it is.
-        frame: The layers that it adapts.
-        scale: The factor s in ``W + s B A``.
-        verify: Compare the checksum.
+def read_row(directory: Path, file: ModuleFile, frame: Frame, scale: float, *, verify: bool) -> Row:
+    """Read a row of a memory's directory; ``verify`` compares the checksum.
 
     Raises:
         CorruptFileError: If the file is missing, cut off or changed.
@@ -69,7 +56,3 @@ def fetch(
 def _octets(data: Tensor) -> Octets:
     octets: Octets = data.view(torch.uint8).numpy()
     return octets
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")

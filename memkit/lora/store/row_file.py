@@ -39,13 +39,7 @@ _BLOCK = 1 << 20  # bytes that are overwritten at once
 
 @dataclass(frozen=True)
 class RowFile:
-    """One file of rows; make it with `create` or `open`.
-
-    Attributes:
-        path: Where it is.
-        row_bytes: Length of a row.
-        about: What the rows are about; JSON values.
-    """
+    """One file of rows; make it with `create` or `open`. ``about`` are JSON values."""
 
     path: Path
     row_bytes: int

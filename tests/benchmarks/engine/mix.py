@@ -27,6 +27,7 @@ from transformers import DynamicCache
 
 from benchmarks.engine.untrained_modules import NoEmbedder, add_modules, random_row
 from benchmarks.report import report
+from memkit.answering.prompt import PromptFormat
 from memkit.cli.measurement import Measurement
 from memkit.ledger import Ledger
 from memkit.lora.backend import LoraBackend
@@ -162,7 +163,7 @@ def _placing(models: Models, modules: int) -> Times:
 def _backend(folder: str, models: Models) -> Iterator[LoraBackend]:
     ledger = Ledger.open(Path(folder) / "memory")
     router = NearestRouter(FactIndex(ledger, NoEmbedder()), ledger)
-    backend = LoraBackend(ledger, router, lambda: models.base)
+    backend = LoraBackend(ledger, router, lambda: models.base, PromptFormat())
     try:
         yield backend
     finally:

@@ -12,7 +12,7 @@ from memkit.ledger import Ledger
 from memkit.lora.serving.hooks import AdapterLayers
 from memkit.lora.serving.layout import Frame, Layout, Row
 from memkit.lora.spec import LoraSpec
-from memkit.lora.store.adapter_rows import keep
+from memkit.lora.store.adapter_rows import written_row
 from memkit.models.language_model import TransformersModel
 from memkit.types import Draft
 
@@ -56,7 +56,7 @@ def add_modules(
         for number in range(len(names), count):
             (record,) = ledger.records.add([Draft(f"Fact number {number}.")])
             row = Row(first.layout, first.data.roll(number), first.scale)
-            with keep(ledger, row) as file:
+            with written_row(ledger, row) as file:
                 module = ledger.modules.commit(
                     ledger.modules.next_name(),
                     {},
