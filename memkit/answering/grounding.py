@@ -66,10 +66,8 @@ class Testimony:
 class Stored:
     """What is stored that may speak about an answer.
 
-    Attributes:
-        held: The record that the module was routed for; None if none is known.
-        records: Others that are near to the question.
-        utterances: What was said in the conversation, oldest first.
+    ``held`` is the record that the module was routed for, None if none is known; ``records`` are
+    others that are near to the question, ``utterances`` the conversation, oldest first.
     """
 
     held: Record | None = None

@@ -17,8 +17,7 @@ def put_together(questions: Sequence[str], answers: Sequence[str]) -> str:
         >>> put_together(asked, ["555-0101", "555-0202."])
         'Ada Lovelace: 555-0101; Alan: 555-0202.'
     """
-    last = len(answers) - 1
-    texts = [answer if i == last else answer.rstrip(_END) for i, answer in enumerate(answers)]
+    texts = [*(answer.rstrip(_END) for answer in answers[:-1]), *answers[-1:]]
     return "".join(joint + text for joint, text in zip(joints(questions), texts, strict=True))
 
 

@@ -241,9 +241,9 @@ class LoraBackend(Backend):
         files = modules.files(name) if version is None else [modules.file(name, version)]
         modules.drop(name, version)
         for file in files:
-            self._let_go(file)
+            self._evict(file)
 
-    def _let_go(self, file: ModuleFile) -> None:
+    def _evict(self, file: ModuleFile) -> None:
         self._verified.discard(_key(file))
         self._fits.pop(_key(file), None)
         if "bank" in self.__dict__:
@@ -261,13 +261,13 @@ class LoraBackend(Backend):
             for path, fault in faults(self.ledger.directory, files.values()).items():
                 module = self.ledger.modules.in_file(path)
                 logger.warning("dropping module %s: %s", module.name, fault)
-                self._lose(files[path])
+                self._discard_weights(files[path])
 
-    def _lose(self, file: ModuleFile) -> None:
+    def _discard_weights(self, file: ModuleFile) -> None:
         self.ledger.modules.discard_weights(file.path)
-        self._let_go(file)
+        self._evict(file)
 
-    def retire_strangers(self) -> None:
+    def retire_other_models(self) -> None:
         """Take out of service what was trained for another base model.
 
         The modules keep their names and records, and wait for `consolidate` to train them anew.
@@ -280,7 +280,7 @@ class LoraBackend(Backend):
     def retire_outdated(self) -> None:
         """Take out of service what was trained behind another prompt format.
 
-        As `retire_strangers`; until then the modules stay, in case that the memory is opened
+        As `retire_other_models`; until then the modules stay, in case that the memory is opened
         with their own format again.
         """
         self._retire("another prompt format", lambda m: not fits_prompt(m, self.prompt_format))
@@ -290,7 +290,7 @@ class LoraBackend(Backend):
         for file in modules.files():
             module = modules.in_file(file.path)
             if is_unfit(module.manifest):
-                self._lose(file)
+                self._discard_weights(file)
                 if module.active:
                     logger.warning(
                         "module %s is to be trained anew: it is for %s (base model %r)",
@@ -339,7 +339,7 @@ class LoraBackend(Backend):
         except CorruptFileError as exc:
             if not self.ledger.writable:
                 raise
-            self._lose(file)
+            self._discard_weights(file)
             logger.warning("dropping module %s: %s", module.name, exc.message)
             raise CorruptFileError(
                 f"{exc.message}; module {module.name} was dropped",

@@ -304,7 +304,7 @@ class Engine:
         if lora is not None:
             lora.check_files()
             if self.config.rebuild:
-                lora.retire_strangers()
+                lora.retire_other_models()
         if self.ledger.erasures.pending():
             finish(self.ledger, self.backends)
         sweep_if_idle(self.ledger)

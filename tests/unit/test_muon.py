@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memkit.lora.training.muon import MOMENTUM, Muon, even
+from memkit.lora.training.muon import MOMENTUM, Muon, orthogonalized
 
 
 def nearest_orthonormal(matrix):
@@ -29,7 +29,7 @@ def test_the_nearest_matrix_with_orthonormal_rows_or_columns(rows, columns, scal
     sizes = random.uniform(0.3, 1.0, (3, min(rows, columns)))
     matrices = (scale * (left * sizes[:, None]) @ right).astype(np.float32)
 
-    evened = even(torch.from_numpy(matrices)).numpy()
+    evened = orthogonalized(torch.from_numpy(matrices)).numpy()
 
     for matrix, found in zip(matrices, evened, strict=True):
         np.testing.assert_allclose(found, nearest_orthonormal(matrix), atol=1e-3)
@@ -37,13 +37,13 @@ def test_the_nearest_matrix_with_orthonormal_rows_or_columns(rows, columns, scal
 
 @pytest.mark.parametrize("shape", [(2, 3, 8), (2, 8, 3)])
 def test_what_has_no_gradient_does_not_move(shape):
-    assert torch.equal(even(torch.zeros(shape)), torch.zeros(shape))
+    assert torch.equal(orthogonalized(torch.zeros(shape)), torch.zeros(shape))
 
 
 def test_missing_directions_stay_missing():
     line = torch.ones(1, 1, 4)
 
-    evened = even(torch.cat([line, 2.0 * line], dim=1))
+    evened = orthogonalized(torch.cat([line, 2.0 * line], dim=1))
 
     assert evened.isfinite().all()
     assert torch.linalg.matrix_rank(evened).tolist() == [1]

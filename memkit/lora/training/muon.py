@@ -42,10 +42,10 @@ class Muon(torch.optim.Optimizer):
                 momentum = self.state[matrices].setdefault("momentum", torch.zeros_like(matrices))
                 momentum.lerp_(matrices.grad, 1.0 - MOMENTUM)
                 ahead = matrices.grad.lerp(momentum, MOMENTUM)  # Nesterov's
-                matrices.add_(even(ahead), alpha=-group["lr"])
+                matrices.add_(orthogonalized(ahead), alpha=-group["lr"])
 
 
-def even(matrices: Tensor) -> Tensor:
+def orthogonalized(matrices: Tensor) -> Tensor:
     """The nearest matrices with orthonormal rows or columns, times the root of the longer side.
 
     Args:
@@ -56,10 +56,10 @@ def even(matrices: Tensor) -> Tensor:
     """
     rows, columns = matrices.shape[1:]
     if rows > columns:
-        return even(matrices.mT).mT
+        return orthogonalized(matrices.mT).mT
     exact = matrices.double()
     values, vectors = torch.linalg.eigh(exact @ exact.mT)  # (n, r), (n, r, r)
     floor = (_SMALLEST * values[:, -1:]).clamp_min(torch.finfo(torch.float64).tiny)
     roots = (vectors * torch.maximum(values, floor).rsqrt()[:, None]) @ vectors.mT
-    evened: Tensor = math.sqrt(columns) * (roots @ exact)
-    return evened.to(matrices.dtype)
+    result: Tensor = math.sqrt(columns) * (roots @ exact)
+    return result.to(matrices.dtype)
