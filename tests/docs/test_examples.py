@@ -9,8 +9,6 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-pytestmark = pytest.mark.real
-
 
 def run(*arguments, cwd):
     result = subprocess.run(
@@ -20,6 +18,7 @@ def run(*arguments, cwd):
     return result.stdout
 
 
+@pytest.mark.real
 def test_the_quick_start(tmp_path):
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     snippets = re.findall(r"## Quick start\s+```python\n(.*?)```", readme, re.DOTALL)
@@ -32,6 +31,7 @@ def test_the_quick_start(tmp_path):
     assert "forgotten records" in printed
 
 
+@pytest.mark.real
 def test_the_how_to(tmp_path):
     page = (ROOT / "docs" / "how-to.md").read_text(encoding="utf-8")
     program = "\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
@@ -44,12 +44,14 @@ def test_the_how_to(tmp_path):
     assert "Parcels are handed out at gate 3. one of" in printed
 
 
+@pytest.mark.real
 def test_a_hosted_model_gets_the_evidence(tmp_path):
     printed = run(ROOT / "examples" / "hosted_model.py", "agent.mem", cwd=tmp_path)
 
     assert "until half past four" in printed
 
 
+@pytest.mark.real
 def test_two_users_are_kept_apart(tmp_path):
     printed = run(ROOT / "examples" / "two_users.py", "agent.mem", cwd=tmp_path)
 
@@ -62,3 +64,30 @@ def test_two_users_are_kept_apart(tmp_path):
     assert "holiday" in session
     assert "3057" in bob
     assert re.findall(r"'.*'", after) == ["'The canteen opens at noon.'"]
+
+
+def test_a_backend_of_ones_own_finds_what_the_index_cannot(tmp_path):
+    printed = run(ROOT / "examples" / "own_backend.py", cwd=tmp_path)
+
+    assert printed == "Facts:\n- A response is owed within four hours.\n"
+
+
+def test_a_router_of_ones_own_decides(tmp_path):
+    printed = run(ROOT / "examples" / "own_router.py", cwd=tmp_path)
+
+    assert "2 records held in weights" in printed
+    assert re.search(r"Which badge has Nora\? route: m0001 x 1\.00", printed)
+    assert re.search(r"Which badge has Ada\? route: none", printed)
+
+
+def test_a_synthesizer_of_ones_own_is_asked_once_for_each_record(tmp_path):
+    printed = run(ROOT / "examples" / "own_synthesizer.py", cwd=tmp_path)
+
+    assert printed.count("the hosted model is asked") == 2
+    assert printed.count("2 records held in weights") == 2  # trained, then trained again
+    assert "\n4471\n" in printed
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("own_*.py")), ids=lambda p: p.stem)
+def test_what_is_to_be_copied_is_short(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) < 60

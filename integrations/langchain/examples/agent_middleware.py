@@ -1,7 +1,7 @@
 """An agent of `create_agent` that remembers its users, whatever chat model it runs on.
 
 The model here follows a script, so that the example runs without keys; it prints what it was
-told. Put any chat model in its place: `create_agent("openai:gpt-5.5", ...)`.
+sent. Put any chat model in its place: `create_agent("openai:gpt-5.5", ...)`.
 
 Run it with a directory for the memory:  python agent_middleware.py agent.mem
 """
@@ -26,7 +26,7 @@ class Context:
 
 
 class Scripted(GenericFakeChatModel):
-    """Says its lines, and shows what it was told to say them by."""
+    """Says its lines, and prints the recalled facts that it was sent."""
 
     def _generate(self, messages: list[BaseMessage], *rest: Any, **options: Any) -> ChatResult:
         if messages[0].type == "system":

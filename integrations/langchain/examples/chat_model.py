@@ -31,7 +31,7 @@ def main(path: str) -> None:
         questions = [*(f"What is {name}'s extension?" for name in EXTENSIONS), "Where are parcels?"]
         # One batch: each row has its own adapters, and its own evidence.
         for question, answer in zip(
-            questions, chain.batch([{"question": one} for one in questions]), strict=True
+            questions, chain.batch([{"question": question} for question in questions]), strict=True
         ):
             print(f"\n{question}\n  {answer.content}")
             print(f"  weights: {answer.response_metadata['route']['weights'] or 'untouched'}")

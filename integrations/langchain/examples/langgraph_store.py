@@ -20,16 +20,16 @@ class Context:
 
 def open_store(memory: Memory) -> MemkitStore:
     """Namespaces begin with the user, and so do scopes: forgetting a user reaches both."""
-    index = {"embed": MemkitEmbeddings(), "dims": 384, "fields": ["said"]}
+    index = {"embed": MemkitEmbeddings(), "dims": 384, "fields": ["text"]}
     return MemkitStore(memory, index=index, scope=lambda namespace: {"user": namespace[0]})
 
 
 def note(state: MessagesState, runtime: Runtime[Context]) -> dict:
     """Keep what the user says, and answer with what fits it best."""
-    notes, said = (runtime.context.user_id, "notes"), str(state["messages"][-1].content)
-    (best, *_) = [*runtime.store.search(notes, query=said, limit=1), None]
-    runtime.store.put(notes, f"note {len(runtime.store.search(notes, limit=99))}", {"said": said})
-    reply = f"That reminds me: {best.value['said']} ({best.score:.2f})" if best else "Noted."
+    notes, text = (runtime.context.user_id, "notes"), str(state["messages"][-1].content)
+    (best, *_) = [*runtime.store.search(notes, query=text, limit=1), None]
+    runtime.store.put(notes, f"note {len(runtime.store.search(notes, limit=99))}", {"text": text})
+    reply = f"That reminds me: {best.value['text']} ({best.score:.2f})" if best else "Noted."
     return {"messages": [("assistant", reply)]}
 
 

@@ -47,8 +47,8 @@ def main(path: str) -> None:
         for question in ("Where is the archive?", "Until when are parcels taken in?"):
             print(f"Q: {question}\nA: {chain.invoke(question)}")
             for document in retriever.invoke(question):
-                found = document.metadata["memkit"]
-                print(f"   {found['similarity']:.2f}  {document.page_content}")
+                similarity = document.metadata["memkit"]["similarity"]
+                print(f"   {similarity:.2f}  {document.page_content}")
 
 
 if __name__ == "__main__":

@@ -35,9 +35,9 @@ def turn(memory: Memory, user: str, tool: str, **arguments: str) -> str:
     model = Scripted(messages=iter([AIMessage("", tool_calls=[call]), AIMessage("Done.")]))
     agent = create_agent(model, memory_tools(memory), context_schema=Context)
     state = agent.invoke({"messages": [("user", "...")]}, context=Context(user))
-    said = next(m.text for m in state["messages"] if isinstance(m, ToolMessage))
-    print(f"{user:>4}: {tool}({', '.join(map(repr, arguments.values()))})\n      -> {said}")
-    return said
+    result = next(m.text for m in state["messages"] if isinstance(m, ToolMessage))
+    print(f"{user:>4}: {tool}({', '.join(map(repr, arguments.values()))})\n      -> {result}")
+    return result
 
 
 def main(path: str) -> None:

@@ -19,8 +19,8 @@ BOOKS = [
 
 
 def show(title: str, documents: list[Document]) -> None:
-    found = [f"{document.id} ({document.metadata['year']})" for document in documents]
-    print(f"{title}:", ", ".join(found))
+    names = [f"{document.id} ({document.metadata['year']})" for document in documents]
+    print(f"{title}:", ", ".join(names))
 
 
 def main(path: str) -> None:
