@@ -158,7 +158,8 @@ class Backend(ABC):
     def recall(self, query: Query) -> Evidence:
         """Contribute evidence for a query; empty evidence if there is none.
 
-        Hits whose records the query's scope may not see are left out by the memory.
+        The memory leaves out hits that the query's scope or filter excludes, so it is enough to
+        be near them; a backend that heeds them itself has more hits left.
         """
 
     @abstractmethod

@@ -14,9 +14,6 @@ from memkit.errors import InvalidInputError
 from memkit.text.words import MONTHS
 from memkit.types import Evidence, Hit, Role, Turn
 
-FACTS = "Facts:"
-TURNS = "Conversation so far:"
-
 _LABEL = re.compile(r"^\[[^\]\n]*\] ")
 
 T = TypeVar("T")
@@ -30,6 +27,8 @@ class PromptFormat:
         opening: The system message where there is evidence and the caller gives no other. Without
             evidence the base model gets its own default message.
         evidence: What follows it; ``{evidence}`` stands for the facts and turns.
+        facts: The line before the facts.
+        turns: The line before the turns.
 
     Raises:
         InvalidInputError: If ``evidence`` has no place for the evidence.
@@ -37,6 +36,8 @@ class PromptFormat:
 
     opening: str = "You are a helpful assistant."
     evidence: str = " Here is what you know:\n\n{evidence}\n\nAnswer with the facts above."
+    facts: str = "Facts:"
+    turns: str = "Conversation so far:"
 
     def __post_init__(self) -> None:
         if self.evidence.count("{evidence}") != 1:
@@ -47,7 +48,7 @@ class PromptFormat:
     @property
     def key(self) -> str:
         """Tells formats apart: 16 hexadecimal digits of a SHA-256 over the texts."""
-        texts = json.dumps([self.opening, self.evidence])
+        texts = json.dumps([self.opening, self.evidence, self.facts, self.turns])
         return hashlib.sha256(texts.encode()).hexdigest()[:16]
 
     def system_message(self, evidence: str, system: str | None = None) -> str | None:
@@ -81,7 +82,11 @@ class Assembled:
 
 
 def assemble(
-    evidence: Sequence[Evidence], *, budget: int, count: Callable[[str], int]
+    evidence: Sequence[Evidence],
+    *,
+    budget: int,
+    count: Callable[[str], int],
+    prompt_format: PromptFormat,
 ) -> Assembled:
     """Choose passages and turns that fit, and write them down.
 
@@ -98,6 +103,7 @@ def assemble(
         budget: Most tokens that the text may take.
         count: Counts the tokens of a text, also of the whole in the end: what its pieces take
             does not always add up.
+        prompt_format: How facts and turns are headed.
 
     Raises:
         InvalidInputError: If ``budget`` is negative or not an integer.
@@ -110,7 +116,7 @@ def assemble(
     turns = [turn for part in evidence for turn in part.turns]
     if not hits and not turns:
         return Assembled()
-    draft = _Draft(count)
+    draft = _Draft(count, prompt_format)
     older = draft.take_until_full(turns[::-1], limit=budget // 2)
     for turn in draft.chosen(Turn):  # what is said there need not be repeated as a fact
         hits.pop(turn.record_id or "", None)
@@ -126,8 +132,9 @@ def assemble(
 class _Draft:
     """What has been chosen so far, the most important first."""
 
-    def __init__(self, count: Callable[[str], int]) -> None:
+    def __init__(self, count: Callable[[str], int], prompt_format: PromptFormat) -> None:
         self._count = count
+        self._format = prompt_format
         self._spent = 0
         self._taken: set[type] = set()
         self.pieces: list[tuple[Hit | Turn, str, int]] = []  # with its line and its tokens
@@ -140,7 +147,7 @@ class _Draft:
         """Choose a passage or turn if the draft keeps to ``limit`` tokens with it."""
         if self._spent >= limit:
             return False
-        header = FACTS if isinstance(item, Hit) else f"\n\n{TURNS}"
+        header = self._format.facts if isinstance(item, Hit) else f"\n\n{self._format.turns}"
         line = _line(item)
         cost = self._count(f"{'' if type(item) in self._taken else header}\n{line}")
         if self._spent + cost > limit:
@@ -174,7 +181,7 @@ class _Draft:
         passages.sort(key=lambda pair: pair[0].record.pinned)
         facts = [line for _, line in passages]
         turns = [line for item, line, _ in self.pieces if isinstance(item, Turn)]
-        sections = [(FACTS, facts), (TURNS, turns)]
+        sections = [(self._format.facts, facts), (self._format.turns, turns)]
         return "\n\n".join("\n".join([title, *ls[::-1]]) for title, ls in sections if ls)
 
 

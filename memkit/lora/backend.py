@@ -293,7 +293,7 @@ class LoraBackend(Backend):
                 self._discard_weights(file)
                 if module.active:
                     logger.warning(
-                        "module %s is to be trained anew: it is for %s (base model %r)",
+                        "module %s is to be trained anew: it was trained for %s (base model %r)",
                         module.name,
                         made_for,
                         module.manifest["base_model"],

@@ -29,8 +29,11 @@ def import_messages(
     spoken = [m for m in read_messages(messages) if m.role not in INSTRUCTIONS]
     known = engine.ledger.turns.sources(scope)
     fresh = [message for message in spoken if message.source not in known]
-    texts_with = _texts_with(engine, scope)
-    fresh_texts = [replace(m, content=without_recalled(m.content, texts_with)) for m in fresh]
+    known_texts = _texts_with(engine, scope)
+    headings = engine.prompt_format.facts, engine.prompt_format.turns
+    fresh_texts = [
+        replace(m, content=without_recalled(m.content, headings, known_texts)) for m in fresh
+    ]
     added = [message for message in fresh_texts if message.content]
     drafts = [_draft(message, scope, at) if remember else None for message in added]
     turns = _write(engine, added, drafts, scope, at)

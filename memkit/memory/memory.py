@@ -269,7 +269,7 @@ class Memory:
         return self._engine.ledger.records.page(within=scope, where=where, after=after, limit=limit)
 
     def count(self, *, scope: Scope | None = None, where: Metadata | None = None) -> int:
-        """Count records, filtered as by `search`."""
+        """Count the records of a scope and narrower ones that pass a metadata filter."""
         return self._engine.ledger.records.count(within=scope, where=where)
 
     def history(self, id: str, *, scope: Scope | None = None) -> list[Version]:

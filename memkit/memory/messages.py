@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from memkit.answering.prompt import FACTS, TURNS, without_label
+from memkit.answering.prompt import without_label
 from memkit.errors import InvalidInputError
 from memkit.types import Role
 
@@ -67,7 +67,9 @@ def read_messages(messages: Sequence[Mapping[str, Any]]) -> list[Message]:
     return read
 
 
-def without_recalled(content: str, known: Callable[[str], Sequence[str]]) -> str:
+def without_recalled(
+    content: str, headings: Collection[str], known: Callable[[str], Sequence[str]]
+) -> str:
     """Take the evidence out of a message that memkit has recalled into it.
 
     A block of evidence begins with its heading, and at least one of its lines is known. It ends
@@ -75,12 +77,13 @@ def without_recalled(content: str, known: Callable[[str], Sequence[str]]) -> str
 
     Args:
         content: Of the message.
+        headings: Lines that a block begins with.
         known: Gives the texts that memkit holds and that contain a line.
     """
     lines, others = content.split("\n"), []
     place = 0
     while place < len(lines):
-        end = _block_end(lines, place, known) if lines[place].strip() in (FACTS, TURNS) else place
+        end = _block_end(lines, place, known) if lines[place].strip() in headings else place
         if end == place:
             others.append(lines[place])
             end += 1

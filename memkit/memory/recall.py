@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import dropwhile
 
 from memkit.answering.explain import Explanation
 from memkit.answering.prompt import assemble
+from memkit.ledger.records.filters import matches
 from memkit.memory.engine import Engine
 from memkit.memory.options import (
     Question,
@@ -30,8 +30,6 @@ from memkit.types import (
     Record,
     Route,
 )
-
-logger = logging.getLogger("memkit")
 
 # Cosine similarity of a question with the fact it is about: nearer than that, it is asked much
 # as it was trained, and the held record need not stand in the prompt as well
@@ -93,14 +91,14 @@ def gather(engine: Engine, query: Query, request: Request) -> Findings:
         evidence = [_without_conversation(part, query, query.context) for part in evidence]
     route = _route(engine, query, evidence, request.modules)
     records = _records(engine, query, evidence, route)
-    if query.period.as_of is None:
-        evidence = [_visible(part, records) for part in evidence]
+    evidence = [_visible(query, part, records) for part in evidence]
     held = () if request.repeat_held else _held(engine, query, evidence, route)
     pinned = _pinned(engine, query)
     assembled = assemble(
         [pinned, *(_without(part, held) for part in evidence)],
         budget=request.budget,
         count=engine.counter[1],
+        prompt_format=engine.prompt_format,
     )
     recalled = Recall(
         query=query.text,
@@ -128,15 +126,15 @@ def _records(
     return {record.id: record for record in records}
 
 
-def _visible(evidence: Evidence, records: Mapping[str, Record]) -> Evidence:
-    """Leave out hits that the query may not see: forgotten meanwhile, or of another scope."""
-    hits = tuple(hit for hit in evidence.hits if hit.id in records)
-    if len(hits) < len(evidence.hits):
-        logger.info(
-            "%d hits are of records that the query cannot see", len(evidence.hits) - len(hits)
-        )
-        return replace(evidence, hits=hits)
-    return evidence
+def _visible(query: Query, evidence: Evidence, records: Mapping[str, Record]) -> Evidence:
+    """Leave out hits that the query may not see: forgotten, of another scope, or filtered out."""
+    where = query.where
+    hits = tuple(
+        hit
+        for hit in evidence.hits
+        if hit.id in records and (where is None or matches(where, hit.record.metadata))
+    )
+    return evidence if len(hits) == len(evidence.hits) else replace(evidence, hits=hits)
 
 
 def _route(

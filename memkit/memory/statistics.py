@@ -24,6 +24,7 @@ def stats(engine: Engine, scope: Scope | None) -> Stats:
         embedder=ledger.get_meta("embedder"),
         base_model=modules[0].manifest["base_model"] if modules else None,
         expired=ledger.records.count_expired(within=scope),
+        backends={b.name: dict(b.stats()) for b in engine.backends_asked} if scope is None else {},
     )
 
 

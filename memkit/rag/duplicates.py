@@ -10,7 +10,7 @@ import numpy as np
 
 from memkit.errors import InvalidInputError
 from memkit.ledger import Ledger
-from memkit.types import Metadata, Record, Scope
+from memkit.types import Metadata, Record, Scope, Value
 
 if TYPE_CHECKING:
     from memkit.protocols import Floats2d
@@ -19,7 +19,7 @@ Link = tuple[int, int, float]  # two rows and their cosine similarity
 
 
 @dataclass(frozen=True)
-class Duplicates:
+class Duplicates(Value):
     """Near-duplicate records of one scope.
 
     Attributes:

@@ -114,7 +114,8 @@ def route_lines(route: Route, texts: Mapping[str, str] | None = None) -> list[st
     """Describe in a few lines which facts led to which modules; ``texts`` has their texts by id."""
     mixture = ", ".join(f"{name} x {route.weights[name]:.2f}" for name in route.modules)
     lines = [f"route: {mixture or 'none (the base model answers untouched)'}"]
-    lines.append(f"  because {route.reason}")
+    if route.reason:
+        lines.append(f"  because {route.reason}")
     for fact in route.support:
         text = (texts or {}).get(fact.record_id)
         line = f"  {fact.similarity:+.3f}  {fact.record_id}  in {fact.module or 'no module'}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Self
 
@@ -149,12 +149,18 @@ class Stats(Value):
     bytes_on_disk: int  # of the whole memory
     embedder: str | None  # name of the model that made the vectors; None if there are none
     base_model: str | None  # name of the model that the modules are for; None if there are none
-    expired: int = 0  # records that `Memory.sweep` will erase
+    expired: int = 0  # records that `Retention.sweep` will erase
+    backends: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # what each counts
 
     def __str__(self) -> str:
         expired = f", {self.expired} expired" if self.expired else ""
+        own = "".join(
+            f"; {name}: " + ", ".join(f"{count} {what}" for what, count in counts.items())
+            for name, counts in self.backends.items()
+            if name not in {"buffer", "rag", "lora"} and counts
+        )
         return (
             f"{self.records} records ({self.versions} versions), {self.turns} turns, "
             f"{self.passages} passages, {self.held} held by {self.modules} modules, "
-            f"{self.bytes_on_disk / 2**20:.1f} MiB{expired}"
+            f"{self.bytes_on_disk / 2**20:.1f} MiB{expired}{own}"
         )

@@ -203,7 +203,9 @@ def test_rebuild_adopts_another_base_model(directory, open_memory, other_base, c
     names, records = [module.name for module in old.modules.list()], old.records().records
     old.close()
     memory = open_memory(directory, base_model=other_base, rebuild=True)
-    assert "module m0001 is to be trained anew: it is for another base model" in caplog.text
+    assert (
+        "module m0001 is to be trained anew: it was trained for another base model" in caplog.text
+    )
     assert memory.modules.list() == []
     assert list((directory / "adapters").iterdir()) == []
     assert memory.records().records == records

@@ -53,6 +53,8 @@ def test_the_next_consolidation_trains_them_anew(reopened):
             "key": TERSE.key,
             "opening": "Be brief.",
             "evidence": " Known:\n{evidence}",
+            "facts": "Facts:",
+            "turns": "Conversation so far:",
         }
         assert module.versions == (2,)  # nobody may roll back to the older ones
     assert reopened.ask(QUESTION, budget=0).text == "4471"

@@ -1,5 +1,7 @@
 """A backend of the caller's own takes part in everything that a memory does."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from memkit import InvalidInputError
@@ -38,6 +40,9 @@ class Notebook(Backend):
 
     def scrub(self):
         self.calls.append("scrub")
+
+    def stats(self):
+        return {"records": len(self.records)}
 
     def close(self):
         self.calls.append("close")
@@ -95,6 +100,26 @@ def test_hits_of_another_scope_are_not_shown(own):
     own.add("Ann's secret", scope=ANN)
     assert own.recall("secret", scope=BOB).hits == ()
     assert [hit.text for hit in own.recall("secret", scope=ANN).hits] == ["Ann's secret"]
+
+
+def test_hits_of_another_scope_are_not_shown_as_of_a_moment_either(own):
+    own.add("Ann's secret", scope=ANN)
+    now = datetime.now(UTC)
+    assert own.recall("secret", scope=BOB, as_of=now).hits == ()
+    assert [hit.text for hit in own.recall("secret", scope=ANN, as_of=now).hits] == ["Ann's secret"]
+
+
+def test_hits_that_a_filter_excludes_are_not_shown(own):
+    own.add(["old", "new"], metadata={})
+    own.add("newest", metadata={"year": 2026})
+    hits = own.recall("anything", where={"year": {"$gte": 2020}}).hits
+    assert [hit.text for hit in hits] == ["newest"]
+
+
+def test_its_statistics_are_those_of_the_memory(own, notebook):
+    own.add(["a", "b"])
+    assert own.stats().backends == {"rag": {"passages": 2}, "notebook": {"records": 2}}
+    assert "notebook: 2 records" in str(own.stats())
 
 
 def test_it_catches_up_when_the_memory_is_opened(own, tmp_path, open_memory):

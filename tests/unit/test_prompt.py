@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memkit.answering.prompt import assemble
+from memkit.answering.prompt import PromptFormat, assemble
 from memkit.errors import InvalidInputError
 from memkit.types import Evidence, Hit, Record, Turn
 
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
+FORMAT = PromptFormat()
 
 
 def hit(id, text):
@@ -41,7 +42,7 @@ BOTH = Evidence(
 
 
 def test_the_format():
-    assembled = assemble([BOTH], budget=100, count=words)
+    assembled = assemble([BOTH], budget=100, count=words, prompt_format=FORMAT)
     assert assembled.text == (
         "Facts:\n"
         "- The archive is closed.\n"
@@ -68,7 +69,9 @@ def test_who_said_it_and_when_if_that_was_told():
         replace(BOTH.turns[0], said_at=said_at, name="Ann"),
         replace(BOTH.turns[1], name="Kit\n[a]"),
     )
-    assembled = assemble([Evidence(hits=hits, turns=turns)], budget=100, count=words)
+    assembled = assemble(
+        [Evidence(hits=hits, turns=turns)], budget=100, count=words, prompt_format=PromptFormat()
+    )
     assert assembled.text == (
         "Facts:\n"
         "- [8 May 2023] The archive is closed.\n"
@@ -82,31 +85,37 @@ def test_who_said_it_and_when_if_that_was_told():
 
 
 def test_passages_alone_and_turns_alone():
-    only_hits = assemble([Evidence(hits=BOTH.hits[:1])], budget=99, count=words)
+    only_hits = assemble(
+        [Evidence(hits=BOTH.hits[:1])], budget=99, count=words, prompt_format=PromptFormat()
+    )
     assert only_hits.text == "Facts:\n- The badge number is 4471."
-    only_turns = assemble([Evidence(turns=BOTH.turns[:1])], budget=99, count=words)
+    only_turns = assemble(
+        [Evidence(turns=BOTH.turns[:1])], budget=99, count=words, prompt_format=PromptFormat()
+    )
     assert only_turns.text == "Conversation so far:\nuser: Hello"
 
 
 def test_nothing_to_say():
-    assembled = assemble([], budget=10, count=words)
+    assembled = assemble([], budget=10, count=words, prompt_format=FORMAT)
     assert (assembled.text, assembled.tokens, assembled.omitted) == ("", 0, 0)
 
 
 def test_no_budget_omits_everything():
-    assembled = assemble([BOTH], budget=0, count=words)
+    assembled = assemble([BOTH], budget=0, count=words, prompt_format=FORMAT)
     assert (assembled.text, assembled.tokens, assembled.omitted) == ("", 0, 4)
 
 
 def test_the_budget_includes_headers_and_dashes():
     one = [Evidence(hits=BOTH.hits[:1])]
-    assert assemble(one, budget=7, count=words).tokens == 7  # "Facts:", the dash and five words
-    assert assemble(one, budget=6, count=words).omitted == 1
+    assert (
+        assemble(one, budget=7, count=words, prompt_format=FORMAT).tokens == 7
+    )  # "Facts:", the dash and five words
+    assert assemble(one, budget=6, count=words, prompt_format=FORMAT).omitted == 1
 
 
 def test_a_passage_that_does_not_fit_gives_way_to_smaller_ones():
     found = Evidence(hits=(hit("r1", "a b"), hit("r2", "c " * 50), hit("r3", "d e")))
-    assembled = assemble([found], budget=10, count=words)
+    assembled = assemble([found], budget=10, count=words, prompt_format=FORMAT)
     assert assembled.text == "Facts:\n- d e\n- a b"
     assert [hit.id for hit in assembled.hits] == ["r1", "r3"]
     assert assembled.omitted == 1
@@ -116,7 +125,7 @@ def test_the_newest_turns_are_kept_without_gaps():
     talk = Evidence(
         turns=(turn("t1", "a"), turn("t2", "b " * 50), turn("t3", "c"), turn("t4", "d"))
     )
-    assembled = assemble([talk], budget=20, count=words)
+    assembled = assemble([talk], budget=20, count=words, prompt_format=FORMAT)
     assert assembled.text == "Conversation so far:\nuser: c\nuser: d"
     assert assembled.omitted == 2  # "a" would fit, but an answer without its question misleads
 
@@ -124,7 +133,9 @@ def test_the_newest_turns_are_kept_without_gaps():
 def test_turns_take_half_of_what_passages_want():
     turns = tuple(turn(f"t{i}", "x") for i in range(20))  # two words each, and three on top
     hits = tuple(hit(f"r{i}", "y") for i in range(20))  # two words each, and one on top
-    assembled = assemble([Evidence(hits=hits, turns=turns)], budget=40, count=words)
+    assembled = assemble(
+        [Evidence(hits=hits, turns=turns)], budget=40, count=words, prompt_format=PromptFormat()
+    )
     assert len(assembled.turns) == 8  # 3 + 8 * 2 = 19 of 20
     assert len(assembled.hits) == 10  # 1 + 10 * 2 = 21, the rest
     assert assembled.tokens == 40
@@ -133,16 +144,23 @@ def test_turns_take_half_of_what_passages_want():
 
 def test_room_that_one_leaves_goes_to_the_other():
     many = tuple(turn(f"t{i}", "x") for i in range(20))
-    assembled = assemble([Evidence(hits=(hit("r1", "y"),), turns=many)], budget=40, count=words)
+    assembled = assemble(
+        [Evidence(hits=(hit("r1", "y"),), turns=many)],
+        budget=40,
+        count=words,
+        prompt_format=PromptFormat(),
+    )
     assert (len(assembled.hits), len(assembled.turns)) == (1, 17)  # 3 + 3 + 17 * 2 = 40
     facts = tuple(hit(f"r{i}", "y") for i in range(20))
-    assembled = assemble([Evidence(hits=facts, turns=many[:1])], budget=40, count=words)
+    assembled = assemble(
+        [Evidence(hits=facts, turns=many[:1])], budget=40, count=words, prompt_format=PromptFormat()
+    )
     assert (len(assembled.hits), len(assembled.turns)) == (17, 1)  # 5 + 1 + 17 * 2 = 40
 
 
 def test_a_record_from_two_backends_is_shown_once():
     again = Evidence(hits=(hit("r1", "another passage of it"),))
-    assembled = assemble([BOTH, again], budget=100, count=words)
+    assembled = assemble([BOTH, again], budget=100, count=words, prompt_format=FORMAT)
     assert [hit.text for hit in assembled.hits] == [hit.text for hit in BOTH.hits]
     assert assembled.omitted == 0
 
@@ -150,7 +168,7 @@ def test_a_record_from_two_backends_is_shown_once():
 @pytest.mark.parametrize("budget", [-1, 1.5, None, True])
 def test_budget_is_checked(budget):
     with pytest.raises(InvalidInputError, match="`budget` to be an integer >= 0, got"):
-        assemble([BOTH], budget=budget, count=words)
+        assemble([BOTH], budget=budget, count=words, prompt_format=FORMAT)
 
 
 CONTENTS = st.text(st.sampled_from("ab \n."), max_size=30).map(lambda text: "x" + text)
@@ -173,7 +191,7 @@ def test_never_over_budget_and_nothing_unaccounted_for(facts, talk, budget, coun
         hits=tuple(hit(f"r{i}", text) for i, text in enumerate(facts)),
         turns=tuple(turn(f"t{i}", text) for i, text in enumerate(talk)),
     )
-    assembled = assemble([found], budget=budget, count=count)
+    assembled = assemble([found], budget=budget, count=count, prompt_format=FORMAT)
     assert assembled.tokens <= budget
     assert assembled.tokens == (count(assembled.text) if assembled.text else 0)
     shown = len(assembled.hits) + len(assembled.turns)
@@ -197,7 +215,7 @@ def test_the_tokenizer_is_asked_about_each_piece_once():
         hits=tuple(hit(f"r{i}", "some words of a fact") for i in range(300)),
         turns=tuple(turn(f"t{i}", "some words of a turn") for i in range(300)),
     )
-    assembled = assemble([found], budget=2000, count=count)
+    assembled = assemble([found], budget=2000, count=count, prompt_format=FORMAT)
     assert assembled.omitted > 0
     # Each piece once, the turn at which the first half is full again, and the whole text.
     assert len(asked) <= 602
@@ -217,7 +235,9 @@ def test_prompt_takes_no_heavy_library():
 def test_a_turn_is_not_repeated_as_a_fact():
     spoken = replace(turn("t1", "I moved to room 12."), record_id="r2")
     found = Evidence(hits=(hit("r1", "Room 12 is big."), hit("r2", "I moved to room 12.")))
-    assembled = assemble([found, Evidence(turns=(spoken,))], budget=99, count=words)
+    assembled = assemble(
+        [found, Evidence(turns=(spoken,))], budget=99, count=words, prompt_format=PromptFormat()
+    )
     assert assembled.text == (
         "Facts:\n- Room 12 is big.\n\nConversation so far:\nuser: I moved to room 12."
     )

@@ -58,8 +58,10 @@ def test_every_change_has_another_key():
         HOUSE_STYLE.key,
         replace(HOUSE_STYLE, opening="x").key,
         replace(HOUSE_STYLE, evidence="{evidence}").key,
+        replace(HOUSE_STYLE, facts="Known:").key,
+        replace(HOUSE_STYLE, turns="Said:").key,
     }
-    assert len(keys) == 4
+    assert len(keys) == 6
     assert PromptFormat().key == PromptFormat().key
 
 
