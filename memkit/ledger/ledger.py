@@ -68,10 +68,12 @@ class Ledger:
         failed_attempts: Records that no module could be made to hold.
         items: JSON objects under a namespace and a key.
         erasures: Files that are to be destroyed.
+        cache: What is read once per change.
     """
 
     def __init__(self, directory: Path, database: Database) -> None:
         self.directory = directory
+        self.cache = database.cache
         self._database = database
         self.ttls = TtlTable(database)
         self.records = RecordTable(database, self.ttls)
@@ -150,6 +152,10 @@ class Ledger:
         expires is no change.
         """
         return self._database.state()
+
+    def one_look(self) -> AbstractContextManager[State]:
+        """Look once, for this thread, whether anything has changed; see `Database.one_look`."""
+        return self._database.one_look()
 
     @contextmanager
     def outgoing(self, scope: Scope | None) -> Iterator[Exporter]:

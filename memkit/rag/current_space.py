@@ -9,7 +9,6 @@ from memkit.errors import IncompatibleModelError
 from memkit.ledger import Ledger
 from memkit.protocols import Embedder
 from memkit.rag.embedding_space import EmbeddingSpace
-from memkit.rag.ledger_cache import LedgerCache, State, made_with
 from memkit.rag.reembed import Switch, reembed
 
 R = TypeVar("R")
@@ -24,39 +23,33 @@ class CurrentSpace:
     Args:
         ledger: Knows the name and dimension of the memory's embedder, once something is written.
         embedder: Must be the one that the memory was made with.
-        cache: Of the ledger.
 
     Attributes:
         space: Replaced as a whole by `change`.
     """
 
-    def __init__(self, ledger: Ledger, embedder: Embedder, cache: LedgerCache) -> None:
+    def __init__(self, ledger: Ledger, embedder: Embedder) -> None:
         self.space = EmbeddingSpace(ledger, embedder)
         self._ledger = ledger
-        self._cache = cache
 
-    def run(self, work: Callable[[EmbeddingSpace, State], R]) -> R:
+    def run(self, work: Callable[[EmbeddingSpace], R]) -> R:
         """Do some work in one space from beginning to end; again if the space was replaced.
-
-        Args:
-            work: Gets the space and the state of the ledger at its beginning.
 
         Raises:
             IncompatibleModelError: If another process has changed the memory's embedder.
         """
         while True:
             space = self.space
-            state = self._cache.refresh()
-            if self._fits(space):
-                try:
-                    result = work(space, state)
-                except Exception:
-                    self._cache.refresh()  # where two embedders' vectors met, it failed for that
-                    if self._fits(space):
-                        raise
-                else:
-                    if self._cache.refresh() == state or self._fits(space):
-                        return result
+            try:
+                with self._ledger.one_look() as state:
+                    ours = self.is_ours(space)
+                    if ours:
+                        result = work(space)
+                if ours and (self._ledger.state() == state or self.is_ours(space)):
+                    return result
+            except Exception:
+                if self.is_ours(space):  # otherwise vectors of two embedders may have met
+                    raise
             if space is self.space:
                 self.check()
 
@@ -67,18 +60,15 @@ class CurrentSpace:
             How many passages were embedded; 0 if the memory has this embedder already.
         """
         identity = embedder.name, str(embedder.dim)
-        if made_with(self._ledger) == identity == self.space.identity:
+        if self._made_with() == identity == self.space.identity:
             self._ledger.shadow_vectors.drop()
             return 0
         self.check()
         return reembed(self._ledger, embedder, lambda switch: self._replace(embedder, switch))
 
     def is_ours(self, space: EmbeddingSpace) -> bool:
-        """Whether the memory was made with a space's embedder, or with none yet.
-
-        Read from the ledger itself, as writers need it: also inside a transaction.
-        """
-        return made_with(self._ledger) in {(None, None), space.identity}
+        """Whether the memory was made with a space's embedder, or with none yet."""
+        return self._made_with() in {(None, None), space.identity}
 
     def check(self) -> None:
         """Compare the current space with the ledger.
@@ -88,7 +78,7 @@ class CurrentSpace:
         """
         if self.is_ours(self.space):
             return
-        name, dim = made_with(self._ledger)
+        name, dim = self._made_with()
         embedder = self.space.embedder
         raise IncompatibleModelError(
             f"the memory was made with the embedder {name!r} (dimension {dim}), "
@@ -104,9 +94,9 @@ class CurrentSpace:
             self._ledger.set_meta("embedder", name)
             self._ledger.set_meta("embedder_dim", dim)
 
-    def _fits(self, space: EmbeddingSpace) -> bool:
-        """`is_ours`, as of the last look at the ledger."""
-        return self._cache.made_with() in {(None, None), space.identity}
+    def _made_with(self) -> tuple[str | None, str | None]:
+        """Name and dimension of the memory's embedder; None before the first write."""
+        return self._ledger.get_meta("embedder"), self._ledger.get_meta("embedder_dim")
 
     def _replace(self, embedder: Embedder, switch: Switch) -> bool:
         """Replace the space in the transaction in which the ledger changes the vectors."""

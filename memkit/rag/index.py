@@ -15,7 +15,6 @@ from memkit.protocols import Embedder, Reranker
 from memkit.rag.chunks import slots
 from memkit.rag.current_space import CurrentSpace
 from memkit.rag.fusion import Ranking
-from memkit.rag.ledger_cache import LedgerCache
 from memkit.rag.reembed import BATCH, reembed
 from memkit.rag.reranker import CrossEncoderReranker
 from memkit.rag.search import Search
@@ -84,8 +83,7 @@ class FactIndex:
         self._reranker = (
             CrossEncoderReranker.load(reranker) if isinstance(reranker, str) else reranker
         )
-        self._cache = LedgerCache(ledger)
-        self._current = CurrentSpace(ledger, embedder, self._cache)
+        self._current = CurrentSpace(ledger, embedder)
         if rebuild and not self._current.is_ours(self._current.space):
             reembed(ledger, embedder)
         self._current.check()
@@ -114,9 +112,7 @@ class FactIndex:
         return self._prepare(drafts, show=True)
 
     def write(
-        self,
-        records: Sequence[Record],
-        prepared: Sequence[Sequence[NewPassage]] | None = None,
+        self, records: Sequence[Record], prepared: Sequence[Sequence[NewPassage]] | None = None
     ) -> None:
         """Make records searchable; their earlier passages are replaced.
 
@@ -228,20 +224,20 @@ class FactIndex:
 
     def query_vector(self, text: str) -> NDArray[np.float32]:
         """Embed a query: shape ``(dim,)``, of unit length."""
-        vector: NDArray[np.float32] = self._current.run(
-            lambda space, _: space.embed_queries([text])
-        )[0]
+        vector: NDArray[np.float32] = self._current.run(lambda space: space.embed_queries([text]))[
+            0
+        ]
         return vector
 
     # -- following the ledger
 
     def sync(self) -> None:
         """Take in what other threads and processes have committed."""
-        self._current.run(lambda space, _: space.vectors.sync())
+        self._current.run(lambda space: space.vectors.sync())
 
     def keep_up(self) -> None:
         """Take in what was committed if it is much; otherwise the next search does."""
-        self._current.run(lambda space, _: space.vectors.keep_up())
+        self._current.run(lambda space: space.vectors.keep_up())
 
     def settle(self) -> None:
         """Wait until the index is built, with all that was added; searches need not."""
@@ -256,7 +252,6 @@ class FactIndex:
         Raises:
             StorageError: If a file cannot be written.
         """
-        self._cache.clear()
         return self._current.space.scrub()
 
     def save(self) -> None:
@@ -291,9 +286,7 @@ class FactIndex:
     def _search(self, work: Callable[[Search], R]) -> R:
         """Do some work in one embedding space; see `CurrentSpace.run`."""
         return self._current.run(
-            lambda space, state: work(
-                Search(self._ledger, self._cache, state, space, self._ranking, self._reranker)
-            )
+            lambda space: work(Search(self._ledger, space, self._ranking, self._reranker))
         )
 
 

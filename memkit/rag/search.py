@@ -15,7 +15,6 @@ from memkit.protocols import Reranker
 from memkit.rag.chunks import split
 from memkit.rag.embedding_space import EmbeddingSpace
 from memkit.rag.fusion import Ranked, Ranking, Scored, rank
-from memkit.rag.ledger_cache import LedgerCache, State
 from memkit.rag.loaded_passages import LoadedPassages
 from memkit.rag.query_rewrite import RewrittenQuery
 from memkit.rag.turn_scores import speaker_parts, spoken_lines, words_around
@@ -37,16 +36,12 @@ class Search:
 
     Attributes:
         ledger: Where the passages are.
-        cache: What is known of the ledger, as of ``state`` or later.
-        state: Of the ledger, when this search began; the index is brought up to it.
         space: Embeds queries, and has the passages' vectors.
         ranking: The weights of a score's parts.
         reranker: Puts the best hits in their final order; None leaves them as they are.
     """
 
     ledger: Ledger
-    cache: LedgerCache
-    state: State
     space: EmbeddingSpace
     ranking: Ranking
     reranker: Reranker | None = None
@@ -96,7 +91,9 @@ class Search:
 
     def _by_text(self, query: Query) -> list[Ranked]:
         """Rank the candidates for a query, all of them."""
-        rewritten = RewrittenQuery.of(query.text, self.cache.speakers(query.scope))
+        rewritten = RewrittenQuery.of(
+            query.text, self.ledger.conversations.speakers(visible_to=query.scope)
+        )
         vectors = self.space.embed_queries(
             list(dict.fromkeys([rewritten.text, rewritten.first_person]))
         )
@@ -107,7 +104,7 @@ class Search:
         for period in [query.period, *periods(days, today, query.period)]:
             words |= self._candidates(replace(query, period=period), rewritten, vectors, passages)
         lines: dict[str, SpokenLine] = {}
-        if self.cache.has_turns():
+        if self.ledger.conversations.exist():
             lines = spoken_lines(self.ledger, query, passages, reach=self.ranking.reach)
         scored = self._scored(rewritten, vectors, passages, words, lines)
         parts = self._time_parts(passages.record_ids(), days)
@@ -117,23 +114,15 @@ class Search:
         return best if self.reranker is None else _reranked(self.reranker, query, best)
 
     def _candidates(
-        self,
-        query: Query,
-        rewritten: RewrittenQuery,
-        vectors: Floats2d,
-        passages: LoadedPassages,
+        self, query: Query, rewritten: RewrittenQuery, vectors: Floats2d, passages: LoadedPassages
     ) -> dict[int, float]:
         """Load the nearest passages and the best by BM25; gives the BM25 scores by key."""
         fetch = min(max(DEPTH, 4 * query.k), MOST)
-        allowed = self.space.vectors.allowed(
-            query.scope, query.where, query.period, state=self.state
-        )
+        allowed = self.space.vectors.allowed(query.scope, query.where, query.period)
         bm25: dict[int, float] = {}
         # What both find has the score of the query itself.
         for text in dict.fromkeys([rewritten.without_names, rewritten.text]):
-            bm25 |= self.ledger.passages.by_words(
-                text, k=fetch, among=allowed, ever=self.cache.passages_ever()
-            )
+            bm25 |= self.ledger.passages.by_words(text, k=fetch, among=allowed)
         while True:
             rows = self._near(vectors, query, fetch)
             passages.load([*(key for row in rows for key, _ in row), *bm25])
@@ -143,12 +132,7 @@ class Search:
 
     def _near(self, vectors: Floats2d, query: Query, fetch: int) -> list[list[tuple[int, float]]]:
         return self.space.vectors.search(
-            vectors,
-            k=fetch,
-            scope=query.scope,
-            where=query.where,
-            period=query.period,
-            state=self.state,
+            vectors, k=fetch, scope=query.scope, where=query.where, period=query.period
         )
 
     def _scored(
@@ -163,15 +147,10 @@ class Search:
         if not passages:
             return []
         turns = {key: lines[p.record_id] for key, p in passages.items() if p.record_id in lines}
-        around = words_around(
-            self.ledger,
-            self.cache,
-            rewritten.without_names,
-            turns,
-            weight=self.ranking.around,
+        bm25 = {**words} | words_around(
+            self.ledger, rewritten.without_names, turns, weight=self.ranking.around
         )
-        bm25 = {**words, **around}
-        scale = math.log(1 + self.cache.passages_ever())
+        scale = math.log(1 + max(1, self.ledger.passages.ever()))  # all may be deleted by now
         keys, stored = passages.vectors()
         # Not a matrix product: there, equal rows may differ in the last digit.
         similarity = [(stored * vector).sum(axis=1) for vector in vectors] if len(keys) else []

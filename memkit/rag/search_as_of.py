@@ -23,11 +23,7 @@ if TYPE_CHECKING:
 
 
 def search_as_of(
-    index: FactIndex,
-    ledger: Ledger,
-    query: Query,
-    moment: datetime,
-    vector: Floats2d | None = None,
+    index: FactIndex, ledger: Ledger, query: Query, moment: datetime, vector: Floats2d | None = None
 ) -> list[Hit]:
     """Find records as they were at a moment, which is ``query.period.as_of``.
 

@@ -10,7 +10,6 @@ import numpy as np
 from memkit.ledger import Ledger
 from memkit.ledger.turns.conversations import SpokenLine
 from memkit.rag.fusion import Ranking, add_neighbours
-from memkit.rag.ledger_cache import LedgerCache
 from memkit.rag.loaded_passages import LoadedPassages
 from memkit.rag.query_rewrite import RewrittenQuery
 from memkit.text.words import search_words
@@ -35,10 +34,7 @@ def spoken_lines(
     if neighbours:
         passages.add(
             ledger.passages.passing(
-                sorted(neighbours),
-                visible_to=query.scope,
-                where=query.where,
-                period=query.period,
+                sorted(neighbours), visible_to=query.scope, where=query.where, period=query.period
             )
         )
         new = set(passages.record_ids()) - set(record_ids)
@@ -47,18 +43,12 @@ def spoken_lines(
 
 
 def words_around(
-    ledger: Ledger,
-    cache: LedgerCache,
-    text: str,
-    turns: Mapping[int, SpokenLine],
-    *,
-    weight: float,
+    ledger: Ledger, text: str, turns: Mapping[int, SpokenLine], *, weight: float
 ) -> dict[int, float]:
     """BM25 of turns, in which the words of the turns around them count, too.
 
     Args:
         ledger: Where the passages are.
-        cache: Knows how many there are.
         text: The query, without names.
         turns: Passages that are turns, by key.
         weight: What a neighbour's word counts; see `memkit.rag.fusion.add_neighbours`.
@@ -69,7 +59,7 @@ def words_around(
     words = search_words(text)
     if not turns or not words:
         return {}
-    total = cache.passages_ever()
+    total = ledger.passages.ever()
     neighbours = {key for line in turns.values() for key in line.around}
     keys = np.array(sorted(turns.keys() | neighbours))
     rows = {key: row for row, key in enumerate(keys.tolist())}
@@ -77,7 +67,7 @@ def words_around(
     rarity = np.zeros(len(words))
     for column, (count, having, scores) in enumerate(ledger.passages.each_word(words, keys)):
         # As SQLite's bm25() has it.
-        rarity[column] = max(math.log((total - count + 0.5) / (count + 0.5)), 1e-6)
+        rarity[column] = max(math.log((max(total - count, 0) + 0.5) / (count + 0.5)), 1e-6)
         own[np.searchsorted(keys, having), column] = scores / rarity[column]
     pairs = [(rows[key], rows[other]) for key, line in turns.items() for other in line.around]
     weighed = add_neighbours(own, pairs, weight) @ rarity

@@ -13,7 +13,6 @@ from dataclasses import replace
 from memkit.ledger import Ledger
 from memkit.routing.fit_calibration import calibrated
 from memkit.routing.negative_prompts import UNRELATED_PROMPTS
-from memkit.routing.settings import Settings, SettingsReader
 from memkit.text.words import content_stems, repeats_answer
 from memkit.types import Example, Query, Record, Scope
 from memkit.types.calibration import CALIBRATION, Calibration, Features
@@ -34,30 +33,26 @@ class Calibrator:
 
     Args:
         ledger: Where it is kept, and the examples whose wordings are asked.
-        settings: Reads it there.
         measure: Looks at queries as the router does.
     """
 
-    def __init__(self, ledger: Ledger, settings: SettingsReader, measure: Measure) -> None:
+    def __init__(self, ledger: Ledger, measure: Measure) -> None:
         self._ledger = ledger
-        self._settings = settings
         self._features = measure
         self._unstored: Calibration | None = None  # of a memory that cannot be written to
 
     def stored(self) -> Calibration | None:
         """What was measured last; None if nothing was, or by another version of memkit."""
-        return self._latest(self._settings.read())
+        return self._unstored or self._ledger.cache.get(CALIBRATION, self._read)
 
-    def current(self, settings: Settings) -> Calibration | None:
-        """The calibration, measured anew if too much has changed; None if nothing is held.
-
-        Args:
-            settings: As they are now.
-        """
-        latest = self._latest(settings)
-        if latest is None or settings.last_change - latest.changes <= STALE * latest.passages:
-            return latest
-        return self.measure([]) or latest
+    def current(self) -> Calibration | None:
+        """The calibration, measured anew if too much has changed; None if nothing is held."""
+        latest = self.stored()
+        if latest is not None:
+            changes = self._ledger.passages.last_change() - latest.changes
+            if changes > STALE * latest.passages:
+                return self.measure([]) or latest
+        return latest
 
     def measure(self, records: Sequence[Record]) -> Calibration | None:
         """Calibrate on records that are to be learned, and on those that are held already."""
@@ -84,8 +79,9 @@ class Calibrator:
             self._unstored = dated
         return dated
 
-    def _latest(self, settings: Settings) -> Calibration | None:
-        return self._unstored or settings.calibration
+    def _read(self) -> Calibration | None:
+        stored = self._ledger.get_meta(CALIBRATION)
+        return None if stored is None else Calibration.from_json(stored)
 
     def _sample(self, records: Sequence[Record]) -> dict[str, Record]:
         """Some of the records by id, always the same ones, so that little is embedded anew."""

@@ -11,7 +11,6 @@ from memkit.ledger import Ledger
 from memkit.rag.index import FactIndex
 from memkit.routing.mismatch import NO_MISMATCH, Mismatch, find_mismatch
 from memkit.routing.questions import CanonicalQuestions
-from memkit.routing.settings import Settings
 from memkit.routing.term_weights import Vocabularies, Vocabulary
 from memkit.text.words import content_stems, repeats_answer, stem_counts, total_weight
 from memkit.types import Query
@@ -59,7 +58,6 @@ class CandidateSet:
         vocabulary: Weighs them.
         weights: The weight of each.
         candidates: Best first.
-        state: Of the ledger when it was asked.
     """
 
     query: Query
@@ -68,7 +66,6 @@ class CandidateSet:
     vocabulary: Vocabulary
     weights: Mapping[str, float]
     candidates: tuple[Candidate, ...]
-    state: object
 
     def mass(self, candidate: Candidate) -> float:
         """What the words that a fact shares with the query tell together."""
@@ -96,20 +93,16 @@ class CandidateSearch:
         self._questions = CanonicalQuestions(ledger)
 
     def search(
-        self,
-        queries: Sequence[Query],
-        settings: Settings,
-        without: Sequence[str | None] | None = None,
+        self, queries: Sequence[Query], without: Sequence[str | None] | None = None
     ) -> list[CandidateSet]:
         """What is found for each query, in order.
 
         Args:
             queries: Their scopes bound what takes part.
-            settings: As they are now.
             without: For each query a fact that is left out, as if it were not stored.
         """
         wide = [replace(query, k=self._facts + bool(without)) for query in queries]
-        vocabulary_of = self._vocabularies.batch(settings.last_change)
+        vocabulary_of = self._vocabularies.batch()
         sets = []
         for row, (query, hits) in enumerate(zip(queries, self._index.nearest(wide), strict=True)):
             left_out = without[row] if without else None
@@ -119,14 +112,12 @@ class CandidateSearch:
             nearest = {hit.record_id: hit.similarity for hit in hits if hit.record_id != left_out}
             candidates = self._candidates(query, vocabulary, weights, nearest)
             times = stem_counts(query.text)
-            sets.append(
-                CandidateSet(query, words, times, vocabulary, weights, candidates, settings.state)
-            )
+            sets.append(CandidateSet(query, words, times, vocabulary, weights, candidates))
         return sets
 
-    def questions(self, matches: CandidateSet, ids: Sequence[str]) -> dict[str, Sequence[str]]:
+    def questions(self, ids: Sequence[str]) -> dict[str, Sequence[str]]:
         """What modules are asked for candidates: the first wording of each of their facts."""
-        of = self._questions.of(ids, matches.state)
+        of = self._questions.of(ids)
         return {id: [example.question for example in examples] for id, examples in of.items()}
 
     def compare(self, matches: CandidateSet, facts: Sequence[Candidate]) -> dict[str, Compared]:
@@ -135,7 +126,7 @@ class CandidateSearch:
         A question that is made of the words of its own answer, as prose is asked for, is not
         compared: nobody else would ask in these words. Nor is a fact that has no question.
         """
-        of = self._questions.of([fact.record_id for fact in facts], matches.state)
+        of = self._questions.of([fact.record_id for fact in facts])
         words = {
             id: [content_stems(e.question) for e in examples
                  if not repeats_answer(e.question, e.answer)]

@@ -22,7 +22,6 @@ from memkit.routing.calibrator import Calibrator
 from memkit.routing.candidates import Candidate, CandidateSearch, CandidateSet
 from memkit.routing.mismatch import Mismatch
 from memkit.routing.set_cover import smallest_cover
-from memkit.routing.settings import SettingsReader
 from memkit.text.words import content_stems
 from memkit.types import Part, Query, Record, Route, Support
 from memkit.types.calibration import Calibration, Features
@@ -65,8 +64,7 @@ class NearestRouter(Router):
         self._search = CandidateSearch(
             index, ledger, facts=self._voting.facts, words=self._voting.words
         )
-        self._settings = SettingsReader(ledger)
-        self._calibrator = Calibrator(ledger, self._settings, self._measure)
+        self._calibrator = Calibrator(ledger, self._measure)
 
     def route(
         self, queries: Sequence[Query], *, pending: Mapping[str, str] | None = None
@@ -78,13 +76,13 @@ class NearestRouter(Router):
             pending: Record id to module, for records that are about to be held: lets a module
                 be verified through the router before it is committed.
         """
-        settings = self._settings.read()
-        sets = self._search.search(queries, settings)
+        sets = self._search.search(queries)
+        calibration = self._calibrator.current()
         ids = list({fact.record_id for matches in sets for fact in matches.candidates})
-        placed = self._ledger.modules.placements(ids)
-        placed |= {id: pending[id] for id in ids if id in pending} if pending else {}
-        calibration = self._calibrator.current(settings)
-        return [self._decide(matches, placed, calibration) for matches in sets]
+        with self._ledger.one_look():
+            placed = self._ledger.modules.placements(ids)
+            placed |= {id: pending[id] for id in ids if id in pending} if pending else {}
+            return [self._decide(matches, placed, calibration) for matches in sets]
 
     def calibrate(self, records: Sequence[Record] = ()) -> None:
         """Measure where "none" begins; it is measured anew by itself as the memory changes."""
@@ -97,11 +95,11 @@ class NearestRouter(Router):
 
     def calibration(self) -> Calibration | None:
         """Where "none" begins, and how far it can be relied on; None if nothing is held."""
-        return self._calibrator.current(self._settings.read())
+        return self._calibrator.current()
 
     def _measure(self, queries: Sequence[Query], without: Sequence[str | None]) -> list[Features]:
         """What speaks for the best fact of each query, one fact of each left out."""
-        sets = self._search.search(queries, self._settings.read(), without)
+        sets = self._search.search(queries, without)
         return [self._features(matches)[0] if matches.candidates else NO_FACTS for matches in sets]
 
     def _features(self, matches: CandidateSet) -> tuple[Features, Mismatch]:
@@ -149,7 +147,7 @@ class NearestRouter(Router):
         """
         needed = smallest_cover(matches, self._search, self._voting.parts)
         if len(needed) > 1 and any(fact.record_id in placed for fact in needed):
-            return self._several(matches, needed, placed, sure, none)
+            return self._several(needed, placed, sure, none)
         if matches.candidates[0].record_id not in placed:
             return replace(none, reason="the nearest fact is not held in weights")
         return self._by_vote(matches, placed, sure, none)
@@ -174,16 +172,11 @@ class NearestRouter(Router):
         return replace(none, weights=weights, reason=reason, parts=parts)
 
     def _several(
-        self,
-        matches: CandidateSet,
-        needed: Sequence[Candidate],
-        placed: Mapping[str, str],
-        sure: float,
-        none: Route,
+        self, needed: Sequence[Candidate], placed: Mapping[str, str], sure: float, none: Route
     ) -> Route:
         """One part for each fact that is needed and held."""
         held = [fact for fact in needed if fact.record_id in placed]
-        questions = self._search.questions(matches, [fact.record_id for fact in held])
+        questions = self._search.questions([fact.record_id for fact in held])
         parts = tuple(
             Part(_closest(questions[fact.record_id], fact), placed[fact.record_id],
                  fact.record_id, sure)

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Sequence
 from memkit.ledger import Ledger
 from memkit.types import Example
 
-REMEMBERED = 4096  # records
-
 
 class CanonicalQuestions:
     """The first trained wording of each fact of each record.
@@ -20,22 +18,10 @@ class CanonicalQuestions:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._state: object = None
-        self._remembered: dict[str, Sequence[Example]] = {}
 
-    def of(self, ids: Sequence[str], state: object) -> dict[str, Sequence[Example]]:
-        """Examples by record, for all of the ids; no examples for unknown records.
-
-        Args:
-            ids: Record ids.
-            state: Of the ledger; what was read in the same state is not read again.
-        """
-        if state != self._state or len(self._remembered) > REMEMBERED:
-            self._remembered, self._state = {}, state
-        remembered = self._remembered
-        if unknown := [id for id in dict.fromkeys(ids) if id not in remembered]:
-            remembered |= self._read(unknown)
-        return {id: remembered[id] for id in ids}
+    def of(self, ids: Sequence[str]) -> dict[str, Sequence[Example]]:
+        """Examples by record, for all of the ids; no examples for unknown records."""
+        return self._ledger.cache.get_each("canonical questions", ids, self._read)
 
     def _read(self, ids: Sequence[str]) -> dict[str, Sequence[Example]]:
         stored = self._ledger.examples.get(ids)

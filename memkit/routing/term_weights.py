@@ -90,13 +90,9 @@ class Vocabularies:
         self._ledger = ledger
         self._common: tuple[int, dict[Bound, Common]] = (-1, {})
 
-    def batch(self, last_change: int) -> Callable[[Query, str | None], Vocabulary]:
-        """What gives the vocabulary of a query's scope and filter, a fact of it left out.
-
-        Args:
-            last_change: Number of the latest change of a passage.
-        """
-        common = self._remembered(last_change)
+    def batch(self) -> Callable[[Query, str | None], Vocabulary]:
+        """What gives the vocabulary of a query's scope and filter, a fact of it left out."""
+        common = self._remembered()
         shared: dict[Bound, Vocabulary] = {}
 
         def of(query: Query, without: str | None) -> Vocabulary:
@@ -108,7 +104,8 @@ class Vocabularies:
 
         return of
 
-    def _remembered(self, last_change: int) -> dict[Bound, Common]:
+    def _remembered(self) -> dict[Bound, Common]:
+        last_change = self._ledger.passages.last_change()
         as_of, common = self._common
         if as_of != last_change or len(common) > SCOPES:
             common = {}

@@ -153,9 +153,7 @@ def test_facts_of_other_scopes_change_nothing(tmp_path_factory, seed):
     shared = Book(tmp_path_factory.mktemp("shared") / "m", [*mine, *theirs])
     for question in (ENTRIES[3].question, PAIRS[0].format(ENTRIES[1].name, ENTRIES[50].name)):
         ours, beside = (
-            book.router._search.search(
-                [Query(question, scope={"user": "u1"})], book.router._settings.read()
-            )[0]
+            book.router._search.search([Query(question, scope={"user": "u1"})])[0]
             for book in (alone, shared)
         )
         assert ours.candidates == beside.candidates

@@ -74,8 +74,7 @@ def _check_unindexed(database: Database, report: CheckReport) -> None:
     wrong = sum(_compare(database, report, "unindexed", UNINDEXED))
     if wrong:
         report.problem(
-            f"of {wrong} records it is not right whether they have passages",
-            repaired=report.repair,
+            f"of {wrong} records it is not right whether they have passages", repaired=report.repair
         )
 
 
@@ -108,8 +107,7 @@ def _check_passages(database: Database, report: CheckReport) -> None:
     if wrong:
         if report.repair:
             database.execute(
-                f"DELETE FROM passages WHERE {in_list('record')}",
-                list_parameter("wrong", wrong),
+                f"DELETE FROM passages WHERE {in_list('record')}", list_parameter("wrong", wrong)
             )
         report.problem(
             f"{len(wrong)} records have passages that are no slices of them"

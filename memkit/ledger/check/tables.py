@@ -144,8 +144,7 @@ def _check_hashes(database: Database, report: CheckReport) -> None:
                 )
     if wrong:
         ids = database.column(
-            f"SELECT id FROM records WHERE {in_list('number')}",
-            list_parameter("rows", wrong[:3]),
+            f"SELECT id FROM records WHERE {in_list('number')}", list_parameter("rows", wrong[:3])
         )
         report.problem(
             f"{len(wrong)} records have another checksum than their text, such as {ids}; their "

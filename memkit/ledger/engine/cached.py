@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 _MISSING: Any = object()
+_NOTHING: Any = object()  # of an id that has no value
 _LIMIT = 1000  # values that are held; such as one for each of many scopes
+_RECORDS = 4096  # records of which a value of `get_each` is held
 
 
 @dataclass
@@ -60,6 +62,33 @@ class Cache:
                 readings.values.clear()
             readings.values[key] = value = read()
         return value
+
+    def get_each(
+        self,
+        key: Hashable,
+        ids: Iterable[str],
+        read: Callable[[Sequence[str]], Mapping[str, T]],
+        *,
+        expires: bool = False,
+    ) -> dict[str, T]:
+        """Give the values of those of some ids that have one, in order; new ids are read at once.
+
+        Args:
+            key: What the values are.
+            ids: Record ids.
+            read: Gives the values of ids; those without a value are left out.
+            expires: As for `get`.
+        """
+        shared: dict[str, Any] = self.get(key, dict, expires=expires)
+        values = {id: shared.get(id, _MISSING) for id in ids}
+        if new := [id for id, value in values.items() if value is _MISSING]:
+            fresh = dict.fromkeys(new, _NOTHING) | dict(read(new))
+            values |= fresh
+            if len(shared) + len(fresh) > _RECORDS:
+                shared.clear()
+            if len(fresh) <= _RECORDS:
+                shared |= fresh
+        return {id: value for id, value in values.items() if value is not _NOTHING}
 
     def clear(self) -> None:
         """Forget all values."""

@@ -50,8 +50,7 @@ def list_parameter(name: str, values: Iterable[object]) -> str:
     """
     if isinstance(values, str):
         raise InvalidInputError(
-            f"`{name}` must be a list of strings, got the string {values!r}",
-            "Put it into a list.",
+            f"`{name}` must be a list of strings, got the string {values!r}", "Put it into a list."
         )
     values = list(values)
     for value in values:

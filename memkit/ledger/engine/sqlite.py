@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from memkit.errors import BusyError, StorageError
 from memkit.ledger.engine import file_handles as handles
@@ -46,6 +46,7 @@ class Database:
         self.read_only = read_only
         self.clock: Callable[[], float] = time.time
         self.cache = Cache(self.state, self.now, self._next_expiry)
+        self._look = threading.local()  # has the `state` of a thread that is in `one_look`
         self._rollbacks = 0
         self._began: float | None = None  # when the transaction that is open began
         self._connection: sqlite3.Connection | None = connection
@@ -138,10 +139,26 @@ class Database:
 
     def state(self) -> State:
         """Give a value that differs after every change, by whichever thread or process."""
+        if (state := getattr(self._look, "state", None)) is not None:
+            return cast("State", state)
         with self._usable() as connection, mapped(self.path, self.wait):
             (others,) = connection.execute("PRAGMA data_version").fetchone()
             # A rollback takes back changes that were counted, and may have been read.
             return others, connection.total_changes + self._rollbacks
+
+    @contextmanager
+    def one_look(self) -> Iterator[State]:
+        """Give `state`; for this thread it stays so within the block, in which nothing is written.
+
+        So many cached values cost one look; none is older than the block.
+        """
+        before = getattr(self._look, "state", None)
+        self._look.state = None
+        try:
+            self._look.state = self.state()
+            yield self._look.state
+        finally:
+            self._look.state = before
 
     def has_table(self, name: str) -> bool:
         """Whether there is a table."""

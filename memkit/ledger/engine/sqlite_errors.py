@@ -65,7 +65,6 @@ def _translate(exc: sqlite3.Error, path: Path, wait: float) -> MemkitError:
         return read_only(path, exc)
     if code in _CORRUPT:
         return CorruptFileError(
-            f"expected a readable ledger in {str(path)!r}: {exc}",
-            "Restore the file from a backup.",
+            f"expected a readable ledger in {str(path)!r}: {exc}", "Restore the file from a backup."
         )
     return BackendError(f"SQLite failed on {str(path)!r}: {exc}")

@@ -112,8 +112,13 @@ class ModuleReads:
         return modules[0]
 
     def placements(self, record_ids: Sequence[str]) -> dict[str, str]:
-        """Map those of the records that are held as they are now to the module that does."""
-        return self._placed(_VALID, record_ids)
+        """Map those of the records that are held as they are now to the module that does.
+
+        Read once per change.
+        """
+        return self._database.cache.get_each(
+            "placements", record_ids, lambda ids: self._placed(_VALID, ids), expires=True
+        )
 
     def former_placements(self, record_ids: Sequence[str]) -> dict[str, str]:
         """Map records that were held, but are not as they are now, to the module that did.

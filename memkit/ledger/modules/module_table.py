@@ -5,11 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from memkit.errors import (
-    InvalidInputError,
-    ModuleNotFoundInMemoryError,
-    RecordNotFoundError,
-)
+from memkit.errors import InvalidInputError, ModuleNotFoundInMemoryError, RecordNotFoundError
 from memkit.ledger.engine.dialect import in_list, list_parameter
 from memkit.ledger.modules.module_reads import ModuleReads, unknown_module
 from memkit.ledger.modules.module_versions import Member, ModuleFile

@@ -76,8 +76,8 @@ class PassageTable(PassageWrites):
         return [Change(seq, passage, bool(added)) for seq, passage, added in rows]
 
     def last_change(self) -> int:
-        """Give the number of the latest change; 0 if there was none."""
-        return int(self._database.value("SELECT coalesce(max(seq), 0) FROM changes"))
+        """Give the number of the latest change; 0 if there was none. Read once per change."""
+        return self._greatest("seq", "changes")
 
     def all_keys(self) -> NDArray[np.int64]:
         """List the keys of all passages, ascending, shape ``(n,)``."""
@@ -88,8 +88,7 @@ class PassageTable(PassageWrites):
     def existing(self, keys: Sequence[int]) -> NDArray[np.int64]:
         """List those of the keys that passages have, ascending."""
         present = self._database.column(
-            f"SELECT key FROM passages WHERE {in_list('key')} ORDER BY key",
-            key_list(keys),
+            f"SELECT key FROM passages WHERE {in_list('key')} ORDER BY key", key_list(keys)
         )
         return np.array(present, dtype=np.int64)
 
@@ -244,7 +243,7 @@ class PassageTable(PassageWrites):
         return self.by_words(query, k=k, among=among)
 
     def by_words(
-        self, query: str, *, k: int, among: NDArray[np.int64] | None, ever: int | None = None
+        self, query: str, *, k: int, among: NDArray[np.int64] | None
     ) -> list[tuple[int, float]]:
         """Find passages by their words, with BM25.
 
@@ -256,7 +255,6 @@ class PassageTable(PassageWrites):
                 count only if there is nothing else.
             k: At most this many.
             among: The passages that may be found, ascending, as `keys` gives them; None for all.
-            ever: What `ever` has given, if it is known.
 
         Returns:
             Keys and scores, best first; a higher score is better, ties go to the older one.
@@ -266,7 +264,7 @@ class PassageTable(PassageWrites):
         words = search_words(query)
         if not words:
             return []
-        if (self.ever() if ever is None else ever) > SCORED:
+        if self.ever() > SCORED:
             words = self._rarest(words, FOUND if few else SCORED)
         keys, scores = self._bm25(words, among if few else None)
         if among is not None and not few:
@@ -339,8 +337,8 @@ class PassageTable(PassageWrites):
         return {row[0]: Passage(*row) for row in rows}
 
     def ever(self) -> int:
-        """Count all passages that there have been; does not get slower with their number."""
-        return int(self._database.value("SELECT coalesce(max(key), 0) FROM passages"))
+        """Count all passages that there have been; read once per change."""
+        return self._greatest("key", "passages")
 
     def count(self, *, within: Scope | None = None) -> int:
         """Count the passages of a scope and narrower ones; None for all that are stored."""
@@ -353,6 +351,10 @@ class PassageTable(PassageWrites):
             *parameters,
         )
         return int(count)
+
+    def _greatest(self, column: str, table: str) -> int:
+        sql = f"SELECT coalesce(max({column}), 0) FROM {table}"
+        return self._database.cache.get(sql, lambda: int(self._database.value(sql)))
 
     def _hides_any(self, scope: Scope) -> bool:
         """Tell whether some record is invisible; jumps from scope to scope through the index."""

@@ -69,8 +69,7 @@ class PassageWrites:
         with self._database.transaction():
             rows = self._rows_of(passages)
             self._database.execute(
-                f"DELETE FROM passages WHERE {in_list('record')}",
-                key_list(list(rows.values())),
+                f"DELETE FROM passages WHERE {in_list('record')}", key_list(list(rows.values()))
             )
             self._check_dimension(vectors)
             # Numbered as the database would: one statement for all is much faster.

@@ -90,13 +90,7 @@ class RecordTable(RecordReads):
             return self.get(ids)
 
     def update(
-        self,
-        id: str,
-        *,
-        text: str,
-        question: str | None,
-        answer: str | None,
-        metadata: Metadata,
+        self, id: str, *, text: str, question: str | None, answer: str | None, metadata: Metadata
     ) -> Record:
         """Write a new version of a record; the older one stays in its history.
 

@@ -179,11 +179,7 @@ class Importer:
             self._database.mark_for_scrub()
         for version in versions:
             self._put(VERSION, None, version, record=row)
-        self._database.execute(
-            f"UPDATE turns SET record = ? WHERE {in_list('number')}",
-            row,
-            turns,
-        )
+        self._database.execute(f"UPDATE turns SET record = ? WHERE {in_list('number')}", row, turns)
         self.counts["version"] += len(versions)
         return row
 
@@ -255,8 +251,7 @@ class Importer:
         elif not present or self._may_replace(TURN, entry["id"]):
             others = [row for row, _, _ in present if row != own]
             self._database.execute(
-                f"DELETE FROM turns WHERE {in_list('number')}",
-                list_parameter("rows", others),
+                f"DELETE FROM turns WHERE {in_list('number')}", list_parameter("rows", others)
             )
             self._put(TURN, own, entry, record=record)
             if present:

@@ -37,22 +37,25 @@ class Conversations:
         self._database = database
 
     def exist(self) -> bool:
-        """Whether there is any turn at all."""
-        return self._database.value("SELECT 1 FROM turns LIMIT 1") is not None
+        """Whether there is any turn at all; read once per change."""
+        sql = "SELECT 1 FROM turns LIMIT 1"
+        return self._database.cache.get("any turn", lambda: self._database.value(sql) is not None)
 
     def speakers(self, *, visible_to: Scope) -> list[str]:
-        """List the names of those who speak in the conversations that a query may see."""
+        """List the names of those who speak in what a query may see; read once per change."""
+        scopes = list_parameter("visible_to", visible_keys(visible_to))
         # Jumps from name to name through the index, however many turns each has.
-        return self._database.column(
+        sql = (
             "WITH RECURSIVE speakers (scope, name) AS (SELECT asked.value, "
             "(SELECT min(name) FROM turns WHERE scope = asked.value) "
             f"FROM {listed('asked')} "
             "UNION ALL SELECT scope, (SELECT min(turns.name) FROM turns "
             "WHERE turns.scope = speakers.scope AND turns.name > speakers.name) "
             "FROM speakers WHERE name IS NOT NULL) "
-            "SELECT DISTINCT name FROM speakers WHERE name IS NOT NULL ORDER BY name",
-            list_parameter("visible_to", visible_keys(visible_to)),
+            "SELECT DISTINCT name FROM speakers WHERE name IS NOT NULL ORDER BY name"
         )
+        cache = self._database.cache
+        return cache.get(("speakers", scopes), lambda: self._database.column(sql, scopes))
 
     def spoken_lines(self, record_ids: Sequence[str], *, reach: int) -> dict[str, SpokenLine]:
         """Find the turns of those records that were said.

@@ -84,12 +84,7 @@ class TurnTable:
         return turn
 
     def recent(
-        self,
-        scope: Scope,
-        limit: int,
-        *,
-        before: str | None = None,
-        period: Period = ALWAYS,
+        self, scope: Scope, limit: int, *, before: str | None = None, period: Period = ALWAYS
     ) -> list[Turn]:
         """List the latest turns of exactly this scope, newest first.
 
@@ -157,8 +152,7 @@ class TurnTable:
         """Digests of the messages that were imported into exactly this scope."""
         return set(
             self._database.column(
-                "SELECT source FROM turns WHERE scope = ? AND source IS NOT NULL",
-                scope_key(scope),
+                "SELECT source FROM turns WHERE scope = ? AND source IS NOT NULL", scope_key(scope)
             )
         )
 

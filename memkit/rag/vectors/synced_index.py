@@ -88,14 +88,10 @@ class SyncedIndex:
         base = self._tiers.base
         return base.head.lists if base is not None else 0
 
-    def sync(self, state: object = None) -> None:
-        """Take in what was committed since the last time; next to nothing to do if nothing was.
-
-        Args:
-            state: What `Ledger.state` gave just now; None reads it.
-        """
+    def sync(self) -> None:
+        """Take in what was committed since the last time; next to nothing to do if nothing was."""
         with self._lock:
-            state = self._ledger.state() if state is None else state
+            state = self._ledger.state()
             if state != self._state:
                 self._allowed.clear()
                 self._follow()
@@ -126,7 +122,6 @@ class SyncedIndex:
         scope: Scope,
         where: Metadata | None,
         period: Period = ALWAYS,
-        state: object = None,
     ) -> list[list[tuple[int, float]]]:
         """`VectorIndex.search` among the passages that a scope may see and filters let pass.
 
@@ -136,20 +131,17 @@ class SyncedIndex:
             scope: The queries' scope.
             where: Metadata filter, or None.
             period: Only records of this time.
-            state: As for `sync`.
         """
         # One lock around all three: whatever enters the index later is judged by a later look
         # at who may see it.
         with self._lock:
-            allowed = self.allowed(scope, where, period, state=state)
+            allowed = self.allowed(scope, where, period)
             return self._tiers.search(queries, k=k, allowed=allowed)
 
-    def allowed(
-        self, scope: Scope, where: Metadata | None, period: Period, *, state: object = None
-    ) -> Keys | None:
+    def allowed(self, scope: Scope, where: Metadata | None, period: Period) -> Keys | None:
         """`PassageTable.keys`, remembered: conversations ask in one scope again and again."""
         with self._lock:
-            self.sync(state)
+            self.sync()
             bounds = scope_key(scope), repr(where), period
             if bounds not in self._allowed:
                 self._allowed[bounds] = self._ledger.passages.keys(
