@@ -1,7 +1,5 @@
 """Items: JSON objects under a namespace and a key, with vectors to find them by."""
 
-# ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
-
 from __future__ import annotations
 
 import json
@@ -24,8 +22,9 @@ if TYPE_CHECKING:
 Namespace = tuple[str, ...]
 Address = tuple[Namespace, str]  # namespace, key
 
-_COLUMNS = "number, namespace, key, value, created_at, updated_at, expires_at"
-_PAGE = 256  # items that are read at once where a filter decides how many are needed
+_COLUMNS = ("namespace", "key", "value", "created_at", "updated_at", "expires_at")
+_SELECT = f"SELECT number, {', '.join(_COLUMNS)} FROM items"
+_PAGE = 256  # items that `ItemTable.nearest` reads at once
 
 
 @dataclass(frozen=True)
@@ -33,11 +32,10 @@ class NewItem:
     """An item that is about to be written.
 
     Attributes:
-        namespace: Where; labels without a full stop.
-        key: Under which name; what is there already is replaced.
+        namespace: Labels without a full stop.
+        key: What is there already under it is replaced.
         value: A JSON object.
-        vectors: Shape ``(n, dim)``; what the item is found by. Empty for an item that is not
-            searched for.
+        vectors: Shape ``(n, dim)``; what the item is found by, if anything.
         ttl: Seconds that it lives after its last use; None for ever.
         scope: Whose it is; `Memory.forget` erases it with all else of that scope.
     """
@@ -71,45 +69,37 @@ class ItemTable:
         self._database = database
 
     def write(self, items: Iterable[NewItem], deleted: Iterable[Address] = ()) -> None:
-        """Write items and delete others; all of it or nothing.
+        """Write items and delete what is at other addresses; all of it or nothing.
 
         `Ledger.scrub` destroys what the deleted ones said.
-
-        Args:
-            items: To be written.
-            deleted: Where items are to be deleted; where there is none, nothing happens.
 
         Raises:
             InvalidInputError: If a value is not JSON, or a vector not finite.
         """
         rows = [(item, *_encoded(item)) for item in items]
         with self._database.transaction():
-            self._removed(sum(self._delete(*address) for address in deleted))
+            for namespace, key in deleted:
+                self._database.erase(
+                    "items", "namespace = ? AND key = ?", ".".join(namespace), key, giving="number"
+                )
             for item, value, scope, vectors in rows:
                 self._write(item, value, scope, vectors)
 
     def get(self, addresses: Sequence[Address]) -> list[StoredItem | None]:
         """Give the items at addresses, None where there is nothing."""
-        return [self._stored(*address) for address in addresses]
+        sql = f"{_SELECT} WHERE namespace = ? AND key = ?"
+        rows = (self._database.row(sql, ".".join(space), key) for space, key in addresses)
+        return [None if row is None else self._item(row) for row in rows]
 
     def delete_within(self, scope: Scope) -> list[str]:
         """Delete the items of a scope and of narrower ones; returns their values as JSON."""
         condition, parameters = within_scope("items.scope", scope)
-        with self._database.transaction():
-            values: list[str] = self._database.column(
-                f"DELETE FROM items WHERE {condition} RETURNING value", *parameters
-            )
-            self._removed(len(values))
-        return values
+        return self._database.erase("items", condition, *parameters, giving="value")
 
     def sweep(self) -> int:
         """Delete the items whose time is over; returns how many."""
-        with self._database.transaction():
-            return self._removed(
-                self._database.execute(
-                    "DELETE FROM items WHERE expires_at <= ?", self._database.now()
-                )
-            )
+        now = self._database.now()
+        return len(self._database.erase("items", "expires_at <= ?", now, giving="number"))
 
     def refresh(self, rows: Sequence[int]) -> None:
         """Let the time of items begin anew; those that live for ever stay so."""
@@ -124,19 +114,9 @@ class ItemTable:
     def below(self, prefix: Namespace) -> Iterator[StoredItem]:
         """Give the items of a namespace and of those below it, in order, page by page."""
         condition, parameters = _below(prefix)
-        last = 0
-        while True:
-            rows = self._database.rows(
-                f"SELECT {_COLUMNS} FROM items WHERE {condition} AND number > ? "
-                "ORDER BY number LIMIT ?",
-                *parameters,
-                last,
-                _PAGE,
-            )
-            yield from map(self._item, rows)
-            if len(rows) < _PAGE:
-                return
-            last = rows[-1][0]
+        yield from map(
+            self._item, self._database.pages("number", _COLUMNS, "items", condition, *parameters)
+        )
 
     def nearest(
         self, prefix: Namespace, query: Sequence[float]
@@ -152,7 +132,7 @@ class ItemTable:
         for start in range(0, len(ranked), _PAGE):
             page = ranked[start : start + _PAGE]
             rows = self._database.rows(
-                f"SELECT {_COLUMNS} FROM items WHERE {in_list('number')}",
+                f"{_SELECT} WHERE {in_list('number')}",
                 list_parameter("page", (number for number, _ in page)),
             )
             items = {row[0]: self._item(row) for row in rows}  # others may delete some meanwhile
@@ -165,7 +145,7 @@ class ItemTable:
 
     def count(self) -> int:
         """Count all items."""
-        return int(self._database.value("SELECT count(*) FROM items"))
+        return self._database.count("items")
 
     @property
     def writable(self) -> bool:
@@ -188,19 +168,6 @@ class ItemTable:
             "INSERT INTO item_vectors (item, position, vector) VALUES (?, ?, ?)",
             [(number, place, vector.tobytes()) for place, vector in enumerate(vectors)],
         )
-
-    def _delete(self, namespace: Namespace, key: str) -> int:
-        return self._database.execute(
-            "DELETE FROM items WHERE namespace = ? AND key = ?", ".".join(namespace), key
-        )
-
-    def _stored(self, namespace: Namespace, key: str) -> StoredItem | None:
-        row = self._database.row(
-            f"SELECT {_COLUMNS} FROM items WHERE namespace = ? AND key = ?",
-            ".".join(namespace),
-            key,
-        )
-        return self._item(row) if row is not None else None
 
     def _ranked(self, prefix: Namespace, query: Any) -> list[tuple[int, float | None]]:  # noqa: ANN401 - an array
         """Row and similarity of every item below a namespace, best first."""
@@ -239,11 +206,6 @@ class ItemTable:
             expires_at=expires_at,
             expired=expires_at is not None and expires_at <= self._database.now(),
         )
-
-    def _removed(self, count: int) -> int:
-        if count:
-            self._database.mark_for_scrub()
-        return count
 
 
 def _below(prefix: Namespace) -> tuple[str, list[object]]:

@@ -50,25 +50,23 @@ class Event:
 
 
 class Ledger:
-    """Records, versions, turns, passages, modules and events of one memory.
+    """Records, versions, turns, passages and modules of one memory.
 
     Threads may share a ledger, and processes may open the same directory: writers are
     serialised, and readers see what is committed.
 
     Attributes:
         directory: The memory's directory.
-        records: What is known.
+        cache: What is read once per change.
+        ttls: How long what is written lives by default.
         examples: What synthesizers have made of records, to train on.
         passages: What retrieval works on: slices of records, with vectors and word index.
         turns: Conversations, message by message.
         conversations: Conversations as retrieval sees them.
         lexicon: Which records have a word.
-        ttls: How long what is written lives by default.
-        modules: Adapter modules, and which records they hold.
         failed_attempts: Records that no module could be made to hold.
         items: JSON objects under a namespace and a key.
         erasures: Files that are to be destroyed.
-        cache: What is read once per change.
     """
 
     def __init__(self, directory: Path, database: Database) -> None:
@@ -148,8 +146,7 @@ class Ledger:
     def state(self) -> State:
         """Give a value that differs after every change, by whichever thread or process.
 
-        It costs a fraction of a read, so that what was read can be kept until it differs. What
-        expires is no change.
+        It costs a fraction of a read. What expires is no change.
         """
         return self._database.state()
 
@@ -161,8 +158,7 @@ class Ledger:
     def outgoing(self, scope: Scope | None) -> Iterator[Exporter]:
         """Give what can leave this memory, as it is now, whatever others write meanwhile.
 
-        Args:
-            scope: Only what is of this scope or of narrower ones; None for all.
+        Only what is of this scope or of narrower ones; None for all.
         """
         path, wait = self._database.path, self._database.wait
         with closing(connect(path, wait)) as database:  # so that nobody waits for the reader

@@ -33,7 +33,7 @@ def spoken_lines(
     neighbours = {key for line in lines.values() for key in line.around} - passages.keys()
     if neighbours:
         passages.add(
-            ledger.passages.passing(
+            ledger.passages.get(
                 sorted(neighbours), visible_to=query.scope, where=query.where, period=query.period
             )
         )

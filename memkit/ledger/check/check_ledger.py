@@ -19,10 +19,6 @@ from memkit.types import CheckReport
 def checked_ledger(report: CheckReport, busy_timeout: float) -> Iterator[Ledger | None]:
     """Check the ledger of a memory, and give it, for the checks of what is built on it.
 
-    Args:
-        report: Names the directory and takes what is found; says whether to repair.
-        busy_timeout: Bound on waiting for other processes, in seconds.
-
     Yields:
         The ledger, as it is; None if it is too damaged, or too old, to look any further.
 

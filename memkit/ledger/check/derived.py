@@ -1,12 +1,10 @@
 """What the ledger keeps beside what was written, to find it by: all of it can be made again."""
 
-# ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 
-from memkit.ledger.check.paging import rows_of
 from memkit.ledger.engine import inspection, metadata_index
 from memkit.ledger.engine.dialect import in_list, list_parameter, octets, same, upsert
 from memkit.ledger.engine.schema import UNINDEXED
@@ -42,14 +40,24 @@ _NOWHERE = (
     "active IS NOT NULL AND NOT EXISTS (SELECT 1 FROM module_versions "
     "WHERE module = modules.name AND version = modules.active)"
 )
+_LAST = "coalesce((SELECT max(version) FROM module_versions WHERE module = name), 0)"
+_OLDER = "(SELECT max(version) FROM versions WHERE versions.record = records.number)"
 
 
 def check_derived(database: Database, report: CheckReport) -> None:
     """Index of metadata, passages, counters, pointers and settings of the ledger."""
     with report.looking_at("the index of metadata has the keys and values of the records"):
-        _check_terms(database, report)
+        # Where metadata is no JSON, that is a problem of its own, and none of the index.
+        missing, extra = _compare(database, report, "metadata_terms", metadata_index.ALL)
+        if missing or extra:
+            problem = f"lacks {missing} entries, and has {extra} that no record has"
+            report.problem(f"the index of metadata {problem}", repaired=report.repair)
     with report.looking_at("records without passages are known"):
-        _check_unindexed(database, report)
+        if wrong := sum(_compare(database, report, "unindexed", UNINDEXED)):
+            report.problem(
+                f"of {wrong} records it is not right whether they have passages",
+                repaired=report.repair,
+            )
     with report.looking_at("passages are slices of their records"):
         _check_passages(database, report)
     with report.looking_at("counters are ahead of what they have counted"):
@@ -60,33 +68,8 @@ def check_derived(database: Database, report: CheckReport) -> None:
         _check_settings(database, report)
 
 
-def _check_terms(database: Database, report: CheckReport) -> None:
-    # Where metadata is no JSON, that is a problem of its own, and none of the index.
-    missing, extra = _compare(database, report, "metadata_terms", metadata_index.ALL)
-    if missing or extra:
-        report.problem(
-            f"the index of metadata lacks {missing} entries, and has {extra} that no record has",
-            repaired=report.repair,
-        )
-
-
-def _check_unindexed(database: Database, report: CheckReport) -> None:
-    wrong = sum(_compare(database, report, "unindexed", UNINDEXED))
-    if wrong:
-        report.problem(
-            f"of {wrong} records it is not right whether they have passages", repaired=report.repair
-        )
-
-
 def _compare(database: Database, report: CheckReport, table: str, right: str) -> tuple[int, int]:
-    """How many rows a table lacks, and has too many; a repair makes it anew.
-
-    Args:
-        database: Has the table.
-        report: Says whether to repair.
-        table: All of it is derived.
-        right: Selects the rows that it has to have.
-    """
+    """How many rows a table lacks, and has too many, by a query of all; a repair makes it anew."""
     present = f"SELECT * FROM {table}"
     missing, extra = (
         int(database.value(f"SELECT count(*) FROM ({rows} EXCEPT {others}) AS different"))
@@ -106,15 +89,18 @@ def _check_passages(database: Database, report: CheckReport) -> None:
     )
     if wrong:
         if report.repair:
-            database.execute(
-                f"DELETE FROM passages WHERE {in_list('record')}", list_parameter("wrong", wrong)
-            )
+            theirs = list_parameter("wrong", wrong)
+            database.execute(f"DELETE FROM passages WHERE {in_list('record')}", theirs)
         report.problem(
             f"{len(wrong)} records have passages that are no slices of them"
             + ("; they are embedded anew" if report.repair else ""),
             repaired=report.repair,
         )
-    changed = _wrong_digests(database)
+    changed = [
+        (right, key)
+        for key, text, stored in database.pages("key", ("text", "digest"), "passages")
+        if stored != (right := digest(text))
+    ]
     if changed:
         if report.repair:
             database.execute_many("UPDATE passages SET digest = ? WHERE key = ?", changed)
@@ -123,56 +109,35 @@ def _check_passages(database: Database, report: CheckReport) -> None:
         )
 
 
-def _wrong_digests(database: Database) -> list[tuple[int, int]]:
-    """The right digests of those passages that have another one, with their keys."""
-    return [
-        (right, key)
-        for key, text, stored in rows_of(database, "passages", "key", "text", "digest")
-        if stored != (right := digest(text))
-    ]
-
-
 def _check_counters(database: Database, report: CheckReport) -> None:
-    behind = [
-        (table, column)
-        for table, column in _NUMBERED.items()
-        if inspection.counter_is_behind(database, table, column)
-    ]
-    for table, column in behind:
+    for table, column in _NUMBERED.items():
+        if inspection.counter_is_behind(database, table, column):
+            if report.repair:
+                inspection.advance_counter(database, table, column)
+            report.problem(f"the counter of {table!r} is behind", repaired=report.repair)
+    if count := database.count("records", f"version <= {_OLDER}"):
         if report.repair:
-            inspection.advance_counter(database, table, column)
-        report.problem(f"the counter of {table!r} is behind", repaired=report.repair)
-    older = "(SELECT max(version) FROM versions WHERE versions.record = records.number)"
-    count = database.value(f"SELECT count(*) FROM records WHERE version <= {older}")
-    if count:
-        if report.repair:
-            database.execute(f"UPDATE records SET version = 1 + {older} WHERE version <= {older}")
+            database.execute(f"UPDATE records SET version = 1 + {_OLDER} WHERE version <= {_OLDER}")
         report.problem(
             f"{count} records have a lower version than their history", repaired=report.repair
         )
 
 
 def _check_pointers(database: Database, report: CheckReport) -> None:
-    names = database.column(f"SELECT name FROM modules WHERE {_NOWHERE}")
-    if names:
-        if report.repair:
+    repaired = report.repair
+    if names := database.column(f"SELECT name FROM modules WHERE {_NOWHERE}"):
+        if repaired:
             database.execute(f"UPDATE modules SET active = NULL WHERE {_NOWHERE}")
-        report.problem(
-            f"the active versions of modules {names} are not there", repaired=report.repair
-        )
-    count = database.value(f"SELECT count(*) FROM placements WHERE {_UNFOUNDED}")
-    if count:
-        if report.repair:
+        report.problem(f"the active versions of modules {names} are not there", repaired=repaired)
+    if count := database.count("placements", _UNFOUNDED):
+        if repaired:
             database.execute(f"UPDATE placements SET content_hash = '' WHERE {_UNFOUNDED}")
-        report.problem(
-            f"{count} records are placed in modules that were not seen to recall them",
-            repaired=report.repair,
-        )
-    last = "coalesce((SELECT max(version) FROM module_versions WHERE module = name), 0)"
-    if database.value(f"SELECT 1 FROM modules WHERE versions < {last}"):
-        if report.repair:
-            database.execute(f"UPDATE modules SET versions = {last} WHERE versions < {last}")
-        report.problem("modules have had more versions than they say", repaired=report.repair)
+        problem = f"{count} records are placed in modules that were not seen to recall them"
+        report.problem(problem, repaired=repaired)
+    if database.count("modules", f"versions < {_LAST}"):
+        if repaired:
+            database.execute(f"UPDATE modules SET versions = {_LAST} WHERE versions < {_LAST}")
+        report.problem("modules have had more versions than they say", repaired=repaired)
 
 
 def _check_settings(database: Database, report: CheckReport) -> None:

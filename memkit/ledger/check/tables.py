@@ -1,13 +1,10 @@
 """The ledger's file, its schema and its tables."""
 
-# ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
-
 from __future__ import annotations
 
 from contextlib import suppress
 
 from memkit.errors import CorruptFileError
-from memkit.ledger.check.paging import rows_of
 from memkit.ledger.engine import full_text, inspection
 from memkit.ledger.engine.dialect import in_list, is_object, list_parameter
 from memkit.ledger.engine.sqlite import Database
@@ -82,7 +79,7 @@ def check_contents(ledger: Ledger, database: Database, report: CheckReport) -> N
         _check_references(database, report)
     with report.looking_at("the word index has the words of the passages"):
         _check_words(database, report)
-    with report.looking_at(f"the checksums of {_count(database, 'records')} records"):
+    with report.looking_at(f"the checksums of {database.count('records')} records"):
         _check_hashes(database, report)
     with report.looking_at("no vectors of a former embedder are left"):
         if ledger.shadow_vectors.left_over and ledger.shadow_vectors.begun is None:
@@ -105,8 +102,7 @@ def _check_schema(database: Database, report: CheckReport) -> None:
 def _check_objects(database: Database, report: CheckReport) -> None:
     for table, columns in _OBJECTS.items():
         for column in columns:
-            count = database.value(f"SELECT count(*) FROM {table} WHERE NOT ({is_object(column)})")
-            if count:
+            if count := database.count(table, f"NOT ({is_object(column)})"):
                 report.problem(f"the {column} of {count} {table} is no JSON object; {_RESTORE}")
 
 
@@ -134,7 +130,7 @@ def _check_words(database: Database, report: CheckReport) -> None:
 def _check_hashes(database: Database, report: CheckReport) -> None:
     wrong = []
     columns = ("text", "question", "answer", "content_hash")
-    for row, text, question, answer, stored in rows_of(database, "records", "number", *columns):
+    for row, text, question, answer, stored in database.pages("number", columns, "records"):
         digest = content_hash(text, question, answer)
         if digest != stored:
             wrong.append(row)
@@ -151,7 +147,3 @@ def _check_hashes(database: Database, report: CheckReport) -> None:
             "texts are as they are found",
             repaired=report.repair,
         )
-
-
-def _count(database: Database, table: str) -> int:
-    return int(database.value(f"SELECT count(*) FROM {table}"))

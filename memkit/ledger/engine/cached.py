@@ -71,12 +71,12 @@ class Cache:
         *,
         expires: bool = False,
     ) -> dict[str, T]:
-        """Give the values of those of some ids that have one, in order; new ids are read at once.
+        """Give the values of those of some ids that have one; all that are new are read at once.
 
         Args:
             key: What the values are.
-            ids: Record ids.
-            read: Gives the values of ids; those without a value are left out.
+            ids: Record ids; their order is kept.
+            read: Gives the values of those of some ids that have one.
             expires: As for `get`.
         """
         shared: dict[str, Any] = self.get(key, dict, expires=expires)

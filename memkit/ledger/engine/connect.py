@@ -74,10 +74,6 @@ def connect(path: Path, wait: float) -> Database:
     """Open the ledger, create it if there is none, and bring it up to date.
 
     Where the directory cannot be written to, the ledger is opened for reading.
-
-    Args:
-        path: As `locate` gives it.
-        wait: Bound on waiting for locks, in seconds.
     """
     writable = _can_write(path)
     if not writable and not path.exists():

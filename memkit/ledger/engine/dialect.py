@@ -4,7 +4,6 @@ The tables above the engine are written in SQL that PostgreSQL knows as well, wi
 parameter in order. What has no such form they take from here.
 """
 
-# ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
 from __future__ import annotations
 
 import json
@@ -45,8 +44,8 @@ def list_parameter(name: str, values: Iterable[object]) -> str:
         values: Strings, numbers, or lists of them.
 
     Raises:
-        InvalidInputError: If ``values`` is one string, or a string in it holds a NUL (which
-            would end it early in SQL).
+        InvalidInputError: If ``values`` is one string, or one of them holds a NUL, which would
+            end it early in SQL.
     """
     if isinstance(values, str):
         raise InvalidInputError(

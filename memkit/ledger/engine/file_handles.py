@@ -48,11 +48,7 @@ def leave(path: Path) -> None:
 
 
 def blocks(path: Path, size: int) -> Iterator[bytes]:
-    """Read a file from its beginning, so many bytes at a time.
-
-    Raises:
-        FileNotFoundError: If it is not there.
-    """
+    """Read a file from its beginning, so many bytes at a time."""
     with _using(path) as file:
         offset = 0
         while block := _read(file, path, offset, size):

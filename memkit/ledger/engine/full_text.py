@@ -1,6 +1,5 @@
 """The words of passages: SQLite's FTS5."""
 
-# ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
@@ -28,11 +27,7 @@ MATCHING = "(SELECT rowid AS key FROM passages_fts WHERE passages_fts MATCH ?) A
 
 
 def query(words: Iterable[str]) -> str:
-    """Write the query for any of some words, in any of their inflections.
-
-    Args:
-        words: Letters, marks and figures only, as `memkit.text.words.search_words` gives them.
-    """
+    """Write the query for any of some `memkit.text.words.search_words`, in any inflection."""
     return " OR ".join(f'"{word}"' for word in words)
 
 
@@ -60,11 +55,6 @@ def search_each(
     database: Database, words: Sequence[str], among: Sequence[int]
 ) -> list[list[tuple[int, float]]]:
     """Find for each of some words those of a few passages that have it, in one read.
-
-    Args:
-        database: The ledger's.
-        words: As for `query`.
-        among: Keys of the passages that may be found.
 
     Returns:
         For each word, keys in ascending order and BM25 scores by the word alone.

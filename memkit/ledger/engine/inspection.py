@@ -1,6 +1,5 @@
 """What a database knows about itself: its schema, its counters, and whether it is sound."""
 
-# ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
 from __future__ import annotations
 
 import sqlite3

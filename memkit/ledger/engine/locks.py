@@ -16,11 +16,7 @@ EMBEDDING = "embedding.lock"
 
 @contextmanager
 def adapters_lock(directory: Path, timeout: float) -> Iterator[None]:
-    """Hold the lock of a memory's adapter files.
-
-    Args:
-        directory: The memory's directory.
-        timeout: Bound on waiting, in seconds; 0 does not wait.
+    """Hold the lock of a memory's adapter files; ``timeout`` in seconds.
 
     Raises:
         BusyError: If another process or thread holds it for longer.

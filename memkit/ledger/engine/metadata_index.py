@@ -5,7 +5,6 @@ itself. It gives the records among which those that pass must be, and the compar
 So long strings are cut, and how deep a key lies is not kept.
 """
 
-# ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
 from __future__ import annotations
 
 import json

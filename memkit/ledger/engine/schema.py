@@ -5,7 +5,6 @@ number that was deleted must not come back as another row, because indexes, cach
 outside of the database remember it.
 """
 
-# ruff: noqa: S608 - only constants are formatted into the SQL
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -305,10 +304,9 @@ def current_version() -> int:
 
 
 def migrate(database: Database, version: int) -> None:
-    """Bring a file from ``version`` (0: empty) up to date.
+    """Bring a file from ``version`` (0: empty) up to date, in a transaction.
 
-    Runs inside a transaction, with foreign keys off: a table that is remade must not take along
-    what refers to it.
+    Foreign keys are off: a table that is remade must not take along what refers to it.
     """
     database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     for number, statements in enumerate(MIGRATIONS[version:], start=version + 1):

@@ -19,6 +19,7 @@ from memkit.ledger.engine.sqlite_errors import busy, mapped, read_only
 Row = tuple[Any, ...]
 State = tuple[int, int]  # compared with others, no more
 
+_PAGE = 256  # rows of `Database.pages` that are in memory at once
 SCRUB_PENDING = "scrub_pending"  # set in `meta` from a delete until `Ledger.scrub` succeeds
 
 
@@ -29,7 +30,7 @@ class Database:
 
     Args:
         connection: In autocommit mode; the database owns it from here on.
-        path: The file, for messages.
+        path: The file.
         wait: Bound on waiting for locks, of threads and of processes, in seconds.
         read_only: Whether the connection can only read.
 
@@ -73,6 +74,50 @@ class Database:
     def column(self, sql: str, *parameters: object) -> list[Any]:
         """Give the first column of every row."""
         return [row[0] for row in self.rows(sql, *parameters)]
+
+    def count(self, source: str, condition: str = "TRUE", *parameters: object) -> int:
+        """Count the rows of a table, or of several that are joined, that meet a condition."""
+        return int(self.value(f"SELECT count(*) FROM {source} WHERE {condition}", *parameters))
+
+    def pages(
+        self,
+        key: str,
+        columns: Iterable[str],
+        source: str,
+        condition: str = "TRUE",
+        *parameters: object,
+        after: object = 0,
+    ) -> Iterator[Row]:
+        """Read keys and columns in the order of the keys, page by page; others may write meanwhile.
+
+        Args:
+            key: A column that tells the rows apart.
+            columns: The others that are wanted.
+            source: A table, or several that are joined.
+            condition: Which rows are wanted.
+            *parameters: Of the condition.
+            after: A value that is below all keys.
+        """
+        query = (
+            f"SELECT {', '.join([key, *columns])} FROM {source} "
+            f"WHERE {condition} AND {key} > ? ORDER BY {key} LIMIT {_PAGE}"
+        )
+        while True:
+            rows = self.rows(query, *parameters, after)
+            yield from rows
+            if len(rows) < _PAGE:
+                return
+            after = rows[-1][0]
+
+    def erase(self, table: str, condition: str, *parameters: object, giving: str) -> list[Any]:
+        """Delete rows, of whose content no byte may stay; gives a column of each."""
+        with self.transaction():
+            values = self.column(
+                f"DELETE FROM {table} WHERE {condition} RETURNING {giving}", *parameters
+            )
+            if values:
+                self.mark_for_scrub()
+        return values
 
     def execute(self, sql: str, *parameters: object) -> int:
         """Run one statement; returns how many rows it changed by itself."""
@@ -166,13 +211,11 @@ class Database:
 
     def schema_has(self, text: str) -> bool:
         """Whether a text is part of the schema."""
-        match = self.value("SELECT 1 FROM sqlite_master WHERE instr(sql, ?)", text)
-        return match is not None
+        return self.value("SELECT 1 FROM sqlite_master WHERE instr(sql, ?)", text) is not None
 
     def next_number(self, table: str) -> int:
         """Give the key that the next row of a table gets; within a transaction."""
-        last = self.value("SELECT seq FROM sqlite_sequence WHERE name = ?", table)
-        return 1 + int(last or 0)
+        return 1 + (self.value("SELECT seq FROM sqlite_sequence WHERE name = ?", table) or 0)
 
     def mark_for_scrub(self) -> None:
         """Note that deleted content may remain in the file until it is scrubbed."""
@@ -201,24 +244,13 @@ class Database:
                 connection.execute("PRAGMA temp_store = MEMORY")
 
     def empty_log(self, wait: float) -> bool:
-        """Move the log into the file and empty it; False if another process keeps it from that.
-
-        Args:
-            wait: Bound on waiting for others, in seconds.
-        """
-        try:
-            with self.waiting(wait):
-                return not self.value("PRAGMA wal_checkpoint(TRUNCATE)")
-        except BusyError:
-            return False
-
-    @contextmanager
-    def waiting(self, seconds: float) -> Iterator[None]:
-        """Bound the wait for other processes differently within the block."""
-        with self._usable() as connection, mapped(self.path, seconds):
-            connection.execute(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
+        """Move the log into the file and empty it; False if others keep it from that so long."""
+        with self._usable() as connection, mapped(self.path, wait):
+            connection.execute(f"PRAGMA busy_timeout = {round(wait * 1000)}")
             try:
-                yield
+                return not self.value("PRAGMA wal_checkpoint(TRUNCATE)")
+            except BusyError:
+                return False
             finally:
                 connection.execute(f"PRAGMA busy_timeout = {round(self.wait * 1000)}")
 

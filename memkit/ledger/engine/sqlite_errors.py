@@ -24,12 +24,7 @@ _READ_ONLY = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTO
 
 @contextmanager
 def mapped(path: Path, wait: float) -> Iterator[None]:
-    """Raise memkit's counterpart of any SQLite error that the block raises.
-
-    Args:
-        path: The database file, for the message.
-        wait: How long SQLite waited for locks, in seconds.
-    """
+    """Raise memkit's counterpart of any SQLite error that comes; locks were waited for so long."""
     try:
         yield
     except sqlite3.Error as exc:

@@ -42,8 +42,8 @@ class ExampleTable:
             synthesizer: Identifies the synthesizer, its version and its settings.
             examples: By record id, in order; an empty list says that it made none. Records that
                 do not exist, or have expired, are left out.
-            content_hashes: `Record.content_hash` by record id, as the synthesizer saw the
-                records; records that say something else by now are left out.
+            content_hashes: Of the records as the synthesizer saw them, by id; those that say
+                something else by now are left out.
 
         Raises:
             InvalidInputError: If a text cannot be stored.
@@ -87,26 +87,17 @@ class ExampleTable:
     def missing(self, ids: Sequence[str], synthesizer: str) -> list[str]:
         """List those of the records, as they are now, that a synthesizer has not seen yet.
 
-        Args:
-            ids: Record ids; the order is kept, unknown and expired ones are left out.
-            synthesizer: As for `put`.
+        The order is kept; unknown and expired records are left out.
         """
-        missing = set(
-            self._database.column(
-                "SELECT id FROM records WHERE NOT EXISTS "
-                f"(SELECT 1 FROM syntheses WHERE {_CURRENT}) "
-                f"AND {LIVE} AND {in_list('id')}",
-                synthesizer,
-                list_parameter("ids", ids),
-            )
+        missing = self._database.column(
+            f"SELECT id FROM records WHERE NOT EXISTS (SELECT 1 FROM syntheses WHERE {_CURRENT}) "
+            f"AND {LIVE} AND {in_list('id')}",
+            *(synthesizer, list_parameter("ids", ids)),
         )
-        return [id for id in dict.fromkeys(ids) if id in missing]
+        return [id for id in dict.fromkeys(ids) if id in set(missing)]
 
     def ever(self, ids: Sequence[str]) -> dict[str, list[Example]]:
         """Read all examples that were ever made of records, of older contents and expired ones too.
-
-        Args:
-            ids: Record ids; those without examples are left out of the result.
 
         Returns:
             By record id, in the order in which they were made; without ``context``.
@@ -126,21 +117,13 @@ class ExampleTable:
 
     def texts(self, ids: Sequence[str]) -> list[str]:
         """List all questions and answers that were ever made of records, expired or not."""
-        rows = self._database.rows(
-            "SELECT examples.question, examples.answer "
-            "FROM records JOIN syntheses ON record = records.number "
-            "JOIN examples ON synthesis = syntheses.number "
-            f"WHERE {in_list('records.id')} ORDER BY syntheses.number, position",
-            list_parameter("ids", ids),
-        )
-        return list(dict.fromkeys(text for row in rows for text in row))
+        examples = (example for made in self.ever(ids).values() for example in made)
+        return list(dict.fromkeys(text for e in examples for text in (e.question, e.answer)))
 
     def _contents(self, ids: Iterable[str]) -> dict[str, tuple[int, str]]:
         """The keys and content hashes of those records that there are, by id."""
-        rows = self._database.rows(
-            f"SELECT id, number, content_hash FROM records WHERE {LIVE} AND {in_list('id')}",
-            list_parameter("ids", ids),
-        )
+        sql = f"SELECT id, number, content_hash FROM records WHERE {LIVE} AND {in_list('id')}"
+        rows = self._database.rows(sql, list_parameter("ids", ids))
         return {id: (record, digest) for id, record, digest in rows}
 
 
@@ -153,12 +136,7 @@ def replace_synthesis(
 ) -> None:
     """Store one synthesis in place of an earlier one; runs inside a transaction.
 
-    Args:
-        database: The ledger's.
-        record: Key of the record.
-        content_hash: Of what the examples were made of.
-        synthesizer: Which synthesizer made them.
-        examples: In order.
+    The content hash is that of the text that the examples, in order, were made of.
     """
     # Deleted and added, not updated: the number says what was made last.
     database.execute(

@@ -1,6 +1,5 @@
 """Records that no module could be trained to hold, so that it is not tried in vain again."""
 
-# ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -17,12 +16,7 @@ class FailedAttemptTable:
         self._database = database
 
     def note(self, records: Sequence[Record], recipe: str) -> None:
-        """Note that training has failed on records as they are here; deleted ones are left out.
-
-        Args:
-            records: As they were trained.
-            recipe: Identifies how they were trained.
-        """
+        """Note that training by a recipe failed on records as they are here, unless deleted."""
         with self._database.transaction():
             self._database.execute_many(
                 "INSERT INTO failed_attempts SELECT number, ?, ? FROM records WHERE id = ? "

@@ -1,6 +1,5 @@
 """Looking at modules: which are in service, what they hold, and where their weights are."""
 
-# ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
 from __future__ import annotations
 
 import json
@@ -73,23 +72,20 @@ class ModuleReads:
         return modules[0]
 
     def file(self, name: str, version: int | None = None) -> ModuleFile:
-        """Tell where the weights of a module are.
-
-        Args:
-            name: The module.
-            version: None for the active one.
+        """Tell where the weights of a version are; None stands for the active one.
 
         Raises:
             ModuleNotFoundInMemoryError: If there is none of this name with weights.
         """
-        files = self._database.cache.get("module files", self._versions.by_version)
+        files = self._versions.files()
         if (name, version) not in files:
             raise unknown_module(name)
         return files[name, version]
 
     def files(self, name: str | None = None) -> list[ModuleFile]:
         """Tell where the weights of all versions are, of one module or of all."""
-        return self._versions.files("module = coalesce(?, module)", name)
+        files = self._versions.files().items()
+        return [file for (owner, version), file in files if version and name in {None, owner}]
 
     def files_of_deleted(self) -> list[str]:
         """List the files of weights that were trained on a record which is not there any more."""
@@ -133,10 +129,8 @@ class ModuleReads:
     ) -> list[Record]:
         """List the records that no module holds as they are now, in the order they were added.
 
-        Args:
-            within: Only this scope and narrower ones; None for all.
-            where: Metadata filter; None for all.
-            include_turns: Whether to list records that keep turns of a conversation, too.
+        Scope and filter are as for `RecordReads.page`; records that keep turns of a conversation
+        are listed on demand.
         """
         condition, parameters = select_sql(within=within, where=where)
         if not include_turns:

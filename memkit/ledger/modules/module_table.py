@@ -1,9 +1,9 @@
 """Adapter modules, their versions, and which records they hold."""
 
-# ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import cast
 
 from memkit.errors import InvalidInputError, ModuleNotFoundInMemoryError, RecordNotFoundError
 from memkit.ledger.engine.dialect import in_list, list_parameter
@@ -103,9 +103,7 @@ class ModuleTable(ModuleReads):
     def drop(self, name: str, version: int | None = None) -> None:
         """Delete a module, or a version of it; its files are queued for destruction.
 
-        Args:
-            name: The module.
-            version: Which version; None, or the active one, for the module as a whole.
+        None, or the active version, stands for the module as a whole.
 
         Raises:
             ModuleNotFoundInMemoryError: If there is no such module or version.
@@ -125,9 +123,6 @@ class ModuleTable(ModuleReads):
 
         A module whose active version loses its weights is out of service: nothing is answered
         from it until it was trained again. Of any other version nothing is left.
-
-        Args:
-            path: Of a version.
 
         Raises:
             ModuleNotFoundInMemoryError: If no version has its weights there any more.
@@ -167,22 +162,16 @@ class ModuleTable(ModuleReads):
         return modules
 
     def _active_version(self, name: str) -> int | None:
-        version: int | None = self._database.value(
-            "SELECT active FROM modules WHERE name = ?", name
-        )
-        return version
+        sql = "SELECT active FROM modules WHERE name = ?"
+        return cast("int | None", self._database.value(sql, name))
 
     def _check_members(self, members: Sequence[Record], held: Iterable[str], scope: Scope) -> None:
         ids = [record.id for record in members]
-        strangers = sorted(set(held) - set(ids))
-        if strangers:
+        if strangers := sorted(set(held) - set(ids)):
             raise InvalidInputError(f"`held` must be part of `members`, got also {strangers[:3]}")
-        existing = self._database.column(
-            f"SELECT id FROM records WHERE {LIVE} AND {in_list('id')}",
-            list_parameter("members", ids),
-        )
-        missing = sorted(set(ids) - set(existing))
-        if missing:
+        sql = f"SELECT id FROM records WHERE {LIVE} AND {in_list('id')}"
+        existing = self._database.column(sql, list_parameter("members", ids))
+        if missing := sorted(set(ids) - set(existing)):
             raise RecordNotFoundError(
                 f"record {missing[0]!r} was deleted while the module was trained on it",
                 "Destroy the file and train again.",
@@ -210,9 +199,7 @@ class ModuleTable(ModuleReads):
             "WHERE excluded.content_hash = "
             "(SELECT content_hash FROM records WHERE number = excluded.record) "
             "AND (? OR placements.content_hash <> excluded.content_hash)",
-            name,
-            version,
-            take_over,
+            *(name, version, take_over),
         )
         self._database.execute(
             "DELETE FROM failed_attempts WHERE (record, content_hash) IN "

@@ -1,6 +1,5 @@
 """Versions of modules: rows that never change, except for where their weights are."""
 
-# ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
 from __future__ import annotations
 
 import json
@@ -65,14 +64,9 @@ class VersionTable:
         )
         self._database.execute(
             "INSERT INTO module_versions VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            name,
-            version,
-            scope_key(scope),
+            *(name, version, scope_key(scope)),
             json.dumps(manifest, ensure_ascii=False, default=dict),
-            file.path,
-            file.digest,
-            file.size,
-            self._database.now(),
+            *(file.path, file.digest, file.size, self._database.now()),
         )
         self._database.execute_many(
             "INSERT INTO members VALUES (?, ?, ?, ?, ?, ?)",
@@ -93,16 +87,14 @@ class VersionTable:
         wanted = [(m.record, m.content_hash, m.recall is not None) for m in members]
         for version, stored in self._database.rows(
             "SELECT version, manifest FROM module_versions WHERE module = ? AND digest = ?",
-            name,
-            digest,
+            *(name, digest),
         ):
             if json.loads(stored).get("prompt_format") != manifest.get("prompt_format"):
                 continue
             rows = self._database.rows(
                 "SELECT record, content_hash, recall IS NOT NULL FROM members "
                 "WHERE module = ? AND version = ? ORDER BY position",
-                name,
-                version,
+                *(name, version),
             )
             if rows == wanted:
                 return int(version)
@@ -110,26 +102,16 @@ class VersionTable:
 
     def with_weights(self, name: str) -> list[int]:
         """List the versions of a module that have weights, oldest first."""
-        return self._database.column(
-            "SELECT version FROM module_versions WHERE module = ? AND file IS NOT NULL "
-            "ORDER BY version",
-            name,
-        )
+        return [version for owner, version in self.files() if owner == name and version]
 
-    def files(self, which: str = "TRUE", *parameters: object) -> list[ModuleFile]:
-        """Tell where the weights of versions are."""
-        rows = self._database.rows(
-            "SELECT file, digest, size FROM module_versions "
-            f"WHERE file IS NOT NULL AND {which} ORDER BY module, version",
-            *parameters,
-        )
-        return [ModuleFile(*row) for row in rows]
-
-    def by_version(self) -> dict[tuple[str, int | None], ModuleFile]:
+    def files(self) -> dict[tuple[str, int | None], ModuleFile]:
         """Tell where all weights are, by module and version; None stands for the active one."""
+        return self._database.cache.get("module files", self._read_files)
+
+    def _read_files(self) -> dict[tuple[str, int | None], ModuleFile]:
         rows = self._database.rows(
             "SELECT module, version, version = active, file, digest, size FROM module_versions "
-            "JOIN modules ON modules.name = module WHERE file IS NOT NULL"
+            "JOIN modules ON modules.name = module WHERE file IS NOT NULL ORDER BY module, version"
         )
         files: dict[tuple[str, int | None], ModuleFile] = {}
         for module, version, active, *file in rows:
@@ -141,18 +123,13 @@ class VersionTable:
     def move(self, name: str, version: int, path: str | None) -> None:
         """Give a version another file, or none; the one that it had is queued for destruction."""
         self._queue("module = ? AND version = ?", name, version)
-        self._database.execute(
-            "UPDATE module_versions SET file = ? WHERE module = ? AND version = ?",
-            path,
-            name,
-            version,
-        )
+        sql = "UPDATE module_versions SET file = ? WHERE module = ? AND version = ?"
+        self._database.execute(sql, path, name, version)
 
     def repoint(self, path: str, to: str) -> bool:
         """Note that a file was moved; returns whether a version had it."""
-        return bool(
-            self._database.execute("UPDATE module_versions SET file = ? WHERE file = ?", to, path)
-        )
+        sql = "UPDATE module_versions SET file = ? WHERE file = ?"
+        return bool(self._database.execute(sql, to, path))
 
     def retire(self, name: str, before: int | None) -> None:
         """Delete the versions that are too many: not the newest, nor the one active before it."""
@@ -166,23 +143,20 @@ class VersionTable:
     def delete(self, which: str, *parameters: object) -> bool:
         """Delete versions, if there are any; their files are queued for destruction."""
         self._queue(which, *parameters)
-        return bool(
-            self._database.execute(f"DELETE FROM module_versions WHERE {which}", *parameters)
-        )
+        sql = f"DELETE FROM module_versions WHERE {which}"
+        return bool(self._database.execute(sql, *parameters))
 
     def check_file(self, path: str) -> None:
         """Check that a path may become the file of a version.
 
         Raises:
-            InvalidInputError: If it leads out of the memory's directory, belongs to a version or
-                is queued for destruction.
+            InvalidInputError: If it leads out of the memory's directory, or is in use or queued.
         """
         check_relative("file", path)
         taken = self._database.value(
             "SELECT 1 FROM module_versions WHERE file = ? "
             "UNION ALL SELECT 1 FROM erasures WHERE path = ?",
-            path,
-            path,
+            *(path, path),
         )
         if taken:
             raise InvalidInputError(

@@ -1,6 +1,5 @@
 """Which records have a word: what the adapter router weighs words by."""
 
-# ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
 from __future__ import annotations
 
 from collections.abc import Sequence

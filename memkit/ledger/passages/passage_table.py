@@ -1,6 +1,5 @@
 """Passages: the slices of records that retrieval works on, with vectors and word index."""
 
-# ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,6 +21,10 @@ from memkit.types.validate import check_limit
 # As a rule, a search by words ... docs/decisions/0007-fusion.md has the measurements.
 SCORED = 10_000  # computes scores for up to so many passages
 FOUND = 20 * SCORED  # ... finds up to so many, among which are the few that it may score
+
+_WITH_RECORDS = "passages JOIN records ON records.number = passages.record"
+_VECTORS = "JOIN vectors ON vectors.passage = passages.key"
+_COLUMNS = "passages.key, records.id, kind, start, end, passages.text"
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class PassageTable(PassageWrites):
         rows = self._database.rows(
             f"SELECT passages.digest, passages.text, vectors.vector FROM {listed('asked')} "
             f"{THEN_JOIN} passages ON passages.digest = asked.value "
-            "JOIN vectors ON vectors.passage = passages.key",
+            f"{_VECTORS}",
             key_list(list(asked)),
         )
         return {
@@ -93,11 +96,7 @@ class PassageTable(PassageWrites):
         return np.array(present, dtype=np.int64)
 
     def touched(self, after: int, until: int) -> NDArray[np.int64]:
-        """List the passages that were added or removed, from behind one change to another.
-
-        Returns:
-            Their keys, ascending, shape ``(n,)``.
-        """
+        """Keys of the passages that changed from behind one change to another, ascending."""
         touched = self._database.column(
             "SELECT DISTINCT passage FROM changes WHERE seq > ? AND seq <= ? ORDER BY passage",
             after,
@@ -120,11 +119,7 @@ class PassageTable(PassageWrites):
         return present, _stacked(vector for _, vector in rows)
 
     def stored_vectors(self, keys: Sequence[int]) -> list[tuple[int, bytes | None]]:
-        """Read what is stored for those passages that exist, damaged or not.
-
-        Returns:
-            Their keys and their vectors, little-endian float32; None where there is none.
-        """
+        """Keys and vectors of passages as stored, damaged or not; None where there is no vector."""
         rows = self._database.rows(
             "SELECT key, vector FROM passages LEFT JOIN vectors ON passage = key "
             f"WHERE {in_list('key')}",
@@ -137,8 +132,7 @@ class PassageTable(PassageWrites):
         rows = self._database.rows(
             f"SELECT records.id, vectors.vector FROM {listed('asked')} "
             "JOIN records ON records.id = asked.value "
-            "JOIN passages ON passages.record = records.number "
-            "JOIN vectors ON vectors.passage = passages.key ORDER BY passages.key",
+            f"JOIN passages ON passages.record = records.number {_VECTORS} ORDER BY passages.key",
             list_parameter("ids", dict.fromkeys(records)),
         )
         vectors_by_id: dict[str, list[NDArray[np.float32]]] = {}
@@ -151,9 +145,7 @@ class PassageTable(PassageWrites):
     ) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
         """Read the mean vector of each record's text passages, one scope after the other.
 
-        Args:
-            within: Only records of this scope and narrower ones; None for all.
-            where: Metadata filter; None for all.
+        Scope and filter are as for `RecordReads.page`.
 
         Yields:
             Ids in the order the records were added, and their vectors, shape ``(n, dim)``.
@@ -166,8 +158,7 @@ class PassageTable(PassageWrites):
             rows = self._database.rows(
                 "SELECT records.id, vector FROM records "
                 "JOIN passages ON passages.record = records.number AND passages.kind = 'text' "
-                "JOIN vectors ON vectors.passage = passages.key "
-                f"WHERE {condition} AND records.scope = ? ORDER BY records.number",
+                f"{_VECTORS} WHERE {condition} AND records.scope = ? ORDER BY records.number",
                 *parameters,
                 scope,
             )
@@ -178,13 +169,20 @@ class PassageTable(PassageWrites):
             if means:
                 yield list(means), np.stack(list(means.values())).astype(np.float32)
 
-    def get(self, keys: Sequence[int]) -> dict[int, Passage]:
-        """Read those passages that exist and whose records have not expired, by key."""
+    def get(
+        self,
+        keys: Sequence[int],
+        *,
+        visible_to: Scope | None = None,
+        where: Metadata | None = None,
+        period: Period = ALWAYS,
+    ) -> dict[int, Passage]:
+        """Read those of some passages that a query may find, by key; not what has expired."""
+        condition, parameters = select_sql(visible_to=visible_to, where=where, period=period)
         rows = self._database.rows(
-            "SELECT passages.key, records.id, kind, start, end, passages.text "
-            "FROM passages JOIN records ON records.number = passages.record "
-            f"WHERE {LIVE} AND {in_list('passages.key')}",
-            key_list(keys),
+            f"SELECT {_COLUMNS} FROM {_WITH_RECORDS} "
+            f"WHERE {in_list('passages.key')} AND {condition}",
+            *(key_list(keys), *parameters),
         )
         return {row[0]: Passage(*row) for row in rows}
 
@@ -196,9 +194,7 @@ class PassageTable(PassageWrites):
             if there is none.
         """
         rows = self._database.rows(
-            "SELECT passages.key, records.id, kind, start, end, passages.text, vectors.vector "
-            "FROM passages JOIN records ON records.number = passages.record "
-            "JOIN vectors ON vectors.passage = passages.key "
+            f"SELECT {_COLUMNS}, vectors.vector FROM {_WITH_RECORDS} {_VECTORS} "
             f"WHERE {LIVE} AND {in_list('passages.key')} ORDER BY passages.key",
             key_list(keys),
         )
@@ -211,11 +207,6 @@ class PassageTable(PassageWrites):
 
         What has expired is listed, too, so that the answer holds until something is written:
         `get` leaves it out.
-
-        Args:
-            visible_to: The query's scope.
-            where: Metadata filter, or None.
-            period: Only records of this time.
         """
         if where is None and not period and not self._hides_any(visible_to):
             return None
@@ -223,8 +214,7 @@ class PassageTable(PassageWrites):
             visible_to=visible_to, where=where, period=period, expired=True
         )
         keys = self._database.column(
-            "SELECT passages.key FROM passages JOIN records ON records.number = passages.record "
-            f"WHERE {condition} ORDER BY passages.key",
+            f"SELECT passages.key FROM {_WITH_RECORDS} WHERE {condition} ORDER BY passages.key",
             *parameters,
         )
         return np.array(keys, dtype=np.int64)
@@ -266,10 +256,13 @@ class PassageTable(PassageWrites):
             return []
         if self.ever() > SCORED:
             words = self._rarest(words, FOUND if few else SCORED)
-        keys, scores = self._bm25(words, among if few else None)
+        chosen = among.tolist() if among is not None and few else None
+        rows = full_text.search(self._database, words, chosen)
+        keys = np.array([key for key, _ in rows], np.int64)
+        scores = np.array([score for _, score in rows], np.float64)
         if among is not None and not few:
-            chosen = np.isin(keys, among, assume_unique=True)
-            keys, scores = keys[chosen], scores[chosen]
+            allowed = np.isin(keys, among, assume_unique=True)
+            keys, scores = keys[allowed], scores[allowed]
         best = np.lexsort((keys, -scores))[:k]
         return list(zip(keys[best].tolist(), scores[best].tolist(), strict=True))
 
@@ -297,15 +290,6 @@ class PassageTable(PassageWrites):
             for count, own in zip(counts, hits, strict=True)
         ]
 
-    def _bm25(
-        self, words: Sequence[str], among: NDArray[np.int64] | None
-    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Keys of the passages that have one of the words, and their scores."""
-        chosen = None if among is None else among.tolist()
-        rows = full_text.search(self._database, words, chosen)
-        keys = np.array([key for key, _ in rows], dtype=np.int64)
-        return keys, np.array([score for _, score in rows], dtype=np.float64)
-
     def _rarest(self, words: Sequence[str], room: int) -> list[str]:
         """The rarest of some words, at least one, that lead to so few passages together."""
         counts = full_text.frequencies(self._database, words)
@@ -317,25 +301,6 @@ class PassageTable(PassageWrites):
             chosen.append(word)
         return chosen
 
-    def passing(
-        self,
-        keys: Sequence[int],
-        *,
-        visible_to: Scope,
-        where: Metadata | None,
-        period: Period = ALWAYS,
-    ) -> dict[int, Passage]:
-        """Read those of some passages that a query may find, by key; see `keys`."""
-        condition, parameters = select_sql(visible_to=visible_to, where=where, period=period)
-        rows = self._database.rows(
-            "SELECT passages.key, records.id, kind, start, end, passages.text "
-            "FROM passages JOIN records ON records.number = passages.record "
-            f"WHERE {in_list('passages.key')} AND {condition}",
-            key_list(keys),
-            *parameters,
-        )
-        return {row[0]: Passage(*row) for row in rows}
-
     def ever(self) -> int:
         """Count all passages that there have been; read once per change."""
         return self._greatest("key", "passages")
@@ -343,14 +308,9 @@ class PassageTable(PassageWrites):
     def count(self, *, within: Scope | None = None) -> int:
         """Count the passages of a scope and narrower ones; None for all that are stored."""
         if within is None:
-            return int(self._database.value("SELECT count(*) FROM passages"))
+            return self._database.count("passages")
         condition, parameters = select_sql(within=within)
-        count = self._database.value(
-            "SELECT count(*) FROM passages JOIN records ON records.number = passages.record "
-            f"WHERE {condition}",
-            *parameters,
-        )
-        return int(count)
+        return self._database.count(_WITH_RECORDS, condition, *parameters)
 
     def _greatest(self, column: str, table: str) -> int:
         sql = f"SELECT coalesce(max({column}), 0) FROM {table}"

@@ -1,6 +1,5 @@
 """Passages on their way into the ledger."""
 
-# ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
 from __future__ import annotations
 
 import hashlib
@@ -22,7 +21,7 @@ from memkit.ledger.engine.sqlite import Database
 
 Kind = Literal["text", "question"]
 
-_UNANNOUNCED = "FROM passages WHERE key NOT IN (SELECT passage FROM changes)"
+_UNANNOUNCED = "key NOT IN (SELECT passage FROM changes)"
 
 
 @dataclass(frozen=True)
@@ -99,22 +98,19 @@ class PassageWrites:
 
     def count_unannounced(self) -> int:
         """Count the passages that no change tells of; indexes that follow do not know them."""
-        return int(self._database.value(f"SELECT count(*) {_UNANNOUNCED}"))
+        return self._database.count("passages", _UNANNOUNCED)
 
     def announce(self) -> None:
         """Add the changes that are missing; see `count_unannounced`."""
         with self._database.transaction():
             self._database.execute(
-                f"INSERT INTO changes (passage, added) SELECT key, 1 {_UNANNOUNCED}"
+                "INSERT INTO changes (passage, added) "
+                f"SELECT key, 1 FROM passages WHERE {_UNANNOUNCED}"
             )
 
     def _rows_of(self, records: Iterable[str]) -> dict[str, int]:
-        rows: dict[str, int] = dict(
-            self._database.rows(
-                f"SELECT id, number FROM records WHERE {in_list('id')}",
-                list_parameter("ids", records),
-            )
-        )
+        sql = f"SELECT id, number FROM records WHERE {in_list('id')}"
+        rows: dict[str, int] = dict(self._database.rows(sql, list_parameter("ids", records)))
         for id in records:
             if id not in rows:
                 raise RecordNotFoundError(f"no record has the id {id!r}")

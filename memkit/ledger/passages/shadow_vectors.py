@@ -16,7 +16,7 @@ TABLE = "next_vectors"  # is there only while the embedder is being changed
 OLD = "old_vectors"  # ... and then until they are removed
 _NEXT = "next_embedder"  # meta: name and dimension, as JSON
 
-_WAITING = f"FROM passages WHERE key NOT IN (SELECT passage FROM {TABLE})"  # noqa: S608
+_WAITING = f"key NOT IN (SELECT passage FROM {TABLE})"
 
 
 class ShadowVectorTable:
@@ -55,18 +55,18 @@ class ShadowVectorTable:
 
     def waiting(self) -> int:
         """How many passages have no new vector yet."""
-        return int(self._database.value(f"SELECT count(*) {_WAITING}"))
+        return self._database.count("passages", _WAITING)
 
     def next_texts(self, *, after: int, limit: int) -> dict[int, str]:
         """Texts without a new vector, by the keys of their passages, from behind one."""
-        sql = f"SELECT key, text {_WAITING} AND key > ? ORDER BY key LIMIT ?"
+        sql = f"SELECT key, text FROM passages WHERE {_WAITING} AND key > ? ORDER BY key LIMIT ?"
         return dict(self._database.rows(sql, after, limit))
 
     def put(self, vectors: Mapping[int, NDArray[np.float32]]) -> None:
         """Store vectors of those of the passages that are still there."""
         with self._database.transaction():
             self._database.execute_many(
-                f"INSERT INTO {TABLE} SELECT key, ? FROM passages WHERE key = ? "  # noqa: S608
+                f"INSERT INTO {TABLE} SELECT key, ? FROM passages WHERE key = ? "
                 "ON CONFLICT (passage) DO UPDATE SET vector = excluded.vector",
                 [(vector.astype("<f4").tobytes(), key) for key, vector in vectors.items()],
             )

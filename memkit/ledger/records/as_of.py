@@ -1,7 +1,5 @@
 """Records as they were: the versions that were current at some moment."""
 
-# ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
-
 from __future__ import annotations
 
 import json

@@ -52,9 +52,7 @@ class _Group:
 
 
 def compile(where: Metadata, *, column: str = "records.metadata") -> Condition:
-    """Give the SQL condition for a filter, with its parameters.
-
-    Keys and values go into the parameters only.
+    """Give the SQL condition for a filter, with its parameters, which hold all keys and values.
 
     Args:
         where: The filter; ``{}`` accepts everything.
@@ -67,20 +65,12 @@ def compile(where: Metadata, *, column: str = "records.metadata") -> Condition:
 
 
 def matches(where: Metadata, metadata: Metadata) -> bool:
-    """Tell whether metadata passes a filter, in plain Python.
-
-    Raises:
-        InvalidInputError: As `compile`.
-    """
+    """Tell whether metadata passes a filter, in plain Python; errors as of `compile`."""
     return _holds(_parse(where), metadata)
 
 
 def lookup(where: Metadata) -> Lookup | None:
-    """Give SQL for the records among which those that pass a filter are; None for all records.
-
-    Raises:
-        InvalidInputError: As `compile`.
-    """
+    """Give SQL for the records among which those that pass a filter are; None for all records."""
     return _lookup(_parse(where))
 
 

@@ -1,11 +1,9 @@
 """Making one record of several."""
 
-# ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
-
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from operator import itemgetter
 
 from memkit.errors import InvalidInputError
 from memkit.ledger.engine.dialect import in_list, list_parameter
@@ -16,10 +14,7 @@ _CHOSEN = f"SELECT number FROM records WHERE {in_list('id')}"
 
 
 def survivor(records: Sequence[Record]) -> Record:
-    """Choose the record that the others become part of: the pinned one, or the newest.
-
-    Args:
-        records: In the order they were added.
+    """Choose of records, oldest first, the one that keeps the others: the pinned one or the newest.
 
     Raises:
         InvalidInputError: If they do not go together.
@@ -78,7 +73,7 @@ def merge(database: Database, surviving: Record, others: Sequence[Record]) -> No
         "1 + (SELECT count(*) FROM versions WHERE record = records.number) WHERE id = ?",
         keys[0] if keys else None,
         min(record.created_at for record in everyone).timestamp(),
-        _seconds(min(ends)) if ends else None,
+        min(ends).timestamp() if ends else None,
         surviving.id,
     )
 
@@ -99,13 +94,8 @@ def _put_into_history(database: Database, surviving: Record, everyone: Sequence[
     database.execute_many(
         f"INSERT INTO versions (record, version, created_at, {columns}) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        [(record, number, *row) for number, row in enumerate(sorted(rows, key=_when), start=1)],
+        [
+            (record, number, *row)
+            for number, row in enumerate(sorted(rows, key=itemgetter(0)), start=1)
+        ],
     )
-
-
-def _when(row: Sequence[float]) -> float:
-    return row[0]
-
-
-def _seconds(at: datetime) -> float:
-    return at.timestamp()

@@ -1,7 +1,5 @@
 """Looking at records: what is there, for whom, and what it was."""
 
-# ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
-
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
@@ -152,14 +150,6 @@ class RecordReads:
             list_parameter("ids", ids),
         )
 
-    def without_passages(self, ids: Iterable[str]) -> list[str]:
-        """List those of the ids whose records have no passage yet."""
-        return self._database.column(
-            f"SELECT id FROM records WHERE {in_list('id')} "
-            "AND NOT EXISTS (SELECT 1 FROM passages WHERE passages.record = records.number)",
-            list_parameter("ids", ids),
-        )
-
     def expired(self) -> list[str]:
         """List the ids of the records that have expired and wait for their destruction."""
         return self._database.column(f"SELECT id FROM records WHERE {EXPIRED} ORDER BY number")
@@ -197,8 +187,7 @@ class RecordReads:
         if where is not None:
             return len(self.ids(within=within, where=where))
         condition, parameters = select_sql(within=within)
-        count = self._database.value(f"SELECT count(*) FROM records WHERE {condition}", *parameters)
-        return int(count)
+        return self._database.count("records", condition, *parameters)
 
     def scopes(self) -> set[str]:
         """Stored forms of the scopes that have records."""
@@ -207,20 +196,14 @@ class RecordReads:
     def count_versions(self, *, within: Scope | None = None) -> int:
         """Count all versions of those records, the current ones included."""
         condition, parameters = select_sql(within=within)
-        older = self._database.value(
-            "SELECT count(*) FROM versions JOIN records ON records.number = versions.record "
-            f"WHERE {condition}",
-            *parameters,
-        )
-        return self.count(within=within) + int(older)
+        sources = "versions JOIN records ON records.number = versions.record"
+        older = self._database.count(sources, condition, *parameters)
+        return self.count(within=within) + older
 
     def count_expired(self, *, within: Scope | None = None) -> int:
         """Count what of a scope has expired and waits for its destruction."""
         condition, parameters = select_sql(within=within, expired=True)
-        count = self._database.value(
-            f"SELECT count(*) FROM records WHERE {EXPIRED} AND {condition}", *parameters
-        )
-        return int(count)
+        return self._database.count("records", f"{EXPIRED} AND {condition}", *parameters)
 
     def unindexed(self, limit: int) -> list[Record]:
         """List records that have no passage yet, oldest first."""
@@ -234,7 +217,7 @@ class RecordReads:
 
     def count_unindexed(self) -> int:
         """Count the records that have no passage yet, expired or not."""
-        return int(self._database.value("SELECT count(*) FROM unindexed"))
+        return self._database.count("unindexed")
 
     def _rows(
         self, ids: Sequence[str], scope: Scope | None, *, expired: bool = False

@@ -23,15 +23,7 @@ _WIDTH = COLUMNS.count(",") + 1
 
 @dataclass(frozen=True)
 class Entry:
-    """A checked draft, as it would be stored.
-
-    Attributes:
-        draft: As given.
-        scope: In canonical form.
-        metadata: As JSON.
-        content_hash: Of what it says.
-        question_key: The key that its question gives it, if it has one.
-    """
+    """A checked draft, as it would be stored: scope and metadata in canonical form."""
 
     draft: Draft
     scope: str

@@ -1,7 +1,5 @@
 """Records and their versions: storing, changing and deleting them."""
 
-# ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
-
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -164,17 +162,10 @@ class RecordTable(RecordReads):
             How many records, versions (the current ones included) and turns are gone.
         """
         wanted = list_parameter("ids", ids)
-        chosen = f"SELECT number FROM records WHERE {in_list('id')}"
+        theirs = f"record IN (SELECT number FROM records WHERE {in_list('id')})"
         with self._database.transaction():
-            older, turns = self._database.rows(
-                f"SELECT (SELECT count(*) FROM versions WHERE record IN ({chosen})), "
-                f"(SELECT count(*) FROM turns WHERE record IN ({chosen}))",
-                wanted,
-                wanted,
-            )[0]
-            records = self._database.execute(f"DELETE FROM records WHERE {in_list('id')}", wanted)
-            if records:
-                self._database.mark_for_scrub()
+            older, turns = (self._database.count(t, theirs, wanted) for t in ("versions", "turns"))
+            records = len(self._database.erase("records", in_list("id"), wanted, giving="number"))
         return records, records + older, turns
 
     def _lives(self, entries: Sequence[Entry]) -> list[float | None]:

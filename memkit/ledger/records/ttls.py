@@ -1,6 +1,5 @@
 """How long what is written to a scope lives, unless it says so itself."""
 
-# ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
 from __future__ import annotations
 
 from memkit.ledger.engine.dialect import in_list, list_parameter, upsert, within_scope
@@ -39,8 +38,4 @@ class TtlTable:
     def delete(self, *, within: Scope) -> int:
         """Delete the defaults of this scope and of narrower ones; returns how many."""
         condition, parameters = within_scope("ttls.scope", within)
-        with self._database.transaction():
-            removed = self._database.execute(f"DELETE FROM ttls WHERE {condition}", *parameters)
-            if removed:
-                self._database.mark_for_scrub()
-        return removed
+        return len(self._database.erase("ttls", condition, *parameters, giving="scope"))

@@ -1,7 +1,5 @@
 """Which record a draft is about: one of the same key, or one that says the same."""
 
-# ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
-
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence

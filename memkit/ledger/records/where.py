@@ -33,25 +33,18 @@ def select_sql(
         expired: Also what has expired and waits for its destruction.
     """
     conditions: list[Condition] = [("TRUE" if expired else LIVE, [])]
-    if visible_to is not None or within is not None:
-        conditions.append(scope_sql("records.scope", visible_to=visible_to, within=within))
+    if visible_to is not None:
+        conditions.append(visible_sql("records.scope", visible_to))
+    if within is not None:
+        conditions.append(within_scope("records.scope", within))
     if where is not None:
         candidates = filters.lookup(where)
         if candidates is not None:
             sql, parameters = candidates
             conditions.append((f"records.number IN ({sql})", parameters))
         conditions.append(filters.compile(where))
-    conditions += _period_sql(period)
-    return _all(conditions)
-
-
-def scope_sql(column: str, *, visible_to: Scope | None, within: Scope | None) -> Condition:
-    """Give the condition on a scope column; see `select_sql`."""
-    conditions: list[Condition] = [("TRUE", [])]
-    if visible_to is not None:
-        conditions.append(visible_sql(column, visible_to))
-    if within is not None:
-        conditions.append(within_scope(column, within))
+    if period:
+        conditions.append(period_sql(period, said=AT, written="records.updated_at"))
     return _all(conditions)
 
 
@@ -60,14 +53,18 @@ def _all(conditions: Sequence[Condition]) -> Condition:
     return " AND ".join(sql for sql, _ in conditions), parameters
 
 
-def _period_sql(period: Period) -> list[Condition]:
+def period_sql(period: Period, *, said: str, written: str) -> Condition:
+    """Give the condition on the columns that tell when something was said and written."""
     check_period(period)
     bounds = (
-        (f"{AT} >= ?", period.since),
-        (f"{AT} < ?", period.until),
-        ("records.updated_at <= ?", period.as_of),
+        (f"{said} >= ?", period.since),
+        (f"{said} < ?", period.until),
+        (f"{written} <= ?", period.as_of),
     )
-    return [(sql, [at.timestamp()]) for sql, at in bounds if at is not None]
+    conditions: list[Condition] = [
+        (sql, [at.timestamp()]) if at is not None else ("TRUE", []) for sql, at in bounds
+    ]
+    return _all(conditions)
 
 
 def visible_sql(column: str, scope: Scope) -> Condition:

@@ -3,8 +3,6 @@
 Times are seconds since 1970, as they are stored: what is read back is the same to the last bit.
 """
 
-# ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
-
 from __future__ import annotations
 
 import base64
@@ -20,7 +18,6 @@ from memkit.types import Scope
 
 JSON = frozenset({"scope", "metadata", "value"})  # columns that hold it, as text
 
-_PAGE = 256  # rows that are in memory at once
 _LIVES_ON = f"({{0}}.expires_at IS NULL OR {{0}}.expires_at > {NOW})"
 
 Entry = dict[str, Any]
@@ -87,12 +84,7 @@ ITEM = Kind(
 
 @dataclass(frozen=True)
 class Exporter:
-    """What of a ledger leaves it: what is of one scope and narrower ones, or all.
-
-    Attributes:
-        database: In a snapshot.
-        scope: None for all.
-    """
+    """What leaves a ledger, in a snapshot: what is of a scope and of narrower ones, or all."""
 
     database: Database
     scope: Scope | None
@@ -102,17 +94,14 @@ class Exporter:
         counts = {kind.name: self._count(kind) for kind in (TTL, RECORD, TURN, ITEM)}
         condition, parameters = self._condition(RECORD)
         for kind in (VERSION, SYNTHESIS):
-            counts[kind.name] = self.database.value(
-                f"SELECT count(*) FROM {kind.table} JOIN records "
-                f"ON records.number = {kind.table}.record WHERE {condition}",
-                *parameters,
-            )
+            source = f"{kind.table} JOIN records ON records.number = {kind.table}.record"
+            counts[kind.name] = self.database.count(source, condition, *parameters)
         return counts
 
     def entries(self) -> Iterator[Entry]:
-        """Everything, in the order in which it was added; a record's versions follow it.
+        """Everything, in the order in which it was added.
 
-        Behind its versions come the examples that were made of the record.
+        A record's versions follow it, and then the examples that were made of it.
         """
         for _, row in self._rows(TTL):
             yield _entry(TTL, row)
@@ -129,11 +118,7 @@ class Exporter:
 
     def _count(self, kind: Kind) -> int:
         condition, parameters = self._condition(kind)
-        return int(
-            self.database.value(
-                f"SELECT count(*) FROM {kind.sources} WHERE {condition}", *parameters
-            )
-        )
+        return self.database.count(kind.sources, condition, *parameters)
 
     def _condition(self, kind: Kind) -> Condition:
         if self.scope is None:
@@ -142,22 +127,14 @@ class Exporter:
         return f"{kind.live} AND {sql}", parameters
 
     def _rows(self, kind: Kind, *more: str) -> Iterator[tuple[Any, Row]]:
-        """Keys and columns, page by page."""
+        """Keys and columns."""
         condition, parameters = self._condition(kind)
-        key = f"{kind.table}.{kind.key}"
-        columns = ", ".join([key, *(f"{kind.table}.{name}" for name in kind.columns), *more])
-        last: Any = "" if kind.key == "scope" else 0
-        while True:
-            rows = self.database.rows(
-                f"SELECT {columns} FROM {kind.sources} WHERE {condition} AND {key} > ? "
-                f"ORDER BY {key} LIMIT {_PAGE}",
-                *parameters,
-                last,
-            )
-            yield from ((row[0], row[1:]) for row in rows)
-            if len(rows) < _PAGE:
-                return
-            last = rows[-1][0]
+        key, columns = f"{kind.table}.{kind.key}", (f"{kind.table}.{name}" for name in kind.columns)
+        first = "" if kind.key == "scope" else 0
+        for row in self.database.pages(
+            key, [*columns, *more], kind.sources, condition, *parameters, after=first
+        ):
+            yield row[0], row[1:]
 
 
 def versions_of(database: Database, record: int) -> list[Entry]:

@@ -4,7 +4,6 @@ What is here already, the same in every column, stays as it is. What differs fro
 with the same id, key or content is a conflict, which the caller has decided beforehand.
 """
 
-# ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
 from __future__ import annotations
 
 import json
@@ -90,19 +89,16 @@ class Importer:
             InvalidInputError: If it is in conflict, and ``on_conflict`` is "error"; or if it
                 does not belong behind those before it.
         """
-        if entry["kind"] == VERSION.name:
-            self._take_version(entry)
-            return
-        if entry["kind"] == SYNTHESIS.name:
-            self._take_synthesis(entry)
+        kind = entry["kind"]
+        if kind in {VERSION.name, SYNTHESIS.name}:
+            (self._take_version if kind == VERSION.name else self._take_synthesis)(entry)
             return
         self.finish()
-        if entry["kind"] == RECORD.name:
+        others = {TTL.name: self._take_ttl, TURN.name: self._take_turn, ITEM.name: self._take_item}
+        if kind == RECORD.name:
             self._record = entry
         elif self._scope is None or contains(entry["scope"], self._scope):
-            {TTL.name: self._take_ttl, TURN.name: self._take_turn, ITEM.name: self._take_item}[
-                entry["kind"]
-            ](entry)
+            others[kind](entry)
 
     def finish(self) -> None:
         """Take the last record with its versions and examples."""
@@ -140,12 +136,16 @@ class Importer:
         if waiting:
             self._remove(waiting)
         conflicting = [record for record in conflicting if not record.expired]
-        own = next((record for record in conflicting if record.id == entry["id"]), None)
-        if own is not None and self._is_here(own.row, entry, versions):
-            self._add_syntheses(entry["id"], own.row, syntheses)
+        own = next((record.row for record in conflicting if record.id == entry["id"]), None)
+        if own is not None and self._is_here(own, entry, versions):
+            self._add_syntheses(entry["id"], own, syntheses)
         elif not conflicting or self._may_replace(RECORD, entry["id"]):
-            row = self._put_record(entry, versions, digest, conflicting)
+            turns = self._remove_others([record for record in conflicting if record.row != own])
+            row = self._put(RECORD, own, entry, content_hash=digest)
+            self._put_versions(row, versions, replaced=own is not None)
             self._put_syntheses(row, syntheses)
+            in_rows = in_list("number")
+            self._database.execute(f"UPDATE turns SET record = ? WHERE {in_rows}", row, turns)
         else:
             same = [record.row for record in conflicting if record.content_hash == digest]
             self._instead[entry["id"]] = same[0] if same else None
@@ -167,21 +167,13 @@ class Importer:
             and all(_same(VERSION, *pair) for pair in zip(versions, older, strict=True))
         )
 
-    def _put_record(
-        self, entry: Entry, versions: list[Entry], digest: str, conflicting: list[_Conflicting]
-    ) -> int:
-        own = next((record.row for record in conflicting if record.id == entry["id"]), None)
-        others = [record for record in conflicting if record.row != own]
-        turns = self._remove_others(others)
-        row = self._put(RECORD, own, entry, content_hash=digest)
-        for table in ("versions", "passages", "syntheses") if own is not None else ():
+    def _put_versions(self, row: int, versions: list[Entry], *, replaced: bool) -> None:
+        for table in ("versions", "passages", "syntheses") if replaced else ():
             self._database.execute(f"DELETE FROM {table} WHERE record = ?", row)
             self._database.mark_for_scrub()
         for version in versions:
             self._put(VERSION, None, version, record=row)
-        self._database.execute(f"UPDATE turns SET record = ? WHERE {in_list('number')}", row, turns)
         self.counts["version"] += len(versions)
-        return row
 
     def _add_syntheses(self, id: str, row: int, syntheses: list[Entry]) -> None:
         """Take the examples of a record that is here already; other ones may be here, too."""
@@ -275,7 +267,11 @@ class Importer:
             entry["namespace"],
             entry["key"],
         )
-        if row is not None and self._same_item(row, entry):
+        if (
+            row is not None
+            and vectors_of(self._database, row) == entry["vectors"]
+            and _same(ITEM, entry, entry_at(self._database, ITEM, row))
+        ):
             self.counts["skipped"] += 1
         elif row is None or self._may_replace(ITEM, entry["key"]):
             if row is not None:
@@ -286,12 +282,6 @@ class Importer:
                 "INSERT INTO item_vectors (item, position, vector) VALUES (?, ?, ?)",
                 [(row, place, vector_bytes(v)) for place, v in enumerate(entry["vectors"])],
             )
-
-    def _same_item(self, row: int, entry: Entry) -> bool:
-        vectors = vectors_of(self._database, row)
-        return vectors == entry["vectors"] and _same(
-            ITEM, entry, entry_at(self._database, ITEM, row)
-        )
 
     # -- how
 

@@ -8,6 +8,7 @@ import json
 import math
 import struct
 from collections.abc import Callable
+from typing import Any
 
 from memkit.errors import InvalidInputError
 from memkit.ledger.transfer.export import (
@@ -33,8 +34,9 @@ from memkit.types.validate import (
 )
 
 _FIRST, _LAST = -62_135_596_800, 253_402_300_799  # seconds since 1970: the years 1 to 9999
-
-Check = Callable[[Entry], object]
+_OPTIONAL = {"expires_at", "said_at"}  # times that may be None
+_TIMES = {"created_at", "updated_at", "added_at", *_OPTIONAL}
+_FLAGS = {"pinned", "held_out"}
 
 
 def check_entry(entry: Entry) -> None:
@@ -43,77 +45,74 @@ def check_entry(entry: Entry) -> None:
     Raises:
         InvalidInputError: If not.
     """
-    if entry.get("kind") not in _CHECKS:
-        raise InvalidInputError(f"expected one of {sorted(_CHECKS)}, got {entry.get('kind')!r}")
-    kind, more, check = _CHECKS[entry["kind"]]
+    if entry.get("kind") not in _KINDS:
+        raise InvalidInputError(f"expected one of {sorted(_KINDS)}, got {entry.get('kind')!r}")
+    kind, more, check = _KINDS[entry["kind"]]
     expected = {"kind", *kind.columns, *more}
     if entry.keys() != expected:
         raise InvalidInputError(
             f"expected a {kind.name} to have {sorted(expected)}, it lacks "
             f"{sorted(expected - entry.keys())} and has also {sorted(entry.keys() - expected)}"
         )
+    _check_columns(entry)
     check(entry)
 
 
+def _check_columns(entry: Entry) -> None:
+    """What is the same in entries of every kind."""
+    for name in _TIMES & entry.keys():
+        value = entry[name]
+        if value is None and name in _OPTIONAL:
+            continue
+        if type(value) not in {int, float} or not _FIRST <= value <= _LAST:
+            raise InvalidInputError(f"`{name}` must be seconds since 1970, got {value!r}")
+    for name in _FLAGS & entry.keys():
+        if not isinstance(entry[name], bool):
+            raise InvalidInputError(f"`{name}` must be true or false, got {entry[name]!r}")
+    if "scope" in entry:
+        scope_key(entry["scope"])
+    if "id" in entry:
+        check_text("id", entry["id"], longest=MAX_ID_CHARACTERS)
+
+
 def _ttl(entry: Entry) -> None:
-    scope_key(entry["scope"])
     ttl_seconds(entry["seconds"])
 
 
 def _record(entry: Entry) -> None:
-    check_text("id", entry["id"], longest=MAX_ID_CHARACTERS)
     if entry["key"] is not None:
         check_text("key", entry["key"], longest=MAX_ID_CHARACTERS)
-    scope_key(entry["scope"])
-    _content(entry)
-    for name in ("created_at", "updated_at"):
-        _time(name, entry[name])
-    for name in ("expires_at", "said_at"):
-        _time_or_none(name, entry[name])
-    if not isinstance(entry["pinned"], bool):
-        raise InvalidInputError(f"`pinned` must be true or false, got {entry['pinned']!r}")
+    _version(entry)
     if entry["pinned"] and entry["expires_at"] is not None:
         raise InvalidInputError("what is pinned does not expire, got `pinned` and `expires_at`")
 
 
 def _version(entry: Entry) -> None:
-    _content(entry)
-    _time("created_at", entry["created_at"])
-    _time_or_none("said_at", entry["said_at"])
+    check_content(entry["text"], entry["question"], entry["answer"])
+    check_metadata(entry["metadata"])
+    number = entry["version"]
+    if type(number) is not int or not 1 <= number < 2**31:
+        raise InvalidInputError(f"`version` must be an integer of at least 1, got {number!r}")
 
 
 def _synthesis(entry: Entry) -> None:
-    for name in ("content_hash", "synthesizer"):
-        check_text(name, entry[name])
-    if not isinstance(entry["examples"], list):
-        raise InvalidInputError(f"`examples` must be a list, got {entry['examples']!r}")
-    for example in entry["examples"]:
+    _check_texts(entry, "content_hash", "synthesizer")
+    for example in _list(entry, "examples"):
         if not isinstance(example, dict) or example.keys() != set(EXAMPLE_FIELDS):
             raise InvalidInputError(
                 f"expected an example to have {sorted(EXAMPLE_FIELDS)}, got {example!r:.200}"
             )
-        for name in ("question", "answer", "origin"):
-            check_text(name, example[name])
-        if not isinstance(example["held_out"], bool):
-            raise InvalidInputError(
-                f"`held_out` must be true or false, got {example['held_out']!r}"
-            )
+        _check_texts(example, "question", "answer", "origin")
+        _check_columns(example)
 
 
 def _turn(entry: Entry) -> None:
-    check_text("id", entry["id"], longest=MAX_ID_CHARACTERS)
-    scope_key(entry["scope"])
     check_turn(entry["role"], entry["content"])
-    for name in ("created_at", "added_at"):
-        _time(name, entry[name])
-    _time_or_none("expires_at", entry["expires_at"])
-    for name in ("name", "source", "record"):
-        if entry[name] is not None:
-            check_text(name, entry[name])
+    given = [name for name in ("name", "source", "record") if entry[name] is not None]
+    _check_texts(entry, *given)
 
 
 def _item(entry: Entry) -> None:
-    scope_key(entry["scope"])
     for name in ("namespace", "key"):
         if not isinstance(entry[name], str):
             raise InvalidInputError(f"`{name}` must be a string, got {entry[name]!r}")
@@ -121,15 +120,22 @@ def _item(entry: Entry) -> None:
     if not isinstance(entry["value"], dict):
         raise InvalidInputError(f"`value` must be a JSON object, got {entry['value']!r}")
     check_characters("value", json.dumps(entry["value"], ensure_ascii=False))
-    for name in ("created_at", "updated_at"):
-        _time(name, entry[name])
-    _time_or_none("expires_at", entry["expires_at"])
     if entry["ttl"] is not None:
         ttl_seconds(entry["ttl"])
-    if not isinstance(entry["vectors"], list):
-        raise InvalidInputError(f"`vectors` must be a list, got {entry['vectors']!r}")
-    for vector in entry["vectors"]:
+    for vector in _list(entry, "vectors"):
         vector_bytes(vector)
+
+
+def _check_texts(entry: Entry, *names: str) -> None:
+    for name in names:
+        check_text(name, entry[name])
+
+
+def _list(entry: Entry, name: str) -> list[Any]:
+    value = entry[name]
+    if not isinstance(value, list):
+        raise InvalidInputError(f"`{name}` must be a list, got {value!r}")
+    return value
 
 
 def vector_bytes(text: object) -> bytes:
@@ -149,25 +155,7 @@ def vector_bytes(text: object) -> bytes:
     return data
 
 
-def _content(entry: Entry) -> None:
-    check_content(entry["text"], entry["question"], entry["answer"])
-    check_metadata(entry["metadata"])
-    number = entry["version"]
-    if type(number) is not int or not 1 <= number < 2**31:
-        raise InvalidInputError(f"`version` must be an integer of at least 1, got {number!r}")
-
-
-def _time(name: str, value: object) -> None:
-    if type(value) not in {int, float} or not _FIRST <= value <= _LAST:  # type: ignore[operator]
-        raise InvalidInputError(f"`{name}` must be seconds since 1970, got {value!r}")
-
-
-def _time_or_none(name: str, value: object) -> None:
-    if value is not None:
-        _time(name, value)
-
-
-_CHECKS: dict[str, tuple[Kind, tuple[str, ...], Check]] = {
+_KINDS: dict[str, tuple[Kind, tuple[str, ...], Callable[[Entry], object]]] = {
     kind.name: (kind, more, check)
     for kind, more, check in (
         (TTL, (), _ttl),

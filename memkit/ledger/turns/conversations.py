@@ -1,7 +1,5 @@
 """Who said what, and what was said around it: the ledger's turns as retrieval sees them."""
 
-# ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
-
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -58,12 +56,7 @@ class Conversations:
         return cache.get(("speakers", scopes), lambda: self._database.column(sql, scopes))
 
     def spoken_lines(self, record_ids: Sequence[str], *, reach: int) -> dict[str, SpokenLine]:
-        """Find the turns of those records that were said.
-
-        Args:
-            record_ids: Any records.
-            reach: So many remembered turns before and after belong to what is around.
-        """
+        """Find the turns that records were said in, and so many remembered turns on either side."""
         turns = self._database.rows(
             "SELECT records.id, turns.number, turns.name, turns.content "
             "FROM records JOIN turns ON turns.number = "

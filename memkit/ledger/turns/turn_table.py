@@ -1,6 +1,5 @@
 """Conversations, message by message."""
 
-# ruff: noqa: S608 - only constants are formatted into the SQL; what users say is a parameter
 from __future__ import annotations
 
 from datetime import UTC, datetime
@@ -11,16 +10,16 @@ from memkit.ledger.engine.dialect import NOW, within_scope
 from memkit.ledger.engine.ids import new_id
 from memkit.ledger.engine.sqlite import Database, Row
 from memkit.ledger.records.ttls import TtlTable
-from memkit.ledger.records.where import LIVE
+from memkit.ledger.records.where import LIVE, period_sql
 from memkit.types import ALWAYS, Period, Role, Scope, Turn
 from memkit.types.scope import parse_scope_key, scope_key
-from memkit.types.validate import check_limit, check_period, check_text, check_time
+from memkit.types.validate import check_limit, check_text, check_time
 
-_COLUMNS = """
-    SELECT turns.id, turns.role, turns.content, turns.scope, turns.created_at, records.id,
-        turns.name, turns.added_at
-    FROM turns LEFT JOIN records ON records.number = turns.record
-"""
+_SOURCES = "turns LEFT JOIN records ON records.number = turns.record"
+_SELECT = (
+    "SELECT turns.id, turns.role, turns.content, turns.scope, turns.created_at, records.id, "
+    f"turns.name, turns.added_at FROM {_SOURCES}"
+)
 _OWN_EXPIRED = f"turns.expires_at <= {NOW}"
 _LIVE = f"(turns.expires_at IS NULL OR NOT {_OWN_EXPIRED}) AND {LIVE}"
 
@@ -52,7 +51,7 @@ class TurnTable:
             record_id: The record that keeps the same content for retrieval; the turn goes
                 when it is deleted or expires. Without one, the default of the scope decides.
             source: Digest of the message of a log that it was imported from.
-            name: Who speaks, by name.
+            name: Who speaks.
             at: When it was said; None for now.
 
         Raises:
@@ -98,43 +97,22 @@ class TurnTable:
             NotFoundError: If there is no turn ``before``.
         """
         check_limit("limit", limit)
-        check_period(period)
-        bounds = [
-            (sql, at.timestamp())
-            for sql, at in (
-                ("turns.created_at >= ?", period.since),
-                ("turns.created_at < ?", period.until),
-                ("turns.added_at <= ?", period.as_of),
-            )
-            if at is not None
-        ]
-        conditions = ["turns.scope = ? AND turns.number < ?", _LIVE, *(sql for sql, _ in bounds)]
+        in_time, times = period_sql(period, said="turns.created_at", written="turns.added_at")
         rows = self._database.rows(
-            f"{_COLUMNS} WHERE {' AND '.join(conditions)} ORDER BY turns.number DESC LIMIT ?",
-            *(scope_key(scope), self._position(before), *(at for _, at in bounds), limit),
+            f"{_SELECT} WHERE turns.scope = ? AND turns.number < ? AND {_LIVE} AND {in_time} "
+            "ORDER BY turns.number DESC LIMIT ?",
+            *(scope_key(scope), self._position(before), *times, limit),
         )
         return [_turn(row) for row in rows]
 
     def delete(self, *, within: Scope) -> list[str]:
         """Delete the turns of this scope and of all that are narrower; returns what they said."""
         condition, parameters = within_scope("turns.scope", within)
-        with self._database.transaction():
-            contents: list[str] = self._database.column(
-                f"DELETE FROM turns WHERE {condition} RETURNING content", *parameters
-            )
-            if contents:
-                self._database.mark_for_scrub()
-        return contents
+        return self._database.erase("turns", condition, *parameters, giving="content")
 
     def clear(self, scope: Scope) -> list[str]:
         """Delete the turns of exactly this scope; returns what they said."""
-        with self._database.transaction():
-            contents: list[str] = self._database.column(
-                "DELETE FROM turns WHERE scope = ? RETURNING content", scope_key(scope)
-            )
-            if contents:
-                self._database.mark_for_scrub()
-        return contents
+        return self._database.erase("turns", "scope = ?", scope_key(scope), giving="content")
 
     def scopes(self) -> set[str]:
         """Stored forms of the scopes that have turns."""
@@ -142,11 +120,7 @@ class TurnTable:
 
     def delete_expired(self) -> int:
         """Delete the turns that have expired by themselves; returns how many."""
-        with self._database.transaction():
-            removed = self._database.execute(f"DELETE FROM turns WHERE {_OWN_EXPIRED}")
-            if removed:
-                self._database.mark_for_scrub()
-        return removed
+        return len(self._database.erase("turns", _OWN_EXPIRED, giving="number"))
 
     def sources(self, scope: Scope) -> set[str]:
         """Digests of the messages that were imported into exactly this scope."""
@@ -158,15 +132,8 @@ class TurnTable:
 
     def count(self, *, within: Scope | None = None) -> int:
         """Count the turns of a scope and narrower ones; None for all."""
-        condition, parameters = (
-            ("TRUE", []) if within is None else within_scope("turns.scope", within)
-        )
-        count = self._database.value(
-            "SELECT count(*) FROM turns LEFT JOIN records ON records.number = turns.record "
-            f"WHERE {_LIVE} AND {condition}",
-            *parameters,
-        )
-        return int(count)
+        condition, parameters = within_scope("turns.scope", within or {})
+        return self._database.count(_SOURCES, f"{_LIVE} AND {condition}", *parameters)
 
     def _record(self, record_id: str | None) -> int | None:
         if record_id is None:
