@@ -35,11 +35,7 @@ class ErasureTable:
 
 
 def check_relative(name: str, path: str) -> None:
-    """Check that a path stays inside of the memory's directory.
-
-    Raises:
-        InvalidInputError: If it is absolute, empty or goes up.
-    """
+    """Check that a path stays inside of the memory's directory."""
     parts = PurePosixPath(path)
     if not parts.parts or parts.is_absolute() or ".." in parts.parts or "\\" in path:
         raise InvalidInputError(

@@ -29,23 +29,14 @@ _PAGE = 256  # items that `ItemTable.nearest` reads at once
 
 @dataclass(frozen=True)
 class NewItem:
-    """An item that is about to be written.
+    """An item that is about to be written, in place of what is there already."""
 
-    Attributes:
-        namespace: Labels without a full stop.
-        key: What is there already under it is replaced.
-        value: A JSON object.
-        vectors: Shape ``(n, dim)``; what the item is found by, if anything.
-        ttl: Seconds that it lives after its last use; None for ever.
-        scope: Whose it is; `Memory.forget` erases it with all else of that scope.
-    """
-
-    namespace: Namespace
+    namespace: Namespace  # labels without a full stop
     key: str
-    value: Mapping[str, Any]
-    vectors: Sequence[Sequence[float]] = ()
-    ttl: float | None = None
-    scope: Scope | None = None
+    value: Mapping[str, Any]  # a JSON object
+    vectors: Sequence[Sequence[float]] = ()  # shape (n, dim); what the item is found by
+    ttl: float | None = None  # seconds that it lives after its last use; None for ever
+    scope: Scope | None = None  # `Memory.forget` erases it with all else of this scope
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
@@ -15,7 +16,7 @@ from memkit.errors import BusyError, DiskFullError, StorageError
 from memkit.ledger.engine import full_text
 from memkit.ledger.engine.connect import connect, locate
 from memkit.ledger.engine.dialect import upsert
-from memkit.ledger.engine.sqlite import SCRUB_PENDING, Database, State
+from memkit.ledger.engine.sqlite import SCRUB_PENDING, Database
 from memkit.ledger.erasures import ErasureTable
 from memkit.ledger.examples.example_table import ExampleTable
 from memkit.ledger.items import ItemTable
@@ -29,10 +30,10 @@ from memkit.ledger.records.merge import merge, survivor
 from memkit.ledger.records.record_table import RecordTable
 from memkit.ledger.records.ttls import TtlTable
 from memkit.ledger.transfer.export import Exporter
-from memkit.ledger.transfer.import_ import Importer, OnConflict
+from memkit.ledger.transfer.import_ import Importer
 from memkit.ledger.turns.conversations import Conversations
 from memkit.ledger.turns.turn_table import TurnTable
-from memkit.types import Metadata, Period, Record, Scope
+from memkit.types import Record, Scope
 from memkit.types.scope import parse_scope_key
 
 _SCRUB_WAIT = 2.0  # seconds to wait for readers in other processes to let go of the log
@@ -67,6 +68,9 @@ class Ledger:
         failed_attempts: Records that no module could be made to hold.
         items: JSON objects under a namespace and a key.
         erasures: Files that are to be destroyed.
+        transaction, snapshot, state, one_look: See `Database`.
+        changed_since: Lists changed records as they were; see `memkit.ledger.records.as_of`.
+        intake: Takes in what left another memory; see `Importer`.
     """
 
     def __init__(self, directory: Path, database: Database) -> None:
@@ -85,18 +89,20 @@ class Ledger:
         self.failed_attempts = FailedAttemptTable(database)
         self.items = ItemTable(database)
         self.erasures = ErasureTable(database)
+        self.transaction = database.transaction
+        self.snapshot = database.snapshot
+        self.state = database.state
+        self.one_look = database.one_look
+        self.changed_since = partial(changed_since, database)
+        self.intake = partial(Importer, database)
 
     @classmethod
     def open(cls, directory: Path, *, create: bool = True, busy_timeout: float = 30.0) -> Self:
         """Open the ledger of a memory, or make one.
 
         An older format is brought up to date, and a scrub that a crash interrupted is
-        finished. Where the directory cannot be written to, the ledger can be read.
-
-        Args:
-            directory: The memory's directory.
-            create: Whether to make a memory where there is none.
-            busy_timeout: Bound on every wait for another process or thread, in seconds.
+        finished. Where the directory cannot be written to, the ledger can be read. Every wait for
+        another process or thread is bounded by ``busy_timeout``, in seconds.
 
         Raises:
             NotAMemoryError: If the directory holds something else, or nothing and ``create``
@@ -135,25 +141,6 @@ class Ledger:
         """Whether bytes of what was deleted may be left in some file."""
         return self.get_meta(SCRUB_PENDING) is not None or bool(self.erasures.pending())
 
-    def transaction(self) -> AbstractContextManager[None]:
-        """Make the block atomic; see `Database.transaction`."""
-        return self._database.transaction()
-
-    def snapshot(self) -> AbstractContextManager[None]:
-        """Read within the block what is there now; see `Database.snapshot`."""
-        return self._database.snapshot()
-
-    def state(self) -> State:
-        """Give a value that differs after every change, by whichever thread or process.
-
-        It costs a fraction of a read. What expires is no change.
-        """
-        return self._database.state()
-
-    def one_look(self) -> AbstractContextManager[State]:
-        """Look once, for this thread, whether anything has changed; see `Database.one_look`."""
-        return self._database.one_look()
-
     @contextmanager
     def outgoing(self, scope: Scope | None) -> Iterator[Exporter]:
         """Give what can leave this memory, as it is now, whatever others write meanwhile.
@@ -165,16 +152,6 @@ class Ledger:
             database.clock = self._database.clock
             with database.snapshot():
                 yield Exporter(database, scope)
-
-    def intake(
-        self,
-        remove: Callable[[Sequence[str]], object],
-        *,
-        on_conflict: OnConflict,
-        scope: Scope | None,
-    ) -> Importer:
-        """Give what takes in entries that left a memory; see `memkit.ledger.transfer.import_`."""
-        return Importer(self._database, remove, on_conflict=on_conflict, scope=scope)
 
     def merge(self, ids: Sequence[str]) -> Record:
         """Make one record of several; see `memkit.ledger.records.merge`.
@@ -199,7 +176,9 @@ class Ledger:
 
     def get_meta(self, name: str) -> str | None:
         """Give a setting of the memory; None if it was never set. Read once per change."""
-        return self._database.cache.get("settings", self._read_settings).get(name)
+        sql = "SELECT name, value FROM meta"
+        settings: dict[str, str] = self.cache.get(sql, lambda: dict(self._database.rows(sql)))
+        return settings.get(name)
 
     def set_meta(self, name: str, value: str | None) -> None:
         """Write a setting of the memory; None removes it."""
@@ -231,23 +210,12 @@ class Ledger:
 
     def events(self, *, after: int = 0, limit: int = 100) -> list[Event]:
         """List events in order, from behind the one with number ``after``."""
-        rows = self._database.rows(
-            "SELECT seq, kind, detail, created_at FROM events WHERE seq > ? ORDER BY seq LIMIT ?",
-            after,
-            limit,
-        )
+        sql = "SELECT seq, kind, detail, created_at FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
+        rows = self._database.rows(sql, after, limit)
         return [
             Event(seq, kind, json.loads(detail), datetime.fromtimestamp(at, UTC))
             for seq, kind, detail, at in rows
         ]
-
-    def changed_since(
-        self, moment: datetime, *, visible_to: Scope, where: Metadata, period: Period
-    ) -> list[Record]:
-        """List changed records as they were at a moment; see `memkit.ledger.records.as_of`."""
-        return changed_since(
-            self._database, moment, visible_to=visible_to, where=where, period=period
-        )
 
     def scrub(self) -> bool:
         """Destroy what deleted records left behind in the file and its log.
@@ -257,13 +225,14 @@ class Ledger:
         behind when it moves rows between pages; and the log is emptied.
 
         Returns:
-            True when no byte of deleted content can remain. False if another process kept
-            the log from being emptied; scrub again later (opening the memory does).
+            Whether no byte of deleted content can remain. False if another process kept the log
+            from being emptied; scrub again later (opening the memory does).
         """
         if self._database.in_transaction:
             raise StorageError("scrub() cannot run inside a transaction", "Call it afterwards.")
-        mark = self.get_meta(SCRUB_PENDING)
-        if mark is None:  # nothing was deleted, or another process has scrubbed it since
+        if (
+            mark := self.get_meta(SCRUB_PENDING)
+        ) is None:  # nothing was deleted, or another process has scrubbed it since
             return True
         full_text.optimize(self._database)
         self._database.rewrite()
@@ -274,6 +243,3 @@ class Ledger:
                 "DELETE FROM meta WHERE name = ? AND value = ?", SCRUB_PENDING, mark
             )
         return True
-
-    def _read_settings(self) -> dict[str, str]:
-        return dict(self._database.rows("SELECT name, value FROM meta"))

@@ -18,15 +18,7 @@ if TYPE_CHECKING:
 
 
 class RagBackend(Backend):
-    """`memkit.protocols.Backend` over the fact index.
-
-    Args:
-        ledger: Where records and passages are.
-        facts: The index over them; the adapter router may share it.
-
-    Attributes:
-        facts: As given.
-    """
+    """`memkit.protocols.Backend` over the fact index ``facts``, which the router may share."""
 
     name = "rag"
 
@@ -41,13 +33,7 @@ class RagBackend(Backend):
             self.facts.index_missing()
 
     def prepare(self, drafts: Sequence[Draft]) -> None:
-        """Cut and embed drafts for the next `write` of this thread.
-
-        What an earlier `prepare` of this thread has left is dropped.
-
-        Raises:
-            InvalidInputError: If the embedder returns something else than unit rows.
-        """
+        """Cut and embed drafts for the next `write` of this thread, in place of earlier ones."""
         self.facts.keep_up()
         hashes = [content_hash(draft.text, draft.question, draft.answer) for draft in drafts]
         self._prepared.passages = dict(zip(hashes, self.facts.prepare(drafts), strict=True))
@@ -56,9 +42,6 @@ class RagBackend(Backend):
         """Index records in the ledger's transaction; their earlier passages are replaced.
 
         What was not prepared is embedded here: it may have been known then, and deleted since.
-
-        Raises:
-            IncompatibleModelError: If another process has changed the memory's embedder.
         """
         prepared = self._prepared.passages
         early = [record for record in records if record.content_hash in prepared]
@@ -84,11 +67,7 @@ class RagBackend(Backend):
         """Do nothing: records that leave the ledger take their passages along."""
 
     def scrub(self) -> None:
-        """Destroy what index files and memory still hold of deleted records.
-
-        Raises:
-            StorageError: If a file cannot be written.
-        """
+        """Destroy what index files and memory still hold of deleted records."""
         self._prepared = _Prepared()
         self.facts.scrub()
         for path in self._ledger.erasures.pending():

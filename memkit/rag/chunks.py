@@ -35,9 +35,6 @@ def split(text: str, *, size: int = SIZE, overlap: int = OVERLAP) -> list[tuple[
         Passages ``[start, end)`` in order. Together they cover every character that is not
         white space; passages of white space alone are left out, unless there is no other.
 
-    Raises:
-        InvalidInputError: If ``size`` or ``overlap`` is out of range.
-
     Example:
         >>> split("Ann sells tea. Bob sells rope.", size=20, overlap=0)
         [(0, 15), (15, 30)]

@@ -20,10 +20,6 @@ class CurrentSpace:
     Readers take no lock. Each takes the space once, works in it, and looks at the end whether the
     ledger is still of that embedder: if not, its result, or its error, is dropped.
 
-    Args:
-        ledger: Knows the name and dimension of the memory's embedder, once something is written.
-        embedder: Must be the one that the memory was made with.
-
     Attributes:
         space: Replaced as a whole by `change`.
     """

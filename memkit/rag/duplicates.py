@@ -41,16 +41,14 @@ def duplicates(
 ) -> list[Duplicates]:
     """Group the records of each scope that are near each other, or linked by such pairs.
 
-    A record's vector is the mean of its passages'; questions take no part.
+    A record's vector is the mean of its passages'; questions take no part. The largest groups
+    come first.
 
     Args:
         ledger: Where records and vectors are.
         threshold: Lowest cosine similarity of a pair, in (0, 1].
         within: Only records of this scope and narrower ones; None for all.
         where: Metadata filter; None for all.
-
-    Returns:
-        The largest groups first.
 
     Raises:
         InvalidInputError: If the threshold is out of range.

@@ -29,13 +29,6 @@ class EmbeddingSpace:
 
     Vectors of two embedders must never be compared. So all that belongs to one embedder is in
     one object, which is replaced as a whole when the memory changes to another embedder.
-
-    Args:
-        ledger: Where the passages and their vectors are.
-        embedder: Makes the vectors.
-
-    Attributes:
-        embedder: As given.
     """
 
     def __init__(self, ledger: Ledger, embedder: Embedder) -> None:
@@ -60,11 +53,9 @@ class EmbeddingSpace:
             return self._vectors
 
     def embed_passages(self, texts: Sequence[str], *, show: bool) -> Floats2d:
-        """Embed passages: shape ``(n, dim)``, float32, unit rows.
+        """Embed passages in batches: shape ``(n, dim)``, float32, unit rows.
 
-        Args:
-            texts: Any number; embedded in batches.
-            show: Show a progress bar if there are many.
+        ``show`` shows a progress bar if there are many.
 
         Raises:
             InvalidInputError: If the embedder returns something else than unit rows;
@@ -103,14 +94,7 @@ class EmbeddingSpace:
         return np.array([vectors[text] for text in texts], np.float32).reshape(len(texts), dim)
 
     def scrub(self) -> tuple[str, ...]:
-        """Drop recent queries, and rewrite the index files without what was deleted.
-
-        Returns:
-            Paths of the files that were rewritten or removed, relative to the memory.
-
-        Raises:
-            StorageError: If a file cannot be written.
-        """
+        """Drop recent queries, and rewrite the index files; see `SyncedIndex.scrub`."""
         with self._cache_lock:
             self._cache.clear()
         return self.vectors.scrub()

@@ -68,12 +68,9 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Scored:
-    """A passage with its similarity and its BM25 score.
+    """A passage with its cosine similarity and its BM25 score.
 
-    Attributes:
-        passage: Of a record's text or its question.
-        similarity: Cosine similarity with the query.
-        words: BM25 of the query's words, over the logarithm of the number of passages.
+    The latter is divided by the logarithm of the number of passages.
     """
 
     passage: Passage
@@ -106,7 +103,7 @@ class Ranked:
 def rank(
     scored: Sequence[Scored], ranking: Ranking, extra: Mapping[str, Mapping[str, float]]
 ) -> list[Ranked]:
-    """Rank records by their passages.
+    """Rank records by their passages: best first; ties by similarity, then the older one.
 
     A record has the meaning of its nearest passage and the words of the passage that has most
     of them: it gains if one of its passages is near and another has the words. Of its text the
@@ -116,9 +113,6 @@ def rank(
         scored: Candidate passages.
         ranking: The weights.
         extra: Further parts of the score, by record and name.
-
-    Returns:
-        Best first; ties by similarity, then the older one.
     """
     groups: dict[str, list[Scored]] = {}
     for candidate in scored:

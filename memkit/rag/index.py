@@ -37,12 +37,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Nearest:
-    """A record near a query.
-
-    Attributes:
-        record_id: The record.
-        similarity: Cosine similarity of the query with the record's best passage.
-    """
+    """A record near a query, with the cosine similarity of its best passage."""
 
     record_id: str
     similarity: float
@@ -99,9 +94,6 @@ class FactIndex:
     def prepare(self, drafts: Sequence[Draft | Record]) -> list[list[NewPassage]]:
         """Cut and embed, so that nothing slow or fallible is left to do while writing.
 
-        Args:
-            drafts: Records, or what is about to become records.
-
         Returns:
             For each, the passages of its text, then its question if it has one.
 
@@ -135,7 +127,7 @@ class FactIndex:
                 else self._prepare([record], show=False)[0]
                 for record, passages in zip(records, prepared, strict=True)
             }
-            self._ledger.passages.insert_many(fresh)
+            self._ledger.passages.insert(fresh)
 
     def index_missing(self) -> int:
         """Embed the records that have no passage yet; returns how many there were."""
@@ -207,10 +199,7 @@ class FactIndex:
         raise BusyError(f"the records found kept changing during {ATTEMPTS} searches")
 
     def nearest(self, queries: Sequence[Query]) -> list[list[Nearest]]:
-        """Find the records nearest to each query by vector alone.
-
-        Args:
-            queries: As for `search`; embedded as one batch.
+        """Find the records nearest to each query by vector alone; all are embedded as one batch.
 
         Returns:
             For each query ``query.k`` records, or as many as it may see; nearest first.
@@ -244,41 +233,24 @@ class FactIndex:
         self._current.space.vectors.settle()
 
     def scrub(self) -> tuple[str, ...]:
-        """Let nothing that was deleted remain in the index files or in memory.
-
-        Returns:
-            Paths of the files that were rewritten or removed, relative to the memory.
-
-        Raises:
-            StorageError: If a file cannot be written.
-        """
+        """Let nothing deleted remain in index files or in memory; see `SyncedIndex.scrub`."""
         return self._current.space.scrub()
 
     def save(self) -> None:
-        """Write the index file if it is out of date.
-
-        Raises:
-            StorageError: If it cannot be written.
-        """
+        """Write the index file if it is out of date."""
         self._current.space.vectors.save()
 
     def close(self) -> None:
         """Write the index file if that is possible; the next opening rebuilds it otherwise."""
         try:
-            if self._current.is_ours(
-                self._current.space
-            ):  # otherwise another process has changed the embedder
+            if self._current.is_ours(self._current.space):  # no other process has changed it
                 self.save()
         except StorageError as exc:
             _log.warning("the index file was not written, and is rebuilt next time: %s", exc)
         self._current.space.close()
 
     def reembed(self, embedder: Embedder) -> int:
-        """Change to another embedder while searches go on; see `memkit.rag.reembed`.
-
-        Returns:
-            How many passages were embedded; 0 if the memory has this embedder already.
-        """
+        """Change to another embedder while searches go on; see `CurrentSpace.change`."""
         count = self._current.change(embedder)
         self.sync()
         return count

@@ -15,11 +15,7 @@ if TYPE_CHECKING:
 
 
 class LoadedPassages(Mapping[int, Passage]):
-    """Passages by key, each read from the ledger once.
-
-    Args:
-        ledger: Where they are.
-    """
+    """Passages by key, each read from the ledger once."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger

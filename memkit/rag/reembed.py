@@ -43,10 +43,6 @@ def reembed(
     def switch() -> bool:
         return ledger.shadow_vectors.take_over(embedder.name, embedder.dim)
 
-    def in_transaction(switch: Switch) -> bool:
-        with ledger.transaction():
-            return switch()
-
     done = 0
     with embedding_lock(ledger.directory):
         ledger.shadow_vectors.begin(embedder.name, embedder.dim)
@@ -56,7 +52,7 @@ def reembed(
                 for count in _embed_waiting(ledger, embedder):
                     done += count
                     bar.update(count)
-                if (change_over or in_transaction)(switch):  # unless some were added just now
+                if change_over(switch) if change_over else switch():  # unless some were added now
                     break
         ledger.shadow_vectors.drop()
     return done

@@ -11,8 +11,7 @@ from memkit.errors import ModelUnavailableError
 class CrossEncoderReranker:
     """Reads query and text together; implements `memkit.protocols.Reranker`.
 
-    Args:
-        model: A ``sentence_transformers.CrossEncoder``, or whatever has its ``predict``.
+    The model is a ``sentence_transformers.CrossEncoder``, or whatever has its ``predict``.
     """
 
     def __init__(self, model: Any) -> None:  # noqa: ANN401 - as the library leaves it
@@ -20,13 +19,10 @@ class CrossEncoderReranker:
 
     @classmethod
     def load(cls, spec: str) -> Self:
-        """Load a model from this machine; nothing is fetched.
-
-        Args:
-            spec: Folder, or hub id of a model that was fetched before.
+        """Load a model from a folder, or by hub id if it was fetched before; nothing is fetched.
 
         Raises:
-            ModelUnavailableError: If it is not here.
+            ModelUnavailableError: If it is not on this machine.
         """
         from sentence_transformers import CrossEncoder
 

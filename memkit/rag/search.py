@@ -32,14 +32,7 @@ BY_VECTOR = Ranking(meaning=1.0, words=0.0)  # the score is the cosine
 
 @dataclass(frozen=True)
 class Search:
-    """A look at one state of the ledger, in one embedding space.
-
-    Attributes:
-        ledger: Where the passages are.
-        space: Embeds queries, and has the passages' vectors.
-        ranking: The weights of a score's parts.
-        reranker: Puts the best hits in their final order; None leaves them as they are.
-    """
+    """A look at one state of the ledger, in one embedding space; see `CurrentSpace.run`."""
 
     ledger: Ledger
     space: EmbeddingSpace
@@ -51,9 +44,7 @@ class Search:
     ) -> list[list[tuple[Passage, float]]]:
         """Passages near each query with their similarity, of at least ``k`` records.
 
-        Args:
-            vectors: Of the queries, shape ``(b, dim)``.
-            queries: Bound what may be found; all share scope and filters.
+        The vectors of the queries have shape ``(b, dim)``; all queries share scope and filters.
         """
         passages: dict[int, Passage] = {}
         k = max(query.k for query in queries)
@@ -69,9 +60,7 @@ class Search:
     def hits(self, query: Query, vector: Floats2d | None = None) -> list[Hit] | None:
         """The best ``query.k`` records; None if one was deleted or changed meanwhile.
 
-        Args:
-            query: What is searched for.
-            vector: Search by this vector alone, shape ``(1, dim)``; None for the query's text.
+        A ``vector``, shape ``(1, dim)``, is searched for alone, in place of the query's text.
         """
         if vector is None:
             best = self._by_text(query)

@@ -21,11 +21,7 @@ def spoken_lines(
 ) -> dict[str, SpokenLine]:
     """Find which candidates are turns, by record id; adds their neighbours to the candidates.
 
-    Args:
-        ledger: Where the turns are.
-        query: Bounds which neighbours become candidates.
-        passages: The candidates.
-        reach: So many turns before and after a turn are its neighbours.
+    The query bounds which of the ``reach`` turns on either side of a turn become candidates.
     """
     conversations = ledger.conversations
     record_ids = passages.record_ids()

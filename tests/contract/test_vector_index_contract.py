@@ -15,7 +15,7 @@ def store(ledger, vectors):
     last = ledger.passages.ever()
     records = ledger.records.add([Draft(f"note {last + n}") for n in range(len(vectors))])
     for record, vector in zip(records, vectors, strict=True):
-        ledger.passages.insert(record.id, [NewPassage("text", 0, 4, "note", vector)])
+        ledger.passages.insert({record.id: [NewPassage("text", 0, 4, "note", vector)]})
     keys = ledger.passages.all_keys()
     return keys[keys > last]
 

@@ -28,7 +28,7 @@ name = sys.argv[2]
 def index(record):
     vector = np.ones(4, dtype=np.float32)
     passage = NewPassage("text", 0, len(record.text), record.text, vector)
-    ledger.passages.insert(record.id, [passage])
+    ledger.passages.insert({record.id: [passage]})
 
 """
 

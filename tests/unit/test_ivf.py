@@ -38,7 +38,7 @@ def fill(ledger, vectors, start=0, **draft):
             [Draft(f"note {start + row}", **draft) for row in range(len(vectors))]
         )
         for record, vector in zip(records, vectors, strict=True):
-            ledger.passages.insert(record.id, [NewPassage("text", 0, 4, "note", vector)])
+            ledger.passages.insert({record.id: [NewPassage("text", 0, 4, "note", vector)]})
     return [record.id for record in records]
 
 

@@ -33,7 +33,7 @@ def add(ledger, *texts, scope=None, metadata=None):
     drafts = [Draft(text=t, scope=scope or {}, metadata=metadata or {}) for t in texts]
     records = ledger.records.add(drafts)
     for n, record in enumerate(records):
-        ledger.passages.insert(record.id, [passage(record.text, seed=n)])
+        ledger.passages.insert({record.id: [passage(record.text, seed=n)]})
     return records
 
 
@@ -70,7 +70,7 @@ def test_passages_are_read_back_as_they_were_given(ledger):
         passage("def 👋", seed=2, start=4),
         passage("q", kind="question"),
     ]
-    ledger.passages.insert(record.id, new)
+    ledger.passages.insert({record.id: new})
     assert ledger.passages.get([1, 2, 3, 99]) == {
         1: Passage(1, record.id, "text", 0, 3, "abc"),
         2: Passage(2, record.id, "text", 4, 9, "def 👋"),
@@ -91,11 +91,11 @@ def test_no_vectors_have_no_dimension(ledger):
 
 def test_inserting_replaces_and_keys_are_never_used_twice(ledger):
     [record] = add(ledger, "one")
-    ledger.passages.insert(record.id, [passage("two"), passage("three")])
+    ledger.passages.insert({record.id: [passage("two"), passage("three")]})
     assert set(ledger.passages.get(range(10))) == {2, 3}
-    ledger.passages.insert(record.id, [])
+    ledger.passages.insert({record.id: []})
     assert ledger.passages.count() == 0
-    ledger.passages.insert(record.id, [passage("four")])
+    ledger.passages.insert({record.id: [passage("four")]})
     assert set(ledger.passages.get(range(10))) == {4}
     assert found(ledger, "one two three four") == ["four"]
 
@@ -103,7 +103,7 @@ def test_inserting_replaces_and_keys_are_never_used_twice(ledger):
 def test_the_feed_tells_every_change_in_order(ledger):
     assert (ledger.passages.last_change(), ledger.passages.changes(0)) == (0, [])
     a, b = add(ledger, "a", "b")
-    ledger.passages.insert(a.id, [passage("a")])
+    ledger.passages.insert({a.id: [passage("a")]})
     ledger.records.delete([b.id])
     expected = [(1, True), (2, True), (1, False), (3, True), (2, False)]
     assert ledger.passages.changes(0) == [
@@ -118,7 +118,7 @@ def test_the_feed_tells_every_change_in_order(ledger):
 def test_what_is_rolled_back_leaves_no_change(ledger, undone):
     [record] = add(ledger, "word")
     with undone(ledger):
-        ledger.passages.insert(record.id, [passage("other")])
+        ledger.passages.insert({record.id: [passage("other")]})
         assert found(ledger, "word other") == ["other"]
     assert ledger.passages.last_change() == 1
     assert found(ledger, "word other") == ["word"]
@@ -130,20 +130,20 @@ def test_vectors_that_cannot_be_are_refused(ledger):
         broken = passage("x")
         broken.vector[1] = bad
         with pytest.raises(NonFiniteError, match="1 NaN or infinite values of 4"):
-            ledger.passages.insert(record.id, [passage("y"), broken])
+            ledger.passages.insert({record.id: [passage("y"), broken]})
     with pytest.raises(DimensionMismatchError, match="expected vectors of dimension 4, got 5"):
-        ledger.passages.insert(record.id, [passage("x", dim=5)])
+        ledger.passages.insert({record.id: [passage("x", dim=5)]})
     with pytest.raises(InvalidInputError, match=r"shape \(dim,\), got \(1, 4\)"):
         ledger.passages.insert(
-            record.id, [NewPassage("text", 0, 1, "x", np.ones((1, 4), dtype=np.float32))]
+            {record.id: [NewPassage("text", 0, 1, "x", np.ones((1, 4), dtype=np.float32))]}
         )
     with pytest.raises(RecordNotFoundError, match="no record has the id 'x'"):
-        ledger.passages.insert("x", [])
+        ledger.passages.insert({"x": []})
     assert ledger.passages.count() == 2
-    ledger.passages.insert_many({record.id: [], other.id: []})
-    ledger.passages.insert(record.id, [passage("x", dim=5)])
+    ledger.passages.insert({record.id: [], other.id: []})
+    ledger.passages.insert({record.id: [passage("x", dim=5)]})
     with pytest.raises(DimensionMismatchError, match="expected vectors of dimension 5, got 4"):
-        ledger.passages.insert(other.id, [passage("y")])
+        ledger.passages.insert({other.id: [passage("y")]})
 
 
 def test_keys_are_none_where_everything_is_allowed(ledger):
@@ -342,7 +342,7 @@ def test_deleting_records_cleans_the_word_index(ledger):
     check_index(ledger)
     ledger.records.update(keep.id, text="changed", question=None, answer=None, metadata={})
     assert index_words(ledger) == set()
-    ledger.passages.insert(keep.id, [passage("changed beta")])
+    ledger.passages.insert({keep.id: [passage("changed beta")]})
     assert index_words(ledger) == {"chang", "beta"}
     check_index(ledger)
     ledger.records.delete([keep.id])

@@ -378,13 +378,13 @@ def index(ledger, *records):
     for record in records:
         vector = np.ones(2, dtype=np.float32)
         passage = NewPassage("text", 0, len(record.text), record.text, vector)
-        ledger.passages.insert(record.id, [passage])
+        ledger.passages.insert({record.id: [passage]})
 
 
 def test_unindexed_follows_what_happens_to_passages(ledger):
     a, b = add(ledger, "a", "b")
     index(ledger, a, b)
-    ledger.passages.insert(a.id, [])
+    ledger.passages.insert({a.id: []})
     assert ledger.records.unindexed(10) == [a]
     ledger.records.delete([a.id, b.id])
     assert ledger._database.column("SELECT record FROM unindexed") == []

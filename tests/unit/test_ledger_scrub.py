@@ -44,7 +44,7 @@ def index(ledger, record):
     passages = [NewPassage("text", 0, len(record.text), record.text, vector)]
     if record.question:
         passages.append(NewPassage("question", 0, len(record.question), record.question, vector))
-    ledger.passages.insert(record.id, passages)
+    ledger.passages.insert({record.id: passages})
 
 
 def filler(rng):

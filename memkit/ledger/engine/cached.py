@@ -24,10 +24,8 @@ class _Readings:
 class Cache:
     """What was read from a database, by key, as long as the database is the same.
 
-    Args:
-        state: Gives another value after every change of the database; a fraction of a read.
-        now: Tells the time, in seconds since 1970.
-        next_expiry: Tells when the next record expires; infinity if none does.
+    Another ``state`` tells that it has changed; it costs a fraction of a read. Times are in
+    seconds since 1970; ``next_expiry`` is infinity if no record expires.
     """
 
     def __init__(
@@ -71,13 +69,9 @@ class Cache:
         *,
         expires: bool = False,
     ) -> dict[str, T]:
-        """Give the values of those of some ids that have one; all that are new are read at once.
+        """Give the values of those of some ids that have one, in order; new ones are read at once.
 
-        Args:
-            key: What the values are.
-            ids: Record ids; their order is kept.
-            read: Gives the values of those of some ids that have one.
-            expires: As for `get`.
+        ``read`` gives the values of those of some ids that have one; the rest is as for `get`.
         """
         shared: dict[str, Any] = self.get(key, dict, expires=expires)
         values = {id: shared.get(id, _MISSING) for id in ids}

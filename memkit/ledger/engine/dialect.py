@@ -37,11 +37,7 @@ def listed_rows(alias: str, *columns: str) -> str:
 
 
 def list_parameter(name: str, values: Iterable[object]) -> str:
-    """Write many values as one parameter, which keeps clear of limits on their number.
-
-    Args:
-        name: What the caller calls them.
-        values: Strings, numbers, or lists of them.
+    """Write many values, for the caller ``name``, as one parameter: there may be any number.
 
     Raises:
         InvalidInputError: If ``values`` is one string, or one of them holds a NUL, which would

@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -49,18 +48,12 @@ def leave(path: Path) -> None:
 
 def blocks(path: Path, size: int) -> Iterator[bytes]:
     """Read a file from its beginning, so many bytes at a time."""
-    with _using(path) as file:
-        offset = 0
-        while block := _read(file, path, offset, size):
-            yield block
-            offset += len(block)
-
-
-@contextmanager
-def _using(path: Path) -> Iterator[_File]:
     enter(path)
     try:
-        yield _files[os.path.realpath(path)]
+        offset = 0
+        while block := _read(_files[os.path.realpath(path)], path, offset, size):
+            yield block
+            offset += len(block)
     finally:
         leave(path)
 

@@ -32,12 +32,7 @@ def query(words: Iterable[str]) -> str:
 
 
 def search(database: Database, words: Iterable[str], among: Sequence[int] | None) -> list[Row]:
-    """Find the passages that have one of some words.
-
-    Args:
-        database: The ledger's.
-        words: As for `query`.
-        among: Keys of the passages that may be found; None for all.
+    """Find the passages that have one of some words, among all or among those of some keys.
 
     Returns:
         Their keys and BM25 scores, a higher one is better, in no order.
@@ -93,14 +88,17 @@ def _for_each(database: Database, words: Sequence[str], sql: str, *parameters: o
 
 def optimize(database: Database) -> None:
     """Merge the index, so that the words of deleted texts leave it."""
-    with database.transaction():
-        database.execute("INSERT INTO passages_fts (passages_fts) VALUES ('optimize')")
+    _command(database, "optimize")
 
 
 def rebuild(database: Database) -> None:
     """Make the index anew from the passages."""
+    _command(database, "rebuild")
+
+
+def _command(database: Database, name: str) -> None:
     with database.transaction():
-        database.execute("INSERT INTO passages_fts (passages_fts) VALUES ('rebuild')")
+        database.execute("INSERT INTO passages_fts (passages_fts) VALUES (?)", name)
 
 
 def is_sound(database: Database) -> bool:

@@ -67,12 +67,8 @@ def remake(database: Database, kind: str, name: str, sql: str) -> None:
 
 def counter_is_behind(database: Database, table: str, column: str) -> bool:
     """Whether the next number of a table's key could be one that it has already."""
-    behind = database.value(
-        f"SELECT max({column}) > coalesce((SELECT seq FROM sqlite_sequence WHERE name = ?), 0) "
-        f"FROM {table}",
-        table,
-    )
-    return bool(behind)
+    last = "coalesce((SELECT seq FROM sqlite_sequence WHERE name = ?), 0)"
+    return bool(database.value(f"SELECT max({column}) > {last} FROM {table}", table))
 
 
 def advance_counter(database: Database, table: str, column: str) -> None:

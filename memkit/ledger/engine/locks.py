@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import filelock
@@ -14,8 +14,7 @@ FILE = "adapters.lock"
 EMBEDDING = "embedding.lock"
 
 
-@contextmanager
-def adapters_lock(directory: Path, timeout: float) -> Iterator[None]:
+def adapters_lock(directory: Path, timeout: float) -> AbstractContextManager[None]:
     """Hold the lock of a memory's adapter files; ``timeout`` in seconds.
 
     Raises:
@@ -26,24 +25,20 @@ def adapters_lock(directory: Path, timeout: float) -> Iterator[None]:
         f"another process or thread has been training this memory's adapters for {timeout:g} s",
         hint="wait until it is done; records are answered by rag meanwhile",
     )
-    with _held(directory / FILE, timeout, busy):
-        yield
+    return _held(directory / FILE, timeout, busy)
 
 
-@contextmanager
-def embedding_lock(directory: Path) -> Iterator[None]:
+def embedding_lock(directory: Path) -> AbstractContextManager[None]:
     """Be the only one who changes a memory's embedder.
 
     Raises:
         BusyError: If another process or thread does.
-        ReadOnlyError: If the directory cannot be written to.
     """
     busy = BusyError(
         "another process or thread is embedding this memory anew",
         hint="wait until it is done, and open the memory with the embedder that it has then",
     )
-    with _held(directory / EMBEDDING, 0, busy):
-        yield
+    return _held(directory / EMBEDDING, 0, busy)
 
 
 @contextmanager

@@ -26,13 +26,9 @@ SCRUB_PENDING = "scrub_pending"  # set in `meta` from a delete until `Ledger.scr
 class Database:
     """Runs statements one at a time and maps their errors.
 
-    Results are always fetched whole, so that no statement stays open between calls.
-
-    Args:
-        connection: In autocommit mode; the database owns it from here on.
-        path: The file.
-        wait: Bound on waiting for locks, of threads and of processes, in seconds.
-        read_only: Whether the connection can only read.
+    Results are always fetched whole, so that no statement stays open between calls. Every wait
+    for locks, of threads and of processes, is bounded by ``wait``, in seconds. The connection, in
+    autocommit mode, is the database's from here on.
 
     Attributes:
         clock: Tells the time, in seconds since 1970; what it says decides what has expired.
@@ -90,13 +86,8 @@ class Database:
     ) -> Iterator[Row]:
         """Read keys and columns in the order of the keys, page by page; others may write meanwhile.
 
-        Args:
-            key: A column that tells the rows apart.
-            columns: The others that are wanted.
-            source: A table, or several that are joined.
-            condition: Which rows are wanted.
-            *parameters: Of the condition.
-            after: A value that is below all keys.
+        The keys tell the rows of a table, or of several that are joined, apart; ``after`` is below
+        all of them.
         """
         query = (
             f"SELECT {', '.join([key, *columns])} FROM {source} "
@@ -183,7 +174,10 @@ class Database:
                 connection.execute("ROLLBACK")
 
     def state(self) -> State:
-        """Give a value that differs after every change, by whichever thread or process."""
+        """Give a value that differs after every change, by whichever thread or process.
+
+        It costs a fraction of a read. What expires is no change.
+        """
         if (state := getattr(self._look, "state", None)) is not None:
             return cast("State", state)
         with self._usable() as connection, mapped(self.path, self.wait):

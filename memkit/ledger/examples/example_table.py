@@ -61,12 +61,8 @@ class ExampleTable:
     def get(self, ids: Sequence[str], synthesizer: str | None = None) -> dict[str, list[Example]]:
         """Read the examples of records as they are now, in the order of the ids.
 
-        Args:
-            ids: Record ids; those without examples are left out of the result.
-            synthesizer: Whose examples; None for what was made last.
-
-        Returns:
-            By record id. The ``context`` of each example is the text of its record.
+        They are of one synthesizer; None for what was made last. Records without examples are left
+        out; the ``context`` of each example is the text of its record.
         """
         rows = self._database.rows(
             "SELECT current.id, current.text, question, answer, held_out, origin FROM ("

@@ -41,9 +41,8 @@ class ModuleReads:
     ) -> list[Module]:
         """List the modules in service, in the order of their names; read once per change.
 
-        Args:
-            visible_to: Only what a query of this scope may be answered from; None for all.
-            within: Only those of this scope and narrower ones; None for all.
+        Only what a query of one scope may be answered from, and what is of another scope or of
+        narrower ones; None for all.
         """
         active = self._database.cache.get(
             "active", lambda: self._modules(_IN_SERVICE), expires=True
@@ -117,10 +116,7 @@ class ModuleReads:
         )
 
     def former_placements(self, record_ids: Sequence[str]) -> dict[str, str]:
-        """Map records that were held, but are not as they are now, to the module that did.
-
-        Either the record says something else since, or the module has lost its weights.
-        """
+        """Map records that were held, but are not as they are now, to the module that did."""
         placed = "records.number = placements.record AND NOT records.content_hash ="
         return self._placed(f"{placed} placements.content_hash AND {LIVE}", record_ids)
 
@@ -163,8 +159,7 @@ class ModuleReads:
 
     def last_version(self, name: str) -> int:
         """Number of the newest version that a module has ever had; 0 if it had none."""
-        version = self._database.value("SELECT versions FROM modules WHERE name = ?", name)
-        return int(version or 0)
+        return self._database.value("SELECT versions FROM modules WHERE name = ?", name) or 0
 
     def _modules(self, condition: str, *parameters: object) -> list[Module]:
         rows = self._database.rows(

@@ -41,10 +41,9 @@ class ModuleTable(ModuleReads):
 
         It becomes the next version, and takes over what it holds from other modules. Weights
         that the module has already, trained on the same records and holding the same ones, make
-        no new version: the one that is there gets the new file and becomes active.
-
-        Of older versions, the one that was active and the newest others are kept; the files of
-        the rest are queued for destruction.
+        no new version: the one that is there gets the new file and becomes active. Of older
+        versions, the one that was active and the newest others are kept; the files of the rest
+        are queued for destruction.
 
         Args:
             name: A new name from `next_name`, or that of the module that was retrained.

@@ -17,32 +17,20 @@ KEPT_VERSIONS = 3  # of a module, the active one included: enough to compare and
 
 @dataclass(frozen=True)
 class ModuleFile:
-    """Where the weights of a module version are.
+    """Where the weights of a module version are, with their checksum and their size in bytes."""
 
-    Attributes:
-        path: Relative to the memory's directory, with forward slashes.
-        digest: Checksum of the weights.
-        size: Their length in bytes.
-    """
-
-    path: str
+    path: str  # relative to the memory's directory, with forward slashes
     digest: str
     size: int
 
 
 @dataclass(frozen=True)
 class Member:
-    """A record that a version was trained on.
-
-    Attributes:
-        record: Its id.
-        content_hash: Of what it said then.
-        recall: Verified recall; None if the version does not hold it.
-    """
+    """A record, by id, that a version was trained on."""
 
     record: str
-    content_hash: str
-    recall: float | None
+    content_hash: str  # of what it said then
+    recall: float | None  # None if the version does not hold it
 
 
 class VersionTable:

@@ -32,15 +32,8 @@ class Lexicon:
     ) -> dict[str, frozenset[str] | None]:
         """Ids of the records with each word, in any of its inflections, in one read.
 
-        Args:
-            words: Letters, marks and figures only.
-            limit: A word that is in more passages than this is common.
-            visible_to: The query's scope.
-            where: Metadata filter, or None.
-            period: Only records of this time.
-
-        Returns:
-            By word; None for a common one.
+        A word, letters and figures only, that is in more than ``limit`` passages is common and has
+        None. Scope, filter and time bound what is counted as for `select_sql`.
         """
         condition, bounds = select_sql(visible_to=visible_to, where=where, period=period)
         with_word = (

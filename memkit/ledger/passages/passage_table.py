@@ -52,10 +52,7 @@ class PassageTable(PassageWrites):
     """All passages of all records, each with one vector of the same dimension."""
 
     def embedded(self, texts: Iterable[str]) -> dict[str, NDArray[np.float32]]:
-        """Give the vectors of those texts that some passage has: they need no embedding again.
-
-        There is no cache beside the passages, so nothing to forget but them.
-        """
+        """Give the vectors of those texts that some passage has: they need no embedding again."""
         asked = {digest(text): text for text in texts}
         rows = self._database.rows(
             f"SELECT passages.digest, passages.text, vectors.vector FROM {listed('asked')} "
@@ -73,8 +70,7 @@ class PassageTable(PassageWrites):
         """List what happened to passages, in order, from behind change number ``after``."""
         rows = self._database.rows(
             "SELECT seq, passage, added FROM changes WHERE seq > ? ORDER BY seq LIMIT ?",
-            after,
-            limit,
+            *(after, limit),
         )
         return [Change(seq, passage, bool(added)) for seq, passage, added in rows]
 
@@ -99,8 +95,7 @@ class PassageTable(PassageWrites):
         """Keys of the passages that changed from behind one change to another, ascending."""
         touched = self._database.column(
             "SELECT DISTINCT passage FROM changes WHERE seq > ? AND seq <= ? ORDER BY passage",
-            after,
-            until,
+            *(after, until),
         )
         return np.array(touched, dtype=np.int64)
 
@@ -108,8 +103,7 @@ class PassageTable(PassageWrites):
         """Read the vectors of those passages that exist.
 
         Returns:
-            Their keys in ascending order, shape ``(m,)``, and their vectors, shape
-            ``(m, dim)``; ``(0, 0)`` if none exists.
+            Their keys, ascending, shape ``(m,)``, and their vectors, shape ``(m, dim)``.
         """
         rows = self._database.rows(
             f"SELECT passage, vector FROM vectors WHERE {in_list('passage')} ORDER BY passage",
@@ -159,8 +153,7 @@ class PassageTable(PassageWrites):
                 "SELECT records.id, vector FROM records "
                 "JOIN passages ON passages.record = records.number AND passages.kind = 'text' "
                 f"{_VECTORS} WHERE {condition} AND records.scope = ? ORDER BY records.number",
-                *parameters,
-                scope,
+                *(*parameters, scope),
             )
             means = {
                 id: np.mean([np.frombuffer(vector, "<f4") for _, vector in group], axis=0)
@@ -187,12 +180,7 @@ class PassageTable(PassageWrites):
         return {row[0]: Passage(*row) for row in rows}
 
     def with_vectors(self, keys: Sequence[int]) -> tuple[dict[int, Passage], NDArray[np.float32]]:
-        """Read passages as `get` does, and their vectors.
-
-        Returns:
-            Passages by key, in ascending order, and their vectors, shape ``(n, dim)``; ``(0, 0)``
-            if there is none.
-        """
+        """Read passages as `get` does, by key, ascending, and their vectors, shape ``(n, dim)``."""
         rows = self._database.rows(
             f"SELECT {_COLUMNS}, vectors.vector FROM {_WITH_RECORDS} {_VECTORS} "
             f"WHERE {LIVE} AND {in_list('passages.key')} ORDER BY passages.key",
@@ -269,15 +257,11 @@ class PassageTable(PassageWrites):
     def each_word(
         self, words: Sequence[str], among: NDArray[np.int64]
     ) -> list[tuple[int, NDArray[np.int64], NDArray[np.float64]]]:
-        """Look for each of some words, in some form, in a few passages; two reads.
-
-        Args:
-            words: As `memkit.text.words.search_words` gives them.
-            among: Keys of the passages, whoever may see them.
+        """Look for each of some `search_words`, in some form, in a few passages; two reads.
 
         Returns:
-            For each word: how many of all passages have it; the keys of those that do, ascending,
-            and their BM25 scores by the word alone, both of shape ``(n,)``.
+            For each word: how many of all passages have it; the keys of those of the few that do,
+            ascending, and their BM25 scores by the word alone, both of shape ``(n,)``.
         """
         counts = full_text.frequencies(self._database, words)
         hits = full_text.search_each(self._database, words, among.tolist())

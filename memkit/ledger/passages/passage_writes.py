@@ -26,22 +26,14 @@ _UNANNOUNCED = "key NOT IN (SELECT passage FROM changes)"
 
 @dataclass(frozen=True)
 class NewPassage:
-    """A passage that is about to be stored.
-
-    Attributes:
-        kind: "text" for a slice of the record's text, "question" for its question.
-        start: Offset in the record's text, in characters; 0 for a question.
-        end: Offset behind the last character.
-        text: The slice.
-        vector: Its embedding, shape ``(dim,)``, float32.
-        embedder: Name of the embedder that made it; None if that makes no difference.
-    """
+    """A passage that is about to be stored: a slice of the record's text, or its question."""
 
     kind: Kind
-    start: int
+    start: int  # offset in the record's text, in characters; 0 for a question
     end: int
     text: str
-    vector: NDArray[np.float32] = field(repr=False, compare=False)
+    vector: NDArray[np.float32] = field(repr=False, compare=False)  # shape (dim,)
+    # Name of the embedder that made the vector; None if that makes no difference.
     embedder: str | None = field(default=None, compare=False)
 
 
@@ -51,18 +43,14 @@ class PassageWrites:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def insert(self, record_id: str, passages: Sequence[NewPassage]) -> None:
-        """Store a record's passages, in place of those it had.
+    def insert(self, passages: Mapping[str, Sequence[NewPassage]]) -> None:
+        """Store the passages of records, by id, in place of those that they had.
 
         Raises:
             RecordNotFoundError: If there is no such record.
             NonFiniteError: If a vector holds NaN or infinity.
             DimensionMismatchError: If the vectors' dimension is not that of the stored ones.
         """
-        self.insert_many({record_id: passages})
-
-    def insert_many(self, passages: Mapping[str, Sequence[NewPassage]]) -> None:
-        """Store the passages of records, by id; see `insert`."""
         new = [passage for own in passages.values() for passage in own]
         vectors = [_checked(passage.vector) for passage in new]
         with self._database.transaction():

@@ -18,12 +18,8 @@ def changed_since(
 ) -> list[Record]:
     """List the records that have changed since a moment, as they were then.
 
-    Args:
-        database: The ledger's.
-        moment: What was written then counts.
-        visible_to: Only what a query of this scope sees.
-        where: Must hold for the metadata that they had.
-        period: What they said has to be of this time.
+    Scope, filter and time bound them as for `select_sql`, by the metadata and the time that they
+    had.
     """
     condition, parameters = select_sql(visible_to=visible_to)
     filtered, operands = filters.compile(where, column="versions.metadata")

@@ -1,4 +1,4 @@
-"""The metadata filter language, as SQL and as plain Python.
+"""The metadata filter language, as SQL.
 
     {"source": "hr"}                                 a key equals a value
     {"year": {"$gte": 2020, "$lt": 2024}}            operators; all of them must hold
@@ -13,9 +13,8 @@ comparisons fail for a missing key. Lists and objects equal no value.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from operator import ge, gt, le, lt
 from typing import Any, Literal
 
 from memkit.errors import InvalidInputError
@@ -27,15 +26,9 @@ from memkit.types import Metadata, validate
 MAX_CONDITIONS = 200
 MAX_DEPTH = 16
 
-_ORDERINGS: Mapping[str, tuple[str, Callable[[Any, Any], bool]]] = {
-    "$gt": (">", gt),
-    "$gte": (">=", ge),
-    "$lt": ("<", lt),
-    "$lte": ("<=", le),
-}
+_ORDERINGS = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 _OPERATORS = ("$eq", "$ne", *_ORDERINGS, "$in", "$exists")
 _CONNECTIVES = ("$and", "$or", "$not")
-_MISSING = object()
 
 
 @dataclass(frozen=True)
@@ -54,19 +47,12 @@ class _Group:
 def compile(where: Metadata, *, column: str = "records.metadata") -> Condition:
     """Give the SQL condition for a filter, with its parameters, which hold all keys and values.
 
-    Args:
-        where: The filter; ``{}`` accepts everything.
-        column: The column that holds the metadata as JSON text.
+    ``{}`` accepts everything. The column holds the metadata as JSON text.
 
     Raises:
         InvalidInputError: If the filter is malformed; the message names the part.
     """
     return _sql(_parse(where), column)
-
-
-def matches(where: Metadata, metadata: Metadata) -> bool:
-    """Tell whether metadata passes a filter, in plain Python; errors as of `compile`."""
-    return _holds(_parse(where), metadata)
 
 
 def lookup(where: Metadata) -> Lookup | None:
@@ -183,43 +169,6 @@ def _size(node: _Condition | _Group) -> int:
     return 1 if isinstance(node, _Condition) else sum(map(_size, node.parts))
 
 
-# --- as Python
-
-
-def _holds(node: _Condition | _Group, metadata: Metadata) -> bool:
-    if isinstance(node, _Condition):
-        return _compare(node, _reach(metadata, node.path))
-    if node.connective == "$or":
-        return any(_holds(part, metadata) for part in node.parts)
-    whole = all(_holds(part, metadata) for part in node.parts)
-    return whole if node.connective == "$and" else not whole
-
-
-def _reach(value: object, path: tuple[str, ...]) -> object:
-    for key in path:
-        if not isinstance(value, Mapping) or key not in value:
-            return _MISSING
-        value = value[key]
-    return value
-
-
-def _compare(condition: _Condition, value: object) -> bool:
-    operator, operand = condition.operator, condition.operand
-    if operator == "$exists":
-        return (value is not _MISSING) is operand
-    if operator == "$in":
-        return any(_equal(value, choice) for choice in operand)
-    if operator in _ORDERINGS:
-        _, ordered = _ORDERINGS[operator]
-        return _kind(value) == _kind(operand) and ordered(value, operand)
-    return _equal(value, operand) is (operator == "$eq")
-
-
-def _equal(value: object, operand: object) -> bool:
-    kind = _kind(value)
-    return kind is not None and kind == _kind(operand) and bool(value == operand)
-
-
 # --- as a lookup
 
 
@@ -260,7 +209,7 @@ def _sql(node: _Condition | _Group, column: str) -> Condition:
 
 def _condition_sql(condition: _Condition, column: str) -> Condition:
     operator, operand = condition.operator, condition.operand
-    sign = None if operator == "$exists" else _ORDERINGS.get(operator, ("=",))[0]
+    sign = None if operator == "$exists" else _ORDERINGS.get(operator, "=")
     choices = list(operand) if operator == "$in" else [operand]
     sql, parameters = index.comparison(column, condition.path, sign, choices)
     negated = operator == "$ne" or (operator == "$exists" and not operand)

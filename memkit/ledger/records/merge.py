@@ -50,8 +50,7 @@ def merge(database: Database, surviving: Record, others: Sequence[Record]) -> No
     database.execute(
         "UPDATE turns SET record = (SELECT number FROM records WHERE id = ?) "
         f"WHERE record IN ({_CHOSEN})",
-        surviving.id,
-        merged,
+        *(surviving.id, merged),
     )
     same_version = (
         "FROM members AS other WHERE other.module = members.module "
@@ -94,8 +93,5 @@ def _put_into_history(database: Database, surviving: Record, everyone: Sequence[
     database.execute_many(
         f"INSERT INTO versions (record, version, created_at, {columns}) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        [
-            (record, number, *row)
-            for number, row in enumerate(sorted(rows, key=itemgetter(0)), start=1)
-        ],
+        [(record, place, *row) for place, row in enumerate(sorted(rows, key=itemgetter(0)), 1)],
     )

@@ -80,8 +80,7 @@ class RecordReads:
             "WHERE record = (SELECT number FROM records WHERE id = ?) "
             f"UNION ALL SELECT {columns}, updated_at, said_at FROM records WHERE id = ? "
             "ORDER BY version",
-            id,
-            id,
+            *(id, id),
         )
         if not rows:
             raise RecordNotFoundError(f"no record has the id {id!r}")
@@ -97,15 +96,9 @@ class RecordReads:
         after: str | None = None,
         limit: int = 100,
     ) -> Page:
-        """List records in the order they were added.
+        """List records in the order they were added; what bounds them is as for `select_sql`.
 
-        Args:
-            visible_to: Only what a query of this scope sees; None for all.
-            within: Only this scope and narrower ones; None for all.
-            where: Metadata filter; None for all.
-            period: Only records of this time.
-            after: `Page.next` of the page before.
-            limit: At most this many.
+        ``after`` is `Page.next` of the page before, of at most ``limit`` records.
 
         Raises:
             InvalidInputError: If the filter, cursor or limit is malformed.
@@ -117,9 +110,7 @@ class RecordReads:
         rows = self._database.rows(
             f"SELECT {COLUMNS}, records.number FROM records "
             f"WHERE {condition} AND records.number > ? ORDER BY records.number LIMIT ?",
-            *parameters,
-            _cursor(after),
-            limit + 1,
+            *(*parameters, _cursor(after), limit + 1),
         )
         more = len(rows) > limit
         rows = rows[:limit]
@@ -163,7 +154,7 @@ class RecordReads:
         def read() -> list[Record]:
             sql = f"SELECT {COLUMNS} FROM records WHERE pinned AND {condition}"
             rows = self._database.rows(f"{sql} ORDER BY records.number", *parameters)
-            return [record_of(row) for row in rows]
+            return list(map(record_of, rows))
 
         key = ("pinned", condition, *parameters)
         return list(self._database.cache.get(key, read, expires=True))
@@ -177,9 +168,8 @@ class RecordReads:
             f"SELECT 1 FROM {table} WHERE {' OR '.join(map(holds_text, columns))}"
             for table, columns in _TEXTS.items()
         )
-        match = self._database.value(
-            f"{' UNION ALL '.join(tables)} LIMIT 1", *[text] * sum(map(len, _TEXTS.values()))
-        )
+        texts = [text] * sum(map(len, _TEXTS.values()))
+        match = self._database.value(f"{' UNION ALL '.join(tables)} LIMIT 1", *texts)
         return match is not None or self._database.schema_has(text)
 
     def count(self, *, within: Scope | None = None, where: Metadata | None = None) -> int:

@@ -31,11 +31,7 @@ class RecordTable(RecordReads):
         self._ttls = ttls
 
     def find_duplicates(self, drafts: Sequence[Draft]) -> list[Record | None]:
-        """Give for each draft the record that says the same already, or None.
-
-        Raises:
-            InvalidInputError: If a draft cannot be stored.
-        """
+        """Give for each draft the record that says the same already, or None."""
         entries = [entry_of(draft) for draft in drafts]
         known = Known.of(self._database, entries)
         matches = [known.match(entry) for entry in entries]
@@ -70,8 +66,7 @@ class RecordTable(RecordReads):
           and live longer.
         - Any other draft becomes a record.
 
-        Returns:
-            One record per draft, in order, as it is in the end.
+        One record per draft is returned, in order, as it is in the end.
 
         Raises:
             InvalidInputError: If a draft cannot be stored, or its id is taken by other content.
@@ -120,19 +115,11 @@ class RecordTable(RecordReads):
             return self.get([id])[0]
 
     def pin(self, id: str) -> Record:
-        """Pin a record; it does not expire any more.
-
-        Raises:
-            RecordNotFoundError: If there is no such record.
-        """
+        """Pin a record; it does not expire any more. `RecordNotFoundError` as for `get`."""
         return self._live_on(id, pinned=True, seconds=None)
 
     def unpin(self, id: str) -> Record:
-        """Undo `pin`; the default of the scope holds again, counted from now.
-
-        Raises:
-            RecordNotFoundError: If there is no such record.
-        """
+        """Undo `pin`; the default of the scope holds again, counted from now."""
         with self._database.transaction():
             record = self.get([id])[0]
             if not record.pinned:
@@ -156,10 +143,8 @@ class RecordTable(RecordReads):
     def delete(self, ids: Sequence[str]) -> tuple[int, int, int]:
         """Delete records, expired or not, with all that hangs on them; ignores unknown ids.
 
-        What remains of them in the file's free space goes with `Ledger.scrub`.
-
-        Returns:
-            How many records, versions (the current ones included) and turns are gone.
+        What remains of them in the file's free space goes with `Ledger.scrub`. Returns how many
+        records, versions (the current ones included) and turns are gone.
         """
         wanted = list_parameter("ids", ids)
         theirs = f"record IN (SELECT number FROM records WHERE {in_list('id')})"

@@ -25,28 +25,20 @@ Entry = dict[str, Any]
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of entry: a row of a table.
+    """One kind of entry: a row of a table."""
 
-    Attributes:
-        name: What its entries say that they are.
-        table: Where they are.
-        columns: What travels. What is not named is derived, or means nothing elsewhere.
-        key: By which they are in order.
-        live: Which of them are there for the user.
-    """
-
-    name: str
+    name: str  # what its entries say that they are
     table: str
-    columns: tuple[str, ...]
-    key: str = "number"
-    live: str = "TRUE"
+    columns: tuple[str, ...]  # that travel; others are derived, or mean nothing elsewhere
+    key: str = "number"  # by which they are in order
+    live: str = "TRUE"  # which of them are there for the user
 
     @property
     def sources(self) -> str:
         """The table, and the records that rows of it belong to."""
-        if self.name != "turn":
+        if self.name not in {"turn", "version", "synthesis"}:
             return self.table
-        return "turns LEFT JOIN records ON records.number = turns.record"
+        return f"{self.table} LEFT JOIN records ON records.number = {self.table}.record"
 
 
 TTL = Kind("ttl", "ttls", ("scope", "seconds"), key="scope")
@@ -91,11 +83,12 @@ class Exporter:
 
     def counts(self) -> dict[str, int]:
         """How many entries of each kind there are."""
-        counts = {kind.name: self._count(kind) for kind in (TTL, RECORD, TURN, ITEM)}
-        condition, parameters = self._condition(RECORD)
-        for kind in (VERSION, SYNTHESIS):
-            source = f"{kind.table} JOIN records ON records.number = {kind.table}.record"
-            counts[kind.name] = self.database.count(source, condition, *parameters)
+        counts = {}
+        for kind in (TTL, RECORD, VERSION, SYNTHESIS, TURN, ITEM):
+            condition, parameters = self._condition(
+                RECORD if kind in {VERSION, SYNTHESIS} else kind
+            )
+            counts[kind.name] = self.database.count(kind.sources, condition, *parameters)
         return counts
 
     def entries(self) -> Iterator[Entry]:
@@ -115,10 +108,6 @@ class Exporter:
             yield {**_entry(TURN, row), "record": row[-1]}
         for number, row in self._rows(ITEM):
             yield {**_entry(ITEM, row), "vectors": vectors_of(self.database, number)}
-
-    def _count(self, kind: Kind) -> int:
-        condition, parameters = self._condition(kind)
-        return self.database.count(kind.sources, condition, *parameters)
 
     def _condition(self, kind: Kind) -> Condition:
         if self.scope is None:

@@ -15,17 +15,11 @@ from memkit.types.scope import visible_keys
 
 @dataclass(frozen=True)
 class SpokenLine:
-    """The turn that a record was said in; the latest, if it was said more than once.
+    """The turn that a record was said in; the latest, if it was said more than once."""
 
-    Attributes:
-        speaker: The name of who said it, or None.
-        asks: Whether it ends with a question mark.
-        around: Keys of the text passages of the turns before and after it.
-    """
-
-    speaker: str | None
-    asks: bool
-    around: tuple[int, ...]
+    speaker: str | None  # by name
+    asks: bool  # whether it ends with a question mark
+    around: tuple[int, ...]  # keys of the text passages of the turns before and after it
 
 
 class Conversations:

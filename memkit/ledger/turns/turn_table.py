@@ -51,12 +51,11 @@ class TurnTable:
             record_id: The record that keeps the same content for retrieval; the turn goes
                 when it is deleted or expires. Without one, the default of the scope decides.
             source: Digest of the message of a log that it was imported from.
-            name: Who speaks.
+            name: Who speaks, by name.
             at: When it was said; None for now.
 
         Raises:
-            InvalidInputError: If the role is unknown, the content cannot be stored, or the time
-                has no time zone.
+            InvalidInputError: If the content or the time cannot be stored.
             RecordNotFoundError: If there is no such record.
         """
         check_turn(role, content)
@@ -87,11 +86,8 @@ class TurnTable:
     ) -> list[Turn]:
         """List the latest turns of exactly this scope, newest first.
 
-        Args:
-            scope: The conversation.
-            limit: At most this many.
-            before: Id of a turn; only what came before it is listed.
-            period: Only turns that were said in this time, and added by its ``as_of``.
+        Only what came before the turn with the id ``before`` is listed, and what was said within
+        the period and added by its ``as_of``.
 
         Raises:
             NotFoundError: If there is no turn ``before``.
@@ -155,11 +151,7 @@ class TurnTable:
 
 
 def check_turn(role: object, content: object) -> None:
-    """Check what a turn says.
-
-    Raises:
-        InvalidInputError: If the role is unknown or the content cannot be stored.
-    """
+    """Check what a turn says."""
     if role not in get_args(Role):
         raise InvalidInputError(f"`role` must be one of {get_args(Role)}, got {role!r}")
     check_text("content", content)

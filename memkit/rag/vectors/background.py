@@ -23,8 +23,7 @@ class BackgroundWorker:
     def start(self, job: Callable[[Stopped], None]) -> bool:
         """Start a job, unless one is running or this was closed; returns whether it was started.
 
-        Args:
-            job: Gets a function that returns whether it should stop.
+        The job gets a function that says whether it should stop.
         """
         with self._lock:
             if self._stop.is_set() or (self._thread is not None and self._thread.is_alive()):

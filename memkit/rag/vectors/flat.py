@@ -43,11 +43,6 @@ _HEADER = struct.Struct("<16sqqq32s")  # magic, stamp, dimension, rows, SHA-256 
 def check_vectors(vectors: ArrayLike, *, rows: int, dim: int) -> Floats2d:
     """Let only what an embedder promises pass: finite unit rows of the right shape.
 
-    Args:
-        vectors: What the embedder returned.
-        rows: How many rows are expected.
-        dim: The dimension that is expected.
-
     Returns:
         The vectors, shape ``(rows, dim)``, float32, C-contiguous.
 
@@ -80,26 +75,13 @@ def check_vectors(vectors: ArrayLike, *, rows: int, dim: int) -> Floats2d:
 
 
 def check_search(queries: ArrayLike, *, k: int, dim: int) -> Floats2d:
-    """Let only a search pass that can be answered; see `check_vectors`.
-
-    Args:
-        queries: Shape ``(b, dim)``.
-        k: How many neighbours are asked for.
-        dim: Dimension of the index.
-
-    Raises:
-        InvalidInputError: If ``k`` is not a positive integer, or the queries are no unit rows.
-    """
+    """Let only a search pass that can be answered; see `check_vectors`."""
     check_limit("k", k)
     return check_vectors(queries, rows=len(np.asarray(queries)), dim=dim)
 
 
 class FlatIndex:
-    """Searches all vectors, exactly; implements `memkit.protocols.VectorIndex`.
-
-    Args:
-        dim: Dimension of the vectors.
-    """
+    """Searches all vectors, exactly; implements `memkit.protocols.VectorIndex`."""
 
     def __init__(self, dim: int) -> None:
         self._index = faiss.IndexIDMap2(faiss.IndexFlatIP(dim))
@@ -122,11 +104,7 @@ class FlatIndex:
         return key in self._keys
 
     def add(self, keys: NDArray[np.int64], vectors: Floats2d) -> None:
-        """Take vectors in under new keys.
-
-        Args:
-            keys: Shape ``(n,)``; none of them in the index yet, none negative.
-            vectors: Unit rows, shape ``(n, dim)``.
+        """Take vectors in: unit rows, shape ``(n, dim)``, under new keys, shape ``(n,)``.
 
         Raises:
             InvalidInputError: If a key is negative, repeated or already there, or the vectors
@@ -143,14 +121,7 @@ class FlatIndex:
             self._keys |= fresh
 
     def remove(self, keys: NDArray[np.int64]) -> int:
-        """Take vectors out.
-
-        Args:
-            keys: Shape ``(n,)``; those that are not in the index are ignored.
-
-        Returns:
-            How many vectors went.
-        """
+        """Take out the vectors of those of the keys that are in the index; returns how many."""
         # FAISS walks through the whole index even if there is nothing to remove.
         present = self._keys.intersection(np.asarray(keys, dtype=np.int64).tolist())
         if present:
@@ -161,10 +132,7 @@ class FlatIndex:
     def search(
         self, queries: Floats2d, *, k: int, allowed: NDArray[np.int64] | None = None
     ) -> list[list[tuple[int, float]]]:
-        """Find the nearest vectors of each query; equal ones come in the order of their keys.
-
-        Arguments, result and errors are those of `memkit.protocols.VectorIndex.search`.
-        """
+        """Search exactly; see `memkit.protocols.VectorIndex.search`. Equal ones come by key."""
         queries = check_search(queries, k=k, dim=self.dim)
         if not self._keys or not len(queries):
             return [[] for _ in queries]
@@ -207,15 +175,8 @@ class FlatIndex:
     def save(self, path: Path, stamp: int) -> None:
         """Write the index to a file, which is either replaced whole or left as it was.
 
-        There is one temporary file beside it, so writers must take turns.
-
-        Args:
-            path: The file.
-            stamp: A number to find again when the file is loaded.
-
-        Raises:
-            ReadOnlyError: If the folder cannot be written to.
-            DiskFullError: If there is no room.
+        There is one temporary file beside it, so writers must take turns. The ``stamp`` is a number
+        to find again when the file is loaded.
         """
         keys = faiss.vector_to_array(self._index.id_map).astype("<i8", copy=False)
         vectors = self._index.index.reconstruct_n(0, len(self)).astype("<f4", copy=False)
@@ -228,13 +189,7 @@ class FlatIndex:
 
     @classmethod
     def load(cls, path: Path) -> tuple[Self, int]:
-        """Read an index back.
-
-        Args:
-            path: A file that `save` wrote.
-
-        Returns:
-            The index, and the stamp it was saved with.
+        """Read back what `save` wrote: the index, and the stamp it was saved with.
 
         Raises:
             CorruptFileError: If the file was cut, altered or written by something else.
@@ -280,12 +235,7 @@ def search(
 
 
 def ranked(keys: NDArray[np.int64], scores: Floats2d) -> list[list[tuple[int, float]]]:
-    """FAISS's answer, without its "nothing" entries: nearest first, equal ones by key.
-
-    Args:
-        keys: Shape ``(b, k)``; -1 where there is nothing.
-        scores: Shape ``(b, k)``.
-    """
+    """FAISS's answer, shape ``(b, k)``, nearest first, then by key; without "nothing" entries."""
     return [
         sorted(
             ((key, score) for key, score in zip(*row, strict=True) if key != -1),

@@ -131,10 +131,6 @@ class Head:
 class IvfIndex:
     """The vectors of one head; implements `memkit.protocols.VectorIndex`, approximately.
 
-    Args:
-        folder: Where the files are.
-        head: As it is in the folder.
-
     Raises:
         CorruptFileError: If the file of lists is missing or of another length.
     """
@@ -240,10 +236,7 @@ class IvfIndex:
         return lists
 
     def verify(self, stopped: Callable[[], bool] = lambda: False) -> None:
-        """Read all lists and compare them with their checksums.
-
-        Args:
-            stopped: Asked before each list whether to give up.
+        """Read all lists and compare them with their checksums, unless it is told to stop.
 
         Raises:
             CorruptFileError: If a list was altered.

@@ -24,9 +24,6 @@ class IvfFiles:
     """The head names the one file of lists that is current; any other is a leftover.
 
     All but `current`, `verify` and `create` need the index's write lock.
-
-    Args:
-        folder: The memory's folder of indexes.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -92,11 +89,9 @@ class IvfFiles:
         return index
 
     def publish(self, index: IvfIndex, removed: NDArray[np.int64]) -> bool:
-        """Make a new index the current one; False if a scrub has removed its file.
+        """Make a new index, without what was removed meanwhile, the current one.
 
-        Args:
-            index: As `create` made it.
-            removed: Keys that were removed meanwhile.
+        False if a scrub has removed its file.
         """
         if not (self._folder / index.head.file).exists():
             return False
@@ -106,13 +101,9 @@ class IvfFiles:
         return True
 
     def scrub(self, removed_since: Callable[[int], NDArray[np.int64]]) -> list[str]:
-        """Overwrite removed vectors, and delete leftover files.
+        """Overwrite removed vectors, and delete leftover files; returns what may have changed.
 
-        Args:
-            removed_since: Gives the keys that were removed since a change of the feed.
-
-        Returns:
-            Paths of the files that may have changed, relative to the memory.
+        ``removed_since`` gives the keys that were removed since a change of the feed.
         """
         index = self.sound()
         self._clean(keep=index.head.file if index is not None else None)

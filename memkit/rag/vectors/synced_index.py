@@ -58,10 +58,6 @@ class SyncedIndex:
 
     Safe across threads. Its lock is taken before the ledger's, never the other way round: do
     not call it inside ``ledger.transaction()``.
-
-    Args:
-        ledger: Where the vectors are.
-        dim: Their dimension.
     """
 
     def __init__(self, ledger: Ledger, dim: int) -> None:
@@ -123,15 +119,7 @@ class SyncedIndex:
         where: Metadata | None,
         period: Period = ALWAYS,
     ) -> list[list[tuple[int, float]]]:
-        """`VectorIndex.search` among the passages that a scope may see and filters let pass.
-
-        Args:
-            queries: Unit rows, shape ``(b, dim)``.
-            k: How many to find.
-            scope: The queries' scope.
-            where: Metadata filter, or None.
-            period: Only records of this time.
-        """
+        """`VectorIndex.search` among the passages that a scope may see and filters let pass."""
         # One lock around all three: whatever enters the index later is judged by a later look
         # at who may see it.
         with self._lock:

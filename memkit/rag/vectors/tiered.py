@@ -20,9 +20,6 @@ class TieredIndex:
     Keys that were added or removed since the base was built are ignored in the base; those that
     still exist are in the tail. So a key may be in both.
 
-    Args:
-        dim: Dimension of the vectors.
-
     Attributes:
         base: Holds the bulk of the vectors; None while they are few.
         tail: Holds the rest.
