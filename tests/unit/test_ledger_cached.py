@@ -147,3 +147,39 @@ def test_nothing_deleted_stays_in_memory(ledger):
     assert "Persephone" in repr(vars(ledger._database.cache))
     ledger.records.delete([record.id])
     assert "Persephone" not in repr(vars(ledger._database.cache))
+
+
+def test_one_look_sees_what_was_there_at_its_beginning_and_the_next_one_what_came(ledger):
+    ledger.set_meta("colour", "red")
+    other = Ledger.open(ledger.directory)
+    with ledger.one_look() as state:
+        assert ledger.get_meta("colour") == "red"
+        other.set_meta("colour", "blue")
+        assert (ledger.state(), ledger.get_meta("colour")) == (state, "red")
+        with ledger.one_look() as later:  # looks for itself
+            assert (later != state, ledger.get_meta("colour")) == (True, "blue")
+        assert ledger.state() == state
+    assert (ledger.state(), ledger.get_meta("colour")) == (later, "blue")
+    other.close()
+
+
+def test_what_is_read_by_id_is_read_once_for_each_id_until_something_changes(ledger):
+    asked = []
+
+    def read(ids):
+        asked.append(list(ids))
+        return {id: id.upper() for id in ids if id != "none"}
+
+    def values(*ids):
+        return ledger.cache.get_each("upper", ids, read)
+
+    assert values("b", "none", "a", "b") == {"b": "B", "a": "A"}
+    assert list(values("c", "none", "b").items()) == [("c", "C"), ("b", "B")]
+    assert asked == [["b", "none", "a"], ["c"]]
+    ledger.set_meta("colour", "red")
+    assert values("a") == {"a": "A"}
+    assert asked[2:] == [["a"]]
+    many = [str(number) for number in range(5000)]
+    assert values(*many) == {id: id for id in many}
+    assert values(*many) == {id: id for id in many}  # too many to be held
+    assert [len(ids) for ids in asked[3:]] == [5000, 5000]
