@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import math
-import operator
 import sqlite3
 
 import pytest
@@ -11,47 +10,9 @@ from hypothesis import strategies as st
 
 from memkit.errors import InvalidInputError
 from memkit.ledger.records import filters
+from memkit.ledger.records.filters import matches
 
 CONNECTION = sqlite3.connect(":memory:")
-MISSING = object()
-ORDERINGS = {"$gt": operator.gt, "$gte": operator.ge, "$lt": operator.lt, "$lte": operator.le}
-
-
-def matches(where, metadata) -> bool:
-    """Tell in plain Python whether metadata passes a filter: the reference for the SQL."""
-    return holds(filters._parse(where), metadata)
-
-
-def holds(node, metadata) -> bool:
-    if isinstance(node, filters._Condition):
-        return compares(node.operator, node.operand, reach(metadata, node.path))
-    if node.connective == "$or":
-        return any(holds(part, metadata) for part in node.parts)
-    whole = all(holds(part, metadata) for part in node.parts)
-    return whole if node.connective == "$and" else not whole
-
-
-def reach(value, path):
-    for key in path:
-        if not isinstance(value, dict) or key not in value:
-            return MISSING
-        value = value[key]
-    return value
-
-
-def compares(name, operand, value) -> bool:
-    if name == "$exists":
-        return (value is not MISSING) is operand
-    if name == "$in":
-        return any(equal(value, choice) for choice in operand)
-    if name in ORDERINGS:
-        return filters._kind(value) == filters._kind(operand) and ORDERINGS[name](value, operand)
-    return equal(value, operand) is (name == "$eq")
-
-
-def equal(value, operand) -> bool:
-    kind = filters._kind(value)
-    return kind is not None and kind == filters._kind(operand) and value == operand
 
 
 def selected(where, metadata) -> bool:

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from memkit.ledger import Ledger
 from memkit.ledger.records import filters
+from memkit.ledger.records.filters import matches
 from memkit.types import Draft
-from tests.unit.test_filters import FILTERS, METADATA, matches
+from tests.unit.test_filters import FILTERS, METADATA
 
 LONG = "x" * 70
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
 
 from memkit.errors import CorruptFileError, NotAMemoryError
 from memkit.ledger.check import derived, tables
@@ -31,7 +30,11 @@ def checked_ledger(report: CheckReport, busy_timeout: float) -> Iterator[Ledger 
     if not file.is_file():
         raise NotAMemoryError(f"there is no memory at {str(report.path)!r}", "Check the path.")
     if report.repair:
-        _bring_up_to_date(file, report, busy_timeout)
+        try:
+            connect(file, busy_timeout).close()  # brings it up to date
+        except CorruptFileError as exc:
+            report.problem(exc.message)
+            report.note("restore the directory from a backup, or import an export into a new one")
     if report.left:
         yield None
         return
@@ -48,11 +51,3 @@ def checked_ledger(report: CheckReport, busy_timeout: float) -> Iterator[Ledger 
         tables.check_contents(ledger, database, report)
         derived.check_derived(database, report)
         yield ledger
-
-
-def _bring_up_to_date(file: Path, report: CheckReport, busy_timeout: float) -> None:
-    try:
-        connect(file, busy_timeout).close()
-    except CorruptFileError as exc:
-        report.problem(exc.message)
-        report.note("restore the directory from a backup, or import an export into a new one")

@@ -20,6 +20,10 @@ class _Readings:
     until: float | None = None  # seconds since 1970, as `since`; None if nobody has asked
     values: dict[Hashable, Any] = field(default_factory=dict)
 
+    def hold(self, state: object, now: float) -> bool:
+        in_time = self.until is None or self.since <= now < self.until
+        return self.state == state and in_time
+
 
 class Cache:
     """What was read from a database, by key, as long as the database is the same.
@@ -50,7 +54,7 @@ class Cache:
         # Asked before reading: what is changed in between makes a reading too new, never stale.
         state, now = self._state(), self._now()
         readings = self._readings
-        if readings is None or readings.state != state or _is_over(readings, now):
+        if readings is None or not readings.hold(state, now):
             readings = self._readings = _Readings(state, now)
         if expires and readings.until is None:
             readings.until = self._next_expiry()
@@ -87,7 +91,3 @@ class Cache:
     def clear(self) -> None:
         """Forget all values."""
         self._readings = None
-
-
-def _is_over(readings: _Readings, now: float) -> bool:
-    return readings.until is not None and not readings.since <= now < readings.until

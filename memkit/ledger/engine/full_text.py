@@ -8,13 +8,11 @@ from memkit.errors import CorruptFileError
 from memkit.ledger.engine.dialect import in_list, list_parameter
 from memkit.ledger.engine.sqlite import Database, Row
 
-TABLES = (
-    """
+TABLE = """
     CREATE VIRTUAL TABLE passages_fts USING fts5(
         text, content='passages', content_rowid='key', tokenize='porter unicode61'
     )
-    """,
-)
+"""
 WORDS = 100  # that one statement looks up, well below SQLite's limit on compound ones
 # What the triggers of passages do.
 ADD = "INSERT INTO passages_fts (rowid, text) VALUES (new.key, new.text);"

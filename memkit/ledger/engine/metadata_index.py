@@ -94,8 +94,6 @@ def _json(values: Sequence[object]) -> str:
     return json.dumps(list(values), ensure_ascii=False)
 
 
-# -- comparing
-
 # The JSON types of SQLite, by the names that filters give them.
 _KIND = (
     "CASE {0}.type WHEN 'integer' THEN 'number' WHEN 'real' THEN 'number' "

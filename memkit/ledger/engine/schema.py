@@ -134,7 +134,7 @@ _PASSAGES = (
         added INTEGER NOT NULL
     )
     """,
-    *full_text.TABLES,
+    full_text.TABLE,
     f"""
     CREATE TRIGGER passage_added AFTER INSERT ON passages BEGIN
         {full_text.ADD}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from memkit.ledger.engine.dialect import in_list, list_parameter
@@ -53,7 +53,9 @@ class ExampleTable:
             for name in ("question", "answer", "origin"):
                 check_text(name, getattr(example, name))
         with self._database.transaction():
-            current = self._contents(examples)
+            sql = f"SELECT id, number, content_hash FROM records WHERE {LIVE} AND {in_list('id')}"
+            rows = self._database.rows(sql, list_parameter("ids", examples))
+            current = {id: (record, digest) for id, record, digest in rows}
             for id, made in examples.items():
                 if id in current and content_hashes.get(id, current[id][1]) == current[id][1]:
                     replace_synthesis(self._database, *current[id], synthesizer, made)
@@ -115,12 +117,6 @@ class ExampleTable:
         """List all questions and answers that were ever made of records, expired or not."""
         examples = (example for made in self.ever(ids).values() for example in made)
         return list(dict.fromkeys(text for e in examples for text in (e.question, e.answer)))
-
-    def _contents(self, ids: Iterable[str]) -> dict[str, tuple[int, str]]:
-        """The keys and content hashes of those records that there are, by id."""
-        sql = f"SELECT id, number, content_hash FROM records WHERE {LIVE} AND {in_list('id')}"
-        rows = self._database.rows(sql, list_parameter("ids", ids))
-        return {id: (record, digest) for id, record, digest in rows}
 
 
 def replace_synthesis(

@@ -149,10 +149,7 @@ class ModuleTable(ModuleReads):
         return f"m{int(number):04}"
 
     def drop_trained_on(self, ids: Sequence[str], drop: Drop) -> list[Module]:
-        """Drop every version whose weights contain any text of these records.
-
-        A module goes as a whole if its active version is among them; those modules are returned.
-        """
+        """Drop each version that knows any text of records; returns the modules that went whole."""
         modules = [module for module in self.holding(ids) if module.active]
         for module in modules:
             drop(module.name, None)

@@ -1,4 +1,4 @@
-"""The metadata filter language, as SQL.
+"""The metadata filter language, as SQL and as plain Python.
 
     {"source": "hr"}                                 a key equals a value
     {"year": {"$gte": 2020, "$lt": 2024}}            operators; all of them must hold
@@ -13,8 +13,9 @@ comparisons fail for a missing key. Lists and objects equal no value.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import ge, gt, le, lt
 from typing import Any, Literal
 
 from memkit.errors import InvalidInputError
@@ -26,9 +27,15 @@ from memkit.types import Metadata, validate
 MAX_CONDITIONS = 200
 MAX_DEPTH = 16
 
-_ORDERINGS = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
+_ORDERINGS: Mapping[str, tuple[str, Callable[[Any, Any], bool]]] = {
+    "$gt": (">", gt),
+    "$gte": (">=", ge),
+    "$lt": ("<", lt),
+    "$lte": ("<=", le),
+}
 _OPERATORS = ("$eq", "$ne", *_ORDERINGS, "$in", "$exists")
 _CONNECTIVES = ("$and", "$or", "$not")
+_MISSING = object()
 
 
 @dataclass(frozen=True)
@@ -55,12 +62,14 @@ def compile(where: Metadata, *, column: str = "records.metadata") -> Condition:
     return _sql(_parse(where), column)
 
 
+def matches(where: Metadata, metadata: Metadata) -> bool:
+    """Tell whether metadata passes a filter, in plain Python; errors as of `compile`."""
+    return _holds(_parse(where), metadata)
+
+
 def lookup(where: Metadata) -> Lookup | None:
     """Give SQL for the records among which those that pass a filter are; None for all records."""
     return _lookup(_parse(where))
-
-
-# --- reading
 
 
 def _parse(where: Metadata) -> _Group:
@@ -169,7 +178,38 @@ def _size(node: _Condition | _Group) -> int:
     return 1 if isinstance(node, _Condition) else sum(map(_size, node.parts))
 
 
-# --- as a lookup
+def _holds(node: _Condition | _Group, metadata: Metadata) -> bool:
+    if isinstance(node, _Condition):
+        return _compare(node, _reach(metadata, node.path))
+    if node.connective == "$or":
+        return any(_holds(part, metadata) for part in node.parts)
+    whole = all(_holds(part, metadata) for part in node.parts)
+    return whole if node.connective == "$and" else not whole
+
+
+def _reach(value: object, path: tuple[str, ...]) -> object:
+    for key in path:
+        if not isinstance(value, Mapping) or key not in value:
+            return _MISSING
+        value = value[key]
+    return value
+
+
+def _compare(condition: _Condition, value: object) -> bool:
+    operator, operand = condition.operator, condition.operand
+    if operator == "$exists":
+        return (value is not _MISSING) is operand
+    if operator == "$in":
+        return any(_equal(value, choice) for choice in operand)
+    if operator in _ORDERINGS:
+        _, ordered = _ORDERINGS[operator]
+        return _kind(value) == _kind(operand) and ordered(value, operand)
+    return _equal(value, operand) is (operator == "$eq")
+
+
+def _equal(value: object, operand: object) -> bool:
+    kind = _kind(value)
+    return kind is not None and kind == _kind(operand) and bool(value == operand)
 
 
 def _lookup(node: _Condition | _Group) -> Lookup | None:
@@ -195,9 +235,6 @@ def _look_up(condition: _Condition) -> Lookup | None:
     return index.having_one_of(key, list(operand) if operator == "$in" else [operand])
 
 
-# --- as SQL
-
-
 def _sql(node: _Condition | _Group, column: str) -> Condition:
     if isinstance(node, _Condition):
         return _condition_sql(node, column)
@@ -209,7 +246,7 @@ def _sql(node: _Condition | _Group, column: str) -> Condition:
 
 def _condition_sql(condition: _Condition, column: str) -> Condition:
     operator, operand = condition.operator, condition.operand
-    sign = None if operator == "$exists" else _ORDERINGS.get(operator, "=")
+    sign = None if operator == "$exists" else _ORDERINGS.get(operator, ("=",))[0]
     choices = list(operand) if operator == "$in" else [operand]
     sql, parameters = index.comparison(column, condition.path, sign, choices)
     negated = operator == "$ne" or (operator == "$exists" and not operand)

@@ -14,7 +14,7 @@ _CHOSEN = f"SELECT number FROM records WHERE {in_list('id')}"
 
 
 def survivor(records: Sequence[Record]) -> Record:
-    """Choose of records, oldest first, the one that keeps the others: the pinned one or the newest.
+    """Choose of records, oldest first, the one that stays: the pinned one or the newest.
 
     Raises:
         InvalidInputError: If they do not go together.

@@ -30,21 +30,9 @@ class Entry:
     metadata: str
     content_hash: str
     question_key: str | None
-
-    @property
-    def key(self) -> str | None:
-        """What the draft is about: its own key, or else its question."""
-        return self.question_key if self.draft.key is None else self.draft.key
-
-    @property
-    def ttl(self) -> float | None:
-        """How long it lives by its own word, in seconds."""
-        return None if self.draft.ttl is None else ttl_seconds(self.draft.ttl)
-
-    @property
-    def said_at(self) -> float | None:
-        """When it was said, in seconds since 1970."""
-        return None if self.draft.at is None else self.draft.at.timestamp()
+    key: str | None  # what the draft is about: its own key, or else its question
+    ttl: float | None  # how long it lives by its own word, in seconds
+    said_at: float | None  # in seconds since 1970
 
 
 def entry_of(draft: Draft) -> Entry:
@@ -54,12 +42,16 @@ def entry_of(draft: Draft) -> Entry:
         InvalidInputError: If it cannot be stored.
     """
     validate_draft(draft)
+    key = None if draft.question is None else question_key(draft.question)
     return Entry(
         draft=draft,
         scope=scope_key(draft.scope),
         metadata=dump_metadata(draft.metadata),
         content_hash=content_hash(draft.text, draft.question, draft.answer),
-        question_key=None if draft.question is None else question_key(draft.question),
+        question_key=key,
+        key=key if draft.key is None else draft.key,
+        ttl=None if draft.ttl is None else ttl_seconds(draft.ttl),
+        said_at=None if draft.at is None else draft.at.timestamp(),
     )
 
 

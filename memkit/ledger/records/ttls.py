@@ -24,10 +24,7 @@ class TtlTable:
                 self._database.execute(upsert("ttls", "scope", "seconds"), key, seconds)
 
     def of(self, scope: Scope) -> float | None:
-        """Give the default that holds for a scope; None if there is none.
-
-        The scope that has most keys decides; of several of them, the shortest time.
-        """
+        """Give the default of a scope, or None: of most keys first, and then the shortest."""
         rows = self._database.rows(
             f"SELECT scope, seconds FROM ttls WHERE {in_list('scope')}",
             list_parameter("scope", visible_keys(scope)),

@@ -107,8 +107,6 @@ class Importer:
         if record is not None and (self._scope is None or contains(record["scope"], self._scope)):
             self._take_record(record, versions, syntheses)
 
-    # -- records
-
     def _take_version(self, entry: Entry) -> None:
         last = self._versions[-1]["version"] if self._versions else 0
         if self._record is None or not last < entry["version"] < self._record["version"]:
@@ -213,8 +211,6 @@ class Importer:
         self._remove([record.id for record in others])
         return json.dumps(turns)
 
-    # -- the rest
-
     def _take_ttl(self, entry: Entry) -> None:
         key = scope_key(entry["scope"])
         present = self._database.value("SELECT seconds FROM ttls WHERE scope = ?", key)
@@ -282,8 +278,6 @@ class Importer:
                 "INSERT INTO item_vectors (item, position, vector) VALUES (?, ?, ?)",
                 [(row, place, vector_bytes(v)) for place, v in enumerate(entry["vectors"])],
             )
-
-    # -- how
 
     def _is_over(self, entry: Entry) -> bool:
         """Whether an entry has expired since it left; such entries are counted and left out."""

@@ -139,11 +139,7 @@ def _list(entry: Entry, name: str) -> list[Any]:
 
 
 def vector_bytes(text: object) -> bytes:
-    """Read a vector: little-endian float32 in base 64.
-
-    Raises:
-        InvalidInputError: If it is none, or not finite.
-    """
+    """Read a vector: finite little-endian float32 in base 64."""
     try:
         data = base64.b64decode(text if isinstance(text, str) else "", validate=True)
     except (binascii.Error, ValueError) as exc:
