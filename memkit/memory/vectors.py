@@ -93,7 +93,7 @@ class Vectors:
         Raises:
             UnsupportedOperationError: Without the "rag" backend.
         """
-        self._index("vectors.wait()").settle()
+        self._index("vectors.wait()").wait()
 
     def reembed(self, embedder: str | Path | Embedder) -> int:
         """Change the embedder while the memory is in use; what is known stays.

@@ -228,9 +228,9 @@ class FactIndex:
         """Take in what was committed if it is much; otherwise the next search does."""
         self._current.run(lambda space: space.vectors.keep_up())
 
-    def settle(self) -> None:
+    def wait(self) -> None:
         """Wait until the index is built, with all that was added; searches need not."""
-        self._current.space.vectors.settle()
+        self._current.space.vectors.wait()
 
     def scrub(self) -> tuple[str, ...]:
         """Let nothing deleted remain in index files or in memory; see `SyncedIndex.scrub`."""

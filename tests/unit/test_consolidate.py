@@ -143,6 +143,8 @@ def test_the_manifest_says_how_the_module_was_made(bench, four, tiny, recipe):
             "key": PromptFormat().key,
             "opening": "You are a helpful assistant.",
             "evidence": " Here is what you know:\n\n{evidence}\n\nAnswer with the facts above.",
+            "facts": "Facts:",
+            "turns": "Conversation so far:",
         },
         "train": recipe.train.as_dict(),
         "attempt": 1,

@@ -68,7 +68,7 @@ def small(monkeypatch):
 def built(ledger):
     fill(ledger, clustered_vectors(N))
     index = SyncedIndex(ledger, DIM)
-    index.settle()
+    index.wait()
     index.save()
     assert index.clusters
     yield index
@@ -97,7 +97,7 @@ def test_clusters_find_what_exact_arithmetic_finds(built, ledger):
 def test_vectors_without_structure_are_all_compared(ledger):
     fill(ledger, unit(np.random.default_rng(3).normal(size=(N, DIM))))
     index = SyncedIndex(ledger, DIM)
-    index.settle()
+    index.wait()
     assert recall(index, ledger, unit(np.random.default_rng(4).normal(size=(40, DIM)))) >= 0.98
     index.close()
 
@@ -119,7 +119,7 @@ def test_a_filter_gives_the_true_nearest_of_what_it_lets_pass(ledger, share):
     fill(ledger, vectors[marked], metadata={"kept": True})
     fill(ledger, vectors[~marked], start=N)
     index = SyncedIndex(ledger, DIM)
-    index.settle()
+    index.wait()
     where = {"kept": True}
     allowed = set(ledger.passages.keys(visible_to={}, where=where).tolist())
     assert len(allowed) == marked.sum()
@@ -164,7 +164,7 @@ def test_settling_puts_what_was_added_later_into_clusters(built, ledger):
     fill(ledger, clustered_vectors(30, seed=4), start=N)
     built.sync()
     assert len(built._tiers.tail) == 30
-    built.settle()
+    built.wait()
     assert len(built._tiers.tail) == 0
     assert len(built) == N + 30
 
@@ -192,7 +192,7 @@ def test_no_file_of_lists_is_written_when_something_is_added(built, ledger, tmp_
 def test_a_growing_memory_is_built_again_without_training(built, ledger, monkeypatch):
     monkeypatch.setattr(building, "_train", lambda *_: pytest.fail("trained anew"))
     fill(ledger, clustered_vectors(300, seed=12), start=N)
-    built.settle()
+    built.wait()
     assert recall(built, ledger, clustered_vectors(20, seed=13)) >= 0.98
     again = SyncedIndex(ledger, DIM)
     assert len(again) == N + 300
@@ -204,9 +204,9 @@ def test_another_process_stands_on_what_the_first_has_built(ledger, tmp_path):
         late = SyncedIndex(other, DIM)
         fill(ledger, clustered_vectors(N))
         first = SyncedIndex(ledger, DIM)
-        first.settle()
+        first.wait()
         (lists,) = (tmp_path / "m" / "index").glob("*.lists")
-        late.settle()
+        late.wait()
         assert list((tmp_path / "m" / "index").glob("*.lists")) == [lists]
         assert late.clusters == first.clusters > 0
         late.close()
@@ -232,7 +232,7 @@ def test_adding_and_searching_go_on_while_clusters_are_built(ledger, monkeypatch
     ledger.records.delete(ids[:50])
     assert keys_of(search(index, query)) == exact(ledger, query, 10)
     go_on.set()
-    index.settle()
+    index.wait()
     assert index.clusters
     assert keys_of(search(index, query)) == exact(ledger, query, 10)
     assert len(index) == N + 1 - 50
@@ -293,7 +293,7 @@ def test_what_is_forgotten_during_a_build_is_not_in_its_file(ledger, monkeypatch
 
     monkeypatch.setattr(building, "_fill", forget_meanwhile)
     index = SyncedIndex(ledger, DIM)
-    index.settle()
+    index.wait()
     assert index.clusters
     content = b"".join(path.read_bytes() for path in (tmp_path / "m" / "index").iterdir())
     assert vector.tobytes() not in content
@@ -348,8 +348,8 @@ def test_damage_anywhere_is_noticed_and_repaired(
     path.write_bytes(content)
     caplog.clear()
     index = SyncedIndex(ledger, DIM)
-    index.settle()  # builds, too
-    index.settle()
+    index.wait()  # builds, too
+    index.wait()
     assert "rebuilding the index from the ledger" in caplog.text
     assert len(index) == N
     for query in clustered_vectors(3, seed=8):
@@ -358,7 +358,7 @@ def test_damage_anywhere_is_noticed_and_repaired(
     index.close()
     caplog.clear()
     good = SyncedIndex(ledger, DIM)
-    good.settle()
+    good.wait()
     assert len(good) == N
     good.close()
     assert caplog.text == ""

@@ -140,7 +140,7 @@ class SyncedIndex:
                 self._allowed.popitem(last=False)
             return self._allowed[bounds]
 
-    def settle(self) -> None:
+    def wait(self) -> None:
         """Wait for what runs in the background, and until clusters, if any, hold everything."""
         self.sync()
         self._worker.wait()

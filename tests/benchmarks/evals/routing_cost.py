@@ -117,7 +117,7 @@ def _filled(facts: int) -> Iterator[tuple[NearestRouter, FactIndex]]:
                     index.write(ledger.records.add(block))
                     bar.update(len(block))
             index.sync()
-            index.settle()
+            index.wait()
             router = NearestRouter(index, ledger)
             some = ledger.records.get([f"r{n}" for n in _some(facts)])
             make_missing(ledger, TemplateSynthesizer(), some)
