@@ -70,7 +70,7 @@ class Ledger:
         erasures: Files that are to be destroyed.
         transaction, snapshot, state, one_look: See `Database`.
         changed_since: Lists changed records as they were; see `memkit.ledger.records.as_of`.
-        intake: Takes in what left another memory; see `Importer`.
+        importer: Takes in what left another memory; see `Importer`.
     """
 
     def __init__(self, directory: Path, database: Database) -> None:
@@ -94,7 +94,7 @@ class Ledger:
         self.state = database.state
         self.one_look = database.one_look
         self.changed_since = partial(changed_since, database)
-        self.intake = partial(Importer, database)
+        self.importer = partial(Importer, database)
 
     @classmethod
     def open(cls, directory: Path, *, create: bool = True, busy_timeout: float = 30.0) -> Self:
@@ -142,7 +142,7 @@ class Ledger:
         return self.get_meta(SCRUB_PENDING) is not None or bool(self.erasures.pending())
 
     @contextmanager
-    def outgoing(self, scope: Scope | None) -> Iterator[Exporter]:
+    def exporter(self, scope: Scope | None) -> Iterator[Exporter]:
         """Give what can leave this memory, as it is now, whatever others write meanwhile.
 
         Only what is of this scope or of narrower ones; None for all.

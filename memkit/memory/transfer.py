@@ -40,15 +40,15 @@ def export(engine: Engine, path: Path, *, scope: Scope | None, adapters: bool) -
     folder = _folder(path)
     modules = _export_modules(engine, folder, scope) if adapters else []
     try:
-        with engine.ledger.outgoing(scope) as outgoing:
-            counts = outgoing.counts() | ({"module": len(modules)} if modules else {})
+        with engine.ledger.exporter(scope) as exporter:
+            counts = exporter.counts() | ({"module": len(modules)} if modules else {})
             about = {
                 "memkit": __version__,
                 "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
                 "scope": None if scope is None else dict(scope),
             }
             total = sum(counts.values())
-            entries = _shown("exporting", _chained(outgoing.entries(), modules), total)
+            entries = _shown("exporting", _chained(exporter.entries(), modules), total)
             write_archive(path, about, counts, entries)
     except BaseException:
         if adapters:
@@ -80,18 +80,18 @@ def import_(
         remove(ledger, ids, engine.backends)
 
     with ledger.transaction():
-        intake = ledger.intake(take_out, on_conflict=on_conflict, scope=scope)
+        importer = ledger.importer(take_out, on_conflict=on_conflict, scope=scope)
         for _, entry in _shown("importing", archive.entries(), archive.total):
             if entry["kind"] != "module":
-                intake.take(entry)
-        intake.finish()
-        ledger.log_event("import", dict(intake.counts))
+                importer.take(entry)
+        importer.finish()
+        ledger.log_event("import", dict(importer.counts))
     if replaced or ledger.destruction_pending:
         finish(ledger, engine.backends)
         engine.drop_caches()
     engine.catch_up()
     held = _import_modules(engine, path, modules) if adapters else []
-    return TransferReport.of(path, intake.counts, modules=len([m for m in held if m.held]))
+    return TransferReport.of(path, importer.counts, modules=len([m for m in held if m.held]))
 
 
 def _checked(archive: Archive, *, adapters: bool) -> list[Entry]:

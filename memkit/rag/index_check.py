@@ -54,9 +54,9 @@ def check_files(ledger: Ledger, report: CheckReport) -> None:
             if report.repair:
                 tail.unlink(missing_ok=True)
                 IvfFiles(tail.parent).discard()
-                mirror = SyncedIndex(ledger, dim)
-                mirror.save()
-                mirror.close()
+                index = SyncedIndex(ledger, dim)
+                index.save()
+                index.close()
             report.problem(f"the index files: {fault}", repaired=report.repair)
 
 

@@ -215,17 +215,17 @@ def test_forgetting_looks_for_all_that_was_made_of_a_record(ledger, ann):
 
 
 def export(ledger, scope=None):
-    with ledger.outgoing(scope) as outgoing:
-        return list(outgoing.entries()), outgoing.counts()
+    with ledger.exporter(scope) as exporter:
+        return list(exporter.entries()), exporter.counts()
 
 
 def take(ledger, entries, on_conflict="error"):
     with ledger.transaction():
-        intake = ledger.intake(ledger.records.delete, on_conflict=on_conflict, scope=None)
+        importer = ledger.importer(ledger.records.delete, on_conflict=on_conflict, scope=None)
         for entry in entries:
-            intake.take(entry)
-        intake.finish()
-    return intake.counts
+            importer.take(entry)
+        importer.finish()
+    return importer.counts
 
 
 @pytest.fixture

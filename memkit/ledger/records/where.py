@@ -44,7 +44,7 @@ def select_sql(
             conditions.append((f"records.number IN ({sql})", parameters))
         conditions.append(filters.compile(where))
     if period:
-        conditions.append(period_sql(period, said=AT, written="records.updated_at"))
+        conditions.append(period_sql(period, spoken=AT, written="records.updated_at"))
     return _all(conditions)
 
 
@@ -53,12 +53,12 @@ def _all(conditions: Sequence[Condition]) -> Condition:
     return " AND ".join(sql for sql, _ in conditions), parameters
 
 
-def period_sql(period: Period, *, said: str, written: str) -> Condition:
+def period_sql(period: Period, *, spoken: str, written: str) -> Condition:
     """Give the condition on the columns that tell when something was said and written."""
     check_period(period)
     bounds = (
-        (f"{said} >= ?", period.since),
-        (f"{said} < ?", period.until),
+        (f"{spoken} >= ?", period.since),
+        (f"{spoken} < ?", period.until),
         (f"{written} <= ?", period.as_of),
     )
     conditions: list[Condition] = [

@@ -93,7 +93,7 @@ class TurnTable:
             NotFoundError: If there is no turn ``before``.
         """
         check_limit("limit", limit)
-        in_time, times = period_sql(period, said="turns.created_at", written="turns.added_at")
+        in_time, times = period_sql(period, spoken="turns.created_at", written="turns.added_at")
         rows = self._database.rows(
             f"{_SELECT} WHERE turns.scope = ? AND turns.number < ? AND {_LIVE} AND {in_time} "
             "ORDER BY turns.number DESC LIMIT ?",
