@@ -1,5 +1,18 @@
 """For the tests of memkit and of whatever plugs into it: small models and contract suites."""
 
+import sys
+
+if pytest := sys.modules.get("pytest"):  # so that failed assertions of the suites show values
+    pytest.register_assert_rewrite(
+        "memkit.testing.backend_contract",
+        "memkit.testing.embedder_contract",
+        "memkit.testing.language_model_contract",
+        "memkit.testing.reranker_contract",
+        "memkit.testing.router_contract",
+        "memkit.testing.synthesizer_contract",
+        "memkit.testing.vector_index_contract",
+    )
+
 from memkit.testing.backend_contract import BackendContract as BackendContract
 from memkit.testing.embedder_contract import EmbedderContract as EmbedderContract
 from memkit.testing.fakes import HashingEmbedder as HashingEmbedder
@@ -9,6 +22,7 @@ from memkit.testing.fakes import tiny_qwen2 as tiny_qwen2
 from memkit.testing.fakes import tiny_recipe as tiny_recipe
 from memkit.testing.hashing_model import HashingModel as HashingModel
 from memkit.testing.language_model_contract import LanguageModelContract as LanguageModelContract
+from memkit.testing.record_list import RecordList as RecordList
 from memkit.testing.reranker_contract import RerankerContract as RerankerContract
 from memkit.testing.router_contract import RouterBench as RouterBench
 from memkit.testing.router_contract import RouterContract as RouterContract

@@ -3,7 +3,6 @@ from dataclasses import replace
 import pytest
 
 from memkit.testing import BackendContract
-from memkit.types import Draft
 
 
 class TestLoraBackend(BackendContract):
@@ -13,15 +12,11 @@ class TestLoraBackend(BackendContract):
     def backend(self, tmp_path, open_memory, recipe):
         alone = replace(recipe, records_per_module=1)
         self.memory = open_memory(tmp_path / "m", backends=("lora",), recipe=alone)
+        self.records = self.memory._engine.ledger.records
         return self.memory._engine.lora
 
-    def settle(self, backend):
+    def make_recallable(self, backend):
         self.memory.consolidate()
 
-    def make_records(self, n):
-        return self.memory.add(
-            [
-                Draft(r.text, r.question, r.answer, r.scope, r.metadata, r.id)
-                for r in super().make_records(n)
-            ]
-        )
+    def make_records(self, drafts):
+        return self.memory.add(drafts)

@@ -18,6 +18,9 @@ class ListBackend(Backend):
     def __init__(self):
         self.records = {}
 
+    def sync(self, records):
+        self.write(records.find(records.ids()))
+
     def write(self, records):
         self.records |= {record.id: record for record in records}
 
@@ -50,9 +53,27 @@ class TestListBackend(BackendContract):
         return request.param()
 
 
-class Leaky(ListBackend):
+class Indifferent(ListBackend):
+    """The memory leaves out the hits that a scope may not see."""
+
     def visible(self, query):
         return list(self.records.values())
+
+
+class Leaky(RoutingBackend):
+    """Nobody leaves out parts of routes."""
+
+    visible = Indifferent.visible
+
+
+class Narrow(ListBackend):
+    def visible(self, query):
+        return [r for r in self.records.values() if r.scope == query.scope]
+
+
+class Late(ListBackend):
+    def sync(self, records):
+        pass
 
 
 class Forgetful(ListBackend):
@@ -100,10 +121,10 @@ class Inventive(ListBackend):
 def failures(suite, subject):
     """Names of the suite's tests that fail."""
     failed = set()
-    for name, test in inspect.getmembers(suite(), inspect.ismethod):
+    for name, test in inspect.getmembers(suite, inspect.isfunction):
         if name.startswith("test_"):
             try:
-                test(subject())
+                test(suite(), subject())
             except (AssertionError, LookupError, AttributeError):
                 failed.add(name)
     return failed
@@ -114,7 +135,10 @@ def failures(suite, subject):
     [
         (ListBackend, None),
         (RoutingBackend, None),
+        (Indifferent, None),
         (Leaky, "test_scopes_do_not_leak"),
+        (Narrow, "test_scopes_do_not_leak"),
+        (Late, "test_what_the_memory_held_before_is_recalled"),
         (Forgetful, "test_what_is_written_is_recalled"),
         (Undying, "test_what_is_deleted_is_removed"),
         (Growing, "test_writing_twice_changes_nothing"),
@@ -198,3 +222,11 @@ def test_a_wrong_embedder_is_caught(embedder, caught_by):
     failed = failures(EmbedderContract, embedder)
 
     assert caught_by in failed if caught_by else not failed
+
+
+def test_a_failure_of_a_suite_shows_the_values():
+    def failure():
+        BackendContract().test_what_is_written_is_recalled(Forgetful())
+
+    with pytest.raises(AssertionError, match="assert 'record-2' in "):
+        failure()
