@@ -50,7 +50,7 @@ def _locate(directory: Path, *, create: bool) -> Path:
     if not create and not path.exists():
         raise NotAMemoryError(
             f"there is no memory at {str(directory)!r}",
-            "Check the path, or open it with create=True.",
+            "Check the path; `memkit add` and Memory.open(create=True) make a memory.",
         )
     _make(directory)
     # Listed before the ledger is looked at: another process that makes this memory right now
