@@ -158,8 +158,8 @@ class Backend(ABC):
     def recall(self, query: Query) -> Evidence:
         """Contribute evidence for a query; empty evidence if there is none.
 
-        The memory leaves out hits that the query's scope or filter excludes, so it is enough to
-        be near them; a backend that heeds them itself has more hits left.
+        The memory leaves out hits that the query's scope or filter excludes; a backend that heeds
+        both itself has more hits left. Turns and routes the memory takes as they are.
         """
 
     @abstractmethod
@@ -291,9 +291,14 @@ class LanguageModel(Protocol):
     ) -> list[Completion]:
         """One completion per prompt, in order, computed as one batch.
 
+        All of ``sampling`` is the model's duty: to check it with `Sampling.check`, to end the
+        text before a ``stop`` text, and to draw the same tokens again for the same ``seed``.
+        `memkit.testing.LanguageModelContract` tests that; a model that draws nothing overrides
+        its test of seeds.
+
         Args:
             prompts: May differ in length.
-            sampling: How tokens are chosen.
+            sampling: How tokens are chosen and where the text ends.
             adapters: Entered once the prefixes are encoded and left when the batch is done,
                 so that it acts on questions and answers only. None without the "lora" backend.
 
@@ -312,6 +317,7 @@ class LanguageModel(Protocol):
     ) -> Generator[str, None, None]:
         """Pieces of text as they come, none empty; joined they are `generate`'s text.
 
+        ``sampling`` binds it as it does `generate`: no piece reaches into a ``stop`` text.
         Adapters are entered before the first piece, and left after the last one or when the
         generator is closed.
 

@@ -29,7 +29,10 @@ class Switch:
 
 
 class LanguageModelContract:
-    """What every `memkit.protocols.LanguageModel` does. Define the fixture ``model``."""
+    """What every `memkit.protocols.LanguageModel` does. Define the fixture ``model``.
+
+    Override `test_a_seed_repeats_its_draw` for a model that draws nothing.
+    """
 
     history = (("user", "Who keeps the keys?"), ("assistant", "Ada keeps them."))
     short = Sampling(max_new_tokens=12)

@@ -76,7 +76,10 @@ class RouterBench:
 
 
 class RouterContract:
-    """What every `memkit.protocols.Router` does. Define the fixture ``bench``, a `RouterBench`."""
+    """What every `memkit.protocols.Router` does.
+
+    Define the fixture ``bench``, a `RouterBench` of ``tmp_path`` and the router; it closes it.
+    """
 
     def test_it_is_ready_once_it_was_calibrated(self, bench: RouterBench) -> None:
         assert bench.router.calibrated
