@@ -285,8 +285,8 @@ class Memory:
         """List the scopes that have records or turns, in the order of their keys and values."""
         return self._engine.ledger.scopes()
 
-    def search(self, query: str, k: int = 5, **selection: Unpack[Selection]) -> list[Hit]:
-        """Find the ``k`` best records by meaning and by words; see `Selection`."""
+    def search(self, query: Question, k: int = 5, **selection: Unpack[Selection]) -> list[Hit]:
+        """Find the ``k`` best records by meaning and by words; see `Selection` and `recall`."""
         return recall.search(self._engine, query, k, selection)
 
     def stats(self, *, scope: Scope | None = None) -> Stats:

@@ -54,7 +54,7 @@ class Findings:
     records: Mapping[str, Record]
 
 
-def search(engine: Engine, query: str, k: int, selection: Selection) -> list[Hit]:
+def search(engine: Engine, query: Question, k: int, selection: Selection) -> list[Hit]:
     """Find records by meaning and by words."""
     rag = engine.need_rag("search()")
     return list(
