@@ -1,10 +1,11 @@
 """Give any language model a memory: memkit finds the evidence, the model sees a plain prompt.
 
-Run it with a directory for the memory:  python examples/hosted_model.py agent.mem
+Run it, with a directory for the memory if it is to stay:  python examples/hosted_model.py agent.mem
 """
 
 import json
 import sys
+import tempfile
 
 from memkit import Memory
 
@@ -27,4 +28,5 @@ def main(path: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    with tempfile.TemporaryDirectory() as folder:  # where no directory is given
+        main(*sys.argv[1:] or [folder])

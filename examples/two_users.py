@@ -1,9 +1,10 @@
 """Keep the knowledge of users apart with scopes, and erase all that is known about one.
 
-Run it with a directory for the memory:  python examples/two_users.py agent.mem
+Run it, with a directory for the memory if it is to stay:  python examples/two_users.py agent.mem
 """
 
 import sys
+import tempfile
 
 from memkit import Memory
 
@@ -28,4 +29,5 @@ def main(path: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    with tempfile.TemporaryDirectory() as folder:  # where no directory is given
+        main(*sys.argv[1:] or [folder])

@@ -52,6 +52,13 @@ def test_a_hosted_model_gets_the_evidence(tmp_path):
 
 
 @pytest.mark.real
+@pytest.mark.parametrize("name", ["hosted_model", "two_users"])
+def test_without_a_directory_nothing_stays(name, tmp_path):
+    assert run(ROOT / "examples" / f"{name}.py", cwd=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.real
 def test_two_users_are_kept_apart(tmp_path):
     printed = run(ROOT / "examples" / "two_users.py", "agent.mem", cwd=tmp_path)
 
