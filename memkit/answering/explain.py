@@ -61,8 +61,7 @@ class Explanation(Value):
             [
                 f"query: {recall.query}",
                 *route_lines(route, self._texts()),
-                f"  evidence {route.evidence:.2f}, threshold {route.threshold:.2f}",
-                *self._calibration_lines(),
+                *self._figures(),
                 *(f"asked: {p.module}: {p.question} ({p.score:.0%} sure)" for p in route.parts),
                 *(f"not asked: {name}: {why}" for name, why in self.passed_over.items()),
                 f"prompt: {recall.tokens} of {recall.budget} tokens of evidence",
@@ -72,14 +71,18 @@ class Explanation(Value):
             ]
         )
 
-    def _calibration_lines(self) -> list[str]:
-        measured = self.calibration
+    def _figures(self) -> list[str]:
+        route, measured = self.recall.route, self.calibration
+        lines = []
+        if route.support or route.threshold:  # otherwise nothing was compared
+            lines = [f"  evidence {route.evidence:.2f}, threshold {route.threshold:.2f}"]
         if measured is None:
-            return []
+            return lines
         return [
+            *lines,
             f"  of this memory's own questions {measured.false_refusal:.1%} are refused; "
             f"of general prompts {measured.false_activation:.1%} pass, of questions whose "
-            f"record was left out {measured.unstored:.1%}"
+            f"record was left out {measured.unstored:.1%}",
         ]
 
     def _omission(self, hit: Hit) -> str:

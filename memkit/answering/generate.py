@@ -30,6 +30,7 @@ from memkit.types import (
     Route,
     Sampling,
 )
+from memkit.types.validate import check_results
 
 CANDIDATES = 3  # modules that "confident" asks
 
@@ -125,9 +126,12 @@ class Answerer:
         batch = [row for of_recall in rows for row in of_recall]
         adapters = self._adapters([row.route for row in batch])
         with self._base.hold():
-            completions = iter(
-                self._base.generate([row.prompt for row in batch], sampling, adapters=adapters)
+            completed = self._base.generate(
+                [row.prompt for row in batch], sampling, adapters=adapters
             )
+        part = f"`generate` of the language model {self._base.name!r}"
+        check_results(part, completed, Completion, "a list of `Completion`")
+        completions = iter(completed)
         answers = [
             self._composed(recall, of_recall, list(islice(completions, len(of_recall))))
             for recall, of_recall in zip(recalls, rows, strict=True)

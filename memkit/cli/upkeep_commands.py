@@ -7,7 +7,7 @@ from pathlib import Path
 
 from memkit import Memory
 from memkit.cli.arguments import Commands, memory_path
-from memkit.memory.engine import ALL_BACKENDS
+from memkit.memory.config import ALL_BACKENDS
 
 
 def register(commands: Commands) -> None:

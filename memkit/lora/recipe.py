@@ -16,6 +16,7 @@ from memkit.lora.training.template_synthesizer import TemplateSynthesizer
 from memkit.models.language_model import TransformersModel
 from memkit.protocols import Router, Synthesizer
 from memkit.routing.registry import RouterFactory, check_router
+from memkit.types.validate import check_limit, check_number, check_part, refuse_part
 from memkit.version import __version__
 
 # 16 facts at rank 8 are learned to the last one in about a minute on two cores, and are what
@@ -68,6 +69,15 @@ class Recipe:
                 f"`row_dtype` must be one of {sorted(ROW_DTYPES)}, got {self.row_dtype!r}"
             )
         check_router(self.router)
+        check_part("lora", self.lora, LoraSpec, "a `LoraSpec`")
+        check_part("train", self.train, TrainSpec, "a `TrainSpec`")
+        check_part("prompt_format", self.prompt_format, PromptFormat, "a `PromptFormat`")
+        check_limit("records_per_module", self.records_per_module)
+        check_limit("max_rank", self.max_rank)
+        check_limit("retries", self.retries, least=0)
+        check_number("reworded_bar", self.reworded_bar)
+        if isinstance(self.synthesizer, type):
+            refuse_part("synthesizer", self.synthesizer, "a `memkit.protocols.Synthesizer`")
         key = getattr(self.synthesizer, "key", None)
         if not isinstance(key, str) or not key or not hasattr(self.synthesizer, "examples"):
             raise InvalidInputError(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from memkit.errors import InvalidInputError
+from memkit.types.validate import check_limit, check_number
 
 ALL_LINEAR = "all-linear"
 # What the names of the submodules say in every decoder that transformers has.
@@ -37,12 +39,13 @@ class LoraSpec:
     layers: tuple[float, float] = (0.0, 1.0)
 
     def __post_init__(self) -> None:
-        if self.rank < 1:
-            raise InvalidInputError(f"`rank` must be at least 1, got {self.rank!r}")
+        check_limit("rank", self.rank)
+        if self.alpha is not None:
+            check_number("alpha", self.alpha)
         if not isinstance(self.target_modules, tuple):
             _check("target_modules", self.target_modules, (ALL_LINEAR, *GROUPS), "layer names")
-        first, last = self.layers
-        if not 0.0 <= first < last <= 1.0:
+        pair = isinstance(self.layers, Sequence) and len(self.layers) == 2
+        if not (pair and _fractions(*self.layers)):
             raise InvalidInputError(
                 f"`layers` must be two fractions 0 <= first < last <= 1, got {self.layers!r}"
             )
@@ -107,8 +110,11 @@ class TrainSpec:
 
     def __post_init__(self) -> None:
         for name, value in (("epochs", self.visits()), ("batch_size", self.batch_size)):
-            if value < 1:
-                raise InvalidInputError(f"`{name}` must be at least 1, got {value!r}")
+            check_limit(name, value)
+        check_limit("guards", self.guards, least=0)
+        check_limit("seed", self.seed, least=0)
+        for name in ("learning_rate", "mastery"):
+            check_number(name, getattr(self, name))
         if not 0 <= self.guards < self.batch_size:
             raise InvalidInputError(
                 f"`guards` must leave room for facts in a batch of {self.batch_size}, "
@@ -129,6 +135,14 @@ class TrainSpec:
     def as_dict(self) -> dict[str, Any]:
         """JSON form for manifests."""
         return asdict(self)
+
+
+def _fractions(first: object, last: object) -> bool:
+    return (
+        isinstance(first, int | float)
+        and isinstance(last, int | float)
+        and 0.0 <= first < last <= 1.0
+    )
 
 
 def _check(name: str, value: str, known: tuple[str, ...], other: str = "") -> None:

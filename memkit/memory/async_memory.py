@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, NoReturn, ParamSpec, Self, TypeVar
 from weakref import WeakSet
 
 from memkit.errors import StorageError
@@ -15,6 +15,7 @@ from memkit.memory.memory import Memory
 from memkit.memory.modules import Modules
 from memkit.memory.retention import Retention
 from memkit.memory.vectors import Vectors
+from memkit.types.validate import check_part
 
 if TYPE_CHECKING:
     from memkit.answering.generate import AnswerStream
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_OPEN = "AsyncMemory.open(path) opens one: `async with AsyncMemory.open(path) as memory`."
 THREADS = 32  # calls at once; most of them wait for a lock, so there are more than cores
 
 
@@ -141,6 +143,7 @@ class AsyncMemory(_Awaited):
     """
 
     def __init__(self, memory: Memory) -> None:
+        check_part("memory", memory, Memory, "an open `Memory`", _OPEN)
         super().__init__(memory, _Calls(memory))
         self.memory = memory
         self._streams: WeakSet[AsyncAnswerStream] = WeakSet()
@@ -206,6 +209,19 @@ class Opening:
 
     def __await__(self) -> Generator[Any, Any, AsyncMemory]:
         return self._run().__await__()
+
+    if not TYPE_CHECKING:  # a type checker says so itself
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise AttributeError(
+                f"the memory is not open yet, so it has no {name!r}: write "
+                "`async with AsyncMemory.open(path) as memory` or `await AsyncMemory.open(path)`"
+            )
+
+        def __enter__(self) -> NoReturn:
+            raise TypeError("expected `async with` to open an AsyncMemory, got `with`")
+
+        def __exit__(self, *_: object) -> None: ...
 
     async def __aenter__(self) -> AsyncMemory:
         self._opened = await self

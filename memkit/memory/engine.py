@@ -4,93 +4,32 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from memkit.answering.prompt import PromptFormat
 from memkit.buffer import BufferBackend
-from memkit.errors import InvalidInputError, ModelUnavailableError, UnsupportedOperationError
+from memkit.errors import ModelUnavailableError, UnsupportedOperationError
 from memkit.ledger import Ledger
+from memkit.memory.config import Config, CountTokens, check_embedder
 from memkit.memory.erasure import finish, sweep_if_idle
-from memkit.protocols import Backend, Embedder, LanguageModel, Reranker
+from memkit.protocols import Backend, Embedder, LanguageModel
 from memkit.types import BackendName
+from memkit.types.validate import check_path
 
 if TYPE_CHECKING:
     from memkit.answering.generate import Answerer
     from memkit.lora.backend import LoraBackend
-    from memkit.lora.consolidation.consolidate import Consolidator, Recipe
+    from memkit.lora.consolidation.consolidate import Consolidator
     from memkit.rag.backend import RagBackend
-    from memkit.rag.fusion import Ranking
     from memkit.rag.index import FactIndex
 
 logger = logging.getLogger("memkit")
 
-ALL_BACKENDS: tuple[BackendName, ...] = ("buffer", "rag", "lora")
-CountTokens = Callable[[str], int]
 Part = TypeVar("Part")
-
-
-@dataclass(frozen=True)
-class Config:
-    """What `Memory.open` was asked for; see there.
-
-    Attributes:
-        backends: Names of memkit's backends and backends of the caller's own, in any order.
-        base_model: Path, hub id or a loaded model; None for the default.
-        embedder: Path, hub id or an embedder; None for the default.
-        recipe: How records become adapters; None for the defaults.
-        count_tokens: Counts tokens for budgets; None for the base model's tokenizer.
-        rebuild: Adopt another embedder or base model than the memory was made with.
-        busy_timeout: Bound on waiting for other processes, in seconds.
-        ranking: What weighs how much in a search; None for the defaults.
-        reranker: Puts the best hits in their final order; None for none.
-    """
-
-    backends: Sequence[BackendName | Backend] = ALL_BACKENDS
-    base_model: str | Path | LanguageModel | None = None
-    embedder: str | Path | Embedder | None = None
-    recipe: Recipe | None = None
-    count_tokens: CountTokens | None = None
-    rebuild: bool = False
-    busy_timeout: float = 30.0
-    ranking: Ranking | None = None
-    reranker: Reranker | str | None = None
-
-    def __post_init__(self) -> None:
-        named = not isinstance(self.backends, str) and all(
-            backend in ALL_BACKENDS for backend in self.backends if isinstance(backend, str)
-        )
-        if not named or not self.backends:
-            raise InvalidInputError(
-                f"`backends` must be some of {ALL_BACKENDS} or backends of your own, got "
-                f"{self.backends!r}"
-            )
-        own = {backend.name for backend in self.own_backends}
-        if len(own) < len(self.own_backends) or own & set(ALL_BACKENDS):
-            raise InvalidInputError(
-                f"backends of your own need names of their own, got {sorted(own)}",
-                hint=f"memkit's are called {ALL_BACKENDS}",
-            )
-        given = self.base_model
-        if not (given is None or isinstance(given, str | Path | LanguageModel)):
-            raise InvalidInputError(
-                "`base_model` must be a folder, a hub id or a `memkit.protocols.LanguageModel`, "
-                f"got {given!r}",
-                hint="`memkit.testing.LanguageModelContract` tests a language model of your own",
-            )
-
-    @property
-    def own_backends(self) -> list[Backend]:
-        """The caller's own backends."""
-        return [backend for backend in self.backends if not isinstance(backend, str)]
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of all backends."""
-        return tuple(b if isinstance(b, str) else b.name for b in self.backends)
 
 
 class Engine:
@@ -109,15 +48,19 @@ class Engine:
         self._closed = False
 
     @classmethod
-    def open(cls, path: Path, config: Config, *, create: bool) -> Self:
+    def open(cls, path: str | Path, config: Config | None = None, *, create: bool = True) -> Self:
         """Open a memory's ledger, and bring what is derived from it in line."""
+        config, path = config or Config(), check_path("path", path)
         engine = cls(Ledger.open(path, create=create, busy_timeout=config.busy_timeout), config)
         try:
             engine.recover()
             engine.catch_up()
             engine.calibrate()
-        except BaseException:
-            engine.close()
+        except BaseException as exc:
+            try:
+                engine.close()
+            except Exception as of_cleanup:  # noqa: BLE001 - must not hide why opening failed
+                exc.add_note(f"closing failed as well: {of_cleanup!r}")
             raise
         return engine
 
@@ -351,11 +294,11 @@ class Engine:
             return
         self._closed = True
         made = [self.__dict__.get(name) for name in ("lora", "indexing")]
-        for backend in [*made, *self.config.own_backends]:
-            if backend is not None:
-                backend.close()
+        with ExitStack() as parts:  # all are closed, whichever fails
+            for part in [self.ledger, *self.config.own_backends[::-1], *made[::-1]]:
+                if part is not None:
+                    parts.enter_context(closing(part))
         self._base = None
-        self.ledger.close()
 
     @staticmethod
     def load_base(given: str | Path | LanguageModel | None) -> LanguageModel:
@@ -369,6 +312,7 @@ class Engine:
     @staticmethod
     def load_embedder(given: str | Path | Embedder | None) -> Embedder:
         """Give an embedder as it is, or load it by folder or hub id; None for the default."""
+        check_embedder(given)
         if not (given is None or isinstance(given, str | Path)):
             return given
         from memkit.models.embedder import SentenceEmbedder

@@ -12,6 +12,7 @@ from memkit.memory.engine import Engine
 from memkit.memory.erasure import Erased, erase, finish
 from memkit.memory.residue import remains, samples
 from memkit.types import Exposure, Metadata, ModuleReport, Receipt, Scope
+from memkit.types.validate import check_ids
 
 if TYPE_CHECKING:
     from memkit.lora.consolidation.exposure import Probe
@@ -112,6 +113,7 @@ def _select(
     records = engine.ledger.records
     if ids is None:
         return records.ids(within=scope, where=where, expired=True)
+    check_ids("id", ids, single=True)
     ids = [record.id for record in records.get(list(dict.fromkeys(ids)), expired=True)]
     if scope is not None:
         inside = set(records.ids(within=scope, expired=True))

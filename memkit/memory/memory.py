@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 
 from memkit.memory import ask, forget, recall, statistics, transfer, write
 from memkit.memory.chat_log import import_messages
-from memkit.memory.engine import Config, Engine
+from memkit.memory.engine import Engine
 from memkit.memory.modules import Modules
 from memkit.memory.options import (
     AskOptions,
@@ -74,9 +74,7 @@ class Memory:
     """
 
     def __init__(self, path: str | Path | Engine) -> None:
-        if not isinstance(path, Engine):
-            path = Engine.open(Path(path), Config(), create=True)
-        self._engine = engine = path
+        self._engine = engine = path if isinstance(path, Engine) else Engine.open(path)
         self.items: ItemTable = engine.ledger.items
         self.modules = Modules(engine)
         self.retention = Retention(engine)
@@ -98,7 +96,7 @@ class Memory:
             FormatVersionError: If a newer memkit wrote it.
             CorruptFileError: If the ledger is damaged.
         """
-        return cls(Engine.open(Path(path), config_of(options), create=create))
+        return cls(Engine.open(path, config_of(options), create=create))
 
     def close(self) -> None:
         """Write the index file and close the ledger. Repeating it changes nothing."""
@@ -247,6 +245,8 @@ class Memory:
         return self._engine.ledger.records.find(ids, scope=scope)
 
     def __contains__(self, id: object) -> bool:
+        if isinstance(id, Record):
+            id = id.id
         return isinstance(id, str) and bool(self._engine.ledger.records.existing([id]))
 
     def __iter__(self) -> Iterator[Record]:
@@ -370,7 +370,7 @@ class Memory:
             scope: Only what is of this scope.
             adapters: Also write each module as a folder for PEFT, below ``path + ".adapters"``.
         """
-        return transfer.export(self._engine, Path(path), scope=scope, adapters=adapters)
+        return transfer.export(self._engine, path, scope=scope, adapters=adapters)
 
     def import_(
         self,
@@ -396,5 +396,5 @@ class Memory:
             IncompatibleModelError: If the adapters are for another base model.
         """
         return transfer.import_(
-            self._engine, Path(path), scope=scope, on_conflict=on_conflict, adapters=adapters
+            self._engine, path, scope=scope, on_conflict=on_conflict, adapters=adapters
         )

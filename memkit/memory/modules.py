@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from memkit.memory import forget
 from memkit.memory.engine import Engine
 from memkit.types import ConsolidationReport, Module, ModuleReport, Scope
+from memkit.types.validate import check_id, check_ids, check_limit, check_path
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -57,6 +58,8 @@ class Modules:
             UnsupportedOperationError: Without the "lora" backend.
         """
         self._engine.need_lora("modules.rollback()")
+        check_id("name", name)
+        check_limit("version", version)
         return self._engine.ledger.modules.activate(name, version)
 
     def retrain(self, names: str | Sequence[str] | None = None) -> ConsolidationReport:
@@ -78,8 +81,10 @@ class Modules:
             TrainingError: If training diverges; modules that are done stay.
         """
         lora = self._engine.need_lora("modules.retrain()")
-        forget.sweep(self._engine, retrain=True)
         chosen = [names] if isinstance(names, str) else names
+        if chosen is not None:
+            check_ids("names", chosen, single=True)
+        forget.sweep(self._engine, retrain=True)
         return self._engine.consolidator.retrain(lora, chosen)
 
     def export(
@@ -112,7 +117,7 @@ class Modules:
         lora = self._engine.need_lora("modules.export()")
         from memkit.lora.peft.peft_adapters import export_adapter
 
-        return export_adapter(lora, mixture, folder, merge)
+        return export_adapter(lora, mixture, check_path("folder", folder), merge)
 
     def import_(self, folder: str | Path, *, records: Sequence[str]) -> ModuleReport:
         """Take in a LoRA adapter that PEFT saved, as a module for records that are here.
@@ -139,6 +144,8 @@ class Modules:
         lora = self._engine.need_lora("modules.import_()")
         from memkit.lora.peft.peft_adapters import import_adapter
 
+        check_ids("records", records)
+        folder = check_path("folder", folder)
         return import_adapter(lora, self._engine.consolidator, folder, records)
 
     def peft_model(self, name: str, *, trainable: bool = False) -> PeftModel:
@@ -156,6 +163,7 @@ class Modules:
             UnsupportedOperationError: Without the "lora" backend.
         """
         lora = self._engine.need_lora("modules.peft_model()")
+        check_id("name", name)
         from memkit.lora.peft.peft_model import peft_model
 
         module = self._engine.ledger.modules.get(name)

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, get_args
 
 from memkit.errors import InvalidInputError
-from memkit.memory.engine import Config, CountTokens
+from memkit.memory.config import Config, CountTokens
 from memkit.protocols import Backend, Embedder, LanguageModel, Reranker
 from memkit.types import (
     COMBINATIONS,
@@ -22,11 +22,12 @@ from memkit.types import (
     Metadata,
     Period,
     Query,
+    Role,
     Sampling,
     Scope,
     Ttl,
 )
-from memkit.types.validate import check_limit, check_text
+from memkit.types.validate import check_ids, check_limit, check_part, check_text, describe
 
 if TYPE_CHECKING:
     from memkit.lora.recipe import Recipe
@@ -211,10 +212,9 @@ class Request:
             raise InvalidInputError(
                 f"`combine` must be one of {COMBINATIONS}, got {self.combine!r}"
             )
-        if isinstance(self.modules, str):
-            raise InvalidInputError(
-                f"`modules` must be a list of names, got the string {self.modules!r}"
-            )
+        if self.modules is not None:
+            check_ids("modules", self.modules)
+        check_part("sampling", self.sampling, Sampling, "a `memkit.types.Sampling`")
 
 
 def request_of(budget: int, options: AskOptions) -> Request:
@@ -242,6 +242,9 @@ def query_template(options: Mapping[str, Any], known: type, *, k: int) -> Query:
     return Query("", k, options.get("scope", {}), options.get("where"), period=period)
 
 
+_ENDING = 'The last one is what is answered: {"role": "user", "content": "..."}.'
+
+
 def query_of(question: Question, template: Query, *, name: str = "question") -> Query:
     """Make a query of a question, or of a conversation that ends with one.
 
@@ -265,13 +268,19 @@ def _conversation(messages: Sequence[Message], name: str) -> tuple[str, Context]
     """The last message of a conversation, and what was said before it."""
     if not isinstance(messages, Sequence):
         raise InvalidInputError(
-            f"`{name}` must be a string or a list of messages, got {messages!r}"
+            f"`{name}` must be a string or a list of messages, got {describe(messages)}"
+        )
+    if not messages:
+        raise InvalidInputError(f"`{name}` must not be empty, got {messages!r}", hint=_ENDING)
+    if all(isinstance(message, str) for message in messages):
+        raise InvalidInputError(
+            f"`{name}` must be a string or a list of messages, got a list of strings",
+            hint="ask_batch() answers several questions at once",
         )
     pairs = [_role_and_content(message) for message in messages]
-    if not pairs or pairs[-1][0] != "user":
+    if pairs[-1][0] != "user":
         raise InvalidInputError(
-            f"`messages` must end with the user's, got {pairs[-1] if pairs else 'none'!r}",
-            hint='the last one is what is answered: {"role": "user", "content": "..."}',
+            f"`messages` must end with the user's, got {pairs[-1]!r}", hint=_ENDING
         )
     opening = next(place for place, (role, _) in enumerate(pairs) if role != "system")
     system = "\n\n".join(content for _, content in pairs[:opening]) or None
@@ -285,17 +294,28 @@ def _role_and_content(message: Message) -> tuple[str, str]:
         raise InvalidInputError(
             f'expected a message {{"role": "user", "content": "..."}}, got {message!r}'
         )
+    if message["role"] not in get_args(Role):
+        raise InvalidInputError(
+            f"the `role` of a message must be one of {get_args(Role)}, got {message['role']!r}"
+        )
     return message["role"], message["content"]
 
 
 _EVIDENCE = frozenset(RecallOptions.__annotations__)
+# What the verbs that take these options spell out beside them.
+_SPELLED_OUT: Mapping[type, tuple[str, ...]] = {
+    AskOptions: ("budget",),
+    OpenOptions: ("create",),
+    RecallOptions: ("budget",),
+    Selection: ("k",),
+}
 
 
 def refuse_unknown(options: Mapping[str, Any], known: type) -> None:
     """As Python does for keyword arguments that are spelled out."""
-    names = known.__annotations__
     for name in options:
-        if name not in names:
+        if name not in known.__annotations__:
+            names = (*_SPELLED_OUT.get(known, ()), *known.__annotations__)
             raise TypeError(
                 f"unexpected keyword argument {name!r}; these are known: {', '.join(names)}"
             )

@@ -18,6 +18,7 @@ from memkit.memory.options import (
     query_of,
     query_template,
 )
+from memkit.protocols import Backend
 from memkit.types import (
     HITS,
     NO_ROUTE,
@@ -30,6 +31,7 @@ from memkit.types import (
     Record,
     Route,
 )
+from memkit.types.validate import check_result
 
 # Cosine similarity of a question with the fact it is about: nearer than that, it is asked much
 # as it was trained, and the held record need not stand in the prompt as well
@@ -86,7 +88,7 @@ def explain(engine: Engine, question: Question, budget: int, options: RecallOpti
 
 def gather(engine: Engine, query: Query, request: Request) -> Findings:
     """Ask every backend, and assemble what goes into the prompt of an answer."""
-    evidence = [backend.recall(query) for backend in engine.backends_asked]
+    evidence = [_recalled(backend, query) for backend in engine.backends_asked]
     if query.context is not None:
         evidence = [_without_conversation(part, query, query.context) for part in evidence]
     route = _route(engine, query, evidence, request.modules)
@@ -114,6 +116,12 @@ def gather(engine: Engine, query: Query, request: Request) -> Findings:
     )
     records |= {hit.id: hit.record for hit in pinned.hits}
     return Findings(query, evidence, recalled, records)
+
+
+def _recalled(backend: Backend, query: Query) -> Evidence:
+    evidence = backend.recall(query)
+    check_result(f"`recall` of the backend {backend.name!r}", evidence, Evidence, "`Evidence`")
+    return evidence
 
 
 def _records(

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, get_args
 
 from tqdm import tqdm
 
-from memkit.errors import CorruptFileError, InvalidInputError, storage_errors
+from memkit.errors import CorruptFileError, InvalidInputError, StorageError, storage_errors
 from memkit.ledger.transfer.export import Entry
 from memkit.ledger.transfer.import_ import OnConflict
 from memkit.ledger.transfer.import_checks import check_entry
@@ -22,7 +22,7 @@ from memkit.memory.erasure import finish, remove
 from memkit.protocols import Embedder
 from memkit.types import Module, ModuleReport, Scope, TransferReport
 from memkit.types.scope import scope_key
-from memkit.types.validate import check_text
+from memkit.types.validate import check_path, check_text
 from memkit.version import __version__
 
 _MODULE = {"kind", "name", "base_model", "sha256", "records"}
@@ -33,8 +33,15 @@ T = TypeVar("T")
 logger = logging.getLogger("memkit")
 
 
-def export(engine: Engine, path: Path, *, scope: Scope | None, adapters: bool) -> TransferReport:
+def export(
+    engine: Engine, path: str | Path, *, scope: Scope | None, adapters: bool
+) -> TransferReport:
     """Write everything to a file; see `Memory.export`."""
+    path = check_path("path", path)
+    if not path.parent.is_dir():
+        raise StorageError(
+            f"there is no folder {str(path.parent)!r} to write the export to", hint="make it first"
+        )
     if scope is not None:
         scope_key(scope)
     folder = _folder(path)
@@ -58,9 +65,15 @@ def export(engine: Engine, path: Path, *, scope: Scope | None, adapters: bool) -
 
 
 def import_(
-    engine: Engine, path: Path, *, scope: Scope | None, on_conflict: OnConflict, adapters: bool
+    engine: Engine,
+    path: str | Path,
+    *,
+    scope: Scope | None,
+    on_conflict: OnConflict,
+    adapters: bool,
 ) -> TransferReport:
     """Take a file in; see `Memory.import_`."""
+    path = check_path("path", path)
     if on_conflict not in get_args(OnConflict):
         raise InvalidInputError(
             f"`on_conflict` must be one of {get_args(OnConflict)}, got {on_conflict!r}"
@@ -69,6 +82,10 @@ def import_(
         scope_key(scope)
     if adapters:
         engine.need_lora("import_(adapters=True)")
+    if not path.is_file():
+        raise StorageError(
+            f"there is no file {str(path)!r}", hint="give the path that `export` has written to"
+        )
     archive = Archive(path)
     modules = _checked(archive, adapters=adapters)
     ledger = engine.ledger

@@ -12,6 +12,7 @@ from memkit.memory.engine import Engine
 from memkit.memory.options import Selection, query_template
 from memkit.protocols import Embedder
 from memkit.types import Hit, Metadata, Scope
+from memkit.types.validate import describe
 
 if TYPE_CHECKING:
     from memkit.protocols import Floats2d
@@ -125,7 +126,13 @@ def _unit_row(vector: Sequence[float]) -> Floats2d:
     """A vector as a row of length 1; what is not finite stays so, for the index to refuse."""
     import numpy as np
 
-    row = np.asarray(vector, np.float64).reshape(1, -1)
+    try:
+        row = np.asarray(vector, np.float64).reshape(1, -1)
+    except (TypeError, ValueError) as exc:
+        raise InvalidInputError(
+            f"`vector` must be numbers, got {describe(vector)}",
+            "search() takes a text." if isinstance(vector, str) else "",
+        ) from exc
     length = np.linalg.norm(row)
     if length == 0:
         raise InvalidInputError(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal
 
-from memkit.types.records import Record, Role, Turn
+from memkit.types.records import Record, Turn, source_of
 from memkit.types.value import Value, shortened
 
 
@@ -38,13 +38,8 @@ class Hit(Value):
 
     def __str__(self) -> str:
         """Give score, id and passage, and who said it when, as far as that is known."""
-        metadata, said_at = self.record.metadata, self.record.said_at
-        role = metadata.get("role")
-        speaker = metadata.get("name", role) if role in get_args(Role) else None  # of a turn
-        date = f"{said_at:%Y-%m-%d}" if said_at is not None else None
-        source = ", ".join(str(part) for part in (speaker, date) if part is not None)
         line = f"{self.score:.3f}  {self.id}  {shortened(self.text)}"
-        return f"{line}  ({source})" if source else line
+        return line + source_of(self.record.metadata, self.record.said_at)
 
 
 @dataclass(frozen=True)
@@ -123,7 +118,7 @@ def route_lines(route: Route, texts: Mapping[str, str] | None = None) -> list[st
     return lines
 
 
-NO_ROUTE = Route(weights={}, reason="routing was not asked for")
+NO_ROUTE = Route(weights={}, reason="there are no adapters: the memory was opened without 'lora'")
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from typing import Any
 
 from memkit.errors import InvalidInputError
 from memkit.types.records import Draft
+from memkit.types.validate import validate_draft
+from memkit.types.value import shortened
 
 DraftLike = str | Draft | Mapping[str, Any]
 
@@ -44,7 +46,9 @@ def drafts_of(value: DraftLike | Iterable[DraftLike], rest: Draft) -> tuple[list
                 f"drafts or dicts, got {value!r}"
             )
     _refuse_without_effect(rest, items, "a draft" if single else "a list")
-    return [_draft_of(item, rest) for item in items], single
+    return [
+        _draft_of(item, rest, "" if single else f"[{n}]") for n, item in enumerate(items)
+    ], single
 
 
 def _refuse_without_effect(rest: Draft, items: Sequence[DraftLike], kind: str) -> None:
@@ -62,6 +66,16 @@ def _refuse_without_effect(rest: Draft, items: Sequence[DraftLike], kind: str) -
         )
 
 
+def _draft_in_list(place: int, item: DraftLike, rest: Draft) -> Draft:
+    """One draft of a list, validated here so that the message can say which one is wrong."""
+    try:
+        draft = _draft_of(item, rest)
+        validate_draft(draft)
+    except InvalidInputError as exc:
+        raise InvalidInputError(f"entry {place} of the list: {exc.message}", exc.hint) from exc
+    return draft
+
+
 def _draft_of(item: DraftLike, rest: Draft) -> Draft:
     """One draft; an item that is no text is refused where drafts are validated."""
     match item:
@@ -75,6 +89,11 @@ def _draft_of(item: DraftLike, rest: Draft) -> Draft:
 
 def _draft_of_fields(values: Mapping[str, Any]) -> Draft:
     known = ", ".join(FIELDS)
+    if values.keys() >= {"role", "content"}:
+        raise InvalidInputError(
+            f"expected a draft, got the message {shortened(repr(values))}",
+            hint="add_messages() takes messages with `role` and `content`",
+        )
     unknown = [key for key in values if key not in FIELDS]
     if unknown:
         raise InvalidInputError(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from memkit.types.value import Value
+from memkit.types.value import Value, shortened
 
 Metadata = Mapping[str, Any]  # JSON values only
 Scope = Mapping[str, str]  # e.g. {"user": "u1", "session": "s7"}
@@ -15,6 +15,15 @@ Role = Literal["system", "user", "assistant", "tool"]
 BackendName = Literal["buffer", "rag", "lora"]
 Ttl = float | timedelta  # seconds, or a timedelta
 Message = Mapping[str, str]  # of a conversation: {"role": "user", "content": "..."}
+
+
+def source_of(metadata: Metadata, said_at: datetime | None) -> str:
+    """Who said something when, to be put behind it; empty if neither is known."""
+    role = metadata.get("role")
+    speaker = metadata.get("name", role) if role in get_args(Role) else None  # of a turn
+    date = f"{said_at:%Y-%m-%d}" if said_at is not None else None
+    parts = [str(part) for part in (speaker, date) if part is not None]
+    return f"  ({', '.join(parts)})" if parts else ""
 
 
 @dataclass(frozen=True)
@@ -81,6 +90,10 @@ class Record(Value):
         """The time that `since` and `until` select by: when it was said, else when written."""
         return self.said_at or self.updated_at
 
+    def __str__(self) -> str:
+        """Give id and text, and who said it when, as far as that is known."""
+        return f"{self.id}  {shortened(self.text)}" + source_of(self.metadata, self.said_at)
+
 
 @dataclass(frozen=True)
 class Version(Value):
@@ -94,6 +107,10 @@ class Version(Value):
     metadata: Metadata
     created_at: datetime
     said_at: datetime | None = None
+
+    def __str__(self) -> str:
+        """Give number and text, and who said it when, as far as that is known."""
+        return f"v{self.version}  {shortened(self.text)}" + source_of(self.metadata, self.said_at)
 
 
 @dataclass(frozen=True)
@@ -123,6 +140,9 @@ class Turn(Value):
     record_id: str | None
     name: str | None = None
     said_at: datetime | None = None
+
+    def __str__(self) -> str:
+        return f"{self.name or self.role}: {shortened(self.content)}"
 
 
 @dataclass(frozen=True)

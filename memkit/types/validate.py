@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
+from pathlib import Path
+from typing import NoReturn
 
 from memkit.errors import InvalidInputError
 from memkit.types.records import Draft, Period
+from memkit.types.value import shortened
 
 MAX_CHARACTERS = 2_000_000
 MAX_DEPTH = 32
@@ -15,6 +18,102 @@ MAX_ID_CHARACTERS = 256
 MAX_TTL = 1000 * 365.25 * 86_400  # seconds; 1,000 years
 
 _INT64 = range(-(2**63), 2**63)
+
+
+# What stands for a value where verbs take a string: ids of records, names of modules.
+_HANDLES = ("record_id", "id", "name")
+
+
+def describe(value: object) -> str:
+    """Say in a few words what came instead of what was expected."""
+    if value is None:
+        return "None"
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    return f"{type(value).__name__}: {shortened(repr(value), 80)}"
+
+
+def check_id(name: str, value: object) -> None:
+    """Check that an id of a record, or the name of a module, is a string."""
+    if not isinstance(value, str):
+        raise InvalidInputError(
+            f"`{name}` must be a string, got {describe(value)}", _handle_of(value)
+        )
+
+
+def check_ids(name: str, values: object, *, single: bool = False) -> None:
+    """Check that ids are a list, or another collection, of strings.
+
+    Args:
+        name: Of the argument.
+        values: What came.
+        single: Whether a single string would do as well, for the message.
+    """
+    expected = "a string or a list of strings" if single else "a list of strings"
+    if isinstance(values, str):
+        raise InvalidInputError(
+            f"`{name}` must be {expected}, got the string {values!r}", "Put it into a list."
+        )
+    if isinstance(values, bytes | Mapping) or not isinstance(values, Collection):
+        raise InvalidInputError(
+            f"`{name}` must be {expected}, got {describe(values)}", _handle_of(values)
+        )
+    for value in values:
+        check_id("id" if name == "ids" else name, value)
+
+
+def _handle_of(value: object) -> str:
+    """Hint for a value that was given where its id or name was expected."""
+    handles = [handle for handle in _HANDLES if isinstance(getattr(value, handle, None), str)]
+    return f"Give its `.{handles[0]}`." if handles else ""
+
+
+def check_path(name: str, value: object) -> Path:
+    """Check that a value is a path, and give it as one."""
+    if isinstance(value, str):
+        check_text(name, value)
+    elif not isinstance(value, Path):
+        raise InvalidInputError(
+            f"`{name}` must be a string or a path, got {describe(value)}",
+        )
+    return Path(value)
+
+
+def check_part(name: str, value: object, kind: type, expected: str, hint: str = "") -> None:
+    """Check that a part that the caller hands over is an instance of what it has to be."""
+    if not isinstance(value, kind):
+        refuse_part(name, value, expected, hint)
+
+
+def check_methods(name: str, value: object, methods: Iterable[str], expected: str) -> None:
+    """Check that a part that the caller hands over has what its protocol asks for."""
+    missing = [method for method in methods if not hasattr(value, method)]
+    if isinstance(value, type) or missing:
+        refuse_part(name, value, expected, f"It has no `{'`, no `'.join(missing)}`.")
+
+
+def refuse_part(name: str, value: object, expected: str, hint: str = "") -> NoReturn:
+    """Refuse a part that is not what was expected; a class is most often meant as an instance."""
+    if isinstance(value, type):
+        hint = f"Give an instance of it: {value.__name__}(...)."
+    raise InvalidInputError(f"`{name}` must be {expected}, got {describe(value)}", hint)
+
+
+def check_result(part: str, value: object, kind: type, expected: str) -> None:
+    """Check what a part of the caller's own has returned."""
+    if not isinstance(value, kind):
+        raise InvalidInputError(f"{part} must return {expected}, got {describe(value)}")
+
+
+def check_results(part: str, values: object, kind: type, expected: str) -> None:
+    """Check what a part of the caller's own has returned: a list of values of one kind."""
+    if not isinstance(values, list | tuple):
+        raise InvalidInputError(f"{part} must return {expected}, got {describe(values)}")
+    for value in values:
+        if not isinstance(value, kind):
+            raise InvalidInputError(
+                f"{part} must return {expected}, got a list with {describe(value)}"
+            )
 
 
 def validate_draft(draft: Draft) -> None:
@@ -155,7 +254,13 @@ def _is_json_scalar(value: object) -> bool:
             return isinstance(value, float) and math.isfinite(value)
 
 
-def check_limit(name: str, value: int) -> None:
-    """Check that a number of results is an integer of at least 1."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise InvalidInputError(f"`{name}` must be an integer of at least 1, got {value!r}")
+def check_limit(name: str, value: object, *, least: int = 1) -> None:
+    """Check that a number of things is an integer of at least ``least``."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise InvalidInputError(f"`{name}` must be an integer of at least {least}, got {value!r}")
+
+
+def check_number(name: str, value: object) -> None:
+    """Check that a value is a number; its range is for the caller to check."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise InvalidInputError(f"`{name}` must be a number, got {describe(value)}")

@@ -12,7 +12,7 @@ import memkit
 from memkit import Answer, Hit, Memory, Recall, Receipt, Record, RecordNotFoundError, Route, Stats
 from memkit.answering.explain import Explanation
 from memkit.cli import main as cli
-from memkit.memory.engine import ALL_BACKENDS
+from memkit.memory.config import ALL_BACKENDS
 from memkit.types import TransferReport
 
 NOW = datetime(2025, 1, 1, tzinfo=UTC)

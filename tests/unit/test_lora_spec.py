@@ -17,7 +17,7 @@ def test_the_delta_is_scaled_by_alpha_over_rank(rank, alpha, scale):
 
 @pytest.mark.parametrize("rank", [0, -1])
 def test_a_rank_below_one_is_refused(rank):
-    with pytest.raises(InvalidInputError, match=f"`rank` must be at least 1, got {rank}"):
+    with pytest.raises(InvalidInputError, match=f"`rank` must be an integer .*, got {rank}"):
         LoraSpec(rank=rank)
 
 
@@ -55,8 +55,8 @@ def test_few_steps_an_epoch_make_more_epochs(steps, visits):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"epochs": 0}, "`epochs` must be at least 1, got 0"),
-        ({"batch_size": 0, "guards": 0}, "`batch_size` must be at least 1, got 0"),
+        ({"epochs": 0}, "`epochs` must be an integer of at least 1, got 0"),
+        ({"batch_size": 0, "guards": 0}, "`batch_size` must be an integer of at least 1, got 0"),
         ({"guards": 8}, "`guards` must leave room for facts in a batch of 8, got 8"),
         ({"guards": -1}, "`guards` must leave room"),
         ({"learning_rate": 0.0}, "`learning_rate` must be above 0"),

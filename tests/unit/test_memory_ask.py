@@ -157,7 +157,7 @@ def test_the_caller_may_choose_the_modules(trained, untouched):
     for name in ("m0099", "M0001", ""):
         with pytest.raises(ModuleNotFoundInMemoryError, match=f"no module has the name '{name}'"):
             trained.ask(NORA, modules=["m0001", name])
-    with pytest.raises(InvalidInputError, match="`modules` must be a list of names"):
+    with pytest.raises(InvalidInputError, match="`modules` must be a list of strings"):
         trained.ask(NORA, modules="m0001")
 
 

@@ -11,7 +11,7 @@ from memkit.ledger.records.record_rows import COLUMNS, record_of, version_of
 from memkit.ledger.records.where import AT, EXPIRED, LIVE, select_sql
 from memkit.types import ALWAYS, Metadata, Page, Period, Record, Scope, Version
 from memkit.types.scope import visible_keys
-from memkit.types.validate import check_limit
+from memkit.types.validate import check_ids, check_limit
 
 # Where users' texts are; what is made of these is not listed.
 _TEXTS = {
@@ -53,6 +53,7 @@ class RecordReads:
         Raises:
             RecordNotFoundError: If one is missing, expired or not visible; which is not told.
         """
+        check_ids("ids", ids)
         rows = self._rows(ids, scope, expired=expired)
         missing = [id for id in ids if id not in rows]
         if missing:
@@ -65,6 +66,7 @@ class RecordReads:
 
     def find(self, ids: Sequence[str], *, scope: Scope | None = None) -> list[Record]:
         """Like `get`, but what is missing or not visible is left out."""
+        check_ids("ids", ids)
         rows = self._rows(ids, scope)
         return [record_of(rows[id]) for id in ids if id in rows]
 

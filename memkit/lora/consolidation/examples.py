@@ -8,6 +8,7 @@ from memkit.errors import InvalidInputError
 from memkit.ledger import Ledger
 from memkit.protocols import Synthesizer
 from memkit.types import Example, Record
+from memkit.types.validate import check_results
 
 BATCH = 32  # records that a synthesizer is handed at once; what it made of them is committed
 
@@ -42,7 +43,9 @@ def stored_examples(
 
 def _by_record(synthesizer: Synthesizer, records: Sequence[Record]) -> dict[str, list[Example]]:
     made: dict[str, list[Example]] = {record.id: [] for record in records}
-    for example in synthesizer.examples(records):
+    examples = synthesizer.examples(records)
+    check_results("`synthesizer.examples`", examples, Example, "a list of `Example`")
+    for example in examples:
         if example.record_id not in made:
             raise InvalidInputError(
                 f"expected examples of the records {list(made)[:3]}, got one of "

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from memkit.errors import IncompatibleModelError, InvalidInputError
+from memkit.errors import IncompatibleModelError, InvalidInputError, StorageError
 from memkit.ledger import Ledger
 from memkit.lora.backend import LoraBackend
 from memkit.lora.consolidation.consolidate import Consolidator
@@ -23,6 +23,7 @@ from memkit.lora.peft.peft_format import Settings, read_settings, read_weights, 
 from memkit.lora.spec import LoraSpec
 from memkit.models.language_model import TransformersModel
 from memkit.types import Module, ModuleReport, Record
+from memkit.types.validate import check_id
 from memkit.version import __version__
 
 # Of a module's manifest; the ids of its records are not exported.
@@ -34,7 +35,7 @@ logger = logging.getLogger("memkit")
 def export_adapter(
     backend: LoraBackend,
     mixture: str | Mapping[str, float],
-    folder: str | Path,
+    folder: Path,
     merge: str | Merge,
 ) -> Path:
     """Write a module, or a mixture of modules as one adapter, for PEFT.
@@ -52,7 +53,12 @@ def export_adapter(
         StorageError: If it cannot be written.
     """
     how = merge if isinstance(merge, Merge) else Merge(merge)
-    weights = {mixture: 1.0} if isinstance(mixture, str) else dict(mixture)
+    if not isinstance(mixture, Mapping):
+        check_id("mixture", mixture)
+        mixture = {mixture: 1.0}
+    weights = dict(mixture)
+    for name in weights:
+        check_id("mixture", name)
     modules = [backend.ledger.modules.get(name) for name in weights]
     merged = how([backend.stored(module) for module in modules], list(weights.values()))
     manifest = {
@@ -62,8 +68,8 @@ def export_adapter(
         "merge": asdict(how),
         "modules": [_described(module, weights[module.name]) for module in modules],
     }
-    write_folder(Path(folder), merged, manifest, conv1d=backend.layers.conv1d)
-    return Path(folder)
+    write_folder(folder, merged, manifest, conv1d=backend.layers.conv1d)
+    return folder
 
 
 def _described(module: Module, weight: float) -> dict[str, Any]:
@@ -72,7 +78,7 @@ def _described(module: Module, weight: float) -> dict[str, Any]:
 
 
 def import_adapter(
-    backend: LoraBackend, consolidator: Consolidator, folder: str | Path, ids: Sequence[str]
+    backend: LoraBackend, consolidator: Consolidator, folder: Path, ids: Sequence[str]
 ) -> ModuleReport:
     """Take in an adapter that was trained elsewhere, for records that are here.
 
@@ -94,9 +100,14 @@ def import_adapter(
         BusyError: If another process is consolidating this memory.
     """
     records = _of_one_scope(backend.ledger, ids)
-    settings = read_settings(Path(folder))
+    if not folder.is_dir():
+        raise StorageError(
+            f"there is no folder {str(folder)!r}",
+            hint="give the folder that PEFT's `save_pretrained` or `modules.export` has written",
+        )
+    settings = read_settings(folder)
     _check_base(settings, backend.base)
-    adapter, digest = read_weights(Path(folder), settings.rank, backend.layers.shapes)
+    adapter, digest = read_weights(folder, settings.rank, backend.layers.shapes)
     leaves = tuple(sorted({name.rpartition(".")[2] for name in adapter}))
     # The scale becomes one of plain LoRA, whatever rule it came from.
     lora = LoraSpec(settings.rank, settings.scale * settings.rank, target_modules=leaves)
