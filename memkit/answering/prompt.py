@@ -13,6 +13,7 @@ from typing import TypeVar, get_args
 from memkit.errors import InvalidInputError
 from memkit.text.words import MONTHS
 from memkit.types import Evidence, Hit, Role, Turn
+from memkit.types.validate import check_part
 
 _LABEL = re.compile(r"^\[[^\]\n]*\] ")
 
@@ -40,6 +41,8 @@ class PromptFormat:
     turns: str = "Conversation so far:"
 
     def __post_init__(self) -> None:
+        for name, text in vars(self).items():
+            check_part(name, text, str, "a string")
         if self.evidence.count("{evidence}") != 1:
             raise InvalidInputError(
                 f"expected `evidence` to contain '{{evidence}}' once, got {self.evidence!r}"

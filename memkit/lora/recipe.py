@@ -64,7 +64,7 @@ class Recipe:
     progress: bool | None = None
 
     def __post_init__(self) -> None:
-        if self.row_dtype not in ROW_DTYPES:
+        if not isinstance(self.row_dtype, str) or self.row_dtype not in ROW_DTYPES:
             raise InvalidInputError(
                 f"`row_dtype` must be one of {sorted(ROW_DTYPES)}, got {self.row_dtype!r}"
             )

@@ -111,9 +111,7 @@ class TrainSpec:
     def __post_init__(self) -> None:
         for name, value in (("epochs", self.visits()), ("batch_size", self.batch_size)):
             check_limit(name, value)
-        check_limit("guards", self.guards, least=0)
-        check_limit("seed", self.seed, least=0)
-        for name in ("learning_rate", "mastery"):
+        for name in ("guards", "learning_rate", "mastery", "seed"):
             check_number(name, getattr(self, name))
         if not 0 <= self.guards < self.batch_size:
             raise InvalidInputError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from memkit.memory.options import (
 )
 from memkit.memory.recall import Findings, gather
 from memkit.types import PASSAGES, Answer, Claim, Query, Route
+from memkit.types.validate import describe
 
 if TYPE_CHECKING:
     from memkit.answering.generate import Answerer, AnswerStream
@@ -30,8 +31,8 @@ def ask_batch(
     engine: Engine, questions: Sequence[Question], budget: int, options: AskOptions
 ) -> list[Answer]:
     """Answer questions as one batch."""
-    if isinstance(questions, str):
-        raise InvalidInputError(f"`questions` must be a list, got the string {questions!r}")
+    if isinstance(questions, str | Mapping) or not isinstance(questions, Iterable):
+        raise InvalidInputError(f"`questions` must be a list, got {describe(questions)}")
     template = query_template(options, AskOptions, k=PASSAGES)
     queries = [query_of(question, template) for question in questions]
     return answer(engine, queries, request_of(budget, options))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from memkit.errors import InvalidInputError
 from memkit.protocols import Backend, Embedder, LanguageModel, Reranker
 from memkit.types import BackendName
-from memkit.types.validate import check_methods, check_part, refuse_part
+from memkit.types.validate import check_methods, check_number, check_part, refuse_part
 
 if TYPE_CHECKING:
     from memkit.lora.recipe import Recipe
@@ -64,6 +64,7 @@ class Config:
             from memkit.rag.fusion import Ranking
 
             check_part("ranking", self.ranking, Ranking, "a `memkit.rag.fusion.Ranking`")
+        check_number("busy_timeout", self.busy_timeout)
         if self.reranker is not None and not isinstance(self.reranker, str):
             expected = "a function of (query, texts), a folder or a hub id"
             check_methods("reranker", self.reranker, ["__call__"], expected)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, Unpack, overload
+from typing import TYPE_CHECKING, Any, Never, Self, Unpack, overload
 
 from memkit.memory import ask, forget, recall, statistics, transfer, write
 from memkit.memory.chat_log import import_messages
-from memkit.memory.engine import Engine
+from memkit.memory.engine import Engine, engine_of
 from memkit.memory.modules import Modules
 from memkit.memory.options import (
     AskOptions,
@@ -73,8 +73,8 @@ class Memory:
         vectors: Search and read by vector, and change the embedder.
     """
 
-    def __init__(self, path: str | Path | Engine) -> None:
-        self._engine = engine = path if isinstance(path, Engine) else Engine.open(path)
+    def __init__(self, path: str | Path | Engine, **options: Never) -> None:
+        self._engine = engine = engine_of(path, options)
         self.items: ItemTable = engine.ledger.items
         self.modules = Modules(engine)
         self.retention = Retention(engine)
@@ -245,8 +245,7 @@ class Memory:
         return self._engine.ledger.records.find(ids, scope=scope)
 
     def __contains__(self, id: object) -> bool:
-        if isinstance(id, Record):
-            id = id.id
+        id = id.id if isinstance(id, Record) else id
         return isinstance(id, str) and bool(self._engine.ledger.records.existing([id]))
 
     def __iter__(self) -> Iterator[Record]:

@@ -83,8 +83,10 @@ def import_(
     if adapters:
         engine.need_lora("import_(adapters=True)")
     if not path.is_file():
+        kind = "is a folder" if path.is_dir() else "does not exist"
         raise StorageError(
-            f"there is no file {str(path)!r}", hint="give the path that `export` has written to"
+            f"there is no file {str(path)!r} to import: it {kind}",
+            hint="give the path that `export` has written to",
         )
     archive = Archive(path)
     modules = _checked(archive, adapters=adapters)

@@ -46,9 +46,9 @@ def drafts_of(value: DraftLike | Iterable[DraftLike], rest: Draft) -> tuple[list
                 f"drafts or dicts, got {value!r}"
             )
     _refuse_without_effect(rest, items, "a draft" if single else "a list")
-    return [
-        _draft_of(item, rest, "" if single else f"[{n}]") for n, item in enumerate(items)
-    ], single
+    if single:
+        return [_draft_of(items[0], rest)], True
+    return [_draft_in_list(place, item, rest) for place, item in enumerate(items)], False
 
 
 def _refuse_without_effect(rest: Draft, items: Sequence[DraftLike], kind: str) -> None:

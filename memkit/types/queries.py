@@ -8,6 +8,7 @@ from typing import Literal
 
 from memkit.errors import InvalidInputError
 from memkit.types.records import ALWAYS, Metadata, Period, Scope
+from memkit.types.validate import check_number
 
 # What verbs take unless the caller says otherwise.
 HITS = 5  # records that are searched for
@@ -58,6 +59,8 @@ class Sampling:
 
     def check(self) -> None:
         """Raise `InvalidInputError` for a value out of range."""
+        for name in ("max_new_tokens", "temperature", "top_p", "seed"):
+            check_number(name, getattr(self, name))
         for name, allowed, valid in (
             ("max_new_tokens", "be at least 1", self.max_new_tokens >= 1),
             ("temperature", "be 0 or more and finite", 0 <= self.temperature < math.inf),

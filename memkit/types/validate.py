@@ -30,6 +30,8 @@ def describe(value: object) -> str:
         return "None"
     if isinstance(value, type):
         return f"the class {value.__name__}"
+    if isinstance(value, str):
+        return f"the string {shortened(repr(value), 80)}"
     return f"{type(value).__name__}: {shortened(repr(value), 80)}"
 
 
@@ -52,14 +54,20 @@ def check_ids(name: str, values: object, *, single: bool = False) -> None:
     expected = "a string or a list of strings" if single else "a list of strings"
     if isinstance(values, str):
         raise InvalidInputError(
-            f"`{name}` must be {expected}, got the string {values!r}", "Put it into a list."
+            f"`{name}` must be {expected}, got {describe(values)}", "Put it into a list."
         )
     if isinstance(values, bytes | Mapping) or not isinstance(values, Collection):
         raise InvalidInputError(
             f"`{name}` must be {expected}, got {describe(values)}", _handle_of(values)
         )
     for value in values:
-        check_id("id" if name == "ids" else name, value)
+        if name == "ids":
+            check_id("id", value)  # most often it was given alone
+        elif not isinstance(value, str):
+            raise InvalidInputError(
+                f"`{name}` must be {expected}, got a list with {describe(value)}",
+                _handle_of(value),
+            )
 
 
 def _handle_of(value: object) -> str:
@@ -73,9 +81,7 @@ def check_path(name: str, value: object) -> Path:
     if isinstance(value, str):
         check_text(name, value)
     elif not isinstance(value, Path):
-        raise InvalidInputError(
-            f"`{name}` must be a string or a path, got {describe(value)}",
-        )
+        raise InvalidInputError(f"`{name}` must be a string or a path, got {describe(value)}")
     return Path(value)
 
 

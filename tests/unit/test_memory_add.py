@@ -307,7 +307,6 @@ def test_unknown_ids_are_named(memory):
         lambda: memory.history("no-such-id"),
         lambda: memory.update("no-such-id", "text"),
         lambda: memory.forget("no-such-id"),
-        lambda: memory.get(7),
     ):
         with pytest.raises(RecordNotFoundError, match="no record has the id") as caught:
             read()
