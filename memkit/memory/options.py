@@ -295,9 +295,7 @@ def _role_and_content(message: Message) -> tuple[str, str]:
             f'expected a message {{"role": "user", "content": "..."}}, got {message!r}'
         )
     if message["role"] not in get_args(Role):
-        raise InvalidInputError(
-            f"the `role` of a message must be one of {get_args(Role)}, got {message['role']!r}"
-        )
+        raise InvalidInputError(f"`role` must be one of {get_args(Role)}, got {message['role']!r}")
     return message["role"], message["content"]
 
 

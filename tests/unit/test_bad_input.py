@@ -97,7 +97,7 @@ NO_IDS = r"`id` must be a string or a list of strings, got "
         (lambda m: m.ask([]), "`question` must not be empty"),
         (
             lambda m: m.ask([{"role": "bot", "content": "Who?"}]),
-            r"the `role` of a message must be one of \('system', .*, got 'bot'",
+            r"`role` must be one of \('system', .*, got 'bot'",
         ),
         (lambda m: m.ask(["Who?", "Where?"]), r"got a list of strings\nHint: ask_batch\(\)"),
         (lambda m: m.ask_batch(5), "`questions` must be a list, got int: 5"),

@@ -137,12 +137,12 @@ def test_scopes_hold(memory):
 @pytest.mark.parametrize(
     ("messages", "message"),
     [
-        ([], "must end with the user's, got 'none'"),
+        ([], "must not be empty, got"),
         ([system("Be brief.")], "must end with the user's"),
         ([user(NORA), assistant("4471")], "must end with the user's"),
         ([{"role": "user"}], "expected a message"),
         ([{"role": "user", "content": None}], "expected a message"),
-        (["What?"], "expected a message"),
+        (["What?"], "got a list of strings"),
         ([{"role": "bard", "content": "La"}, user(NORA)], "`role` must be one of"),
         ([user("  ")], "`question` must"),
     ],

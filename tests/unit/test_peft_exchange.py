@@ -319,7 +319,7 @@ def test_the_same_name_needs_no_words(filled, folder, names, caplog, named):
     ("records", "error", "message"),
     [
         ([], InvalidInputError, r"`records` to be a list of ids, got \[\]"),
-        ("Nora", InvalidInputError, "`records` to be a list of ids, got 'Nora'"),
+        ("Nora", InvalidInputError, "`records` must be a list of strings, got the string 'Nora'"),
         (["Nora", "nobody"], RecordNotFoundError, "nobody"),
     ],
 )

@@ -139,7 +139,7 @@ def _last(name: str) -> str:
 
 def _of_one_scope(ledger: Ledger, ids: Sequence[str]) -> list[Record]:
     """The records that an adapter is for."""
-    if isinstance(ids, str) or not ids:
+    if not ids:
         raise InvalidInputError(
             f"expected `records` to be a list of ids, got {ids!r}",
             hint="name the records whose questions the adapter answers",
