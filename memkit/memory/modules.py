@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from memkit.memory import forget
 from memkit.memory.engine import Engine
 from memkit.types import ConsolidationReport, Module, ModuleReport, Scope
-from memkit.types.validate import check_id, check_ids, check_limit, check_path
+from memkit.types.validate import check_id, check_ids, check_part, check_path
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -59,7 +59,7 @@ class Modules:
         """
         self._engine.need_lora("modules.rollback()")
         check_id("name", name)
-        check_limit("version", version)
+        check_part("version", version, int, "an integer")
         return self._engine.ledger.modules.activate(name, version)
 
     def retrain(self, names: str | Sequence[str] | None = None) -> ConsolidationReport:

@@ -80,7 +80,10 @@ NO_IDS = r"`id` must be a string or a list of strings, got "
             lambda m: m.modules.rollback(MODULE, 1),
             r"`name` must be a string, got Module: .*\nHint: Give its `.name`.",
         ),
-        (lambda m: m.modules.rollback("m0001", "1"), "`version` must be an integer of at least 1"),
+        (
+            lambda m: m.modules.rollback("m0001", "1"),
+            "`version` must be an integer, got the string",
+        ),
         (lambda m: m.modules.retrain(3), "`names` must be a string or a list of strings, got int"),
         (lambda m: m.modules.export(MODULE, "x"), "`mixture` must be a string, got Module"),
         (lambda m: m.modules.export({3: 1.0}, "x"), "`mixture` must be a string, got int: 3"),
