@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from functools import cached_property
 from pathlib import Path
@@ -318,12 +318,3 @@ class Engine:
         from memkit.models.embedder import SentenceEmbedder
 
         return SentenceEmbedder.load(given)
-
-
-def engine_of(path: str | Path | Engine, options: Mapping[str, object]) -> Engine:
-    """The engine of ``Memory(path)``, which takes no options beside it."""
-    for name in options:
-        raise TypeError(
-            f"unexpected keyword argument {name!r}: write Memory.open(path, {name}=...)"
-        )
-    return path if isinstance(path, Engine) else Engine.open(path)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Never, Self, Unpack, overload
+from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 
 from memkit.memory import ask, forget, recall, statistics, transfer, write
 from memkit.memory.chat_log import import_messages
-from memkit.memory.engine import Engine, engine_of
+from memkit.memory.engine import Engine
 from memkit.memory.modules import Modules
 from memkit.memory.options import (
     AskOptions,
@@ -55,7 +55,7 @@ SHARED: Scope = {}  # what everybody may see
 class Memory:
     """A memory for language-model agents, in one directory.
 
-    ``Memory(path)`` is `Memory.open` with its defaults. Threads may share a `Memory`, and
+    ``Memory(path)`` is ``Memory.open(path)``, options included. Threads may share a `Memory`, and
     several processes a directory.
 
     A query with a scope sees a record if every key of the record's scope has the same value in
@@ -73,8 +73,10 @@ class Memory:
         vectors: Search and read by vector, and change the embedder.
     """
 
-    def __init__(self, path: str | Path | Engine, **options: Never) -> None:
-        self._engine = engine = engine_of(path, options)
+    def __init__(
+        self, path: str | Path, *, create: bool = True, **options: Unpack[OpenOptions]
+    ) -> None:
+        self._engine = engine = Engine.open(path, config_of(options), create=create)
         self.items: ItemTable = engine.ledger.items
         self.modules = Modules(engine)
         self.retention = Retention(engine)
@@ -91,12 +93,11 @@ class Memory:
 
         Raises:
             NotAMemoryError: If the path holds something else.
-            IncompatibleModelError: If the memory was made with another embedder, or its adapters
-                for another base model.
+            IncompatibleModelError: If it was made with another embedder or for another base model.
             FormatVersionError: If a newer memkit wrote it.
             CorruptFileError: If the ledger is damaged.
         """
-        return cls(Engine.open(path, config_of(options), create=create))
+        return cls(path, create=create, **options)
 
     def close(self) -> None:
         """Write the index file and close the ledger. Repeating it changes nothing."""

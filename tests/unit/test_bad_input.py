@@ -8,6 +8,7 @@ import pytest
 
 from memkit import AsyncMemory, InvalidInputError, Memory, StorageError
 from memkit.answering.prompt import PromptFormat
+from memkit.errors import NotAMemoryError
 from memkit.lora.recipe import Recipe
 from memkit.lora.spec import LoraSpec, TrainSpec
 from memkit.protocols import Backend
@@ -265,9 +266,12 @@ def test_the_names_of_all_keyword_arguments_are_given(shared, use, known):
         use(shared)
 
 
-def test_options_are_for_open(tmp_path):
-    with pytest.raises(TypeError, match=r"write Memory.open\(path, embedder=...\)"):
-        Memory(tmp_path / "m", embedder=HashingEmbedder())
+def test_the_class_is_called_like_open(tmp_path):
+    with Memory(tmp_path / "m", embedder=HashingEmbedder(), backends=["rag"]) as memory:
+        assert memory.add("a").text == "a"
+        assert memory.vectors.embedder.name == HashingEmbedder().name
+    with pytest.raises(NotAMemoryError):
+        Memory(tmp_path / "nowhere", create=False)
 
 
 def test_a_record_is_in_its_memory(shared):
