@@ -238,8 +238,8 @@ class Engine:
         """Bring derived state in line with the ledger: what a crash or another set-up left.
 
         Takes modules out of service whose files are damaged or whose base model is being
-        replaced, finishes interrupted erasures, removes what killed runs left behind, and
-        indexes records that have no passage yet.
+        replaced, finishes interrupted erasures, and removes what killed runs left behind.
+        `catch_up` indexes records that have no passage yet.
         """
         lora = self.lora
         if not self.ledger.writable:
