@@ -6,7 +6,7 @@ Shapes: ``n`` texts, ``b`` queries, ``dim`` embedding dimension.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -81,12 +81,31 @@ class VectorIndex(Protocol):
         Returns:
             One list per query of ``(key, inner product)``, nearest first: ``k`` of them, or all
             that are allowed if those are fewer. An approximate index may miss near ones.
-
-        Raises:
-            InvalidInputError: If ``k`` is below 1, or a query is not of unit length;
-                `DimensionMismatchError` and `NonFiniteError` are its special cases.
         """
         ...
+
+
+class MutableVectorIndex(VectorIndex, Protocol):
+    """A vector index that grows and shrinks; one of your own goes into ``Memory.open``.
+
+    The ledger keeps the vectors, so it needs no files. Calls never overlap, and come with checked
+    arguments.
+    """
+
+    def add(self, keys: NDArray[np.int64], vectors: Floats2d, /) -> None:
+        """Take in vectors: unit rows, shape ``(n, dim)``, under new keys, shape ``(n,)``."""
+        ...
+
+    def remove(self, keys: NDArray[np.int64], /) -> object:
+        """Take out what is under these keys, shape ``(n,)``; unknown ones are ignored.
+
+        Their vectors may be those of texts that are forgotten: nothing of them may stay, neither
+        in memory nor on disk.
+        """
+        ...
+
+
+VectorIndexFactory = Callable[[int], MutableVectorIndex]  # of the dimension; the index is empty
 
 
 class Reranker(Protocol):

@@ -45,6 +45,22 @@ def minilm():
     return SentenceEmbedder.load(device="cpu")
 
 
+@pytest.fixture(scope="session")
+def example():
+    """Gives one of the examples, by its name, as a module."""
+    import importlib.util
+    from pathlib import Path
+
+    def load(name):
+        path = Path(__file__).parents[1] / "examples" / f"{name}.py"
+        spec = importlib.util.spec_from_file_location(name, path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
+
+
 @pytest.fixture
 def ledger(tmp_path):
     """An empty ledger."""

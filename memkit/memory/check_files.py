@@ -12,8 +12,8 @@ from memkit.ledger.engine.locks import EMBEDDING
 from memkit.ledger.engine.locks import FILE as LOCK
 from memkit.lora.store.adapter_files import FOLDER, locate
 from memkit.memory.erasure import finish, remove, sweep_if_idle
+from memkit.rag.vectors.index_files import FILE as INDEX
 from memkit.rag.vectors.ivf_files import IvfFiles
-from memkit.rag.vectors.synced_index import FILE as INDEX
 from memkit.types import CheckReport
 
 _OURS = {LEDGER, f"{LEDGER}-wal", f"{LEDGER}-shm", FOLDER, INDEX.parent.name, LOCK, EMBEDDING}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from memkit.errors import InvalidInputError
-from memkit.protocols import Backend, Embedder, LanguageModel, Reranker
+from memkit.protocols import Backend, Embedder, LanguageModel, Reranker, VectorIndexFactory
 from memkit.types import BackendName
 from memkit.types.validate import check_methods, check_number, check_part, refuse_part
 
@@ -34,6 +34,7 @@ class Config:
         busy_timeout: Bound on waiting for other processes, in seconds.
         ranking: What weighs how much in a search; None for the defaults.
         reranker: Puts the best hits in their final order; None for none.
+        vector_index: Makes an empty vector index of a dimension; None for memkit's own.
     """
 
     backends: Sequence[BackendName | Backend] = ALL_BACKENDS
@@ -45,6 +46,7 @@ class Config:
     busy_timeout: float = 30.0
     ranking: Ranking | None = None
     reranker: Reranker | str | None = None
+    vector_index: VectorIndexFactory | None = None
 
     def __post_init__(self) -> None:
         _check_backends(self.backends)
@@ -68,6 +70,9 @@ class Config:
         if self.reranker is not None and not isinstance(self.reranker, str):
             expected = "a function of (query, texts), a folder or a hub id"
             check_methods("reranker", self.reranker, ["__call__"], expected)
+        if self.vector_index is not None and not callable(self.vector_index):
+            expected = "a class or a function that makes an empty index of a dimension"
+            refuse_part("vector_index", self.vector_index, expected)
         if self.count_tokens is not None:
             expected = "a function of a text that gives a number"
             check_methods("count_tokens", self.count_tokens, ["__call__"], expected)

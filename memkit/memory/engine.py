@@ -77,6 +77,7 @@ class Engine:
             rebuild=self.config.rebuild,
             ranking=self.config.ranking,
             reranker=self.config.reranker,
+            vector_index=self.config.vector_index,
         )
 
     @cached_property

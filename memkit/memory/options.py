@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, get_args
 
 from memkit.errors import InvalidInputError
 from memkit.memory.config import Config, CountTokens
-from memkit.protocols import Backend, Embedder, LanguageModel, Reranker
+from memkit.protocols import Backend, Embedder, LanguageModel, Reranker, VectorIndexFactory
 from memkit.types import (
     COMBINATIONS,
     GREEDY,
@@ -56,6 +56,9 @@ class OpenOptions(TypedDict, total=False):
         ranking: What weighs how much in a search.
         reranker: Scores ``(query, texts)`` and so puts the best hits in their final order; or
             the folder or hub id of a sentence-transformers ``CrossEncoder``.
+        vector_index: Makes an empty `memkit.protocols.MutableVectorIndex` of a dimension, for
+            example its class; by default memkit's own, exact and then IVF. It is filled from the
+            ledger each time the memory is opened.
     """
 
     backends: Sequence[BackendName | Backend]
@@ -67,6 +70,7 @@ class OpenOptions(TypedDict, total=False):
     busy_timeout: float
     ranking: Ranking | None
     reranker: Reranker | str | None
+    vector_index: VectorIndexFactory | None
 
 
 class DraftOptions(TypedDict, total=False):

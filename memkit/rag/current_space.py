@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from memkit.errors import IncompatibleModelError
 from memkit.ledger import Ledger
-from memkit.protocols import Embedder
+from memkit.protocols import Embedder, VectorIndexFactory
 from memkit.rag.embedding_space import EmbeddingSpace
 from memkit.rag.reembed import Switch, reembed
 
@@ -24,9 +24,12 @@ class CurrentSpace:
         space: Replaced as a whole by `change`.
     """
 
-    def __init__(self, ledger: Ledger, embedder: Embedder) -> None:
-        self.space = EmbeddingSpace(ledger, embedder)
+    def __init__(
+        self, ledger: Ledger, embedder: Embedder, make_index: VectorIndexFactory | None = None
+    ) -> None:
+        self.space = EmbeddingSpace(ledger, embedder, make_index)
         self._ledger = ledger
+        self._make_index = make_index
 
     def run(self, work: Callable[[EmbeddingSpace], R]) -> R:
         """Do some work in one space from beginning to end; again if the space was replaced.
@@ -96,7 +99,8 @@ class CurrentSpace:
 
     def _replace(self, embedder: Embedder, switch: Switch) -> bool:
         """Replace the space in the transaction in which the ledger changes the vectors."""
-        before, after = self.space, EmbeddingSpace(self._ledger, embedder)
+        before = self.space
+        after = EmbeddingSpace(self._ledger, embedder, self._make_index)
         try:
             with self._ledger.transaction():  # no other thread reads the ledger meanwhile
                 changed = switch()

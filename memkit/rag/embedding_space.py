@@ -13,11 +13,13 @@ from tqdm import tqdm
 from memkit.ledger import Ledger
 from memkit.protocols import Embedder
 from memkit.rag.reembed import BATCH
+from memkit.rag.vectors.custom_vectors import CustomVectors
 from memkit.rag.vectors.flat import check_vectors
 from memkit.rag.vectors.synced_index import SyncedIndex
 
 if TYPE_CHECKING:
-    from memkit.protocols import Floats2d
+    from memkit.protocols import Floats2d, VectorIndexFactory
+    from memkit.rag.vectors.ledger_vectors import LedgerVectors
 
 QUIET = 200  # up to so many passages are embedded without a progress bar
 CACHED = 1024  # query vectors that are remembered: search and router ask for the same ones
@@ -31,10 +33,13 @@ class EmbeddingSpace:
     one object, which is replaced as a whole when the memory changes to another embedder.
     """
 
-    def __init__(self, ledger: Ledger, embedder: Embedder) -> None:
+    def __init__(
+        self, ledger: Ledger, embedder: Embedder, make_index: VectorIndexFactory | None = None
+    ) -> None:
         self.embedder = embedder
         self._ledger = ledger
-        self._vectors: SyncedIndex | None = None
+        self._make_index = make_index
+        self._vectors: LedgerVectors | None = None
         self._loading = threading.Lock()
         self._cache: OrderedDict[str, Floats2d] = OrderedDict()
         self._cache_lock = threading.Lock()
@@ -45,11 +50,16 @@ class EmbeddingSpace:
         return self.embedder.name, str(self.embedder.dim)
 
     @property
-    def vectors(self) -> SyncedIndex:
+    def vectors(self) -> LedgerVectors:
         """The index of the ledger's vectors; loaded, or built, when it is first needed."""
         with self._loading:
             if self._vectors is None:
-                self._vectors = SyncedIndex(self._ledger, self.embedder.dim)
+                dim, make = self.embedder.dim, self._make_index
+                self._vectors = (
+                    SyncedIndex(self._ledger, dim)
+                    if make is None
+                    else CustomVectors(self._ledger, dim, make)
+                )
             return self._vectors
 
     def embed_passages(self, texts: Sequence[str], *, show: bool) -> Floats2d:
@@ -94,7 +104,7 @@ class EmbeddingSpace:
         return np.array([vectors[text] for text in texts], np.float32).reshape(len(texts), dim)
 
     def scrub(self) -> tuple[str, ...]:
-        """Drop recent queries, and rewrite the index files; see `SyncedIndex.scrub`."""
+        """Drop recent queries, and rewrite the index files; see `LedgerVectors.scrub`."""
         with self._cache_lock:
             self._cache.clear()
         return self.vectors.scrub()

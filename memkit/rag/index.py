@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from memkit.errors import BusyError, StorageError
 from memkit.ledger import Ledger, NewPassage
-from memkit.protocols import Embedder, Reranker
+from memkit.protocols import Embedder, Reranker, VectorIndexFactory
 from memkit.rag.chunks import slots
 from memkit.rag.current_space import CurrentSpace
 from memkit.rag.fusion import Ranking
@@ -58,6 +58,7 @@ class FactIndex:
         ranking: The weights of a score's parts.
         reranker: Puts the best hits in their final order; a folder or hub id loads a
             cross-encoder; None for none.
+        vector_index: Makes an empty vector index of a dimension; None for memkit's own.
 
     Raises:
         IncompatibleModelError: If the memory was made with another embedder, and ``rebuild``
@@ -72,13 +73,14 @@ class FactIndex:
         rebuild: bool = False,
         ranking: Ranking | None = None,
         reranker: Reranker | str | None = None,
+        vector_index: VectorIndexFactory | None = None,
     ) -> None:
         self._ledger = ledger
         self._ranking = ranking or Ranking()
         self._reranker = (
             CrossEncoderReranker.load(reranker) if isinstance(reranker, str) else reranker
         )
-        self._current = CurrentSpace(ledger, embedder)
+        self._current = CurrentSpace(ledger, embedder, vector_index)
         if rebuild and not self._current.is_ours(self._current.space):
             reembed(ledger, embedder)
         self._current.check()
@@ -233,7 +235,7 @@ class FactIndex:
         self._current.space.vectors.wait()
 
     def scrub(self) -> tuple[str, ...]:
-        """Let nothing deleted remain in index files or in memory; see `SyncedIndex.scrub`."""
+        """Let nothing deleted remain in index files or in memory; see `LedgerVectors.scrub`."""
         return self._current.space.scrub()
 
     def save(self) -> None:

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from memkit.errors import CorruptFileError
 from memkit.ledger import Ledger
 from memkit.rag.vectors.flat import NORM_TOLERANCE, FlatIndex
+from memkit.rag.vectors.index_files import FILE
 from memkit.rag.vectors.ivf_files import IvfFiles
-from memkit.rag.vectors.synced_index import FILE, SyncedIndex
+from memkit.rag.vectors.synced_index import SyncedIndex
 from memkit.types import CheckReport
 
 _BLOCK = 4096  # vectors that are in memory at once

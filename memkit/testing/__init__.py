@@ -27,4 +27,7 @@ from memkit.testing.reranker_contract import RerankerContract as RerankerContrac
 from memkit.testing.router_contract import RouterBench as RouterBench
 from memkit.testing.router_contract import RouterContract as RouterContract
 from memkit.testing.synthesizer_contract import SynthesizerContract as SynthesizerContract
+from memkit.testing.vector_index_contract import (
+    MutableVectorIndexContract as MutableVectorIndexContract,
+)
 from memkit.testing.vector_index_contract import VectorIndexContract as VectorIndexContract

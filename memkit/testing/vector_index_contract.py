@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from memkit.errors import DimensionMismatchError, InvalidInputError, NonFiniteError
-from memkit.protocols import VectorIndex
+from memkit.protocols import MutableVectorIndex, VectorIndex
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -79,21 +78,51 @@ class VectorIndexContract:
             rows = index.search(_vectors(2, seed=5), k=3, allowed=np.array(allowed, np.int64))
             assert rows == [[], []]
 
-    def test_impossible_searches_are_refused(self) -> None:
-        import pytest
 
-        index, _ = self.make_index(_vectors())
-        query = _vectors(1)
-        impossible: list[Any] = [0, -1, 1.5, True]
-        for k in impossible:
-            with pytest.raises(InvalidInputError, match="`k` must be an integer of at least 1"):
-                index.search(query, k=k)
-        with pytest.raises(DimensionMismatchError):
-            index.search(query[:, :-1], k=1)
-        with pytest.raises(NonFiniteError):
-            index.search(query * np.float32(np.nan), k=1)
-        with pytest.raises(InvalidInputError, match="length 1"):
-            index.search(query * np.float32(2), k=1)
+class MutableVectorIndexContract(VectorIndexContract):
+    """What every `memkit.protocols.MutableVectorIndex` does beyond that; override `make_empty`."""
+
+    def make_empty(self, dim: int) -> MutableVectorIndex:
+        """Make an empty index, as ``Memory.open(vector_index=...)`` is given."""
+        raise NotImplementedError
+
+    def make_index(self, vectors: Floats2d) -> tuple[MutableVectorIndex, NDArray[np.int64]]:
+        """Add unit rows under keys in no order, in two steps."""
+        keys = np.random.default_rng(0).permutation(10 * len(vectors))[: len(vectors)]
+        index = self.make_empty(vectors.shape[1])
+        half = len(vectors) // 2
+        index.add(keys[:half], vectors[:half])
+        index.add(keys[half:], vectors[half:])
+        return index, keys
+
+    def test_is_empty_at_first(self) -> None:
+        index = self.make_empty(_DIM)
+        assert (index.dim, len(index)) == (_DIM, 0)
+        assert index.search(_vectors(2), k=3) == [[], []]
+
+    def test_what_is_removed_is_not_found(self) -> None:
+        vectors = _vectors()
+        index, keys = self.make_index(vectors)
+        index.remove(keys[::2])
+        assert len(index) == _N - len(keys[::2])
+        (row,) = index.search(_vectors(1, seed=6), k=_N)
+        assert sorted(key for key, _ in row) == sorted(keys[1::2].tolist())
+
+    def test_removing_unknown_keys_changes_nothing(self) -> None:
+        index, keys = self.make_index(_vectors())
+        index.remove(np.array([int(keys.max()) + 1], np.int64))
+        index.remove(np.empty(0, np.int64))
+        assert len(index) == _N
+
+    def test_a_key_that_was_removed_can_be_added_with_another_vector(self) -> None:
+        vectors = _vectors()
+        index, keys = self.make_index(vectors)
+        (other,) = _vectors(1, seed=8)
+        index.remove(keys[:1])
+        index.add(keys[:1], other[None])
+        ((key, score),) = index.search(other[None], k=1)[0]
+        assert (key, len(index)) == (keys[0], _N)
+        np.testing.assert_allclose(score, 1, atol=1e-6)
 
 
 def _vectors(n: int = _N, seed: int = 0) -> Floats2d:

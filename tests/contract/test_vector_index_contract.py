@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
 
+from memkit.errors import DimensionMismatchError, InvalidInputError, NonFiniteError
 from memkit.ledger import NewPassage
 from memkit.rag.vectors import ivf
 from memkit.rag.vectors.flat import FlatIndex
 from memkit.rag.vectors.ivf_files import IvfFiles
 from memkit.rag.vectors.tiered import TieredIndex
-from memkit.testing import VectorIndexContract
+from memkit.testing import MutableVectorIndexContract, VectorIndexContract
 from memkit.types import Draft
 
 
@@ -25,16 +26,41 @@ def built(ledger):
     return IvfFiles(ledger.directory / "index").create(ledger, None, lambda: False)
 
 
-class TestFlatIndex(VectorIndexContract):
-    def make_index(self, vectors):
-        keys = np.random.default_rng(0).permutation(10 * len(vectors))[: len(vectors)]
-        index = FlatIndex(vectors.shape[1])
-        index.add(keys, vectors)
-        return index, keys
+class Checked:
+    """Ours say why a search is impossible; before an index of the caller's own, memkit does."""
+
+    def test_impossible_searches_are_refused(self):
+        vectors = np.eye(12, dtype=np.float32)
+        index, _ = self.make_index(np.tile(vectors, (20, 1)))
+        query = vectors[:1]
+        for k in [0, -1, 1.5, True]:
+            with pytest.raises(InvalidInputError, match="`k` must be an integer of at least 1"):
+                index.search(query, k=k)
+        with pytest.raises(DimensionMismatchError):
+            index.search(query[:, :-1], k=1)
+        with pytest.raises(NonFiniteError):
+            index.search(query * np.float32(np.nan), k=1)
+        with pytest.raises(InvalidInputError, match="length 1"):
+            index.search(query * np.float32(2), k=1)
+
+
+class TestFlatIndex(Checked, MutableVectorIndexContract):
+    def make_empty(self, dim):
+        return FlatIndex(dim)
+
+
+class TestHnswIndex(MutableVectorIndexContract):
+    """The example, which is approximate."""
+
+    recall = 0.95
+
+    @pytest.fixture(autouse=True)
+    def make(self, example):
+        self.make_empty = example("own_vector_index").HnswIndex
 
 
 @pytest.mark.parametrize("few", [20, 1000])  # allowed keys up to which all are compared
-class TestIvfIndex(VectorIndexContract):
+class TestIvfIndex(Checked, VectorIndexContract):
     recall = 0.98
 
     @pytest.fixture(autouse=True)
@@ -51,7 +77,7 @@ class TestIvfIndex(VectorIndexContract):
         return index, keys
 
 
-class TestTieredIndex(VectorIndexContract):
+class TestTieredIndex(Checked, VectorIndexContract):
     """Most vectors in the base, some in the tail, some that were in the base and are no more."""
 
     recall = 0.98

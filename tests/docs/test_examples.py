@@ -95,6 +95,12 @@ def test_a_synthesizer_of_ones_own_is_asked_once_for_each_record(tmp_path):
     assert "\n4471\n" in printed
 
 
+def test_a_vector_index_of_ones_own_is_searched(tmp_path):
+    printed = run(ROOT / "examples" / "own_vector_index.py", cwd=tmp_path)
+
+    assert printed.startswith("Nora has badge 4471.\n")
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("own_*.py")), ids=lambda p: p.stem)
 def test_what_is_to_be_copied_is_short(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) < 60

@@ -602,7 +602,7 @@ def test_the_file_lock_has_a_bounded_wait(facts, ledger, monkeypatch):
 
     add(facts, ledger, PORTER)
     (ledger.directory / "index").mkdir()
-    monkeypatch.setattr("memkit.rag.vectors.synced_index.LOCK_TIMEOUT", 0.01)
+    monkeypatch.setattr("memkit.rag.vectors.index_files.LOCK_TIMEOUT", 0.01)
     with (
         FileLock(ledger.directory / "index" / "dense.lock"),
         pytest.raises(BusyError, match=r"another process has held .*dense\.lock"),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from memkit.ledger import Ledger, NewPassage
 from memkit.rag.vectors import ivf as clustered
 from memkit.rag.vectors import ivf_build as building
+from memkit.rag.vectors import ledger_vectors as following
 from memkit.rag.vectors import synced_index as synced
 from memkit.rag.vectors.ivf import HEAD
 from memkit.rag.vectors.synced_index import SyncedIndex
@@ -170,7 +171,7 @@ def test_settling_puts_what_was_added_later_into_clusters(built, ledger):
 
 
 def test_much_is_taken_in_while_nobody_searches(ledger, monkeypatch):
-    monkeypatch.setattr(synced, "BEHIND", 300)
+    monkeypatch.setattr(following, "BEHIND", 300)
     index = SyncedIndex(ledger, DIM)
     fill(ledger, clustered_vectors(299))
     index.keep_up()

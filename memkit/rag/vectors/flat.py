@@ -75,7 +75,12 @@ def check_vectors(vectors: ArrayLike, *, rows: int, dim: int) -> Floats2d:
 
 
 def check_search(queries: ArrayLike, *, k: int, dim: int) -> Floats2d:
-    """Let only a search pass that can be answered; see `check_vectors`."""
+    """Let only a search pass that can be answered.
+
+    Raises:
+        InvalidInputError: If ``k`` is below 1, or a query is not of unit length;
+            `DimensionMismatchError` and `NonFiniteError` are its special cases.
+    """
     check_limit("k", k)
     return check_vectors(queries, rows=len(np.asarray(queries)), dim=dim)
 

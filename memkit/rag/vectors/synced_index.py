@@ -13,70 +13,53 @@ ones are searched exactly beside it (`memkit.rag.vectors.tiered`). Adding writes
 from __future__ import annotations
 
 import logging
-import threading
-from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from memkit.errors import BusyError, CorruptFileError, storage_errors
+from memkit.errors import CorruptFileError, storage_errors
 from memkit.files import temporary
 from memkit.ledger import Ledger
 from memkit.rag.vectors.background import BackgroundWorker
 from memkit.rag.vectors.flat import FlatIndex
+from memkit.rag.vectors.index_files import FILE, hold_files
 from memkit.rag.vectors.ivf import EXACT, IvfIndex
 from memkit.rag.vectors.ivf_build import Stopped
 from memkit.rag.vectors.ivf_files import IvfFiles
+from memkit.rag.vectors.ledger_vectors import LedgerVectors
 from memkit.rag.vectors.tiered import TieredIndex
-from memkit.types import ALWAYS, Metadata, Period, Scope
-from memkit.types.scope import scope_key
 
 if TYPE_CHECKING:
     from memkit.protocols import Floats2d
-
-    Keys = NDArray[np.int64]
-
-FILE = Path("index", "dense.faiss")
-LOCK_TIMEOUT = 30.0  # seconds; another process holds the lock for one write of the file
+    from memkit.rag.vectors.ledger_vectors import Keys
 
 # docs/decisions/0006-index.md has the measurements behind these.
 SHARE = 16  # clusters are built anew once so large a part of their vectors has come on top
 CHECKED_AT_ONCE = 2**26  # bytes of clusters that opening reads through; a thread does if more
-BEHIND = 100_000  # changes that are taken in although nobody has searched; bounds memory
-FILTERS = 8  # with their scopes, whose passages are remembered until something is written
 
 _log = logging.getLogger("memkit")
 
 
-class SyncedIndex:
-    """The ledger's passage vectors, searchable.
-
-    Safe across threads. Its lock is taken before the ledger's, never the other way round: do
-    not call it inside ``ledger.transaction()``.
-    """
+class SyncedIndex(LedgerVectors):
+    """memkit's own index over the ledger's passage vectors."""
 
     def __init__(self, ledger: Ledger, dim: int) -> None:
-        self._ledger = ledger
-        self._dim = dim
+        super().__init__(ledger, dim)
         self._path = ledger.directory / FILE
-        self._lock = threading.RLock()
         self._files = IvfFiles(self._path.parent)
         self._worker = BackgroundWorker()
         self._tiers = TieredIndex(dim)
-        self._stamp = 0  # the last change of the feed that `_tiers` has seen
-        self._saved = 0  # ... that the file of the tail has seen; -1 if that must go
+        self._saved = 0  # the last change that the file of the tail has seen; -1 if that must go
         self._next_build = EXACT  # vectors in the tail that are worth another try
-        self._state: object = None  # of the ledger's file when it was last looked at
-        self._allowed: OrderedDict[tuple[str, str, Period], Keys | None] = OrderedDict()
         self._load()
 
-    def __len__(self) -> int:
-        return len(self._tiers)
+    @property
+    def index(self) -> TieredIndex:
+        """Clusters, once there are many vectors, and the rest."""
+        return self._tiers
 
     @property
     def clusters(self) -> int:
@@ -85,60 +68,16 @@ class SyncedIndex:
         return base.head.lists if base is not None else 0
 
     def sync(self) -> None:
-        """Take in what was committed since the last time; next to nothing to do if nothing was."""
+        """Take in what was committed, and build clusters if it is much."""
         with self._lock:
-            state = self._ledger.state()
-            if state != self._state:
-                self._allowed.clear()
-                self._follow()
-                self._state = state
+            super().sync()
             waiting = len(self._tiers.tail)
             due = waiting >= self._next_build and self._ledger.writable
             if due and self._worker.start(self._build):
                 self._next_build = waiting + EXACT  # if this one comes to nothing
 
-    def keep_up(self) -> None:
-        """`sync`, if it would take long by now: clusters are built while records are added."""
-        with self._lock:
-            if self._ledger.passages.last_change() - self._stamp >= BEHIND:
-                self.sync()
-
-    def _follow(self) -> None:
-        while changes := self._ledger.passages.changes(self._stamp):
-            touched = np.unique(np.array([change.passage for change in changes], np.int64))
-            keys, vectors = self._ledger.passages.vectors(touched.tolist())
-            self._tiers.apply(touched, keys, vectors)
-            self._stamp = changes[-1].seq
-
-    def search(
-        self,
-        queries: Floats2d,
-        *,
-        k: int,
-        scope: Scope,
-        where: Metadata | None,
-        period: Period = ALWAYS,
-    ) -> list[list[tuple[int, float]]]:
-        """`VectorIndex.search` among the passages that a scope may see and filters let pass."""
-        # One lock around all three: whatever enters the index later is judged by a later look
-        # at who may see it.
-        with self._lock:
-            allowed = self.allowed(scope, where, period)
-            return self._tiers.search(queries, k=k, allowed=allowed)
-
-    def allowed(self, scope: Scope, where: Metadata | None, period: Period) -> Keys | None:
-        """`PassageTable.keys`, remembered: conversations ask in one scope again and again."""
-        with self._lock:
-            self.sync()
-            bounds = scope_key(scope), repr(where), period
-            if bounds not in self._allowed:
-                self._allowed[bounds] = self._ledger.passages.keys(
-                    visible_to=scope, where=where, period=period
-                )
-            self._allowed.move_to_end(bounds)
-            if len(self._allowed) > FILTERS:
-                self._allowed.popitem(last=False)
-            return self._allowed[bounds]
+    def _apply(self, touched: Keys, keys: Keys, vectors: Floats2d) -> None:
+        self._tiers.apply(touched, keys, vectors)
 
     def wait(self) -> None:
         """Wait for what runs in the background, and until clusters, if any, hold everything."""
@@ -200,21 +139,9 @@ class SyncedIndex:
         Only a process that catches up while it holds the files may write them: otherwise it
         could bring back a vector that another process has just scrubbed.
         """
-        with storage_errors(self._path):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self._path.with_suffix(".lock"), timeout=LOCK_TIMEOUT)
-            try:
-                lock.acquire()
-            except Timeout as exc:
-                raise BusyError(
-                    f"another process has held {lock.lock_file} for {LOCK_TIMEOUT:g} s"
-                ) from exc
-        try:
-            with self._lock:
-                self.sync()
-                yield
-        finally:
-            lock.release()
+        with hold_files(self._path), self._lock:
+            self.sync()
+            yield
 
     # -- in the background
 
