@@ -64,6 +64,9 @@ BENCHMARKS = {
     "dial": Benchmark("evals.dial", "accuracy against prompt tokens", ("data", "facts", "seeds")),
     "forgetting": Benchmark("evals.forgetting", "what weights know after forget()", ("seeds",)),
     "locomo": Benchmark("evals.locomo", "retrieval in long conversations", ("data",)),
+    "memories": Benchmark(
+        "evals.memories", "everyday memories, asked about in other words", ("data", "seeds")
+    ),
     "mixing": Benchmark(
         "evals.mixing", "many modules beside an oracle router", ("data", "facts", "seeds")
     ),

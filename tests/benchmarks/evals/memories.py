@@ -1,0 +1,250 @@
+"""What people ask about what people said: are everyday memories answered in other words?
+
+Each memory comes with questions in clearly other words and the answers that count as right, and
+with one question that it does not answer. All memories go into one `Memory`; an answer is right
+if an accepted string stands in it on word boundaries. Every stage is asked the same questions,
+so that what one stage answers and another does not can be counted in pairs.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from benchmarks.evals.unrelated_prompts import UNRELATED
+from benchmarks.report import show, write
+from memkit.cli.measurement import Measurement
+from memkit.errors import InvalidInputError
+from memkit.lora.consolidation.consolidate import Recipe
+from memkit.lora.spec import TrainSpec
+from memkit.memory.memory import Memory
+from memkit.models.embedder import SentenceEmbedder
+from memkit.models.language_model import TransformersModel
+from memkit.protocols import Embedder
+from memkit.types import Answer, Draft
+
+KINDS = ("statement", "qa", "turn", "note")
+BATCH = 16  # questions that are answered at once
+OFF_TOPIC = tuple(prompt for prompts in UNRELATED.values() for prompt in prompts[:2])
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question in other words, and what counts as its answer."""
+
+    question: str
+    accepted: tuple[str, ...]
+    place: int  # of its memory
+
+    def is_right(self, answer: str) -> bool:
+        """Whether an accepted string stands in an answer on word boundaries."""
+        return any(contains(answer, text) for text in self.accepted)
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """One memory, and what is asked about it."""
+
+    kind: str
+    draft: Draft
+    asked: tuple[Asked, ...]
+    absent: str  # a question that it does not answer
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the stages of one seed came to; each list is in the order of the questions.
+
+    Attributes:
+        found: Place of the right record among the hits, from 1; 0 if it is not among five.
+        right: By stage, which questions were answered rightly.
+        strict: Which were shown by a strict answer, and whether that was right.
+        withheld: Which absent facts a strict answer withheld.
+        same: Which off-topic prompts were answered as the base model answers them.
+        held: By memory, whether modules hold it.
+        as_stored: Of memories with a question, whether it is answered rightly as it is stored.
+        seconds: Of CPU time that training took.
+    """
+
+    found: list[int]
+    right: Mapping[str, list[bool]]
+    strict: list[tuple[bool, bool]]
+    withheld: list[bool]
+    same: list[bool]
+    held: list[bool]
+    as_stored: list[bool]
+    seconds: float
+
+
+def main(*, data: Path | None, seeds: int, json_path: Path | None) -> int:
+    """Measure every stage on ``data/memories/*.json``; returns the exit status.
+
+    Raises:
+        InvalidInputError: If there is no data, or it is something else.
+    """
+    memories = read(data)
+    models = TransformersModel.load(), SentenceEmbedder.load()
+    outcomes = [run(memories, models, Recipe(train=TrainSpec(seed=seed))) for seed in range(seeds)]
+    results, ratios = summarise(memories, outcomes)
+    show(results, ratios)
+    write("memories", results, ratios, json_path=json_path)
+    return 0
+
+
+def read(data: Path | None) -> list[Remembered]:
+    """Read the memories of ``data/memories/*.json``, each file a list of them.
+
+    Raises:
+        InvalidInputError: If there is none, or a file holds something else.
+    """
+    files = sorted((data / "memories").glob("*.json")) if data is not None else []
+    if not files:
+        raise InvalidInputError(
+            f"expected memories in DIR/memories/*.json, got DIR = {data}",
+            hint="give the directory with --data DIR or in MEMKIT_EVAL_DATA",
+        )
+    memories: list[Remembered] = []
+    for file in files:
+        try:
+            for entry in json.loads(file.read_text(encoding="utf-8")):
+                memories.append(_memory(entry, len(memories)))
+        except (ValueError, KeyError, TypeError) as exc:
+            raise InvalidInputError(f"{file} does not hold memories: {exc!r}") from exc
+    return memories
+
+
+def run(
+    memories: Sequence[Remembered], models: tuple[TransformersModel, Embedder], recipe: Recipe
+) -> Outcome:
+    """Train all memories, and ask every stage all questions."""
+    base, embedder = models
+    asked = [question for memory in memories for question in memory.asked]
+    texts = [question.question for question in asked]
+    with (
+        TemporaryDirectory() as folder,
+        Memory.open(folder, base_model=base, embedder=embedder, recipe=recipe) as memory,
+    ):
+        ids = [record.id for record in memory.add([m.draft for m in memories])]
+        started = time.process_time()
+        report = memory.consolidate()
+        seconds = time.process_time() - started
+        hits = [[hit.id for hit in memory.search(text, k=5)] for text in texts]
+        strict = _answers(memory, texts, strict=True)
+        both = _answers(memory, texts)
+        closed = _answers(memory, texts, budget=0)
+        stored = [m for m in memories if m.draft.question]
+        again = _answers(memory, [m.draft.question or "" for m in stored], budget=0)
+        absent = _answers(memory, [m.absent for m in memories], strict=True)
+        alone = _answers(memory, OFF_TOPIC, budget=0, modules=[])
+        beside = _answers(memory, OFF_TOPIC)
+    with (
+        TemporaryDirectory() as folder,
+        Memory.open(folder, backends=["rag"], base_model=base, embedder=embedder) as memory,
+    ):
+        memory.add([m.draft for m in memories])
+        rag = _answers(memory, texts)
+    stages = {"closed_book": closed, "rag": rag, "both": both}
+    held = set(report.held)
+    return Outcome(
+        found=[_place(ids[q.place], found) for q, found in zip(asked, hits, strict=True)],
+        right={stage: _right(asked, answers) for stage, answers in stages.items()},
+        strict=[
+            (answer.withheld is None, question.is_right(answer.text))
+            for question, answer in zip(asked, strict, strict=True)
+        ],
+        withheld=[answer.withheld is not None for answer in absent],
+        same=[a.text == b.text for a, b in zip(alone, beside, strict=True)],
+        held=[id in held for id in ids],
+        as_stored=[
+            contains(answer.text, m.draft.answer or "")
+            for m, answer in zip(stored, again, strict=True)
+        ],
+        seconds=seconds,
+    )
+
+
+def summarise(
+    memories: Sequence[Remembered], outcomes: Sequence[Outcome]
+) -> tuple[list[Measurement], dict[str, float]]:
+    """Shares with their intervals, of all seeds together, and the figures that are quoted."""
+    kinds = [memory.kind for memory in memories for _ in memory.asked]
+    results: list[Measurement] = []
+    ratios: dict[str, float] = {}
+
+    def share(name: str, hits: Sequence[bool]) -> None:
+        results.append(Measurement.of_share("memories", name, sum(hits), len(hits)))
+        ratios[name] = results[-1].value
+
+    def pooled(stage: str, kind: str = "") -> list[bool]:
+        return [
+            right
+            for outcome in outcomes
+            for right, its_kind in zip(outcome.right[stage], kinds, strict=True)
+            if kind in {"", its_kind}
+        ]
+
+    for k in (1, 5):
+        share(f"search_at_{k}", [1 <= place <= k for o in outcomes for place in o.found])
+    for stage in ("closed_book", "rag", "both"):
+        share(stage, pooled(stage))
+        for kind in KINDS:
+            share(f"{stage}_{kind}", pooled(stage, kind))
+    before, after = pooled("rag"), pooled("both")
+    share("both_lost", [now is False for was, now in zip(before, after, strict=True) if was])
+    share("held", [held for o in outcomes for held in o.held])
+    share("closed_book_as_stored", [right for o in outcomes for right in o.as_stored])
+    share("absent_withheld_strict", [withheld for o in outcomes for withheld in o.withheld])
+    strict = [pair for o in outcomes for pair in o.strict]
+    shown = [shown for (shown, _), right in zip(strict, pooled("both"), strict=True) if right]
+    share("strict_shown_right", shown)
+    share("strict_shown_wrong", [not right for shown, right in strict if shown])
+    share("off_topic_same_as_base", [same for o in outcomes for same in o.same])
+    per_fact = [outcome.seconds / len(memories) for outcome in outcomes]
+    results.append(Measurement.of("memories", "train_seconds_per_fact", per_fact, "s"))
+    ratios["train_seconds_per_fact"] = fmean(per_fact)
+    return results, ratios
+
+
+def contains(answer: str, accepted: str) -> bool:
+    """Whether a string stands in an answer on word boundaries, whatever its case."""
+    pattern = rf"(?<!\w){re.escape(_plain(accepted))}(?!\w)"
+    return re.search(pattern, _plain(answer)) is not None
+
+
+def _plain(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def _memory(entry: Mapping[str, Any], place: int) -> Remembered:
+    if entry["kind"] not in KINDS:
+        raise ValueError(f"expected one of {KINDS}, got {entry['kind']!r}")
+    asked = tuple(Asked(q["q"], tuple(q["accept"]), place) for q in entry["asked"])
+    draft = Draft(entry["text"], entry["question"], entry["answer"])
+    return Remembered(entry["kind"], draft, asked, entry["absent"])
+
+
+def _answers(memory: Memory, questions: Sequence[str], **options: Any) -> list[Answer]:
+    return [
+        answer for batch in _batches(questions) for answer in memory.ask_batch(batch, **options)
+    ]
+
+
+def _batches(questions: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(questions), BATCH):
+        yield questions[start : start + BATCH]
+
+
+def _place(id: str, found: Sequence[str]) -> int:
+    return found.index(id) + 1 if id in found else 0
+
+
+def _right(asked: Sequence[Asked], answers: Sequence[Answer]) -> list[bool]:
+    return [q.is_right(answer.text) for q, answer in zip(asked, answers, strict=True)]
