@@ -96,7 +96,7 @@ def test_shares_are_counted_in_pairs(tmp_path):
 
 
 def test_every_stage_is_asked(tmp_path, tiny):
-    outcome = run(read(write(tmp_path, ENTRIES)), (tiny, HashingEmbedder()), tiny_recipe())
+    outcome = run(read(write(tmp_path, ENTRIES)), (tiny, HashingEmbedder()), tiny_recipe(2))
     assert {stage: len(right) for stage, right in outcome.right.items()} == {
         "closed_book": 3,
         "rag": 3,
