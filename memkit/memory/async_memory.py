@@ -156,6 +156,7 @@ class AsyncMemory(_Awaited):
     add = _twin(Memory.add)
     add_messages = _twin(Memory.add_messages)
     add_turn = _twin(Memory.add_turn)
+    add_turns = _twin(Memory.add_turns)
     ask = _twin(Memory.ask)
     ask_batch = _twin(Memory.ask_batch)
     clear = _twin(Memory.clear)

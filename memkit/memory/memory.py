@@ -39,6 +39,7 @@ from memkit.types import (
     Stats,
     TransferReport,
     Turn,
+    TurnDraft,
     Version,
 )
 from memkit.types.drafts import DraftLike
@@ -129,8 +130,7 @@ class Memory:
         another answer to the same question, becomes the next version of the record.
 
         Args:
-            text: The knowledge, verbatim; a `Draft` or a dict of its fields; or an iterable of
-                these, which is stored as a whole or not at all.
+            text: A text, a `Draft` or a dict of its fields; or an iterable, stored all or not.
             **options: What goes with a text; see `DraftOptions`.
         """
         return write.store(self._engine, text, options)
@@ -138,6 +138,10 @@ class Memory:
     def add_turn(self, role: Role, content: str, **options: Unpack[TurnOptions]) -> Turn:
         """Note who said what in a conversation; see `TurnOptions`."""
         return write.note(self._engine, role, content, options)
+
+    def add_turns(self, turns: Iterable[TurnDraft], *, scope: Scope = SHARED) -> list[Turn]:
+        """Note several turns or none; returns those whose id the conversation did not have yet."""
+        return write.note_all(self._engine, turns, scope)
 
     def add_messages(
         self, messages: Sequence[Mapping[str, Any]], **options: Unpack[MessageOptions]
@@ -329,9 +333,8 @@ class Memory:
         what agrees, `Answer.conflict` what does not.
 
         Args:
-            question: The user's words. A question that needs facts of several modules is asked
-                of each in its part, and the answers are put together. Or messages that end with
-                the question; system messages that open them take the place of the usual one.
+            question: The user's words; or messages that end with them, whose opening system
+                messages take the place of the usual one.
             budget: Most tokens of evidence in the prompt; 0 answers from the weights alone.
                 Passages are left out where the routed modules are sure of the answer.
             **options: What takes part, and how it is answered; see `AskOptions`.
@@ -351,10 +354,7 @@ class Memory:
     def stream(
         self, question: Question, budget: int = BUDGET, **options: Unpack[AskOptions]
     ) -> AnswerStream:
-        """Like `ask`, piece by piece; the result's ``answer`` is there at the end.
-
-        A strict answer comes in one piece: until its end it may turn out to be withheld.
-        """
+        """Like `ask`, piece by piece; the result's ``answer`` is there at the end."""
         return ask.stream(self._engine, question, budget, options)
 
     def export(

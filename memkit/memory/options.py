@@ -169,7 +169,8 @@ class AskOptions(RecallOptions, total=False):
             asks the whole question of each of the likeliest and takes the surest answer.
         strict: Withhold an answer that no record and no turn supports: its text is empty, and
             `Answer.withheld` says why. What a conversation itself says counts, unless the
-            assistant said it.
+            assistant said it. A stream gives such an answer in one piece, as only its end shows
+            whether it is withheld.
         sampling: How tokens are chosen; greedy by default.
     """
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -10,9 +12,10 @@ from memkit.ledger.turns.turn_table import check_turn
 from memkit.memory.engine import Engine
 from memkit.memory.erasure import remove
 from memkit.memory.options import DraftOptions, TurnOptions, draft_of, refuse_unknown
-from memkit.types import Draft, Metadata, Record, Role, Scope, Turn
+from memkit.types import Draft, Metadata, Record, Role, Scope, Turn, TurnDraft
 from memkit.types.drafts import DraftLike, drafts_of
-from memkit.types.validate import check_text, validate_draft
+from memkit.types.scope import scope_key
+from memkit.types.validate import check_part, check_text, check_time, validate_draft
 
 
 def store(
@@ -29,19 +32,79 @@ def store(
 def note(engine: Engine, role: Role, content: str, options: TurnOptions) -> Turn:
     """Add a turn and, if it is to be remembered, a record of the same content."""
     refuse_unknown(options, TurnOptions)
-    scope, name, at = options.get("scope", {}), options.get("name"), options.get("at")
-    check_turn(role, content)
-    if name is not None:
-        check_text("name", name)
-    drafts = []
-    if options.get("remember", True) and role != "system":
-        speaker = {"role": role} if name is None else {"role": role, "name": name}
-        drafts = [Draft(content, scope=scope, metadata=speaker, at=at)]
-    prepare(engine, drafts)
+    about = {key: value for key, value in options.items() if key != "scope"}
+    turn = TurnDraft(role, content, **about)  # type: ignore[arg-type]  # the rest of TurnOptions
+    _check(turn)
+    return _note(engine, [turn], options.get("scope", {}))[0]
+
+
+def note_all(engine: Engine, turns: Iterable[TurnDraft], scope: Scope) -> list[Turn]:
+    """Add the turns that the conversation does not have yet, with their records."""
+    turns = list(turns)
+    for place, turn in enumerate(turns):
+        try:
+            _check(turn)
+        except InvalidInputError as exc:
+            raise InvalidInputError(f"turn {place}: {exc.message}", exc.hint) from exc
+    return _note(engine, turns, scope)
+
+
+def _check(turn: TurnDraft) -> None:
+    check_part("turn", turn, TurnDraft, "a `TurnDraft`", "TurnDraft('user', 'Hello!')")
+    check_turn(turn.role, turn.content)
+    for name in ("name", "id"):
+        if getattr(turn, name) is not None:
+            check_text(name, getattr(turn, name))
+    if turn.at is not None:
+        check_time("at", turn.at)
+
+
+def _note(engine: Engine, turns: Sequence[TurnDraft], scope: Scope) -> list[Turn]:
+    scope_key(scope)
+    prepare(engine, [_record_of(turn, scope) for turn in turns if _is_remembered(turn)])
+    table = engine.ledger.turns
     with engine.ledger.transaction():
-        ids = [record.id for record in write(engine, drafts)]
-        record_id = ids[0] if ids else None
-        return engine.ledger.turns.add(role, content, scope, record_id=record_id, name=name, at=at)
+        fresh = _without_known(turns, table.sources(scope) if any(t.id for t in turns) else set())
+        remembered = [_record_of(turn, scope) for turn in fresh if _is_remembered(turn)]
+        records = iter(write(engine, remembered))
+        return [
+            table.add(
+                turn.role,
+                turn.content,
+                scope,
+                record_id=next(records).id if _is_remembered(turn) else None,
+                source=_source_of(turn),
+                name=turn.name,
+                at=turn.at,
+            )
+            for turn in fresh
+        ]
+
+
+def _without_known(turns: Sequence[TurnDraft], known: set[str]) -> list[TurnDraft]:
+    fresh = []
+    for turn in turns:
+        source = _source_of(turn)
+        if source is None or source not in known:
+            fresh.append(turn)
+        known |= {source} if source is not None else set()
+    return fresh
+
+
+def _source_of(turn: TurnDraft) -> str | None:
+    """The digest by which a turn is known again: the same as in logs, which may come as well."""
+    if turn.id is None:
+        return None
+    return hashlib.sha256(json.dumps(["id", turn.id]).encode()).hexdigest()
+
+
+def _is_remembered(turn: TurnDraft) -> bool:
+    return turn.remember and turn.role != "system"
+
+
+def _record_of(turn: TurnDraft, scope: Scope) -> Draft:
+    speaker = {"role": turn.role} if turn.name is None else {"role": turn.role, "name": turn.name}
+    return Draft(turn.content, scope=scope, metadata=speaker, at=turn.at)
 
 
 def prepare(engine: Engine, drafts: Sequence[Draft]) -> None:

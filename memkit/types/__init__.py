@@ -46,6 +46,7 @@ from memkit.types.records import Role as Role
 from memkit.types.records import Scope as Scope
 from memkit.types.records import Ttl as Ttl
 from memkit.types.records import Turn as Turn
+from memkit.types.records import TurnDraft as TurnDraft
 from memkit.types.records import Version as Version
 from memkit.types.reports import ConsolidationReport as ConsolidationReport
 from memkit.types.reports import ImportReport as ImportReport

@@ -146,6 +146,26 @@ class Turn(Value):
 
 
 @dataclass(frozen=True)
+class TurnDraft(Value):
+    """A turn that is about to be stored, by `Memory.add_turns`.
+
+    Attributes:
+        name: Of who speaks; see `TurnOptions`.
+        at: When it was said; None for now. Must have a time zone.
+        remember: Make a record as well.
+        id: By which the message is known again: a conversation takes it once. None for a turn
+            that is added whatever was said before.
+    """
+
+    role: Role
+    content: str
+    name: str | None = None
+    at: datetime | None = None
+    remember: bool = True
+    id: str | None = None
+
+
+@dataclass(frozen=True)
 class Page(Value):
     """One page of a listing; pass ``next`` as ``after`` to get the following one."""
 

@@ -14,7 +14,7 @@ from memkit.errors import (
     RecordNotFoundError,
 )
 from memkit.testing import HashingEmbedder
-from memkit.types import Draft
+from memkit.types import Draft, TurnDraft
 
 ODD_TEXTS = [
     "e\u0301 is not \u00e9",  # two ways to write one letter
@@ -356,6 +356,61 @@ def test_turns_come_back_in_order_and_become_records(memory):
     assert first.record_id == record.id
     assert memory.turns(scope={"user": "u1"}) == []
     assert [turn.content for turn in memory.turns(scope=scope, limit=1)] == ["Noted."]
+
+
+def test_several_turns_are_added_in_order_with_their_records(memory):
+    scope = {"user": "u1"}
+    added = memory.add_turns(
+        [
+            TurnDraft("system", "Be brief."),
+            TurnDraft("user", "My locker is number 17.", name="Ann"),
+            TurnDraft("assistant", "Noted.", remember=False),
+            TurnDraft("user", "My locker is number 17."),
+        ],
+        scope=scope,
+    )
+    assert memory.turns(scope=scope) == added
+    assert [(turn.role, turn.content, turn.name) for turn in added] == [
+        ("system", "Be brief.", None),
+        ("user", "My locker is number 17.", "Ann"),
+        ("assistant", "Noted.", None),
+        ("user", "My locker is number 17.", None),
+    ]
+    (record,) = memory.records().records  # what is said twice is one fact
+    assert [turn.record_id for turn in added] == [None, record.id, None, record.id]
+    assert record.metadata == {"role": "user", "name": "Ann"}
+    assert memory.add_turns([]) == []
+
+
+def test_a_turn_with_an_id_is_added_to_its_conversation_once(memory):
+    first, again, other = (TurnDraft("user", "Yes.", id=id) for id in ("m1", "m1", "m2"))
+    ann, bob = {"user": "ann"}, {"user": "bob"}
+    assert len(memory.add_turns([first, again], scope=ann)) == 1
+    assert len(memory.add_turns([first, other], scope=ann)) == 1
+    assert len(memory.add_turns([first], scope=bob)) == 1
+    assert [turn.content for turn in memory.turns(scope=ann)] == ["Yes.", "Yes."]
+    memory.add_turns([TurnDraft("user", "Yes.")] * 2, scope=ann)
+    assert len(memory.turns(scope=ann)) == 4
+    log = [{"role": "user", "content": "Yes.", "id": "m2"}]
+    assert memory.add_messages(log, scope=ann).known == 1
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (TurnDraft("wizard", "hello"), "turn 1: `role` must be one of"),
+        (TurnDraft("user", " "), "turn 1: `content` must not be empty"),
+        (TurnDraft("user", "a\0"), "turn 1: `content` must not contain NUL"),
+        (TurnDraft("user", "a", name=""), "turn 1: `name` must not be empty"),
+        (TurnDraft("user", "a", id=3), "turn 1: `id` must be"),
+        (TurnDraft("user", "a", at=datetime(2026, 1, 1)), "turn 1: `at` must have a time zone"),
+        ("hello", "turn 1: `turn` must be a `TurnDraft`, got the string 'hello'"),
+    ],
+)
+def test_one_bad_turn_refuses_all(memory, bad, message):
+    with pytest.raises(InvalidInputError, match=message):
+        memory.add_turns([TurnDraft("user", "hello"), bad])
+    assert (memory.stats().records, memory.stats().turns) == (0, 0)
 
 
 def test_a_repeated_turn_is_one_record(memory):
