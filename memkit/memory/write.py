@@ -85,9 +85,11 @@ def _without_known(turns: Sequence[TurnDraft], known: set[str]) -> list[TurnDraf
     fresh = []
     for turn in turns:
         source = _source_of(turn)
-        if source is None or source not in known:
-            fresh.append(turn)
-        known |= {source} if source is not None else set()
+        if source in known:
+            continue
+        if source is not None:
+            known.add(source)
+        fresh.append(turn)
     return fresh
 
 

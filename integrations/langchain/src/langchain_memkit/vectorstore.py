@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
-from typing import Any, Self, TypedDict
+from typing import Any, Self
 from uuid import uuid4
 
 import numpy as np
@@ -18,8 +17,9 @@ from langchain_core.vectorstores.utils import maximal_marginal_relevance
 from numpy.typing import NDArray
 
 from langchain_memkit.embeddings import LangChainEmbedder, MemkitEmbeddings
+from langchain_memkit.search_options import WRITING, near_enough, refuse_unknown, selected
 from memkit import Draft, Hit, InvalidInputError, Memory, Record, RecordNotFoundError
-from memkit.types import Metadata, Scope
+from memkit.types import Scope
 
 SHARED: Scope = {}
 PAGE = 1000  # records per query when everything is deleted
@@ -35,7 +35,9 @@ class MemkitVectorStore(VectorStore):
     Searches take ``filter``, a metadata filter of memkit such as ``{"year": {"$gte": 2020}}``,
     and ``scope``, instead of the store's; also ``since``, ``until`` and ``as_of`` of
     `memkit.Memory.search`: when documents were written, and how they were at a moment. Scores
-    are cosine similarities: higher is better.
+    are cosine similarities: higher is better; ``score_threshold`` is the lowest that is wanted.
+    ``fetch_k`` and ``lambda_mult`` belong to the searches by maximal marginal relevance and make
+    no difference in others.
 
     Args:
         memory: An open memory with the "rag" backend.
@@ -88,19 +90,23 @@ class MemkitVectorStore(VectorStore):
         scope: Scope = SHARED,
         **kwargs: Any,
     ) -> Self:
-        """Open a store in the directory ``path``, and add texts.
+        """Open a store in the directory ``path``, and add texts; ``kwargs`` as for `add_texts`.
 
         Raises:
             InvalidInputError: If there is no ``path``.
         """
-        _refuse(kwargs)
+        refuse_unknown(kwargs, WRITING)
         if path is None:
             raise InvalidInputError(
                 "expected a `path`, the directory that the store is kept in, got None",
                 hint='from_texts(texts, embedding, path="documents.mem")',
             )
         store = cls.open(path, embedding, scope=scope)
-        store.add_texts(texts, metadatas, ids=ids)
+        try:
+            store.add_texts(texts, metadatas, ids=ids)
+        except BaseException:
+            store.close()
+            raise
         return store
 
     def close(self) -> None:
@@ -137,7 +143,8 @@ class MemkitVectorStore(VectorStore):
             texts: Their contents.
             metadatas: JSON values, one mapping per text.
             ids: One per text; those that are None are made up.
-            kwargs: None; for compatibility.
+            kwargs: ``batch_size``, which LangChain's `index` passes to every store, makes no
+                difference: a call is embedded and written as a whole.
 
         Returns:
             The ids, in order.
@@ -146,7 +153,7 @@ class MemkitVectorStore(VectorStore):
             InvalidInputError: If the lengths differ, a text is blank, or an id belongs to
                 another scope; nothing is added then.
         """
-        _refuse(kwargs)
+        refuse_unknown(kwargs, WRITING)
         texts = list(texts)
         chosen = [id or str(uuid4()) for id in _as_many(ids, texts, "ids", None)]
         # The id is the key as well: the same text under two ids is two documents.
@@ -168,12 +175,12 @@ class MemkitVectorStore(VectorStore):
 
         Args:
             ids: Unknown ones are ignored; None for all documents of exactly the store's scope.
-            kwargs: None; for compatibility.
+            kwargs: None; the base class has them.
 
         Raises:
             InvalidInputError: If a document is shared with other scopes.
         """
-        _refuse(kwargs)
+        refuse_unknown(kwargs, ())
         while own := self._own(list(self._all()) if ids is None else ids):
             with suppress(RecordNotFoundError):  # another process has just deleted one: look again
                 self.memory.forget(own)
@@ -216,8 +223,8 @@ class MemkitVectorStore(VectorStore):
         self, embedding: list[float], k: int = 4, **kwargs: Any
     ) -> list[tuple[Document, float]]:
         """Find the documents nearest to a vector, with their cosine similarity."""
-        hits = self.memory.vectors.search(embedding, k, **self._selected(kwargs))
-        return [(_document(hit.record), hit.score) for hit in hits]
+        hits = self.memory.vectors.search(embedding, k, **selected(kwargs, self.scope))
+        return [(_document(hit.record), hit.score) for hit in near_enough(hits, kwargs)]
 
     def similarity_search(self, query: str, k: int = 4, **kwargs: Any) -> list[Document]:
         """Find documents by meaning, the most similar first."""
@@ -240,7 +247,7 @@ class MemkitVectorStore(VectorStore):
             k: How many.
             fetch_k: How many of the most similar they are chosen from.
             lambda_mult: 1 counts similarity alone, 0 difference alone.
-            kwargs: ``filter``, ``scope``, ``since``, ``until`` and ``as_of``.
+            kwargs: As for every search.
 
         Source:
             Carbonell & Goldstein, "The Use of MMR, Diversity-Based Reranking for Reordering
@@ -260,10 +267,11 @@ class MemkitVectorStore(VectorStore):
         **kwargs: Any,
     ) -> list[Document]:
         """Like `max_marginal_relevance_search`, near a vector."""
-        selected = self._selected(kwargs)
-        hits = self.memory.vectors.search(embedding, max(k, fetch_k), **selected)
+        options = selected(kwargs, self.scope)
+        nearest = self.memory.vectors.search(embedding, max(k, fetch_k), **options)
+        hits = near_enough(nearest, kwargs)
         query = np.asarray(embedding, np.float32)
-        passages = self._vectors(hits, past=selected["as_of"] is not None)
+        passages = self._vectors(hits, past=options["as_of"] is not None)
         # A long document is represented by its passage that is nearest to the query.
         near = {id: rows[np.argmax(rows @ query)].tolist() for id, rows in passages.items()}
         candidates = [hit for hit in hits if hit.id in near]
@@ -303,25 +311,6 @@ class MemkitVectorStore(VectorStore):
     def _select_relevance_score_fn(self) -> Callable[[float], float]:
         return relevance
 
-    def _selected(self, options: dict[str, Any]) -> _Selected:
-        _refuse(options.keys() - {"filter", "scope", "since", "until", "as_of"})
-        scope = options.get("scope")
-        return {
-            "scope": self.scope if scope is None else scope,
-            "where": options.get("filter"),
-            "since": options.get("since"),
-            "until": options.get("until"),
-            "as_of": options.get("as_of"),
-        }
-
-
-class _Selected(TypedDict):
-    scope: Scope
-    where: Metadata | None
-    since: datetime | None
-    until: datetime | None
-    as_of: datetime | None
-
 
 def relevance(similarity: float) -> float:
     """Give a cosine similarity as a relevance in [0, 1]; negative ones count as unrelated."""
@@ -343,8 +332,3 @@ def _as_many(
             f"expected one of `{name}` for each of {len(texts)} texts, got {len(values)}"
         )
     return values
-
-
-def _refuse(options: Iterable[str]) -> None:
-    for name in options:
-        raise TypeError(f"unexpected keyword argument {name!r}")

@@ -135,8 +135,12 @@ def test_nothing_is_added_if_something_is_wrong(store):
         store.add_texts(["One.", "Two."], ids=["a"])
     with pytest.raises(ValueError, match="one of `metadatas` for each of 2 texts, got 1"):
         store.add_texts(["One.", "Two."], [{}])
-    with pytest.raises(InvalidInputError, match="`text` must not be empty or blank"):
+    with pytest.raises(InvalidInputError, match=r"entry 1 .*`text` must not be empty or blank"):
         store.add_texts(["One.", " "])
+    with pytest.raises(InvalidInputError, match="entry 1 of the list: `text` must not contain NUL"):
+        store.add_documents([Document("One."), Document("Two\0")])
+    with pytest.raises(InvalidInputError, match="entry 1 of the list: `metadata"):
+        store.add_texts(["One.", "Two."], [{}, {"read": datetime.now(UTC)}])
 
     assert store.similarity_search("One.") == []
 
@@ -257,13 +261,64 @@ def test_it_is_a_retriever_in_every_way(filled):
     assert ids(near.invoke(TEXTS[7])) == ["l7"]
 
 
-def test_options_that_are_not_known_are_refused(filled):
-    with pytest.raises(TypeError, match="unexpected keyword argument 'where'"):
-        filled.similarity_search("locker", where={"hall": 1})
-    with pytest.raises(TypeError, match="unexpected keyword argument 'namespace'"):
-        filled.add_texts(["One."], namespace="n")
-    with pytest.raises(InvalidInputError, match="`where` must be a mapping"):
-        filled.similarity_search("locker", filter=lambda document: True)
+SEARCH_KWARGS = {"k": 3, "fetch_k": 5, "lambda_mult": 0.2, "score_threshold": 0.05}
+
+
+@pytest.mark.parametrize("search_type", ["similarity", "mmr", "similarity_score_threshold"])
+async def test_a_retriever_may_change_its_search_and_keep_its_options(filled, search_type):
+    retriever = filled.as_retriever(
+        search_type=search_type,
+        search_kwargs={**SEARCH_KWARGS, "filter": {"of.floor": {"$gte": 8}}},
+    )
+    near = [place for place in np.argsort(-cosines("locker")) if place >= 8][:5]
+    assert cosines("locker")[near[-1]] > 0.05
+    expected = {IDS[place] for place in near[: 5 if search_type == "mmr" else 3]}
+
+    for found in (retriever.invoke("locker"), await retriever.ainvoke("locker")):
+        assert len(found) == 3
+        assert set(ids(found)) <= expected
+    assert len(retriever.invoke("locker", k=1)) == 1
+    assert [len(found) for found in retriever.batch(["locker", "hall"], k=2)] == [2, 2]
+    assert len(filled.search("locker", search_type, **SEARCH_KWARGS)) == 3
+
+
+@pytest.mark.parametrize("verb", SEARCHES)
+def test_a_threshold_is_the_lowest_similarity(filled, verb):
+    threshold = float(np.sort(cosines("hall"))[-4])
+
+    rows = getattr(filled, verb)("hall", k=9, score_threshold=threshold - 1e-6)
+
+    found = ids(row[0] if isinstance(row, tuple) else row for row in rows)
+    assert sorted(found) == sorted(IDS[place] for place in np.argsort(-cosines("hall"))[:4])
+    assert len(getattr(filled, verb)("hall", k=30, fetch_k=30, score_threshold=-1)) == 30
+    with pytest.raises(InvalidInputError, match="`score_threshold` must be a number, got 'high'"):
+        getattr(filled, verb)("hall", score_threshold="high")
+
+
+@pytest.mark.parametrize(
+    ("call", "message", "remedy"),
+    [
+        (
+            lambda s: s.similarity_search("x", where={"hall": 1}),
+            r"got \['where'\]",
+            "is called `fil",
+        ),
+        (lambda s: s.similarity_search("x", search_type="mmr"), "'search_type'", "as_retriever"),
+        (lambda s: s.similarity_search("x", color=1), r"than \['as_of', .*, got \['color'\]", ""),
+        (lambda s: s.add_texts(["One."], namespace="n"), r"\['batch_size'\], got", "by `scope`"),
+        (lambda s: s.delete(["l1"], namespace="n"), r"than \[\], got \['namespace'\]", "`scope`"),
+        (
+            lambda s: s.similarity_search("x", filter=lambda document: True),
+            "`filter` must be a mapping, got <function",
+            "documents that were found",
+        ),
+    ],
+)
+def test_options_that_mean_nothing_are_refused_with_a_remedy(filled, call, message, remedy):
+    with pytest.raises(InvalidInputError, match=message) as refused:
+        call(filled)
+    assert remedy in refused.value.hint
+    assert len(filled.similarity_search("locker", k=99)) == 30
 
 
 # -- whose documents
@@ -327,8 +382,9 @@ def test_from_documents_and_from_texts(tmp_path):
 def test_a_store_needs_a_place(tmp_path):
     with pytest.raises(InvalidInputError, match="expected a `path`"):
         MemkitVectorStore.from_texts(["One."], FAKE)
-    with pytest.raises(TypeError, match="unexpected keyword argument 'persist_directory'"):
+    with pytest.raises(InvalidInputError, match=r"got .'persist_directory'.") as refused:
         MemkitVectorStore.from_texts(["One."], FAKE, persist_directory="x", path=tmp_path / "x")
+    assert "`path`" in refused.value.hint
 
 
 def test_the_embedding_is_the_one_in_use(store, memory):
