@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from langchain_memkit.chat_model import ChatMemkit
     from langchain_memkit.embeddings import LangChainEmbedder, MemkitEmbeddings
     from langchain_memkit.history import MemkitChatMessageHistory
-    from langchain_memkit.middleware import MemkitMiddleware
+    from langchain_memkit.middleware import MemkitMiddleware, MemoryFailure
     from langchain_memkit.retriever import MemkitRetriever
     from langchain_memkit.scopes import user_scope
     from langchain_memkit.store import MemkitStore
@@ -48,7 +48,7 @@ __all__ = [
 if find_spec("langgraph") is not None:
     __all__ += ["MemkitStore"]
 if find_spec("langchain") is not None:
-    __all__ += ["MemkitMiddleware"]
+    __all__ += ["MemkitMiddleware", "MemoryFailure"]
 __all__.sort()
 
 _HOMES = {
@@ -61,6 +61,7 @@ _HOMES = {
     "MemkitRetriever": "retriever",
     "MemkitStore": "store",
     "MemkitVectorStore": "vectorstore",
+    "MemoryFailure": "middleware",
     "RememberTool": "tools",
     "SearchMemoryTool": "tools",
     "UpdateMemoryTool": "tools",

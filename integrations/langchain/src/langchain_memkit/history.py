@@ -6,22 +6,23 @@ or with this package's middleware and tools.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import cast
+import logging
+from collections.abc import Callable, Iterator, Sequence
 
 from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.messages import (
     AIMessage,
     BaseMessage,
-    ChatMessage,
     HumanMessage,
     SystemMessage,
+    ToolCall,
     ToolMessage,
 )
 
-from langchain_memkit.messages import role_of, text_of
+from langchain_memkit.messages import role_of, said_in, words_of
 from memkit import InvalidInputError, Memory, Turn
-from memkit.types import Role, Scope
+from memkit.ledger.turns.turn_table import check_turn
+from memkit.types import Role, Scope, TurnDraft
 
 ALL = 2**31  # turns: more than any conversation has
 
@@ -30,15 +31,21 @@ _KINDS: dict[Role, Callable[..., BaseMessage]] = {
     "assistant": AIMessage,
     "system": SystemMessage,
 }
+_log = logging.getLogger(__name__)
 
 
 class MemkitChatMessageHistory(BaseChatMessageHistory):
-    """The turns of one conversation: roles and texts; other parts of a message are not stored.
+    """The turns of one conversation: roles, names and texts.
+
+    Of images and the like, "[image]" is kept. Messages that say nothing, such as a model's that
+    only calls tools, are not. A result of a tool is kept, and comes back behind a call without
+    arguments, as models demand one; a checkpointer of LangGraph keeps calls as they were.
 
     Args:
         memory: An open memory.
         scope: The conversation, e.g. ``{"user": "u1", "session": "s7"}``.
-        remember: Whether the messages become records as well, so that searches find them.
+        remember: Whether what user and model say becomes records as well, so that searches find
+            it.
 
     Raises:
         InvalidInputError: If the scope is empty: it would be everybody's conversation.
@@ -65,34 +72,48 @@ class MemkitChatMessageHistory(BaseChatMessageHistory):
     @property
     def messages(self) -> list[BaseMessage]:  # type: ignore[override]  # others do it, too
         """All messages, the oldest first."""
-        return [_message(turn) for turn in self.memory.turns(scope=self.scope, limit=ALL)]
+        turns = self.memory.turns(scope=self.scope, limit=ALL)
+        return [message for turn in turns for message in _messages(turn)]
 
     def add_messages(self, messages: Sequence[BaseMessage]) -> None:
-        """Append messages.
+        """Append messages, all or none.
 
         Raises:
-            InvalidInputError: If one holds something else than text, such as a tool call; then
-                none is added.
+            InvalidInputError: If memkit has no role for the author of one, or cannot store its
+                text; the error says which.
         """
-        turns = [(_checked_role(message), text_of(message)) for message in messages]
-        for role, text in turns:
-            self.memory.add_turn(role, text, scope=self.scope, remember=self.remember)
+        turns = [
+            turn
+            for place, message in enumerate(messages)
+            if (turn := self._turn(place, message)) is not None
+        ]
+        if len(turns) < len(messages):
+            _log.info("left out %d messages that say nothing", len(messages) - len(turns))
+        self.memory.add_turns(turns, scope=self.scope)
 
     def clear(self) -> None:
         """Erase the conversation, and all records of its scope, for good."""
         self.memory.forget(scope=self.scope)
 
+    def _turn(self, place: int, message: BaseMessage) -> TurnDraft | None:
+        """The turn of a message; None if it says nothing."""
+        try:
+            role, said = role_of(message), said_in(message)
+            if not said.strip():
+                return None
+            check_turn(role, said)
+        except InvalidInputError as exc:
+            about = f"message {place}, {type(message).__name__}"
+            raise InvalidInputError(f"{about}: {exc.message}", exc.hint) from exc
+        remember = self.remember and role != "tool" and bool(words_of(message).strip())
+        return TurnDraft(role, said, name=message.name or None, remember=remember)
 
-def _checked_role(message: BaseMessage) -> Role:
-    if isinstance(message, ToolMessage) or getattr(message, "tool_calls", None):
-        raise InvalidInputError(
-            f"expected a message of text, got {type(message).__name__} of a tool call",
-            hint="tool calls belong into a checkpointer of LangGraph",
-        )
-    return cast("Role", role_of(message))  # the memory refuses others
 
-
-def _message(turn: Turn) -> BaseMessage:
-    if turn.role in _KINDS:
-        return _KINDS[turn.role](content=turn.content, id=turn.id)
-    return ChatMessage(role=turn.role, content=turn.content, id=turn.id)
+def _messages(turn: Turn) -> Iterator[BaseMessage]:
+    """The message of a turn; before what a tool returned, the call that it answers."""
+    if turn.role == "tool":
+        name = turn.name or "tool"
+        yield AIMessage("", tool_calls=[ToolCall(name=name, args={}, id=turn.id)])
+        yield ToolMessage(turn.content, name=name, tool_call_id=turn.id, id=turn.id)
+    else:
+        yield _KINDS[turn.role](content=turn.content, name=turn.name, id=turn.id)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage
+from langchain_core.messages import AnyMessage, SystemMessage
 from langchain_core.tools import BaseTool
 
 from langchain_memkit._optional import needs
 from langchain_memkit.chat_model import ChatMemkit
-from langchain_memkit.messages import role_of
+from langchain_memkit.exchange import last_exchange
+from langchain_memkit.messages import known_role, role_of, said_in, words_of
 from langchain_memkit.scopes import Scoping, resolve, user_scope
 from langchain_memkit.tools import memory_tools
 from memkit import InvalidInputError, Memory
-from memkit.types import BUDGET, Message, Metadata, Role, Scope
+from memkit.types import BUDGET, Message, Metadata, Role, Scope, TurnDraft
 
 with needs("langchain", "MemkitMiddleware"):
     from langchain.agents.middleware import AgentMiddleware, AgentState
@@ -32,6 +35,25 @@ What you remember, from earlier conversations among others:
 
 Use it where it helps; what the user says now goes before it."""
 
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class MemoryFailure:
+    """What an agent's memory could not do; the run went on without it.
+
+    Attributes:
+        verb: What failed.
+        error: Why.
+        scope: Whose memory it is; None if that could not be told.
+        turns: What was not remembered. ``memory.add_turns(turns, scope=scope)`` does it later.
+    """
+
+    verb: Literal["recall", "remember"]
+    error: Exception
+    scope: Scope | None
+    turns: tuple[TurnDraft, ...] = ()
+
 
 class MemkitMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
     """Gives an agent of `langchain.agents.create_agent` a long-term memory.
@@ -41,9 +63,15 @@ class MemkitMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
     adapters that hold the answer become active as well. The agent's state does not change: recalled
     text is neither stored in it nor remembered again.
 
-    After a run it stores the user's messages and the agent's answers, but not system messages,
-    results of tools, or texts that a record has word for word already. A run that is repeated,
-    because it failed or starts from a checkpoint, is stored once.
+    After a run it stores the user's messages and the agent's answers as turns, but not system
+    messages, summaries or results of tools. What is said again is a turn again; as a record it is
+    stored once, and not at all if a shared record has it word for word. A run of a thread that is
+    repeated, because it starts from a checkpoint, is stored once.
+
+    A memory that fails does not fail the run: the model answers without it, and the answer is the
+    run's even if it cannot be remembered. Each failure is logged as a warning and given to
+    ``on_failure``. Only what would fail every run is raised: a missing user, and ``through`` for a
+    model without adapters.
 
     Args:
         memory: Open, with the "rag" backend, and closed by its owner.
@@ -58,6 +86,8 @@ class MemkitMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         tools: Also give the agent the tools of `memory_tools`, so that it can search, correct
             and forget. A `ChatMemkit` calls no tools, so it does not get these.
         template: Text around the evidence in the system message; ``{memory}`` is the evidence.
+        on_failure: Called with each failure of the memory, maybe in another thread; what it
+            raises ends the run.
 
     Raises:
         MissingDependencyError: Without LangChain.
@@ -82,6 +112,7 @@ class MemkitMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         remember: Collection[Role] = ("user", "assistant"),
         tools: bool = True,
         template: str = TEMPLATE,
+        on_failure: Callable[[MemoryFailure], None] | None = None,
     ) -> None:
         _check(through, remember, template)
         self.memory = memory
@@ -93,6 +124,7 @@ class MemkitMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         self._through = through
         self._remember = frozenset(remember)
         self._template = template
+        self._on_failure = on_failure
 
     def wrap_model_call(
         self,
@@ -112,8 +144,15 @@ class MemkitMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
 
     def after_agent(self, state: AgentState[Any], runtime: Runtime[Any]) -> None:
         """Store the messages of this run."""
-        if self._remember:
-            self._note(_last_exchange(state["messages"]), resolve(self._scope, runtime))
+        if not self._remember:
+            return
+        try:
+            scope = resolve(self._scope, runtime)
+            turns = self._turns(state["messages"], runtime, scope)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the answer is there
+            self._report(MemoryFailure("remember", error, None))
+            return
+        self._store(turns, scope)
 
     async def aafter_agent(self, state: AgentState[Any], runtime: Runtime[Any]) -> None:
         """Like `after_agent`; the event loop runs on."""
@@ -131,16 +170,23 @@ class MemkitMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
                 f"through adapters; got {type(request.model).__name__}",
                 hint="leave `through` at 'both': other models are told by text",
             )
-        conversation = _ending_with_the_user(request.messages)
+        try:
+            evidence = self._evidence(request.messages, scope)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the model can do without
+            self._report(MemoryFailure("recall", error, scope))
+            return request
+        if not evidence:
+            return request
+        told = self._template.replace("{memory}", evidence)
+        return request.override(system_message=_joined(request.system_message, told))
+
+    def _evidence(self, messages: Sequence[AnyMessage], scope: Scope) -> str:
+        conversation = _ending_with_the_user(messages)
         if not conversation:
-            return request
-        recall = self.memory.recall(
+            return ""
+        return self.memory.recall(
             conversation, self._budget, k=self._k, scope=scope, where=self._where
-        )
-        if not recall.text:
-            return request
-        evidence = self._template.replace("{memory}", recall.text)
-        return request.override(system_message=_joined(request.system_message, evidence))
+        ).text
 
     def _for_chat_memkit(
         self, request: ModelRequest[Any], model: ChatMemkit, scope: Scope
@@ -159,55 +205,68 @@ class MemkitMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
 
     # -- remembering -------------------------------------------------------------------------
 
-    def _note(self, turns: Sequence[tuple[Role, str]], scope: Scope) -> None:
-        """Add turns, without those at the beginning that the memory has already."""
-        stored = [(turn.role, turn.content) for turn in self.memory.turns(scope=scope)]
-        known = next(
-            length for length in range(len(turns), -1, -1) if _ends_with(stored, turns[:length])
-        )
-        for role, text in turns[known:]:
-            remember = role in self._remember and not self._knows(text, scope)
-            self.memory.add_turn(role, text, scope=scope, remember=remember)
+    def _turns(
+        self, messages: Sequence[AnyMessage], runtime: object, scope: Scope
+    ) -> list[TurnDraft]:
+        thread = getattr(getattr(runtime, "execution_info", None), "thread_id", None)
+        return [self._turn(message, thread, scope) for message in last_exchange(messages)]
+
+    def _turn(self, message: AnyMessage, thread: str | None, scope: Scope) -> TurnDraft:
+        role, said, words = role_of(message), said_in(message), words_of(message)
+        remember = role in self._remember and bool(words.strip()) and not self._knows(words, scope)
+        # Outside of a thread nothing is repeated, and an id need not tell two messages apart.
+        id = f"{thread} {message.id} {said}" if thread and message.id else None
+        return TurnDraft(role, said, remember=remember, id=id)
 
     def _knows(self, text: str, scope: Scope) -> bool:
-        """Whether a record has this text already, word for word."""
-        hits = self.memory.search(text, scope=scope)
-        return any(hit.record.text.strip() == text.strip() for hit in hits)
+        """Whether a record has this text already; the same in the same scope is stored once."""
+        try:
+            hits = self.memory.search(text, scope=scope)
+        except Exception:  # noqa: BLE001 - if the memory does not work, storing the turn tells so
+            return False
+        return any(
+            hit.record.text.strip() == text.strip()
+            and (hit.record.text, dict(hit.record.scope)) != (text, dict(scope))
+            for hit in hits
+        )
+
+    def _store(self, turns: Sequence[TurnDraft], scope: Scope) -> None:
+        """Add turns; if one cannot be stored as it is, the others by themselves."""
+        try:
+            self.memory.add_turns(turns, scope=scope)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the answer is there
+            if isinstance(error, InvalidInputError) and len(turns) > 1:
+                for turn in turns:
+                    self._store([turn], scope)
+            else:
+                self._report(MemoryFailure("remember", error, scope, tuple(turns)))
+
+    def _report(self, failure: MemoryFailure) -> None:
+        _log.warning(
+            "the memory could not %s, the agent's run goes on without it: %s",
+            failure.verb,
+            failure.error,
+            exc_info=failure.error,
+        )
+        if self._on_failure is not None:
+            self._on_failure(failure)
 
 
 def _ending_with_the_user(messages: Sequence[AnyMessage]) -> list[Message]:
     """The conversation as memkit's, the user's last message last; empty if there is none."""
+    spoken = [message for message in messages if known_role(message) is not None]
     conversation: list[Message] = [
-        {"role": role_of(message), "content": str(message.text)} for message in messages
+        {"role": role_of(message), "content": said_in(message)} for message in spoken
     ]
     questions = [
-        message
-        for message in conversation
-        if message["role"] == "user" and message["content"].strip()
+        place
+        for place, message in enumerate(spoken)
+        if role_of(message) == "user" and words_of(message).strip()
     ]
     if not questions:
         return []
-    question = questions[-1]
-    return [*(message for message in conversation if message is not question), question]
-
-
-def _last_exchange(messages: Sequence[AnyMessage]) -> list[tuple[Role, str]]:
-    """The user's last messages and the answers, without tools and system messages."""
-    start = len(messages)
-    while start > 0 and not isinstance(messages[start - 1], HumanMessage):
-        start -= 1
-    while start > 0 and isinstance(messages[start - 1], HumanMessage):
-        start -= 1
-    turns: list[tuple[Role, str]] = []
-    for message in messages[start:]:
-        if str(message.text).strip() and isinstance(message, HumanMessage | AIMessage):
-            role: Role = "user" if isinstance(message, HumanMessage) else "assistant"
-            turns.append((role, str(message.text)))
-    return turns
-
-
-def _ends_with(stored: Sequence[object], turns: Sequence[object]) -> bool:
-    return list(stored[len(stored) - len(turns) :]) == list(turns) if turns else True
+    question = conversation.pop(questions[-1])
+    return [*conversation, question]
 
 
 def _joined(system: SystemMessage | None, evidence: str) -> SystemMessage:

@@ -5,12 +5,18 @@ from blockbuster import blockbuster_ctx
 from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.messages import (
     AIMessage,
+    AIMessageChunk,
     ChatMessage,
+    FunctionMessage,
     HumanMessage,
+    RemoveMessage,
     SystemMessage,
     ToolCall,
     ToolMessage,
+    convert_to_openai_messages,
 )
+from langchain_core.runnables import RunnableLambda
+from langchain_core.runnables.history import RunnableWithMessageHistory
 
 import memkit
 from langchain_memkit import MemkitChatMessageHistory
@@ -70,21 +76,133 @@ def test_what_is_said_is_remembered_unless_not_wanted(history, memory):
     assert len(history.messages) == 2
 
 
-def test_what_is_no_text_is_refused_and_nothing_of_it_added(history):
-    call = ToolCall(name="search", args={}, id="1")
-    for message in (AIMessage("", tool_calls=[call]), ToolMessage("found", tool_call_id="1")):
-        with pytest.raises(InvalidInputError, match="Message of a tool call"):
-            history.add_messages([HumanMessage("Tea?"), message])
-    with pytest.raises(InvalidInputError, match="expected a message of text"):
-        history.add_messages([HumanMessage([{"type": "image", "url": "x"}])])
+CALL = ToolCall(name="search", args={"query": "tea"}, id="1")
+PICTURE = {"type": "image", "url": "https://example.org/tea.png"}
 
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (AIMessage("a\0b"), "message 1, AIMessage: `content` must not contain NUL"),
+        (HumanMessage("\udc80"), "message 1, HumanMessage: `content` must be valid Unicode"),
+        (ChatMessage("Hm.", role="critic"), "message 1, ChatMessage: .* of the role 'critic'"),
+        (RemoveMessage("1"), "message 1, RemoveMessage: expected a system, human"),
+    ],
+)
+def test_all_messages_are_added_or_none(history, memory, bad, message):
+    with pytest.raises(InvalidInputError, match=message):
+        history.add_messages([HumanMessage("Tea?"), bad, HumanMessage("Cake?")])
     assert history.messages == []
+    assert memory.count() == 0
 
 
-def test_turns_of_other_roles_are_there(history, memory):
-    memory.add_turn("tool", "18:30", scope=ANN)
+def test_a_failure_half_way_leaves_nothing(history, memory, monkeypatch):
+    embed, calls = memory.vectors.embedder.encode_document, []
 
-    assert history.messages == [ChatMessage("18:30", role="tool", id=history.messages[0].id)]
+    def failing(texts):
+        calls.append(texts)
+        if "Cake?" in texts:
+            raise RuntimeError("down")
+        return embed(texts)
+
+    monkeypatch.setattr(memory.vectors.embedder, "encode_document", failing)
+    with pytest.raises(RuntimeError, match="down"):
+        history.add_messages([HumanMessage("Tea?"), HumanMessage("Cake?")])
+    assert calls
+    assert history.messages == []
+    assert memory.count() == 0
+
+
+@pytest.mark.parametrize(
+    ("message", "kind", "text"),
+    [
+        (ChatMessage("Be brief.", role="developer"), SystemMessage, "Be brief."),
+        (ChatMessage("Tea?", role="human"), HumanMessage, "Tea?"),
+        (ChatMessage("Yes.", role="ai"), AIMessage, "Yes."),
+        (AIMessageChunk("Yes."), AIMessage, "Yes."),
+        (HumanMessage([{"type": "text", "text": "Te"}, "a?"]), HumanMessage, "Tea?"),
+        (HumanMessage([PICTURE]), HumanMessage, "[image]"),
+        (HumanMessage(["Tea?", PICTURE, PICTURE]), HumanMessage, "Tea?\n[image]\n[image]"),
+        (HumanMessage([PICTURE, "Tea?"]), HumanMessage, "[image]\nTea?"),
+        (
+            HumanMessage([{"type": "image_url", "image_url": {"url": "https://x.org/a.png"}}]),
+            HumanMessage,
+            "[image]",
+        ),
+        (
+            HumanMessage([{"type": "input_audio", "input_audio": {"data": "", "format": "wav"}}]),
+            HumanMessage,
+            "[audio]",
+        ),
+        (HumanMessage([{"type": "text-plain", "text": "A list."}]), HumanMessage, "A list."),
+        (HumanMessage([{"type": "text-plain", "url": "a.txt"}]), HumanMessage, "[file]"),
+        (HumanMessage([{"type": "hologram"}]), HumanMessage, "[hologram]"),
+        (AIMessage([{"type": "thinking", "thinking": "Hm."}, "Yes."]), AIMessage, "Yes."),
+        (AIMessage("Let me see.", tool_calls=[CALL]), AIMessage, "Let me see."),
+    ],
+)
+def test_every_author_and_content(history, message, kind, text):
+    history.add_messages([message])
+    assert said(history) == [(kind, text)]
+
+
+def test_what_says_nothing_is_left_out_and_logged(history, caplog):
+    caplog.set_level("INFO")
+    thought = AIMessage([{"type": "thinking", "thinking": "Hm."}])
+    history.add_messages([AIMessage(""), AIMessage("", tool_calls=[CALL]), thought])
+    assert history.messages == []
+    assert "left out 3 messages that say nothing" in caplog.text
+
+
+def test_a_mark_is_no_record(history, memory):
+    history.add_messages([HumanMessage([PICTURE]), HumanMessage(["My tea.", PICTURE])])
+    assert [record.text for record in memory] == ["My tea.\n[image]"]
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        ToolMessage("found", tool_call_id="1", name="search"),
+        FunctionMessage("found", name="search"),
+    ],
+)
+def test_what_tools_return_comes_back_behind_a_call(history, memory, result):
+    messages = [HumanMessage("Tea?"), AIMessage("", tool_calls=[CALL]), result, AIMessage("Yes.")]
+    history.add_messages(messages)
+    question, call, returned, last = history.messages
+    assert (question.text, last.text) == ("Tea?", "Yes.")
+    assert (call.tool_calls[0]["name"], call.tool_calls[0]["args"]) == ("search", {})
+    assert isinstance(returned, ToolMessage)
+    assert (returned.content, returned.name) == ("found", "search")
+    assert returned.tool_call_id == call.tool_calls[0]["id"]
+    assert [record.text for record in memory] == ["Tea?", "Yes."]
+    read = convert_to_openai_messages(history.messages)
+    assert [message["role"] for message in read] == ["user", "assistant", "tool", "assistant"]
+
+
+def test_names_come_back(history):
+    history.add_messages([HumanMessage("Tea?", name="Ann"), AIMessage("Yes.", name="Kit")])
+    assert [message.name for message in history.messages] == ["Ann", "Kit"]
+
+
+@pytest.mark.filterwarnings("ignore:.*RunnableWithMessageHistory")
+async def test_a_chain_with_its_history(memory, caplog):
+    heard = []
+
+    def reply(messages):
+        heard.append([message.text for message in messages])
+        return AIMessage(f"Answer {len(heard)}.")
+
+    chain = RunnableWithMessageHistory(
+        RunnableLambda(reply), lambda name: MemkitChatMessageHistory(memory, {"session": name})
+    )
+    config = {"configurable": {"session_id": "s7"}}
+    chain.invoke([HumanMessage("Tea?")], config)
+    await chain.ainvoke([HumanMessage("Cake?")], config)
+    chain.invoke([HumanMessage("Cake?")], {"configurable": {"session_id": "s8"}})
+    assert heard == [["Tea?"], ["Tea?", "Answer 1.", "Cake?"], ["Cake?"]]
+    texts = [turn.content for turn in memory.turns(scope={"session": "s7"})]
+    assert texts == ["Tea?", "Answer 1.", "Cake?", "Answer 2."]
 
 
 def test_a_conversation_needs_a_scope(memory):

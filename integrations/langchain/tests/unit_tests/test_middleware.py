@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pytest
 from blockbuster import blockbuster_ctx
 from langchain.agents import create_agent
+from langchain.agents.middleware import SummarizationMiddleware
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
@@ -61,6 +62,10 @@ def agent_of(memory, *lines, options=None, **rest):
 def say(agent, text, context=ANN, thread=None):
     config = {"configurable": {"thread_id": thread}} if thread else None
     return agent.invoke({"messages": [HumanMessage(text)]}, config, context=context)
+
+
+def turns(memory, user="ann"):
+    return [turn.content for turn in memory.turns(scope={"user": user})]
 
 
 def texts(memory, **scope):
@@ -176,8 +181,8 @@ def test_each_turn_is_remembered_once(memory):
     agent, _ = agent_of(memory, "One.", "Two.", "Three.", checkpointer=InMemorySaver())
     for question in ("First?", "Second?", "Third?"):
         say(agent, question, thread="t1")
-    turns = [(turn.role, turn.content) for turn in memory.turns(scope={"user": "ann"})]
-    assert turns == [
+    said = [(turn.role, turn.content) for turn in memory.turns(scope={"user": "ann"})]
+    assert said == [
         ("user", "First?"),
         ("assistant", "One."),
         ("user", "Second?"),
@@ -196,29 +201,70 @@ def test_what_was_forgotten_stays_forgotten(memory):
     assert "My locker has the code 8812." not in texts(memory)
 
 
-def test_a_repeated_run_is_remembered_once(memory):
+def test_a_run_that_failed_is_remembered_when_it_is_repeated(memory):
     saver = InMemorySaver()
     agent, _ = agent_of(memory, ConnectionError("down"), "Noted.", checkpointer=saver)
     with pytest.raises(ConnectionError):
         say(agent, "My locker is red.", thread="t1")
     assert memory.turns(scope={"user": "ann"}) == []
     agent.invoke(None, {"configurable": {"thread_id": "t1"}}, context=ANN)
-    middleware = MemkitMiddleware(memory, scope={"user": "ann"})
-    state = {"messages": [HumanMessage("My locker is red."), AIMessage("Noted.")]}
-    for _ in range(2):
-        middleware.after_agent(state, None)
-    kept = [turn.content for turn in memory.turns(scope={"user": "ann"})]
-    assert kept == ["My locker is red.", "Noted."]
+    assert turns(memory) == ["My locker is red.", "Noted."]
+
+
+def test_a_run_that_starts_again_from_a_checkpoint_is_remembered_once(memory):
+    agent, _ = agent_of(memory, "Noted.", "Noted.", checkpointer=InMemorySaver())
+    say(agent, "My locker is red.", thread="t1")
+    (before,) = [
+        state.config
+        for state in agent.get_state_history({"configurable": {"thread_id": "t1"}})
+        if state.next == ("MemkitMiddleware.after_agent",)
+    ]
+    agent.invoke(None, before, context=ANN)
+    assert turns(memory) == ["My locker is red.", "Noted."]
     assert texts(memory) == ["My locker is red.", "Noted."]
 
 
-def test_a_run_that_got_half_way_is_completed(memory):
-    middleware = MemkitMiddleware(memory, scope={"user": "ann"})
-    memory.add_turn("user", "My locker is red.", scope={"user": "ann"})
-    state = {"messages": [HumanMessage("My locker is red."), AIMessage("Noted.")]}
-    middleware.after_agent(state, None)
-    kept = [turn.content for turn in memory.turns(scope={"user": "ann"})]
-    assert kept == ["My locker is red.", "Noted."]
+@pytest.mark.parametrize(
+    ("threads", "id"),  # in one thread a message of the same id takes the other's place
+    [
+        (None, None),
+        (None, "m1"),
+        (["t1", "t1", "t1"], None),
+        (["t1", "t2", "t3"], None),
+        (["t1", "t2", "t3"], "m1"),
+    ],
+)
+def test_what_is_said_again_is_a_turn_again(memory, threads, id):
+    saver = InMemorySaver() if threads else None
+    agent, _ = agent_of(memory, "You are welcome.", "You are welcome.", "Yes.", checkpointer=saver)
+    for run in range(3):
+        agent.invoke(
+            {"messages": [HumanMessage("Thanks", id=id)]},
+            {"configurable": {"thread_id": threads[run]}} if threads else None,
+            context=ANN,
+        )
+    assert turns(memory) == ["Thanks", "You are welcome."] * 2 + ["Thanks", "Yes."]
+    assert texts(memory) == ["Thanks", "You are welcome.", "Yes."]
+    memory.forget(memory.records().records[0].id)  # every turn that says it goes with it
+    assert turns(memory) == ["You are welcome.", "You are welcome.", "Yes."]
+
+
+def test_summaries_are_not_the_users_words(memory):
+    summarizer = Scripted(lines=["She likes tea."], heard=[], tools=[])
+    model = Scripted(lines=["Noted.", "Green."], heard=[], tools=[])
+    agent = create_agent(
+        model,
+        middleware=[
+            MemkitMiddleware(memory, tools=False),
+            SummarizationMiddleware(summarizer, trigger=("messages", 3), keep=("messages", 1)),
+        ],
+        context_schema=Context,
+        checkpointer=InMemorySaver(),
+    )
+    say(agent, "I like tea.", thread="t1")
+    state = say(agent, "Which one?", thread="t1")
+    assert "She likes tea." in state["messages"][0].text  # in the user's name
+    assert turns(memory) == ["I like tea.", "Noted.", "Which one?", "Green."]
 
 
 def test_what_was_recalled_is_not_remembered_again(memory):

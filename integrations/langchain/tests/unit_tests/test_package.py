@@ -52,7 +52,11 @@ def test_a_star_imports_what_can_be_used():
     done = subprocess.run([sys.executable, "-c", BARE], capture_output=True, text=True, check=True)
     names, *refused = done.stdout.splitlines()
 
-    assert set(langchain_memkit.__all__) - set(names.split()) == {"MemkitStore", "MemkitMiddleware"}
+    assert set(langchain_memkit.__all__) - set(names.split()) == {
+        "MemkitStore",
+        "MemkitMiddleware",
+        "MemoryFailure",
+    }
     assert "ChatMemkit" in names
     for line, extra in zip(refused, ("langgraph", "langchain"), strict=True):
         assert f"needs {extra}, which is not installed" in line
