@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
 from functools import partial
@@ -15,12 +15,14 @@ from langchain_core.language_models.base import LangSmithParams
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-from langchain_core.runnables import RunnableConfig
-from pydantic import ConfigDict, Field, model_validator
+from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.tools import BaseTool
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from langchain_memkit._batch import BATCH, Batch, Conversation, shared
 from langchain_memkit.messages import conversation_of
 from memkit import Answer, AsyncMemory, InvalidInputError, Memory
+from memkit.errors import UnsupportedOperationError
 from memkit.types import BUDGET, PASSAGES, Combine, Sampling
 
 # Standard parameters of chat models that have no meaning for a model in this process.
@@ -150,6 +152,41 @@ class ChatMemkit(BaseChatModel):
             return await super().abatch(
                 inputs, config, return_exceptions=return_exceptions, **kwargs
             )
+
+    def bind_tools(
+        self,
+        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],  # noqa: ARG002
+        *,
+        tool_choice: str | None = None,  # noqa: ARG002 - the base class has it
+        **kwargs: Any,  # noqa: ARG002 - the same
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """Refuse tools: models of this size are not good enough at calling them.
+
+        Raises:
+            UnsupportedOperationError: Always.
+        """
+        raise UnsupportedOperationError(
+            f"ChatMemkit calls no tools: {self.model_name} is not good enough at it",
+            hint="give the agent a model that calls tools; over the same memory, `MemkitMiddleware`"
+            " recalls for it, and `memory_tools` search",
+        )
+
+    def with_structured_output(
+        self,
+        schema: dict[str, Any] | type,  # noqa: ARG002 - the base class has it
+        *,
+        include_raw: bool = False,  # noqa: ARG002 - the same
+        **kwargs: Any,  # noqa: ARG002 - the same
+    ) -> Runnable[LanguageModelInput, dict[str, Any] | BaseModel]:
+        """Refuse structured output, which needs a model that calls tools.
+
+        Raises:
+            UnsupportedOperationError: Always.
+        """
+        raise UnsupportedOperationError(
+            f"ChatMemkit makes no structured output: {self.model_name} is not good enough at it",
+            hint="take another model for that; `memory.search` gives records with their metadata",
+        )
 
     # -- required by BaseChatModel -----------------------------------------------------------
 

@@ -13,12 +13,22 @@ from langchain_core.callbacks import (
 )
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
-from memkit import AsyncMemory, Hit, InvalidInputError, Memory
+from langchain_memkit.search_options import refuse_unknown
+from memkit import AsyncMemory, Hit, Memory
 from memkit.types import Metadata, Scope
 
 _PER_CALL = {"as_of", "k", "scope", "since", "until", "where"}
+_OF_A_VECTOR_STORE = "MemkitVectorStore(memory).as_retriever(search_type=...) takes it"
+_REMEDIES = {
+    "fetch_k": _OF_A_VECTOR_STORE,
+    "filter": "it is called `where`",
+    "lambda_mult": _OF_A_VECTOR_STORE,
+    "score_threshold": _OF_A_VECTOR_STORE,
+    "search_kwargs": "give what it holds by itself",
+    "search_type": _OF_A_VECTOR_STORE,
+}
 
 
 class MemkitRetriever(BaseRetriever):
@@ -48,6 +58,8 @@ class MemkitRetriever(BaseRetriever):
         >>> documents[0].page_content
         'The archive is on the second floor.'
     """
+
+    model_config = ConfigDict(extra="forbid")
 
     memory: Memory
     k: int = 4
@@ -83,9 +95,7 @@ class MemkitRetriever(BaseRetriever):
 
     def _chosen(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The options for `Memory.search`: those of the call that are not None, else the fields."""
-        unknown = given.keys() - _PER_CALL
-        if unknown:
-            raise InvalidInputError(f"expected any of {sorted(_PER_CALL)}, got {sorted(unknown)}")
+        refuse_unknown(given, _PER_CALL, _REMEDIES)
         set_per_call = {name: value for name, value in given.items() if value is not None}
         return {name: getattr(self, name) for name in _PER_CALL} | set_per_call
 

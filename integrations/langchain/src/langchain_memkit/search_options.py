@@ -80,16 +80,25 @@ def near_enough(hits: Collection[Hit], options: Mapping[str, Any]) -> list[Hit]:
     return [hit for hit in hits if hit.score >= threshold]
 
 
-def refuse_unknown(options: Collection[str], known: Collection[str]) -> None:
+def refuse_unknown(
+    options: Collection[str],
+    known: Collection[str],
+    remedies: Mapping[str, str] = _REMEDIES,
+) -> None:
     """Refuse keyword arguments that have no meaning here.
+
+    Args:
+        options: Their names.
+        known: Those that have one.
+        remedies: What takes the place of names that others use.
 
     Raises:
         InvalidInputError: If there is one; the hint says what takes its place.
     """
     unknown = sorted({*options} - {*known})
     if unknown:
-        remedies = [f"`{name}`: {_REMEDIES[name]}" for name in unknown if name in _REMEDIES]
+        hints = [f"`{name}`: {remedies[name]}" for name in unknown if name in remedies]
         raise InvalidInputError(
             f"expected no other keyword argument than {sorted(known)}, got {unknown}",
-            hint="; ".join(remedies),
+            hint="; ".join(hints),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -283,6 +284,10 @@ def _check(op: Op) -> None:
     validate_op_namespace(op)
     if isinstance(op, GetOp | PutOp) and not op.namespace:
         raise InvalidInputError(f"expected a namespace of at least one label, got {op!r}")
+    if isinstance(op, GetOp | PutOp) and not isinstance(op.key, str):
+        raise InvalidInputError(f"expected a key that is a string, got {op!r}")
+    if isinstance(op, PutOp) and op.ttl is not None and not 0 <= op.ttl < math.inf:
+        raise InvalidInputError(f"`ttl` must be minutes, a number of at least 0, got {op.ttl!r}")
     if isinstance(op, PutOp) and op.value is not None:
         as_json(op.key, op.value)  # before it is searched for texts
     if isinstance(op, SearchOp):

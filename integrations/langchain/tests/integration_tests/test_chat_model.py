@@ -18,3 +18,12 @@ class TestChatMemkit(ChatModelIntegrationTests):
     @property
     def chat_model_params(self):
         return {"memory": self.memory, "max_tokens": 24}
+
+    # Both are there only to say that they are not offered.
+    @property
+    def has_tool_calling(self):
+        return False
+
+    @property
+    def has_structured_output(self):
+        return False

@@ -15,6 +15,7 @@ from langchain_core.messages import (
     ChatMessage,
     FunctionMessage,
     HumanMessage,
+    RemoveMessage,
     SystemMessage,
     ToolMessage,
 )
@@ -193,14 +194,6 @@ def test_unknown_options_are_refused(model, trained):
         ChatMemkit(memory=trained, scop={})
 
 
-def test_tools_and_structured_output_are_not_offered(model):
-    with pytest.raises(NotImplementedError):
-        model.bind_tools([])
-    with pytest.raises(NotImplementedError):
-        model.with_structured_output({"title": "a", "type": "object", "properties": {}})
-    assert not model.profile["tool_calling"]
-
-
 # -- messages
 
 
@@ -223,12 +216,36 @@ def test_messages_become_a_conversation():
     ]
 
 
+def test_messages_of_agents_become_a_conversation():
+    call = {"name": "look_up", "args": {}, "id": "1"}
+    thought = {"type": "thinking", "thinking": "Hm."}
+    messages = [
+        ChatMessage("Be brief.", role="developer"),
+        ChatMessage("Which gate?", role="human"),
+        AIMessage([thought, {"type": "tool_use", "id": "1", "name": "look_up"}], tool_calls=[call]),
+        FunctionMessage("7", name="look_up"),
+        AIMessage([thought, {"type": "text", "text": "Gate 7."}]),
+        ChatMessage("Sure?", role="user"),
+    ]
+    assert [tuple(one.values()) for one in conversation_of(messages)] == [
+        ("system", "Be brief."),
+        ("user", "Which gate?"),
+        ("assistant", ""),
+        ("tool", "7"),
+        ("assistant", "Gate 7."),
+        ("user", "Sure?"),
+    ]
+
+
 def test_messages_of_anything_but_text_are_refused(model):
     picture = HumanMessage([{"type": "image", "url": "https://example.org/a.png"}])
-    with pytest.raises(InvalidInputError, match=r"got one with \['image"):
+    with pytest.raises(InvalidInputError, match=r"got one with \['image") as refused:
         model.invoke([picture])
-    with pytest.raises(InvalidInputError, match="got FunctionMessage"):
-        conversation_of([FunctionMessage("1", name="f")])
+    assert "reads text alone" in refused.value.hint
+    with pytest.raises(InvalidInputError, match="got ChatMessage of the role 'critic'"):
+        conversation_of([ChatMessage("Hm.", role="critic")])
+    with pytest.raises(InvalidInputError, match="got RemoveMessage"):
+        conversation_of([RemoveMessage("1")])
     with pytest.raises(InvalidInputError, match="must end with the user's"):
         model.invoke([HumanMessage(NORA), AIMessage("4471")])
 

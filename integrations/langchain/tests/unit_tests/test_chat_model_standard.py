@@ -18,3 +18,12 @@ class TestChatMemkit(ChatModelUnitTests):
     @property
     def chat_model_params(self):
         return {"memory": self.memory}
+
+    # Both are there only to say that they are not offered.
+    @property
+    def has_tool_calling(self):
+        return False
+
+    @property
+    def has_structured_output(self):
+        return False

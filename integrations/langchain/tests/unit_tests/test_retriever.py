@@ -4,7 +4,10 @@ from datetime import UTC, datetime
 
 import pytest
 from blockbuster import blockbuster_ctx
+from langchain_core.load import dumpd
 from langchain_core.runnables import ConfigurableField, RunnableLambda
+from langchain_core.tools import create_retriever_tool
+from pydantic import ValidationError
 
 import memkit
 from langchain_memkit import MemkitRetriever
@@ -108,9 +111,48 @@ def test_times_select_what_was_said_and_known_then(memory):
         retriever.invoke(QUERY, since=datetime(2026, 1, 1))
 
 
-def test_unknown_options_are_refused(lockers):
-    with pytest.raises(InvalidInputError, match=r"got \['filter'\]"):
-        MemkitRetriever(memory=lockers).invoke(QUERY, filter={"year": 2019})
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("filter", "it is called `where`"),
+        ("score_threshold", "as_retriever"),
+        ("search_type", "as_retriever"),
+        ("lambda_mult", "as_retriever"),
+        ("colour", ""),
+    ],
+)
+def test_unknown_options_are_refused_with_a_remedy(lockers, name, remedy):
+    with pytest.raises(InvalidInputError, match=f"'where'], got .'{name}'") as refused:
+        MemkitRetriever(memory=lockers).invoke(QUERY, **{name: 1})
+    assert remedy in refused.value.hint
+    with pytest.raises(ValidationError, match=f"{name}\n.*not permitted"):
+        MemkitRetriever(memory=lockers, **{name: 1})
+
+
+async def test_it_is_a_runnable_in_every_way(lockers):
+    retriever = MemkitRetriever(memory=lockers, scope=ANN)
+    both = [{"ann"}, {"all"}]
+    queries = ["code of Ann 8812", "Every locker"]
+    assert [ids(found) for found in retriever.batch(queries, k=1)] == both
+    assert [ids(found) for found in await retriever.abatch(queries, k=1)] == both
+    configured = retriever.with_config(tags=["a"]).bind(k=1).with_retry()
+    assert ids(configured.invoke(queries[0])) == {"ann"}
+    events = [event async for event in retriever.astream_events(QUERY, version="v2")]
+    assert [event["event"] for event in events] == ["on_retriever_start", "on_retriever_end"]
+    assert ids(events[-1]["data"]["output"]) == {"all", "ann"}
+    dumped = dumpd(retriever)
+    assert (dumped["type"], dumped["id"][-1]) == ("not_implemented", "MemkitRetriever")
+
+
+async def test_it_is_a_tool(lockers):
+    tool = create_retriever_tool(
+        MemkitRetriever(memory=lockers, k=1), "lockers", "Finds codes.",
+        response_format="content_and_artifact",
+    )  # fmt: skip
+    call = {"type": "tool_call", "id": "1", "name": "lockers", "args": {"query": QUERY}}
+    for message in (tool.invoke(call), await tool.ainvoke(call)):
+        assert message.content == "Every locker has a code."
+        assert ids(message.artifact) == {"all"}
 
 
 def test_the_best_comes_first(lockers):

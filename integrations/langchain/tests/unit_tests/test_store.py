@@ -1,5 +1,6 @@
 """`MemkitStore`: what LangGraph's own suite does not look at."""
 
+import math
 import threading
 import warnings
 from datetime import UTC, datetime
@@ -97,10 +98,37 @@ def test_a_batch_reads_before_it_writes_and_the_last_write_counts(store):
     assert store.get(("bob",), "b") is None
 
 
-def test_a_batch_is_written_as_a_whole_or_not_at_all(store):
-    with pytest.raises(InvalidInputError, match="`value` of 'bad' must be a JSON object"):
-        store.batch([PutOp(NOTES, "good", {"v": 1}), PutOp(NOTES, "bad", {"v": {1, 2}})])
-    assert store.get(NOTES, "good") is None
+@pytest.mark.parametrize(
+    "bad",
+    [
+        PutOp(NOTES, "bad", {"v": {1, 2}}),
+        PutOp(NOTES, "bad", {"v": "\ud800"}),
+        PutOp(NOTES, "bad", {"v": math.nan}),
+        PutOp(NOTES, 3, {"v": 1}),
+        PutOp(NOTES, "bad", {"v": 1}, ttl=-1),
+        PutOp(NOTES, "bad", {"v": 1}, ttl=math.nan),
+        PutOp((), "bad", {"v": 1}),
+        SearchOp(NOTES, limit=-1),
+    ],
+)
+async def test_a_batch_is_written_as_a_whole_or_not_at_all(store, bad):
+    good = PutOp(NOTES, "good", {"v": 1})
+    for ops in ([good, bad], [bad, good]):
+        with pytest.raises(InvalidInputError, match=r"must|expected"):
+            store.batch(ops)
+        with pytest.raises(InvalidInputError, match=r"must|expected"):
+            await store.abatch(ops)
+    assert store.search(()) == []
+
+
+def test_a_vector_that_is_not_finite_leaves_nothing(memory):
+    def embed(texts):
+        return [[math.nan if "bad" in text else 1.0] for text in texts]
+
+    store = MemkitStore(memory, index={"embed": embed, "dims": 1})
+    with pytest.raises(InvalidInputError, match="finite vectors for 'bad'"):
+        store.batch([PutOp(NOTES, "good", {"v": "good"}), PutOp(NOTES, "bad", {"v": "bad"})])
+    assert store.search(NOTES) == []
 
 
 @pytest.mark.parametrize(
@@ -120,6 +148,8 @@ def test_a_namespace_cannot_pose_as_another(store, op):
     ("op", "message"),
     [
         (PutOp((), "a", {"v": 1}), "namespace of at least one label"),
+        (GetOp(NOTES, 3), "a key that is a string"),
+        (PutOp(NOTES, "a", {"v": 1}, ttl=-1), "`ttl` must be minutes, a number of at least 0"),
         (SearchOp(NOTES, limit=-1), "must not be negative"),
         (ListNamespacesOp(offset=-1), "must not be negative"),
         (SearchOp(NOTES, filter={"v": {"$like": "x"}}), "expected operators among"),

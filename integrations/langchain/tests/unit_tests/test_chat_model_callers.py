@@ -1,0 +1,81 @@
+"""`ChatMemkit` as agents, runnables and streams of events call it."""
+
+import pytest
+from langchain.agents import create_agent
+from langchain_core.load import dumpd
+from langchain_core.runnables import ConfigurableField
+
+from langchain_memkit import ChatMemkit
+from memkit.errors import UnsupportedOperationError
+
+NORA, TARA = (f"What is the badge number of {name}?" for name in ("Nora", "Tara"))
+
+
+@pytest.fixture
+def model(trained):
+    """Answers from the weights alone."""
+    return ChatMemkit(memory=trained, budget=0, max_tokens=12)
+
+
+def look_up(name: str) -> str:
+    """Look up a name."""
+    return name
+
+
+def test_tools_and_structured_output_are_not_offered(model):
+    schema = {"title": "a", "type": "object", "properties": {}}
+    agents = (
+        lambda: create_agent(model, [look_up]),
+        lambda: create_agent(model, response_format=schema),
+    )
+    calls = [
+        lambda: model.bind_tools([look_up], tool_choice="any"),
+        lambda: model.with_structured_output(schema, include_raw=True),
+        *(lambda agent=agent: agent().invoke({"messages": [("user", NORA)]}) for agent in agents),
+    ]
+    for call in calls:
+        with pytest.raises(UnsupportedOperationError, match=r"ChatMemkit (calls|makes) no") as no:
+            call()
+        assert "model" in no.value.hint
+    assert isinstance(no.value, NotImplementedError)  # as LangChain's own
+    assert not model.profile["tool_calling"]
+    assert create_agent(model).invoke({"messages": [("user", NORA)]})["messages"][-1].text == "4471"
+
+
+async def test_events_of_a_stream(model):
+    events = [event async for event in model.astream_events(NORA, version="v2")]
+    kinds = [event["event"] for event in events]
+    assert (kinds[0], kinds[-1]) == ("on_chat_model_start", "on_chat_model_end")
+    pieces = [
+        event["data"]["chunk"].content
+        for event in events
+        if event["event"] == "on_chat_model_stream"
+    ]
+    assert "".join(pieces) == "4471"
+    whole = events[-1]["data"]["output"]
+    assert whole.response_metadata["citations"] == ["Nora"]
+    assert whole.usage_metadata["input_tokens"] > whole.usage_metadata["output_tokens"] > 0
+    agent = create_agent(model)
+    streamed = [
+        message.content
+        async for message, _ in agent.astream(
+            {"messages": [("user", NORA)]}, stream_mode="messages"
+        )
+    ]
+    assert "".join(streamed) == "4471"
+
+
+async def test_it_is_a_runnable_in_every_way(model):
+    temperature = model.configurable_fields(temperature=ConfigurableField(id="t"))
+    for runnable in (
+        model.with_config(tags=["a"]),
+        model.with_retry(),
+        model.with_fallbacks([model]),
+        temperature.with_config(configurable={"t": 0.0}),
+    ):
+        assert runnable.invoke(NORA).content == "4471"
+        assert (await runnable.ainvoke(NORA)).content == "4471"
+        assert [m.content for m in runnable.batch([NORA, TARA])] == ["4471", "9876"]
+        assert [m.content for m in await runnable.abatch([NORA, TARA])] == ["4471", "9876"]
+    dumped = dumpd(model)
+    assert (dumped["type"], dumped["id"][-1]) == ("not_implemented", "ChatMemkit")
