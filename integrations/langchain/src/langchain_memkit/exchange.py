@@ -19,13 +19,24 @@ def last_exchange(messages: Sequence[AnyMessage]) -> list[AnyMessage]:
     return [message for message in messages[start:] if _is_said(message)]
 
 
-def is_summary(message: BaseMessage) -> bool:
-    """Whether LangChain has written the message in the user's name."""
-    return message.additional_kwargs.get("lc_source") == "summarization"
+def last_asked(messages: Sequence[AnyMessage]) -> list[AnyMessage]:
+    """Give the messages of the user that nobody has answered yet."""
+    start = len(messages)
+    while start > 0 and _is_users(messages[start - 1]):
+        start -= 1
+    return list(messages[start:])
+
+
+def with_asked(messages: Sequence[AnyMessage], asked: Sequence[AnyMessage]) -> list[AnyMessage]:
+    """Put in front what the user asked if a summary has taken its place meanwhile."""
+    present = {message.id for message in messages}
+    return [*(message for message in asked if message.id not in present), *messages]
 
 
 def _is_users(message: BaseMessage) -> bool:
-    return known_role(message) == "user" and not is_summary(message)
+    """Whether the user has said it: summaries are written in the user's name as well."""
+    is_summary = message.additional_kwargs.get("lc_source") == "summarization"
+    return known_role(message) == "user" and not is_summary
 
 
 def _is_said(message: BaseMessage) -> bool:

@@ -6,14 +6,14 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, NotRequired, get_args
 
 from langchain_core.messages import AnyMessage, SystemMessage
 from langchain_core.tools import BaseTool
 
 from langchain_memkit._optional import needs
 from langchain_memkit.chat_model import ChatMemkit
-from langchain_memkit.exchange import last_exchange
+from langchain_memkit.exchange import last_asked, last_exchange, with_asked
 from langchain_memkit.messages import known_role, role_of, said_in, words_of
 from langchain_memkit.scopes import Scoping, resolve, user_scope
 from langchain_memkit.tools import memory_tools
@@ -22,7 +22,7 @@ from memkit.types import BUDGET, Message, Metadata, Role, Scope, TurnDraft
 
 with needs("langchain", "MemkitMiddleware"):
     from langchain.agents.middleware import AgentMiddleware, AgentState
-    from langchain.agents.middleware.types import ModelRequest, ModelResponse
+    from langchain.agents.middleware.types import ModelRequest, ModelResponse, PrivateStateAttr
 with needs("langgraph", "MemkitMiddleware"):
     from langgraph.runtime import Runtime
 
@@ -55,13 +55,23 @@ class MemoryFailure:
     turns: tuple[TurnDraft, ...] = ()
 
 
-class MemkitMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
+class MemkitState(AgentState[Any]):
+    """What the middleware notes during a run; neither input nor output of the agent.
+
+    Attributes:
+        memkit_asked: What the user said last: a summary may take its place before the end.
+    """
+
+    memkit_asked: NotRequired[Annotated[list[AnyMessage], PrivateStateAttr]]
+
+
+class MemkitMiddleware(AgentMiddleware[MemkitState, Any, Any]):
     """Gives an agent of `langchain.agents.create_agent` a long-term memory.
 
     Before each call of the model it recalls evidence for the user's last message. For any chat
     model the evidence goes into the system message; for a `ChatMemkit` over the same memory the
-    adapters that hold the answer become active as well. The agent's state does not change: recalled
-    text is neither stored in it nor remembered again.
+    adapters that hold the answer become active as well. Recalled text is neither stored in the
+    agent's state nor remembered again.
 
     After a run it stores the user's messages and the agent's answers as turns, but not system
     messages, summaries or results of tools. What is said again is a turn again; as a record it is
@@ -99,6 +109,8 @@ class MemkitMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         )
         agent.invoke({"messages": [HumanMessage("Hello!")]}, context=Context(user_id="ann"))
     """
+
+    state_schema = MemkitState
 
     def __init__(
         self,
@@ -142,19 +154,28 @@ class MemkitMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         """Like `wrap_model_call`; the event loop runs on."""
         return await handler(await asyncio.to_thread(self._with_memory, request))
 
-    def after_agent(self, state: AgentState[Any], runtime: Runtime[Any]) -> None:
+    def before_agent(
+        self,
+        state: MemkitState,
+        runtime: Runtime[Any],  # noqa: ARG002 - the base class has it
+    ) -> dict[str, Any]:
+        """Note what the user has said, for `after_agent`."""
+        return {"memkit_asked": last_asked(state["messages"])}
+
+    def after_agent(self, state: MemkitState, runtime: Runtime[Any]) -> None:
         """Store the messages of this run."""
         if not self._remember:
             return
         try:
             scope = resolve(self._scope, runtime)
-            turns = self._turns(state["messages"], runtime, scope)
+            messages = with_asked(state["messages"], state.get("memkit_asked", ()))
+            turns = self._turns(messages, runtime, scope)
         except Exception as error:  # noqa: BLE001 - whatever it is, the answer is there
             self._report(MemoryFailure("remember", error, None))
             return
         self._store(turns, scope)
 
-    async def aafter_agent(self, state: AgentState[Any], runtime: Runtime[Any]) -> None:
+    async def aafter_agent(self, state: MemkitState, runtime: Runtime[Any]) -> None:
         """Like `after_agent`; the event loop runs on."""
         await asyncio.to_thread(self.after_agent, state, runtime)
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import pytest
 from blockbuster import blockbuster_ctx
 from langchain.agents import create_agent
-from langchain.agents.middleware import SummarizationMiddleware
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
@@ -247,24 +246,6 @@ def test_what_is_said_again_is_a_turn_again(memory, threads, id):
     assert texts(memory) == ["Thanks", "You are welcome.", "Yes."]
     memory.forget(memory.records().records[0].id)  # every turn that says it goes with it
     assert turns(memory) == ["You are welcome.", "You are welcome.", "Yes."]
-
-
-def test_summaries_are_not_the_users_words(memory):
-    summarizer = Scripted(lines=["She likes tea."], heard=[], tools=[])
-    model = Scripted(lines=["Noted.", "Green."], heard=[], tools=[])
-    agent = create_agent(
-        model,
-        middleware=[
-            MemkitMiddleware(memory, tools=False),
-            SummarizationMiddleware(summarizer, trigger=("messages", 3), keep=("messages", 1)),
-        ],
-        context_schema=Context,
-        checkpointer=InMemorySaver(),
-    )
-    say(agent, "I like tea.", thread="t1")
-    state = say(agent, "Which one?", thread="t1")
-    assert "She likes tea." in state["messages"][0].text  # in the user's name
-    assert turns(memory) == ["I like tea.", "Noted.", "Which one?", "Green."]
 
 
 def test_what_was_recalled_is_not_remembered_again(memory):
