@@ -19,6 +19,7 @@ from langchain_memkit.scopes import Scoping, resolve, user_scope
 from langchain_memkit.tools import memory_tools
 from memkit import InvalidInputError, Memory
 from memkit.types import BUDGET, Message, Metadata, Role, Scope, TurnDraft
+from memkit.types.validate import check_limit
 
 with needs("langchain", "MemkitMiddleware"):
     from langchain.agents.middleware import AgentMiddleware, AgentState
@@ -101,7 +102,7 @@ class MemkitMiddleware(AgentMiddleware[MemkitState, Any, Any]):
 
     Raises:
         MissingDependencyError: Without LangChain.
-        InvalidInputError: If ``through``, ``remember`` or ``template`` has no such value.
+        InvalidInputError: If an argument has no such value.
 
     Example:
         agent = create_agent(
@@ -127,6 +128,10 @@ class MemkitMiddleware(AgentMiddleware[MemkitState, Any, Any]):
         on_failure: Callable[[MemoryFailure], None] | None = None,
     ) -> None:
         _check(through, remember, template)
+        # In a run, what the memory refuses would only be reported.
+        check_limit("budget", budget, least=0)
+        check_limit("k", k)
+        memory.count(scope=None if callable(scope) else scope, where=where)
         self.memory = memory
         self.tools: Sequence[BaseTool] = memory_tools(memory, scope=scope) if tools else []
         self._scope = scope

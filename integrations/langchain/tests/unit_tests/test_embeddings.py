@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
+from langchain_core.vectorstores import InMemoryVectorStore
 
 from langchain_memkit import LangChainEmbedder, MemkitEmbeddings
 from memkit import InvalidInputError, Memory
@@ -87,3 +88,18 @@ def test_memkits_embedder_for_langchain():
         embedder.encode_document(["one", "two"]).tolist()
     )
     assert embeddings.embed_documents([]) == []
+
+
+async def test_memkits_embedder_in_langchains_own_store():
+    """The nearest are those of cosines computed by hand."""
+    texts = ["The gate opens at six.", "The canteen opens at noon.", "A red kite."]
+    rows = HashingEmbedder().encode_document(texts)
+    query = HashingEmbedder().encode_query(["canteen opens"])[0]
+    expected = [texts[place] for place in np.argsort(-(rows @ query))]
+    store = InMemoryVectorStore.from_texts(texts, MemkitEmbeddings(HashingEmbedder()))
+    for found in (
+        store.similarity_search("canteen opens", k=3),
+        await store.asimilarity_search("canteen opens", k=3),
+    ):
+        assert [document.page_content for document in found] == expected
+    assert expected[0] == texts[1]

@@ -353,6 +353,11 @@ def test_other_models_have_no_adapters(memory):
         ({"remember": "user"}, "`remember` must hold"),
         ({"remember": ["system"]}, "`remember` must hold"),
         ({"template": "You know nothing."}, "`template` must hold"),
+        ({"where": {"year": {"$near": 2020}}}, "unknown operator"),
+        ({"where": "year"}, "`where` must be a mapping"),
+        ({"scope": {"user": 3}}, "keys and values of `scope`"),
+        ({"k": 0}, "`k` must be an integer of at least 1"),
+        ({"budget": -1}, "`budget` must be an integer of at least 0"),
     ],
 )
 def test_bad_options_are_refused(memory, options, message):
