@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, Literal
@@ -18,6 +19,8 @@ from memkit.types import Scope
 # LangChain hides such an argument from the model. To one of the name "runtime" agents give
 # their `ToolRuntime`, whatever the model says.
 Injected = Annotated[Any, InjectedToolArg]
+
+_log = logging.getLogger(__name__)
 
 
 def memory_tools(memory: Memory, *, scope: Scoping = user_scope) -> list[BaseTool]:
@@ -82,8 +85,13 @@ class MemoryTool(BaseTool):
 def _errors_for_the_model() -> Iterator[None]:
     try:
         yield
+    except ToolException:
+        raise
     except MemkitError as exc:
         raise ToolException(str(exc)) from exc
+    except Exception as exc:  # of an embedder, say; the agent can go on without it
+        _log.warning("a tool of the memory failed: %s", exc, exc_info=exc)
+        raise ToolException(f"The memory does not work at the moment: {exc}") from exc
 
 
 class RememberArguments(BaseModel):

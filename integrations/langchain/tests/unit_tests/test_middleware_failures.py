@@ -26,6 +26,11 @@ class Heard(GenericFakeChatModel):
         return super()._generate(messages, *rest, **options)
 
 
+class WithTools(Heard):
+    def bind_tools(self, tools, **options):
+        return self
+
+
 class Failing(HashingEmbedder):
     """Works until it is told to stop."""
 
@@ -160,6 +165,21 @@ def test_a_busy_ledger(agent, memory, failures, tmp_path):
     memory.add_turns(failure.turns, scope=failure.scope)  # later
     memory.add_turns(failure.turns, scope=failure.scope)
     assert turns(memory) == ["Which colour has the locker?", "Red."]
+
+
+@pytest.mark.parametrize(
+    ("name", "args"), [("search_memory", {"query": "locker"}), ("remember", {"text": "It is red."})]
+)
+def test_a_tool_of_a_memory_that_does_not_work(memory, embedder, caplog, name, args):
+    call = AIMessage("", tool_calls=[{"name": name, "args": args, "id": "1"}])
+    model = WithTools(messages=iter([call, "Done."]), heard=[])
+    agent = create_agent(model, middleware=[MemkitMiddleware(memory, scope=ANN)])
+    embedder.broken = True
+    *_, result, last = agent.invoke({"messages": [HumanMessage("Which colour?")]})["messages"]
+    assert last.text == "Done."
+    assert result.status == "error"
+    assert "memory does not work at the moment: the embedding service is down" in result.text
+    assert "a tool of the memory failed" in caplog.text
 
 
 def test_the_next_run_remembers_again(agent, memory, embedder, failures):
