@@ -22,7 +22,7 @@ STORE, RETRIEVER, TOOLS = (
     UNIT_TESTS / f"test_{name}.py" for name in ("vectorstore", "retriever", "tools")
 )
 
-add_texts, selected = MemkitVectorStore.add_texts, MemkitVectorStore._selected
+add_texts, selected = MemkitVectorStore.add_texts, vectorstore.selected
 search, get_many = Memory.search, Memory.get_many
 by_vector = MemkitVectorStore.similarity_search_with_score_by_vector
 document_of, chosen = retriever.document_of, MemkitRetriever._chosen
@@ -55,16 +55,17 @@ MUTANTS = {
         lambda self, vector, k=4, **options: by_vector(self, vector, 4, **options),
     ),
     "the scope is ignored by searches": (
-        STORE, MemkitVectorStore, "_selected",
-        lambda self, options: {**selected(self, options), "scope": {}},
+        STORE, vectorstore, "selected",
+        lambda options, scope: {**selected(options, scope), "scope": {}},
     ),
     "the scope is ignored by ids": (
         STORE, Memory, "get_many", lambda self, ids, **_: get_many(self, ids)
     ),
     "filters are ignored": (
-        STORE, MemkitVectorStore, "_selected",
-        lambda self, options: {**selected(self, options), "where": None},
+        STORE, vectorstore, "selected",
+        lambda options, scope: {**selected(options, scope), "where": None},
     ),
+    "thresholds are ignored": (STORE, vectorstore, "near_enough", lambda hits, options: hits),
     "the worst comes first": (
         STORE, MemkitVectorStore, "similarity_search_with_score_by_vector",
         lambda self, *query, **options: by_vector(self, *query, **options)[::-1],
