@@ -1,7 +1,11 @@
 """`MemkitChatMessageHistory`: LangChain's older way to keep a conversation."""
 
+from uuid import uuid4
+
 import pytest
 from blockbuster import blockbuster_ctx
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.messages import (
     AIMessage,
@@ -94,6 +98,32 @@ def test_all_messages_are_added_or_none(history, memory, bad, message):
         history.add_messages([HumanMessage("Tea?"), bad, HumanMessage("Cake?")])
     assert history.messages == []
     assert memory.count() == 0
+
+
+KINDS = [HumanMessage, AIMessage, SystemMessage]
+MESSAGES = st.lists(
+    st.tuples(st.sampled_from(KINDS), st.text("ab \n\u00e9\0\udc80", max_size=4)), max_size=6
+)
+
+
+@given(messages=MESSAGES)
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_of_any_messages_all_that_say_something_are_kept_or_none(memory, messages):
+    scope = {"session": str(uuid4())}
+    history = MemkitChatMessageHistory(memory, scope)
+    spoken = [(kind, text) for kind, text in messages if text.strip()]
+    if any("\0" in text or "\udc80" in text for _, text in spoken):
+        with pytest.raises(InvalidInputError, match=r"^message \d"):
+            history.add_messages([kind(text) for kind, text in messages])
+        assert history.messages == []
+        assert memory.count(scope=scope) == 0
+    else:
+        history.add_messages([kind(text) for kind, text in messages])
+        assert said(history) == spoken
+        facts = {text for kind, text in spoken if kind is not SystemMessage}
+        assert {record.text for record in memory if record.scope == scope} == facts
 
 
 def test_a_failure_half_way_leaves_nothing(history, memory, monkeypatch):
