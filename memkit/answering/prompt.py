@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar, get_args
 
 from memkit.errors import InvalidInputError
+from memkit.text.quoting import label, quoted, without_control_tokens
 from memkit.text.words import MONTHS
 from memkit.types import Evidence, Hit, Role, Turn
 from memkit.types.validate import check_part
@@ -90,6 +91,7 @@ def assemble(
     budget: int,
     count: Callable[[str], int],
     prompt_format: PromptFormat,
+    special_tokens: Iterable[str] = (),
 ) -> Assembled:
     """Choose passages and turns that fit, and write them down.
 
@@ -100,6 +102,9 @@ def assemble(
     passages leave goes to older turns. The day (UTC) on which something was said and the name of
     who said it stand before it, where they are known.
 
+    A passage is a line that begins with a dash, a turn one that begins with its role; what they
+    say stays behind that, whatever it is (`memkit.text.quoting`).
+
     Args:
         evidence: What the backends contributed, turns oldest first; of several passages of a
             record the first counts, and none if it is one of the turns.
@@ -107,6 +112,7 @@ def assemble(
         count: Counts the tokens of a text, also of the whole in the end: what its pieces take
             does not always add up.
         prompt_format: How facts and turns are headed.
+        special_tokens: Of the tokenizer; the text spells none of them.
 
     Raises:
         InvalidInputError: If ``budget`` is negative or not an integer.
@@ -119,7 +125,7 @@ def assemble(
     turns = [turn for part in evidence for turn in part.turns]
     if not hits and not turns:
         return Assembled()
-    draft = _Draft(count, prompt_format)
+    draft = _Draft(count, prompt_format, tuple(special_tokens))
     older = draft.take_until_full(turns[::-1], limit=budget // 2)
     for turn in draft.chosen(Turn):  # what is said there need not be repeated as a fact
         hits.pop(turn.record_id or "", None)
@@ -135,9 +141,15 @@ def assemble(
 class _Draft:
     """What has been chosen so far, the most important first."""
 
-    def __init__(self, count: Callable[[str], int], prompt_format: PromptFormat) -> None:
+    def __init__(
+        self,
+        count: Callable[[str], int],
+        prompt_format: PromptFormat,
+        special_tokens: tuple[str, ...],
+    ) -> None:
         self._count = count
         self._format = prompt_format
+        self._special_tokens = special_tokens
         self._spent = 0
         self._taken: set[type] = set()
         self.pieces: list[tuple[Hit | Turn, str, int]] = []  # with its line and its tokens
@@ -151,7 +163,7 @@ class _Draft:
         if self._spent >= limit:
             return False
         header = self._format.facts if isinstance(item, Hit) else f"\n\n{self._format.turns}"
-        line = _line(item)
+        line = without_control_tokens(_line(item), self._special_tokens)
         cost = self._count(f"{'' if type(item) in self._taken else header}\n{line}")
         if self._spent + cost > limit:
             return False
@@ -195,14 +207,13 @@ def without_label(text: str) -> str:
 
 def _line(item: Hit | Turn) -> str:
     if isinstance(item, Turn):
-        return f"{item.role}: {_label(item.said_at, item.name)}{item.content.strip()}"
+        source = label(_day(item.said_at), item.name)
+        return f"{item.role}: {source}{quoted(item.content, labelled=bool(source))}"
     about = item.record.metadata
     name = about.get("name") if about.get("role") in get_args(Role) else None  # of a turn
-    return f"- {_label(item.record.said_at, name)}{item.text.strip()}"
+    source = label(_day(item.record.said_at), name)
+    return f"- {source}{quoted(item.text, labelled=bool(source))}"
 
 
-def _label(said_at: datetime | None, name: object) -> str:
-    """What a reader needs to make sense of "I" and "yesterday", as far as it is known."""
-    known = [f"{said_at.day} {MONTHS[said_at.month - 1]} {said_at.year}"] if said_at else []
-    known += [" ".join(name.replace("]", ")").split())] if isinstance(name, str) else []
-    return f"[{', '.join(known)}] " if known else ""
+def _day(said_at: datetime | None) -> str | None:
+    return f"{said_at.day} {MONTHS[said_at.month - 1]} {said_at.year}" if said_at else None

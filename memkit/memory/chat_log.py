@@ -11,6 +11,7 @@ from memkit.memory.engine import Engine
 from memkit.memory.messages import INSTRUCTIONS, Message, read_messages, without_recalled
 from memkit.memory.options import MessageOptions, refuse_unknown
 from memkit.memory.write import prepare, write
+from memkit.text.quoting import quoted
 from memkit.types import Draft, ImportReport, Scope, Turn
 from memkit.types.scope import scope_key
 
@@ -85,7 +86,7 @@ def _write(
 
 
 def _texts_with(engine: Engine, scope: Scope) -> Callable[[str], Sequence[str]]:
-    """Finds the texts of records and turns that a line may come from."""
+    """Finds the texts, as evidence quotes them, that a line may come from."""
     ledger = engine.ledger
 
     def containing(line: str) -> list[str]:
@@ -94,6 +95,6 @@ def _texts_with(engine: Engine, scope: Scope) -> Callable[[str], Sequence[str]]:
         records = ledger.records.find(list({p.record_id for p in passages.values()}))
         texts = [record.text for record in records]
         texts += [turn.content for turn in ledger.turns.recent(scope, _RECENT)]
-        return [text for text in texts if line in text]
+        return [text for text in map(quoted, texts) if line in text]
 
     return containing

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
 
 from memkit.answering.prompt import PromptFormat
 from memkit.buffer import BufferBackend
@@ -30,6 +30,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger("memkit")
 
 Part = TypeVar("Part")
+
+
+class Counter(NamedTuple):
+    """What counts the tokens of evidence, and which special tokens evidence must not spell."""
+
+    name: str
+    count: CountTokens
+    special_tokens: tuple[str, ...] = ()
 
 
 class Engine:
@@ -180,22 +188,27 @@ class Engine:
         return [backend for backend in self.backends if backend.name in self.names]
 
     @cached_property
-    def counter(self) -> tuple[str, CountTokens]:
-        """What counts the tokens of a budget: its name and the function."""
+    def counter(self) -> Counter:
+        """What counts the tokens of a budget."""
         given = self.config.base_model
         if self.config.count_tokens is not None:
-            return "count_tokens", self.config.count_tokens
+            return Counter("count_tokens", self.config.count_tokens)
         if not (given is None or isinstance(given, str | Path)):
-            return given.name, given.count
+            return Counter(given.name, given.count, getattr(given, "special_tokens", ()))
         from memkit.models.token_counter import load_tokenizer
 
         try:
-            return "the base model's tokenizer", load_tokenizer(given).count
+            tokenizer = load_tokenizer(given)
+            return Counter(
+                "the base model's tokenizer", tokenizer.count, tokenizer.special_tokens
+            )
         except ModelUnavailableError as exc:
             if given is not None:
                 raise
             logger.warning("counting tokens by length, as there is no base model: %s", exc.message)
-            return "an estimate of 3 bytes a token", lambda text: -(-len(text.encode()) // 3)
+            return Counter(
+                "an estimate of 3 bytes a token", lambda text: -(-len(text.encode()) // 3)
+            )
 
     def need_index(self, verb: str) -> FactIndex:
         """The index of facts, for a verb that cannot do without.

@@ -11,6 +11,7 @@ from typing import Any
 
 from memkit.answering.prompt import without_label
 from memkit.errors import InvalidInputError
+from memkit.text.quoting import quoted
 from memkit.types import Role
 
 INSTRUCTIONS = ("system", "developer")
@@ -111,9 +112,9 @@ def _block_end(lines: Sequence[str], start: int, known: Callable[[str], Sequence
 def _item(line: str) -> str:
     """What a line of evidence says; empty if it is none."""
     if line.startswith("- "):
-        return without_label(line[2:]).strip()
+        return quoted(without_label(line[2:]))
     role, colon, content = line.partition(": ")
-    return without_label(content).strip() if colon and role in _ROLES else ""
+    return quoted(without_label(content)) if colon and role in _ROLES else ""
 
 
 def _goes_on(item: str, line: str, texts: Sequence[str]) -> bool:

@@ -99,8 +99,9 @@ def gather(engine: Engine, query: Query, request: Request) -> Findings:
     assembled = assemble(
         [pinned, *(_without(part, held) for part in evidence)],
         budget=request.budget,
-        count=engine.counter[1],
+        count=engine.counter.count,
         prompt_format=engine.prompt_format,
+        special_tokens=engine.counter.special_tokens,
     )
     recalled = Recall(
         query=query.text,
@@ -111,7 +112,7 @@ def gather(engine: Engine, query: Query, request: Request) -> Findings:
         tokens=assembled.tokens,
         budget=request.budget,
         omitted=assembled.omitted,
-        counter=engine.counter[0],
+        counter=engine.counter.name,
         in_weights=held,
     )
     records |= {hit.id: hit.record for hit in pinned.hits}

@@ -17,11 +17,16 @@ class TokenCounter:
 
     Args:
         tokenizer: Of the tokenizers library; special tokens in a text count as plain text.
+
+    Attributes:
+        special_tokens: Their texts.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         tokenizer.encode_special_tokens = True
         self._tokenizer = tokenizer
+        added = tokenizer.get_added_tokens_decoder().values()
+        self.special_tokens = tuple(token.content for token in added if token.special)
 
     def count(self, text: str) -> int:
         """Number of tokens in ``text``."""
