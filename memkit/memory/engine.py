@@ -199,9 +199,7 @@ class Engine:
 
         try:
             tokenizer = load_tokenizer(given)
-            return Counter(
-                "the base model's tokenizer", tokenizer.count, tokenizer.special_tokens
-            )
+            return Counter("the base model's tokenizer", tokenizer.count, tokenizer.special_tokens)
         except ModelUnavailableError as exc:
             if given is not None:
                 raise

@@ -2,7 +2,8 @@
 
 The template is rendered with placeholders in place of the messages; the messages are put in
 afterwards. So it is known which characters are the template's and which the users', and only
-the template's may become special tokens.
+the template's may become special tokens; and that every message is in the prompt, whatever the
+template does with it. Where a template has no place for one, `memkit.models.arrangement` finds it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from datetime import date
+from functools import cached_property, lru_cache
 from itertools import accumulate, pairwise
 from typing import Any, get_args
 
@@ -19,13 +21,21 @@ from jinja2.exceptions import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from memkit.errors import IncompatibleModelError, InvalidInputError
+from memkit.models.arrangement import JOINT, Arrangement, TemplateTurn
 from memkit.types import Prompt, Role
 
 Message = tuple[str, str]  # role, content
 
-# Private-use characters, which no template holds; the tabs show whether it strips messages.
-_PLACEHOLDER = "\t\ue000{}\ue001\t"
-_PLACED = re.compile("(\t?)\ue000([0-9]+)\ue001\t?")
+_ANOTHER = "use a model with another chat template, or set `chat_template` of its tokenizer"
+
+# Private-use characters, which no template holds; the blanks show whether it strips messages.
+# They are em spaces: JSON, in which some templates write, leaves them alone.
+_BLANK = "\u2003"
+_PLACEHOLDER = f"{_BLANK}\ue000{{}}\ue001{_BLANK}"
+_PLACED = re.compile(f"({_BLANK}?)\ue000([0-9]+)\ue001({_BLANK}?)")
+
+# What templates raise: errors of their own, and Python's about a message that they do not expect.
+_REFUSALS = (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 class ChatFormat:
@@ -33,6 +43,10 @@ class ChatFormat:
 
     Args:
         tokenizer: A fast tokenizer of transformers.
+
+    Attributes:
+        end_id: The token that ends an answer.
+        special_tokens: Texts of the tokenizer's special tokens.
 
     Raises:
         IncompatibleModelError: If nothing marks the end of an answer.
@@ -48,6 +62,7 @@ class ChatFormat:
         special = {id: str(t) for id, t in tokenizer.added_tokens_decoder.items() if t.special}
         self._special_ids = frozenset(special)
         longest_first = sorted(special.values(), key=len, reverse=True)
+        self.special_tokens = tuple(longest_first)
         self._special = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
         self._layout = lru_cache(maxsize=64)(self._render)
         self.end_id = self._end_id()
@@ -72,13 +87,17 @@ class ChatFormat:
             _check_message(role, content)
         if not self._tokenizer.chat_template:
             return self._prompt_without_template(messages)
-        layout = self._layout(tuple(role for role, _ in messages))
-        return self._encode(layout, [content for _, content in messages])
+        if system is not None and not system.strip() and not self._arrangement.system:
+            del messages[0]
+        # A template may write the day's date, so that a layout is good for a day.
+        layout = self._layout(tuple(role for role, _ in messages), date.today())
+        return self._encode(layout, messages)
 
-    def _encode(self, layout: _Layout, contents: Sequence[str]) -> Prompt:
-        pieces = layout.fill(contents)
+    def _encode(self, layout: _Layout, messages: Sequence[Message]) -> Prompt:
+        pieces = layout.fill([content for _, content in messages])
         starts = [0, *accumulate(map(len, pieces))]
         text = "".join(pieces)
+        _check_rendered(text, messages)
         allowed = [
             (start + match.start(), start + match.end())
             for start, piece in zip(starts[::2], pieces[::2], strict=False)
@@ -131,34 +150,68 @@ class ChatFormat:
         question = f"Question: {messages[-1][1]}\nAnswer:"
         return Prompt((start, *self._plain("".join(lines))), tuple(self._plain(question)))
 
-    def _render(self, roles: tuple[str, ...]) -> _Layout:
+    @cached_property
+    def _arrangement(self) -> Arrangement:
+        return Arrangement.of(self._shows)
+
+    @cached_property
+    def _opening(self) -> str:
+        """What the template writes before the content of a user's later message."""
+        pieces = self._tried(("user", "assistant", "user"))
+        if _slots(pieces) != [0, 1, 2]:
+            return ""
+        return pieces[8].removeprefix(self._assistant_closing())
+
+    def _shows(self, roles: tuple[str, ...]) -> bool:
+        """Whether the template shows all of the messages of these roles, the last one last."""
+        return _shown_last(self._tried(roles), len(roles))
+
+    def _tried(self, roles: tuple[str, ...], *, answer_follows: bool = True) -> list[str]:
+        """Render messages as they are; nothing if the template refuses them."""
+        turns = [TemplateTurn(role, (("", place),)) for place, role in enumerate(roles)]
+        try:
+            return self._pieces(turns, answer_follows=answer_follows)
+        except IncompatibleModelError:
+            return []
+
+    def _render(self, roles: tuple[str, ...], day: date) -> _Layout:  # noqa: ARG002 - a cache key
         """Lay out a conversation whose messages have these roles."""
-        pieces = self._pieces(roles)
-        slots = [int(slot) for slot in pieces[2::3]]
-        if not slots or slots[-1] != len(roles) - 1:
-            raise InvalidInputError(
-                f"the model's chat template drops the last of the messages {roles!r}",
-                hint="start the history with a user's message and let roles alternate",
+        pieces = self._pieces(self._arrangement.turns(roles))
+        slots = _slots(pieces)
+        dropped = sorted(set(range(len(roles))) - set(slots))
+        if dropped or slots[-1] != len(roles) - 1:
+            number = dropped[-1] if dropped else len(roles) - 1
+            raise IncompatibleModelError(
+                "expected a chat template that shows all messages, and the last one last; got one "
+                f"that drops or moves number {number + 1} of the messages {roles!r}",
+                hint=_ANOTHER,
             )
         last = slots.index(slots[-1])
-        # What the template writes before the content of a user's later message.
-        between = self._pieces(("user", "assistant", "user"))[6]
-        opening = between.removeprefix(self._assistant_closing())
         return _Layout(
-            literals=tuple(pieces[0::3]),
+            literals=tuple(pieces[0::4]),
             slots=tuple(slots),
-            keeps_space=tuple(space == "\t" for space in pieces[1::3]),
+            strips=tuple(
+                (before != _BLANK, after != _BLANK)
+                for before, after in zip(pieces[1::4], pieces[3::4], strict=True)
+            ),
             last=last,
-            lead=len(opening) if pieces[3 * last].endswith(opening) else 0,
+            lead=len(self._opening) if pieces[4 * last].endswith(self._opening) else 0,
         )
 
     def _assistant_closing(self) -> str:
-        return self._pieces(("user", "assistant"), answer_follows=False)[-1]
+        pieces = self._tried(("user", "assistant"), answer_follows=False)
+        return pieces[-1] if _shown_last(pieces, 2) else ""
 
-    def _pieces(self, roles: tuple[str, ...], *, answer_follows: bool = True) -> list[str]:
-        """Render; returns literal, blank, slot, literal, blank, slot, ..., literal."""
+    def _pieces(self, turns: Sequence[TemplateTurn], *, answer_follows: bool = True) -> list[str]:
+        """Render; returns literal, blank, slot, blank, literal, blank, ..., literal."""
         messages = [
-            {"role": role, "content": _PLACEHOLDER.format(slot)} for slot, role in enumerate(roles)
+            {
+                "role": turn.role,
+                "content": JOINT.join(
+                    before + _PLACEHOLDER.format(slot) for before, slot in turn.texts
+                ),
+            }
+            for turn in turns
         ]
         try:
             text = self._tokenizer.apply_chat_template(
@@ -167,10 +220,11 @@ class ChatFormat:
                 add_generation_prompt=answer_follows,
                 enable_thinking=False,  # models that reason first are to answer at once
             )
-        except TemplateError as error:
-            raise InvalidInputError(
+        except _REFUSALS as error:
+            roles = tuple(turn.role for turn in turns)
+            raise IncompatibleModelError(
                 f"the model's chat template refuses messages of the roles {roles!r}: {error}",
-                hint="leave out the system message, or let user and assistant alternate",
+                hint=_ANOTHER,
             ) from error
         return _PLACED.split(text)
 
@@ -195,24 +249,45 @@ class _Layout:
     Attributes:
         literals: The template's own text: before, between and after the slots.
         slots: Which message goes between two literals.
-        keeps_space: For each slot, whether the template keeps blanks around the message.
+        strips: For each slot, whether the template strips blanks before and behind the message.
         last: Position in ``slots`` of the last message.
         lead: How many characters before that slot the last message begins.
     """
 
     literals: tuple[str, ...]
     slots: tuple[int, ...]
-    keeps_space: tuple[bool, ...]
+    strips: tuple[tuple[bool, bool], ...]
     last: int
     lead: int
 
     def fill(self, contents: Sequence[str]) -> list[str]:
         """Alternate literals and contents, a literal first and last."""
         pieces = [self.literals[0]]
-        slots = zip(self.slots, self.keeps_space, self.literals[1:], strict=True)
-        for slot, keep, literal in slots:
-            pieces += [contents[slot] if keep else contents[slot].strip(), literal]
+        slots = zip(self.slots, self.strips, self.literals[1:], strict=True)
+        for slot, (before, behind), literal in slots:
+            content = contents[slot].lstrip() if before else contents[slot]
+            pieces += [content.rstrip() if behind else content, literal]
         return pieces
+
+
+def _slots(pieces: Sequence[str]) -> list[int]:
+    return list(map(int, pieces[2::4]))
+
+
+def _shown_last(pieces: Sequence[str], messages: int) -> bool:
+    slots = _slots(pieces)
+    return set(slots) == set(range(messages)) and slots[-1] == messages - 1
+
+
+def _check_rendered(text: str, messages: Sequence[Message]) -> None:
+    """Prove that a prompt holds what it was made of, evidence above all."""
+    for place, (role, content) in enumerate(messages):
+        if content.strip() not in text:
+            raise IncompatibleModelError(
+                f"expected a prompt that holds every message, got one without number {place + 1}, "
+                f"of the role {role!r}",
+                hint=_ANOTHER,
+            )
 
 
 def _check_message(role: str, content: str) -> None:

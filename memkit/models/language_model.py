@@ -50,6 +50,7 @@ class TransformersModel:
 
     Attributes:
         context: The most tokens that the model can attend to, or None if it states no limit.
+        special_tokens: Texts of the tokenizer's special tokens, which no evidence spells.
         stop_ids: Tokens that end an answer.
 
     Raises:
@@ -69,6 +70,7 @@ class TransformersModel:
             model.config.get_text_config(), "max_position_embeddings", None
         )
         self.chat = ChatFormat(tokenizer)
+        self.special_tokens = self.chat.special_tokens
         self.stop_ids = frozenset({self.chat.end_id, *_eos_ids(model, tokenizer)})
         # Adapters add to the model later; these are the weights as they came.
         self._weights = dict(model.state_dict())
@@ -134,9 +136,10 @@ class TransformersModel:
         """Render and tokenize a conversation that ends with ``question``.
 
         With a chat template the prefix ends where the template opens the last message, or, if
-        the template weaves the system message into it, where the question's words begin. Text
-        that looks like a special token stays text. `InvalidInputError` if the template refuses
-        the order of roles, a role is unknown, or a text is not valid Unicode.
+        the system message or another is part of the last one, where the question's words begin.
+        What the template has no place for is put into a user's message. Text that looks like a
+        special token stays text. `InvalidInputError` if a role is unknown or a text is not valid
+        Unicode, `IncompatibleModelError` if the template cannot be brought to show all messages.
         """
         return self.chat.prompt(question, system=system, history=history)
 

@@ -55,7 +55,7 @@ def test_all_wordings_come_up():
 
 
 def test_one_visit_in_four_is_behind_a_records_text():
-    told = [[Encoded((1,), (n, n), 1, informed=(90 + n,))] for n in range(4)]
+    told = [[Encoded((1,), (n, n), 1, informed=Encoded((90 + n,), (n, n), 1))] for n in range(4)]
     one = Curriculum(told, 4, torch.Generator().manual_seed(0))
 
     visits = [(f, e.prefix) for _ in range(200) for step in one.epoch() for f, e in step]

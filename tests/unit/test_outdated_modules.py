@@ -110,4 +110,4 @@ def test_examples_are_trained_behind_the_format(tiny):
     informed = encode(tiny, example, TERSE).informed
 
     system = "Be brief. Known:\nThe badge number of Nora is 4471."
-    assert informed == tiny.prompt(QUESTION, system=system).prefix
+    assert informed.prefix == tiny.prompt(QUESTION, system=system).prefix

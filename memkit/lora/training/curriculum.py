@@ -41,7 +41,7 @@ class Curriculum:
         self._streaks = [0] * len(facts)
         self._due = [0] * len(facts)
         # The text of a record, as passages are put before a question.
-        self._passages = [w[0].informed for w in facts if w[0].informed is not None]
+        self._passages = [w[0].informed.prefix for w in facts if w[0].informed is not None]
         self._waiting: list[list[Encoded]] = [[] for _ in facts]  # wordings of the present round
 
     @property
@@ -102,7 +102,8 @@ class Curriculum:
             return example
         # Behind a record's text: its own, or another's, from which the answer cannot be copied.
         drawn = self._passages[draw(len(self._passages), self._random)]
-        return replace(example, prefix=(example.informed, drawn)[draw(2, self._random)])
+        informed = example.informed
+        return replace(informed, prefix=(informed.prefix, drawn)[draw(2, self._random)])
 
     def _shuffled(self, n: int) -> list[int]:
         return list(torch.randperm(n, generator=self._random).tolist())

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from memkit.answering.prompt import PromptFormat
 from memkit.models.language_model import TransformersModel
+from memkit.text.quoting import quoted
 from memkit.types import Example, Prompt
 
 
@@ -21,14 +22,15 @@ class Encoded:
         prefix: What the untouched base model encodes.
         ids: Question and answer.
         split: Where in ``ids`` the answer starts.
-        informed: The prefix with the record's text in it, as serving puts passages there; None
-            if there is no text.
+        informed: The same behind the record's text, as serving puts passages there; None if there
+            is no text. Its ids are others where the chat template has the system message and the
+            question in one message.
     """
 
     prefix: tuple[int, ...]
     ids: tuple[int, ...]
     split: int
-    informed: tuple[int, ...] | None = None
+    informed: Encoded | None = None
 
 
 Fact = Sequence[Encoded]  # wordings of one question
@@ -52,18 +54,17 @@ class Batch:
 
 def encode(base: TransformersModel, example: Example, prompt_format: PromptFormat) -> Encoded:
     """Render and tokenize an example as it is served."""
-    informed = None
+    answer, informed = base.answer_ids(example.answer), None
     if example.context is not None:
-        system = prompt_format.system_message(example.context)
-        informed = base.prompt(example.question, system=system).prefix
-    return encoded(base.prompt(example.question), base.answer_ids(example.answer), informed)
+        context = quoted(example.context, special_tokens=base.special_tokens)
+        system = prompt_format.system_message(context)
+        informed = encoded(base.prompt(example.question, system=system), answer)
+    return replace(encoded(base.prompt(example.question), answer), informed=informed)
 
 
-def encoded(
-    prompt: Prompt, answer: tuple[int, ...], informed: tuple[int, ...] | None = None
-) -> Encoded:
+def encoded(prompt: Prompt, answer: tuple[int, ...]) -> Encoded:
     """Put a prompt and the tokens of its answer together."""
-    return Encoded(prompt.prefix, prompt.question + answer, len(prompt.question), informed)
+    return Encoded(prompt.prefix, prompt.question + answer, len(prompt.question))
 
 
 def facts_of(

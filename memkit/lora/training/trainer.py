@@ -175,7 +175,7 @@ class Trainer:
         with self.base.hold():
             completions = self.base.generate(prompts, Sampling(max_new_tokens=GUARD_TOKENS))
         return [
-            encoded(prompt, completion.ids, prompt.prefix)
+            encoded(prompt, completion.ids)
             for prompt, completion in zip(prompts, completions, strict=True)
         ]
 
