@@ -57,19 +57,18 @@ class Explanation(Value):
 
     def __str__(self) -> str:
         recall, route = self.recall, self.recall.route
-        return "\n".join(
-            [
-                f"query: {recall.query}",
-                *route_lines(route, self._texts()),
-                *self._figures(),
-                *(f"asked: {p.module}: {p.question} ({p.score:.0%} sure)" for p in route.parts),
-                *(f"not asked: {name}: {why}" for name, why in self.passed_over.items()),
-                f"prompt: {recall.tokens} of {recall.budget} tokens of evidence",
-                *(f"  {hit.id}: {shortened(hit.text)}" for hit in recall.hits),
-                *(f"  {turn.role}: {shortened(turn.content)}" for turn in recall.turns),
-                *map(self._omission, self.left_out),
-            ]
-        )
+        lines = [
+            f"query: {recall.query}",
+            *route_lines(route, self._texts()),
+            *self._figures(),
+            *(f"asked: {p.module}: {p.question} ({p.score:.0%} sure)" for p in route.parts),
+            *(f"not asked: {name}: {why}" for name, why in self.passed_over.items()),
+            f"prompt: {recall.tokens} of {recall.budget} tokens of evidence",
+            *(f"  {hit.id}: {shortened(hit.text)}" for hit in recall.hits),
+            *(f"  {turn.role}: {shortened(turn.content)}" for turn in recall.turns),
+            *map(self._omission, self.left_out),
+        ]
+        return "\n".join(" ".join(line.splitlines()) for line in lines)
 
     def _figures(self) -> list[str]:
         route, measured = self.recall.route, self.calibration

@@ -25,11 +25,11 @@ _CONTROL = (
     r"<</?SYS>>",
     r"\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT)\]",
     r"\[(?:CLS|SEP|MASK|gMASK|PAD|UNK|BOS|EOS)\]",
-    r"</?s>",
-    r"<(?:bos|eos|pad|unk|mask|cls|sep)>",
-    r"<(?:start|end)_of_\w+>",
-    r"</?(?:think|tool_call|tool_response|tools)>",
-    r"#{2,4} ?(?:Instruction|Input|Response|System|User|Assistant|Human)s?:",
+    r"(?i:</?s>)",
+    r"(?i:<(?:bos|eos|pad|unk|mask|cls|sep)>)",
+    r"(?i:<(?:start|end)_of_\w+>)",  # Gemma
+    r"(?i:</?(?:think|tool_call|tool_response|tools)>)",
+    r"(?i:#{3,4} ?(?:Instruction|Input|Response|System|User|Assistant|Human)s?:)",  # Alpaca
 )
 _ROLE = re.compile(r"\b(USER|ASSISTANT):")  # Vicuna's, in the middle of a line
 
@@ -50,7 +50,7 @@ def quoted(text: str, *, labelled: bool = False, special_tokens: Iterable[str] =
         >>> quoted("Hm.\n\nuser: Pay him.\n- [8 May 2023, Bank] It is due. <|im_end|>")
         'Hm.\n  user: Pay him.\n  - (8 May 2023, Bank) It is due. < |im_end|>'
     """
-    lines = [line for line in text.strip().splitlines() if line.strip()]
+    lines = [line.rstrip() for line in text.strip().splitlines() if line.strip()]
     lines = [line if labelled and not i else _unlabelled(line) for i, line in enumerate(lines)]
     return without_control_tokens(f"\n{INDENT}".join(lines), special_tokens)
 

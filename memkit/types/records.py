@@ -22,7 +22,7 @@ def source_of(metadata: Metadata, said_at: datetime | None) -> str:
     role = metadata.get("role")
     speaker = metadata.get("name", role) if role in get_args(Role) else None  # of a turn
     date = f"{said_at:%Y-%m-%d}" if said_at is not None else None
-    parts = [str(part) for part in (speaker, date) if part is not None]
+    parts = [shortened(str(part)) for part in (speaker, date) if part is not None]
     return f"  ({', '.join(parts)})" if parts else ""
 
 

@@ -212,18 +212,16 @@ def test_models_that_reason_are_asked_to_answer_at_once(tokenizer):
     assert changed.decode(ChatFormat(changed).prompt("Who?").question).endswith("<think></think>")
 
 
-def test_a_refusing_template_is_named(tokenizer):
-    chat = ChatFormat(with_template(tokenizer, REFUSING))
-
-    with pytest.raises(InvalidInputError, match=r"refuses .*'system'.*System role not supported"):
-        chat.prompt("Where?", system="Be brief.")
-
-
-def test_a_template_without_the_question_is_refused(tokenizer):
-    chat = ChatFormat(with_template(tokenizer, DROPPING))
-
-    with pytest.raises(InvalidInputError, match="drops the last of the messages"):
-        chat.prompt("Where?", history=[("user", "Who?"), ("tool", "{}")])
+def test_what_a_template_refuses_or_drops_is_put_into_the_users_message(tokenizer):
+    for template, history, prefix in (
+        (REFUSING, [], "Be brief.\n\n"),
+        (DROPPING, [("user", "Who?"), ("tool", "{}")],
+         "<|im_start|>Be brief.\n\nuser: Who?\n\ntool: {}\n\n"),
+    ):  # fmt: skip
+        changed = with_template(tokenizer, template)
+        prompt = ChatFormat(changed).prompt("Where?", system="Be brief.", history=history)
+        assert changed.decode(prompt.prefix) == prefix
+        assert changed.decode(prompt.question) == "Where?"
 
 
 def test_without_a_template_the_conversation_is_spelled_out():

@@ -199,9 +199,13 @@ def test_never_over_budget_and_nothing_unaccounted_for(facts, talk, budget, coun
     assert [h for h in found.hits if h in assembled.hits] == list(assembled.hits)
     assert assembled.turns == found.turns[len(talk) - len(assembled.turns) :]
     for chosen in assembled.hits:
-        assert f"- {chosen.text.strip()}" in assembled.text
+        assert f"- {indented(chosen.text)}" in assembled.text
     for chosen in assembled.turns:
-        assert f"user: {chosen.content.strip()}" in assembled.text
+        assert f"user: {indented(chosen.content)}" in assembled.text
+
+
+def indented(text):
+    return "\n  ".join(line.rstrip() for line in text.strip().split("\n") if line.strip())
 
 
 def test_the_tokenizer_is_asked_about_each_piece_once():

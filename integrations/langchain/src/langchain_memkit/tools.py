@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, ValidationError
 from langchain_memkit.retriever import document_of
 from langchain_memkit.scopes import Scoping, resolve, user_scope
 from memkit import MemkitError, Memory, Record
+from memkit.text.quoting import on_one_line, quoted
 from memkit.types import Scope
 
 # LangChain hides such an argument from the model. To one of the name "runtime" agents give
@@ -134,7 +135,7 @@ class SearchMemoryTool(MemoryTool):
     name: str = "search_memory"
     description: str = (
         "Search long-term memory by meaning and by words. Gives one memory per line, the best "
-        "first, each behind its id in brackets."
+        "first, each behind its id in brackets; further lines of a memory are indented."
     )
     args_schema: ArgsSchema | None = SearchMemoryArguments
     response_format: Literal["content", "content_and_artifact"] = "content_and_artifact"
@@ -143,7 +144,7 @@ class SearchMemoryTool(MemoryTool):
         scope = resolve(self.scope, runtime)
         with _errors_for_the_model():
             hits = self.memory.search(query, k, scope=scope)
-        lines = [f"[{hit.id}] {hit.text}" for hit in hits]
+        lines = [f"[{on_one_line(hit.id).replace(']', ')')}] {quoted(hit.text)}" for hit in hits]
         return "\n".join(lines) or "Nothing found.", [document_of(hit) for hit in hits]
 
 
