@@ -69,6 +69,15 @@ class LanguageModelContract:
         assert len(model.prompt("Where is it?", system="Be brief.").prefix) < len(first.prefix)
         assert model.prompt("Where is it?", system="Be long.").prefix != first.prefix
 
+    def test_no_message_is_left_out(self, model: LanguageModel) -> None:
+        """What the system and what the history say is in the prompt, in whatever form."""
+        alone = model.prompt("Where is it?")
+        for text in ("Be brief.", "The archive is on the third floor."):
+            for before in ({"system": text}, {"history": [("user", text), ("assistant", "Yes.")]}):
+                longer = model.prompt("Where is it?", **before)
+                assert len(longer.prefix) >= model.count(text)
+                assert longer.prefix != alone.prefix
+
     def test_nothing_makes_no_completions(self, model: LanguageModel) -> None:
         assert model.generate([]) == []
 

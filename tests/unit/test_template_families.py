@@ -363,12 +363,17 @@ def test_a_prompt_without_a_message_is_refused_whatever_the_layout_says(tokenize
         chats.prompt(QUESTION, system=EVIDENCE)
 
 
+def family(tokenizer, name):
+    """A language model whose tokenizer has the chat template of a family."""
+    changed, _ = chat(tokenizer, FAMILIES[name][0])
+    model = tiny_llama().model
+    model.resize_token_embeddings(len(changed))
+    return TransformersModel(model, changed, name=name)
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_fact_is_trained_behind_a_passage_as_it_is_served(tokenizer, name):
-    changed, _ = chat(tokenizer, FAMILIES[name][0])
-    base = tiny_llama()
-    base.model.resize_token_embeddings(len(changed))
-    base = TransformersModel(base.model, changed, name="family")
+    base = family(tokenizer, name)
     context = "The badge number of Nora is 4471."
     example = Example(QUESTION, "4471", "Nora", context=context)
 
@@ -377,4 +382,41 @@ def test_a_fact_is_trained_behind_a_passage_as_it_is_served(tokenizer, name):
     served = base.prompt(QUESTION, system=PromptFormat().system_message(context))
     assert (informed.prefix, informed.ids[: informed.split]) == (served.prefix, served.question)
     assert informed.ids[informed.split :] == base.answer_ids("4471")
-    assert context in changed.decode(informed.prefix)
+    assert context in base.tokenizer.decode(informed.prefix)
+
+
+# The tiny model learns nothing about tokens that it was not made with.
+FAMILIAR = {"<bos>": "", "<start_of_turn>": "<|im_start|>", "<end_of_turn>": "<|im_end|>"}
+
+
+@pytest.mark.parametrize("name", ["gemma", "drops the system", "alpaca, one turn"])
+def test_a_memory_asks_trains_and_answers_by_heart(name, badges, tmp_path, open_memory):
+    template = FAMILIES[name][0]
+    for token, familiar in FAMILIAR.items():
+        template = template.replace(token, familiar)
+    tiny = tiny_llama()
+    base = Recorder(tiny.model, chat(tiny.tokenizer, template)[0], name=name)
+    memory = open_memory(tmp_path / "m", base_model=base)
+    memory.add(badges[:4])
+
+    answer = memory.ask(QUESTION)
+    (prompt,) = base.prompts
+    assert answer.recall.tokens > 0
+    assert answer.recall.text in base.tokenizer.decode(prompt.prefix)
+    assert "4471" not in base.tokenizer.decode(prompt.question)
+
+    report = memory.consolidate()
+    assert set(report.held) == {draft.id for draft in badges[:4]}
+    assert memory.ask(QUESTION, budget=0).text == "4471"
+
+
+class Recorder(TransformersModel):
+    """Notes its prompts."""
+
+    def __init__(self, model, tokenizer, *, name):
+        self.prompts = []
+        super().__init__(model, tokenizer, name=name)
+
+    def prompt(self, question, **options):
+        self.prompts.append(super().prompt(question, **options))
+        return self.prompts[-1]
