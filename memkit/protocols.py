@@ -256,7 +256,8 @@ class LanguageModel(Protocol):
     """A language model that answers prompts; `memkit.testing.LanguageModelContract` tests one.
 
     Every memory without the "lora" backend works with any of them. That backend computes inside
-    the model, and needs `memkit.models.language_model.TransformersModel`.
+    the model, and needs `memkit.models.language_model.TransformersModel`. A model may also have
+    ``special_tokens``, texts that no evidence will spell.
     """
 
     @property
