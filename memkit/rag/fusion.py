@@ -103,7 +103,7 @@ class Ranked:
 def rank(
     scored: Sequence[Scored], ranking: Ranking, extra: Mapping[str, Mapping[str, float]]
 ) -> list[Ranked]:
-    """Rank records by their passages: best first; ties by similarity, then the older one.
+    """Rank records by their passages: best first; ties by similarity, then by id.
 
     A record has the meaning of its nearest passage and the words of the passage that has most
     of them: it gains if one of its passages is near and another has the words. Of its text the
@@ -117,17 +117,17 @@ def rank(
     groups: dict[str, list[Scored]] = {}
     for candidate in scored:
         groups.setdefault(candidate.passage.record_id, []).append(candidate)
-    by_age = sorted((min(s.passage.key for s in group), id) for id, group in groups.items())
-    ranked = [_record(id, groups[id], ranking, extra.get(id, {})) for _, id in by_age]
-    return sorted(ranked, key=lambda record: (-record.score, -record.similarity))
+    ranked = [_record(id, group, ranking, extra.get(id, {})) for id, group in groups.items()]
+    # Not by age in the index: what was updated would be younger than what was imported so.
+    return sorted(ranked, key=lambda record: (-record.score, -record.similarity, record.record_id))
 
 
 def _record(
     id: str, group: Sequence[Scored], ranking: Ranking, extra: Mapping[str, float]
 ) -> Ranked:
-    def place(scored: Scored) -> tuple[float, int, int]:
+    def place(scored: Scored) -> tuple[float, int]:
         score = ranking.meaning * scored.similarity + ranking.words * scored.words
-        return -score, scored.passage.start, scored.passage.key
+        return -score, scored.passage.start
 
     texts = [scored for scored in group if scored.passage.kind == "text"]
     similarity = max(scored.similarity for scored in group)

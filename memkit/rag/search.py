@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING
@@ -16,12 +16,16 @@ from memkit.rag.chunks import split
 from memkit.rag.embedding_space import EmbeddingSpace
 from memkit.rag.fusion import Ranked, Ranking, Scored, rank
 from memkit.rag.loaded_passages import LoadedPassages
+from memkit.rag.near_passages import PLACES, Load, Row, near_passages
 from memkit.rag.query_rewrite import RewrittenQuery
 from memkit.rag.turn_scores import speaker_parts, spoken_lines, words_around
 from memkit.text.dates import Days, Yearly, named_days, periods
 from memkit.types import Hit, Query, Record
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from memkit.protocols import Floats2d
 
 RERANKED = 30  # records that a reranker reads, at least
@@ -47,15 +51,15 @@ class Search:
         The vectors of the queries have shape ``(b, dim)``; all queries share scope and filters.
         """
         passages: dict[int, Passage] = {}
+
+        def load(keys: Iterable[int]) -> Mapping[int, Passage]:
+            passages.update(self.ledger.passages.get(list(set(keys) - passages.keys())))
+            return passages
+
         k = max(query.k for query in queries)
-        fetch = min(2 * k, MOST)  # most records have two passages, their text and their question
-        while True:
-            rows = self._near(vectors, queries[0], fetch)
-            new = {key for row in rows for key, _ in row} - passages.keys()
-            passages |= self.ledger.passages.get(list(new))
-            if _enough(rows, passages, k=k, fetch=fetch):
-                return [[(passages[key], s) for key, s in row if key in passages] for row in rows]
-            fetch *= 4
+        fetch = min(PLACES * k, MOST)  # most records have two passages, text and question
+        rows = self._near(vectors, queries[0], load, k=k, fetch=fetch)
+        return [[(passages[key], s) for key, s in row if key in passages] for row in rows]
 
     def hits(self, query: Query, vector: Floats2d | None = None) -> list[Hit] | None:
         """The best ``query.k`` records; None if one was deleted or changed meanwhile.
@@ -112,17 +116,25 @@ class Search:
         # What both find has the score of the query itself.
         for text in dict.fromkeys([rewritten.without_names, rewritten.text]):
             bm25 |= self.ledger.passages.by_words(text, k=fetch, among=allowed)
-        while True:
-            rows = self._near(vectors, query, fetch)
-            passages.load([*(key for row in rows for key, _ in row), *bm25])
-            if _enough(rows, passages, k=query.k, fetch=fetch):
-                return {key: score for key, score in bm25.items() if key in passages}
-            fetch *= 4
+        def load(keys: Iterable[int]) -> Mapping[int, Passage]:
+            passages.load(keys)
+            return passages
 
-    def _near(self, vectors: Floats2d, query: Query, fetch: int) -> list[list[tuple[int, float]]]:
-        return self.space.vectors.search(
-            vectors, k=fetch, scope=query.scope, where=query.where, period=query.period
-        )
+        self._near(vectors, query, load, k=query.k, fetch=fetch)
+        load(bm25)
+        return {key: score for key, score in bm25.items() if key in passages}
+
+    def _near(
+        self, vectors: Floats2d, query: Query, load: Load, *, k: int, fetch: int
+    ) -> list[list[tuple[int, float]]]:
+        """`near_passages` of vectors, shape ``(b, dim)``, among what a query may find."""
+
+        def find(rows: Sequence[int], without: NDArray[np.int64] | None, number: int) -> list[Row]:
+            bounds = {"scope": query.scope, "where": query.where, "period": query.period}
+            return self.space.vectors.search(vectors[rows], k=number, without=without, **bounds)
+
+        keys_of = self.ledger.lexicon.keys
+        return near_passages(len(vectors), find, load, keys_of, k=k, fetch=fetch)
 
     def _scored(
         self,
@@ -139,7 +151,7 @@ class Search:
         bm25 = {**words} | words_around(
             self.ledger, rewritten.without_names, turns, weight=self.ranking.around
         )
-        scale = math.log(1 + max(1, self.ledger.passages.ever()))  # all may be deleted by now
+        scale = math.log(1 + max(1, self.ledger.passages.count()))  # all may be deleted by now
         keys, stored = passages.vectors()
         # Not a matrix product: there, equal rows may differ in the last digit.
         similarity = [(stored * vector).sum(axis=1) for vector in vectors] if len(keys) else []
@@ -165,20 +177,6 @@ class Search:
             for id, age in self.ledger.records.ages(ids).items():
                 parts[id]["recency"] = self.ranking.recency_bonus(age)
         return parts
-
-
-def _enough(
-    rows: Sequence[Sequence[tuple[int, float]]],
-    passages: Mapping[int, Passage],
-    *,
-    k: int,
-    fetch: int,
-) -> bool:
-    """Whether each row has passages of ``k`` records, or the index has no more."""
-    return all(
-        len(row) < fetch or len({passages[key].record_id for key, _ in row if key in passages}) >= k
-        for row in rows
-    )
 
 
 def _distance(day: date, named: Sequence[Days | Yearly]) -> int:

@@ -55,7 +55,7 @@ def words_around(
     words = search_words(text)
     if not turns or not words:
         return {}
-    total = ledger.passages.ever()
+    total = ledger.passages.count()
     neighbours = {key for line in turns.values() for key in line.around}
     keys = np.array(sorted(turns.keys() | neighbours))
     rows = {key: row for row, key in enumerate(keys.tolist())}

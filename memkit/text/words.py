@@ -1,19 +1,21 @@
-"""English words: which of them say what a text is about, and their stems.
+"""Words: which of them say what a text is about, and their stems; function words are English.
 
 Three views of a text, one for each reader:
 
 - `content_words`: words as written, for templates and probes;
-- `content_stems`, `stem_counts`: lower-case stems, for the adapter router;
-- `search_words`: words as the full-text index cuts them, for search.
+- `content_stems`, `stem_counts`: stems, for the adapter router;
+- `search_words`: words as the full-text index has them, for search.
+
+The last two are `memkit.text.scripts.terms`: of all scripts, in one normal form.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
+
+from memkit.text.scripts import terms
 
 # Function words and the words of most questions: they say nothing about a question's subject.
 STOP_WORDS = frozenset(
@@ -49,12 +51,12 @@ def content_words(text: str) -> list[str]:
 
 # -- stems
 
-MAX_STEMS = 32  # stems of a question that are weighed
+MAX_STEMS = 64  # stems of a question that are weighed; of signs and pairs about 32 signs
 _POSSESSIVE = re.compile(r"['’]s\b")
 
 
 def stem(word: str) -> str:
-    """Take the plural ending off a word, and put it in lower case.
+    """Take the plural ending off an English word, and put it in lower case.
 
     Example:
         >>> [stem(word) for word in ("Numbers", "cities", "glass", "bus")]
@@ -68,8 +70,8 @@ def stem(word: str) -> str:
 
 def stem_counts(text: str) -> Counter[str]:
     """Count the stems of a text's content words, in the order in which they first occur."""
-    words = split_words(_POSSESSIVE.sub("", text))
-    return Counter(stem(word) for word in words if word.lower() not in STOP_WORDS)
+    words = terms(_POSSESSIVE.sub("", text))
+    return Counter(stem(word) for word in words if word not in STOP_WORDS)
 
 
 def content_stems(text: str) -> list[str]:
@@ -107,17 +109,5 @@ def search_words(query: str) -> list[str]:
 
     Stop words are left out, unless there is nothing else.
     """
-    words = {word.lower(): word for word in split_words(query)}
-    content = [word for lower, word in words.items() if lower not in STOP_WORDS]
-    return (content or list(words.values()))[:MAX_SEARCH_WORDS]
-
-
-def split_words(text: str) -> list[str]:
-    """Cut where SQLite's unicode61 tokenizer cuts: at all but letters, marks and numbers."""
-    return "".join(char if _in_word(char) else " " for char in text).split()
-
-
-@lru_cache(maxsize=4096)
-def _in_word(char: str) -> bool:
-    category = unicodedata.category(char)
-    return category[0] in "LMN" or category == "Co"
+    words = list(dict.fromkeys(terms(query)))
+    return ([word for word in words if word not in STOP_WORDS] or words)[:MAX_SEARCH_WORDS]

@@ -13,7 +13,7 @@ from memkit.types import Draft
 
 def store(ledger, vectors):
     """Put vectors into the ledger; gives their keys."""
-    last = ledger.passages.ever()
+    last = ledger.passages.last_key()
     records = ledger.records.add([Draft(f"note {last + n}") for n in range(len(vectors))])
     for record, vector in zip(records, vectors, strict=True):
         ledger.passages.insert({record.id: [NewPassage("text", 0, 4, "note", vector)]})

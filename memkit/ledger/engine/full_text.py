@@ -1,4 +1,8 @@
-"""The words of passages: SQLite's FTS5."""
+"""The words of passages: SQLite's FTS5.
+
+It is given `memkit.text.scripts.terms`, which the column ``words`` of passages holds, and cuts
+them at blanks; English endings are its own. So SQLite's idea of what a letter is plays no part.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +14,14 @@ from memkit.ledger.engine.sqlite import Database, Row
 
 TABLE = """
     CREATE VIRTUAL TABLE passages_fts USING fts5(
-        text, content='passages', content_rowid='key', tokenize='porter unicode61'
+        words, content='passages', content_rowid='key', tokenize='porter ascii'
     )
 """
 WORDS = 100  # that one statement looks up, well below SQLite's limit on compound ones
 # What the triggers of passages do.
-ADD = "INSERT INTO passages_fts (rowid, text) VALUES (new.key, new.text);"
+ADD = "INSERT INTO passages_fts (rowid, words) VALUES (new.key, new.words);"
 REMOVE = (
-    "INSERT INTO passages_fts (passages_fts, rowid, text) VALUES ('delete', old.key, old.text);"
+    "INSERT INTO passages_fts (passages_fts, rowid, words) VALUES ('delete', old.key, old.words);"
 )
 
 # Passages that match a `query`, its parameter, as a table with their keys.

@@ -110,7 +110,8 @@ _VECTORS = """
 """
 
 _PASSAGES = (
-    # `digest` is a number that vectors are looked up by: of the text that was embedded.
+    # `words` is what the word index has of the text; `digest` is a number that vectors are looked
+    # up by: of the text that was embedded.
     """
     CREATE TABLE passages (
         key INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -119,6 +120,7 @@ _PASSAGES = (
         start INTEGER NOT NULL,
         end INTEGER NOT NULL,
         text TEXT NOT NULL,
+        words TEXT NOT NULL,
         digest INTEGER NOT NULL
     )
     """,

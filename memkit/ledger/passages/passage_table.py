@@ -242,7 +242,7 @@ class PassageTable(PassageWrites):
         words = search_words(query)
         if not words:
             return []
-        if self.ever() > SCORED:
+        if self.count() > SCORED:
             words = self._rarest(words, FOUND if few else SCORED)
         chosen = among.tolist() if among is not None and few else None
         rows = full_text.search(self._database, words, chosen)
@@ -285,14 +285,18 @@ class PassageTable(PassageWrites):
             chosen.append(word)
         return chosen
 
-    def ever(self) -> int:
-        """Count all passages that there have been; read once per change."""
+    def last_key(self) -> int:
+        """Give the greatest key of all passages; 0 if there is none. Read once per change."""
         return self._greatest("key", "passages")
 
     def count(self, *, within: Scope | None = None) -> int:
-        """Count the passages of a scope and narrower ones; None for all that are stored."""
+        """Count the passages of a scope and narrower ones; None for all that are stored.
+
+        All of them are counted once per change.
+        """
         if within is None:
-            return self._database.count("passages")
+            count = self._database.count
+            return self._database.cache.get("passages", lambda: count("passages"))
         condition, parameters = select_sql(within=within)
         return self._database.count(_WITH_RECORDS, condition, *parameters)
 

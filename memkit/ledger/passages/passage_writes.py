@@ -18,6 +18,7 @@ from memkit.errors import (
 )
 from memkit.ledger.engine.dialect import in_list, list_parameter, octets
 from memkit.ledger.engine.sqlite import Database
+from memkit.text.scripts import terms
 
 Kind = Literal["text", "question"]
 
@@ -63,10 +64,10 @@ class PassageWrites:
             first = self._database.next_number("passages")
             owners = [rows[id] for id, own in passages.items() for _ in own]
             self._database.execute_many(
-                "INSERT INTO passages (key, record, kind, start, end, text, digest) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO passages (key, record, kind, start, end, text, words, digest) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 [
-                    (key, record, made.kind, made.start, made.end, made.text, digest(made.text))
+                    (key, record, made.kind, made.start, made.end, *derived(made.text))
                     for key, (record, made) in enumerate(zip(owners, new, strict=True), first)
                 ],
             )
@@ -126,6 +127,11 @@ def _checked(vector: NDArray[np.float32]) -> NDArray[np.float32]:
             "Check the embedder.",
         )
     return flat
+
+
+def derived(text: str) -> tuple[str, str, int]:
+    """What is stored of a passage's text: itself, its words for the index, and its digest."""
+    return text, " ".join(terms(text)), digest(text)
 
 
 def digest(text: str) -> int:

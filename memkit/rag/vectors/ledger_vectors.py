@@ -113,12 +113,20 @@ class LedgerVectors(ABC):
         scope: Scope,
         where: Metadata | None,
         period: Period = ALWAYS,
+        without: Keys | None = None,
     ) -> list[list[tuple[int, float]]]:
-        """`VectorIndex.search` among the passages that a scope may see and filters let pass."""
+        """`VectorIndex.search` among the passages that a scope may see and filters let pass.
+
+        The passages of the keys ``without`` are left out.
+        """
         # One lock around all three: whatever enters the index later is judged by a later look
         # at who may see it.
         with self._lock:
             allowed = self.allowed(scope, where, period)
+            if without is not None:
+                known = self._ledger.passages.last_key() + 1
+                among = np.arange(known) if allowed is None else allowed
+                allowed = among[~np.isin(among, without)]
             return self.index.search(queries, k=k, allowed=allowed)
 
     def allowed(self, scope: Scope, where: Metadata | None, period: Period) -> Keys | None:
