@@ -13,17 +13,20 @@ The comparison knows words and numbers, not their meaning: "noon" and "12:00" di
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from memkit.text.scripts import MARKS, normal_form, spaced
 from memkit.text.words import STOP_WORDS
 from memkit.types import Claim, Conflict, Record, Source
 
 _ARTICLES = frozenset({"a", "an", "the"})
 _NEGATIONS = frozenset({"not", "never", "cannot"})
 # A number with its separators, a word with its apostrophes, a percent sign.
-_TOKEN = re.compile(r"(?<![\w.])-?\d+(?:[.,]\d+)*|\d+(?:[.,]\d+)*|[^\W\d_]+(?:'[^\W\d_]+)*|%")
+_LETTERS = rf"[^\W\d_](?:[^\W\d_]|[{MARKS}])*"
+_TOKEN = re.compile(
+    rf"(?<![\w.])-?\d+(?:[.,]\d+)*|\d+(?:[.,]\d+)*|{_LETTERS}(?:'{_LETTERS})*|%"
+)
 _THOUSANDS = re.compile(r"-?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 _SENTENCES = re.compile(r"(?<=[.!?])\s+|\n+")
 _LONG = 7  # digits: what is written in groups, as phone and account numbers are
@@ -116,8 +119,8 @@ def _in_order(question: str, stored: Stored) -> Iterator[Testimony]:
 def agree(statement: str, answer: str) -> bool:
     """Whether a statement has all words and numbers of the answer, in a row.
 
-    Case, punctuation, blanks, articles and the way in which numbers are written do not count,
-    nor do prepositions and the like if nothing else was said; a negation does.
+    Case, accents, punctuation, blanks, articles and the way in which numbers are written do not
+    count, nor do prepositions and the like if nothing else was said; a negation does.
 
     Example:
         >>> agree("It is $1,250.50.", "1250.5")
@@ -155,9 +158,9 @@ def same(text: str, other: str) -> bool:
 
 
 def tokens(text: str) -> list[str]:
-    """Words and numbers of a text as they are compared."""
-    plain = unicodedata.normalize("NFKC", text).replace("\u2019", "'").replace("\u2212", "-")
-    words = [_number(token) for token in _TOKEN.findall(plain.casefold())]
+    """Words and numbers of a text as they are compared; signs, where there are no blanks."""
+    plain = spaced(text.replace("\u2019", "'").replace("\u2212", "-"))
+    words = [_number(token) for token in _TOKEN.findall(plain)]
     return [word for word in words if word not in _ARTICLES] or words
 
 
@@ -169,7 +172,7 @@ def speaks_of(text: str, question: str, kind: str = "") -> bool:
     """
     asked, words = set(_stems(question)), set(_stems(text))
     beyond = words - asked
-    if text.rstrip().endswith("?") or not asked or not asked <= words:
+    if text.rstrip().endswith(("?", "？", "؟")) or not asked or not asked <= words:
         return False
     return any(map(_has_digit, beyond)) if _has_digit(kind) else bool(beyond)
 
@@ -194,6 +197,7 @@ def _number(token: str) -> str:
 
 def _grouped(statement: str, recorded: str) -> bool:
     """Whether all digits are those of a long number that is written in groups."""
+    statement, recorded = normal_form(statement), normal_form(recorded)
     ours, theirs = re.sub(r"\D", "", statement), re.sub(r"\D", "", recorded)
     plain = not any(map(str.isalpha, recorded)) and not re.search(r"\d[.,]\d", recorded)
     return plain and len(theirs) >= _LONG and ours == theirs

@@ -183,7 +183,7 @@ class FactIndex:
 
         Returns:
             ``query.k`` hits, or as many as scope and filter let pass; best first, ties by
-            similarity and age; one per record.
+            similarity and id; one per record. Ids that memkit makes sort by age.
 
         Raises:
             InvalidInputError: If the query is blank, or ``k``, scope or filter are invalid.

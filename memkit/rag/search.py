@@ -12,7 +12,7 @@ from memkit.errors import InvalidInputError, RecordNotFoundError
 from memkit.ledger import Ledger, Passage
 from memkit.ledger.turns.conversations import SpokenLine
 from memkit.protocols import Reranker
-from memkit.rag.chunks import split
+from memkit.rag.chunks import beginning
 from memkit.rag.embedding_space import EmbeddingSpace
 from memkit.rag.fusion import Ranked, Ranking, Scored, rank
 from memkit.rag.loaded_passages import LoadedPassages
@@ -210,7 +210,7 @@ def _hit(record: Record, ranked: Ranked) -> Hit | None:
     """What the user sees; None if the passage is of another version of the record."""
     passage = ranked.passage
     if passage is None:  # a question matched; it stands for the beginning of the text
-        start, end = split(record.text)[0]
+        start, end = beginning(record.text)
     elif record.text[passage.start : passage.end] == passage.text:
         start, end = passage.start, passage.end
     else:

@@ -57,15 +57,22 @@ class _Table(dict[int, str]):
         return sign
 
 
+_SPECIAL = {
+    "\u200b": " ",  # an invisible blank
+    "\u0131": "i",  # "I" in lower case is "i" or this one, as the language has it
+    "\u0640": "",  # draws an Arabic word longer
+    "\u066b": ".",  # between Arabic digits
+    "\u066c": ",",
+}
+
+
 def _sign(character: str) -> str:
-    if character == "\u200b":  # an invisible blank
-        return " "
-    if character == "ı":  # "I" in lower case is "i" or this one, as the language has it
-        return "i"
+    if character in _SPECIAL:
+        return _SPECIAL[character]
     category = unicodedata.category(character)
     if category == "Nd":
         return str(unicodedata.decimal(character))
-    return "" if category == "Cf" or character == "\u0640" else character  # Arabic, drawn longer
+    return "" if category == "Cf" else character
 
 
 def _of_words(character: str) -> str:

@@ -104,8 +104,8 @@ def future(directory):
 
 DAMAGE = {
     "word index": (
-        lambda d: sql(d, "INSERT INTO passages_fts (passages_fts, rowid, text) "
-                         "VALUES ('delete', 20, (SELECT text FROM passages WHERE key = 20))"),
+        lambda d: sql(d, "INSERT INTO passages_fts (passages_fts, rowid, words) "
+                         "VALUES ('delete', 20, (SELECT words FROM passages WHERE key = 20))"),
         "the word index is not that of the passages",
     ),
     "words emptied": (
@@ -182,7 +182,17 @@ DAMAGE = {
         "1 records have passages that are no slices of them",
     ),
     "digest": (lambda d: sql(d, "UPDATE passages SET digest = 7 WHERE key = 20"),
-               "1 passages have another digest than their text"),
+               "1 passages have other words or another digest than their text"),
+    "words of another text": (
+        lambda d: sql(d, "UPDATE passages SET words = 'gate' WHERE key = 20",
+                         "INSERT INTO passages_fts (passages_fts) VALUES ('rebuild')"),
+        "1 passages have other words or another digest than their text",
+    ),
+    # SQLite keeps the number of passages and of their words, which BM25 goes by, in row 1: here
+    # 127 and 127.
+    "counts of words": (lambda d: sql(d, "UPDATE passages_fts_data SET block = x'7f7f' "
+                                         "WHERE id = 1"),
+                        "the word index is not that of the passages"),
     "counter lost": (lambda d: sql(d, "DELETE FROM sqlite_sequence WHERE name = 'passages'"),
                      "the counter of 'passages' is behind"),
     "counter back": (lambda d: sql(d, "UPDATE sqlite_sequence SET seq = 1 WHERE name = 'turns'",

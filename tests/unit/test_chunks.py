@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from memkit.errors import InvalidInputError
 from memkit.rag.chunks import split
 
-TEXTS = st.text(st.sampled_from('ab.!? \n"é。'), min_size=1, max_size=400)
+TEXTS = st.text(st.sampled_from('ab.!? \n"é。茶น\u0e49\u0301'), min_size=1, max_size=400)
 SIZES = st.integers(1, 60)
 
 
@@ -40,7 +40,28 @@ def test_overlap_cuts_through_a_text_without_breaks():
 
 
 def test_japanese_sentences_need_no_spaces():
-    assert split("あいう。かきく。さしす。", size=9, overlap=0) == [(0, 8), (8, 12)]
+    # Models read each sign as a token, which of English takes four letters; marks are letters.
+    assert split("あいう。かきく。さしす。", size=27, overlap=0) == [(0, 8), (8, 12)]
+
+
+def test_a_chinese_text_is_cut_into_as_many_tokens_as_an_english_one():
+    text = "小明每天早上在河边的茶馆里喝绿茶，下午去图书馆看书。" * 77  # 2,002 characters
+    spans = split(text)
+    # 800 letters are 200 signs, and each sentence has 24 signs and two marks.
+    assert {end - start for start, end in spans} <= set(range(25, 27 * 8))
+    assert max(end - start for start, end in spans) > 26 * 7
+    assert all(text[end - 1] == "。" for _, end in spans)
+    assert all(start == 0 or text[start - 1] in "。，" for start, _ in spans)
+
+
+def test_thai_is_cut_at_letters_with_their_marks():
+    text = "น้ำชา" * 400
+    spans = split(text)
+    assert max(end - start for start, end in spans) <= 400  # two signs to a token
+    assert min(end - start for start, end in spans[:-1]) > 380
+    marks = {"\u0e49"}  # mai tho, above the letter before it
+    assert not any(text[start] in marks for start, _ in spans)
+    assert not any(text[end] in marks for _, end in spans[:-1])
 
 
 def test_blank_stretches_make_no_passages():

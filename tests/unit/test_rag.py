@@ -54,13 +54,13 @@ def test_questions_count_but_are_not_shown():
     assert both.similarity == 0.9
 
 
-def test_ties_go_to_the_nearer_and_then_to_the_older():
+def test_ties_go_to_the_nearer_and_then_by_id_not_by_place_in_the_index():
     found = [
         Scored(passage(1, "c"), 0.5, 0.0),
         Scored(passage(2, "b"), 0.0, 5.0),
         Scored(passage(3, "a"), 0.0, 5.0),
     ]
-    assert [r.record_id for r in rank(found, RANKING, {})] == ["c", "b", "a"]
+    assert [r.record_id for r in rank(found, RANKING, {})] == ["c", "a", "b"]
 
 
 def test_words_of_neighbours_count_by_hand():

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from memkit.ledger.engine import inspection, metadata_index
+from memkit.ledger.engine import full_text, inspection, metadata_index
 from memkit.ledger.engine.dialect import in_list, list_parameter, octets, same, upsert
 from memkit.ledger.engine.schema import UNINDEXED
 from memkit.ledger.engine.sqlite import Database
-from memkit.ledger.passages.passage_writes import digest
+from memkit.ledger.passages.passage_writes import derived
 from memkit.types import CheckReport
 
 # Tables whose numbers never come back, because others remember them.
@@ -97,15 +97,20 @@ def _check_passages(database: Database, report: CheckReport) -> None:
             repaired=report.repair,
         )
     changed = [
-        (right, key)
-        for key, text, stored in database.pages("key", ("text", "digest"), "passages")
-        if stored != (right := digest(text))
+        (*right[1:], key)
+        for key, *stored in database.pages("key", ("text", "words", "digest"), "passages")
+        if stored != (right := [*derived(stored[0])])
     ]
     if changed:
         if report.repair:
-            database.execute_many("UPDATE passages SET digest = ? WHERE key = ?", changed)
+            with database.transaction():
+                database.execute_many(
+                    "UPDATE passages SET words = ?, digest = ? WHERE key = ?", changed
+                )
+                full_text.rebuild(database)
         report.problem(
-            f"{len(changed)} passages have another digest than their text", repaired=report.repair
+            f"{len(changed)} passages have other words or another digest than their text",
+            repaired=report.repair,
         )
 
 
