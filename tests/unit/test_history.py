@@ -13,6 +13,7 @@ from memkit.errors import InvalidInputError
 from memkit.lora.consolidation.examples import make_missing
 from memkit.lora.training.template_synthesizer import TemplateSynthesizer
 from memkit.memory.check import check
+from memkit.rag.search import DEPTH
 from memkit.routing.nearest import NearestRouter
 from memkit.routing.term_weights import Vocabularies
 from memkit.types import Draft, Query
@@ -201,3 +202,14 @@ def test_updates_leave_the_score_of_words_as_it_was(memory):
             memory.update(name, metadata={"round": round})
         after = [(hit.id, hit.parts) for hit in memory.search("badge number of Tara", 12)]
         assert after == before
+
+
+def test_of_many_that_have_the_same_words_the_same_are_found_after_an_update(memory):
+    """More than a search looks at: which of them are candidates is no matter of their age."""
+    texts = [f"Parcel {number} waits at the quay." for number in range(DEPTH + 50)]
+    memory.add([Draft(text, id=f"p{number:03}") for number, text in enumerate(texts)])
+    memory.add([f"Nobody knows where crate {number} is." for number in range(DEPTH + 100)])
+    before = shown(memory.search("What waits at the quay?", 9))
+    for number in range(40):
+        memory.update(f"p{number:03}", metadata={"seen": True})
+    assert shown(memory.search("What waits at the quay?", 9)) == before

@@ -235,7 +235,8 @@ class PassageTable(PassageWrites):
             among: The passages that may be found, ascending, as `keys` gives them; None for all.
 
         Returns:
-            Keys and scores, best first; a higher score is better, ties go to the older one.
+            Keys and scores, best first; a higher score is better, ties go by id of the record:
+            a key would say when the record was last changed.
         """
         check_limit("k", k)
         few = among is not None and len(among) <= SCORED
@@ -251,8 +252,24 @@ class PassageTable(PassageWrites):
         if among is not None and not few:
             allowed = np.isin(keys, among, assume_unique=True)
             keys, scores = keys[allowed], scores[allowed]
-        best = np.lexsort((keys, -scores))[:k]
+        best = np.lexsort((keys, -scores))
+        if len(best) > k and scores[best[k - 1]] == (last := scores[best[k]]):
+            best = np.concatenate([best[scores[best] > last], self._by_record(keys, scores == last)])
+        best = best[:k]
         return list(zip(keys[best].tolist(), scores[best].tolist(), strict=True))
+
+    def _by_record(
+        self, keys: NDArray[np.int64], chosen: NDArray[np.bool_]
+    ) -> NDArray[np.int64]:
+        """Places of the chosen keys, in the order of their records' ids."""
+        places = np.flatnonzero(chosen)
+        ordered = self._database.column(
+            f"SELECT passages.key FROM {_WITH_RECORDS} WHERE {in_list('passages.key')} "
+            "ORDER BY records.id, kind, start",
+            key_list(keys[places].tolist()),
+        )
+        place_of = dict(zip(keys[places].tolist(), places.tolist(), strict=True))
+        return np.array([place_of[key] for key in ordered], np.int64)
 
     def each_word(
         self, words: Sequence[str], among: NDArray[np.int64]
