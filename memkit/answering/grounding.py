@@ -24,9 +24,7 @@ _ARTICLES = frozenset({"a", "an", "the"})
 _NEGATIONS = frozenset({"not", "never", "cannot"})
 # A number with its separators, a word with its apostrophes, a percent sign.
 _LETTERS = rf"[^\W\d_](?:[^\W\d_]|[{MARKS}])*"
-_TOKEN = re.compile(
-    rf"(?<![\w.])-?\d+(?:[.,]\d+)*|\d+(?:[.,]\d+)*|{_LETTERS}(?:'{_LETTERS})*|%"
-)
+_TOKEN = re.compile(rf"(?<![\w.])-?\d+(?:[.,]\d+)*|\d+(?:[.,]\d+)*|{_LETTERS}(?:'{_LETTERS})*|%")
 _THOUSANDS = re.compile(r"-?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 _SENTENCES = re.compile(r"(?<=[.!?])\s+|\n+")
 _LONG = 7  # digits: what is written in groups, as phone and account numbers are

@@ -116,6 +116,7 @@ class Search:
         # What both find has the score of the query itself.
         for text in dict.fromkeys([rewritten.without_names, rewritten.text]):
             bm25 |= self.ledger.passages.by_words(text, k=fetch, among=allowed)
+
         def load(keys: Iterable[int]) -> Mapping[int, Passage]:
             passages.load(keys)
             return passages
@@ -129,9 +130,17 @@ class Search:
     ) -> list[list[tuple[int, float]]]:
         """`near_passages` of vectors, shape ``(b, dim)``, among what a query may find."""
 
-        def find(rows: Sequence[int], without: NDArray[np.int64] | None, number: int) -> list[Row]:
-            bounds = {"scope": query.scope, "where": query.where, "period": query.period}
-            return self.space.vectors.search(vectors[rows], k=number, without=without, **bounds)
+        def find(
+            rows: Sequence[int], without: NDArray[np.int64] | None, number: int
+        ) -> Sequence[Row]:
+            return self.space.vectors.search(
+                vectors[rows],
+                k=number,
+                scope=query.scope,
+                where=query.where,
+                period=query.period,
+                without=without,
+            )
 
         keys_of = self.ledger.lexicon.keys
         return near_passages(len(vectors), find, load, keys_of, k=k, fetch=fetch)

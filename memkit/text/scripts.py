@@ -9,12 +9,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable
-from itertools import zip_longest
 from operator import add
 
 # Scripts that are written without blanks between words, as ranges of a regular expression. In
 # Korean there are blanks, but particles are written onto the words.
-_IDEOGRAPHS = "\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff"
+_IDEOGRAPHS = "\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3400-\u9fff\U00020000-\U0003ffff"
 _SYLLABLES = "\u3041-\u30ff\u3100-\u312f\u31a0-\u31bf\u31f0-\u31ff\uac00-\ud7a3"
 _SOUTH_EAST = "\u0e01-\u0eff\u1000-\u109f\u1780-\u17ff\ua9e0-\ua9ff\uaa60-\uaa7f"
 _UNSPACED = f"{_IDEOGRAPHS}{_SYLLABLES}{_SOUTH_EAST}"
@@ -127,5 +126,5 @@ def spaced(text: str) -> str:
 
 def _paired(run: re.Match[str]) -> str:
     units = _UNIT.findall(run.group())
-    pairs = map(add, units, units[1:])
-    return " ".join(["", *(term for both in zip_longest(units, pairs) for term in both if term), ""])
+    pairs = [*map(add, units, units[1:]), ""]
+    return f" {' '.join(map(' '.join, zip(units, pairs, strict=True)))} "

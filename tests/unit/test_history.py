@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 
@@ -64,10 +65,8 @@ class History:
             if not records:
                 return
             what = [records[w % len(records)] if isinstance(w, int) else w for w in what]
-        try:
+        with suppress(InvalidInputError):  # the same content twice, scopes that do not go together
             getattr(self, f"_{kind}")(*what)
-        except InvalidInputError:  # the same content twice, or scopes that do not go together
-            pass
 
     def _id(self):
         self.added += 1
@@ -148,9 +147,8 @@ def routing(memory):
     router = NearestRouter(memory._engine.index, ledger)
     router.calibrate([*memory])
     measured = router.calibration()
-    weights = Vocabularies(ledger).batch()(Query("x", scope=ANN), None).weights(
-        [word.lower() for word in WORDS]
-    )
+    vocabulary = Vocabularies(ledger).batch()(Query("x", scope=ANN), None)
+    weights = vocabulary.weights([word.lower() for word in WORDS])
     support = [
         [(fact.record_id, pytest.approx(fact.score, abs=1e-5)) for fact in route.support]
         for route in router.route([Query(query, scope=ANN) for query in QUERIES])

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memkit import Draft
 from memkit.answering.grounding import agree
 from memkit.rag.fusion import Ranking
 from memkit.text.scripts import normal_form, spaced, terms
@@ -15,11 +14,13 @@ from memkit.text.words import content_stems, search_words
 # For each language facts, and questions about them in the same order.
 LANGUAGES = {
     "Chinese": (
-        ("小明每天早上在河边的茶馆里喝绿茶。", "张伟的分机号码是四四七一。", "图书馆星期一不开门。"),
+        ("小明每天早上在河边的茶馆里喝绿茶。", "张伟的分机号码是四四七一。",
+         "图书馆星期一不开门。"),
         ("谁喜欢喝茶？", "张伟的电话分机是多少？", "星期一可以去图书馆吗？"),
     ),
     "Japanese": (
-        ("田中さんは毎朝コーヒーを飲みます。", "会議は木曜日の午後三時に始まります。", "倉庫の鍵は守衛室にあります。"),
+        ("田中さんは毎朝コーヒーを飲みます。", "会議は木曜日の午後三時に始まります。",
+         "倉庫の鍵は守衛室にあります。"),
         ("コーヒーを飲むのは誰ですか？", "会議は何時に始まりますか？", "倉庫の鍵はどこですか？"),
     ),
     "Thai": (
@@ -39,7 +40,8 @@ LANGUAGES = {
         ("လက်ဖက်ရည်ကိုဘယ်သူသောက်သလဲ", "တနင်္လာနေ့မှာစာကြည့်တိုက်ဖွင့်သလား"),
     ),
     "Korean": (
-        ("민수는 매일 아침 녹차를 마신다.", "서울에서 회의가 목요일에 열린다.", "창고 열쇠는 경비실에 있다."),
+        ("민수는 매일 아침 녹차를 마신다.", "서울에서 회의가 목요일에 열린다.",
+         "창고 열쇠는 경비실에 있다."),
         ("녹차는 누가 마시나요?", "서울의 회의는 언제 열리나요?", "창고의 열쇠가 어디에 있나요?"),
     ),
     "Arabic": (
@@ -51,7 +53,8 @@ LANGUAGES = {
         ("चाय कौन पीता है?", "सीता का फ़ोन नंबर क्या है?", "क्या पुस्तकालय सोमवार को खुला है?"),
     ),
     "Russian": (
-        ("Пётр каждое утро пьёт чай.", "Номер телефона Ольги 4471.", "Библиотека закрыта в понедельник."),
+        ("Пётр каждое утро пьёт чай.", "Номер телефона Ольги 4471.",
+         "Библиотека закрыта в понедельник."),
         ("кто пьет чай", "Какой НОМЕР у телефона Ольги?", "библиотека закрыта в понедельник?"),
     ),
     "German": (
@@ -84,15 +87,20 @@ LANGUAGES = {
 }  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def multilingual(tmp_path_factory, opener):
+    """A memory of all facts, in which only words count."""
+    directory = tmp_path_factory.mktemp("multilingual") / "m"
+    with opener(directory, backends=["rag"], ranking=Ranking(meaning=0.0)) as memory:
+        memory.add([fact for facts, _ in LANGUAGES.values() for fact in facts])
+        yield memory
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_the_right_record_is_first_by_words_alone(tmp_path, open_memory, language):
-    by_words = Ranking(meaning=0.0)
-    memory = open_memory(tmp_path / "m", backends=["rag"], ranking=by_words)
-    memory.add([Draft(fact, metadata={"of": of}) for of, (facts, _) in LANGUAGES.items()
-                for fact in facts])  # fmt: skip
+def test_the_right_record_is_first_by_words_alone(multilingual, language):
     facts, questions = LANGUAGES[language]
     for fact, question in zip(facts, questions, strict=True):
-        hits = memory.search(question, k=3)
+        hits = multilingual.search(question, k=3)
         assert hits[0].record.text == fact
         assert hits[0].parts["words"] > 0
 

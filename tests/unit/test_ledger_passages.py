@@ -7,7 +7,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from memkit.errors import (
@@ -18,6 +18,7 @@ from memkit.errors import (
 )
 from memkit.ledger import Change, Ledger, NewPassage, Passage
 from memkit.ledger.passages import passage_table as passages
+from memkit.text.scripts import terms
 from memkit.types import Draft
 
 DIM = 4
@@ -275,7 +276,7 @@ def test_stop_words_count_only_if_there_is_nothing_else(ledger):
     assert found(ledger, "to be, or not to be") == ["to be or not to be"]
 
 
-def test_ties_go_to_the_older_passage(ledger):
+def test_ties_go_by_id_which_is_by_age(ledger):
     add(ledger, *(f"same {letter}" for letter in "abcdefgh"))
     hits = ledger.passages.lexical("same", k=5, visible_to={}, where=None)
     assert [key for key, _ in hits] == [1, 2, 3, 4, 5]
@@ -321,6 +322,7 @@ def test_any_text_is_a_query(indexed, query):
 
 @given(st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=12))
 def test_a_word_finds_the_text_that_is_just_this_word(indexed, undone, word):
+    assume(terms(word))  # of signs that only draw a word longer nothing is left
     with undone(indexed):
         add(indexed, word)
         assert word in found(indexed, word, k=1000)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from memkit.errors import InvalidInputError, RecordNotFoundError
 from memkit.ledger import Ledger, NewPassage
+from memkit.ledger.engine.ids import new_id
 from memkit.types import Draft
 
 SCOPES = [{}, {"user": "u1"}, {"user": "u2"}, {"user": "u1", "session": "s1"}, {"session": "s1"}]
@@ -67,6 +68,12 @@ def test_a_megabyte_is_no_problem(ledger):
     text = "0123456789abcde\n" * 65_536
     [record] = add(ledger, text)
     assert ledger.records.get([record.id])[0].text == text
+
+
+def test_ids_grow_also_within_a_millisecond():
+    ids = [new_id() for _ in range(2000)]
+    assert ids == sorted(ids)
+    assert len(set(ids)) == 2000
 
 
 def test_ids_are_uuids_that_sort_by_time(ledger):

@@ -254,13 +254,13 @@ class PassageTable(PassageWrites):
             keys, scores = keys[allowed], scores[allowed]
         best = np.lexsort((keys, -scores))
         if len(best) > k and scores[best[k - 1]] == (last := scores[best[k]]):
-            best = np.concatenate([best[scores[best] > last], self._by_record(keys, scores == last)])
+            best = np.concatenate(
+                [best[scores[best] > last], self._by_record(keys, scores == last)]
+            )
         best = best[:k]
         return list(zip(keys[best].tolist(), scores[best].tolist(), strict=True))
 
-    def _by_record(
-        self, keys: NDArray[np.int64], chosen: NDArray[np.bool_]
-    ) -> NDArray[np.int64]:
+    def _by_record(self, keys: NDArray[np.int64], chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Places of the chosen keys, in the order of their records' ids."""
         places = np.flatnonzero(chosen)
         ordered = self._database.column(
