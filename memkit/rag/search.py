@@ -46,7 +46,7 @@ class Search:
     def nearest(
         self, vectors: Floats2d, queries: Sequence[Query]
     ) -> list[list[tuple[Passage, float]]]:
-        """Passages near each query with their similarity, of at least ``k`` records.
+        """Passages near each query with their similarity, of at least ``k`` records; ties by id.
 
         The vectors of the queries have shape ``(b, dim)``; all queries share scope and filters.
         """
@@ -59,7 +59,13 @@ class Search:
         k = max(query.k for query in queries)
         fetch = min(PLACES * k, MOST)  # most records have two passages, text and question
         rows = self._near(vectors, queries[0], load, k=k, fetch=fetch)
-        return [[(passages[key], s) for key, s in row if key in passages] for row in rows]
+        return [
+            sorted(
+                ((passages[key], similarity) for key, similarity in row if key in passages),
+                key=lambda pair: (-pair[1], pair[0].record_id),
+            )
+            for row in rows
+        ]
 
     def hits(self, query: Query, vector: Floats2d | None = None) -> list[Hit] | None:
         """The best ``query.k`` records; None if one was deleted or changed meanwhile.

@@ -38,7 +38,7 @@ class CentroidRouter(Router):
         placed = {**self._ledger.modules.placements(visible)}
         placed |= {id: name for id, name in pending.items() if id in set(visible)}
         members: dict[str, list[str]] = {}
-        for id, name in placed.items():
+        for id, name in sorted(placed.items()):
             members.setdefault(name, []).append(id)
         if not members:
             return Route({}, reason="this scope sees no module")
