@@ -103,17 +103,15 @@ class CandidateSearch:
         """
         wide = [replace(query, k=self._facts + bool(without)) for query in queries]
         vocabulary_of = self._vocabularies.batch()
-        sets = []
+        found = []
         for row, (query, hits) in enumerate(zip(queries, self._index.nearest(wide), strict=True)):
             left_out = without[row] if without else None
             vocabulary = vocabulary_of(query, left_out)
-            words = content_stems(query.text)
-            weights = vocabulary.weights(words)
+            weights = vocabulary.weights(content_stems(query.text))
             nearest = {hit.record_id: hit.similarity for hit in hits if hit.record_id != left_out}
-            candidates = self._candidates(query, vocabulary, weights, nearest)
-            times = stem_counts(query.text)
-            sets.append(CandidateSet(query, words, times, vocabulary, weights, candidates))
-        return sets
+            found.append(_Found(query, vocabulary, weights, _shared(vocabulary, weights), nearest))
+        self._add_by_words(found)
+        return [self._set_of(own) for own in found]
 
     def questions(self, ids: Sequence[str]) -> dict[str, Sequence[str]]:
         """What modules are asked for candidates: the first wording of each of their facts."""
@@ -141,37 +139,54 @@ class CandidateSearch:
             compared[fact.record_id] = _compared(matches, fact, questions)
         return compared
 
-    def _candidates(
-        self,
-        query: Query,
-        vocabulary: Vocabulary,
-        weights: Mapping[str, float],
-        nearest: Mapping[str, float],
-    ) -> tuple[Candidate, ...]:
-        shared: dict[str, set[str]] = {}
-        for word, ids in vocabulary.having(list(weights)).items():
-            for id in ids or ():
-                shared.setdefault(id, set()).add(word)
-        by_words = sorted(shared, key=lambda fact: (-total_weight(shared[fact], weights), fact))[
-            : self._facts
-        ]
-        further = self._similarities(query.text, [id for id in by_words if id not in nearest])
-        candidates = []
-        for id, similarity in {**nearest, **further}.items():
-            words = frozenset(shared.get(id, ()))
+    def _add_by_words(self, found: Sequence[_Found]) -> None:
+        """Add the similarity of the facts that have most of the words of each query.
+
+        The vectors of a fact are read once for all queries, as it may have thousands.
+        """
+        asking: dict[str, list[_Found]] = {}
+        for own in found:
+            mass = {id: total_weight(words, own.weights) for id, words in own.shared.items()}
+            for id in sorted(mass, key=lambda fact: (-mass[fact], fact))[: self._facts]:
+                if id not in own.similarity:
+                    asking.setdefault(id, []).append(own)
+        ids = list(asking)
+        for start in range(0, len(ids), self._facts):
+            vectors = self._ledger.passages.vectors_of(ids[start : start + self._facts])
+            for id, passages in vectors.items():  # without what was deleted meanwhile
+                for own in asking[id]:
+                    query = self._index.query_vector(own.query.text)
+                    own.similarity[id] = float((passages @ query).max())
+
+    def _set_of(self, found: _Found) -> CandidateSet:
+        query, weights, candidates = found.query, found.weights, []
+        for id, similarity in found.similarity.items():
+            words = frozenset(found.shared.get(id, ()))
             score = similarity + self._words * math.log1p(total_weight(words, weights))
             candidates.append(Candidate(id, similarity, words, score))
-        return tuple(sorted(candidates, key=lambda c: (-c.score, c.record_id)))
+        best = tuple(sorted(candidates, key=lambda c: (-c.score, c.record_id)))
+        times = stem_counts(query.text)
+        return CandidateSet(query, list(weights), times, found.vocabulary, weights, best)
 
-    def _similarities(self, text: str, ids: Sequence[str]) -> dict[str, float]:
-        """Cosine similarity of a query with facts that are not among the nearest."""
-        if not ids:
-            return {}
-        vectors = self._ledger.passages.vectors_of(ids)
-        if not vectors:  # deleted meanwhile
-            return {}
-        query = self._index.query_vector(text)
-        return {id: float((passages @ query).max()) for id, passages in vectors.items()}
+
+@dataclass(frozen=True)
+class _Found:
+    """What was found for a query so far: which facts have which of its words, and how near."""
+
+    query: Query
+    vocabulary: Vocabulary
+    weights: Mapping[str, float]
+    shared: Mapping[str, set[str]]
+    similarity: dict[str, float]
+
+
+def _shared(vocabulary: Vocabulary, weights: Mapping[str, float]) -> dict[str, set[str]]:
+    """The words of a query that each fact has, common ones left out."""
+    shared: dict[str, set[str]] = {}
+    for word, ids in vocabulary.having(list(weights)).items():
+        for id in ids or ():
+            shared.setdefault(id, set()).add(word)
+    return shared
 
 
 def _compared(

@@ -129,10 +129,10 @@ class PassageTable(PassageWrites):
             f"JOIN passages ON passages.record = records.number {_VECTORS} ORDER BY passages.key",
             list_parameter("ids", dict.fromkeys(records)),
         )
-        vectors_by_id: dict[str, list[NDArray[np.float32]]] = {}
+        vectors: dict[str, list[bytes]] = {}
         for id, vector in rows:
-            vectors_by_id.setdefault(id, []).append(np.frombuffer(vector, dtype="<f4"))
-        return {id: np.array(vectors, np.float32) for id, vectors in vectors_by_id.items()}
+            vectors.setdefault(id, []).append(vector)
+        return {id: _stacked(own) for id, own in vectors.items()}
 
     def by_scope(
         self, *, within: Scope | None, where: Metadata | None
