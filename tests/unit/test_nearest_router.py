@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from memkit.errors import InvalidInputError
 from memkit.ledger import Ledger
 from memkit.rag.index import FactIndex
-from memkit.routing.candidates import Candidate
+from memkit.routing.candidates import Candidate, CandidateSearch
 from memkit.routing.nearest import NearestRouter, Voting, _vote, _weights
 from memkit.testing import HashingEmbedder
 from memkit.types import Draft, Query
@@ -333,4 +333,30 @@ def test_that_there_are_many_facts_is_remembered_until_a_passage_goes(tmp_path, 
     for _ in range(2):
         router.route([Query("tall oak")])
     assert len(counted) == 3  # one fact is not many: it is counted every time
+    facts.ledger.close()
+
+
+def test_a_long_record_is_read_once_for_all_questions(tmp_path, monkeypatch):
+    """It has a word of each, and is the nearest of none."""
+    facts = Facts(tmp_path / "m", HashingEmbedder(64))
+    words = [f"w{number}" for number in range(30)]
+    for word in words:
+        facts.add(f"badge {word}", id=word)
+        facts.add(f"badge {word} again", id=f"{word} again")
+    facts.add(" ".join(f"filler{n} {words[n % 30]}" for n in range(3000)), id="long")
+    search = CandidateSearch(facts.index, facts.ledger, facts=2, words=0.3)
+    reads = []
+    read = facts.ledger.passages.vectors_of
+    monkeypatch.setattr(
+        facts.ledger.passages, "vectors_of", lambda ids: reads.extend(ids) or read(ids)
+    )
+
+    sets = search.search([Query(f"filler{n} badge {word}") for n, word in enumerate(words)])
+
+    assert reads.count("long") == 1
+    passages = read(["long"])["long"]
+    for matches in sets:
+        vector = facts.index.query_vector(matches.query.text)
+        similarity = {fact.record_id: fact.similarity for fact in matches.candidates}
+        assert similarity["long"] == pytest.approx(float((passages @ vector).max()), abs=1e-6)
     facts.ledger.close()
