@@ -98,7 +98,7 @@ class _Checked:
             self._refuse(f"at most {k} keys, each once", repr(keys))
         if not np.isfinite(scores).all() or (np.diff(scores) > 0).any():
             self._refuse("finite inner products, nearest first", repr(scores.tolist()))
-        foreign = [] if allowed is None else sorted(set(keys) - set(allowed.tolist()))
+        foreign = [] if allowed is None else np.setdiff1d(keys, allowed).tolist()
         if foreign:
             self._refuse("keys that are allowed", repr(foreign))
 
