@@ -73,7 +73,7 @@ def measure(
     base: TransformersModel, ranks: Sequence[int], loads: Sequence[int], file: Path
 ) -> list[Point]:
     """All points of a grid, by load and rank; the file's points are not measured again."""
-    layers = AdapterLayers(base.model)
+    layers = AdapterLayers.of(base)
     points = {(p.facts, p.rank): p for p in load_points(file)}
     missing = [(n, r) for n in sorted(loads) for r in sorted(ranks) if (n, r) not in points]
     try:

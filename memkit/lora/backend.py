@@ -89,7 +89,7 @@ class LoraBackend(Backend):
     @cached_property
     def layers(self) -> AdapterLayers:
         """The hooks on the base model."""
-        return AdapterLayers(self.base.model)
+        return AdapterLayers.of(self.base)
 
     @cached_property
     def bank(self) -> AdapterBank:

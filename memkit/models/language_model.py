@@ -25,10 +25,13 @@ from transformers import (
 
 from memkit.errors import CorruptFileError, IncompatibleModelError
 from memkit.models import decode
+from memkit.models.acting_tokens import ActingTokens
 from memkit.models.chat_template import ChatFormat, Message
 from memkit.models.gguf import converted
 from memkit.models.kv_cache import KVCache
 from memkit.models.model_lock import ModelLock
+from memkit.models.model_probe import Traits, check_kind, decoder_of, probe, smallest_window
+from memkit.models.output_head import OutputHead
 from memkit.models.sources import find_base, quiet
 from memkit.types import GREEDY, Completion, Prompt, Sampling
 
@@ -51,24 +54,28 @@ class TransformersModel:
     Attributes:
         context: The most tokens that the model can attend to, or None if it states no limit.
         special_tokens: Texts of the tokenizer's special tokens, which no evidence spells.
+        window: How many columns every layer can see, or None if there is no such limit.
         stop_ids: Tokens that end an answer.
+        head: Makes logits of hidden states.
+        traits: What the model keeps of what it has read, and which of its layers see tokens.
+        acting: On which tokens of a forward pass adapters act.
 
     Raises:
-        IncompatibleModelError: If nothing ends an answer, or the logits are not the output
-            embedding of the last hidden state.
+        IncompatibleModelError: If nothing ends an answer, or it is no decoder whose logits are
+            the output embedding of the last hidden state (`memkit.models.model_probe`).
     """
 
     def __init__(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, name: str
     ) -> None:
+        check_kind(model)
         self.model = model.requires_grad_(requires_grad=False)
         self.model.eval()  # type: ignore[no-untyped-call]
+        self.decoder: Any = decoder_of(model)  # gives hidden states
         self.tokenizer: Any = tokenizer  # its methods carry no usable annotations
         self.name = name
         self.device: torch.device = model.device
-        self.context: int | None = getattr(
-            model.config.get_text_config(), "max_position_embeddings", None
-        )
+        self.context = _context(model)
         self.chat = ChatFormat(tokenizer)
         self.special_tokens = self.chat.special_tokens
         self.stop_ids = frozenset({self.chat.end_id, *_eos_ids(model, tokenizer)})
@@ -76,7 +83,11 @@ class TransformersModel:
         self._weights = dict(model.state_dict())
         self._prefixes: OrderedDict[tuple[int, ...], Layers] = OrderedDict()
         self._lock = ModelLock()
-        self._check_head()
+        self.window = smallest_window(model)
+        self.head = OutputHead(model)
+        self.acting = ActingTokens()
+        self.traits = Traits(caches=True, layers=frozenset())  # until it is tried
+        self.traits = probe(self)
 
     @classmethod
     def load(
@@ -164,7 +175,8 @@ class TransformersModel:
         widest = int(lengths.max())
         mask = (torch.arange(widest, device=self.device) < lengths[:, None]).long()
         cache = DynamicCache()
-        layers = {prefix: self._encoded(prefix) for prefix in dict.fromkeys(prefixes) if prefix}
+        distinct = dict.fromkeys(prefixes) if self.traits.caches else ()
+        layers = {prefix: self._encoded(prefix) for prefix in distinct if prefix}
         if layers:
             some = next(iter(layers.values()))
             layers[()] = [(keys[:, :, :0], values[:, :, :0]) for keys, values in some]
@@ -172,7 +184,7 @@ class TransformersModel:
                 rows = [layers[prefix][number] for prefix in prefixes]
                 keys, values = (_padded([row[part] for row in rows], widest) for part in (0, 1))
                 cache.update(keys, values, number)
-        return KVCache(cache=cache, mask=mask, lengths=lengths)
+        return KVCache(cache=cache, mask=mask, lengths=lengths, tokens=list(prefixes))
 
     def forget_prefixes(self) -> None:
         """Let go of the prefixes that `past` remembers: they may hold what was forgotten."""
@@ -195,6 +207,7 @@ class TransformersModel:
             Hidden states after the final norm, shape ``(rows, longest, hidden)``; row ``i`` is
             meaningful up to ``len(sequences[i])``.
         """
+        past.tokens = [(*row, *ids) for row, ids in zip(past.tokens, sequences, strict=True)]
         lengths = torch.tensor([len(ids) for ids in sequences], device=self.device)
         columns = torch.arange(int(lengths.max()), device=self.device)
         ids = torch.zeros(len(sequences), len(columns), dtype=torch.long)
@@ -205,8 +218,30 @@ class TransformersModel:
         steps = torch.minimum(columns[None, :], lengths[:, None] - 1)
         positions = past.lengths[:, None] + steps
         entering = ids.to(self.device) if embedded is None else embedded
-        hidden = self.hidden(entering, mask, positions, past.cache)
+        if self._keeps(mask):
+            hidden = self.hidden(entering, mask, positions, past.cache)
+        else:
+            hidden = self._read_again(past, positions)
         past.mask, past.lengths = mask, past.lengths + lengths
+        return hidden
+
+    @property
+    def splits(self) -> bool:
+        """Whether rows are always computed part by part, from keys and values."""
+        return self.traits.caches and self.window is None
+
+    def read_whole(self, rows: Sequence[Sequence[int]]) -> Tensor:
+        """Hidden states of whole rows, read from their first token on: ``(rows, t, hidden)``."""
+        ids = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        for number, row in enumerate(rows):
+            ids[number, : len(row)] = torch.tensor(row)
+            mask[number, : len(row)] = 1
+        given = {"input_ids": ids, "attention_mask": mask}
+        output = self.decoder(
+            **{name: part.to(self.device) for name, part in given.items()}, use_cache=False
+        )
+        hidden: Tensor = output.last_hidden_state
         return hidden
 
     def hidden(
@@ -223,7 +258,7 @@ class TransformersModel:
         Returns:
             Shape ``(rows, t, hidden)``.
         """
-        output = self.model.base_model(
+        output = self.decoder(
             **{"input_ids" if ids.dim() == 2 else "inputs_embeds": ids},
             attention_mask=mask,
             position_ids=positions,
@@ -235,9 +270,7 @@ class TransformersModel:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Scores of the next token, shape ``(n, vocab)``, for hidden states ``(n, hidden)``."""
-        head: Any = self.model.get_output_embeddings()  # type: ignore[no-untyped-call]
-        scores: Tensor = head(hidden)
-        return scores
+        return self.head(hidden)
 
     # -- text out --------------------------------------------------------------------------
 
@@ -302,27 +335,34 @@ class TransformersModel:
             self._prefixes.popitem(last=False)
         return layers
 
-    @torch.no_grad()
-    def _check_head(self) -> None:
-        """Make sure that `hidden` and `logits` together are the model."""
-        ids = torch.tensor([[self.chat.end_id]], device=self.device)
-        output = self.model(
-            input_ids=ids,
-            attention_mask=torch.ones_like(ids),
-            output_hidden_states=True,
-            use_cache=False,
-        )
-        split = self.logits(output.hidden_states[-1])
-        if not torch.allclose(split.float(), output.logits.float(), rtol=1e-2, atol=1e-2):
-            raise IncompatibleModelError(
-                f"expected logits that are the output embedding of the last hidden state, "
-                f"got others from {type(self.model).__name__}",
-                hint="use a model whose logits are neither scaled nor capped",
-            )
+    def _keeps(self, mask: Tensor) -> bool:
+        """Whether columns under a mask can be computed from keys and values.
+
+        A layer with a window counts columns: with holes between them it would see too few.
+        """
+        rows, columns = mask.shape
+        holes = rows > 1 and self.window is not None and columns > self.window
+        return self.traits.caches and not holes
+
+    def _read_again(self, past: KVCache, positions: Tensor) -> Tensor:
+        """The states of the newest tokens; the prefixes stay as the untouched model's."""
+        starts = torch.tensor(past.starts, device=self.device)[:, None]
+        columns = torch.arange(max(map(len, past.tokens)), device=self.device)
+        with self.acting.only(columns >= starts):
+            hidden = self.read_whole(past.tokens)
+        return hidden.gather(1, positions[:, :, None].expand(-1, -1, hidden.shape[-1]))
 
 
 def _padded(rows: Sequence[Tensor], widest: int) -> Tensor:
     return torch.cat([functional.pad(row, (0, 0, 0, widest - row.shape[2])) for row in rows])
+
+
+def _context(model: PreTrainedModel) -> int | None:
+    """The most tokens that a model can attend to, under the names that configurations have."""
+    config = model.config.get_text_config()
+    names = ("max_position_embeddings", "max_seq_len", "context_length")
+    stated = (getattr(config, name, None) for name in names)
+    return next((value for value in stated if isinstance(value, int) and value > 0), None)
 
 
 def _eos_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:

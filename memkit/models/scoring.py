@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
-from memkit.models.kv_cache import KVCache
 from memkit.models.language_model import TransformersModel
 from memkit.types import Prompt
 
@@ -48,7 +47,7 @@ def answer_states(
             hidden = base.extend(past, [prompt.question for prompt in prompts])  # (p, t, h)
         ends = [hidden[row, len(prompt.question) - 1] for row, prompt in enumerate(prompts)]
         with mix(n):
-            answer_hidden = base.extend(_repeated(past, n), fed)  # (p * n, t, h)
+            answer_hidden = base.extend(past.repeated(n), fed)  # (p * n, t, h)
     return [
         [
             torch.cat([end[None], answer_hidden[row * n + i, : len(ids) - 1]])
@@ -77,11 +76,3 @@ def mean_log_probabilities(
     states = answer_states(base, prompts, [[ids] for ids in answers], mix)
     totals = log_probabilities(base, [state for (state,) in states], answers)
     return [total / len(ids) for total, ids in zip(totals, answers, strict=True)]
-
-
-def _repeated(past: KVCache, n: int) -> KVCache:
-    if n > 1:
-        past.cache.batch_repeat_interleave(n)
-    return KVCache(
-        past.cache, past.mask.repeat_interleave(n, dim=0), past.lengths.repeat_interleave(n)
-    )

@@ -163,17 +163,6 @@ def test_the_fingerprint_does_not_see_what_is_added_later():
     assert model.fingerprint == expected
 
 
-def test_scaled_logits_are_refused():
-    tokenizer = tiny_llama().tokenizer
-    config = GraniteConfig(
-        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=16, num_hidden_layers=1,
-        num_attention_heads=2, num_key_value_heads=2, logits_scaling=8.0, pad_token_id=0,
-    )  # fmt: skip
-
-    with pytest.raises(IncompatibleModelError, match="GraniteForCausalLM"):
-        TransformersModel(GraniteForCausalLM(config), tokenizer, name="granite")
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("models") / "my-llama"

@@ -105,6 +105,22 @@ class Delta:
             self._rows = self.b.expand(part.shape[0], -1, -1)
         return output.baddbmm_(part, self._rows)
 
+    def add_in_rows(self, x: Tensor, output: Tensor, acting: Tensor | None) -> Tensor:
+        """The same where tokens are not in rows, or adapters act on some of them only.
+
+        Args:
+            x: Shape ``(b, t, in)``, or ``(b * t, in)`` as the feed-forward layers of OPT and
+                the shared experts of others get it.
+            output: Of the layer, shaped alike.
+            acting: Shape ``(b, t)``, True where adapters act; None for everywhere.
+        """
+        # With one gain for all, rows need not be told apart.
+        rows = x if x.dim() == 3 else x.reshape(len(self.product.gains.row), -1, x.shape[-1])
+        if acting is not None:
+            rows = rows * acting.view(*rows.shape[:2], 1)
+        added = self.add(rows, output.reshape(*rows.shape[:2], -1))
+        return added.view(output.shape)
+
     def _recorded(self, x: Tensor, output: Tensor) -> Tensor:
         """For gradients and compilers: one product for all rows, nothing kept in between."""
         compiling = torch.compiler.is_compiling()

@@ -15,10 +15,10 @@ Training and serving both go through these hooks.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,10 @@ from transformers.pytorch_utils import Conv1D
 from memkit.errors import IncompatibleModelError
 from memkit.lora.serving.delta import Delta, Gains, Product
 from memkit.lora.spec import LoraSpec
+from memkit.models.acting_tokens import ActingTokens
+
+if TYPE_CHECKING:
+    from memkit.models.language_model import TransformersModel
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ Adapter = Mapping[str, Factors]  # layer name -> factors
 # Siblings that read the same input. If a model feeds them different ones after all, each
 # computes a product of its own: that costs time and changes nothing.
 _SHARING = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
+_CHOICE = {"experts", "router", "gate"}  # parts of the names of what one choice of experts has
 
 
 def shapes_of(adapter: Adapter) -> dict[str, tuple[int, int]]:
@@ -51,11 +56,20 @@ def shapes_of(adapter: Adapter) -> dict[str, tuple[int, int]]:
 
 
 def linear_layers(model: nn.Module) -> dict[str, nn.Module]:
-    """Every linear layer inside a decoder layer, by its full name; embeddings and head are not."""
+    """The linear layers inside decoder layers, by their full names.
+
+    Embeddings and head are not among them. Neither are experts, who see some tokens only, and
+    what chooses them: another choice would not be a small change. Nor is what goes out of a state
+    space, whose kernels take the weights without calling the layer (PEFT refuses it, too).
+    """
+    spaces = {name for name, module in model.named_modules() if hasattr(module, "A_log")}
     return {
         name: layer
         for name, layer in model.named_modules()
-        if isinstance(layer, nn.Linear | Conv1D) and _index(name) >= 0
+        if isinstance(layer, nn.Linear | Conv1D)
+        and _index(name) >= 0
+        and _CHOICE.isdisjoint(name.split("."))
+        and not (name.endswith(".out_proj") and name.removesuffix(".out_proj") in spaces)
     }
 
 
@@ -81,10 +95,25 @@ def copy_without_hooks(model: Model) -> Model:
 
 
 class AdapterLayers:
-    """The hooks on one base model's linear layers, and the adapters in place in them."""
+    """The hooks on one base model's linear layers, and the adapters in place in them.
 
-    def __init__(self, model: nn.Module) -> None:
+    Args:
+        model: The model.
+        seeing: Names of the layers that see every token as it is read; None for all linear ones.
+        acting: On which tokens adapters act; None for all.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        seeing: Collection[str] | None = None,
+        acting: ActingTokens | None = None,
+    ) -> None:
         layers = linear_layers(model)
+        if seeing is not None:
+            layers = {name: layer for name, layer in layers.items() if name in seeing}
+        self._kind = type(model).__name__
+        self._acting = acting or ActingTokens()
         self.shapes = {name: shape_of(layer) for name, layer in layers.items()}
         self.conv1d = stores_transposed(model)
         self._deltas: Mapping[str, Delta] = {}  # in place now, by layer
@@ -94,12 +123,23 @@ class AdapterLayers:
             layer.register_forward_hook(self._hook(name)) for name, layer in layers.items()
         ]
 
+    @classmethod
+    def of(cls, base: TransformersModel) -> Self:
+        """The hooks on a base model."""
+        return cls(base.model, base.traits.layers, base.acting)
+
     def targets(self, spec: LoraSpec) -> dict[str, tuple[int, int]]:
         """Shapes of the layers that a spec adapts.
 
         Raises:
             IncompatibleModelError: If the model has no such layer.
         """
+        if not self.shapes:
+            raise IncompatibleModelError(
+                f"expected linear layers that see every token in the decoder layers of "
+                f"{self._kind}, found none: adapters act on nothing else",
+                hint="use another base model, or open the memory without 'lora' among `backends`",
+            )
         depth = 1 + max((_index(name) for name in self.shapes), default=-1)
         first, last = round(spec.layers[0] * depth), round(spec.layers[1] * depth)
         adapted = {
@@ -159,7 +199,12 @@ class AdapterLayers:
     def _hook(self, name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
         def add_delta(_: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
             delta = self._deltas.get(name)
-            return output if delta is None else delta.add(args[0], output)
+            if delta is None:
+                return output
+            x, acting = args[0], self._acting.mask
+            if x.dim() == 3 and acting is None:  # (rows, tokens, in)
+                return delta.add(x, output)
+            return delta.add_in_rows(x, output, acting)
 
         return add_delta
 

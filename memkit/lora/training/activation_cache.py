@@ -29,7 +29,7 @@ class ActivationCache:
     def __init__(self, base: TransformersModel, first: int) -> None:
         self._base = base
         self._first = first
-        self._inner: Any = base.model.base_model
+        self._inner: Any = base.decoder
         self._cached: dict[tuple[tuple[int, ...], tuple[int, ...]], Tensor] = {}  # each (t, h)
 
     @staticmethod
@@ -39,8 +39,8 @@ class ActivationCache:
         Tried on a few tokens: its layers in two halves have to give what they give as a whole.
         The caller holds the model.
         """
-        inner: Any = base.model.base_model
-        if not all(hasattr(inner, part) for part in ("layers", "norm")):
+        inner: Any = base.decoder
+        if not base.splits or not all(hasattr(inner, part) for part in ("layers", "norm")):
             return False
         probe = [Encoded((), (base.chat.end_id,) * 3, 1)]
         cache = ActivationCache(base, len(inner.layers) // 2)

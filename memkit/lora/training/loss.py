@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from memkit.models.language_model import TransformersModel
@@ -15,9 +15,10 @@ _HOPELESS = -50.0  # log-probability
 
 def token_losses(base: TransformersModel, hidden: Tensor, targets: Tensor) -> Tensor:
     """Cross-entropy of tokens ``(n,)``, in nats, by the states ``(n, h)`` that predict them."""
-    head: Any = base.model.get_output_embeddings()  # type: ignore[no-untyped-call]
-    if isinstance(head, nn.Linear) and head.bias is None:
-        losses: Tensor = _HeadLoss.apply(hidden.to(head.weight.dtype), head.weight, targets)
+    weight, scale = base.head.weight, base.head.scale
+    if weight is not None:
+        states = hidden if scale is None else hidden * scale
+        losses: Tensor = _HeadLoss.apply(states.to(weight.dtype), weight, targets)
         return losses
     return cross_entropy(base.logits(hidden).float(), targets, reduction="none")
 

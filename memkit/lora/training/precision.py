@@ -36,7 +36,7 @@ def in_precision(
     # The fused attention's backward pass is many times slower than its parts in bfloat16.
     model.set_attn_implementation("eager")
     other = TransformersModel(model.to(dtype), base.tokenizer, name=base.name)
-    return other, AdapterLayers(other.model)
+    return other, AdapterLayers.of(other)
 
 
 def _has_amx() -> bool:
