@@ -161,7 +161,7 @@ WORKING = KEEPING_KEYS_AND_VALUES | READING_AGAIN
 _ENDINGS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
 
 
-def tiny_of(family, seed=0):
+def tiny_of(family: str, seed: int = 0) -> TransformersModel:
     """A random model of two layers with the ChatML tokenizer of `tiny_llama`."""
     prefix, sizes, *_ = (WORKING | REFUSED)[family]
     tokenizer = tiny_llama().tokenizer

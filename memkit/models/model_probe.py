@@ -156,9 +156,7 @@ def _input_shapes(model: nn.Module) -> Iterator[Shapes]:
 def _layers_of_tokens(shapes: Shapes, rows: int, tokens: int) -> frozenset[str]:
     """Names of the layers that saw each token once in the last pass, row by row."""
     return frozenset(
-        name
-        for name, seen in shapes.items()
-        if seen[-1][:-1] in {(rows, tokens), (rows * tokens,)}
+        name for name, seen in shapes.items() if seen[-1][:-1] in {(rows, tokens), (rows * tokens,)}
     )
 
 

@@ -38,7 +38,8 @@ class OutputHead:
 
     def __call__(self, hidden: Tensor) -> Tensor:
         """Scores of the next token, shape ``(n, vocab)``, for hidden states ``(n, hidden)``."""
-        scores: Tensor = self.embedding(hidden)
+        # Some models keep their states in a wider type than their weights.
+        scores: Tensor = self.embedding(hidden.to(self.embedding.weight.dtype))
         if self.scale is not None:
             scores = scores * self.scale
         if self.cap is not None:
@@ -53,9 +54,7 @@ class OutputHead:
 
     @property
     def weight(self) -> Tensor | None:
-        """The matrix that the logits are the product with, before the scale; None if they are
-        more than a product.
-        """
+        """What states are multiplied with, before the scale; None if logits are more than that."""
         linear = isinstance(self.embedding, nn.Linear) and self.embedding.bias is None
         return self.embedding.weight if linear and self.cap is None else None
 

@@ -6,7 +6,6 @@ import shutil
 import pytest
 import torch
 from torch import nn
-from transformers import GraniteConfig, GraniteForCausalLM
 
 from memkit.errors import CorruptFileError, IncompatibleModelError, ModelUnavailableError
 from memkit.models import language_model as base_module

@@ -15,6 +15,7 @@ Training and serving both go through these hooks.
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
@@ -47,6 +48,8 @@ Adapter = Mapping[str, Factors]  # layer name -> factors
 # Siblings that read the same input. If a model feeds them different ones after all, each
 # computes a product of its own: that costs time and changes nothing.
 _SHARING = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
+logger = logging.getLogger("memkit")
+
 _CHOICE = {"experts", "router", "gate"}  # parts of the names of what one choice of experts has
 
 
@@ -126,7 +129,14 @@ class AdapterLayers:
     @classmethod
     def of(cls, base: TransformersModel) -> Self:
         """The hooks on a base model."""
-        return cls(base.model, base.traits.layers, base.acting)
+        layers = cls(base.model, base.traits.layers, base.acting)
+        if any("experts" in name.split(".") for name, _ in base.model.named_modules()):
+            logger.info(
+                "adapters of %s act on %s; experts and their choice stay as they are",
+                base.name,
+                sorted({name.rpartition(".")[2] for name in layers.shapes}),
+            )
+        return layers
 
     def targets(self, spec: LoraSpec) -> dict[str, tuple[int, int]]:
         """Shapes of the layers that a spec adapts.

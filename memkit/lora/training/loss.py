@@ -18,7 +18,8 @@ def token_losses(base: TransformersModel, hidden: Tensor, targets: Tensor) -> Te
     weight, scale = base.head.weight, base.head.scale
     if weight is not None:
         states = hidden if scale is None else hidden * scale
-        losses: Tensor = _HeadLoss.apply(states.to(weight.dtype), weight, targets)
+        states = states.to(weight.dtype)
+        losses: Tensor = _HeadLoss.apply(states, weight, targets)  # type: ignore[no-untyped-call]
         return losses
     return cross_entropy(base.logits(hidden).float(), targets, reduction="none")
 
