@@ -227,7 +227,7 @@ def _unpack(
     if views:
         raise IncompatibleModelError(
             f"the adapter has weights {min(views)[:200]!r}, the base model has no such layer",
-            hint="only linear layers inside the decoder layers can be adapted",
+            hint="only linear layers of decoder layers that see every token can be adapted",
         )
     if not adapter:
         raise CorruptFileError(f"{WEIGHTS} holds no weights")
