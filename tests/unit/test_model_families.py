@@ -9,13 +9,17 @@ import copy
 import pytest
 import torch
 from model_families import KEEPING_KEYS_AND_VALUES, REFUSED, WORKING, tiny_of
-from peft import PeftModel
 from torch import nn
+from transformers.pytorch_utils import Conv1D
 
-from memkit.errors import IncompatibleModelError, RecordNotFoundError
+from memkit.errors import (
+    IncompatibleModelError,
+    RecordNotFoundError,
+    UnsupportedOperationError,
+)
 from memkit.lora import verify
 from memkit.lora.consolidation.consolidate import Recipe
-from memkit.lora.peft.peft_format import write_folder
+from memkit.lora.peft.peft_model import peft_model
 from memkit.lora.serving.bank import AdapterBank
 from memkit.lora.serving.hooks import AdapterLayers, Factors, Scaled
 from memkit.lora.serving.layout import Row
@@ -29,11 +33,11 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::UserWarning"),
-    pytest.mark.filterwarnings("ignore:The following .*_pattern keys:RuntimeWarning"),
 ]
 
 SHORT = Sampling(max_new_tokens=6)
 RANK, SCALE = 3, 2.0
+TAKEN_FOR_EXPERTS_BY_PEFT = {"deepseek_v2", "deepseek_v3", "qwen3_next"}
 
 
 @pytest.fixture(scope="module", params=WORKING)
@@ -143,20 +147,34 @@ def test_scores_are_those_of_transformers(base, bare, prompts):
         assert score == pytest.approx(expected, abs=2e-3)
 
 
-def test_adapters_do_in_peft_what_they_do_here(base, bare, layers, adapters, tmp_path):
-    adapter, gain = adapters["badges"], torch.full((1, RANK), SCALE)
-    ids = torch.tensor([[5, 9, 70, 33, 8, 120], [77, 3, 15, 200, 41, 6]])
-    write_folder(tmp_path / "badges", Scaled(adapter, RANK, SCALE), {}, conv1d=layers.conv1d)
-    theirs = PeftModel.from_pretrained(copy.deepcopy(bare), tmp_path / "badges").eval()
+def with_dense_weights(bare, adapter):
+    """A copy whose weights contain the adapter: ``W + s B A``."""
+    model = copy.deepcopy(bare)
+    for name, factors in adapter.items():
+        layer, delta = model.get_submodule(name), SCALE * factors.b @ factors.a
+        layer.weight.data += delta.T if isinstance(layer, Conv1D) else delta
+    return model
 
-    with torch.no_grad():
-        expected = theirs(input_ids=ids, use_cache=False).logits
-        untouched = bare(input_ids=ids, use_cache=False).logits
-        with layers.place(adapter, gain):
-            got = base.model(input_ids=ids, use_cache=False).logits
 
-    assert_same(got, expected)
-    assert (expected - untouched).norm() > 0.05 * untouched.norm()
+def test_adapters_do_what_they_do_in_dense_weights_and_in_peft(
+    family, base, bare, layers, adapters
+):
+    adapter, ids = adapters["badges"], torch.tensor([[5, 9, 70, 33, 8], [77, 3, 15, 200, 41]])
+
+    def logits(model):
+        with torch.no_grad():
+            return model(input_ids=ids, use_cache=False).logits
+
+    with layers.place(adapter, torch.full((1, RANK), SCALE)):
+        got = logits(base.model)
+
+    assert_same(got, logits(with_dense_weights(bare, adapter)))
+    assert (got - logits(bare)).norm() > 0.05 * logits(bare).norm()
+    if family in TAKEN_FOR_EXPERTS_BY_PEFT:
+        with pytest.raises(UnsupportedOperationError, match="for others, such as"):
+            peft_model(base, Scaled(adapter, RANK, SCALE))
+    else:
+        assert_same(got, logits(peft_model(base, Scaled(adapter, RANK, SCALE))))
 
 
 def test_gradients_reach_every_layer_of_an_adapter(base, layers, adapters, prompts):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
+from typing import Any
+
 from peft import PeftModel, get_peft_model, set_peft_model_state_dict
 
+from memkit.errors import UnsupportedOperationError
 from memkit.lora.peft.peft_config import config_of
 from memkit.lora.peft.peft_format import state_dict_of
 from memkit.lora.serving.hooks import Scaled, copy_without_hooks, stores_transposed
@@ -24,12 +28,27 @@ def peft_model(base: TransformersModel, part: Scaled, *, trainable: bool = False
 
     Returns:
         In eval mode, on the base model's device and in its precision; the adapter is "default".
+
+    Raises:
+        UnsupportedOperationError: If PEFT puts it on other layers: for some mixtures of experts
+            (DeepSeek, Qwen3-Next) it takes the names of dense layers for those of experts.
     """
     with base.hold():  # so that no adapter is in place in what is copied
         model = copy_without_hooks(base.model)
     config = config_of(part, base_model=None, conv1d=stores_transposed(model), trainable=trainable)
     # The factors stay in the base model's precision, as memkit serves them.
-    adapted = get_peft_model(model, config, autocast_adapter_dtype=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of what is looked at next
+        adapted = get_peft_model(model, config, autocast_adapter_dtype=False)
+    tuner: Any = adapted.base_model  # annotated as any module
+    if others := set(part.adapter) ^ set(tuner.targeted_module_names):
+        raise UnsupportedOperationError(
+            f"expected PEFT to adapt the layers of the module in a model of type "
+            f"{base.model.config.model_type!r}, it takes {len(others)} for others, such as "
+            f"{min(others)!r}",
+            hint="train with `LoraSpec(target_modules='attention')` to use modules of this model "
+            "in PEFT",
+        )
     config.base_model_name_or_path = base.name  # PEFT put the weights' folder there
     set_peft_model_state_dict(adapted, state_dict_of(part.adapter))
     return adapted.eval()

@@ -48,9 +48,10 @@ Adapter = Mapping[str, Factors]  # layer name -> factors
 # Siblings that read the same input. If a model feeds them different ones after all, each
 # computes a product of its own: that costs time and changes nothing.
 _SHARING = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
-logger = logging.getLogger("memkit")
+# Parts of the names of experts, and of what chooses among them.
+_CHOICE = {"experts", "router", "gate"}
 
-_CHOICE = {"experts", "router", "gate"}  # parts of the names of what one choice of experts has
+logger = logging.getLogger("memkit")
 
 
 def shapes_of(adapter: Adapter) -> dict[str, tuple[int, int]]:
