@@ -8,8 +8,7 @@ from typing import Any
 
 from memkit.errors import InvalidInputError
 from memkit.types.records import Draft
-from memkit.types.validate import validate_draft
-from memkit.types.value import shortened
+from memkit.types.validate import describe, shown, validate_draft
 
 DraftLike = str | Draft | Mapping[str, Any]
 
@@ -25,7 +24,7 @@ def drafts_of(value: DraftLike | Iterable[DraftLike], rest: Draft) -> tuple[list
             they are; its ``text`` is not read.
 
     Returns:
-        The drafts in order, and whether ``value`` was a single one.
+        The drafts in order, as they will be stored, and whether ``value`` was a single one.
 
     Raises:
         InvalidInputError: If ``value`` is something else, if a dict has unknown keys or no text,
@@ -35,7 +34,7 @@ def drafts_of(value: DraftLike | Iterable[DraftLike], rest: Draft) -> tuple[list
     items: list[DraftLike]
     match value:
         case str():
-            return [replace(rest, text=value)], True
+            return [validate_draft(replace(rest, text=value))], True
         case Draft() | Mapping():
             items, single = [value], True
         case Iterable() if not isinstance(value, bytes | bytearray):
@@ -43,11 +42,11 @@ def drafts_of(value: DraftLike | Iterable[DraftLike], rest: Draft) -> tuple[list
         case _:
             raise InvalidInputError(
                 "expected `text` to be a string or a list (or another iterable) of strings, "
-                f"drafts or dicts, got {value!r}"
+                f"drafts or dicts, got {describe(value)}"
             )
     _refuse_without_effect(rest, items, "a draft" if single else "a list")
     if single:
-        return [_draft_of(items[0], rest)], True
+        return [validate_draft(_draft_of(items[0], rest))], True
     return [_draft_in_list(place, item, rest) for place, item in enumerate(items)], False
 
 
@@ -70,10 +69,9 @@ def _draft_in_list(place: int, item: DraftLike, rest: Draft) -> Draft:
     """One draft of a list, validated here so that the message can say which one is wrong."""
     try:
         draft = _draft_of(item, rest)
-        validate_draft(draft)
+        return validate_draft(draft)
     except InvalidInputError as exc:
         raise InvalidInputError(f"entry {place} of the list: {exc.message}", exc.hint) from exc
-    return draft
 
 
 def _draft_of(item: DraftLike, rest: Draft) -> Draft:
@@ -91,18 +89,18 @@ def _draft_of_fields(values: Mapping[str, Any]) -> Draft:
     known = ", ".join(FIELDS)
     if values.keys() >= {"role", "content"}:
         raise InvalidInputError(
-            f"expected a draft, got the message {shortened(repr(values))}",
+            f"expected a draft, got the message {shown(dict(values))}",
             hint="add_messages() takes messages with `role` and `content`",
         )
     unknown = [key for key in values if key not in FIELDS]
     if unknown:
         raise InvalidInputError(
-            f"expected the keys of a dict to be fields of a draft, got {unknown}",
+            f"expected the keys of a dict to be fields of a draft, got {shown(unknown)}",
             hint=f"the fields are {known}; what else is to be stored belongs into `metadata`",
         )
     if "text" not in values:
         raise InvalidInputError(
-            f"expected a dict to have the key 'text', got {dict(values)!r}",
+            f"expected a dict to have the key 'text', got {shown(dict(values))}",
             hint=f"the fields of a draft are {known}",
         )
     return Draft(**values)

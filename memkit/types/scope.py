@@ -12,42 +12,21 @@ import json
 from collections.abc import Mapping
 from itertools import combinations
 
-from memkit.errors import InvalidInputError
 from memkit.types.records import Scope
-from memkit.types.validate import check_characters
-
-MAX_KEYS = 6  # a query sees 2^6 = 64 scopes at most
-
-_HINT = 'A scope is a small dict of strings, e.g. {"user": "u1", "session": "s7"}.'
+from memkit.types.validate import check_scope
 
 
 def scope_key(scope: Scope) -> str:
     """Give the text under which a scope is stored: JSON with sorted keys, no spaces.
 
     Raises:
-        InvalidInputError: If ``scope`` is not a mapping of non-empty strings to non-empty
-            strings, or has more than six keys.
+        InvalidInputError: See `memkit.types.validate.scopes.check_scope`.
 
     Example:
         >>> scope_key({"user": "u1", "session": "s7"})
         '{"session":"s7","user":"u1"}'
     """
-    if not isinstance(scope, Mapping):
-        raise InvalidInputError(f"`scope` must be a mapping, got {scope!r}", _HINT)
-    if len(scope) > MAX_KEYS:
-        raise InvalidInputError(
-            f"`scope` must have at most {MAX_KEYS} keys, got {len(scope)}",
-            "Keep what decides who may see a record; put the rest into `metadata`.",
-        )
-    for key, value in scope.items():
-        for part in (key, value):
-            if not isinstance(part, str) or not part.strip():
-                raise InvalidInputError(
-                    f"keys and values of `scope` must be non-empty strings, got {key!r}: {value!r}",
-                    _HINT,
-                )
-            check_characters("scope", part)
-    return _dump(dict(scope))
+    return _dump(check_scope(scope))
 
 
 def parse_scope_key(key: str) -> dict[str, str]:
@@ -64,8 +43,8 @@ def visible_keys(scope: Scope) -> list[str]:
 
 def contains(scope: Scope | str, selector: Scope) -> bool:
     """Tell whether a scope, or its key, has every key of ``selector`` with the same value."""
-    whole = parse_scope_key(scope) if isinstance(scope, str) else scope
-    return all(whole.get(key) == value for key, value in selector.items())
+    whole = parse_scope_key(scope) if isinstance(scope, str) else check_scope(scope)
+    return check_scope(selector).items() <= whole.items()
 
 
 def _dump(scope: Mapping[str, str]) -> str:

@@ -301,7 +301,7 @@ def test_a_period_has_its_beginning_and_not_its_end(ledger, clock):
     assert found(at(-100), at(100)) == ["old", "now"]
     with pytest.raises(InvalidInputError, match="`since` must have a time zone, got the naive"):
         found(since=datetime(2026, 1, 1))
-    with pytest.raises(InvalidInputError, match="`until` must be a datetime, got 7"):
+    with pytest.raises(InvalidInputError, match="`until` must be a datetime, got int: 7"):
         found(until=7)
     with pytest.raises(InvalidInputError, match="`since` must not be later than `until`"):
         found(at(1), at(0))

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memkit.errors import InvalidInputError
-from memkit.types.scope import MAX_KEYS, contains, parse_scope_key, scope_key, visible_keys
+from memkit.types.scope import contains, parse_scope_key, scope_key, visible_keys
+from memkit.types.validate import MAX_KEYS
 
 WORDS = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=8
@@ -63,7 +64,7 @@ def test_visibility_holds_for_odd_strings(query, data):
     ("scope", "message"),
     [
         (None, "`scope` must be a mapping, got None"),
-        ("user", "`scope` must be a mapping, got 'user'"),
+        ("user", "`scope` must be a mapping, got the string 'user'"),
         ({"user": 7}, "non-empty strings, got 'user': 7"),
         ({7: "u1"}, "non-empty strings, got 7: 'u1'"),
         ({"user": ""}, "non-empty strings, got 'user': ''"),

@@ -24,7 +24,7 @@ from memkit.types.validate import validate_draft
     ids=["short", "padded", "emoji", "rtl", "combining", "bom", "controls", "longest"],
 )
 def test_odd_texts_are_fine(text):
-    validate_draft(Draft(text=text, question=text, answer=text, metadata={"k": text, text: 1}))
+    validate_draft(Draft(text=text, question=text, answer=text, metadata={"k": text}))
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_odd_texts_are_fine(text):
     [
         (Draft(text=""), "`text` must not be empty or blank, got ''"),
         (Draft(text=" \n\t\u2003"), "`text` must not be empty or blank"),
-        (Draft(text=None), "`text` must be a string, got NoneType: None"),
+        (Draft(text=None), "`text` must be a string, got None"),
         (Draft(text=b"bytes"), "`text` must be a string, got bytes"),
         (Draft(text="a" * 2_000_001), "at most 2,000,000 characters, got 2,000,001"),
         (Draft(text="abc\0def"), "NUL characters, found one at position 3"),
@@ -45,8 +45,8 @@ def test_odd_texts_are_fine(text):
         (Draft(text="t", id=""), "`id` must not be empty"),
         (Draft(text="t", id=7), "`id` must be a string, got int: 7"),
         (Draft(text="t", id="x" * 257), "`id` must have at most 256 characters"),
-        (Draft(text="t", metadata=[1]), r"`metadata` must be a mapping, got \[1\]"),
-        (Draft(text="t", metadata={1: 2}), "keys of `metadata` must be strings, got 1"),
+        (Draft(text="t", metadata=[1]), r"`metadata` must be a mapping, got list: \[1\]"),
+        (Draft(text="t", metadata={1: 2}), "keys of `metadata` must be strings, got int: 1"),
         (Draft(text="t", metadata={"a": {"b": {3: 1}}}), "keys of `metadata.a.b` must be strings"),
         (Draft(text="t", metadata={"a": math.nan}), "`metadata.a` must be a JSON value, got float"),
         (Draft(text="t", metadata={"a": [math.inf]}), r"`metadata.a\[0\]` must be a JSON value"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from memkit.errors import InvalidInputError, RecordNotFoundError
@@ -11,7 +12,7 @@ from memkit.ledger.records.record_rows import COLUMNS, record_of, version_of
 from memkit.ledger.records.where import AT, EXPIRED, LIVE, select_sql
 from memkit.types import ALWAYS, Metadata, Page, Period, Record, Scope, Version
 from memkit.types.scope import visible_keys
-from memkit.types.validate import check_ids, check_limit
+from memkit.types.validate import check_id, check_ids, check_limit, describe, normal_form
 
 # Where users' texts are; what is made of these is not listed.
 _TEXTS = {
@@ -53,7 +54,7 @@ class RecordReads:
         Raises:
             RecordNotFoundError: If one is missing, expired or not visible; which is not told.
         """
-        check_ids("ids", ids)
+        ids = check_ids("ids", ids)
         rows = self._rows(ids, scope, expired=expired)
         missing = [id for id in ids if id not in rows]
         if missing:
@@ -66,7 +67,7 @@ class RecordReads:
 
     def find(self, ids: Sequence[str], *, scope: Scope | None = None) -> list[Record]:
         """Like `get`, but what is missing or not visible is left out."""
-        check_ids("ids", ids)
+        ids = check_ids("ids", ids)
         rows = self._rows(ids, scope)
         return [record_of(rows[id]) for id in ids if id in rows]
 
@@ -76,6 +77,7 @@ class RecordReads:
         Raises:
             RecordNotFoundError: If there is no such record.
         """
+        id = check_id("id", id)
         columns = "version, text, question, answer, metadata"
         rows = self._database.rows(
             f"SELECT {columns}, created_at, said_at FROM versions "
@@ -140,7 +142,7 @@ class RecordReads:
         condition, _ = select_sql(expired=expired)
         return self._database.column(
             f"SELECT id FROM records WHERE {condition} AND {in_list('id')} ORDER BY number",
-            list_parameter("ids", ids),
+            list_parameter("ids", map(normal_form, ids)),
         )
 
     def expired(self) -> list[str]:
@@ -227,8 +229,8 @@ class RecordReads:
 def _cursor(after: str | None) -> int:
     if after is None:
         return 0
-    if not isinstance(after, str) or not after.isdecimal():
+    if not isinstance(after, str) or re.fullmatch("[0-9]{1,40}", after) is None:
         raise InvalidInputError(
-            f"`after` must be the `next` of a page, got {after!r}", "Start without `after`."
+            f"`after` must be the `next` of a page, got {describe(after)}", "Start without `after`."
         )
     return min(int(after), 2**63 - 1)

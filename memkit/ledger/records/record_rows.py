@@ -41,7 +41,7 @@ def entry_of(draft: Draft) -> Entry:
     Raises:
         InvalidInputError: If it cannot be stored.
     """
-    validate_draft(draft)
+    draft = validate_draft(draft)
     key = None if draft.question is None else question_key(draft.question)
     return Entry(
         draft=draft,

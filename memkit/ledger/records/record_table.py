@@ -16,7 +16,7 @@ from memkit.ledger.records.upsert import Known, Stored
 from memkit.ledger.records.where import EXPIRED
 from memkit.types import Draft, Metadata, Record
 from memkit.types.scope import scope_key
-from memkit.types.validate import check_content, check_metadata
+from memkit.types.validate import check_content, check_id, check_metadata
 
 
 class RecordTable(RecordReads):
@@ -51,7 +51,7 @@ class RecordTable(RecordReads):
         if self._database.value(f"SELECT 1 FROM records WHERE {EXPIRED} LIMIT 1") is None:
             return []
         entries = [entry_of(draft) for draft in drafts]
-        ids = [draft.id for draft in drafts if draft.id is not None]
+        ids = [entry.draft.id for entry in entries if entry.draft.id is not None]
         taken = self.existing(ids, expired=True)
         known = Known.of(self._database, entries, condition=EXPIRED)
         unexpired = set(self.existing(taken))
@@ -75,12 +75,12 @@ class RecordTable(RecordReads):
         with self._database.transaction():
             known = Known.of(self._database, entries)
             lives = self._lives(entries)
-            taken = set(self.existing([d.id for d in drafts if d.id is not None], expired=True))
+            taken = set(self.existing([id for e in entries if (id := e.draft.id)], expired=True))
             ids = [
                 self._store(entry, ends, known, taken)
                 for entry, ends in zip(entries, lives, strict=True)
             ]
-            return self.get(ids)
+            return self.get(ids, expired=True)  # the shortest life may be over already
 
     def update(
         self, id: str, *, text: str, question: str | None, answer: str | None, metadata: Metadata
@@ -95,9 +95,10 @@ class RecordTable(RecordReads):
             InvalidInputError: If the content cannot be stored, or another record of the scope
                 has it or the key already.
         """
-        check_content(text, question, answer)
-        check_metadata(metadata)
-        digest, stored = content_hash(text, question, answer), dump_metadata(metadata)
+        id = check_id("id", id)
+        text, question, answer = check_content(text, question, answer)
+        digest = content_hash(text, question, answer)
+        stored = dump_metadata(check_metadata(metadata))
         with self._database.transaction():
             record = self.get([id])[0]
             reworded = digest != record.content_hash

@@ -1,0 +1,47 @@
+"""Numbers and truth values."""
+
+from __future__ import annotations
+
+import math
+
+from memkit.errors import InvalidInputError
+from memkit.types.validate.descriptions import describe, shown
+
+MOST = 2**31 - 1  # of what is counted: more than any memory holds
+
+
+def check_limit(name: str, value: object, *, least: int = 1, most: int = MOST) -> None:
+    """Check that a number of things is an integer from ``least`` to ``most``."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise InvalidInputError(
+            f"`{name}` must be an integer of at least {least}, got {shown(value)}"
+        )
+    if value > most:
+        raise InvalidInputError(f"`{name}` must be at most {most:,}, got {shown(value)}")
+
+
+def check_number(name: str, value: object) -> None:
+    """Check that a value is a number; its range is for the caller to check."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise InvalidInputError(f"`{name}` must be a number, got {describe(value)}")
+
+
+def check_duration(name: str, value: object) -> None:
+    """Check that a value is a number of seconds, 0 or more, and finite."""
+    check_number(name, value)
+    if not 0 <= float_of(value) < math.inf:  # NaN is neither
+        raise InvalidInputError(f"`{name}` must be 0 or more seconds, got {shown(value)}")
+
+
+def check_flag(name: str, value: object) -> None:
+    """Check that a value is True or False: a text such as "no" would count as true."""
+    if not isinstance(value, bool):
+        raise InvalidInputError(f"`{name}` must be True or False, got {describe(value)}")
+
+
+def float_of(value: object) -> float:
+    """Give a number as a float; infinity if it is too large for one."""
+    try:
+        return float(value)  # type: ignore[arg-type]  # it was checked to be a number
+    except OverflowError:
+        return math.inf
