@@ -8,7 +8,7 @@ from itertools import dropwhile
 
 from memkit.answering.explain import Explanation
 from memkit.answering.prompt import assemble
-from memkit.ledger.records.filters import matches
+from memkit.ledger.records.filters import parse
 from memkit.memory.engine import Engine
 from memkit.memory.options import (
     Question,
@@ -137,11 +137,11 @@ def _records(
 
 def _visible(query: Query, evidence: Evidence, records: Mapping[str, Record]) -> Evidence:
     """Leave out hits that the query may not see: forgotten, of another scope, or filtered out."""
-    where = query.where
+    accepted = None if query.where is None else parse(query.where).matches
     hits = tuple(
         hit
         for hit in evidence.hits
-        if hit.id in records and (where is None or matches(where, hit.record.metadata))
+        if hit.id in records and (accepted is None or accepted(hit.record.metadata))
     )
     return evidence if len(hits) == len(evidence.hits) else replace(evidence, hits=hits)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from uuid import uuid4
 
-from memkit.ledger.records.filters import matches
+from memkit.ledger.records.filters import parse
 from memkit.protocols import Records
 from memkit.testing.fakes import new_record
 from memkit.types import Draft, Metadata, Record, Scope
@@ -38,10 +38,11 @@ class RecordList(Records):
 
     def ids(self, *, visible_to: Scope | None = None, where: Metadata | None = None) -> list[str]:
         """See `Records.ids`."""
+        accepted = None if where is None else parse(where).matches
         return [
             record.id
             for record in self.find(list(self._records), scope=visible_to)
-            if where is None or matches(where, record.metadata)
+            if accepted is None or accepted(record.metadata)
         ]
 
     def find(self, ids: Sequence[str], *, scope: Scope | None = None) -> list[Record]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from memkit.ledger.engine.dialect import Condition
+from memkit.ledger.engine.dialect import Condition, in_list, list_parameter
 
 CUT = 64  # characters of a string that are looked up
 
@@ -19,9 +19,20 @@ _VALUE = (
     f"CASE {{0}}.type WHEN 'text' THEN substr({{0}}.atom, 1, {CUT}) "
     "ELSE coalesce({0}.atom, x'') END"
 )
-_TERMS = f"SELECT DISTINCT node.key, {_VALUE.format('node')}, {{0}}.number"
-_NODES = "json_tree({0}.metadata) AS node WHERE typeof(node.key) = 'text'"  # none in a list
-_NEW, _OLD = (f"{_TERMS.format(row)} FROM {_NODES.format(row)}" for row in ("new", "old"))
+_ELEMENTS = "json_each(CASE {0}.type WHEN 'array' THEN {0}.value ELSE '[]' END)"
+_KEYED = "WHERE typeof(node.key) = 'text'"  # what is in a list has no key of its own
+
+
+def _terms(row: str, nodes: str) -> str:
+    """The rows that metadata is to have: for each key its value, and what is in it if a list."""
+    return (
+        f"SELECT node.key, {_VALUE.format('node')}, {row}.number FROM {nodes} {_KEYED} "
+        f"UNION SELECT node.key, {_VALUE.format('element')}, {row}.number "
+        f"FROM {nodes}, {_ELEMENTS.format('node')} AS element {_KEYED}"
+    )
+
+
+_NEW, _OLD = (_terms(row, f"json_tree({row}.metadata) AS node") for row in ("new", "old"))
 _ADD = f"INSERT INTO metadata_terms {_NEW};"
 _REMOVE = f"DELETE FROM metadata_terms WHERE (key, value, record) IN ({_OLD});"
 
@@ -45,10 +56,9 @@ TABLES = (
 )
 
 # All rows that the table is to have.
-ALL = (
-    f"{_TERMS.format('records')} FROM records, json_tree("
-    "iif(json_valid(records.metadata), records.metadata, '{}')) AS node "
-    "WHERE typeof(node.key) = 'text'"
+ALL = _terms(
+    "records",
+    "records, json_tree(iif(json_valid(records.metadata), records.metadata, '{}')) AS node",
 )
 
 Lookup = Condition  # SQL that gives the numbers of records, with its parameters
@@ -63,20 +73,23 @@ _RANGES = {
 }
 
 
-def having(key: str) -> Lookup:
-    """The records that have a key, at any depth."""
-    return "SELECT record FROM metadata_terms WHERE key = ?", [key]
+def having(keys: Sequence[str]) -> Lookup:
+    """The records that have one of the keys, at any depth."""
+    return (
+        f"SELECT record FROM metadata_terms WHERE {in_list('key')}",
+        [list_parameter("keys", keys)],
+    )
 
 
-def having_one_of(key: str, values: Sequence[object]) -> Lookup:
-    """The records that may have one of the values under a key."""
-    sql, parameters = having(key)
+def having_one_of(keys: Sequence[str], values: Sequence[object]) -> Lookup:
+    """The records that may have one of the values under one of the keys."""
+    sql, parameters = having(keys)
     return f"{sql} AND value IN ({_ASKED})", [*parameters, _json(values)]
 
 
-def having_within(key: str, operator: str, bound: float | str) -> Lookup:
+def having_within(keys: Sequence[str], operator: str, bound: float | str) -> Lookup:
     """The records that may have a value on one side of a bound; the operator names the side."""
-    sql, parameters = having(key)
+    sql, parameters = having(keys)
     test = _RANGES[operator[:3], isinstance(bound, str)]
     return f"{sql} AND {test}", [*parameters, _json([bound])]
 
@@ -101,32 +114,59 @@ _KIND = (
 )
 
 
-def comparison(
-    column: str, path: Sequence[str], sign: str | None, choices: Sequence[object]
-) -> Condition:
-    """The condition that metadata has a value at a path, and that it compares with a choice.
+# What a filter's key leads to: the rows of `reached` without a rest. A full stop in it leads into
+# an object, or is part of a key.
+_REACHED = """
+    WITH RECURSIVE reached(type, value, atom, rest) AS (
+        SELECT 'object', {column}, NULL, ?
+        UNION ALL
+        SELECT node.type, node.value, node.atom,
+            CASE WHEN node.key <> reached.rest THEN substr(reached.rest, length(node.key) + 2) END
+        FROM reached, json_each(
+            CASE WHEN reached.type = 'object' AND rest IS NOT NULL THEN reached.value
+            ELSE '{{}}' END
+        ) AS node
+        WHERE node.key = reached.rest
+            OR substr(reached.rest, 1, length(node.key) + 1) = node.key || '.'
+    )
+    SELECT 1 FROM reached WHERE rest IS NULL AND {test}
+"""
+_OF_ONE_KEY = "SELECT 1 FROM json_each({column}) AS reached WHERE reached.key = ? AND {test}"
+_IN_REACHED = f"SELECT type, atom FROM {_ELEMENTS.format('reached')}"
+_HELD = f"SELECT reached.type, reached.atom UNION ALL {_IN_REACHED}"
+_COMPARES = (
+    "EXISTS (SELECT 1 FROM json_each(?) AS asked, ({held}) AS held "
+    f"WHERE {_KIND.format('held')} = {_KIND.format('asked')} AND held.atom {{sign}} asked.atom)"
+)
+_HAS_PART = (
+    "reached.type = 'text' AND EXISTS (SELECT 1 FROM json_each(?) AS asked "
+    "WHERE asked.type = 'text' AND instr(reached.atom, asked.atom))"
+)
+# An operator of filters that holds if there is a value, and its test of that value.
+_TESTS = {
+    "$exists": "TRUE",
+    "$in": _COMPARES.format(held=_HELD, sign="IS"),  # NULL is NULL
+    "$contains": f"({_COMPARES.format(held=_IN_REACHED, sign='IS')} OR {_HAS_PART})",
+    "$gt": _COMPARES.format(held=_HELD, sign=">"),
+    "$gte": _COMPARES.format(held=_HELD, sign=">="),
+    "$lt": _COMPARES.format(held=_HELD, sign="<"),
+    "$lte": _COMPARES.format(held=_HELD, sign="<="),
+}
+
+
+def comparison(column: str, key: str, operator: str, choices: Sequence[object]) -> Condition:
+    """The condition that metadata has a value at a key, and that an operator holds for it.
 
     ``json_each`` compares whole keys, whatever characters they hold; SQLite's JSON paths have
     no way to quote some.
 
     Args:
         column: Holds the metadata as JSON text.
-        path: Keys from the outside in.
-        sign: "=", "<" and so on, between values of one JSON type; None if any value will do.
-        choices: One of them has to compare.
+        key: As in a filter; see `memkit.ledger.records.filters`.
+        operator: One of `_TESTS`.
+        choices: It has to hold for one of them.
     """
-    sources, tests, parameters = [], [], list[object]()
-    for level, key in enumerate(path):
-        sources.append(f"json_each({column}) AS at{level}")
-        tests.append(f"at{level}.key = ?")
-        parameters.append(key)
-        column = f"CASE at{level}.type WHEN 'object' THEN at{level}.value ELSE '{{}}' END"
-    if sign is not None:
-        value = f"at{len(path) - 1}"
-        tests.append(
-            "EXISTS (SELECT 1 FROM json_each(?) AS asked "
-            f"WHERE {_KIND.format(value)} = {_KIND.format('asked')} "
-            f"AND {value}.atom {'IS' if sign == '=' else sign} asked.atom)"  # NULL is NULL
-        )
-        parameters.append(_json(choices))
-    return f"EXISTS (SELECT 1 FROM {', '.join(sources)} WHERE {' AND '.join(tests)})", parameters
+    test = _TESTS[operator]
+    form = _REACHED if "." in key else _OF_ONE_KEY
+    parameters: list[object] = [key, *[_json(choices)] * test.count("?")]
+    return f"EXISTS ({form.format(column=column, test=test)})", parameters

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from memkit.ledger.engine.sqlite import Database
-from memkit.ledger.records import filters
+from memkit.ledger.records.filters import parse
 from memkit.ledger.records.record_rows import COLUMNS, content_hash, record_of, time_of
 from memkit.ledger.records.where import select_sql
 from memkit.types import Metadata, Period, Record, Scope
@@ -22,7 +22,7 @@ def changed_since(
     had.
     """
     condition, parameters = select_sql(visible_to=visible_to)
-    filtered, operands = filters.compile(where, column="versions.metadata")
+    filtered, operands = parse(where).sql("versions.metadata")
     rows = database.rows(
         f"SELECT {COLUMNS}, versions.version, versions.text, versions.question, versions.answer, "
         "versions.metadata, versions.created_at, versions.said_at FROM records JOIN versions "

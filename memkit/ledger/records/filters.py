@@ -2,18 +2,24 @@
 
     {"source": "hr"}                                 a key equals a value
     {"year": {"$gte": 2020, "$lt": 2024}}            operators; all of them must hold
-    {"author.name": {"$in": ["Ada", "Grace"]}}       a dot reaches into nested objects
+    {"author.name": {"$in": ["Ada", "Grace"]}}       a full stop reaches into nested objects
+    {"tags": "hr"}, {"tags": {"$nin": ["old"]}}      a list passes if one of its values does
     {"$or": [{"draft": {"$exists": False}}, {"$not": {"draft": True}}]}
 
 Values are compared by JSON type: numbers with numbers, strings with strings (by code point),
-and true is not 1. ``$ne`` is the negation of ``$eq``, so it holds for a missing key; all other
-comparisons fail for a missing key. Lists and objects equal no value.
+and true is not 1. Of a list each value is compared, for each operator by itself; objects equal
+no value. ``$contains`` holds for a list that has the value, and for a string that has it as a
+part. ``$ne`` and ``$nin`` are the negations of ``$eq`` and ``$in``, so they hold for a missing
+key; all other comparisons fail for a missing key.
+
+A full stop in a key is either: "user.email" is the key "user.email" and also "email" in the
+object "user". No metadata has both (`memkit.types.validate.check_metadata`). What is in objects
+in lists has no key.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import ge, gt, le, lt
 from typing import Any, Literal
@@ -23,26 +29,28 @@ from memkit.ledger.engine import metadata_index as index
 from memkit.ledger.engine.dialect import Condition
 from memkit.ledger.engine.metadata_index import Lookup
 from memkit.types import Metadata, validate
+from memkit.types.validate import describe, shown
 
 MAX_CONDITIONS = 200
 MAX_DEPTH = 16
 
-_ORDERINGS: Mapping[str, tuple[str, Callable[[Any, Any], bool]]] = {
-    "$gt": (">", gt),
-    "$gte": (">=", ge),
-    "$lt": ("<", lt),
-    "$lte": ("<=", le),
+_ORDERINGS: Mapping[str, Callable[[Any, Any], bool]] = {
+    "$gt": gt,
+    "$gte": ge,
+    "$lt": lt,
+    "$lte": le,
 }
-_OPERATORS = ("$eq", "$ne", *_ORDERINGS, "$in", "$exists")
+_NEGATIONS = {"$ne": "$eq", "$nin": "$in"}
+_OPERATORS = ("$eq", "$ne", *_ORDERINGS, "$in", "$nin", "$contains", "$exists")
 _CONNECTIVES = ("$and", "$or", "$not")
-_MISSING = object()
+_MOST_CHARACTERS = validate.MAX_DEPTH * (validate.MAX_ID_CHARACTERS + 1)  # of a key
 
 
 @dataclass(frozen=True)
 class _Condition:
-    path: tuple[str, ...]
+    key: str
     operator: str
-    operand: Any
+    operand: Any  # a list of the choices if the operator takes several
 
 
 @dataclass(frozen=True)
@@ -51,49 +59,60 @@ class _Group:
     parts: tuple[_Condition | _Group, ...]
 
 
-def compile(where: Metadata, *, column: str = "records.metadata") -> Condition:
-    """Give the SQL condition for a filter, with its parameters, which hold all keys and values.
+@dataclass(frozen=True)
+class Filter:
+    """A checked filter."""
 
-    ``{}`` accepts everything. The column holds the metadata as JSON text.
+    _root: _Group
+
+    def sql(self, column: str = "records.metadata") -> Condition:
+        """Give the SQL condition, with its parameters, which hold all keys and values.
+
+        The column holds the metadata as JSON text.
+        """
+        return _sql(self._root, column)
+
+    def lookup(self) -> Lookup | None:
+        """Give SQL for the records among which those that pass are; None for all records."""
+        return _lookup(self._root)
+
+    def matches(self, metadata: Metadata) -> bool:
+        """Tell whether metadata, as it is stored, passes, in plain Python."""
+        return _holds(self._root, metadata)
+
+
+def parse(where: Metadata) -> Filter:
+    """Check a filter; ``{}`` accepts everything. Its strings are compared in normal form C.
 
     Raises:
-        InvalidInputError: If the filter is malformed; the message names the part.
+        InvalidInputError: If it is malformed; the message names the part.
     """
-    return _sql(_parse(where), column)
-
-
-def matches(where: Metadata, metadata: Metadata) -> bool:
-    """Tell whether metadata passes a filter, in plain Python; errors as of `compile`."""
-    return _holds(_parse(where), metadata)
-
-
-def lookup(where: Metadata) -> Lookup | None:
-    """Give SQL for the records among which those that pass a filter are; None for all records."""
-    return _lookup(_parse(where))
-
-
-def _parse(where: Metadata) -> _Group:
     group = _parse_filter(where, depth=0)
     if _size(group) > MAX_CONDITIONS:
         raise InvalidInputError(
             f"`where` must have at most {MAX_CONDITIONS} conditions, got {_size(group)}",
             "Use $in for a choice between many values.",
         )
-    return group
+    return Filter(group)
+
+
+def matches(where: Metadata, metadata: Metadata) -> bool:
+    """Tell whether metadata passes a filter; for many of them, `parse` it once."""
+    return parse(where).matches(metadata)
 
 
 def _parse_filter(where: object, *, depth: int) -> _Group:
     if not isinstance(where, Mapping):
         raise InvalidInputError(
-            f"`where` must be a mapping, got {where!r}", 'For example {"source": "hr"}.'
+            f"`where` must be a mapping, got {describe(where)}", 'For example {"source": "hr"}.'
         )
     if depth > MAX_DEPTH:
         raise InvalidInputError(f"`where` must be at most {MAX_DEPTH} levels deep")
     parts: list[_Condition | _Group] = []
     for key, value in where.items():
         if not isinstance(key, str):
-            raise InvalidInputError(f"keys of `where` must be strings, got {key!r}")
-        validate.check_characters("where", key)
+            raise InvalidInputError(f"keys of `where` must be strings, got {describe(key)}")
+        key = validate.check_characters("where", key)  # noqa: PLW2901 - in normal form
         if key in _CONNECTIVES:
             parts.append(_parse_connective(key, value, depth=depth + 1))
         elif key.startswith("$"):
@@ -111,64 +130,81 @@ def _parse_connective(name: str, value: object, *, depth: int) -> _Group:
     if name == "$not":
         return _Group("$not", (_parse_filter(value, depth=depth),))
     if isinstance(value, str) or not isinstance(value, Sequence) or not value:
-        raise InvalidInputError(f"`{name}` needs a non-empty list of filters, got {value!r}")
+        raise InvalidInputError(
+            f"`{name}` needs a non-empty list of filters, got {describe(value)}"
+        )
     parts = tuple(_parse_filter(part, depth=depth) for part in value)
     return _Group("$and" if name == "$and" else "$or", parts)
 
 
 def _parse_key(key: str, value: object) -> list[_Condition]:
-    path = tuple(key.split("."))
-    if len(path) > validate.MAX_DEPTH:
-        raise InvalidInputError(f"keys of `where` reach at most {validate.MAX_DEPTH} levels deep")
+    if len(key) > _MOST_CHARACTERS:
+        raise InvalidInputError(
+            f"keys of `where` have at most {_MOST_CHARACTERS:,} characters, got {len(key):,}"
+        )
     if not isinstance(value, Mapping):
         value = {"$eq": value}
     if not value:
-        raise InvalidInputError(f"the key {key!r} of `where` has no operator, got {value!r}")
-    for operator, operand in value.items():
+        raise InvalidInputError(f"the key {key!r} of `where` has no operator, got {{}}")
+    for operator in value:
         if operator not in _OPERATORS:
             raise _unknown(operator, _OPERATORS, f"A dot reaches into objects: '{key}.…'.")
-        _check_operand(key, operator, operand)
-    return [_Condition(path, operator, operand) for operator, operand in value.items()]
+    return [_Condition(key, name, _operand(key, name, value)) for name, value in value.items()]
 
 
 def _unknown(operator: object, allowed: Sequence[str], hint: str) -> InvalidInputError:
     return InvalidInputError(
-        f"unknown operator {operator!r} in `where`, expected one of {', '.join(allowed)}", hint
+        f"unknown operator {shown(operator)} in `where`, expected one of {', '.join(allowed)}", hint
     )
 
 
-def _check_operand(key: str, operator: str, operand: object) -> None:
+def _operand(key: str, operator: str, operand: object) -> Any:  # noqa: ANN401 - JSON
+    """Check what an operator compares with, and give it as it would be stored."""
     if operator == "$exists":
-        valid, expected = isinstance(operand, bool), "true or false"
-    elif operator == "$in":
-        valid = isinstance(operand, list | tuple | set | frozenset) and all(
-            _kind(value) for value in operand
-        )
+        if isinstance(operand, bool):
+            return operand
+        expected = "true or false"
+    elif operator in {"$in", "$nin"}:
+        if isinstance(operand, list | tuple | set | frozenset) and all(map(_is_scalar, operand)):
+            return [validate.check_scalar("where", value) for value in operand]
         expected = "a list of strings, numbers, booleans or null"
     elif operator in _ORDERINGS:
-        valid, expected = _kind(operand) in {"number", "string"}, "a number or a string"
+        if _is_scalar(operand) and not isinstance(operand, bool | None):
+            return validate.check_scalar("where", operand)
+        expected = "a number or a string"
     else:
-        valid, expected = _kind(operand) is not None, "a string, number, boolean or null"
-    if not valid:
-        raise InvalidInputError(
-            f"`{operator}` of the key {key!r} in `where` needs {expected}, got {operand!r}",
-            "To choose between values, use $in." if isinstance(operand, list) else "",
-        )
+        if _is_scalar(operand) and not (operator == "$contains" and operand == ""):
+            return validate.check_scalar("where", operand)
+        expected = "a string, number, boolean or null"
+        expected += " that is not empty" if operator == "$contains" else ""
+    raise InvalidInputError(
+        f"`{operator}` of the key {key!r} in `where` needs {expected}, got {describe(operand)}",
+        "To choose between values, use $in or $nin; a list has a value if $contains holds."
+        if isinstance(operand, list | tuple | set | frozenset)
+        else "",
+    )
+
+
+def _is_scalar(value: object) -> bool:
+    try:
+        validate.check_scalar("where", value)
+    except InvalidInputError:
+        if isinstance(value, str):
+            raise  # it says what is wrong with the characters
+        return False
+    return True
 
 
 def _kind(value: object) -> str | None:
-    """Name the JSON type of a scalar; None for anything that is none."""
+    """Name the JSON type of a scalar as it is stored; None for lists and objects."""
     match value:
         case None:
             return "null"
         case bool():
             return "true" if value else "false"
         case str():
-            validate.check_characters("where", value)
             return "string"
-        case int() if -(2**63) <= value < 2**63:
-            return "number"
-        case float() if math.isfinite(value):
+        case int() | float():
             return "number"
         case _:
             return None
@@ -180,31 +216,47 @@ def _size(node: _Condition | _Group) -> int:
 
 def _holds(node: _Condition | _Group, metadata: Metadata) -> bool:
     if isinstance(node, _Condition):
-        return _compare(node, _reach(metadata, node.path))
+        return _compare(node, list(_reach(metadata, node.key)))
     if node.connective == "$or":
         return any(_holds(part, metadata) for part in node.parts)
     whole = all(_holds(part, metadata) for part in node.parts)
     return whole if node.connective == "$and" else not whole
 
 
-def _reach(value: object, path: tuple[str, ...]) -> object:
-    for key in path:
-        if not isinstance(value, Mapping) or key not in value:
-            return _MISSING
-        value = value[key]
-    return value
+def _reach(value: object, key: str) -> Iterator[object]:
+    """The value at a key: none if it is missing, and several if a full stop is ambiguous."""
+    if not isinstance(value, Mapping):
+        return
+    if key in value:
+        yield value[key]
+    for place, character in enumerate(key):
+        if character == "." and key[:place] in value:
+            yield from _reach(value[key[:place]], key[place + 1 :])
 
 
-def _compare(condition: _Condition, value: object) -> bool:
+def _compare(condition: _Condition, values: Sequence[object]) -> bool:
     operator, operand = condition.operator, condition.operand
     if operator == "$exists":
-        return (value is not _MISSING) is operand
-    if operator == "$in":
-        return any(_equal(value, choice) for choice in operand)
-    if operator in _ORDERINGS:
-        _, ordered = _ORDERINGS[operator]
-        return _kind(value) == _kind(operand) and ordered(value, operand)
-    return _equal(value, operand) is (operator == "$eq")
+        return bool(values) is operand
+    positive = _NEGATIONS.get(operator, operator)
+    passes = any(_passes(value, positive, operand) for value in values)
+    return passes is (operator == positive)
+
+
+def _passes(value: object, operator: str, operand: Any) -> bool:  # noqa: ANN401 - JSON
+    elements = value if isinstance(value, list | tuple) else []
+    if operator == "$contains":
+        part = isinstance(value, str) and isinstance(operand, str) and operand in value
+        return part or any(_equal(element, operand) for element in elements)
+    choices = operand if operator == "$in" else [operand]
+    compare = _ORDERINGS.get(operator)
+    return any(
+        _equal(held, choice)
+        if compare is None
+        else _kind(held) == _kind(choice) and compare(held, choice)
+        for held in (value, *elements)
+        for choice in choices
+    )
 
 
 def _equal(value: object, operand: object) -> bool:
@@ -225,14 +277,20 @@ def _lookup(node: _Condition | _Group) -> Lookup | None:
 
 
 def _look_up(condition: _Condition) -> Lookup | None:
-    key, operator, operand = condition.path[-1], condition.operator, condition.operand
-    if operator == "$exists":
-        return index.having(key) if operand else None
-    if operator in _ORDERINGS:
-        return index.having_within(key, operator, operand)
-    if operator == "$ne":
+    keys, operator, operand = _last_keys(condition.key), condition.operator, condition.operand
+    if operator in _NEGATIONS or (operator == "$exists" and not operand):
         return None
-    return index.having_one_of(key, list(operand) if operator == "$in" else [operand])
+    if operator in {"$exists", "$contains"}:  # parts of strings are not looked up
+        return index.having(keys)
+    if operator in _ORDERINGS:
+        return index.having_within(keys, operator, operand)
+    return index.having_one_of(keys, operand if operator == "$in" else [operand])
+
+
+def _last_keys(key: str) -> list[str]:
+    """The keys that a value may stand under directly: what is behind some full stop, or all."""
+    starts = [0, *(place + 1 for place, character in enumerate(key) if character == ".")]
+    return [key[start:] for start in starts if len(key) - start <= validate.MAX_ID_CHARACTERS]
 
 
 def _sql(node: _Condition | _Group, column: str) -> Condition:
@@ -246,8 +304,9 @@ def _sql(node: _Condition | _Group, column: str) -> Condition:
 
 def _condition_sql(condition: _Condition, column: str) -> Condition:
     operator, operand = condition.operator, condition.operand
-    sign = None if operator == "$exists" else _ORDERINGS.get(operator, ("=",))[0]
-    choices = list(operand) if operator == "$in" else [operand]
-    sql, parameters = index.comparison(column, condition.path, sign, choices)
-    negated = operator == "$ne" or (operator == "$exists" and not operand)
+    positive = _NEGATIONS.get(operator, operator)
+    choices = operand if positive == "$in" else [operand]
+    test = "$in" if positive == "$eq" else positive
+    sql, parameters = index.comparison(column, condition.key, test, choices)
+    negated = operator in _NEGATIONS or (operator == "$exists" and not operand)
     return f"NOT {sql}" if negated else sql, parameters

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from memkit.ledger.engine.dialect import NOW, Condition, in_list, list_parameter, within_scope
-from memkit.ledger.records import filters
+from memkit.ledger.records.filters import parse
 from memkit.types import ALWAYS, Metadata, Period, Scope
 from memkit.types.scope import visible_keys
 from memkit.types.validate import check_period
@@ -38,11 +38,12 @@ def select_sql(
     if within is not None:
         conditions.append(within_scope("records.scope", within))
     if where is not None:
-        candidates = filters.lookup(where)
+        checked = parse(where)
+        candidates = checked.lookup()
         if candidates is not None:
             sql, parameters = candidates
             conditions.append((f"records.number IN ({sql})", parameters))
-        conditions.append(filters.compile(where))
+        conditions.append(checked.sql())
     if period:
         conditions.append(period_sql(period, spoken=AT, written="records.updated_at"))
     return _all(conditions)

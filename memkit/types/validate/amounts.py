@@ -7,7 +7,7 @@ import math
 from memkit.errors import InvalidInputError
 from memkit.types.validate.descriptions import describe, shown
 
-MOST = 2**31 - 1  # of what is counted: more than any memory holds
+MOST = 10**15  # of what is counted: more than any memory holds, and far below 64 bits
 
 
 def check_limit(name: str, value: object, *, least: int = 1, most: int = MOST) -> None:

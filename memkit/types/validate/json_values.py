@@ -21,8 +21,8 @@ _SCALARS = "strings, finite numbers (integers of at most 64 bits), booleans and 
 _HINTS = (
     ("isoformat", "Give its `.isoformat()`."),
     ("total_seconds", "Give its `.total_seconds()`."),
-    ("tolist", "Give its `.tolist()`."),
     ("as_integer_ratio", "Give `float(value)` or `str(value)`."),
+    ("tolist", "Give its `.tolist()`."),
     ("decode", "Give `value.decode()`, or base 64 of it."),
     ("__fspath__", "Give `str(value)`."),
     ("model_dump", "Give its `.model_dump(mode='json')`."),
