@@ -14,7 +14,7 @@ from memkit.errors import InvalidInputError
 from memkit.text.quoting import label, quoted, without_control_tokens
 from memkit.text.words import MONTHS
 from memkit.types import Evidence, Hit, Role, Turn
-from memkit.types.validate import check_part
+from memkit.types.validate import check_characters, check_part
 
 _LABEL = re.compile(r"^\[[^\]\n]*\] ")
 
@@ -44,6 +44,7 @@ class PromptFormat:
     def __post_init__(self) -> None:
         for name, text in vars(self).items():
             check_part(name, text, str, "a string")
+            check_characters(name, text)
         if self.evidence.count("{evidence}") != 1:
             raise InvalidInputError(
                 f"expected `evidence` to contain '{{evidence}}' once, got {self.evidence!r}"

@@ -6,21 +6,31 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from memkit.errors import IncompatibleModelError, InvalidInputError
 from memkit.ledger.engine.dialect import in_list, list_parameter, within_scope
 from memkit.ledger.engine.sqlite import Database, Row
-from memkit.types import Scope
+from memkit.types import Scope, Ttl
 from memkit.types.scope import scope_key
+from memkit.types.validate import (
+    check_ids,
+    check_object,
+    check_text,
+    describe,
+    shown,
+    ttl_seconds,
+)
 
 if TYPE_CHECKING:
     from memkit.protocols import Floats2d
 
 Namespace = tuple[str, ...]
 Address = tuple[Namespace, str]  # namespace, key
+
+MAX_KEY_CHARACTERS = 1024
 
 _COLUMNS = ("namespace", "key", "value", "created_at", "updated_at", "expires_at")
 _SELECT = f"SELECT number, {', '.join(_COLUMNS)} FROM items"
@@ -31,12 +41,22 @@ _PAGE = 256  # items that `ItemTable.nearest` reads at once
 class NewItem:
     """An item that is about to be written, in place of what is there already."""
 
-    namespace: Namespace  # labels without a full stop
+    namespace: Namespace  # labels without a full stop; one at least
     key: str
     value: Mapping[str, Any]  # a JSON object
     vectors: Sequence[Sequence[float]] = ()  # shape (n, dim); what the item is found by
-    ttl: float | None = None  # seconds that it lives after its last use; None for ever
+    ttl: Ttl | None = None  # how long it lives after its last use; None for ever
     scope: Scope | None = None  # `Memory.forget` erases it with all else of this scope
+
+
+class _Row(NamedTuple):
+    """An item as it is stored."""
+
+    namespace: str
+    key: str
+    scope: str
+    value: str
+    ttl: float | None
 
 
 @dataclass(frozen=True)
@@ -65,21 +85,23 @@ class ItemTable:
         `Ledger.scrub` destroys what the deleted ones said.
 
         Raises:
-            InvalidInputError: If a value is not JSON, or a vector not finite.
+            InvalidInputError: If a label, key, value, scope or time to live is malformed, or a
+                vector not finite.
         """
-        rows = [(item, *_encoded(item)) for item in items]
+        rows = [_encoded(item) for item in items]
+        addresses = [check_address(address) for address in deleted]
         with self._database.transaction():
-            for namespace, key in deleted:
+            for namespace, key in addresses:
                 self._database.erase(
-                    "items", "namespace = ? AND key = ?", ".".join(namespace), key, giving="number"
+                    "items", "namespace = ? AND key = ?", namespace, key, giving="number"
                 )
-            for item, value, scope, vectors in rows:
-                self._write(item, value, scope, vectors)
+            for item, vectors in rows:
+                self._write(item, vectors)
 
     def get(self, addresses: Sequence[Address]) -> list[StoredItem | None]:
         """Give the items at addresses, None where there is nothing."""
         sql = f"{_SELECT} WHERE namespace = ? AND key = ?"
-        rows = (self._database.row(sql, ".".join(space), key) for space, key in addresses)
+        rows = [self._database.row(sql, *check_address(address)) for address in addresses]
         return [None if row is None else self._item(row) for row in rows]
 
     def delete_within(self, scope: Scope) -> list[str]:
@@ -143,7 +165,7 @@ class ItemTable:
         """Whether the directory can be written to."""
         return not self._database.read_only
 
-    def _write(self, item: NewItem, value: str, scope: str, vectors: Floats2d) -> None:
+    def _write(self, item: _Row, vectors: Floats2d) -> None:
         now = self._database.now()
         ends = None if item.ttl is None else now + item.ttl
         number = self._database.value(
@@ -152,7 +174,7 @@ class ItemTable:
             "ON CONFLICT (namespace, key) DO UPDATE SET scope = excluded.scope, "
             "value = excluded.value, updated_at = excluded.updated_at, ttl = excluded.ttl, "
             "expires_at = excluded.expires_at RETURNING number",
-            *(".".join(item.namespace), item.key, scope, value, now, now, item.ttl, ends),
+            *(item.namespace, item.key, item.scope, item.value, now, now, item.ttl, ends),
         )
         self._database.execute("DELETE FROM item_vectors WHERE item = ?", number)
         self._database.execute_many(
@@ -199,11 +221,40 @@ class ItemTable:
         )
 
 
+def check_address(address: tuple[object, object]) -> tuple[str, str]:
+    """Check where an item is: its namespace, as it is stored, and its key, in normal form.
+
+    Raises:
+        InvalidInputError: If the namespace is no list of labels, or the key no string.
+    """
+    namespace, key = address
+    labels = _labels(namespace)
+    if not labels:
+        raise InvalidInputError(f"`namespace` must have a label, got {shown(namespace)}")
+    return ".".join(labels), check_text("key", key, longest=MAX_KEY_CHARACTERS)
+
+
+def _labels(namespace: object) -> list[str]:
+    if not isinstance(namespace, list | tuple):
+        raise InvalidInputError(
+            f"`namespace` must be a tuple of strings, got {describe(namespace)}",
+            "Give a label for each part: ('a', 'b').",
+        )
+    labels = check_ids("namespace", namespace)
+    for label in labels:
+        if "." in label:
+            raise InvalidInputError(
+                f"labels of `namespace` must not contain a full stop, got {label!r}",
+                "Give a label for each part: ('a', 'b').",
+            )
+    return labels
+
+
 def _below(prefix: Namespace) -> tuple[str, list[object]]:
     """The condition that a namespace is, or is below, another one."""
-    if not prefix:
+    if not (labels := _labels(prefix)):
         return "TRUE", []
-    name = ".".join(prefix)
+    name = ".".join(labels)
     # "/" is what follows "." in the order of characters.
     return "(namespace = ? OR (namespace > ? AND namespace < ?))", [name, f"{name}.", f"{name}/"]
 
@@ -215,20 +266,32 @@ def as_json(key: str, value: Mapping[str, Any]) -> str:
         InvalidInputError: If it is not JSON.
     """
     try:
-        text = json.dumps(dict(value), ensure_ascii=False, allow_nan=False)
-        text.encode()
+        return json.dumps(check_object("value", value), ensure_ascii=False)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"item {key!r}: {error.message}", error.hint) from error
+
+
+def _encoded(item: NewItem) -> tuple[_Row, Floats2d]:
+    """An item and its unit vectors, as they are stored."""
+    namespace, key = check_address((item.namespace, item.key))
+    row = _Row(
+        namespace,
+        key,
+        scope_key({} if item.scope is None else item.scope),
+        as_json(key, item.value),
+        None if item.ttl is None else ttl_seconds(item.ttl),
+    )
+    try:
+        vectors = np.array(item.vectors, np.float64) if len(item.vectors) else np.zeros((0, 0))
     except (TypeError, ValueError) as error:
         raise InvalidInputError(
-            f"`value` of {key!r} must be a JSON object, got {value!r}: {error}"
+            f"`vectors` of {key!r} must be rows of numbers of one length, got "
+            f"{describe(item.vectors)}"
         ) from error
-    return text
-
-
-def _encoded(item: NewItem) -> tuple[str, str, Floats2d]:
-    """Value, scope and unit vectors, as they are stored."""
-    vectors = np.array(item.vectors, np.float64) if item.vectors else np.zeros((0, 0))
-    if not np.isfinite(vectors).all():
-        raise InvalidInputError(f"expected finite vectors for {item.key!r}, got NaN or infinity")
+    if vectors.ndim != 2 or not np.isfinite(vectors).all():
+        raise InvalidInputError(
+            f"expected finite vectors for {key!r}, rows of one length, got {shown(item.vectors)}"
+        )
     norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
     unit: Floats2d = (vectors / np.where(norms > 0, norms, 1)).astype(np.float32)
-    return as_json(item.key, item.value), scope_key(item.scope or {}), unit
+    return row, unit

@@ -16,7 +16,14 @@ from memkit.lora.training.template_synthesizer import TemplateSynthesizer
 from memkit.models.language_model import TransformersModel
 from memkit.protocols import Router, Synthesizer
 from memkit.routing.registry import RouterFactory, check_router
-from memkit.types.validate import check_limit, check_number, check_part, refuse_part
+from memkit.types.validate import (
+    check_flag,
+    check_limit,
+    check_number,
+    check_part,
+    refuse_part,
+    shown,
+)
 from memkit.version import __version__
 
 # 16 facts at rank 8 are learned to the last one in about a minute on two cores, and are what
@@ -66,7 +73,7 @@ class Recipe:
     def __post_init__(self) -> None:
         if not isinstance(self.row_dtype, str) or self.row_dtype not in ROW_DTYPES:
             raise InvalidInputError(
-                f"`row_dtype` must be one of {sorted(ROW_DTYPES)}, got {self.row_dtype!r}"
+                f"`row_dtype` must be one of {sorted(ROW_DTYPES)}, got {shown(self.row_dtype)}"
             )
         check_router(self.router)
         check_part("lora", self.lora, LoraSpec, "a `LoraSpec`")
@@ -76,13 +83,20 @@ class Recipe:
         check_limit("max_rank", self.max_rank)
         check_limit("retries", self.retries, least=0)
         check_number("reworded_bar", self.reworded_bar)
+        if not 0 <= self.reworded_bar <= 1:
+            raise InvalidInputError(
+                f"`reworded_bar` must be from 0 to 1, got {self.reworded_bar!r}"
+            )
+        if self.progress is not None:
+            check_flag("progress", self.progress)
         if isinstance(self.synthesizer, type):
             refuse_part("synthesizer", self.synthesizer, "a `memkit.protocols.Synthesizer`")
         key = getattr(self.synthesizer, "key", None)
         if not isinstance(key, str) or not key or not hasattr(self.synthesizer, "examples"):
             raise InvalidInputError(
                 "`synthesizer` must be a `memkit.protocols.Synthesizer` with a `key` that names "
-                f"it, its version and its settings, got {self.synthesizer!r} with the key {key!r}"
+                f"it, its version and its settings, got {shown(self.synthesizer)} with the key "
+                f"{shown(key)}"
             )
 
     def key(self, base: TransformersModel) -> str:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from memkit.errors import InvalidInputError
-from memkit.types.validate import check_limit, check_number
+from memkit.types.validate import check_ids, check_limit, check_number, shown
 
 ALL_LINEAR = "all-linear"
 # What the names of the submodules say in every decoder that transformers has.
@@ -42,12 +42,16 @@ class LoraSpec:
         check_limit("rank", self.rank)
         if self.alpha is not None:
             check_number("alpha", self.alpha)
-        if not isinstance(self.target_modules, tuple):
+            if self.alpha <= 0:
+                raise InvalidInputError(f"`alpha` must be above 0, got {self.alpha!r}")
+        if isinstance(self.target_modules, tuple):
+            check_ids("target_modules", self.target_modules)
+        else:
             _check("target_modules", self.target_modules, (ALL_LINEAR, *GROUPS), "layer names")
         pair = isinstance(self.layers, Sequence) and len(self.layers) == 2
         if not (pair and _fractions(*self.layers)):
             raise InvalidInputError(
-                f"`layers` must be two fractions 0 <= first < last <= 1, got {self.layers!r}"
+                f"`layers` must be two fractions 0 <= first < last <= 1, got {shown(self.layers)}"
             )
 
     @property
@@ -111,14 +115,16 @@ class TrainSpec:
     def __post_init__(self) -> None:
         for name, value in (("epochs", self.visits()), ("batch_size", self.batch_size)):
             check_limit(name, value)
-        for name in ("guards", "learning_rate", "mastery", "seed"):
-            check_number(name, getattr(self, name))
+        check_limit("guards", self.guards, least=0)
+        check_limit("seed", self.seed, least=0, most=2**63 - 1)
+        check_number("learning_rate", self.learning_rate)
+        check_number("mastery", self.mastery)
         if not 0 <= self.guards < self.batch_size:
             raise InvalidInputError(
                 f"`guards` must leave room for facts in a batch of {self.batch_size}, "
                 f"got {self.guards!r}"
             )
-        if not self.learning_rate > 0.0:
+        if self.learning_rate <= 0.0:
             raise InvalidInputError(f"`learning_rate` must be above 0, got {self.learning_rate!r}")
         if not 0.0 < self.mastery < 1.0:
             raise InvalidInputError(f"`mastery` must be between 0 and 1, got {self.mastery!r}")
@@ -144,6 +150,6 @@ def _fractions(first: object, last: object) -> bool:
 
 
 def _check(name: str, value: str, known: tuple[str, ...], other: str = "") -> None:
-    if value not in known:
+    if not isinstance(value, str) or value not in known:
         rest = f" or a tuple of {other}" if other else ""
-        raise InvalidInputError(f"`{name}` must be one of {known}{rest}, got {value!r}")
+        raise InvalidInputError(f"`{name}` must be one of {known}{rest}, got {shown(value)}")

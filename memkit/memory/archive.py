@@ -23,6 +23,7 @@ import zstandard
 
 from memkit.errors import CorruptFileError, FormatVersionError, InvalidInputError, storage_errors
 from memkit.files import flush
+from memkit.types.validate import in_normal_form
 
 FORMAT = "memkit archive"
 VERSION = 1
@@ -178,7 +179,7 @@ class Archive:
 
     def _parsed(self, line: bytes, number: int) -> dict[str, Any]:
         try:
-            entry = json.loads(line, parse_constant=_no_number)
+            entry = in_normal_form(json.loads(line, parse_constant=_no_number))
         except (ValueError, RecursionError) as exc:
             raise self._corrupt(f"line {number} is not JSON: {exc}") from exc
         if not isinstance(entry, dict):

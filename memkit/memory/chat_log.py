@@ -13,7 +13,7 @@ from memkit.memory.options import MessageOptions, refuse_unknown
 from memkit.memory.write import prepare, write
 from memkit.text.quoting import quoted
 from memkit.types import Draft, ImportReport, Scope, Turn
-from memkit.types.scope import scope_key
+from memkit.types.validate import check_flag, check_scope, check_time
 
 _CANDIDATES = 20  # passages that may be where a line of evidence comes from
 _RECENT = 200  # turns that may be
@@ -26,7 +26,10 @@ def import_messages(
     refuse_unknown(options, MessageOptions)
     scope, at = options.get("scope", {}), options.get("at")
     remember = options.get("remember", True)
-    scope_key(scope)
+    check_flag("remember", remember)
+    scope = check_scope(scope)
+    if at is not None:
+        check_time("at", at)
     spoken = [m for m in read_messages(messages) if m.role not in INSTRUCTIONS]
     known = engine.ledger.turns.sources(scope)
     fresh = [message for message in spoken if message.source not in known]

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING
 from memkit.errors import InvalidInputError
 from memkit.protocols import Backend, Embedder, LanguageModel, Reranker, VectorIndexFactory
 from memkit.types import BackendName
-from memkit.types.validate import check_methods, check_number, check_part, refuse_part
+from memkit.types.validate import (
+    check_duration,
+    check_flag,
+    check_methods,
+    check_part,
+    check_path,
+    refuse_part,
+    shown,
+)
 
 if TYPE_CHECKING:
     from memkit.lora.recipe import Recipe
@@ -66,8 +74,11 @@ class Config:
             from memkit.rag.fusion import Ranking
 
             check_part("ranking", self.ranking, Ranking, "a `memkit.rag.fusion.Ranking`")
-        check_number("busy_timeout", self.busy_timeout)
-        if self.reranker is not None and not isinstance(self.reranker, str):
+        check_duration("busy_timeout", self.busy_timeout)
+        check_flag("rebuild", self.rebuild)
+        if isinstance(self.reranker, str):
+            check_path("reranker", self.reranker)
+        elif self.reranker is not None:
             expected = "a function of (query, texts), a folder or a hub id"
             check_methods("reranker", self.reranker, ["__call__"], expected)
         if self.vector_index is not None and not callable(self.vector_index):
@@ -90,7 +101,9 @@ class Config:
 
 def check_embedder(given: object) -> None:
     """Check that an embedder is a folder, a hub id, or has the methods of the protocol."""
-    if not (given is None or isinstance(given, str | Path)):
+    if isinstance(given, str | Path):
+        check_path("embedder", given)
+    elif given is not None:
         methods = ("name", "dim", "encode_query", "encode_document")
         expected = "a folder, a hub id or a `memkit.protocols.Embedder`"
         check_methods("embedder", given, methods, expected)
@@ -98,6 +111,8 @@ def check_embedder(given: object) -> None:
 
 def check_base_model(given: object) -> None:
     """Check that a base model is a folder, a hub id, or has the methods of the protocol."""
+    if isinstance(given, str | Path):
+        check_path("base_model", given)
     known = given is None or isinstance(given, str | Path | LanguageModel)
     if not known or isinstance(given, type):
         refuse_part(
@@ -116,7 +131,7 @@ def _check_backends(backends: object) -> None:
         refuse_part("backends", backends, expected)
     for backend in backends:
         if isinstance(backend, str) and backend not in ALL_BACKENDS:
-            raise InvalidInputError(f"`backends` must be {expected}, got {backends!r}")
+            raise InvalidInputError(f"`backends` must be {expected}, got {shown(backends)}")
         hint = "Derive a backend of your own from `memkit.protocols.Backend`."
         if not isinstance(backend, str | Backend):
             refuse_part("backends", backend, expected, hint)

@@ -18,7 +18,7 @@ from memkit.memory.config import Config, CountTokens, check_embedder
 from memkit.memory.erasure import finish, sweep_if_idle
 from memkit.protocols import Backend, Embedder, LanguageModel
 from memkit.types import BackendName
-from memkit.types.validate import check_path
+from memkit.types.validate import check_flag, check_path
 
 if TYPE_CHECKING:
     from memkit.answering.generate import Answerer
@@ -59,6 +59,7 @@ class Engine:
     def open(cls, path: str | Path, config: Config | None = None, *, create: bool = True) -> Self:
         """Open a memory's ledger, and bring what is derived from it in line."""
         config, path = config or Config(), check_path("path", path)
+        check_flag("create", create)
         engine = cls(Ledger.open(path, create=create, busy_timeout=config.busy_timeout), config)
         try:
             engine.recover()

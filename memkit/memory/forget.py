@@ -12,7 +12,7 @@ from memkit.memory.engine import Engine
 from memkit.memory.erasure import Erased, erase, finish
 from memkit.memory.residue import remains, samples
 from memkit.types import Exposure, Metadata, ModuleReport, Receipt, Scope
-from memkit.types.validate import check_ids
+from memkit.types.validate import check_flag, check_ids, check_scope
 
 if TYPE_CHECKING:
     from memkit.lora.consolidation.exposure import Probe
@@ -34,6 +34,8 @@ def forget(
     retrain: bool,
 ) -> Receipt:
     """Erase the selected records, retrain what is left of their modules, check, and report."""
+    check_flag("retrain", retrain)
+    scope = None if scope is None else check_scope(scope)
     selected = _select(engine, ids, scope, where)
     turns_of = scope if ids is None and where is None else None
     return _forget(engine, selected, turns_of=turns_of, retrain=retrain)
@@ -63,6 +65,7 @@ def clear(engine: Engine, scope: Scope) -> Receipt:
 
 def sweep(engine: Engine, *, retrain: bool) -> Receipt:
     """Erase what has expired; if nothing has, finish what is still to be destroyed."""
+    check_flag("retrain", retrain)
     ledger = engine.ledger
     expired = ledger.records.expired()
     turns = ledger.turns.delete_expired()
@@ -113,8 +116,8 @@ def _select(
     records = engine.ledger.records
     if ids is None:
         return records.ids(within=scope, where=where, expired=True)
-    check_ids("id", ids, single=True)
-    ids = [record.id for record in records.get(list(dict.fromkeys(ids)), expired=True)]
+    ids = list(dict.fromkeys(check_ids("id", ids, single=True)))
+    ids = [record.id for record in records.get(ids, expired=True)]
     if scope is not None:
         inside = set(records.ids(within=scope, expired=True))
         for id in ids:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 
-from memkit.memory import ask, forget, recall, statistics, transfer, write
+from memkit.memory import ask, forget, learning, recall, statistics, transfer, write
 from memkit.memory.chat_log import import_messages
 from memkit.memory.engine import Engine
 from memkit.memory.modules import Modules
@@ -205,13 +205,8 @@ class Memory:
             BusyError: If another process is consolidating this memory.
             TrainingError: If training diverges; modules that are done stay.
         """
-        lora = self._engine.need_lora("consolidate()")
-        forget.sweep(self._engine, retrain=True)
-        lora.retire_outdated()
-        records = self._engine.ledger.modules.unplaced(
-            within=scope, where=where, include_turns=include_turns
-        )
-        return self._engine.consolidator.run(lora, records, retry_missed=retry_missed)
+        selection = learning.Learnable(scope, where, include_turns, retry_missed)
+        return learning.consolidate(self._engine, selection)
 
     def forget(
         self,
@@ -304,7 +299,7 @@ class Memory:
 
     def count_tokens(self, text: str) -> int:
         """Count the tokens of a text as for a budget: with the base model's tokenizer."""
-        return self._engine.counter[1](text)
+        return statistics.count_tokens(self._engine, text)
 
     def recall(
         self, question: Question, budget: int = BUDGET, **options: Unpack[RecallOptions]

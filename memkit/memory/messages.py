@@ -13,6 +13,7 @@ from memkit.answering.prompt import without_label
 from memkit.errors import InvalidInputError
 from memkit.text.quoting import quoted
 from memkit.types import Role
+from memkit.types.validate import normal_form
 
 INSTRUCTIONS = ("system", "developer")
 _ROLES: Mapping[str, Role] = {
@@ -140,7 +141,7 @@ def _role(place: int, message: Mapping[str, Any]) -> Role:
 def _content(place: int, message: Mapping[str, Any]) -> str:
     content = message.get("content")
     if content is None or isinstance(content, str):
-        return content or ""
+        return normal_form(content or "")
     if not isinstance(content, list | tuple):
         raise InvalidInputError(
             f"the content of message {place} must be a string or a list of parts, got {content!r}"
@@ -156,11 +157,11 @@ def _content(place: int, message: Mapping[str, Any]) -> str:
             if not isinstance(text, str):
                 raise InvalidInputError(f"a text of message {place} must be a string, got {text!r}")
             texts.append(text)
-    return "\n".join(texts)
+    return normal_form("\n".join(texts))
 
 
 def _string(place: int, message: Mapping[str, Any], part: str) -> str | None:
     value = message.get(part)
     if value is not None and not isinstance(value, str):
         raise InvalidInputError(f"the {part} of message {place} must be a string, got {value!r}")
-    return value or None
+    return normal_form(value) if value else None

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 from memkit.memory import forget
 from memkit.memory.engine import Engine
 from memkit.types import ConsolidationReport, Module, ModuleReport, Scope
-from memkit.types.validate import check_id, check_ids, check_part, check_path
+from memkit.types.validate import (
+    check_flag,
+    check_id,
+    check_ids,
+    check_limit,
+    check_path,
+    check_scope,
+)
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -37,7 +44,8 @@ class Modules:
         Args:
             scope: Only those that hold records of this scope or of narrower ones; None for all.
         """
-        return self._engine.ledger.modules.active(within=scope)
+        within = None if scope is None else check_scope(scope)
+        return self._engine.ledger.modules.active(within=within)
 
     def rollback(self, name: str, version: int) -> Module:
         """Put another version of a module into service, with the records that it holds.
@@ -58,9 +66,8 @@ class Modules:
             UnsupportedOperationError: Without the "lora" backend.
         """
         self._engine.need_lora("modules.rollback()")
-        check_id("name", name)
-        check_part("version", version, int, "an integer")
-        return self._engine.ledger.modules.activate(name, version)
+        check_limit("version", version)
+        return self._engine.ledger.modules.activate(check_id("name", name), version)
 
     def retrain(self, names: str | Sequence[str] | None = None) -> ConsolidationReport:
         """Train modules again from the ledger: the same records, specification and seed.
@@ -83,7 +90,7 @@ class Modules:
         lora = self._engine.need_lora("modules.retrain()")
         chosen = [names] if isinstance(names, str) else names
         if chosen is not None:
-            check_ids("names", chosen, single=True)
+            chosen = check_ids("names", chosen, single=True)
         forget.sweep(self._engine, retrain=True)
         return self._engine.consolidator.retrain(lora, chosen)
 
@@ -144,7 +151,7 @@ class Modules:
         lora = self._engine.need_lora("modules.import_()")
         from memkit.lora.peft.peft_adapters import import_adapter
 
-        check_ids("records", records)
+        records = check_ids("records", records)
         folder = check_path("folder", folder)
         return import_adapter(lora, self._engine.consolidator, folder, records)
 
@@ -163,7 +170,8 @@ class Modules:
             UnsupportedOperationError: Without the "lora" backend.
         """
         lora = self._engine.need_lora("modules.peft_model()")
-        check_id("name", name)
+        name = check_id("name", name)
+        check_flag("trainable", trainable)
         from memkit.lora.peft.peft_model import peft_model
 
         module = self._engine.ledger.modules.get(name)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, get_args
 
 from memkit.errors import InvalidInputError
+from memkit.ledger.records.filters import parse
 from memkit.memory.config import Config, CountTokens
 from memkit.protocols import Backend, Embedder, LanguageModel, Reranker, VectorIndexFactory
 from memkit.types import (
@@ -27,7 +28,18 @@ from memkit.types import (
     Scope,
     Ttl,
 )
-from memkit.types.validate import check_ids, check_limit, check_part, check_text, describe
+from memkit.types.validate import (
+    check_characters,
+    check_flag,
+    check_ids,
+    check_limit,
+    check_part,
+    check_period,
+    check_scope,
+    check_text,
+    describe,
+    shown,
+)
 
 if TYPE_CHECKING:
     from memkit.lora.recipe import Recipe
@@ -213,13 +225,16 @@ class Request:
     repeat_held: bool = False
 
     def __post_init__(self) -> None:
-        if self.combine not in COMBINATIONS:
+        check_limit("budget", self.budget, least=0)
+        check_flag("strict", self.strict)
+        if not isinstance(self.combine, str) or self.combine not in COMBINATIONS:
             raise InvalidInputError(
-                f"`combine` must be one of {COMBINATIONS}, got {self.combine!r}"
+                f"`combine` must be one of {COMBINATIONS}, got {shown(self.combine)}"
             )
         if self.modules is not None:
             check_ids("modules", self.modules)
         check_part("sampling", self.sampling, Sampling, "a `memkit.types.Sampling`")
+        self.sampling.check()
 
 
 def request_of(budget: int, options: AskOptions) -> Request:
@@ -237,14 +252,18 @@ def query_template(options: Mapping[str, Any], known: type, *, k: int) -> Query:
         k: How many records, if the options do not say.
 
     Raises:
-        InvalidInputError: If ``k`` < 1.
+        InvalidInputError: If an option is malformed.
         TypeError: If an option is unknown.
     """
     refuse_unknown(options, known)
     k = options.get("k", k)
     check_limit("k", k)
+    scope, where = check_scope(options.get("scope", {})), options.get("where")
+    if where is not None:
+        parse(where)
     period = Period(options.get("since"), options.get("until"), options.get("as_of"))
-    return Query("", k, options.get("scope", {}), options.get("where"), period=period)
+    check_period(period)
+    return Query("", k, scope, where, period=period)
 
 
 _ENDING = 'The last one is what is answered: {"role": "user", "content": "..."}.'
@@ -265,8 +284,7 @@ def query_of(question: Question, template: Query, *, name: str = "question") -> 
     context = None
     if not isinstance(question, str):
         question, context = _conversation(question, name)
-    check_text(name, question)
-    return replace(template, text=question, context=context)
+    return replace(template, text=check_text(name, question), context=context)
 
 
 def _conversation(messages: Sequence[Message], name: str) -> tuple[str, Context]:
@@ -297,11 +315,12 @@ def _role_and_content(message: Message) -> tuple[str, str]:
     valid = isinstance(message, Mapping) and {"role", "content"} <= message.keys()
     if not valid or not all(isinstance(message[key], str) for key in ("role", "content")):
         raise InvalidInputError(
-            f'expected a message {{"role": "user", "content": "..."}}, got {message!r}'
+            f'expected a message {{"role": "user", "content": "..."}}, got {describe(message)}'
         )
     if message["role"] not in get_args(Role):
-        raise InvalidInputError(f"`role` must be one of {get_args(Role)}, got {message['role']!r}")
-    return message["role"], message["content"]
+        came = shown(message["role"])
+        raise InvalidInputError(f"`role` must be one of {get_args(Role)}, got {came}")
+    return message["role"], check_characters("content", message["content"])
 
 
 _EVIDENCE = frozenset(RecallOptions.__annotations__)

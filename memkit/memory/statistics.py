@@ -7,6 +7,7 @@ from pathlib import Path
 from memkit.files import files_below
 from memkit.memory.engine import Engine
 from memkit.types import Scope, Stats
+from memkit.types.validate import check_part
 
 
 def stats(engine: Engine, scope: Scope | None) -> Stats:
@@ -26,6 +27,12 @@ def stats(engine: Engine, scope: Scope | None) -> Stats:
         expired=ledger.records.count_expired(within=scope),
         backends={b.name: dict(b.stats()) for b in engine.backends_asked} if scope is None else {},
     )
+
+
+def count_tokens(engine: Engine, text: str) -> int:
+    """Count the tokens of a text as for a budget."""
+    check_part("text", text, str, "a string")
+    return engine.counter[1](text)
 
 
 def _size(path: Path) -> int:

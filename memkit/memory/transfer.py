@@ -21,8 +21,7 @@ from memkit.memory.engine import Engine
 from memkit.memory.erasure import finish, remove
 from memkit.protocols import Embedder
 from memkit.types import Module, ModuleReport, Scope, TransferReport
-from memkit.types.scope import scope_key
-from memkit.types.validate import check_path, check_text
+from memkit.types.validate import check_flag, check_path, check_scope, check_text, shown
 from memkit.version import __version__
 
 _MODULE = {"kind", "name", "base_model", "sha256", "records"}
@@ -42,8 +41,8 @@ def export(
         raise StorageError(
             f"there is no folder {str(path.parent)!r} to write the export to", hint="make it first"
         )
-    if scope is not None:
-        scope_key(scope)
+    scope = None if scope is None else check_scope(scope)
+    check_flag("adapters", adapters)
     folder = _folder(path)
     modules = _export_modules(engine, folder, scope) if adapters else []
     try:
@@ -52,7 +51,7 @@ def export(
             about = {
                 "memkit": __version__,
                 "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-                "scope": None if scope is None else dict(scope),
+                "scope": scope,
             }
             total = sum(counts.values())
             entries = _shown("exporting", _chained(exporter.entries(), modules), total)
@@ -74,12 +73,12 @@ def import_(
 ) -> TransferReport:
     """Take a file in; see `Memory.import_`."""
     path = check_path("path", path)
-    if on_conflict not in get_args(OnConflict):
+    if not isinstance(on_conflict, str) or on_conflict not in get_args(OnConflict):
         raise InvalidInputError(
-            f"`on_conflict` must be one of {get_args(OnConflict)}, got {on_conflict!r}"
+            f"`on_conflict` must be one of {get_args(OnConflict)}, got {shown(on_conflict)}"
         )
-    if scope is not None:
-        scope_key(scope)
+    scope = None if scope is None else check_scope(scope)
+    check_flag("adapters", adapters)
     if adapters:
         engine.need_lora("import_(adapters=True)")
     if not path.is_file():

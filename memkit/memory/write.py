@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from memkit.errors import InvalidInputError
 from memkit.ledger.turns.turn_table import check_turn
@@ -14,8 +14,14 @@ from memkit.memory.erasure import remove
 from memkit.memory.options import DraftOptions, TurnOptions, draft_of, refuse_unknown
 from memkit.types import Draft, Metadata, Record, Role, Scope, Turn, TurnDraft
 from memkit.types.drafts import DraftLike, drafts_of
-from memkit.types.scope import scope_key
-from memkit.types.validate import check_part, check_text, check_time, validate_draft
+from memkit.types.validate import (
+    check_flag,
+    check_id,
+    check_part,
+    check_scope,
+    check_time,
+    validate_draft,
+)
 
 
 def store(
@@ -34,33 +40,36 @@ def note(engine: Engine, role: Role, content: str, options: TurnOptions) -> Turn
     refuse_unknown(options, TurnOptions)
     about = {key: value for key, value in options.items() if key != "scope"}
     turn = TurnDraft(role, content, **about)  # type: ignore[arg-type]  # the rest of TurnOptions
-    _check(turn)
-    return _note(engine, [turn], options.get("scope", {}))[0]
+    return _note(engine, [_checked(turn)], options.get("scope", {}))[0]
 
 
 def note_all(engine: Engine, turns: Iterable[TurnDraft], scope: Scope) -> list[Turn]:
     """Add the turns that the conversation does not have yet, with their records."""
-    turns = list(turns)
+    checked = []
     for place, turn in enumerate(turns):
         try:
-            _check(turn)
+            checked.append(_checked(turn))
         except InvalidInputError as exc:
             raise InvalidInputError(f"turn {place}: {exc.message}", exc.hint) from exc
-    return _note(engine, turns, scope)
+    return _note(engine, checked, scope)
 
 
-def _check(turn: TurnDraft) -> None:
+def _checked(turn: TurnDraft) -> TurnDraft:
+    """A turn that can be stored, its strings in normal form."""
     check_part("turn", turn, TurnDraft, "a `TurnDraft`", "TurnDraft('user', 'Hello!')")
-    check_turn(turn.role, turn.content)
-    for name in ("name", "id"):
-        if getattr(turn, name) is not None:
-            check_text(name, getattr(turn, name))
+    check_flag("remember", turn.remember)
     if turn.at is not None:
         check_time("at", turn.at)
+    return replace(
+        turn,
+        content=check_turn(turn.role, turn.content),
+        name=None if turn.name is None else check_id("name", turn.name),
+        id=None if turn.id is None else check_id("id", turn.id),
+    )
 
 
 def _note(engine: Engine, turns: Sequence[TurnDraft], scope: Scope) -> list[Turn]:
-    scope_key(scope)
+    scope = check_scope(scope)
     prepare(engine, [_record_of(turn, scope) for turn in turns if _is_remembered(turn)])
     table = engine.ledger.turns
     with engine.ledger.transaction():
@@ -155,7 +164,7 @@ class Changes:
             answer=old.answer if self.answer is None else self.answer,
             metadata=old.metadata if self.metadata is None else self.metadata,
         )
-        validate_draft(draft)
+        draft = validate_draft(draft)
         stays = old.answer if self.answer is None else None
         if stays is not None and stays in old.text and stays not in draft.text:
             raise InvalidInputError(
@@ -174,10 +183,10 @@ def rewrite(engine: Engine, id: str, changes: Changes, *, scope: Scope | None) -
         for backend in engine.backends:
             backend.prepare([draft])
         with engine.ledger.transaction():
-            if records.get([id])[0].version != old.version:
+            if records.get([old.id])[0].version != old.version:
                 continue  # somebody else has updated it meanwhile; do not undo that
             record = records.update(
-                id,
+                old.id,
                 text=draft.text,
                 question=draft.question,
                 answer=draft.answer,

@@ -11,6 +11,7 @@ import numpy as np
 from memkit.errors import InvalidInputError
 from memkit.ledger import Ledger
 from memkit.types import Metadata, Record, Scope, Value
+from memkit.types.validate import check_number, shown
 
 if TYPE_CHECKING:
     from memkit.protocols import Floats2d
@@ -53,8 +54,11 @@ def duplicates(
     Raises:
         InvalidInputError: If the threshold is out of range.
     """
+    check_number("threshold", threshold)
     if not 0 < threshold <= 1:
-        raise InvalidInputError(f"`threshold` must be above 0 and at most 1, got {threshold!r}")
+        raise InvalidInputError(
+            f"`threshold` must be above 0 and at most 1, got {shown(threshold)}"
+        )
     groups: list[Duplicates] = []
     for ids, vectors in ledger.passages.by_scope(within=within, where=where):
         for rows, similarity in _groups(_links(_unit(vectors), threshold)):

@@ -10,6 +10,7 @@ from memkit.protocols import Router
 from memkit.rag.index import FactIndex
 from memkit.routing.centroid import CentroidRouter
 from memkit.routing.nearest import NearestRouter
+from memkit.types.validate import shown
 
 # What makes a router for a memory, of its index of facts and its ledger; a class may be one.
 RouterFactory = Callable[[FactIndex, Ledger], Router]
@@ -27,7 +28,7 @@ def check_router(router: object) -> None:
         return
     raise InvalidInputError(
         f"`router` must be one of {sorted(ROUTERS)}, a `memkit.protocols.Router`, or a function "
-        f"of an index and a ledger that gives one, got {router!r}"
+        f"of an index and a ledger that gives one, got {shown(router)}"
     )
 
 

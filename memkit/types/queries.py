@@ -8,7 +8,7 @@ from typing import Literal
 
 from memkit.errors import InvalidInputError
 from memkit.types.records import ALWAYS, Metadata, Period, Scope
-from memkit.types.validate import check_number
+from memkit.types.validate import check_limit, check_number, shown
 
 # What verbs take unless the caller says otherwise.
 HITS = 5  # records that are searched for
@@ -59,16 +59,20 @@ class Sampling:
 
     def check(self) -> None:
         """Raise `InvalidInputError` for a value out of range."""
-        for name in ("max_new_tokens", "temperature", "top_p", "seed"):
-            check_number(name, getattr(self, name))
+        check_limit("max_new_tokens", self.max_new_tokens)
+        check_limit("seed", self.seed, least=0, most=2**63 - 1)
+        check_number("temperature", self.temperature)
+        check_number("top_p", self.top_p)
+        texts = isinstance(self.stop, tuple | list) and all(isinstance(s, str) for s in self.stop)
         for name, allowed, valid in (
-            ("max_new_tokens", "be at least 1", self.max_new_tokens >= 1),
             ("temperature", "be 0 or more and finite", 0 <= self.temperature < math.inf),
             ("top_p", "be in (0, 1]", 0 < self.top_p <= 1),
-            ("stop", "hold non-empty texts", "" not in self.stop),
+            ("stop", "be a tuple of non-empty texts", texts and "" not in self.stop),
         ):
             if not valid:
-                raise InvalidInputError(f"`{name}` must {allowed}, got {getattr(self, name)!r}")
+                raise InvalidInputError(
+                    f"`{name}` must {allowed}, got {shown(getattr(self, name))}"
+                )
 
 
 GREEDY = Sampling()

@@ -83,7 +83,7 @@ NO_IDS = r"`id` must be a string or a list of strings, got "
         ),
         (
             lambda m: m.modules.rollback("m0001", "1"),
-            "`version` must be an integer, got the string",
+            "`version` must be an integer of at least 1, got '1'",
         ),
         (lambda m: m.modules.retrain(3), "`names` must be a string or a list of strings, got int"),
         (lambda m: m.modules.export(MODULE, "x"), "`mixture` must be a string, got Module"),

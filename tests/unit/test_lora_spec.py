@@ -58,7 +58,7 @@ def test_few_steps_an_epoch_make_more_epochs(steps, visits):
         ({"epochs": 0}, "`epochs` must be an integer of at least 1, got 0"),
         ({"batch_size": 0, "guards": 0}, "`batch_size` must be an integer of at least 1, got 0"),
         ({"guards": 8}, "`guards` must leave room for facts in a batch of 8, got 8"),
-        ({"guards": -1}, "`guards` must leave room"),
+        ({"guards": -1}, "`guards` must be an integer of at least 0, got -1"),
         ({"learning_rate": 0.0}, "`learning_rate` must be above 0"),
         ({"learning_rate": float("nan")}, "`learning_rate` must be above 0"),
         ({"mastery": 0.0}, "`mastery` must be between 0 and 1"),

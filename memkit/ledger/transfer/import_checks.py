@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import math
 import struct
 from collections.abc import Callable
 from typing import Any
 
 from memkit.errors import InvalidInputError
+from memkit.ledger.items import check_address
 from memkit.ledger.transfer.export import (
     EXAMPLE_FIELDS,
     ITEM,
@@ -26,9 +26,9 @@ from memkit.ledger.turns.turn_table import check_turn
 from memkit.types.scope import scope_key
 from memkit.types.validate import (
     MAX_ID_CHARACTERS,
-    check_characters,
     check_content,
     check_metadata,
+    check_object,
     check_text,
     ttl_seconds,
 )
@@ -113,13 +113,9 @@ def _turn(entry: Entry) -> None:
 
 
 def _item(entry: Entry) -> None:
-    for name in ("namespace", "key"):
-        if not isinstance(entry[name], str):
-            raise InvalidInputError(f"`{name}` must be a string, got {entry[name]!r}")
-        check_characters(name, entry[name])
-    if not isinstance(entry["value"], dict):
-        raise InvalidInputError(f"`value` must be a JSON object, got {entry['value']!r}")
-    check_characters("value", json.dumps(entry["value"], ensure_ascii=False))
+    check_text("namespace", entry["namespace"])
+    check_address((entry["namespace"].split("."), entry["key"]))
+    check_object("value", entry["value"])
     if entry["ttl"] is not None:
         ttl_seconds(entry["ttl"])
     for vector in _list(entry, "vectors"):

@@ -13,7 +13,7 @@ from memkit.ledger.records.ttls import TtlTable
 from memkit.ledger.records.where import LIVE, period_sql
 from memkit.types import ALWAYS, Period, Role, Scope, Turn
 from memkit.types.scope import parse_scope_key, scope_key
-from memkit.types.validate import check_limit, check_text, check_time
+from memkit.types.validate import check_id, check_limit, check_text, check_time, shown
 
 _SOURCES = "turns LEFT JOIN records ON records.number = turns.record"
 _SELECT = (
@@ -58,7 +58,8 @@ class TurnTable:
             InvalidInputError: If the content or the time cannot be stored.
             RecordNotFoundError: If there is no such record.
         """
-        check_turn(role, content)
+        content = check_turn(role, content)
+        name = None if name is None else check_id("name", name)
         if at is not None:
             check_time("at", at)
         key = scope_key(scope)
@@ -150,11 +151,11 @@ class TurnTable:
         return int(position)
 
 
-def check_turn(role: object, content: object) -> None:
-    """Check what a turn says."""
-    if role not in get_args(Role):
-        raise InvalidInputError(f"`role` must be one of {get_args(Role)}, got {role!r}")
-    check_text("content", content)
+def check_turn(role: object, content: object) -> str:
+    """Check what a turn says, and give it in normal form."""
+    if not isinstance(role, str) or role not in get_args(Role):
+        raise InvalidInputError(f"`role` must be one of {get_args(Role)}, got {shown(role)}")
+    return check_text("content", content)
 
 
 def _turn(row: Row) -> Turn:

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from memkit.errors import InvalidInputError
 from memkit.lora.serving.hooks import Adapter, Factors, Scaled
+from memkit.types.validate import check_limit, check_number, shown
 
 DENSITY = 0.5  # the studies' choice for TIES and DARE
 
@@ -52,9 +53,9 @@ class Merge:
     seed: int | None = None
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
+        if not isinstance(self.method, str) or self.method not in METHODS:
             raise InvalidInputError(
-                f"`merge` must be one of {sorted(METHODS)}, got {self.method!r}"
+                f"`merge` must be one of {sorted(METHODS)}, got {shown(self.method)}"
             )
         for option in {"rank", "density", "seed"} - METHODS[self.method].options:
             if getattr(self, option) is not None:
@@ -62,10 +63,14 @@ class Merge:
                     f"the merge {self.method!r} has no `{option}`, got {getattr(self, option)!r}",
                     hint=f"its options: {sorted(METHODS[self.method].options)}",
                 )
-        if self.rank is not None and self.rank < 1:
-            raise InvalidInputError(f"`rank` must be at least 1, got {self.rank!r}")
-        if self.density is not None and not 0.0 < self.density <= 1.0:
-            raise InvalidInputError(f"`density` must be in (0, 1], got {self.density!r}")
+        if self.rank is not None:
+            check_limit("rank", self.rank)
+        if self.seed is not None:
+            check_limit("seed", self.seed, least=0, most=2**63 - 1)
+        if self.density is not None:
+            check_number("density", self.density)
+            if not 0.0 < self.density <= 1.0:
+                raise InvalidInputError(f"`density` must be in (0, 1], got {self.density!r}")
 
     def __call__(self, parts: Sequence[Scaled], weights: Sequence[float]) -> Scaled:
         """Merge adapters into one; their weights need not sum to 1.

@@ -23,7 +23,7 @@ from memkit.lora.peft.peft_format import Settings, read_settings, read_weights, 
 from memkit.lora.spec import LoraSpec
 from memkit.models.language_model import TransformersModel
 from memkit.types import Module, ModuleReport, Record
-from memkit.types.validate import check_id
+from memkit.types.validate import check_id, check_number
 from memkit.version import __version__
 
 # Of a module's manifest; the ids of its records are not exported.
@@ -54,11 +54,10 @@ def export_adapter(
     """
     how = merge if isinstance(merge, Merge) else Merge(merge)
     if not isinstance(mixture, Mapping):
-        check_id("mixture", mixture)
-        mixture = {mixture: 1.0}
-    weights = dict(mixture)
-    for name in weights:
-        check_id("mixture", name)
+        mixture = {check_id("mixture", mixture): 1.0}
+    weights = {check_id("mixture", name): weight for name, weight in mixture.items()}
+    for weight in weights.values():
+        check_number("mixture", weight)
     modules = [backend.ledger.modules.get(name) for name in weights]
     merged = how([backend.stored(module) for module in modules], list(weights.values()))
     manifest = {

@@ -21,15 +21,17 @@ def check_limit(name: str, value: object, *, least: int = 1, most: int = MOST) -
 
 
 def check_number(name: str, value: object) -> None:
-    """Check that a value is a number; its range is for the caller to check."""
+    """Check that a value is a finite number; its range is for the caller to check."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise InvalidInputError(f"`{name}` must be a number, got {describe(value)}")
+    if not math.isfinite(float_of(value)):
+        raise InvalidInputError(f"`{name}` must be finite, got {shown(value)}")
 
 
 def check_duration(name: str, value: object) -> None:
-    """Check that a value is a number of seconds, 0 or more, and finite."""
+    """Check that a value is a number of seconds, 0 or more."""
     check_number(name, value)
-    if not 0 <= float_of(value) < math.inf:  # NaN is neither
+    if float_of(value) < 0:
         raise InvalidInputError(f"`{name}` must be 0 or more seconds, got {shown(value)}")
 
 

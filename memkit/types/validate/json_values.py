@@ -9,7 +9,7 @@ from typing import Any
 
 from memkit.errors import InvalidInputError
 from memkit.types.validate.descriptions import describe
-from memkit.types.validate.strings import MAX_ID_CHARACTERS, check_characters
+from memkit.types.validate.strings import MAX_ID_CHARACTERS, check_characters, normal_form
 
 MAX_DEPTH = 32
 LEAST_INTEGER, MOST_INTEGER = -(2**63), 2**63 - 1
@@ -61,6 +61,24 @@ def check_object(name: str, value: object) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise InvalidInputError(f"`{name}` must be a mapping, got {describe(value)}")
     return _object(name, name, value, depth=0)
+
+
+def in_normal_form(value: Any) -> Any:  # noqa: ANN401 - JSON
+    """Give JSON that comes from elsewhere with all its strings in normal form C.
+
+    Raises:
+        InvalidInputError: If two keys of an object have the same normal form.
+    """
+    if isinstance(value, dict):
+        checked = {normal_form(key): in_normal_form(child) for key, child in value.items()}
+        if len(checked) < len(value):
+            raise InvalidInputError(
+                f"keys must differ in Unicode normal form C, got {describe(value)}"
+            )
+        return checked
+    if isinstance(value, list):
+        return [in_normal_form(child) for child in value]
+    return normal_form(value) if isinstance(value, str) else value
 
 
 def check_metadata(metadata: object) -> dict[str, Any]:

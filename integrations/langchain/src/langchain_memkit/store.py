@@ -16,6 +16,7 @@ from langchain_memkit._optional import needs
 from memkit import InvalidInputError, Memory
 from memkit.errors import DimensionMismatchError
 from memkit.ledger.items import Address, Namespace, NewItem, StoredItem, as_json
+from memkit.types.validate import in_normal_form
 
 with needs("langgraph", "MemkitStore"):
     from langgraph.store.base import (
@@ -199,7 +200,7 @@ class MemkitStore(BaseStore):
         return None
 
     def _search(self, op: SearchOp, query: Sequence[float] | None) -> list[SearchItem]:
-        items, conditions = self.memory.items, op.filter or {}
+        items, conditions = self.memory.items, in_normal_form(op.filter or {})
         scored: Iterator[tuple[StoredItem, float | None]] = (
             ((item, None) for item in items.below(op.namespace_prefix))
             if query is None
