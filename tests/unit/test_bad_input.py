@@ -279,6 +279,8 @@ def test_a_record_is_in_its_memory(shared):
     assert "a" in shared
     assert new_record("b", RECORD.text) not in shared
     assert 5 not in shared
+    for text in ("", "a\0", "\ud800", "x" * 300):
+        assert text not in shared
 
 
 def test_a_memory_that_is_not_open_yet(tmp_path):

@@ -142,7 +142,7 @@ class RecordReads:
         condition, _ = select_sql(expired=expired)
         return self._database.column(
             f"SELECT id FROM records WHERE {condition} AND {in_list('id')} ORDER BY number",
-            list_parameter("ids", map(normal_form, ids)),
+            list_parameter("ids", (normal_form(id) for id in ids if "\0" not in id)),
         )
 
     def expired(self) -> list[str]:

@@ -17,11 +17,16 @@ def check_filter(conditions: Mapping[str, Any]) -> None:
     """Refuse a filter with unknown operators.
 
     Raises:
-        InvalidInputError: If there is one, or operators and plain keys stand in one object.
+        InvalidInputError: If there is one, or operators and plain keys stand in one object; or
+            if nothing can be above or below what an operator compares with.
     """
+    if not isinstance(conditions, Mapping) or not all(isinstance(key, str) for key in conditions):
+        raise InvalidInputError(
+            f"expected a filter to be a dict with string keys, got {conditions!r}"
+        )
     for value in conditions.values():
         if isinstance(value, Mapping):
-            operators = {key for key in value if key.startswith("$")}
+            operators = {key for key in value if isinstance(key, str) and key.startswith("$")}
             unknown = operators - _EQUALITY.keys() - _ORDER.keys()
             if unknown or (operators and len(operators) < len(value)):
                 raise InvalidInputError(
@@ -29,6 +34,12 @@ def check_filter(conditions: Mapping[str, Any]) -> None:
                 )
             if not operators:
                 check_filter(value)
+            for operator in operators & _ORDER.keys():
+                operand = value[operator]
+                if isinstance(operand, bool) or not isinstance(operand, int | float | str):
+                    raise InvalidInputError(
+                        f"expected `{operator}` with a number or a string, got {operand!r}"
+                    )
 
 
 def matches(value: Mapping[str, Any], conditions: Mapping[str, Any]) -> bool:

@@ -16,7 +16,7 @@ from langchain_memkit._optional import needs
 from memkit import InvalidInputError, Memory
 from memkit.errors import DimensionMismatchError
 from memkit.ledger.items import Address, Namespace, NewItem, StoredItem, as_json
-from memkit.types.validate import in_normal_form
+from memkit.types.validate import in_normal_form, normal_form
 
 with needs("langgraph", "MemkitStore"):
     from langgraph.store.base import (
@@ -303,7 +303,7 @@ def _paths(fields: Sequence[str]) -> list[Path]:
 
 def _fits(namespace: Namespace, condition: MatchCondition) -> bool:
     """Whether a namespace begins, or ends, with a path; "*" stands for any one label."""
-    path = condition.path
+    path = tuple(map(normal_form, condition.path))
     if len(namespace) < len(path):
         return False
     part = namespace[: len(path)] if condition.match_type == "prefix" else namespace[-len(path) :]
