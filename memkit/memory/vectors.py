@@ -12,7 +12,7 @@ from memkit.memory.engine import Engine
 from memkit.memory.options import Selection, query_template
 from memkit.protocols import Embedder
 from memkit.types import Hit, Metadata, Scope
-from memkit.types.validate import check_part, describe
+from memkit.types.validate import describe, refuse_part
 
 if TYPE_CHECKING:
     from memkit.protocols import Floats2d
@@ -117,7 +117,7 @@ class Vectors:
             BusyError: If another process or thread is at it.
         """
         if embedder is None:  # opening takes it for the default, which is not meant here
-            check_part("embedder", embedder, Embedder, "a folder, a hub id or an embedder")
+            refuse_part("embedder", embedder, "a folder, a hub id or an embedder")
         return transfer.reembed(self._engine, embedder)
 
     def _index(self, name: str) -> FactIndex:

@@ -60,7 +60,7 @@ def test_few_steps_an_epoch_make_more_epochs(steps, visits):
         ({"guards": 8}, "`guards` must leave room for facts in a batch of 8, got 8"),
         ({"guards": -1}, "`guards` must be an integer of at least 0, got -1"),
         ({"learning_rate": 0.0}, "`learning_rate` must be above 0"),
-        ({"learning_rate": float("nan")}, "`learning_rate` must be above 0"),
+        ({"learning_rate": float("nan")}, "`learning_rate` must be finite, got nan"),
         ({"mastery": 0.0}, "`mastery` must be between 0 and 1"),
         ({"mastery": 1.0}, "`mastery` must be between 0 and 1"),
     ],
