@@ -14,7 +14,7 @@ from memkit.errors import InvalidInputError
 from memkit.text.quoting import label, quoted, without_control_tokens
 from memkit.text.words import MONTHS
 from memkit.types import Evidence, Hit, Role, Turn
-from memkit.types.validate import check_characters, check_part
+from memkit.types.validate import check_characters, check_limit, check_part
 
 _LABEL = re.compile(r"^\[[^\]\n]*\] ")
 
@@ -118,8 +118,7 @@ def assemble(
     Raises:
         InvalidInputError: If ``budget`` is negative or not an integer.
     """
-    if not isinstance(budget, int) or isinstance(budget, bool) or budget < 0:
-        raise InvalidInputError(f"expected `budget` to be an integer >= 0, got {budget!r}")
+    check_limit("budget", budget, least=0)
     hits: dict[str, Hit] = {}
     for hit in (hit for part in evidence for hit in part.hits):
         hits.setdefault(hit.id, hit)

@@ -97,7 +97,7 @@ class DraftOptions(TypedDict, total=False):
         id: Chosen by the caller; made up by default.
         key: What it is about; by default its question. Different keys keep different answers to
             one question side by side.
-        ttl: How long it lives, in seconds or as a timedelta; by default as long as
+        ttl: How long it lives, in seconds (1 at least) or as a timedelta; by default as long as
             `Retention.set_ttl` says for the scope.
         pinned: See `Retention.pin`.
         at: When it was said or happened, for ``since`` and ``until``; by default now.

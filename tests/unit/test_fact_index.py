@@ -190,7 +190,7 @@ def test_k_hits_come_back_although_one_record_has_all_the_nearest_passages(facts
     add(facts, ledger, Draft("badge badge badge. " * 20_000), *map(Draft, ["one", "two", "three"]))
     assert ledger.passages.count() > 400
     assert len(found(facts, "badge", k=3)) == 3
-    for k in (10, 10**30):
+    for k in (10, 10**12):
         assert len(found(facts, "badge", k=k)) == 4
 
 

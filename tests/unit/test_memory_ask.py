@@ -154,9 +154,11 @@ def test_the_caller_may_choose_the_modules(trained, untouched):
     assert trained.ask(NORA, budget=0, modules=["m0002"]).text != "4471"
     both = trained.ask(NORA, budget=0, modules=["m0001", "m0002", "m0001"], sampling=BRIEF)
     assert both.route.weights == {"m0001": 0.5, "m0002": 0.5}
-    for name in ("m0099", "M0001", ""):
+    for name in ("m0099", "M0001"):
         with pytest.raises(ModuleNotFoundInMemoryError, match=f"no module has the name '{name}'"):
             trained.ask(NORA, modules=["m0001", name])
+    with pytest.raises(InvalidInputError, match="`modules` must not be empty"):
+        trained.ask(NORA, modules=[""])
     with pytest.raises(InvalidInputError, match="`modules` must be a list of strings"):
         trained.ask(NORA, modules="m0001")
 
@@ -176,7 +178,7 @@ def test_rows_of_a_batch_have_their_own_adapters(trained, untouched):
         ({"question": ""}, "`question` must not be empty or blank"),
         ({"question": "a\0"}, "`question` must not contain NUL"),
         ({"question": "a", "k": 0}, "`k` must be an integer of at least 1, got 0"),
-        ({"question": "a", "budget": -1}, "expected `budget` to be an integer >= 0, got -1"),
+        ({"question": "a", "budget": -1}, "`budget` must be an integer of at least 0, got -1"),
         ({"question": "a", "scope": {"user": 7}}, "must be non-empty strings, got 'user': 7"),
         ({"question": "a", "sampling": Sampling(max_new_tokens=0)}, "`max_new_tokens` must be"),
         ({"question": "long " * 500}, "expected at most 512 tokens, the context of tiny-llama-0"),

@@ -124,7 +124,7 @@ def test_no_budget_gives_no_text(memory):
 
 @pytest.mark.parametrize("budget", [-1, 1.5, "512", None, True])
 def test_bad_budgets_are_refused(memory, budget):
-    with pytest.raises(InvalidInputError, match="expected `budget` to be an integer >= 0, got"):
+    with pytest.raises(InvalidInputError, match="`budget` must be an integer of at least 0, got"):
         memory.recall("badge", budget)
 
 

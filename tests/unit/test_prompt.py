@@ -167,7 +167,7 @@ def test_a_record_from_two_backends_is_shown_once():
 
 @pytest.mark.parametrize("budget", [-1, 1.5, None, True])
 def test_budget_is_checked(budget):
-    with pytest.raises(InvalidInputError, match="`budget` to be an integer >= 0, got"):
+    with pytest.raises(InvalidInputError, match="`budget` must be an integer of at least 0, got"):
         assemble([BOTH], budget=budget, count=words, prompt_format=FORMAT)
 
 

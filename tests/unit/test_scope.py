@@ -8,11 +8,15 @@ from hypothesis import strategies as st
 
 from memkit.errors import InvalidInputError
 from memkit.types.scope import contains, parse_scope_key, scope_key, visible_keys
-from memkit.types.validate import MAX_KEYS
+from memkit.types.validate import MAX_KEYS, normal_form
 
-WORDS = st.text(
-    st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=8
-).filter(str.strip)
+WORDS = (
+    st.text(
+        st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=8
+    )
+    .map(normal_form)
+    .filter(str.strip)
+)
 SCOPES = st.dictionaries(WORDS, WORDS, max_size=MAX_KEYS)
 # Few keys and values, so that scopes have something in common.
 SMALL_SCOPES = st.dictionaries(st.sampled_from("abc"), st.sampled_from("xy"))
