@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 
 def temporary(path: Path) -> Path:
@@ -32,6 +35,20 @@ def replace_file(path: Path, parts: Sequence[bytes | memoryview]) -> None:
 def files_below(directory: Path) -> list[Path]:
     """All files in a directory; another process may remove one before it is looked at."""
     return sorted(Path(folder, name) for folder, _, names in os.walk(directory) for name in names)
+
+
+def open_plain(path: Path) -> BinaryIO:
+    """Open a plain file of somebody else's to read it; what a link leads to counts.
+
+    Raises:
+        OSError: If it cannot be opened, or is something that need not end, such as a pipe.
+    """
+    # A pipe that nobody writes to would be waited for.
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "expected a plain file, got a folder, pipe or device")
+    return os.fdopen(handle, "rb")
 
 
 def flush(path: Path) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import secrets
 from collections import Counter
@@ -22,8 +23,8 @@ from typing import Any, BinaryIO, NoReturn
 import zstandard
 
 from memkit.errors import CorruptFileError, FormatVersionError, InvalidInputError, storage_errors
-from memkit.files import flush
-from memkit.types.validate import in_normal_form
+from memkit.files import flush, open_plain
+from memkit.types.validate import describe, in_normal_form
 
 FORMAT = "memkit archive"
 VERSION = 1
@@ -111,14 +112,17 @@ class Archive:
             if ended:
                 self._refuse("there is more behind its last line")
             entry = self.header if number == 1 else self._parsed(line, number)
-            if entry.get("kind") == "end":
+            kind = entry.get("kind", "")
+            if not isinstance(kind, str):
+                self._refuse(f"`kind` in line {number} must be a string, got {describe(kind)}")
+            if kind == "end":
                 self._check_end(entry, digest.hexdigest(), counts)
                 ended = True
                 continue
             digest.update(line)
             if number > 1:
-                counts[str(entry.get("kind"))] += 1
-                if counts[str(entry.get("kind"))] > self._announced(entry):
+                counts[kind] += 1
+                if counts[kind] > self.header["counts"].get(kind, 0):
                     self._refuse(f"line {number} is more than it says that it has")
                 yield number, entry
         if not ended:
@@ -126,8 +130,10 @@ class Archive:
 
     def _header(self) -> dict[str, Any]:
         header = self._parsed(next(self._lines(), b""), 1)
-        if header.get("format") != FORMAT or not isinstance(header.get("version"), int):
+        if header.get("format") != FORMAT or type(header.get("version")) is not int:
             self._refuse("its first line is not that of an archive")
+        if header["version"] < 1:
+            self._refuse(f"`version` in line 1 must be at least 1, got {header['version']}")
         if header["version"] > VERSION:
             raise FormatVersionError(
                 f"{str(self.path)!r} has version {header['version']} of the archive format, this "
@@ -142,10 +148,6 @@ class Archive:
             self._refuse("its first line does not say what follows")
         return header
 
-    def _announced(self, entry: Entry) -> int:
-        count: int = self.header["counts"].get(entry.get("kind"), 0)
-        return count
-
     def _check_end(self, entry: Entry, digest: str, counts: Entry) -> None:
         counted = {kind: count for kind, count in self.header["counts"].items() if count}
         if entry.get("sha256") != digest or counts != counted:
@@ -155,7 +157,7 @@ class Archive:
         self._digest = digest
 
     def _lines(self) -> Iterator[bytes]:
-        with storage_errors(self.path), self.path.open("rb") as file:
+        with storage_errors(self.path), open_plain(self.path) as file:
             try:
                 yield from self._split(file)
             except zstandard.ZstdError as exc:
@@ -179,7 +181,8 @@ class Archive:
 
     def _parsed(self, line: bytes, number: int) -> dict[str, Any]:
         try:
-            entry = in_normal_form(json.loads(line, parse_constant=_no_number))
+            loaded = json.loads(line, parse_constant=_no_number, parse_float=_finite)
+            entry = in_normal_form(loaded)
         except (ValueError, RecursionError) as exc:
             raise self._corrupt(f"line {number} is not JSON: {exc}") from exc
         if not isinstance(entry, dict):
@@ -216,3 +219,10 @@ def _line(entry: Entry) -> bytes:
 
 def _no_number(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number")
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise ValueError(f"{digits:.40} is too large for a number")
+    return value

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar, get_args
 
 from tqdm import tqdm
 
 from memkit.errors import CorruptFileError, InvalidInputError, StorageError, storage_errors
 from memkit.ledger.transfer.export import Entry
-from memkit.ledger.transfer.import_ import OnConflict
+from memkit.ledger.transfer.import_ import Importer, OnConflict
 from memkit.ledger.transfer.import_checks import check_entry
 from memkit.lora.store.adapter_files import destroy_file
 from memkit.memory.archive import Archive, write_archive
@@ -21,10 +22,18 @@ from memkit.memory.engine import Engine
 from memkit.memory.erasure import finish, remove
 from memkit.protocols import Embedder
 from memkit.types import Module, ModuleReport, Scope, TransferReport
-from memkit.types.validate import check_flag, check_path, check_scope, check_text, shown
+from memkit.types.validate import (
+    MAX_ID_CHARACTERS,
+    check_flag,
+    check_path,
+    check_scope,
+    check_text,
+    shown,
+)
 from memkit.version import __version__
 
 _MODULE = {"kind", "name", "base_model", "sha256", "records"}
+_ELSEWHERE = {"/", "\\", ":"}  # what separates folders, on whatever system
 _WEIGHTS = "adapter_model.safetensors"  # PEFT's name for the file
 _SLOW = 2.0  # seconds before a progress bar is shown
 
@@ -82,13 +91,15 @@ def import_(
     if adapters:
         engine.need_lora("import_(adapters=True)")
     if not path.is_file():
-        kind = "is a folder" if path.is_dir() else "does not exist"
+        kind = "does not exist"
+        if path.exists():
+            kind = "is a folder" if path.is_dir() else "is no plain file"
         raise StorageError(
             f"there is no file {str(path)!r} to import: it {kind}",
             hint="give the path that `export` has written to",
         )
     archive = Archive(path)
-    modules = _checked(archive, adapters=adapters)
+    _check(engine, archive, adapters=adapters)
     ledger = engine.ledger
     replaced = False
 
@@ -99,27 +110,43 @@ def import_(
 
     with ledger.transaction():
         importer = ledger.importer(take_out, on_conflict=on_conflict, scope=scope)
-        for _, entry in _shown("importing", archive.entries(), archive.total):
-            if entry["kind"] != "module":
-                importer.take(entry)
-        importer.finish()
+        members = _take(importer, archive)
         ledger.log_event("import", dict(importer.counts))
     if replaced or ledger.destruction_pending:
         finish(ledger, engine.backends)
         engine.drop_caches()
     engine.catch_up()
-    held = _import_modules(engine, path, modules) if adapters else []
-    return TransferReport.of(path, importer.counts, modules=len([m for m in held if m.held]))
+    held = _import_modules(engine, path, members) if adapters else []
+    counts = {**importer.counts, "module": sum(bool(module.held) for module in held)}
+    return replace(TransferReport.of(path, counts), renamed=importer.renamed)
 
 
-def _checked(archive: Archive, *, adapters: bool) -> list[Entry]:
-    """Read a file through before anything is written; gives the modules that it lists."""
-    modules = []
+def _take(importer: Importer, archive: Archive) -> dict[str, list[str]]:
+    """Take in all entries but the modules; gives the records here of each of these, by name."""
+    members = {}
+    try:
+        for number, entry in _shown("importing", archive.entries(), archive.total):
+            if entry["kind"] == "module":
+                members[entry["name"]] = importer.records_of(entry["records"])
+                importer.line = number
+            else:
+                importer.take(entry, number)
+        importer.finish()
+    except InvalidInputError as exc:
+        raise InvalidInputError(
+            f"line {importer.line} of {str(archive.path)!r}: {exc.message}", exc.hint
+        ) from exc
+    return members
+
+
+def _check(engine: Engine, archive: Archive, *, adapters: bool) -> None:
+    """Read a file through, and the adapters that belong to it, before anything is written."""
     for number, entry in _shown("checking", archive.entries(), archive.total):
         try:
             if entry["kind"] == "module":
-                _check_module(entry, _folder(archive.path), weights=adapters)
-                modules.append(entry)
+                _check_module(entry)
+                if adapters:
+                    _check_adapter(engine, _folder(archive.path), entry)
             else:
                 check_entry(entry)
         except InvalidInputError as exc:
@@ -127,7 +154,6 @@ def _checked(archive: Archive, *, adapters: bool) -> list[Entry]:
                 f"line {number} of {str(archive.path)!r} cannot be what memkit has exported: "
                 f"{exc.message}"
             ) from exc
-    return modules
 
 
 # -- another embedder
@@ -181,33 +207,43 @@ def _module_entry(module: Module, folder: Path) -> Entry:
     }
 
 
-def _check_module(entry: Entry, folder: Path, *, weights: bool) -> None:
+def _check_module(entry: Entry) -> None:
     if entry.keys() != _MODULE or not isinstance(entry["records"], list):
         raise InvalidInputError(f"expected a module to have {sorted(_MODULE)}, got {entry!r:.200}")
     for name in ("name", "base_model", "sha256"):
-        check_text(name, entry[name])
+        check_text(name, entry[name], longest=MAX_ID_CHARACTERS)
     for id in entry["records"]:
-        check_text("records", id)
-    if Path(entry["name"]).name != entry["name"] or entry["name"] in {".", ".."}:
-        raise InvalidInputError(f"expected the name of a folder, got {entry['name']!r}")
-    if weights and _digest(folder / entry["name"] / _WEIGHTS) != entry["sha256"]:
+        check_text("records", id, longest=MAX_ID_CHARACTERS)
+    if PurePosixPath(entry["name"]).name != entry["name"] or _ELSEWHERE & set(entry["name"]):
+        raise InvalidInputError(f"`name` must be that of a folder, got {entry['name']!r}")
+
+
+def _check_adapter(engine: Engine, folder: Path, entry: Entry) -> None:
+    """Check a module's files: they are beside the archive, whole, and fit the base model."""
+    from memkit.lora.peft.peft_adapters import check_adapter
+
+    own = folder / entry["name"]
+    if own.resolve() != folder.resolve() / entry["name"]:
+        raise InvalidInputError(f"expected a folder at {str(own)!r}, got a link to another place")
+    digest = check_adapter(engine.need_lora("import_(adapters=True)"), own)
+    if digest != entry["sha256"]:
         raise InvalidInputError(
             f"the weights of module {entry['name']!r} in {str(folder)!r} have another checksum"
         )
 
 
-def _import_modules(engine: Engine, path: Path, modules: Iterable[Entry]) -> list[ModuleReport]:
+def _import_modules(
+    engine: Engine, path: Path, members: Mapping[str, Sequence[str]]
+) -> list[ModuleReport]:
     """Take the modules in for those of their records that are here."""
     from memkit.lora.peft.peft_adapters import import_adapter
 
     lora = engine.need_lora("import_(adapters=True)")
     reports = []
-    for module in modules:
-        held = engine.ledger.modules.placements(module["records"])
-        records = [record.id for record in engine.ledger.records.find(module["records"])]
-        if records and not held:  # what is held here already stays where it is
-            folder = _folder(path) / module["name"]
-            reports.append(import_adapter(lora, engine.consolidator, folder, records))
+    for name, ids in members.items():
+        held = engine.ledger.modules.placements(ids)
+        if ids and not held:  # what is held here already stays where it is
+            reports.append(import_adapter(lora, engine.consolidator, _folder(path) / name, ids))
     return reports
 
 

@@ -118,16 +118,21 @@ class TransferReport(Value):
     skipped: int = 0  # how many entries were present already, or lost a conflict
     replaced: int = 0  # how many entries replaced others
     expired: int = 0  # how many had expired since the export, and were left out
+    renamed: Mapping[str, str] = field(default_factory=dict)  # ids of the file: ids here instead
 
     @classmethod
-    def of(cls, path: Path, counts: Mapping[str, int], *, modules: int | None = None) -> Self:
+    def of(cls, path: Path, counts: Mapping[str, int]) -> Self:
         """Make a report of counts by kind of entry, such as "record"."""
-        names = [field.name for field in fields(cls) if field.name != "path"]
-        numbers = {name: counts.get(name.removesuffix("s"), 0) for name in names}
-        return cls(path, **numbers | ({} if modules is None else {"modules": modules}))
+        names = [field.name for field in fields(cls) if field.name not in {"path", "renamed"}]
+        return cls(path, **{name: counts.get(name.removesuffix("s"), 0) for name in names})
 
     def __str__(self) -> str:
-        others = ("skipped", self.skipped), ("replaced", self.replaced), ("expired", self.expired)
+        others = (
+            ("skipped", self.skipped),
+            ("replaced", self.replaced),
+            ("expired", self.expired),
+            ("under another id", len(self.renamed)),
+        )
         return (
             f"{self.path}: {self.records} records with {self.versions} older versions, "
             f"{self.turns} turns, {self.items} items, {self.ttls} times to live, "

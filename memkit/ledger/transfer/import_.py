@@ -1,7 +1,8 @@
 """What comes into a ledger from elsewhere, and is kept as it was: ids, versions, times.
 
 What is here already, the same in every column, stays as it is. What differs from something
-with the same id, key or content is a conflict, which the caller has decided beforehand.
+with the same id, key or content is a conflict, which the caller has decided beforehand. With a
+scope, what is outside of it is in conflict with nothing, and stays as it is.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from memkit.errors import InvalidInputError
-from memkit.ledger.engine.dialect import in_list, list_parameter, same, upsert
+from memkit.ledger.engine.dialect import in_list, list_parameter, same, upsert, within_scope
 from memkit.ledger.engine.sqlite import Database
 from memkit.ledger.examples.example_table import replace_synthesis
-from memkit.ledger.records.record_rows import content_hash, dump_metadata
-from memkit.ledger.records.where import EXPIRED
+from memkit.ledger.records.where import EXPIRED, LIVE
+from memkit.ledger.transfer.columns import digest_of, same_entry, stored_values
 from memkit.ledger.transfer.export import (
     ITEM,
     RECORD,
@@ -33,6 +34,7 @@ from memkit.ledger.transfer.export import (
     versions_of,
 )
 from memkit.ledger.transfer.import_checks import vector_bytes
+from memkit.ledger.transfer.scoped_ids import ScopedIds
 from memkit.types import Example, Scope
 from memkit.types.scope import contains, scope_key
 
@@ -45,7 +47,9 @@ class _Conflicting:
 
     row: int
     id: str
+    scope: str
     content_hash: str
+    expires_at: float | None
     expired: bool
 
 
@@ -61,6 +65,7 @@ class Importer:
     Attributes:
         counts: How many entries of each kind were added; how many were "skipped" because they
             were here or in conflict, "replaced" what was here, or have "expired".
+        line: Number of the line that was looked at last, for messages.
     """
 
     def __init__(
@@ -72,18 +77,27 @@ class Importer:
         scope: Scope | None,
     ) -> None:
         self.counts: Counter[str] = Counter()
+        self.line = 0
         self._database = database
         self._remove = remove
         self._on_conflict = on_conflict
         self._scope = scope
+        self._record_ids = ScopedIds(database, "records", scope)
+        self._turn_ids = ScopedIds(database, "turns", scope)
         self._record: Entry | None = None  # whose versions are still to come
+        self._record_line = 0
         self._versions: list[Entry] = []
         self._syntheses: list[Entry] = []
         self._expired: set[str] = set()  # ids of records that are left out
         self._instead: dict[str, int | None] = {}  # rows that stand for skipped records
 
-    def take(self, entry: Entry) -> None:
-        """Take the next entry.
+    @property
+    def renamed(self) -> dict[str, str]:
+        """Ids that are in use outside of the scope, and what their entries have instead."""
+        return self._record_ids.renamed | self._turn_ids.renamed
+
+    def take(self, entry: Entry, line: int) -> None:
+        """Take the next entry, from a line of the file.
 
         Raises:
             InvalidInputError: If it is in conflict, and ``on_conflict`` is "error"; or if it
@@ -91,12 +105,14 @@ class Importer:
         """
         kind = entry["kind"]
         if kind in {VERSION.name, SYNTHESIS.name}:
+            self.line = line
             (self._take_version if kind == VERSION.name else self._take_synthesis)(entry)
             return
         self.finish()
+        self.line = line
         others = {TTL.name: self._take_ttl, TURN.name: self._take_turn, ITEM.name: self._take_item}
         if kind == RECORD.name:
-            self._record = entry
+            self._record, self._record_line = entry, line
         elif self._scope is None or contains(entry["scope"], self._scope):
             others[kind](entry)
 
@@ -105,7 +121,29 @@ class Importer:
         record, versions, syntheses = self._record, self._versions, self._syntheses
         self._record, self._versions, self._syntheses = None, [], []
         if record is not None and (self._scope is None or contains(record["scope"], self._scope)):
+            self.line = self._record_line
             self._take_record(record, versions, syntheses)
+
+    def records_of(self, ids: Sequence[str]) -> list[str]:
+        """Give what stands here, in the scope, for the records of the file that a module has.
+
+        Raises:
+            InvalidInputError: If they are of several scopes; a module is of one.
+        """
+        self.finish()
+        renamed = self._record_ids.renamed
+        taken = [renamed.get(id, id) for id in ids if id not in self._instead]
+        rows = self._database.rows(
+            f"SELECT id, scope FROM records WHERE {LIVE} AND {in_list('id')}",
+            list_parameter("ids", taken),
+        )
+        own = {id: key for id, key in rows if self._scope is None or contains(key, self._scope)}
+        if len(set(own.values())) > 1:
+            raise InvalidInputError(
+                f"expected the records of a module to be of one scope, got {sorted(own)[:3]} of "
+                f"{sorted(set(own.values()))[:3]}"
+            )
+        return [id for id in taken if id in own]
 
     def _take_version(self, entry: Entry) -> None:
         last = self._versions[-1]["version"] if self._versions else 0
@@ -117,7 +155,7 @@ class Importer:
 
     def _take_synthesis(self, entry: Entry) -> None:
         contents = [self._record, *self._versions] if self._record else []
-        if entry["content_hash"] not in {_digest(content) for content in contents}:
+        if entry["content_hash"] not in {digest_of(content) for content in contents}:
             raise InvalidInputError(
                 "expected examples behind the record that they were made of, got those of another "
                 f"text, by {entry['synthesizer']!r}"
@@ -128,41 +166,44 @@ class Importer:
         if self._is_over(entry):
             self._expired.add(entry["id"])
             return
-        digest = _digest(entry)
-        conflicting = self._conflicting(entry, digest)
+        scope, digest, name = scope_key(entry["scope"]), digest_of(entry), entry["id"]
+        entry = entry | {"id": self._record_ids.of(name, scope)}
+        conflicting = self._conflicting(entry, scope, digest)
         waiting = [record.id for record in conflicting if record.expired]
         if waiting:
             self._remove(waiting)
         conflicting = [record for record in conflicting if not record.expired]
-        own = next((record.row for record in conflicting if record.id == entry["id"]), None)
-        if own is not None and self._is_here(own, entry, versions):
-            self._add_syntheses(entry["id"], own, syntheses)
-        elif not conflicting or self._may_replace(RECORD, entry["id"]):
-            turns = self._remove_others([record for record in conflicting if record.row != own])
-            row = self._put(RECORD, own, entry, content_hash=digest)
-            self._put_versions(row, versions, replaced=own is not None)
+        own = next((record for record in conflicting if record.id == entry["id"]), None)
+        if own is not None and self._is_here(own.row, entry, versions):
+            self._add_syntheses(entry["id"], own.row, syntheses)
+        elif not conflicting or self._may_replace(RECORD, name):
+            # A record that is for others from now on goes with all that was made of it, above
+            # all the modules that know it, and comes anew.
+            kept = own.row if own is not None and own.scope == scope else None
+            leaving = [record for record in conflicting if record.row != kept]
+            turns = self._remove_others(leaving)
+            row = self._put(RECORD, kept, entry, content_hash=digest)
+            self._put_versions(row, versions, replaced=kept is not None)
             self._put_syntheses(row, syntheses)
-            in_rows = in_list("number")
-            self._database.execute(f"UPDATE turns SET record = ? WHERE {in_rows}", row, turns)
+            self._hand_over(turns, row, scope, own)
         else:
             same = [record.row for record in conflicting if record.content_hash == digest]
-            self._instead[entry["id"]] = same[0] if same else None
+            self._instead[name] = same[0] if same else None
 
-    def _conflicting(self, entry: Entry, digest: str) -> list[_Conflicting]:
-        scope = scope_key(entry["scope"])
+    def _conflicting(self, entry: Entry, scope: str, digest: str) -> list[_Conflicting]:
         rows = self._database.rows(
-            f"SELECT number, id, content_hash, coalesce({EXPIRED}, FALSE) FROM records "
-            "WHERE id = ? OR scope = ? AND key = ? "
+            "SELECT number, id, scope, content_hash, expires_at, coalesce("
+            f"{EXPIRED}, FALSE) FROM records WHERE id = ? OR scope = ? AND key = ? "
             "OR scope = ? AND content_hash = ? AND coalesce(key, '') = ?",
             *(entry["id"], scope, entry["key"], scope, digest, entry["key"] or ""),
         )
-        return [_Conflicting(row, id, digest, bool(over)) for row, id, digest, over in rows]
+        return [_Conflicting(*row, bool(over)) for *row, over in rows]
 
     def _is_here(self, row: int, entry: Entry, versions: list[Entry]) -> bool:
         older = versions_of(self._database, row)
-        return _same(RECORD, entry, entry_at(self._database, RECORD, row)) and (
+        return same_entry(RECORD, entry, entry_at(self._database, RECORD, row)) and (
             len(older) == len(versions)
-            and all(_same(VERSION, *pair) for pair in zip(versions, older, strict=True))
+            and all(same_entry(VERSION, *pair) for pair in zip(versions, older, strict=True))
         )
 
     def _put_versions(self, row: int, versions: list[Entry], *, replaced: bool) -> None:
@@ -211,14 +252,36 @@ class Importer:
         self._remove([record.id for record in others])
         return json.dumps(turns)
 
+    def _hand_over(self, turns: str, row: int, scope: str, former: _Conflicting | None) -> None:
+        """Give turns to a record of their scope; others live as long as their own would have."""
+        in_rows = in_list("number")
+        self._database.execute(
+            f"UPDATE turns SET record = ? WHERE {in_rows} AND scope = ?", row, turns, scope
+        )
+        if former is not None:
+            self._database.execute(
+                f"UPDATE turns SET expires_at = coalesce(expires_at, ?) WHERE {in_rows} "
+                "AND record IS NULL",
+                *(former.expires_at, turns),
+            )
+
     def _take_ttl(self, entry: Entry) -> None:
         key = scope_key(entry["scope"])
         present = self._database.value("SELECT seconds FROM ttls WHERE scope = ?", key)
         if present == entry["seconds"]:
             self.counts["skipped"] += 1
-        elif present is None or self._may_replace(TTL, key):
+        elif (present is None and not self._holds(entry["scope"])) or self._may_replace(TTL, key):
             self._database.execute(upsert("ttls", "scope", "seconds"), key, entry["seconds"])
             self.counts[TTL.name] += present is None
+
+    def _holds(self, scope: Scope) -> bool:
+        """Whether there is anything of a scope: what it has no time to live for lives for good."""
+        for kind in (RECORD, TURN, ITEM):
+            condition, parameters = within_scope(f"{kind.table}.scope", scope)
+            sql = f"SELECT 1 FROM {kind.table} WHERE {condition} LIMIT 1"
+            if self._database.value(sql, *parameters) is not None:
+                return True
+        return False
 
     def _take_turn(self, entry: Entry) -> None:
         if self._is_over(entry):
@@ -226,17 +289,20 @@ class Importer:
         if entry["record"] in self._expired:
             self.counts["expired"] += 1
             return
-        record = self._row_of(entry)
+        scope, name = scope_key(entry["scope"]), entry["id"]
+        entry = entry | {"id": self._turn_ids.of(name, scope)}
+        record = self._row_of(entry, scope)
         present = self._database.rows(
             f"SELECT number, id, {same('record', '?')} FROM turns "
             "WHERE id = ? OR scope = ? AND source = ?",
-            *(record, entry["id"], scope_key(entry["scope"]), entry["source"]),
+            *(record, entry["id"], scope, entry["source"]),
         )
         own = next((row for row, id, _ in present if id == entry["id"]), None)
         linked = any(same for _, _, same in present)
-        if own is not None and linked and _same(TURN, entry, entry_at(self._database, TURN, own)):
+        here = None if own is None else entry_at(self._database, TURN, own)
+        if here is not None and linked and same_entry(TURN, entry, here):
             self.counts["skipped"] += 1
-        elif not present or self._may_replace(TURN, entry["id"]):
+        elif not present or self._may_replace(TURN, name):
             others = [row for row, _, _ in present if row != own]
             self._database.execute(
                 f"DELETE FROM turns WHERE {in_list('number')}", list_parameter("rows", others)
@@ -245,38 +311,53 @@ class Importer:
             if present:
                 self._database.mark_for_scrub()
 
-    def _row_of(self, turn: Entry) -> int | None:
-        """The row of the record that a turn belongs to."""
+    def _row_of(self, turn: Entry, scope: str) -> int | None:
+        """The row of the record that a turn belongs to; both are of one scope."""
         id = turn["record"]
-        if id is None or id in self._instead:
-            return self._instead.get(id)
-        row: int | None = self._database.value("SELECT number FROM records WHERE id = ?", id)
-        if row is None and self._scope is None:
-            raise InvalidInputError(f"turn {turn['id']!r} belongs to {id!r}, which is no record")
+        if id is None or (id in self._instead and self._instead[id] is None):
+            return None
+        row = self._instead.get(id) or self._database.value(
+            "SELECT number FROM records WHERE id = ?", self._record_ids.renamed.get(id, id)
+        )
+        owner = self._database.value("SELECT scope FROM records WHERE number = ?", row)
+        if owner != scope:
+            raise InvalidInputError(
+                f"`record` of turn {turn['id']!r} must be a record of the turn's scope, got {id!r}"
+            )
         return row
 
     def _take_item(self, entry: Entry) -> None:
         if self._is_over(entry):
             return
-        row = self._database.value(
-            "SELECT number FROM items WHERE namespace = ? AND key = ?",
+        row, scope = self._database.row(
+            "SELECT number, scope FROM items WHERE namespace = ? AND key = ?",
             entry["namespace"],
             entry["key"],
-        )
+        ) or (None, "{}")
         if (
             row is not None
             and vectors_of(self._database, row) == entry["vectors"]
-            and _same(ITEM, entry, entry_at(self._database, ITEM, row))
+            and same_entry(ITEM, entry, entry_at(self._database, ITEM, row))
         ):
             self.counts["skipped"] += 1
         elif row is None or self._may_replace(ITEM, entry["key"]):
             if row is not None:
+                self._check_address(entry, scope)
                 self._database.execute("DELETE FROM item_vectors WHERE item = ?", row)
                 self._database.mark_for_scrub()
             row = self._put(ITEM, row, entry)
             self._database.execute_many(
                 "INSERT INTO item_vectors (item, position, vector) VALUES (?, ?, ?)",
                 [(row, place, vector_bytes(v)) for place, v in enumerate(entry["vectors"])],
+            )
+
+    def _check_address(self, entry: Entry, scope: str) -> None:
+        """Refuse to replace an item of another scope: all scopes share the addresses of items."""
+        if self._scope is not None and not contains(scope, self._scope):
+            raise InvalidInputError(
+                f"the address of item {entry['key']!r} in {entry['namespace']!r} is in use outside "
+                f"of `scope` {dict(self._scope)!r}",
+                "Items are told apart by namespace and key alone: give each tenant a namespace.",
             )
 
     def _is_over(self, entry: Entry) -> bool:
@@ -297,7 +378,7 @@ class Importer:
 
     def _put(self, kind: Kind, row: int | None, entry: Entry, **more: Any) -> int:
         """Write a row: a new one, or in place of another."""
-        values = dict(zip(kind.columns, _stored(kind, entry), strict=True)) | more
+        values = dict(zip(kind.columns, stored_values(kind, entry), strict=True)) | more
         if row is not None:
             columns = ", ".join(f"{name} = ?" for name in values)
             self._database.execute(
@@ -312,26 +393,3 @@ class Importer:
             *values.values(),
         )
         return int(number)
-
-
-def _digest(entry: Entry) -> str:
-    """The checksum of what a record or a version says."""
-    return content_hash(entry["text"], entry["question"], entry["answer"])
-
-
-def _same(kind: Kind, entry: Entry, stored: Entry) -> bool:
-    """Whether an entry says what is here."""
-    return _stored(kind, entry) == _stored(kind, stored)
-
-
-def _stored(kind: Kind, entry: Entry) -> tuple[Any, ...]:
-    """The columns of an entry, as they are stored."""
-    return tuple(_column(name, entry[name]) for name in kind.columns)
-
-
-def _column(name: str, value: Any) -> Any:  # noqa: ANN401 - the column decides
-    if name == "scope":
-        return scope_key(value)
-    if name == "metadata":
-        return dump_metadata(value)
-    return json.dumps(value, ensure_ascii=False) if name == "value" else value

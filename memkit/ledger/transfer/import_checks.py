@@ -6,7 +6,7 @@ import base64
 import binascii
 import math
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from memkit.errors import InvalidInputError
@@ -30,6 +30,7 @@ from memkit.types.validate import (
     check_metadata,
     check_object,
     check_text,
+    describe,
     ttl_seconds,
 )
 
@@ -37,6 +38,7 @@ _FIRST, _LAST = -62_135_596_800, 253_402_300_799  # seconds since 1970: the year
 _OPTIONAL = {"expires_at", "said_at"}  # times that may be None
 _TIMES = {"created_at", "updated_at", "added_at", *_OPTIONAL}
 _FLAGS = {"pinned", "held_out"}
+_ROUNDING = 1e-3  # that the length of a unit vector of float32 may be off by
 
 
 def check_entry(entry: Entry) -> None:
@@ -45,8 +47,10 @@ def check_entry(entry: Entry) -> None:
     Raises:
         InvalidInputError: If not.
     """
-    if entry.get("kind") not in _KINDS:
-        raise InvalidInputError(f"expected one of {sorted(_KINDS)}, got {entry.get('kind')!r}")
+    if not isinstance(entry.get("kind"), str) or entry["kind"] not in _KINDS:
+        raise InvalidInputError(
+            f"`kind` must be one of {sorted(_KINDS)}, got {describe(entry.get('kind'))}"
+        )
     kind, more, check = _KINDS[entry["kind"]]
     expected = {"kind", *kind.columns, *more}
     if entry.keys() != expected:
@@ -65,10 +69,10 @@ def _check_columns(entry: Entry) -> None:
         if value is None and name in _OPTIONAL:
             continue
         if type(value) not in {int, float} or not _FIRST <= value <= _LAST:
-            raise InvalidInputError(f"`{name}` must be seconds since 1970, got {value!r}")
+            raise InvalidInputError(f"`{name}` must be seconds since 1970, got {describe(value)}")
     for name in _FLAGS & entry.keys():
         if not isinstance(entry[name], bool):
-            raise InvalidInputError(f"`{name}` must be true or false, got {entry[name]!r}")
+            raise InvalidInputError(f"`{name}` must be true or false, got {describe(entry[name])}")
     if "scope" in entry:
         scope_key(entry["scope"])
     if "id" in entry:
@@ -92,7 +96,9 @@ def _version(entry: Entry) -> None:
     check_metadata(entry["metadata"])
     number = entry["version"]
     if type(number) is not int or not 1 <= number < 2**31:
-        raise InvalidInputError(f"`version` must be an integer of at least 1, got {number!r}")
+        raise InvalidInputError(
+            f"`version` must be an integer of at least 1, got {describe(number)}"
+        )
 
 
 def _synthesis(entry: Entry) -> None:
@@ -100,7 +106,7 @@ def _synthesis(entry: Entry) -> None:
     for example in _list(entry, "examples"):
         if not isinstance(example, dict) or example.keys() != set(EXAMPLE_FIELDS):
             raise InvalidInputError(
-                f"expected an example to have {sorted(EXAMPLE_FIELDS)}, got {example!r:.200}"
+                f"expected an example to have {sorted(EXAMPLE_FIELDS)}, got {describe(example)}"
             )
         _check_texts(example, "question", "answer", "origin")
         _check_columns(example)
@@ -108,8 +114,9 @@ def _synthesis(entry: Entry) -> None:
 
 def _turn(entry: Entry) -> None:
     check_turn(entry["role"], entry["content"])
-    given = [name for name in ("name", "source", "record") if entry[name] is not None]
-    _check_texts(entry, *given)
+    _check_texts(entry, *(name for name in ("name", "source") if entry[name] is not None))
+    if entry["record"] is not None:
+        check_text("record", entry["record"], longest=MAX_ID_CHARACTERS)
 
 
 def _item(entry: Entry) -> None:
@@ -118,8 +125,23 @@ def _item(entry: Entry) -> None:
     check_object("value", entry["value"])
     if entry["ttl"] is not None:
         ttl_seconds(entry["ttl"])
-    for vector in _list(entry, "vectors"):
-        vector_bytes(vector)
+    if (entry["ttl"] is None) != (entry["expires_at"] is None):
+        raise InvalidInputError(
+            "`ttl` and `expires_at` must both be given or both be null, got "
+            f"{entry['ttl']!r} and {entry['expires_at']!r}"
+        )
+    _check_vectors([vector_bytes(vector) for vector in _list(entry, "vectors")])
+
+
+def _check_vectors(vectors: Sequence[bytes]) -> None:
+    """Check that vectors are as `ItemTable.write` stores them: of one length, and unit or zero."""
+    if len({len(vector) for vector in vectors}) > 1:
+        sizes = sorted({len(vector) // 4 for vector in vectors})
+        raise InvalidInputError(f"`vectors` must be of one length, got {sizes}")
+    for vector in vectors:
+        norm = math.hypot(*(value for (value,) in struct.iter_unpack("<f", vector)))
+        if norm and abs(norm - 1) > _ROUNDING:
+            raise InvalidInputError(f"`vectors` must be of length 1 or zeros, got length {norm:g}")
 
 
 def _check_texts(entry: Entry, *names: str) -> None:
@@ -130,7 +152,7 @@ def _check_texts(entry: Entry, *names: str) -> None:
 def _list(entry: Entry, name: str) -> list[Any]:
     value = entry[name]
     if not isinstance(value, list):
-        raise InvalidInputError(f"`{name}` must be a list, got {value!r}")
+        raise InvalidInputError(f"`{name}` must be a list, got {describe(value)}")
     return value
 
 

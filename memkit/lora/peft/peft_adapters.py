@@ -20,6 +20,7 @@ from memkit.lora.consolidation.consolidate import Consolidator
 from memkit.lora.consolidation.manifest import Candidate
 from memkit.lora.peft.merges import Merge
 from memkit.lora.peft.peft_format import Settings, read_settings, read_weights, write_folder
+from memkit.lora.serving.hooks import Adapter
 from memkit.lora.spec import LoraSpec
 from memkit.models.language_model import TransformersModel
 from memkit.types import Module, ModuleReport, Record
@@ -99,6 +100,25 @@ def import_adapter(
         BusyError: If another process is consolidating this memory.
     """
     records = _of_one_scope(backend.ledger, ids)
+    settings, adapter, digest = _read(backend, folder)
+    leaves = tuple(sorted({name.rpartition(".")[2] for name in adapter}))
+    # The scale becomes one of plain LoRA, whatever rule it came from.
+    lora = LoraSpec(settings.rank, settings.scale * settings.rank, target_modules=leaves)
+    origin = {"imported": {"base_model": settings.base_model, "digest": digest}}
+    return consolidator.adopt(backend, Candidate(records, lora, adapter, origin))
+
+
+def check_adapter(backend: LoraBackend, folder: Path) -> str:
+    """Check all files of an adapter; gives the SHA-256 of its weights.
+
+    Raises:
+        InvalidInputError, IncompatibleModelError, CorruptFileError, NonFiniteError: As
+            `import_adapter`, which will take what passes.
+    """
+    return _read(backend, folder)[-1]
+
+
+def _read(backend: LoraBackend, folder: Path) -> tuple[Settings, Adapter, str]:
     if not folder.is_dir():
         raise StorageError(
             f"there is no folder {str(folder)!r}",
@@ -107,11 +127,7 @@ def import_adapter(
     settings = read_settings(folder)
     _check_base(settings, backend.base)
     adapter, digest = read_weights(folder, settings.rank, backend.layers.shapes)
-    leaves = tuple(sorted({name.rpartition(".")[2] for name in adapter}))
-    # The scale becomes one of plain LoRA, whatever rule it came from.
-    lora = LoraSpec(settings.rank, settings.scale * settings.rank, target_modules=leaves)
-    origin = {"imported": {"base_model": settings.base_model, "digest": digest}}
-    return consolidator.adopt(backend, Candidate(records, lora, adapter, origin))
+    return settings, adapter, digest
 
 
 def _check_base(settings: Settings, base: TransformersModel) -> None:

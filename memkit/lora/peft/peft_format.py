@@ -31,7 +31,7 @@ from memkit.errors import (
     NonFiniteError,
     storage_errors,
 )
-from memkit.files import flush
+from memkit.files import flush, open_plain
 from memkit.lora.peft.peft_config import (
     CONFIG,
     as_json_values,
@@ -183,7 +183,7 @@ def _text(value: object) -> str | None:
 def _read_json(path: Path) -> dict[str, Any] | None:
     """The object in a JSON file; None if there is no file."""
     with storage_errors(path):
-        if not path.is_file():
+        if not path.exists():
             return None
     data = _read_bounded(path, _MAX_JSON)
     try:
@@ -196,7 +196,7 @@ def _read_json(path: Path) -> dict[str, Any] | None:
 
 
 def _read_bounded(path: Path, most: int) -> bytes:
-    with storage_errors(path), path.open("rb") as file:
+    with storage_errors(path), open_plain(path) as file:
         data = file.read(most + 1)
     if len(data) > most:
         raise CorruptFileError(f"expected at most {most} bytes in {path}, there are more")
