@@ -152,7 +152,7 @@ def _route(
     """The routed modules, or those that the caller chose instead."""
     routed = next((part.route for part in evidence if part.route is not None), NO_ROUTE)
     if modules is None:
-        return routed
+        return _of_scope(engine, query, routed)
     if not modules:
         return Route({}, reason="the caller chose the untouched base model")
     chosen = engine.need_lora("ask() with `modules`").route_to(modules, query.scope)
@@ -162,6 +162,20 @@ def _route(
         threshold=routed.threshold,
         evidence=routed.evidence,
     )
+
+
+def _of_scope(engine: Engine, query: Query, route: Route) -> Route:
+    """The route, or none if a router chose a module of a scope that the query may not see."""
+    chosen = {*route.weights, *(part.module for part in route.parts)}
+    if not chosen:
+        return route
+    modules = engine.ledger.modules
+    others = {m.name for m in modules.active()} - {
+        m.name for m in modules.active(visible_to=query.scope)
+    }
+    if chosen.isdisjoint(others):
+        return route
+    return replace(route, weights={}, parts=(), reason="it leads to modules of other scopes")
 
 
 def _held(

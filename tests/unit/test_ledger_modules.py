@@ -368,14 +368,34 @@ def test_modules_are_seen_by_their_scope(ledger):
     assert seen(None) == ["m0001", "m0002"]
 
 
-def test_a_module_never_shows_a_record_to_more_than_its_scope(ledger):
-    [mine] = add(ledger, "a", scope={"user": "u1"})
-    [shared] = add(ledger, "a")
-    for scope in ({}, {"user": "u2"}, {"session": "s"}):
-        with pytest.raises(InvalidInputError, match=f"would show record '{mine.id}' of scope"):
-            commit(ledger, "m0001", [mine], scope=scope)
-    module = commit(ledger, "m0001", [mine, shared], scope={"user": "u1"})
-    assert module.records == (mine.id, shared.id)
+def test_a_module_and_its_records_are_of_one_scope(ledger):
+    mine = {"user": "u1"}
+    [record] = add(ledger, "a", scope=mine)
+    for scope in ({}, {"user": "u2"}, {"session": "s"}, mine | {"session": "s"}):
+        with pytest.raises(InvalidInputError, match=f"record '{record.id}' is of .*u1"):
+            commit(ledger, "m0001", [record], scope=scope)
+    assert commit(ledger, "m0001", [record], scope=mine).records == (record.id,)
+    [shared] = add(ledger, "b")
+    with pytest.raises(InvalidInputError, match="must be that of its other versions"):
+        commit(ledger, "m0001", [shared])
+    assert commit(ledger, "m0002", [shared]).records == (shared.id,)
+
+
+def test_a_record_that_is_for_others_by_now_is_held_by_no_module(ledger):
+    """As an older memkit left it, or a program that wrote to the file itself."""
+    mine = {"user": "u1"}
+    a, b = add(ledger, "a", "b", scope=mine)
+    commit(ledger, "m0001", [a, b], scope=mine)
+    ledger._database.execute("UPDATE records SET scope = '{}' WHERE id = ?", a.id)
+    ids = [a.id, b.id]
+    assert ledger.modules.placements(ids) == {b.id: "m0001"}
+    assert ledger.modules.former_placements(ids) == {}
+    assert ledger.modules.get("m0001").records == (b.id,)
+    unplaced = ledger.modules.unplaced(within=None, where=None, include_turns=True)
+    assert [record.id for record in unplaced] == [a.id]
+    assert ledger.modules.activate("m0001", 1).records == (b.id,)
+    with pytest.raises(InvalidInputError, match="must be of the module's `scope`"):
+        commit(ledger, "m0001", [a, b], scope=mine)  # as they were when the training began
 
 
 def test_what_cannot_be_committed_is_refused(ledger):

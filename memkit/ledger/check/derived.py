@@ -9,6 +9,7 @@ from memkit.ledger.engine import full_text, inspection, metadata_index
 from memkit.ledger.engine.dialect import in_list, list_parameter, octets, same, upsert
 from memkit.ledger.engine.schema import UNINDEXED
 from memkit.ledger.engine.sqlite import Database
+from memkit.ledger.modules.module_table import ModuleTable
 from memkit.ledger.passages.passage_writes import derived
 from memkit.types import CheckReport
 
@@ -32,9 +33,16 @@ _SLICE = (
 _UNFOUNDED = (
     "content_hash <> '' AND NOT EXISTS (SELECT 1 FROM records "
     "JOIN members ON members.record = records.id JOIN modules ON modules.name = members.module "
-    "AND modules.active = members.version WHERE records.number = placements.record "
+    "AND modules.active = members.version "
+    "JOIN module_versions AS own ON own.module = members.module AND own.version = members.version "
+    "AND own.scope = records.scope WHERE records.number = placements.record "
     "AND members.module = placements.module AND members.recall IS NOT NULL "
     "AND members.content_hash = placements.content_hash)"
+)
+# Weights that were trained on what is for other readers by now.
+_FOREIGN = (
+    "SELECT DISTINCT records.id FROM members JOIN module_versions AS own USING (module, version) "
+    "JOIN records ON records.id = members.record AND records.scope <> own.scope"
 )
 _NOWHERE = (
     "active IS NOT NULL AND NOT EXISTS (SELECT 1 FROM module_versions "
@@ -139,6 +147,15 @@ def _check_pointers(database: Database, report: CheckReport) -> None:
             database.execute(f"UPDATE placements SET content_hash = '' WHERE {_UNFOUNDED}")
         problem = f"{count} records are placed in modules that were not seen to recall them"
         report.problem(problem, repaired=repaired)
+    if ids := database.column(_FOREIGN):
+        if repaired:
+            modules = ModuleTable(database)
+            modules.drop_trained_on(ids, modules.drop)
+        report.problem(
+            f"modules were trained on {len(ids)} records of other scopes, such as {ids[:3]}"
+            + ("; consolidate() trains those of their own scope anew" if repaired else ""),
+            repaired=repaired,
+        )
     if database.count("modules", f"versions < {_LAST}"):
         if repaired:
             database.execute(f"UPDATE modules SET versions = {_LAST} WHERE versions < {_LAST}")

@@ -24,8 +24,15 @@ _EXPIRED = (
     f"AND serving.active = members.version WHERE {EXPIRED})"
 )
 _IN_SERVICE = f"{_ACTIVE} AND v.file IS NOT NULL AND v.module NOT IN {_EXPIRED}"
+# A module answers for records of its own scope only.
+_OF_ITS_SCOPE = (
+    "records.scope = (SELECT own.scope FROM modules AS named JOIN module_versions AS own "
+    "ON own.module = named.name AND own.version = named.active "
+    "WHERE named.name = placements.module)"
+)
+_HOME = f"records.number = placements.record AND {_OF_ITS_SCOPE}"
 # A placement counts only while the record says what was trained.
-_PLACED = "records.number = placements.record AND records.content_hash = placements.content_hash"
+_PLACED = f"{_HOME} AND records.content_hash = placements.content_hash"
 _VALID = f"{_PLACED} AND placements.module NOT IN {_EXPIRED}"
 
 
@@ -117,8 +124,8 @@ class ModuleReads:
 
     def former_placements(self, record_ids: Sequence[str]) -> dict[str, str]:
         """Map records that were held, but are not as they are now, to the module that did."""
-        placed = "records.number = placements.record AND NOT records.content_hash ="
-        return self._placed(f"{placed} placements.content_hash AND {LIVE}", record_ids)
+        otherwise = "NOT records.content_hash = placements.content_hash"
+        return self._placed(f"{_HOME} AND {otherwise} AND {LIVE}", record_ids)
 
     def unplaced(
         self, *, within: Scope | None, where: Metadata | None, include_turns: bool

@@ -11,7 +11,7 @@ from memkit.ledger.modules.module_reads import ModuleReads, unknown_module
 from memkit.ledger.modules.module_versions import Member, ModuleFile
 from memkit.ledger.records.where import LIVE
 from memkit.types import Metadata, Module, Record, Scope
-from memkit.types.scope import contains
+from memkit.types.scope import scope_key
 from memkit.types.validate import check_text
 
 Drop = Callable[[str, int | None], None]  # a module's name, and a version or None for all
@@ -58,13 +58,14 @@ class ModuleTable(ModuleReads):
         Raises:
             RecordNotFoundError: If a member was deleted meanwhile: the weights contain what
                 should be forgotten.
-            InvalidInputError: If ``held`` is not part of ``members``, a member's scope is
-                narrower than the module's, or the file is in use or queued for destruction.
+            InvalidInputError: If ``held`` is not part of ``members``, a member or an older
+                version is of another scope, or the file is in use or queued for destruction.
         """
         check_text("name", name)
         trained = {m.id: Member(m.id, m.content_hash, held.get(m.id)) for m in members}
         with self._database.transaction():
             self._check_members(members, held, scope)
+            self._versions.check_scope(name, scope)
             self._versions.check_file(file)
             before = self._active_version(name)
             version = self._versions.find(name, digest, [*trained.values()], manifest)
@@ -165,18 +166,19 @@ class ModuleTable(ModuleReads):
         ids = [record.id for record in members]
         if strangers := sorted(set(held) - set(ids)):
             raise InvalidInputError(f"`held` must be part of `members`, got also {strangers[:3]}")
-        sql = f"SELECT id FROM records WHERE {LIVE} AND {in_list('id')}"
-        existing = self._database.column(sql, list_parameter("members", ids))
-        if missing := sorted(set(ids) - set(existing)):
+        sql = f"SELECT id, scope FROM records WHERE {LIVE} AND {in_list('id')}"
+        scopes = dict(self._database.rows(sql, list_parameter("members", ids)))
+        if missing := sorted(set(ids) - scopes.keys()):
             raise RecordNotFoundError(
                 f"record {missing[0]!r} was deleted while the module was trained on it",
                 "Destroy the file and train again.",
             )
         for record in members:
-            if not contains(scope, record.scope):
+            # Also as it is by now: what is for others must not be in these weights.
+            if {scope_key(record.scope), scopes[record.id]} != {scope_key(scope)}:
                 raise InvalidInputError(
-                    f"`scope` {dict(scope)!r} of the module would show record {record.id!r} of "
-                    f"scope {dict(record.scope)!r} to others",
+                    f"`members` must be of the module's `scope` {dict(scope)!r}, record "
+                    f"{record.id!r} is of {scopes[record.id]}",
                     "Train records of one scope together.",
                 )
 
@@ -189,7 +191,9 @@ class ModuleTable(ModuleReads):
         self._database.execute(
             "INSERT INTO placements SELECT records.number, members.module, members.content_hash "
             "FROM members JOIN records ON records.id = members.record "
+            "JOIN module_versions AS own USING (module, version) "
             "WHERE members.module = ? AND members.version = ? AND recall IS NOT NULL "
+            "AND records.scope = own.scope "
             "ON CONFLICT (record) DO UPDATE "
             "SET module = excluded.module, content_hash = excluded.content_hash "
             "WHERE excluded.content_hash = "

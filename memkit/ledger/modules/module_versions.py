@@ -134,6 +134,20 @@ class VersionTable:
         sql = f"DELETE FROM module_versions WHERE {which}"
         return bool(self._database.execute(sql, *parameters))
 
+    def check_scope(self, name: str, scope: Scope) -> None:
+        """Check that all versions of a module are for the same readers.
+
+        Raises:
+            InvalidInputError: If one is of another scope.
+        """
+        sql = "SELECT scope FROM module_versions WHERE module = ? AND scope <> ? LIMIT 1"
+        if other := self._database.value(sql, name, scope_key(scope)):
+            raise InvalidInputError(
+                f"`scope` of module {name!r} must be that of its other versions, {other}, "
+                f"got {dict(scope)!r}",
+                "Give it a new name.",
+            )
+
     def check_file(self, path: str) -> None:
         """Check that a path may become the file of a version.
 

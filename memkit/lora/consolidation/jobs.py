@@ -87,6 +87,7 @@ def plan_retraining(ledger: Ledger, names: Sequence[str] | None) -> list[Job]:
 
 
 def _repeated(ledger: Ledger, module: Module) -> Job:
-    # Without those that have expired since the last sweep.
+    # Without those that have expired since the last sweep, or are for other readers by now.
     members = ledger.records.find(ledger.modules.members(module.name))
-    return Job(members, module.name, module.manifest)
+    own = [record for record in members if record.scope == module.scope]
+    return Job(own, module.name, module.manifest)
