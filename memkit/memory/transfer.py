@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from tqdm import tqdm
@@ -33,7 +33,7 @@ from memkit.types.validate import (
 from memkit.version import __version__
 
 _MODULE = {"kind", "name", "base_model", "sha256", "records"}
-_ELSEWHERE = {"/", "\\", ":"}  # what separates folders, on whatever system
+_SEPARATORS = {"/", "\\", ":"}  # what separates folders, on whatever system
 _WEIGHTS = "adapter_model.safetensors"  # PEFT's name for the file
 _SLOW = 2.0  # seconds before a progress bar is shown
 
@@ -214,7 +214,7 @@ def _check_module(entry: Entry) -> None:
         check_text(name, entry[name], longest=MAX_ID_CHARACTERS)
     for id in entry["records"]:
         check_text("records", id, longest=MAX_ID_CHARACTERS)
-    if PurePosixPath(entry["name"]).name != entry["name"] or _ELSEWHERE & set(entry["name"]):
+    if entry["name"] in {".", ".."} or _SEPARATORS & set(entry["name"]):
         raise InvalidInputError(f"`name` must be that of a folder, got {entry['name']!r}")
 
 

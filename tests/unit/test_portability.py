@@ -1,6 +1,5 @@
 """Export and import: the same memory elsewhere; damage is found before anything is written."""
 
-import hashlib
 import io
 import json
 import sqlite3
@@ -10,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import zstandard
+from archives import content, forge, header, lines, record, turn
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -63,49 +63,6 @@ def full(rag, tmp_path):
     examples.put("template 1", {record.id: [Example("Ann's code?", "9001"), question]})
     examples.put("rewriter", {record.id: []})
     return memory
-
-
-NUMBERS = {"number", "record", "synthesis"}
-
-
-def content(memory):
-    """All that is to survive, read from SQLite itself."""
-    with sqlite3.connect(memory._engine.ledger.directory / "ledger.sqlite3") as connection:
-        connection.row_factory = sqlite3.Row
-        tables = {
-            "records": "SELECT * FROM records ORDER BY number",
-            "versions": "SELECT * FROM versions ORDER BY record, version",
-            "turns": "SELECT turns.*, records.id AS of FROM turns LEFT JOIN records "
-            "ON records.number = turns.record ORDER BY turns.number",
-            "items": "SELECT items.*, hex(vector) FROM items LEFT JOIN item_vectors "
-            "ON item = items.number ORDER BY items.number, position",
-            "ttls": "SELECT * FROM ttls ORDER BY scope",
-            "examples": "SELECT syntheses.*, examples.*, records.id FROM syntheses "
-            "JOIN records ON records.number = record "
-            "LEFT JOIN examples ON synthesis = syntheses.number "
-            "ORDER BY syntheses.number, position",
-        }
-        found = {name: list(map(dict, connection.execute(sql))) for name, sql in tables.items()}
-    connection.close()
-    return {
-        name: [{k: v for k, v in row.items() if k not in NUMBERS} for row in rows]
-        for name, rows in found.items()
-    }
-
-
-def lines(path):
-    """The lines of an archive, read without memkit's help."""
-    with path.open("rb") as file:
-        data = zstandard.ZstdDecompressor().stream_reader(file).read()
-    return [json.loads(line) for line in data.decode().split("\n") if line]
-
-
-def forge(path, entries):
-    """Write an archive with a right checksum, whatever it says."""
-    data = b"".join(json.dumps(entry).encode() + b"\n" for entry in entries)
-    end = {"kind": "end", "sha256": hashlib.sha256(data).hexdigest()}
-    path.write_bytes(zstandard.compress(data + json.dumps(end).encode() + b"\n"))
-    return path
 
 
 # -- the round trip
@@ -407,23 +364,6 @@ def test_a_file_that_changes_between_the_passes_is_refused(full, dump, rag, tmp_
     assert memory.stats().records == 0
 
 
-def header(**changes):
-    return {"format": "memkit archive", "version": 1, "memkit": "0", "counts": {}} | changes
-
-
-def record(**changes):
-    names = "id scope text question answer metadata created_at updated_at version key expires_at"
-    one = dict.fromkeys(names.split()) | {"kind": "record", "pinned": False, "said_at": None}
-    one |= {"id": "r", "scope": {}, "text": "Said.", "metadata": {}, "version": 1}
-    return one | {"created_at": 1.5, "updated_at": 2} | changes
-
-
-def turn(**changes):
-    one = {"kind": "turn", "id": "t", "scope": {}, "role": "user", "content": "Hi.", "record": None}
-    one |= {"created_at": 1, "added_at": 1, "expires_at": None, "source": None, "name": None}
-    return one | changes
-
-
 def synthesis(**changes):
     one = {"kind": "synthesis", "content_hash": "0", "synthesizer": "s", "examples": []}
     return one | changes
@@ -497,7 +437,8 @@ def test_what_could_not_be_added_is_refused(rag, tmp_path, entry, why):
         ([[1, 2]], CorruptFileError, "line 1 is not a JSON object"),
         ([header(counts={"record": 1}), record(metadata={"x": float("nan")})],
          CorruptFileError, "line 2 is not JSON: NaN"),
-        ([header(counts={"turn": 1}), turn(record="nobody")], InvalidInputError, "line 2 of .*`record` of turn 't' must be a .*'nobody'"),
+        ([header(counts={"turn": 1}), turn(record="nobody")], InvalidInputError,
+         "line 2 of .*`record` of turn 't' must be .*'nobody'"),
     ],
 )  # fmt: skip
 def test_what_is_no_export_is_refused(rag, tmp_path, entries, error, why):
