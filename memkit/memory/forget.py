@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from memkit.errors import InvalidInputError, MemkitError, RecordNotFoundError
+from memkit.errors import InvalidInputError, MemkitError
 from memkit.memory.engine import Engine
 from memkit.memory.erasure import Erased, erase, finish
+from memkit.memory.reach import selected_by
 from memkit.memory.residue import remains, samples
-from memkit.types import Exposure, Metadata, ModuleReport, Receipt, Scope
-from memkit.types.validate import check_flag, check_ids, check_scope
+from memkit.types import ALL, AnyScope, Exposure, Metadata, ModuleReport, Receipt, Scope
+from memkit.types.validate import check_flag, check_ids
 
 if TYPE_CHECKING:
     from memkit.lora.consolidation.exposure import Probe
@@ -29,15 +30,14 @@ def forget(
     engine: Engine,
     ids: Sequence[str] | None,
     *,
-    scope: Scope | None,
+    scope: AnyScope | None,
     where: Metadata | None,
     retrain: bool,
 ) -> Receipt:
     """Erase the selected records, retrain what is left of their modules, check, and report."""
     check_flag("retrain", retrain)
-    scope = None if scope is None else check_scope(scope)
     selected = _select(engine, ids, scope, where)
-    turns_of = scope if ids is None and where is None else None
+    turns_of = selected_by(scope).get("within") if ids is None and where is None else None
     return _forget(engine, selected, turns_of=turns_of, retrain=retrain)
 
 
@@ -106,25 +106,22 @@ def _forget(
 
 
 def _select(
-    engine: Engine, ids: Sequence[str] | None, scope: Scope | None, where: Metadata | None
+    engine: Engine, ids: Sequence[str] | None, scope: AnyScope | None, where: Metadata | None
 ) -> list[str]:
-    if ids is None and not scope and not where:
+    if ids is None and not where and (not scope or scope == ALL):
         raise InvalidInputError(
             f"expected an id, a `scope` or a `where` to forget by, got {ids=}, {scope=}, {where=}",
-            hint="forget(id) erases a record, forget(scope={'user': 'u1'}) a tenant",
+            hint="forget(id) erases a record, forget(scope={'user': 'u1'}) a tenant, forget_all() "
+            "everything",
         )
-    records = engine.ledger.records
+    records, reach = engine.ledger.records, selected_by(scope)
     if ids is None:
-        return records.ids(within=scope, where=where, expired=True)
-    ids = list(dict.fromkeys(check_ids("id", ids, single=True)))
-    ids = [record.id for record in records.get(ids, expired=True)]
-    if scope is not None:
-        inside = set(records.ids(within=scope, expired=True))
-        for id in ids:
-            if id not in inside:
-                raise RecordNotFoundError(f"no record of scope {dict(scope)!r} has the id {id!r}")
-    passing = set(records.ids(where=where, expired=True)) if where is not None else set(ids)
-    return [id for id in ids if id in passing]
+        return records.ids(**reach, where=where, expired=True)
+    wanted = list(dict.fromkeys(check_ids("id", ids, single=True)))
+    visible_to, within = reach.get("visible_to"), reach.get("within")
+    found = records.get(wanted, scope=visible_to, within=within, expired=True)
+    passing = set(records.ids(**reach, where=where, expired=True)) if where is not None else None
+    return [record.id for record in found if passing is None or record.id in passing]
 
 
 def _retrain(engine: Engine, erased: Erased) -> list[ModuleReport]:

@@ -21,11 +21,13 @@ from memkit.memory.options import (
     TurnOptions,
     config_of,
 )
+from memkit.memory.reach import seen_by, selected_by
 from memkit.memory.retention import Retention
 from memkit.memory.vectors import Vectors
 from memkit.types import (
     BUDGET,
     Answer,
+    AnyScope,
     ConsolidationReport,
     Hit,
     ImportReport,
@@ -60,12 +62,12 @@ class Memory:
     several processes a directory.
 
     A query with a scope sees a record if every key of the record's scope has the same value in
-    the query's: records without scope are shared, queries without scope see only those. Verbs
-    that list, count, forget or move take a scope and all narrower ones; None stands for all.
+    the query's. Without a scope, no verb shows, changes or forgets other than shared records;
+    ``scope="all"`` is every scope. Verbs that list, count or forget take a scope and all narrower
+    ones; those that move or maintain the memory as a whole take all of it by default.
 
-    Bad input raises `InvalidInputError`, and nothing is changed. An id that is unknown, or of a
-    record that the given scope may not see, raises `RecordNotFoundError`. A verb that needs a
-    backend which the memory was opened without raises `UnsupportedOperationError`.
+    Bad input raises `InvalidInputError`, and nothing is changed; an id that is unknown or that the
+    scope may not see `RecordNotFoundError`, a missing backend `UnsupportedOperationError`.
 
     Attributes:
         items: JSON objects under a namespace and a key; what stores for agents are made of.
@@ -162,7 +164,7 @@ class Memory:
         question: str | None = None,
         answer: str | None = None,
         metadata: Metadata | None = None,
-        scope: Scope | None = None,
+        scope: AnyScope | None = None,
     ) -> Record:
         """Write a new version of a record; what is None stays as it is.
 
@@ -170,15 +172,15 @@ class Memory:
         one. A text that contradicts the answer that would stay is refused.
         """
         changes = write.Changes(text, question, answer, metadata)
-        return write.rewrite(self._engine, id, changes, scope=scope)
+        return write.rewrite(self._engine, id, changes, scope=seen_by(scope))
 
-    def merge(self, ids: Sequence[str], *, scope: Scope | None = None) -> Record:
+    def merge(self, ids: Sequence[str], *, scope: AnyScope | None = None) -> Record:
         """Make one record of at least two of the same scope: the pinned one, or the newest.
 
         What the others said becomes part of its history until it is forgotten; their turns
         belong to it. It expires when the first of them would have.
         """
-        self._engine.ledger.records.get(ids, scope=scope)
+        self._engine.ledger.records.get(ids, scope=seen_by(scope))
         return self._engine.ledger.merge(ids)
 
     def consolidate(
@@ -212,7 +214,7 @@ class Memory:
         self,
         id: str | Sequence[str] | None = None,
         *,
-        scope: Scope | None = None,
+        scope: AnyScope | None = None,
         where: Metadata | None = None,
         retrain: bool = True,
     ) -> Receipt:
@@ -220,7 +222,7 @@ class Memory:
 
         Args:
             id: One record or several; if one is unknown, nothing is erased.
-            scope: Everything of this scope, turns included; with ``id``, refuse other records.
+            scope: Everything of this scope, turns included; with ``id``, only records of it.
             where: Only records that pass this metadata filter.
             retrain: Train the modules that held the records anew without them; False drops
                 them, as does a failure, and leaves their other records to rag.
@@ -236,20 +238,20 @@ class Memory:
         """Erase the turns of exactly this conversation; records that were made of them stay."""
         return forget.clear(self._engine, scope)
 
-    def get(self, id: str, *, scope: Scope | None = None) -> Record:
+    def get(self, id: str, *, scope: AnyScope | None = None) -> Record:
         """Give a record as it is now."""
-        return self._engine.ledger.records.get([id], scope=scope)[0]
+        return self._engine.ledger.records.get([id], scope=seen_by(scope))[0]
 
-    def get_many(self, ids: Sequence[str], *, scope: Scope | None = None) -> list[Record]:
+    def get_many(self, ids: Sequence[str], *, scope: AnyScope | None = None) -> list[Record]:
         """Give several records in the order asked; what is missing or not visible is left out."""
-        return self._engine.ledger.records.find(ids, scope=scope)
+        return self._engine.ledger.records.find(ids, scope=seen_by(scope))
 
     def __contains__(self, id: object) -> bool:
         id = id.id if isinstance(id, Record) else id
-        return isinstance(id, str) and bool(self._engine.ledger.records.existing([id]))
+        return isinstance(id, str) and bool(self.get_many([id]))
 
     def __iter__(self) -> Iterator[Record]:
-        """All records of all scopes, in the order in which they were added."""
+        """All shared records, in the order in which they were added; `records` lists others."""
         page = self.records()
         yield from page.records
         while page.next is not None:
@@ -259,19 +261,20 @@ class Memory:
     def records(
         self,
         *,
-        scope: Scope | None = None,
+        scope: AnyScope | None = None,
         where: Metadata | None = None,
         after: str | None = None,
         limit: int = 100,
     ) -> Page:
         """List records in the order in which they were added, selected as by `forget`."""
-        return self._engine.ledger.records.page(within=scope, where=where, after=after, limit=limit)
+        reach = selected_by(scope)
+        return self._engine.ledger.records.page(**reach, where=where, after=after, limit=limit)
 
-    def count(self, *, scope: Scope | None = None, where: Metadata | None = None) -> int:
-        """Count the records of a scope and narrower ones that pass a metadata filter."""
-        return self._engine.ledger.records.count(within=scope, where=where)
+    def count(self, *, scope: AnyScope | None = None, where: Metadata | None = None) -> int:
+        """Count the records that `records` would list."""
+        return self._engine.ledger.records.count(**selected_by(scope), where=where)
 
-    def history(self, id: str, *, scope: Scope | None = None) -> list[Version]:
+    def history(self, id: str, *, scope: AnyScope | None = None) -> list[Version]:
         """List the versions of a record, the oldest first and the current one last."""
         self.get(id, scope=scope)
         return self._engine.ledger.records.history(id)
@@ -349,7 +352,7 @@ class Memory:
     def stream(
         self, question: Question, budget: int = BUDGET, **options: Unpack[AskOptions]
     ) -> AnswerStream:
-        """Like `ask`, piece by piece; the result's ``answer`` is there at the end."""
+        """Like `ask`, piece by piece (strict: in one piece); at the end ``answer`` is there."""
         return ask.stream(self._engine, question, budget, options)
 
     def export(
@@ -379,7 +382,8 @@ class Memory:
 
         Args:
             path: The file; nothing in it is executed.
-            scope: Only what is of this scope.
+            scope: Only what is of this scope; nothing outside of it is changed or told. What has
+                an id that is in use there gets another one: see `TransferReport.renamed`.
             on_conflict: Where the memory has something else under the same id, key or content:
                 "error" refuses the whole file, "skip" keeps what is here, "replace" takes what
                 comes and leaves its modules to be trained again by `consolidate`.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from memkit.memory import forget
 from memkit.memory.engine import Engine
-from memkit.types import Receipt, Record, Scope, Ttl
+from memkit.memory.reach import seen_by
+from memkit.types import AnyScope, Receipt, Record, Scope, Ttl
 from memkit.types.validate import ttl_seconds
 
 
@@ -14,7 +15,7 @@ class Retention:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def pin(self, id: str, *, scope: Scope | None = None) -> Record:
+    def pin(self, id: str, *, scope: AnyScope | None = None) -> Record:
         """Pin a record: it is part of all evidence, and does not expire.
 
         `recall`, `ask` and `stream` put the pinned records that a query may see before all
@@ -26,7 +27,7 @@ class Retention:
         """
         return self._engine.ledger.records.pin(self._visible(id, scope))
 
-    def unpin(self, id: str, *, scope: Scope | None = None) -> Record:
+    def unpin(self, id: str, *, scope: AnyScope | None = None) -> Record:
         """Undo `pin`; from now on the record lives as long as its scope's default says.
 
         Raises:
@@ -34,7 +35,7 @@ class Retention:
         """
         return self._engine.ledger.records.unpin(self._visible(id, scope))
 
-    def expire(self, id: str, ttl: Ttl | None, *, scope: Scope | None = None) -> Record:
+    def expire(self, id: str, ttl: Ttl | None, *, scope: AnyScope | None = None) -> Record:
         """Let a record expire so long from now; None lets it live for good.
 
         Raises:
@@ -71,5 +72,5 @@ class Retention:
         """
         return forget.sweep(self._engine, retrain=retrain)
 
-    def _visible(self, id: str, scope: Scope | None) -> str:
-        return self._engine.ledger.records.get([id], scope=scope)[0].id
+    def _visible(self, id: str, scope: AnyScope | None) -> str:
+        return self._engine.ledger.records.get([id], scope=seen_by(scope))[0].id

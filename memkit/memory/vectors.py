@@ -10,8 +10,9 @@ from memkit.errors import InvalidInputError
 from memkit.memory import transfer
 from memkit.memory.engine import Engine
 from memkit.memory.options import Selection, query_template
+from memkit.memory.reach import seen_by, selected_by
 from memkit.protocols import Embedder
-from memkit.types import Hit, Metadata, Scope
+from memkit.types import AnyScope, Hit, Metadata
 from memkit.types.validate import describe, refuse_part
 
 if TYPE_CHECKING:
@@ -55,21 +56,21 @@ class Vectors:
         rag = self._engine.need_rag("vectors.search()")
         return rag.search(query_template(selection, Selection, k=k), _unit_row(vector))
 
-    def get(self, ids: Sequence[str], *, scope: Scope | None = None) -> dict[str, Floats2d]:
+    def get(self, ids: Sequence[str], *, scope: AnyScope | None = None) -> dict[str, Floats2d]:
         """Give the vectors of records' passages: by id, shape ``(passages, dim)``, unit rows.
 
         Args:
             ids: What has no passages is left out, as is what is missing.
             scope: Leave out what this scope may not see, too.
         """
-        records = self._engine.ledger.records.find(ids, scope=scope)
+        records = self._engine.ledger.records.find(ids, scope=seen_by(scope))
         return self._engine.ledger.passages.vectors_of([record.id for record in records])
 
     def duplicates(
         self,
         threshold: float = NEAR,
         *,
-        scope: Scope | None = None,
+        scope: AnyScope | None = None,
         where: Metadata | None = None,
     ) -> list[Duplicates]:
         """Find records of one scope that say almost the same.
@@ -80,13 +81,13 @@ class Vectors:
 
         Args:
             threshold: Lowest cosine similarity of two records that are put together, in (0, 1].
-            scope: Only records of this scope and narrower ones; None for all.
+            scope: Only records of this scope and narrower ones, or "all"; None for the shared ones.
             where: Only records that pass this metadata filter.
         """
         self._engine.need_index("vectors.duplicates()")
         from memkit.rag.duplicates import duplicates
 
-        return duplicates(self._engine.ledger, threshold, within=scope, where=where)
+        return duplicates(self._engine.ledger, threshold, **selected_by(scope), where=where)
 
     def wait(self) -> None:
         """Wait until the index is built, with all that was added; nothing else has to wait.

@@ -38,7 +38,12 @@ class Duplicates(Value):
 
 
 def duplicates(
-    ledger: Ledger, threshold: float, *, within: Scope | None, where: Metadata | None
+    ledger: Ledger,
+    threshold: float,
+    *,
+    visible_to: Scope | None = None,
+    within: Scope | None = None,
+    where: Metadata | None = None,
 ) -> list[Duplicates]:
     """Group the records of each scope that are near each other, or linked by such pairs.
 
@@ -48,6 +53,7 @@ def duplicates(
     Args:
         ledger: Where records and vectors are.
         threshold: Lowest cosine similarity of a pair, in (0, 1].
+        visible_to: Only records that a query of this scope sees; None for all.
         within: Only records of this scope and narrower ones; None for all.
         where: Metadata filter; None for all.
 
@@ -60,7 +66,7 @@ def duplicates(
             f"`threshold` must be above 0 and at most 1, got {shown(threshold)}"
         )
     groups: list[Duplicates] = []
-    for ids, vectors in ledger.passages.by_scope(within=within, where=where):
+    for ids, vectors in ledger.passages.by_scope(visible_to=visible_to, within=within, where=where):
         for rows, similarity in _groups(_links(_unit(vectors), threshold)):
             with ledger.transaction():  # some may have been forgotten meanwhile
                 records = ledger.records.get(ledger.records.existing(ids[row] for row in rows))

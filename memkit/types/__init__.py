@@ -33,7 +33,9 @@ from memkit.types.queries import Sampling as Sampling
 from memkit.types.receipt import STANDS_OUT as STANDS_OUT
 from memkit.types.receipt import Exposure as Exposure
 from memkit.types.receipt import Receipt as Receipt
+from memkit.types.records import ALL as ALL
 from memkit.types.records import ALWAYS as ALWAYS
+from memkit.types.records import AnyScope as AnyScope
 from memkit.types.records import BackendName as BackendName
 from memkit.types.records import Draft as Draft
 from memkit.types.records import Message as Message

@@ -11,6 +11,9 @@ from memkit.types.value import Value, shortened
 
 Metadata = Mapping[str, Any]  # JSON values only
 Scope = Mapping[str, str]  # e.g. {"user": "u1", "session": "s7"}
+All = Literal["all"]
+ALL: All = "all"  # instead of a scope: everything of every scope
+AnyScope = Scope | All
 Role = Literal["system", "user", "assistant", "tool"]
 BackendName = Literal["buffer", "rag", "lora"]
 Ttl = float | timedelta  # seconds, or a timedelta

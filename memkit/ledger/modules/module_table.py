@@ -167,7 +167,7 @@ class ModuleTable(ModuleReads):
         if strangers := sorted(set(held) - set(ids)):
             raise InvalidInputError(f"`held` must be part of `members`, got also {strangers[:3]}")
         sql = f"SELECT id, scope FROM records WHERE {LIVE} AND {in_list('id')}"
-        scopes = dict(self._database.rows(sql, list_parameter("members", ids)))
+        scopes: dict[str, str] = dict(self._database.rows(sql, list_parameter("members", ids)))
         if missing := sorted(set(ids) - scopes.keys()):
             raise RecordNotFoundError(
                 f"record {missing[0]!r} was deleted while the module was trained on it",

@@ -135,7 +135,11 @@ class PassageTable(PassageWrites):
         return {id: _stacked(own) for id, own in vectors.items()}
 
     def by_scope(
-        self, *, within: Scope | None, where: Metadata | None
+        self,
+        *,
+        visible_to: Scope | None = None,
+        within: Scope | None = None,
+        where: Metadata | None = None,
     ) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
         """Read the mean vector of each record's text passages, one scope after the other.
 
@@ -144,7 +148,7 @@ class PassageTable(PassageWrites):
         Yields:
             Ids in the order the records were added, and their vectors, shape ``(n, dim)``.
         """
-        condition, parameters = select_sql(within=within, where=where)
+        condition, parameters = select_sql(visible_to=visible_to, within=within, where=where)
         scopes = self._database.column(
             f"SELECT DISTINCT scope FROM records WHERE {condition} ORDER BY scope", *parameters
         )

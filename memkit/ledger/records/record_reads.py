@@ -11,7 +11,6 @@ from memkit.ledger.engine.sqlite import Database, Row
 from memkit.ledger.records.record_rows import COLUMNS, record_of, version_of
 from memkit.ledger.records.where import AT, EXPIRED, LIVE, select_sql
 from memkit.types import ALWAYS, Metadata, Page, Period, Record, Scope, Version
-from memkit.types.scope import visible_keys
 from memkit.types.validate import check_id, check_ids, check_limit, describe, normal_form
 
 # Where users' texts are; what is made of these is not listed.
@@ -42,20 +41,26 @@ class RecordReads:
         return dict(rows)
 
     def get(
-        self, ids: Sequence[str], *, scope: Scope | None = None, expired: bool = False
+        self,
+        ids: Sequence[str],
+        *,
+        scope: Scope | None = None,
+        within: Scope | None = None,
+        expired: bool = False,
     ) -> list[Record]:
         """Give records in the order asked.
 
         Args:
             ids: May repeat.
             scope: The scope of the query that wants to see them; None sees everything.
+            within: Only records of this scope and narrower ones; None for all.
             expired: Also what has expired and waits for its destruction.
 
         Raises:
             RecordNotFoundError: If one is missing, expired or not visible; which is not told.
         """
         ids = check_ids("ids", ids)
-        rows = self._rows(ids, scope, expired=expired)
+        rows = self._rows(ids, scope, within, expired=expired)
         missing = [id for id in ids if id not in rows]
         if missing:
             raise RecordNotFoundError(
@@ -176,11 +181,17 @@ class RecordReads:
         match = self._database.value(f"{' UNION ALL '.join(tables)} LIMIT 1", *texts)
         return match is not None or self._database.schema_has(text)
 
-    def count(self, *, within: Scope | None = None, where: Metadata | None = None) -> int:
-        """Count the records of a scope and narrower ones, None for all, that pass a filter."""
+    def count(
+        self,
+        *,
+        visible_to: Scope | None = None,
+        within: Scope | None = None,
+        where: Metadata | None = None,
+    ) -> int:
+        """Count records; what bounds them is as for `page`."""
         if where is not None:
-            return len(self.ids(within=within, where=where))
-        condition, parameters = select_sql(within=within)
+            return len(self.ids(visible_to=visible_to, within=within, where=where))
+        condition, parameters = select_sql(visible_to=visible_to, within=within)
         return self._database.count("records", condition, *parameters)
 
     def scopes(self) -> set[str]:
@@ -214,16 +225,21 @@ class RecordReads:
         return self._database.count("unindexed")
 
     def _rows(
-        self, ids: Sequence[str], scope: Scope | None, *, expired: bool = False
+        self,
+        ids: Sequence[str],
+        scope: Scope | None,
+        within: Scope | None = None,
+        *,
+        expired: bool = False,
     ) -> dict[str, Row]:
         """The rows of those of the ids that ``scope`` may see."""
-        condition, _ = select_sql(expired=expired)
+        condition, parameters = select_sql(visible_to=scope, within=within, expired=expired)
         rows = self._database.rows(
             f"SELECT {COLUMNS} FROM records WHERE {condition} AND {in_list('id')}",
+            *parameters,
             list_parameter("ids", ids),
         )
-        keys = None if scope is None else set(visible_keys(scope))
-        return {row[0]: row for row in rows if keys is None or row[4] in keys}
+        return {row[0]: row for row in rows}
 
 
 def _cursor(after: str | None) -> int:

@@ -174,8 +174,9 @@ class RecordTable(RecordReads):
             id = entry.draft.id or new_id()
             if id in taken:
                 raise InvalidInputError(
-                    f"`id` {id!r} belongs to a record with other content or another scope",
-                    "To change a record, use update().",
+                    f"`id` {id!r} is in use",
+                    "To change a record of yours, use update(). Ids are unique over all scopes: "
+                    "leave it out, or put what tells your scope apart before it.",
                 )
             taken.add(id)
             self._insert(id, entry, ends)

@@ -197,7 +197,10 @@ class Importer:
             "OR scope = ? AND content_hash = ? AND coalesce(key, '') = ?",
             *(entry["id"], scope, entry["key"], scope, digest, entry["key"] or ""),
         )
-        return [_Conflicting(*row, bool(over)) for *row, over in rows]
+        return [
+            _Conflicting(row, id, scope, digest, ends, bool(over))
+            for row, id, scope, digest, ends, over in rows
+        ]
 
     def _is_here(self, row: int, entry: Entry, versions: list[Entry]) -> bool:
         older = versions_of(self._database, row)

@@ -166,7 +166,7 @@ class UpdateMemoryTool(MemoryTool):
     def _run(self, id: str, text: str, runtime: object = None) -> str:
         scope = resolve(self.scope, runtime)
         with _errors_for_the_model():
-            self.memory.update(self.own(id, scope).id, text)
+            self.memory.update(self.own(id, scope).id, text, scope=scope)
         return f"Updated the memory {id}."
 
 
@@ -189,6 +189,6 @@ class ForgetTool(MemoryTool):
     def _run(self, id: str, runtime: object = None) -> str:
         scope = resolve(self.scope, runtime)
         with _errors_for_the_model():
-            receipt = self.memory.forget(self.own(id, scope).id)
+            receipt = self.memory.forget(self.own(id, scope).id, scope=scope)
         failed = [check for check, passed in receipt.checks.items() if not passed]
         return f"Erased, but could not confirm: {'; '.join(failed)}." if failed else "Erased."

@@ -167,7 +167,7 @@ class MemkitVectorStore(VectorStore):
         for id, record in zip(drafts, self.memory.add(list(drafts.values())), strict=True):
             stored[id] = record.id
             if record.metadata != drafts[id].metadata:  # the text was there already
-                self.memory.update(record.id, metadata=drafts[id].metadata)
+                self.memory.update(record.id, metadata=drafts[id].metadata, scope=self.scope)
         return [stored[id] for id in chosen]
 
     def delete(self, ids: list[str] | None = None, **kwargs: Any) -> bool:
@@ -183,7 +183,7 @@ class MemkitVectorStore(VectorStore):
         refuse_unknown(kwargs, ())
         while own := self._own(list(self._all()) if ids is None else ids):
             with suppress(RecordNotFoundError):  # another process has just deleted one: look again
-                self.memory.forget(own)
+                self.memory.forget(own, scope=self.scope)
         return True
 
     def _own(self, ids: Sequence[str]) -> list[str]:
