@@ -382,8 +382,7 @@ class Memory:
 
         Args:
             path: The file; nothing in it is executed.
-            scope: Only what is of this scope; nothing outside of it is changed or told. What has
-                an id that is in use there gets another one: see `TransferReport.renamed`.
+            scope: Only what is of this scope; nothing else is changed (`TransferReport.renamed`).
             on_conflict: Where the memory has something else under the same id, key or content:
                 "error" refuses the whole file, "skip" keeps what is here, "replace" takes what
                 comes and leaves its modules to be trained again by `consolidate`.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from memkit.types.value import Value
 
@@ -124,7 +124,8 @@ class TransferReport(Value):
     def of(cls, path: Path, counts: Mapping[str, int]) -> Self:
         """Make a report of counts by kind of entry, such as "record"."""
         names = [field.name for field in fields(cls) if field.name not in {"path", "renamed"}]
-        return cls(path, **{name: counts.get(name.removesuffix("s"), 0) for name in names})
+        numbers: dict[str, Any] = {name: counts.get(name.removesuffix("s"), 0) for name in names}
+        return cls(path, **numbers)
 
     def __str__(self) -> str:
         others = (

@@ -153,7 +153,7 @@ def test_a_tenant_is_forgotten_with_all_that_is_narrower(memory, tmp_path):
     assert all(receipt.checks.values())
     assert traces(tmp_path, "wobbletron", "snorkelbert", "flimflarn", "grumbledee") == []
     assert memory.turns(scope=scope) == []
-    assert [r.text for r in memory.records().records] == [
+    assert [r.text for r in memory.records(scope="all").records] == [
         "The quibblefax is blue.",
         "The zanzibrick is grey.",
     ]
@@ -189,11 +189,13 @@ def test_the_turns_of_a_record_go_with_it(memory, tmp_path):
         ({}, InvalidInputError, "expected an id, a `scope` or a `where` to forget by"),
         ({"scope": {}}, InvalidInputError, "expected an id, a `scope` or a `where`"),
         ({"where": {}}, InvalidInputError, "expected an id, a `scope` or a `where`"),
+        ({"scope": "all"}, InvalidInputError, "expected an id, a `scope` or a `where`"),
+        ({"id": "a"}, RecordNotFoundError, "no record has the id 'a'"),
         ({"where": {"a": {"$near": 1}}}, InvalidInputError, r"'\$near'"),
         ({"scope": {"user": 1}}, InvalidInputError, "keys and values of `scope` must be"),
         ({"id": "a", "scope": {"user": 1}}, InvalidInputError, "keys and values of `scope`"),
         ({"id": "nobody"}, RecordNotFoundError, "no record has the id 'nobody'"),
-        ({"id": ["a", "nobody"]}, RecordNotFoundError, "no record has the id 'nobody'"),
+        ({"id": ["b", "nobody"]}, RecordNotFoundError, "no record has the id 'nobody'"),
         ({"id": ["a", "b"], "scope": {"user": "u1"}}, RecordNotFoundError, "has the id 'b'"),
     ],
 )

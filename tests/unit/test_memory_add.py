@@ -50,7 +50,7 @@ def nan(rows):
 
 
 def stored(memory):
-    return [record.text for record in memory.records().records]
+    return [record.text for record in memory.records(scope="all").records]
 
 
 # -- what goes in comes out
@@ -74,8 +74,8 @@ def test_a_record_comes_back_as_it_was_given(memory):
     assert record.scope == {"user": "u1"}
     assert record.metadata == {"source": "hr", "year": 2024, "tags": ["a", {"b": None}]}
     assert record.created_at == record.updated_at
-    assert memory.get("badge-nora") == record
-    assert memory.records().records == (record,)
+    assert memory.get("badge-nora", scope="all") == record
+    assert memory.records(scope="all").records == (record,)
     assert memory.search("badge", scope={"user": "u1"})[0].record == record
 
 
@@ -111,8 +111,8 @@ def test_the_callers_arguments_are_left_alone(memory):
     memory.add(drafts)
     metadata["a"].append(2)
     scope["user"] = "u2"
-    assert memory.get(record.id).metadata == {"a": [1]}
-    assert memory.get(record.id).scope == {"user": "u1"}
+    kept = memory.get(record.id, scope="all")
+    assert (kept.metadata, kept.scope) == ({"a": [1]}, {"user": "u1"})
     assert drafts == [Draft("x", metadata={"b": 2})]
 
 
@@ -139,8 +139,8 @@ def test_duplicates_are_told_apart_by_scope_and_by_every_part(memory):
 def test_pages_follow_one_another(memory):
     memory.add([f"fact {n}" for n in range(5)], metadata={"kind": "fact"})
     memory.add("other", scope={"user": "u1"})
-    first = memory.records(limit=4)
-    second = memory.records(limit=4, after=first.next)
+    first = memory.records(scope="all", limit=4)
+    second = memory.records(scope="all", limit=4, after=first.next)
     texts = [record.text for page in (first, second) for record in page.records]
     assert texts == ["fact 0", "fact 1", "fact 2", "fact 3", "fact 4", "other"]
     assert second.next is None
@@ -240,9 +240,9 @@ def test_what_cannot_be_stored_is_refused(memory, arguments, message):
 
 def test_a_taken_id_is_refused(memory):
     record = memory.add("one", id="the-id")
-    with pytest.raises(InvalidInputError, match="'the-id' belongs to a record with other content"):
+    with pytest.raises(InvalidInputError, match="`id` 'the-id' is in use"):
         memory.add("two", id="the-id")
-    with pytest.raises(InvalidInputError, match="'x' belongs to a record with other content"):
+    with pytest.raises(InvalidInputError, match="`id` 'x' is in use"):
         memory.add([Draft("three", id="x"), Draft("four", id="x")])
     assert memory.add("one", id="the-id") == record
     assert stored(memory) == ["one"]
@@ -352,7 +352,7 @@ def test_turns_come_back_in_order_and_become_records(memory):
         ("assistant", "Noted."),
     ]
     assert stored(memory) == ["My locker is number 17."]
-    (record,) = memory.records().records
+    (record,) = memory.records(scope="all").records
     assert (record.scope, record.metadata) == (scope, {"role": "user"})
     assert [turn.record_id for turn in turns] == [None, record.id, None]
     assert first.record_id == record.id

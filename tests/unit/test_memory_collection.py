@@ -13,9 +13,10 @@ ANN, BOB = {"user": "ann"}, {"user": "bob"}
 def test_records_are_counted_by_scope_and_filter(memory):
     memory.add("a", metadata={"year": 2020})
     memory.add(["b", "c"], scope=ANN, metadata={"year": 2021})
-    assert memory.count() == 3
+    assert (memory.count(), memory.count(scope="all")) == (1, 3)
     assert memory.count(scope=ANN) == 2
-    assert memory.count(where={"year": {"$gte": 2021}}) == 2
+    later = {"year": {"$gte": 2021}}
+    assert (memory.count(where=later), memory.count(where=later, scope="all")) == (0, 2)
     assert memory.count(scope=BOB) == 0
 
 

@@ -255,14 +255,15 @@ def test_duplicates_are_reported_scope_by_scope(memory):
     same = [memory.add(text, scope=ann) for text in texts]
     memory.add("the canteen opens at NOON", scope=bob)
     memory.add(["Zebras are striped.", "Archives are upstairs."], scope=ann)
-    (group,) = memory.vectors.duplicates(0.9)
+    (group,) = memory.vectors.duplicates(0.9, scope="all")
+    assert memory.vectors.duplicates(0.9) == []
     assert group.records == tuple(same)
     assert group.ids == tuple(record.id for record in same)
     vectors = memory.vectors.embedder.encode_document(texts)
     links = vectors @ vectors.T
     assert group.similarity == pytest.approx(links[np.triu_indices(3, 1)].min(), abs=1e-5)
     assert memory.vectors.duplicates(0.9, scope=bob) == []
-    assert memory.vectors.duplicates(0.9, where={"a": 1}) == []
+    assert memory.vectors.duplicates(0.9, scope="all", where={"a": 1}) == []
     for threshold in (0, 1.1, -1):
         with pytest.raises(InvalidInputError, match="`threshold` must be above 0"):
             memory.vectors.duplicates(threshold)
@@ -328,7 +329,7 @@ def test_what_does_not_go_together_is_not_merged(memory):
         (["a", "e"], "expected records of one scope"),
     ):
         with pytest.raises(InvalidInputError, match=message):
-            memory.merge(ids)
+            memory.merge(ids, scope="all")
     with pytest.raises(RecordNotFoundError, match="'x'"):
         memory.merge(["a", "x"])
     with pytest.raises(RecordNotFoundError, match="'e'"):

@@ -36,7 +36,7 @@ def test_what_was_said_becomes_turns_and_records(memory):
     assert str(report) == "7 turns added, and 5 records; 0 were there already, 3 are no memories"
     assert said(memory) == SAID
     assert [turn.id for turn in memory.turns(scope=SCOPE)] == list(report.turns)
-    records = memory.records().records
+    records = memory.records(scope="all").records
     assert tuple(record.id for record in records) == report.records
     assert [record.text for record in records] == [text for text in SAID[:6] if "{" not in text]
     assert records[0].metadata == {"role": "user", "name": "Ann"}
@@ -65,7 +65,7 @@ def test_ids_tell_messages_apart(memory):
     assert len(memory.add_messages([one], scope=SCOPE).turns) == 1
     report = memory.add_messages([two, one], scope=SCOPE)
     assert (len(report.turns), report.known) == (1, 1)
-    assert memory.records().records[0].metadata == {"role": "user", "message_id": "m1"}
+    assert memory.records(scope="all").records[0].metadata == {"role": "user", "message_id": "m1"}
 
 
 def test_without_remembering_there_are_turns_only(memory):
@@ -100,7 +100,7 @@ def test_a_log_of_an_earlier_day(memory):
     day = datetime(2023, 5, 8, tzinfo=UTC)
     memory.add_messages(LOG, scope=SCOPE, at=day)
     assert {turn.said_at for turn in memory.turns(scope=SCOPE)} == {day}
-    assert {record.said_at for record in memory.records().records} == {day}
+    assert {record.said_at for record in memory.records(scope="all").records} == {day}
     assert "time" in memory.search("Who lived in Oslo in May 2023?", k=1, scope=SCOPE)[0].parts
     for bad in (datetime(2023, 5, 8), "2023-05-08"):
         for remember in (True, False):
@@ -129,7 +129,7 @@ def test_recalled_evidence_says_who_and_when_and_is_known_again(memory):
     for number, text in enumerate(shown):
         content = f"{text}\n\nReally {number}?"
         report = memory.add_messages([{"role": "user", "content": content}], scope=SCOPE)
-        assert memory.get(report.records[0]).text == f"Really {number}?"
+        assert memory.get(report.records[0], scope="all").text == f"Really {number}?"
 
 
 def test_the_evidence_of_another_tenant_is_what_a_user_said(memory):

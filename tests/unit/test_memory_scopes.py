@@ -90,7 +90,8 @@ def test_a_listing_takes_a_scope_and_what_is_narrower(scoped):
     def ids(**selection):
         return {record.id for record in scoped.records(**selection).records}
 
-    assert ids() == ids(scope={}) == set(SCOPES)
+    assert ids(scope="all") == set(SCOPES)
+    assert ids() == ids(scope=None) == ids(scope={}) == {"Nora"}
     assert ids(scope={"user": "u1"}) == {"Emil", "Tara"}
     assert ids(scope={"session": "s1"}) == {"Tara"}
     assert ids(scope={"user": "u3"}) == set()

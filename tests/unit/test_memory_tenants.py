@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memkit.errors import ModuleNotFoundInMemoryError, RecordNotFoundError
+from memkit.errors import InvalidInputError, ModuleNotFoundInMemoryError, RecordNotFoundError
 from memkit.ledger.items import NewItem
 from memkit.types import Draft
 
@@ -111,6 +111,84 @@ def test_writing_verbs_refuse_what_a_scope_does_not_see(crowded, owners, scope):
             with pytest.raises(RecordNotFoundError, match="no record has the id"):
                 crowded.merge([id, "zebra0"], scope=scope)
     assert crowded.stats() == before
+
+
+ID_VERBS = {
+    "get": lambda m, id, **scope: m.get(id, **scope),
+    "history": lambda m, id, **scope: m.history(id, **scope),
+    "update": lambda m, id, **scope: m.update(id, "Taken over.", **scope),
+    "forget": lambda m, id, **scope: m.forget(id, **scope),
+    "forget several": lambda m, id, **scope: m.forget([id, "nobody else"], **scope),
+    "merge": lambda m, id, **scope: m.merge([id, "nobody else"], **scope),
+    "pin": lambda m, id, **scope: m.retention.pin(id, **scope),
+    "unpin": lambda m, id, **scope: m.retention.unpin(id, **scope),
+    "expire": lambda m, id, **scope: m.retention.expire(id, 5, **scope),
+}
+
+
+@pytest.mark.parametrize("verb", ID_VERBS)
+@pytest.mark.parametrize("scope", [{}, {"scope": None}, {"scope": {"user": "bob"}}])
+def test_an_id_of_others_is_answered_like_one_that_nobody_has(memory, verb, scope):
+    ann = {"user": "ann"}
+    before = memory.add("Ann's locker has the code 8812.", id="here", scope=ann)
+    came = []
+    for id in ("here", "gone"):
+        with pytest.raises(RecordNotFoundError) as caught:
+            ID_VERBS[verb](memory, id, **scope)
+        came.append((type(caught.value), str(caught.value).replace(id, "<id>")))
+    assert came[0] == came[1]
+    assert memory.records(scope="all").records == (before,)
+    assert "here" not in memory
+    assert memory.get_many(["here"], **scope) == []
+    assert memory.vectors.get(["here"], **scope) == {}
+
+
+def test_a_taken_id_is_refused_alike_whoever_has_it(memory):
+    bob = {"user": "bob"}
+    memory.add("Ann's.", id="anns", scope={"user": "ann"})
+    memory.add("Bob's.", id="bobs", scope=bob)
+    came = []
+    for id in ("anns", "bobs"):
+        with pytest.raises(InvalidInputError, match="is in use") as caught:
+            memory.add("New.", id=id, scope=bob)
+        came.append(str(caught.value).replace(id, "<id>"))
+    assert came[0] == came[1]
+    assert memory.stats().records == 2
+
+
+@pytest.mark.parametrize("nothing", [{}, {"scope": None}, {"scope": {}}])
+def test_without_a_scope_only_what_is_shared_is_shown(memory, nothing):
+    """What `search` finds without a scope is what every verb shows without one."""
+    shared = memory.add("The zebra is striped.", metadata={"a": 1})
+    others = [memory.add(f"The zebra is {n}.", scope={"user": str(n)}, metadata={"a": 1})
+              for n in range(2)]  # fmt: skip
+    everything = (shared, *others)
+    found = memory.search("zebra", k=9)
+    assert [hit.record for hit in found] == [shared]
+    assert memory.records(**nothing).records == (shared,)
+    assert memory.records(where={"a": 1}, **nothing).records == (shared,)
+    assert (memory.count(**nothing), memory.count(where={"a": 1}, **nothing)) == (1, 1)
+    assert list(memory) == [shared]
+    assert [record.id in memory for record in everything] == [True, False, False]
+    assert memory.get_many([r.id for r in everything], **nothing) == [shared]
+    assert memory.vectors.duplicates(0.01, **nothing) == []
+    # Whoever looks after the memory says so.
+    assert memory.records(scope="all").records == everything
+    assert (memory.count(scope="all"), memory.count(where={"a": 1}, scope="all")) == (3, 3)
+    assert memory.get_many([r.id for r in everything], scope="all") == list(everything)
+    assert memory.get(others[0].id, scope="all") == others[0]
+    assert memory.forget(where={"a": 1}, **nothing).records == (shared.id,)
+    assert len(memory.forget(where={"a": 1}, scope="all").records) == 2
+
+
+@pytest.mark.parametrize("scope", ["ann", "ALL", [], 5, {"user": 1}])
+def test_what_is_no_scope_shows_nothing(memory, scope):
+    memory.add("The zebra is striped.", id="z")
+    for verb in (memory.records, memory.count, lambda **s: memory.get("z", **s),
+                 lambda **s: memory.forget("z", **s)):  # fmt: skip
+        with pytest.raises(InvalidInputError, match="scope"):
+            verb(scope=scope)
+    assert memory.count() == 1
 
 
 def test_scopes_that_look_alike_are_different(memory):

@@ -49,8 +49,8 @@ def full(rag, tmp_path):
     record = memory.add(
         "Ann's locker has the code 8812.", question="Which code?", answer="8812", scope=ANN
     )
-    memory.update(record.id, "Ann's locker has the code 9001.", answer="9001")
-    memory.update(record.id, metadata={"seen": 2})
+    memory.update(record.id, "Ann's locker has the code 9001.", answer="9001", scope=ANN)
+    memory.update(record.id, metadata={"seen": 2}, scope=ANN)
     memory.add("Bob likes tea. ☕\n\u2028", scope=BOB, key="drink", pinned=True, at=MONDAY)
     memory.add("Gone tomorrow.", scope=BOB, ttl=86_400)
     memory.add_turn("user", "I move to room 12.", scope=ANN)
@@ -81,7 +81,7 @@ def test_everything_arrives_as_it_was(full, rag, tmp_path):
     assert (
         copy.search("tea", k=1, scope=BOB)[0].record == full.search("tea", k=1, scope=BOB)[0].record
     )
-    assert copy.history(copy.search("locker", k=1, scope=ANN)[0].id)[0].answer == "8812"
+    assert copy.history(copy.search("locker", k=1, scope=ANN)[0].id, scope=ANN)[0].answer == "8812"
 
 
 def test_a_second_export_is_the_same_but_for_its_first_line(full, rag, tmp_path):
@@ -127,7 +127,7 @@ def test_any_content_makes_the_round_trip(tmp_path_factory, added, changes):
         for place, said in changes:
             if place < len(ids):
                 with suppress(InvalidInputError):  # another record says so already
-                    one.update(ids[place], said)
+                    one.update(ids[place], said, scope="all")
         one.export(folder / "x.zst")
         two.import_(folder / "x.zst")
         two.export(folder / "y.zst")
@@ -247,8 +247,9 @@ def changed(full, rag, tmp_path):
     full.export(path)
     copy = rag(tmp_path / "copy.mem")
     copy.import_(path)
-    (locker,) = [r for r in copy.records().records if r.key and "code" in r.key]
-    copy.update(locker.id, "Ann's locker has no code.", question="Which code?", answer="no code")
+    (locker,) = [r for r in copy.records(scope=ANN).records if r.key and "code" in r.key]
+    said = "Ann's locker has no code."
+    copy.update(locker.id, said, question="Which code?", answer="no code", scope=ANN)
     copy.retention.set_ttl(ANN, 60)
     copy.items.write([NewItem(("a", "b"), "k", {"x": "mine"}, scope=BOB)])
     return path, copy

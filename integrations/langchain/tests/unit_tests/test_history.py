@@ -69,7 +69,7 @@ def test_conversations_are_apart_and_clear_erases_only_one(history, memory):
 
     assert history.messages == []
     assert said(other) == [(HumanMessage, "I like cake.")]
-    assert [record.text for record in memory.records().records] == ["I like cake."]
+    assert [record.text for record in memory.records(scope="all").records] == ["I like cake."]
 
 
 def test_what_is_said_is_remembered_unless_not_wanted(history, memory):

@@ -170,7 +170,7 @@ def test_several_turns_and_two_users(memory):
         "Which code does my locker have?",
         "I do not know.",
     ]
-    assert {frozenset(r.scope.items()) for r in memory.records().records} == {
+    assert {frozenset(r.scope.items()) for r in memory.records(scope="all").records} == {
         frozenset({("user", "ann")}),
         frozenset({("user", "bob")}),
     }
@@ -189,7 +189,7 @@ def test_each_turn_is_remembered_once(memory):
         ("user", "Third?"),
         ("assistant", "Three."),
     ]
-    assert memory.records().records[0].metadata["role"] == "user"
+    assert memory.records(scope="all").records[0].metadata["role"] == "user"
 
 
 def test_what_was_forgotten_stays_forgotten(memory):

@@ -60,7 +60,7 @@ def tools(memory):
 def test_remember_stores_a_fact(tools, memory):
     said = tools["remember"].invoke({"text": "Ann likes tea."})
 
-    (record,) = memory.records().records
+    (record,) = memory.records(scope="all").records
     assert (record.text, record.scope) == ("Ann likes tea.", ANN)
     assert said == f"Remembered, with the id {record.id}."
 
@@ -138,7 +138,7 @@ async def test_async_does_the_same_and_does_not_block(tools, memory):
 def test_the_scope_comes_from_the_context_of_the_agent(memory):
     call(agent_calling(memory, ("remember", {"text": "Ann likes tea."})), Context("ann"))
     call(agent_calling(memory, ("remember", {"text": "Bob likes tea."})), Context("bob"))
-    assert {r.text: r.scope for r in memory.records().records} == {
+    assert {r.text: r.scope for r in memory.records(scope="all").records} == {
         "Ann likes tea.": ANN,
         "Bob likes tea.": BOB,
     }
@@ -152,7 +152,7 @@ async def test_the_scope_comes_along_into_async_calls(memory):
     agent = agent_calling(memory, ("remember", {"text": "Ann likes tea."}))
     await agent.ainvoke({"messages": [("user", "Go on.")]}, context=Context("ann"))
 
-    assert memory.records().records[0].scope == ANN
+    assert memory.records(scope="all").records[0].scope == ANN
 
 
 def test_the_model_neither_sees_nor_sets_the_scope(memory):
@@ -166,7 +166,7 @@ def test_the_model_neither_sees_nor_sets_the_scope(memory):
     (message,) = call(agent, Context("ann"))
 
     assert message.status == "success"
-    assert [record.scope for record in memory.records().records] == [ANN]
+    assert [record.scope for record in memory.records(scope="all").records] == [ANN]
     for tool in memory_tools(memory):
         offered = convert_to_openai_tool(tool)["function"]["parameters"]["properties"]
         assert not {"scope", "runtime", "memory"} & offered.keys(), tool.name
@@ -179,7 +179,7 @@ def test_a_function_may_find_the_scope(memory):
     agent = agent_calling(memory, ("remember", {"text": "Tea at four."}), scope=threads)
     agent.invoke({"messages": [("user", "Go on.")]}, {"configurable": {"thread_id": "t7"}})
 
-    assert memory.records().records[0].scope == {"thread": "t7"}
+    assert memory.records(scope="all").records[0].scope == {"thread": "t7"}
 
 
 @pytest.mark.parametrize("context", [Context("ann"), {"user_id": "ann"}])
@@ -213,7 +213,7 @@ def test_what_belongs_to_others_stays_as_it_is(memory, name, more, scope):
     for record in others:
         said = tool.invoke({"id": record.id, **more})
         assert "no record has the id" in said or "shared with others" in said
-    assert [memory.get(record.id) for record in others] == others
+    assert [memory.get(record.id, scope="all") for record in others] == others
 
 
 # -- what the model reads
