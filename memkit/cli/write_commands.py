@@ -54,5 +54,5 @@ def _forget(arguments: argparse.Namespace) -> int:
     if (arguments.id is None) != bool(arguments.scope):
         raise InvalidInputError("name either a record or a scope", hint="`memkit forget --help`")
     with Memory.open(arguments.path, create=False) as memory:
-        print(memory.forget(arguments.id, scope=dict(arguments.scope) or None))
+        print(memory.forget(arguments.id, scope=dict(arguments.scope) or "all"))
     return 0

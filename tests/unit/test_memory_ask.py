@@ -288,7 +288,7 @@ def test_threads_may_share_a_memory(trained, badges):
                 record = trained.add(f"Thread {number} says {draft.id}", scope={"user": "u1"})
                 hits = trained.search(record.text, k=1, scope={"user": "u1"})
                 assert [hit.id for hit in hits] == [record.id]
-                trained.update(record.id, metadata={"thread": number})
+                trained.update(record.id, metadata={"thread": number}, scope={"user": "u1"})
         except BaseException as error:
             errors.append(error)
             raise
@@ -300,7 +300,7 @@ def test_threads_may_share_a_memory(trained, badges):
         thread.join()
     assert errors == []
     assert trained.stats().records == 16
-    assert len(trained.records(where={"thread": {"$gte": 0}}).records) == 8
+    assert len(trained.records(scope="all", where={"thread": {"$gte": 0}}).records) == 8
 
 
 def test_questions_are_answered_while_another_thread_trains(trained, badges):
