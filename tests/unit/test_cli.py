@@ -160,7 +160,7 @@ def memory(monkeypatch):
             [OPENED, ("badge?", 512, {"k": 3, "scope": {}}), "closed"],
             f"{Explanation(ANSWER.recall, ()).to_json(indent=2)}\n",
         ),
-        (["forget", "a.mem", "r1"], [OPENED, ("r1", {"scope": None}), "closed"], f"{RECEIPT}\n"),
+        (["forget", "a.mem", "r1"], [OPENED, ("r1", {"scope": "all"}), "closed"], f"{RECEIPT}\n"),
         (
             ["forget", "a.mem", "--scope", "u=1"],
             [OPENED, (None, {"scope": {"u": "1"}}), "closed"],
