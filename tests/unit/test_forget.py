@@ -230,9 +230,9 @@ def test_all_parts_of_all_versions_go(memory, tmp_path):
         "Qafzeh text", question="Wrixum question?", answer="Tjolk answer", id="Hvepsid",
         metadata={"Kqmetakey": "Jzmetavalue"}, scope={"Bnscopekey": "Pgscopevalue"},
     )  # fmt: skip
-    memory.update(record.id, "Mnorpf text", answer="Dlurgh answer")
+    memory.update(record.id, "Mnorpf text", answer="Dlurgh answer", scope=record.scope)
     assert {word for _, word in traces(tmp_path, *words)} == set(words)
-    receipt = memory.forget(record.id)
+    receipt = memory.forget(record.id, scope=record.scope)
     assert (receipt.versions, all(receipt.checks.values())) == (2, True)
     assert traces(tmp_path, *words) == []
     memory.close()
