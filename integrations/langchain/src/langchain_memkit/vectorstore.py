@@ -282,7 +282,7 @@ class MemkitVectorStore(VectorStore):
     def _vectors(self, hits: Sequence[Hit], *, past: bool) -> Mapping[str, NDArray[np.float32]]:
         """The vectors of the hits' passages; those of past texts are not stored, but computed."""
         if not past:
-            return self.memory.vectors.get([hit.id for hit in hits])
+            return self.memory.vectors.get([hit.id for hit in hits], scope="all")
         rows = self.memory.vectors.embedder.encode_document([hit.text for hit in hits])
         return {hit.id: row[np.newaxis] for hit, row in zip(hits, rows, strict=True)}
 

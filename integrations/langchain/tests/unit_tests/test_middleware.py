@@ -68,7 +68,7 @@ def turns(memory, user="ann"):
 
 
 def texts(memory, **scope):
-    return [record.text for record in memory.records(scope=scope or None).records]
+    return [record.text for record in memory.records(scope=scope or "all").records]
 
 
 # -- recalling
@@ -195,7 +195,7 @@ def test_each_turn_is_remembered_once(memory):
 def test_what_was_forgotten_stays_forgotten(memory):
     agent, _ = agent_of(memory, "Noted.", "Hm.", checkpointer=InMemorySaver())
     say(agent, "My locker has the code 8812.", thread="t1")
-    memory.forget(memory.search("locker code", scope={"user": "ann"})[0].id)
+    memory.forget(memory.search("locker code", scope={"user": "ann"})[0].id, scope="all")
     say(agent, "What now?", thread="t1")  # the checkpoint still has the first message
     assert "My locker has the code 8812." not in texts(memory)
 

@@ -111,7 +111,7 @@ def test_update_writes_a_version(tools, memory):
     assert tools["update_memory"].invoke({"id": "t", "text": "Ann likes coffee."}) == (
         "Updated the memory t."
     )
-    assert [version.text for version in memory.history("t")] == [
+    assert [version.text for version in memory.history("t", scope=ANN)] == [
         "Ann likes tea.",
         "Ann likes coffee.",
     ]

@@ -359,7 +359,7 @@ def test_what_belongs_to_others_cannot_be_deleted(shared):
 
 def test_an_id_of_another_scope_is_taken(shared):
     _, ann, bob = shared
-    with pytest.raises(InvalidInputError, match="belongs to a record with other content or anoth"):
+    with pytest.raises(InvalidInputError, match="`id` 'ann' is in use"):
         bob.add_texts(["What Bob says."], ids=["ann"])
 
     assert ann.get_by_ids(["ann"])[0].page_content == "What ann may know."
@@ -376,7 +376,7 @@ def test_from_documents_and_from_texts(tmp_path):
         ["One."], FAKE, [{"page": 1}], ids=["a"], path=tmp_path / "b", scope=ANN
     ) as store:
         assert store.get_by_ids(["a"]) == documents
-        assert store.memory.get("a").scope == ANN
+        assert store.memory.get("a", scope=ANN).scope == ANN
 
 
 def test_a_store_needs_a_place(tmp_path):
