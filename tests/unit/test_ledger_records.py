@@ -130,7 +130,7 @@ def test_chosen_ids(ledger):
         [Draft(text="a", id="badge ü/1", scope={"user": "u1"})],
         [Draft(text="c", id="new"), Draft(text="d", id="new")],
     ):
-        with pytest.raises(InvalidInputError, match="belongs to a record with other") as caught:
+        with pytest.raises(InvalidInputError, match="is in use") as caught:
             ledger.records.add(taken)
         assert "update()" in caught.value.hint
     assert ledger.records.count() == 1
