@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import TypeAlias
 
@@ -20,7 +21,9 @@ def common_options() -> argparse.ArgumentParser:
 def json_option() -> argparse.ArgumentParser:
     """A parent parser for commands that measure."""
     parser = argparse.ArgumentParser(add_help=False, parents=[common_options()])
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
+    parser.add_argument(
+        "--json", type=_output_file, metavar="FILE", help="also write the figures there"
+    )
     return parser
 
 
@@ -58,6 +61,16 @@ def positive_numbers(text: str) -> tuple[int, ...]:
     if min(numbers) < 1:
         raise argparse.ArgumentTypeError(f"expected whole numbers above 0 like 1,2, got {text!r}")
     return numbers
+
+
+def _output_file(text: str) -> Path:
+    """A file that can be written: better refused now than after an hour of measuring."""
+    path = Path(text)
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"expected a file, got the folder {text!r}")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise argparse.ArgumentTypeError(f"expected a file that can be written, got {text!r}")
+    return path
 
 
 def _key_value(text: str) -> tuple[str, str]:

@@ -1,13 +1,13 @@
-"""The command ``memkit``: its parser, and how errors end it."""
+"""The command ``memkit``: its parser, and how it is run."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from typing import IO
 
-from memkit.cli import read_commands, standalone_commands, upkeep_commands, write_commands
-from memkit.errors import MemkitError
+from memkit.cli.exit_status import exit_status
 from memkit.version import __version__
 
 
@@ -20,39 +20,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status of `exit_status`.
     """
-    arguments = _parser().parse_args(argv)
-    command: Callable[[argparse.Namespace], int] = arguments.command
-    return exit_status("memkit", lambda: command(arguments), debug=arguments.debug)
+    words = sys.argv[1:] if argv is None else argv
+
+    def run() -> int:
+        arguments = _parser().parse_args(words)
+        command: Callable[[argparse.Namespace], int] = arguments.command
+        return command(arguments)
+
+    return exit_status("memkit", run, debug="--debug" in words)
 
 
-def exit_status(program: str, command: Callable[[], int], *, debug: bool) -> int:
-    """Run a command and print memkit's own errors instead of raising them.
+class _Parser(argparse.ArgumentParser):
+    """A parser that does not hide that its help cannot be written."""
 
-    Args:
-        program: Its name, in front of each message.
-        command: Does the work and returns the exit status.
-        debug: Whether errors are raised all the same.
-
-    Returns:
-        What the command returned; 1 after an error of memkit's, which is printed on stderr;
-        130 if interrupted.
-    """
-    try:
-        return command()
-    except MemkitError as error:
-        if debug:
-            raise
-        print(f"{program}: {error.message}", file=sys.stderr)
-        if error.hint:
-            print(f"hint: {error.hint}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"{program}: interrupted", file=sys.stderr)
-        return 130
+    def _print_message(self, message: str, file: IO[str] | None = None) -> None:
+        (sys.stderr if file is None else file).write(message)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="memkit", description="Memory for language-model agents.")
+    # Imported here, so that an interrupt while they are loaded is no traceback either.
+    from memkit.cli import read_commands, standalone_commands, upkeep_commands, write_commands
+
+    parser = _Parser(prog="memkit", description="Memory for language-model agents.")
     parser.add_argument("--version", action="version", version=f"memkit {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for group in (standalone_commands, write_commands, read_commands, upkeep_commands):

@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.report import PROGRAM
 from memkit.cli.arguments import json_option, positive_numbers
-from memkit.cli.main import exit_status
+from memkit.cli.exit_status import exit_status
 
 DATA_VARIABLE = "MEMKIT_EVAL_DATA"
 
@@ -77,7 +77,7 @@ BENCHMARKS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one benchmark; returns its exit status, see `memkit.cli.main.exit_status`.
+    """Run one benchmark; returns its exit status, see `memkit.cli.exit_status.exit_status`.
 
     Args:
         argv: Arguments without the program's name; None takes those of the process.

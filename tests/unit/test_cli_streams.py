@@ -1,0 +1,163 @@
+"""The command line as a process: whatever becomes of its output, it ends with a status for it."""
+
+import os
+import signal
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from memkit import Memory
+from memkit.cli import main as cli
+from memkit.testing import HashingEmbedder
+
+FULL = Path("/dev/full")
+TEXT = "Der Schlüssel liegt in Malmö ☃."
+LATIN_1 = b"caf\xe9"
+
+needs_full_device = pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full")
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    """A memory that the command line opens without a model."""
+    path = tmp_path_factory.mktemp("cli") / "agent.mem"
+    with Memory.open(path, embedder=HashingEmbedder()) as memory:
+        memory.add([TEXT] + [f"Locker {n} is red." for n in range(3)])
+    return path
+
+
+# As `memkit`, with an embedder that needs no files.
+PROGRAM = """
+import sys
+import memkit.memory.engine
+from memkit import Memory
+from memkit.cli.main import main
+from memkit.testing import HashingEmbedder
+opened = Memory.open.__func__
+Memory.open = classmethod(
+    lambda cls, path, **options: opened(cls, path, embedder=HashingEmbedder(), **options)
+)
+sys.exit(main())
+"""
+
+
+def run(*arguments, stdout=subprocess.PIPE, buffered=True, **environment):
+    """One run of the command: its status, its output and what it complained about."""
+    variables = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+    variables |= {} if buffered else {"PYTHONUNBUFFERED": "1"}
+    process = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *arguments],
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        env=variables | environment,
+        check=False,
+    )
+    return process.returncode, process.stdout, process.stderr.decode()
+
+
+CASES = [
+    (["search", "{}", "locker"], True),
+    (["search", "{}", "locker"], False),
+    (["--help"], True),
+]
+
+
+@pytest.mark.parametrize(("arguments", "buffered"), CASES)
+def test_a_reader_that_goes_away_is_no_error(path, arguments, buffered):
+    reading, writing = os.pipe()
+    os.close(reading)
+    arguments = [argument.format(path) for argument in arguments]
+    status, _, complaint = run(*arguments, stdout=writing, buffered=buffered)
+    os.close(writing)
+    assert (status, complaint) == (141, "")
+
+
+@needs_full_device
+@pytest.mark.parametrize(("arguments", "buffered"), CASES)
+def test_output_that_does_not_fit_is_not_lost_silently(path, arguments, buffered):
+    arguments = [argument.format(path) for argument in arguments]
+    with FULL.open("w") as full:
+        status, _, complaint = run(*arguments, stdout=full, buffered=buffered)
+    reason = "the output or a file cannot be written or read: No space left on device"
+    assert (status, complaint) == (1, f"memkit: {reason}\n")
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"PYTHONIOENCODING": "ascii"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    ],
+)
+def test_what_the_encoding_lacks_is_escaped(path, environment):
+    status, output, complaint = run("search", path, "liegt", "-k", "1", **environment)
+    assert (status, complaint) == (0, "")
+    text = output.decode("ascii").strip().split("  ")[2]
+    assert text.encode().decode("unicode_escape") == TEXT
+
+
+def test_a_closed_output_is_told(path):
+    command = f"{sys.executable} -c '{PROGRAM}' stats {path} >&-"
+    closed = subprocess.run(command, shell=True, capture_output=True, check=False)
+    assert closed.returncode == 1
+    assert closed.stderr == (
+        b"memkit: the standard output is closed, so nothing could be printed\n"
+    )
+
+
+def test_a_closed_stderr_does_not_put_messages_into_the_output(path):
+    command = f"{sys.executable} -c '{PROGRAM}' stats {path}-not-there 2>&-"
+    closed = subprocess.run(command, shell=True, capture_output=True, check=False)
+    assert (closed.returncode, closed.stdout) == (1, b"")
+
+
+def test_an_interrupt_is_told_in_a_word(path):
+    # The process interrupts itself where it opens the memory, as Ctrl-C does.
+    interrupted = PROGRAM.replace(
+        "sys.exit(main())",
+        "import os, signal\n"
+        "Memory.open = lambda *_, **__: os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.exit(main())",
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", interrupted, "stats", path], capture_output=True, check=False
+    )
+    assert (process.returncode, process.stderr) == (128 + signal.SIGINT, b"memkit: interrupted\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["add", "{}", LATIN_1], "must be valid Unicode, found the lone surrogate"),
+        (["search", "{}", LATIN_1], "`query` must be valid Unicode"),
+        (["search", "{}", "x", "--scope", b"u=" + LATIN_1], "`scope` must be valid Unicode"),
+        (["forget", "{}", LATIN_1], "no record has the id"),
+        (["stats", b"/nowhere/" + LATIN_1], "there is no memory at"),
+        (["stats", "/dev/null"], "expected a directory"),
+        (["import", "{}", "/nowhere"], "there is no file '/nowhere' to import"),
+        (["import", "{}", "{}/ledger.sqlite3"], "expected a whole archive of memkit"),
+        (["export", "{}", "/nowhere/x"], "there is no folder"),
+        (["search", "{}", "x", "-k", "0"], "`k` must be an integer of at least 1"),
+    ],
+)
+def test_bad_arguments_are_told_without_a_traceback(
+    path, monkeypatch, capsys, arguments, complaint
+):
+    opened = partial(Memory.open, embedder=HashingEmbedder())
+    monkeypatch.setattr(Memory, "open", opened)
+    words = [os.fsdecode(a.format(path) if isinstance(a, str) else a) for a in arguments]
+    assert cli.main(words) == 1
+    output, told = capsys.readouterr()
+    assert output == ""
+    assert told.startswith("memkit: ")
+    assert complaint in told
+
+
+@pytest.mark.parametrize("file", ["/nowhere/figures.json", "/"])
+def test_figures_are_measured_only_if_they_can_be_written(file, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["demo", "--quick", "--json", file])
+    assert "argument --json: expected a file" in capsys.readouterr().err
