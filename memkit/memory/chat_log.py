@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import Any
 
 from memkit.memory.engine import Engine
-from memkit.memory.messages import INSTRUCTIONS, Message, read_messages, without_recalled
+from memkit.memory.messages import Message, again, read_messages, without_recalled
 from memkit.memory.options import MessageOptions, refuse_unknown
-from memkit.memory.write import prepare, write
+from memkit.memory.write import draft_of_turn, prepare, write
 from memkit.text.quoting import quoted
 from memkit.types import Draft, ImportReport, Scope, Turn
 from memkit.types.validate import check_flag, check_scope, check_time
@@ -30,8 +30,11 @@ def import_messages(
     scope = check_scope(scope)
     if at is not None:
         check_time("at", at)
-    spoken = [m for m in read_messages(messages) if m.role not in INSTRUCTIONS]
     known = engine.ledger.turns.sources(scope)
+    continues = options.get("continues", False)
+    check_flag("continues", continues)
+    read = read_messages(messages, after=known if continues else ())
+    spoken = [message for message in read if message.role != "system"]
     fresh = [message for message in spoken if message.source not in known]
     known_texts = _texts_with(engine, scope)
     headings = engine.prompt_format.facts, engine.prompt_format.turns
@@ -40,7 +43,7 @@ def import_messages(
     ]
     added = [message for message in fresh_texts if message.content]
     drafts = [_draft(message, scope, at) if remember else None for message in added]
-    turns = _write(engine, added, drafts, scope, at)
+    turns = _write(engine, added, drafts, options)
     return ImportReport(
         turns=tuple(turn.id for turn in turns),
         records=tuple(dict.fromkeys(turn.record_id for turn in turns if turn.record_id)),
@@ -50,37 +53,36 @@ def import_messages(
 
 
 def _draft(message: Message, scope: Scope, at: datetime | None) -> Draft | None:
-    """The record of a message; what tools return is none."""
-    if message.role == "tool":
-        return None
-    about = {"role": message.role, "name": message.name, "message_id": message.id}
-    metadata = {key: value for key, value in about.items() if value is not None}
-    return Draft(message.content, scope=scope, metadata=metadata, at=at)
+    about = {"name": message.name, "message_id": message.id}
+    return draft_of_turn(message.role, message.content, about, scope=scope, at=at)
 
 
 def _write(
     engine: Engine,
     messages: Sequence[Message],
     drafts: Sequence[Draft | None],
-    scope: Scope,
-    at: datetime | None,
+    options: MessageOptions,
 ) -> list[Turn]:
     """Add turns and their records in one transaction, without those that others have added."""
-    prepare(engine, [draft for draft in drafts if draft is not None])
+    scope, at = options.get("scope", {}), options.get("at")
+    prepare(engine, [draft for draft in drafts if draft is not None], enrich=False)
     turns: list[Turn] = []
     with engine.ledger.transaction():
         known = engine.ledger.turns.sources(scope)
         for message, draft in zip(messages, drafts, strict=True):
-            if message.source in known:
+            source = message.source
+            while options.get("continues") and source in known and not message.id:
+                source = again(source)
+            if source in known:
                 continue
-            known.add(message.source)
-            records = write(engine, [draft]) if draft is not None else []
+            known.add(source)
+            records = write(engine, [draft], enrich=False) if draft is not None else []
             turn = engine.ledger.turns.add(
                 message.role,
                 message.content,
                 scope,
                 record_id=records[0].id if records else None,
-                source=message.source,
+                source=source,
                 name=message.name,
                 at=at,
             )

@@ -36,9 +36,25 @@ def forget(
 ) -> Receipt:
     """Erase the selected records, retrain what is left of their modules, check, and report."""
     check_flag("retrain", retrain)
+    reach = selected_by(scope)
+    turns: list[str] = []
+    if ids is not None:
+        ids = check_ids("id", ids, single=True)
+        turns = engine.ledger.turns.loose(ids, **reach)
+        ids = [id for id in ids if id not in turns]
     selected = _select(engine, ids, scope, where)
-    turns_of = selected_by(scope).get("within") if ids is None and where is None else None
-    return _forget(engine, selected, turns_of=turns_of, retrain=retrain)
+    turns_of = reach.get("within") if ids is None and where is None else None
+    receipt = NOTHING
+    if turns and where is None:  # turns have no metadata
+        receipt = _without_turns(engine, engine.ledger.turns.drop(turns))
+    if turns and not selected:
+        return receipt
+    rest = _forget(engine, selected, turns_of=turns_of, retrain=retrain)
+    checks = {
+        name: passed and receipt.checks.get(name, True) for name, passed in rest.checks.items()
+    }
+    files, count = (*receipt.files, *rest.files), receipt.turns + rest.turns
+    return replace(rest, turns=count, files=files, checks=checks)
 
 
 def forget_all(engine: Engine) -> Receipt:
@@ -49,7 +65,11 @@ def forget_all(engine: Engine) -> Receipt:
 
 def clear(engine: Engine, scope: Scope) -> Receipt:
     """Erase the turns of exactly one conversation; records stay."""
-    texts = engine.ledger.turns.clear(scope)
+    return _without_turns(engine, engine.ledger.turns.clear(scope))
+
+
+def _without_turns(engine: Engine, texts: Sequence[str]) -> Receipt:
+    """Destroy what deleted turns have left, and report it."""
     if not texts:
         return NOTHING
     files = finish(engine.ledger, engine.backends)
@@ -117,11 +137,12 @@ def _select(
     records, reach = engine.ledger.records, selected_by(scope)
     if ids is None:
         return records.ids(**reach, where=where, expired=True)
-    wanted = list(dict.fromkeys(check_ids("id", ids, single=True)))
+    wanted = list(dict.fromkeys(ids))
     visible_to, within = reach.get("visible_to"), reach.get("within")
     found = records.get(wanted, scope=visible_to, within=within, expired=True)
     passing = set(records.ids(**reach, where=where, expired=True)) if where is not None else None
-    return [record.id for record in found if passing is None or record.id in passing]
+    chosen = dict.fromkeys(record.id for record in found)
+    return [id for id in chosen if passing is None or id in passing]
 
 
 def _retrain(engine: Engine, erased: Erased) -> list[ModuleReport]:

@@ -26,6 +26,7 @@ from memkit.memory.retention import Retention
 from memkit.memory.vectors import Vectors
 from memkit.types import (
     BUDGET,
+    UNCHANGED,
     Answer,
     AnyScope,
     ConsolidationReport,
@@ -36,12 +37,12 @@ from memkit.types import (
     Recall,
     Receipt,
     Record,
-    Role,
     Scope,
     Stats,
     TransferReport,
     Turn,
     TurnDraft,
+    Unchanged,
     Version,
 )
 from memkit.types.drafts import DraftLike
@@ -66,8 +67,9 @@ class Memory:
     ``scope="all"`` is every scope. Verbs that list, count or forget take a scope and all narrower
     ones; those that move or maintain the memory as a whole take all of it by default.
 
-    Bad input raises `InvalidInputError`, and nothing is changed; an id that is unknown or that the
-    scope may not see `RecordNotFoundError`, a missing backend `UnsupportedOperationError`.
+    Bad input raises `InvalidInputError`, and nothing is changed. An id that is unknown, or of a
+    record that the given scope may not see, raises `RecordNotFoundError`; a turn's id stands for
+    its record. A verb without its backend raises `UnsupportedOperationError`.
 
     Attributes:
         items: JSON objects under a namespace and a key; what stores for agents are made of.
@@ -128,8 +130,8 @@ class Memory:
     ) -> Record | list[Record]:
         """Store knowledge; it can be recalled as soon as this returns, and survives a crash.
 
-        The same content in the same scope is stored once. Another text under the same key, or
-        another answer to the same question, becomes the next version of the record.
+        The same text is stored once in a scope. New metadata of it, a question, another text
+        under its key or another answer to its question become the record's next version.
 
         Args:
             text: A text, a `Draft` or a dict of its fields; or an iterable, stored all or not.
@@ -137,7 +139,7 @@ class Memory:
         """
         return write.store(self._engine, text, options)
 
-    def add_turn(self, role: Role, content: str, **options: Unpack[TurnOptions]) -> Turn:
+    def add_turn(self, role: str, content: str, **options: Unpack[TurnOptions]) -> Turn:
         """Note who said what in a conversation; see `TurnOptions`."""
         return write.note(self._engine, role, content, options)
 
@@ -159,14 +161,14 @@ class Memory:
     def update(
         self,
         id: str,
-        text: str | None = None,
+        text: str | Unchanged = UNCHANGED,
         *,
-        question: str | None = None,
-        answer: str | None = None,
-        metadata: Metadata | None = None,
+        question: str | Unchanged | None = UNCHANGED,
+        answer: str | Unchanged | None = UNCHANGED,
+        metadata: Metadata | Unchanged | None = UNCHANGED,
         scope: AnyScope | None = None,
     ) -> Record:
-        """Write a new version of a record; what is None stays as it is.
+        """Write a new version of a record; what is not given stays, and None takes it away.
 
         Adapters that hold the old version no longer answer for it; `consolidate` trains the new
         one. A text that contradicts the answer that would stay is refused.
@@ -180,8 +182,8 @@ class Memory:
         What the others said becomes part of its history until it is forgotten; their turns
         belong to it. It expires when the first of them would have.
         """
-        self._engine.ledger.records.get(ids, scope=seen_by(scope))
-        return self._engine.ledger.merge(ids)
+        records = self._engine.ledger.records.get(ids, scope=seen_by(scope))
+        return self._engine.ledger.merge([record.id for record in records])
 
     def consolidate(
         self,
@@ -221,8 +223,8 @@ class Memory:
         """Erase records from the ledger, the indexes, the caches and the weights.
 
         Args:
-            id: One record or several; if one is unknown, nothing is erased.
-            scope: Everything of this scope, turns included; with ``id``, only records of it.
+            id: One record or turn, or several; if one is unknown, nothing is erased.
+            scope: Everything of this scope, turns included; with ``id``, refuse other records.
             where: Only records that pass this metadata filter.
             retrain: Train the modules that held the records anew without them; False drops
                 them, as does a failure, and leaves their other records to rag.
@@ -276,8 +278,7 @@ class Memory:
 
     def history(self, id: str, *, scope: AnyScope | None = None) -> list[Version]:
         """List the versions of a record, the oldest first and the current one last."""
-        self.get(id, scope=scope)
-        return self._engine.ledger.records.history(id)
+        return self._engine.ledger.records.history(self.get(id, scope=scope).id)
 
     def turns(self, *, scope: Scope = SHARED, limit: int = 50) -> list[Turn]:
         """List the newest turns of exactly this conversation, the oldest of them first."""

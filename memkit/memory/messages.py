@@ -1,30 +1,30 @@
-"""Reads chat logs in OpenAI's format."""
+"""Reads messages in OpenAI's format: of chat logs, and of conversations that are answered."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from memkit.answering.prompt import without_label
 from memkit.errors import InvalidInputError
 from memkit.text.quoting import quoted
+from memkit.text.small_talk import is_small_talk
 from memkit.types import Role
-from memkit.types.validate import normal_form
+from memkit.types.roles import role_of
+from memkit.types.validate import check_characters, describe, normal_form
 
-INSTRUCTIONS = ("system", "developer")
-_ROLES: Mapping[str, Role] = {
-    "system": "system",
-    "developer": "system",
-    "user": "user",
-    "assistant": "assistant",
-    "tool": "tool",
-    "function": "tool",
+_TEXTS = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal"}
+# What stands for a part that is no text; by the word that its type has in it.
+_PLACEHOLDERS = {
+    "image": "[image]",
+    "audio": "[audio]",
+    "video": "[video]",
+    "file": "[file]",
+    "document": "[file]",
 }
-_TEXTS = ("text", "input_text", "output_text")  # types of content parts
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,8 @@ class Message:
         content: Its text.
         name: Of the speaker, or None.
         id: As the log gives it, or None.
-        source: Digest by which the message is known again.
+        source: Digest by which the message is known again: of its id or, without one, of what it
+            says and how often that was said before; small talk also of what stands before it.
     """
 
     role: Role
@@ -46,27 +47,45 @@ class Message:
     source: str
 
 
-def read_messages(messages: Sequence[Mapping[str, Any]]) -> list[Message]:
-    """Read the messages that say something; calls of tools, pictures and sounds do not.
+def read_messages(
+    messages: Sequence[Mapping[str, Any]], *, after: Collection[str] = ()
+) -> list[Message]:
+    """Read the messages that say something; calls of tools do not.
+
+    Args:
+        messages: In order.
+        after: Digests of messages that came before; none of them is given again.
 
     Raises:
         InvalidInputError: If it is no list of messages, or one of them is malformed.
     """
     if isinstance(messages, str | Mapping) or not isinstance(messages, Sequence):
-        raise InvalidInputError(f"`messages` must be a list of messages, got {messages!r}")
-    repeats: Counter[tuple[str, ...]] = Counter()
-    read = []
+        raise InvalidInputError(f"`messages` must be a list of messages, got {describe(messages)}")
+    latest: dict[tuple[str, ...], str] = {}
+    read: list[Message] = []
     for place, message in enumerate(messages):
-        role, content = _role(place, message), _content(place, message)
+        role, content = role_and_content(place, message)
         name, id = (_string(place, message, part) for part in ("name", "id"))
         if not content.strip():
             continue
-        spoken = (role, name or "", content)
-        repeats[spoken] += 1
-        mark = ["id", id] if id else [*spoken, str(repeats[spoken])]
-        source = hashlib.sha256(json.dumps(mark).encode()).hexdigest()
+        mark: tuple[str, ...] = ("id", id) if id else (role, name or "", content)
+        if not id and is_small_talk(content):  # "yes" is another one after another question
+            mark = (*mark, read[-1].source if read else "")
+        source = again(latest[mark]) if mark in latest and not id else _digest(*mark)
+        while source in after and not id:
+            source = again(source)
+        latest[mark] = source
         read.append(Message(role, content, name, id, source))
     return read
+
+
+def again(source: str) -> str:
+    """Digest of a message that says once more what one of this digest has said."""
+    return _digest("again", source)
+
+
+def _digest(*mark: str) -> str:
+    return hashlib.sha256(json.dumps(mark).encode()).hexdigest()
 
 
 def without_recalled(
@@ -115,7 +134,7 @@ def _item(line: str) -> str:
     if line.startswith("- "):
         return quoted(without_label(line[2:]))
     role, colon, content = line.partition(": ")
-    return quoted(without_label(content)) if colon and role in _ROLES else ""
+    return quoted(without_label(content)) if colon and role in get_args(Role) else ""
 
 
 def _goes_on(item: str, line: str, texts: Sequence[str]) -> bool:
@@ -124,18 +143,24 @@ def _goes_on(item: str, line: str, texts: Sequence[str]) -> bool:
     return bool(line.strip()) and not _item(line)
 
 
-def _role(place: int, message: Mapping[str, Any]) -> Role:
+def role_and_content(place: int, message: Mapping[str, Any]) -> tuple[Role, str]:
+    """Who speaks in a message, and what is said; pictures and the like are named: "[image]".
+
+    Args:
+        place: Of the message in its list, for errors.
+        message: As OpenAI has it.
+
+    Raises:
+        InvalidInputError: If it is malformed.
+    """
     if not isinstance(message, Mapping):
         raise InvalidInputError(
-            f"message {place} must be a mapping, got {message!r}",
+            f'message {place} must be a mapping {{"role": "user", "content": "..."}}, '
+            f"got {describe(message)}",
             "Of an object of the OpenAI SDK, give its `model_dump()`.",
         )
-    role = message.get("role")
-    if not isinstance(role, str) or role not in _ROLES:
-        raise InvalidInputError(
-            f"the role of message {place} must be one of {tuple(_ROLES)}, got {role!r}"
-        )
-    return _ROLES[role]
+    role = role_of(message.get("role"), f"the role of message {place}")
+    return role, check_characters("content", _content(place, message))
 
 
 def _content(place: int, message: Mapping[str, Any]) -> str:
@@ -144,19 +169,24 @@ def _content(place: int, message: Mapping[str, Any]) -> str:
         return normal_form(content or "")
     if not isinstance(content, list | tuple):
         raise InvalidInputError(
-            f"the content of message {place} must be a string or a list of parts, got {content!r}"
+            f"the content of message {place} must be a string or a list of parts, got {describe(content)}"
         )
     texts = []
     for part in content:
         if not isinstance(part, Mapping) or not isinstance(part.get("type"), str):
             raise InvalidInputError(
-                f"a content part of message {place} must have a `type`, got {part!r}"
+                f"a content part of message {place} must have a `type`, got {describe(part)}"
             )
-        if part["type"] in _TEXTS:
-            text = part.get("text")
+        kind = part["type"]
+        if kind in _TEXTS:
+            text = part.get(_TEXTS[kind])
             if not isinstance(text, str):
-                raise InvalidInputError(f"a text of message {place} must be a string, got {text!r}")
+                raise InvalidInputError(
+                    f"a text of message {place} must be a string, got {describe(text)}"
+                )
             texts.append(text)
+        else:
+            texts += [mark for word, mark in _PLACEHOLDERS.items() if word in kind][:1]
     return normal_form("\n".join(texts))
 
 

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, get_args
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from memkit.errors import InvalidInputError
 from memkit.ledger.records.filters import parse
 from memkit.memory.config import Config, CountTokens
+from memkit.memory.messages import role_and_content
 from memkit.protocols import Backend, Embedder, LanguageModel, Reranker, VectorIndexFactory
 from memkit.types import (
     COMBINATIONS,
@@ -23,13 +24,11 @@ from memkit.types import (
     Metadata,
     Period,
     Query,
-    Role,
     Sampling,
     Scope,
     Ttl,
 )
 from memkit.types.validate import (
-    check_characters,
     check_flag,
     check_ids,
     check_limit,
@@ -114,13 +113,14 @@ class DraftOptions(TypedDict, total=False):
     at: datetime | None
 
 
-class MessageOptions(TypedDict, total=False):
-    """What `Memory.add_messages` can be told beside a chat log.
+class SpokenOptions(TypedDict, total=False):
+    """What can be told beside something that was said.
 
     Attributes:
         scope: The conversation; by default the one that everybody shares.
         remember: Make records as well, so that what was said is found when it has left the
-            buffer; the default. System messages never become records.
+            buffer; the default. What users and assistants say becomes one, unless it is small
+            talk such as "OK" or "Thanks!".
         at: When it was said; by default now.
     """
 
@@ -129,7 +129,18 @@ class MessageOptions(TypedDict, total=False):
     at: datetime | None
 
 
-class TurnOptions(MessageOptions, total=False):
+class MessageOptions(SpokenOptions, total=False):
+    """What `Memory.add_messages` can be told beside a chat log.
+
+    Attributes:
+        continues: None of the messages is there already, whatever they say: for those who hand
+            in each exchange by itself. By default a log may begin with what is there.
+    """
+
+    continues: bool
+
+
+class TurnOptions(SpokenOptions, total=False):
     """What `Memory.add_turn` can be told beside a turn.
 
     Attributes:
@@ -300,27 +311,15 @@ def _conversation(messages: Sequence[Message], name: str) -> tuple[str, Context]
             f"`{name}` must be a string or a list of messages, got a list of strings",
             hint="ask_batch() answers several questions at once",
         )
-    pairs = [_role_and_content(message) for message in messages]
+    pairs = [role_and_content(place, message) for place, message in enumerate(messages)]
     if pairs[-1][0] != "user":
         raise InvalidInputError(
             f"`messages` must end with the user's, got {pairs[-1]!r}", hint=_ENDING
         )
     opening = next(place for place, (role, _) in enumerate(pairs) if role != "system")
     system = "\n\n".join(content for _, content in pairs[:opening]) or None
-    return pairs[-1][1], Context(system, tuple(pairs[opening:-1]))
-
-
-def _role_and_content(message: Message) -> tuple[str, str]:
-    """What a message says; the base model refuses roles that it does not know."""
-    valid = isinstance(message, Mapping) and {"role", "content"} <= message.keys()
-    if not valid or not all(isinstance(message[key], str) for key in ("role", "content")):
-        raise InvalidInputError(
-            f'expected a message {{"role": "user", "content": "..."}}, got {describe(message)}'
-        )
-    if message["role"] not in get_args(Role):
-        came = shown(message["role"])
-        raise InvalidInputError(f"`role` must be one of {get_args(Role)}, got {came}")
-    return message["role"], check_characters("content", message["content"])
+    history = tuple(pair for pair in pairs[opening:-1] if pair[1].strip())  # no calls of tools
+    return pairs[-1][1], Context(system, history)
 
 
 _EVIDENCE = frozenset(RecallOptions.__annotations__)

@@ -4,21 +4,34 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from memkit.errors import InvalidInputError
-from memkit.ledger.turns.turn_table import check_turn
 from memkit.memory.engine import Engine
 from memkit.memory.erasure import remove
 from memkit.memory.options import DraftOptions, TurnOptions, draft_of, refuse_unknown
-from memkit.types import Draft, Metadata, Record, Role, Scope, Turn, TurnDraft
+from memkit.text.small_talk import is_small_talk
+from memkit.types import (
+    UNCHANGED,
+    Draft,
+    Metadata,
+    Record,
+    Role,
+    Scope,
+    Turn,
+    TurnDraft,
+    Unchanged,
+)
 from memkit.types.drafts import DraftLike, drafts_of
+from memkit.types.roles import role_of
 from memkit.types.validate import (
     check_flag,
     check_id,
     check_part,
     check_scope,
+    check_text,
     check_time,
     validate_draft,
 )
@@ -35,11 +48,11 @@ def store(
     return records[0] if single else records
 
 
-def note(engine: Engine, role: Role, content: str, options: TurnOptions) -> Turn:
+def note(engine: Engine, role: str, content: str, options: TurnOptions) -> Turn:
     """Add a turn and, if it is to be remembered, a record of the same content."""
     refuse_unknown(options, TurnOptions)
     about = {key: value for key, value in options.items() if key != "scope"}
-    turn = TurnDraft(role, content, **about)  # type: ignore[arg-type]  # the rest of TurnOptions
+    turn = TurnDraft(role_of(role), content, **about)  # type: ignore[arg-type]  # TurnOptions
     return _note(engine, [_checked(turn)], options.get("scope", {}))[0]
 
 
@@ -62,7 +75,8 @@ def _checked(turn: TurnDraft) -> TurnDraft:
         check_time("at", turn.at)
     return replace(
         turn,
-        content=check_turn(turn.role, turn.content),
+        role=role_of(turn.role),
+        content=check_text("content", turn.content),
         name=None if turn.name is None else check_id("name", turn.name),
         id=None if turn.id is None else check_id("id", turn.id),
     )
@@ -70,36 +84,30 @@ def _checked(turn: TurnDraft) -> TurnDraft:
 
 def _note(engine: Engine, turns: Sequence[TurnDraft], scope: Scope) -> list[Turn]:
     scope = check_scope(scope)
-    prepare(engine, [_record_of(turn, scope) for turn in turns if _is_remembered(turn)])
+    drafts = [_record_of(turn, scope) for turn in turns]
+    prepare(engine, [draft for draft in drafts if draft is not None], enrich=False)
     table = engine.ledger.turns
     with engine.ledger.transaction():
-        fresh = _without_known(turns, table.sources(scope) if any(t.id for t in turns) else set())
-        remembered = [_record_of(turn, scope) for turn in fresh if _is_remembered(turn)]
-        records = iter(write(engine, remembered))
-        return [
-            table.add(
-                turn.role,
-                turn.content,
-                scope,
-                record_id=next(records).id if _is_remembered(turn) else None,
-                source=_source_of(turn),
-                name=turn.name,
-                at=turn.at,
+        known = table.sources(scope) if any(turn.id for turn in turns) else set()
+        added = []
+        for turn, draft in zip(turns, drafts, strict=True):
+            source = _source_of(turn)
+            if source is not None and source in known:
+                continue
+            records = write(engine, [draft], enrich=False) if draft is not None else []
+            added.append(
+                table.add(
+                    turn.role,
+                    turn.content,
+                    scope,
+                    record_id=records[0].id if records else None,
+                    source=source,
+                    name=turn.name,
+                    at=turn.at,
+                )
             )
-            for turn in fresh
-        ]
-
-
-def _without_known(turns: Sequence[TurnDraft], known: set[str]) -> list[TurnDraft]:
-    fresh = []
-    for turn in turns:
-        source = _source_of(turn)
-        if source in known:
-            continue
-        if source is not None:
-            known.add(source)
-        fresh.append(turn)
-    return fresh
+            known |= {source} if source is not None else set()
+    return added
 
 
 def _source_of(turn: TurnDraft) -> str | None:
@@ -109,34 +117,48 @@ def _source_of(turn: TurnDraft) -> str | None:
     return hashlib.sha256(json.dumps(["id", turn.id]).encode()).hexdigest()
 
 
-def _is_remembered(turn: TurnDraft) -> bool:
-    return turn.remember and turn.role != "system"
+def _record_of(turn: TurnDraft, scope: Scope) -> Draft | None:
+    if not turn.remember:
+        return None
+    return draft_of_turn(turn.role, turn.content, {"name": turn.name}, scope=scope, at=turn.at)
 
 
-def _record_of(turn: TurnDraft, scope: Scope) -> Draft:
-    speaker = {"role": turn.role} if turn.name is None else {"role": turn.role, "name": turn.name}
-    return Draft(turn.content, scope=scope, metadata=speaker, at=turn.at)
+def draft_of_turn(
+    role: Role,
+    content: str,
+    about: Mapping[str, str | None],
+    *,
+    scope: Scope,
+    at: datetime | None,
+) -> Draft | None:
+    """The record of a turn; instructions, what tools return and small talk are none.
+
+    Whatever is known ``about`` the turn becomes its metadata, beside the role.
+    """
+    if role not in ("user", "assistant") or is_small_talk(content):
+        return None
+    metadata = {"role": role} | {key: value for key, value in about.items() if value is not None}
+    return Draft(content, scope=scope, metadata=metadata, at=at)
 
 
-def prepare(engine: Engine, drafts: Sequence[Draft]) -> None:
+def prepare(engine: Engine, drafts: Sequence[Draft], *, enrich: bool = True) -> None:
     """Check drafts and let backends embed the new ones: that takes too long for a lock."""
-    known = engine.ledger.records.find_duplicates(drafts)
-    fresh = [draft for draft, record in zip(drafts, known, strict=True) if record is None]
-    for backend in engine.backends if fresh else ():
-        backend.prepare(fresh)
+    unsaid = engine.ledger.records.unsaid(drafts, enrich=enrich)
+    for backend in engine.backends if unsaid else ():
+        backend.prepare(unsaid)
 
 
-def write(engine: Engine, drafts: Sequence[Draft]) -> list[Record]:
-    """Add prepared drafts and bring what is new to the backends, inside a transaction."""
+def write(engine: Engine, drafts: Sequence[Draft], *, enrich: bool = True) -> list[Record]:
+    """Add prepared drafts and bring what is new to the backends, inside a transaction.
+
+    What was said in a turn does not ``enrich`` a record: who said it first, and when, stays.
+    """
     ledger = engine.ledger
     expired = ledger.records.conflicting(drafts)
     if expired:
         remove(ledger, expired, engine.backends)
-    known = ledger.records.find_duplicates(drafts)  # others may have written meanwhile
-    records = ledger.records.add(drafts)
-    fresh = {
-        record.id: record for record, before in zip(records, known, strict=True) if before is None
-    }
+    records, written = ledger.records.put(drafts, enrich=enrich)
+    fresh = {record.id: record for record in records if record.id in written}
     for backend in engine.backends if fresh else ():
         backend.write(list(fresh.values()))
     return records
@@ -144,12 +166,12 @@ def write(engine: Engine, drafts: Sequence[Draft]) -> list[Record]:
 
 @dataclass(frozen=True)
 class Changes:
-    """What a new version of a record says differently; None stays as it is."""
+    """What a new version of a record says differently; None takes away what is there."""
 
-    text: str | None
-    question: str | None
-    answer: str | None
-    metadata: Metadata | None
+    text: str | Unchanged
+    question: str | Unchanged | None
+    answer: str | Unchanged | None
+    metadata: Metadata | Unchanged | None
 
     def of(self, old: Record) -> Draft:
         """The new version.
@@ -159,13 +181,18 @@ class Changes:
                 the new text lacks it.
         """
         draft = Draft(
-            text=old.text if self.text is None else self.text,
-            question=old.question if self.question is None else self.question,
-            answer=old.answer if self.answer is None else self.answer,
-            metadata=old.metadata if self.metadata is None else self.metadata,
+            text=old.text if self.text is UNCHANGED else self.text,
+            question=old.question if self.question is UNCHANGED else self.question,
+            answer=old.answer if self.answer is UNCHANGED else self.answer,
+            metadata=old.metadata if self.metadata is UNCHANGED else self.metadata or {},
         )
+        if (draft.question is None) != (draft.answer is None) and old.question is not None:
+            raise InvalidInputError(
+                "`question` and `answer` go together, only one of them was taken away",
+                "Take both away with question=None, answer=None.",
+            )
         draft = validate_draft(draft)
-        stays = old.answer if self.answer is None else None
+        stays = old.answer if self.answer is UNCHANGED else None
         if stays is not None and stays in old.text and stays not in draft.text:
             raise InvalidInputError(
                 f"the new `text` does not contain {stays!r}, the answer to {draft.question!r}",

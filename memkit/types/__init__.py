@@ -35,6 +35,7 @@ from memkit.types.receipt import Exposure as Exposure
 from memkit.types.receipt import Receipt as Receipt
 from memkit.types.records import ALL as ALL
 from memkit.types.records import ALWAYS as ALWAYS
+from memkit.types.records import UNCHANGED as UNCHANGED
 from memkit.types.records import AnyScope as AnyScope
 from memkit.types.records import BackendName as BackendName
 from memkit.types.records import Draft as Draft
@@ -49,6 +50,7 @@ from memkit.types.records import Scope as Scope
 from memkit.types.records import Ttl as Ttl
 from memkit.types.records import Turn as Turn
 from memkit.types.records import TurnDraft as TurnDraft
+from memkit.types.records import Unchanged as Unchanged
 from memkit.types.records import Version as Version
 from memkit.types.reports import ConsolidationReport as ConsolidationReport
 from memkit.types.reports import ImportReport as ImportReport

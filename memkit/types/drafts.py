@@ -8,7 +8,7 @@ from typing import Any
 
 from memkit.errors import InvalidInputError
 from memkit.types.records import Draft
-from memkit.types.validate import describe, shown, validate_draft
+from memkit.types.validate import describe, shown
 
 DraftLike = str | Draft | Mapping[str, Any]
 
@@ -24,7 +24,7 @@ def drafts_of(value: DraftLike | Iterable[DraftLike], rest: Draft) -> tuple[list
             they are; its ``text`` is not read.
 
     Returns:
-        The drafts in order, as they will be stored, and whether ``value`` was a single one.
+        The drafts in order, and whether ``value`` was a single one.
 
     Raises:
         InvalidInputError: If ``value`` is something else, if a dict has unknown keys or no text,
@@ -34,7 +34,7 @@ def drafts_of(value: DraftLike | Iterable[DraftLike], rest: Draft) -> tuple[list
     items: list[DraftLike]
     match value:
         case str():
-            return [validate_draft(replace(rest, text=value))], True
+            return [replace(rest, text=value)], True
         case Draft() | Mapping():
             items, single = [value], True
         case Iterable() if not isinstance(value, bytes | bytearray):
@@ -46,7 +46,7 @@ def drafts_of(value: DraftLike | Iterable[DraftLike], rest: Draft) -> tuple[list
             )
     _refuse_without_effect(rest, items, "a draft" if single else "a list")
     if single:
-        return [validate_draft(_draft_of(items[0], rest))], True
+        return [_draft_of(items[0], rest)], True
     return [_draft_in_list(place, item, rest) for place, item in enumerate(items)], False
 
 
@@ -66,10 +66,9 @@ def _refuse_without_effect(rest: Draft, items: Sequence[DraftLike], kind: str) -
 
 
 def _draft_in_list(place: int, item: DraftLike, rest: Draft) -> Draft:
-    """One draft of a list, validated here so that the message can say which one is wrong."""
+    """One draft of a list; what is in it is checked by the ledger."""
     try:
-        draft = _draft_of(item, rest)
-        return validate_draft(draft)
+        return _draft_of(item, rest)
     except InvalidInputError as exc:
         raise InvalidInputError(f"entry {place} of the list: {exc.message}", exc.hint) from exc
 

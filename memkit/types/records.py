@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Literal, get_args
+from enum import Enum
+from typing import Any, Final, Literal, get_args
 
 from memkit.types.value import Value, shortened
 
@@ -17,7 +18,19 @@ AnyScope = Scope | All
 Role = Literal["system", "user", "assistant", "tool"]
 BackendName = Literal["buffer", "rag", "lora"]
 Ttl = float | timedelta  # seconds, or a timedelta
-Message = Mapping[str, str]  # of a conversation: {"role": "user", "content": "..."}
+Message = Mapping[str, Any]  # of a conversation: {"role": "user", "content": "..."}
+
+
+class Unchanged(Enum):
+    """What stands for a value that an update leaves as it is."""
+
+    UNCHANGED = "unchanged"
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+UNCHANGED: Final = Unchanged.UNCHANGED
 
 
 def source_of(metadata: Metadata, said_at: datetime | None) -> str:

@@ -55,6 +55,8 @@ _RECORDS = (
     "CREATE UNIQUE INDEX records_by_key ON records (scope, key) WHERE key IS NOT NULL",
     # Begins with the scope, so that scopes are listed without a look at the records.
     "CREATE UNIQUE INDEX records_by_content ON records (scope, content_hash, coalesce(key, ''))",
+    # The beginning of a text leads to those that say the same with or without a question.
+    "CREATE INDEX records_by_text ON records (scope, substr(text, 1, 64))",
     "CREATE INDEX records_by_expiry ON records (expires_at) WHERE expires_at IS NOT NULL",
     "CREATE INDEX records_by_time ON records (coalesce(said_at, updated_at))",
     "CREATE INDEX records_pinned ON records (scope) WHERE pinned",

@@ -133,11 +133,14 @@ class ModuleReads:
         """List the records that no module holds as they are now, in the order they were added.
 
         Scope and filter are as for `RecordReads.page`; records that keep turns of a conversation
-        are listed on demand.
+        are listed on demand, unless they have a question: these are facts, whoever said them.
         """
         condition, parameters = select_sql(within=within, where=where)
         if not include_turns:
-            condition += " AND NOT EXISTS (SELECT 1 FROM turns WHERE record = records.number)"
+            condition += (
+                " AND (question IS NOT NULL "
+                "OR NOT EXISTS (SELECT 1 FROM turns WHERE record = records.number))"
+            )
         rows = self._database.rows(
             f"SELECT {COLUMNS} FROM records WHERE {condition} "
             f"AND NOT EXISTS (SELECT 1 FROM placements WHERE {_VALID}) ORDER BY records.number",

@@ -13,6 +13,8 @@ from memkit.ledger.records.where import AT, EXPIRED, LIVE, select_sql
 from memkit.types import ALWAYS, Metadata, Page, Period, Record, Scope, Version
 from memkit.types.validate import check_id, check_ids, check_limit, describe, normal_form
 
+_NAMED = 5  # unknown ids in an error
+
 # Where users' texts are; what is made of these is not listed.
 _TEXTS = {
     "records": ("text", "question", "answer", "metadata", "scope", "id", "key"),
@@ -51,7 +53,7 @@ class RecordReads:
         """Give records in the order asked.
 
         Args:
-            ids: May repeat.
+            ids: May repeat. The id of a turn gives the record that it became.
             scope: The scope of the query that wants to see them; None sees everything.
             within: Only records of this scope and narrower ones; None for all.
             expired: Also what has expired and waits for its destruction.
@@ -59,21 +61,19 @@ class RecordReads:
         Raises:
             RecordNotFoundError: If one is missing, expired or not visible; which is not told.
         """
-        ids = check_ids("ids", ids)
-        rows = self._rows(ids, scope, within, expired=expired)
-        missing = [id for id in ids if id not in rows]
-        if missing:
+        ids, rows = self._resolved(check_ids("ids", ids), scope, within, expired=expired)
+        if missing := list(dict.fromkeys(id for id in ids if id not in rows)):
+            more = f" and {len(missing) - _NAMED} more" if missing[_NAMED:] else ""
             raise RecordNotFoundError(
-                f"no record has the id {missing[0]!r}"
-                + (f" (nor {len(missing) - 1} more of those asked for)" if missing[1:] else ""),
-                "Check the id and the scope; a forgotten record is gone for good.",
+                f"no record has the id {', nor '.join(map(repr, missing[:_NAMED]))}{more}",
+                "Check the id and the scope; a forgotten record is gone for good, and not every "
+                "turn became a record.",
             )
         return [record_of(rows[id]) for id in ids]
 
     def find(self, ids: Sequence[str], *, scope: Scope | None = None) -> list[Record]:
         """Like `get`, but what is missing or not visible is left out."""
-        ids = check_ids("ids", ids)
-        rows = self._rows(ids, scope)
+        ids, rows = self._resolved(check_ids("ids", ids), scope)
         return [record_of(rows[id]) for id in ids if id in rows]
 
     def history(self, id: str) -> list[Version]:
@@ -223,6 +223,29 @@ class RecordReads:
     def count_unindexed(self) -> int:
         """Count the records that have no passage yet, expired or not."""
         return self._database.count("unindexed")
+
+    def _resolved(
+        self,
+        ids: Sequence[str],
+        scope: Scope | None,
+        within: Scope | None = None,
+        *,
+        expired: bool = False,
+    ) -> tuple[Sequence[str], dict[str, Row]]:
+        """The ids, those of turns replaced by those of their records; and the rows by id."""
+        rows = self._rows(ids, scope, within, expired=expired)
+        missing = [id for id in ids if id not in rows]
+        if not missing:
+            return ids, rows
+        of_turns: dict[str, str] = dict(
+            self._database.rows(
+                "SELECT turns.id, records.id FROM turns "
+                f"JOIN records ON records.number = turns.record WHERE {in_list('turns.id')}",
+                list_parameter("ids", missing),
+            )
+        )
+        rows |= self._rows(list(of_turns.values()), scope, within, expired=expired)
+        return [of_turns.get(id, id) for id in ids], rows
 
     def _rows(
         self,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from memkit.errors import InvalidInputError
 from memkit.ledger.engine.sqlite import Row
 from memkit.ledger.records.question_key import question_key
 from memkit.types import Draft, Metadata, Record, Version
@@ -53,6 +55,20 @@ def entry_of(draft: Draft) -> Entry:
         ttl=None if draft.ttl is None else ttl_seconds(draft.ttl),
         said_at=None if draft.at is None else draft.at.timestamp(),
     )
+
+
+def entries_of(drafts: Sequence[Draft]) -> list[Entry]:
+    """Check drafts; the error says which of several is wrong."""
+    entries = []
+    for place, draft in enumerate(drafts):
+        try:
+            entries.append(entry_of(draft))
+        except InvalidInputError as exc:
+            if len(drafts) == 1:
+                raise
+            message = f"entry {place} of the list: {exc.message}"
+            raise InvalidInputError(message, exc.hint) from exc
+    return entries
 
 
 def record_of(row: Row) -> Record:

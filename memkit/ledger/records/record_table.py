@@ -10,7 +10,7 @@ from memkit.ledger.engine.ids import new_id
 from memkit.ledger.engine.sqlite import Database
 from memkit.ledger.records.question_key import question_key
 from memkit.ledger.records.record_reads import RecordReads
-from memkit.ledger.records.record_rows import Entry, content_hash, dump_metadata, entry_of
+from memkit.ledger.records.record_rows import Entry, content_hash, dump_metadata, entries_of
 from memkit.ledger.records.ttls import TtlTable
 from memkit.ledger.records.upsert import Known, Stored
 from memkit.ledger.records.where import EXPIRED
@@ -30,18 +30,21 @@ class RecordTable(RecordReads):
         super().__init__(database)
         self._ttls = ttls
 
-    def find_duplicates(self, drafts: Sequence[Draft]) -> list[Record | None]:
-        """Give for each draft the record that says the same already, or None."""
-        entries = [entry_of(draft) for draft in drafts]
+    def unsaid(self, drafts: Sequence[Draft], *, enrich: bool = True) -> list[Draft]:
+        """List the drafts of which `put` would write something, as far as is known before it.
+
+        Raises:
+            InvalidInputError: If one cannot be stored.
+        """
+        entries = entries_of(drafts)
         known = Known.of(self._database, entries)
-        matches = [known.match(entry) for entry in entries]
-        same = [
-            match.id if match is not None and match.content_hash == entry.content_hash else None
-            for match, entry in zip(matches, entries, strict=True)
-        ]
-        ids = list(dict.fromkeys(id for id in same if id is not None))
-        records = {id: self.get([id])[0] for id in self.existing(ids)}
-        return [records.get(id or "") for id in same]
+        unsaid = []
+        for entry in entries:
+            match = known.match(entry)
+            after = None if match is None else match.restated(entry, enrich=enrich)
+            if match is None or after is None or not match.says(after):
+                unsaid.append((after or entry).draft)
+        return unsaid
 
     def conflicting(self, drafts: Sequence[Draft]) -> list[str]:
         """List expired records that wait for their destruction where drafts want to be.
@@ -50,7 +53,7 @@ class RecordTable(RecordReads):
         """
         if self._database.value(f"SELECT 1 FROM records WHERE {EXPIRED} LIMIT 1") is None:
             return []
-        entries = [entry_of(draft) for draft in drafts]
+        entries = entries_of(drafts)
         ids = [entry.draft.id for entry in entries if entry.draft.id is not None]
         taken = self.existing(ids, expired=True)
         known = Known.of(self._database, entries, condition=EXPIRED)
@@ -58,29 +61,45 @@ class RecordTable(RecordReads):
         return list(dict.fromkeys([*known.ids, *(id for id in taken if id not in unexpired)]))
 
     def add(self, drafts: Sequence[Draft]) -> list[Record]:
+        """Store drafts as by `put`, and give the record of each."""
+        return self.put(drafts)[0]
+
+    def put(
+        self, drafts: Sequence[Draft], *, enrich: bool = True
+    ) -> tuple[list[Record], frozenset[str]]:
         """Store drafts one after the other; all of them or, if one is invalid, none.
 
         - A draft whose key is there in the same scope becomes the next version of that record.
-        - A draft whose content is already there in the same scope gives the record that is
-          there. It may get the draft's key, if it had none but its question; it may be pinned,
-          and live longer.
+        - A draft whose text is already there in the same scope, with the same question and
+          answer or, on either side, without any, gives the record that is there. It gets the
+          question and answer that it lacks, and the draft's metadata and time beside its own, as
+          its next version. It may get the draft's key, if it had none but its question; it may
+          be pinned, and live longer.
         - Any other draft becomes a record.
 
-        One record per draft is returned, in order, as it is in the end.
+        Args:
+            drafts: What is to be stored.
+            enrich: Whether a record that is there gets metadata and time.
+
+        Returns:
+            One record per draft, in order, as it is in the end; and the ids of those of which
+            something was written, new or as the next version.
 
         Raises:
             InvalidInputError: If a draft cannot be stored, or its id is taken by other content.
         """
-        entries = [entry_of(draft) for draft in drafts]
+        entries = entries_of(drafts)
         with self._database.transaction():
             known = Known.of(self._database, entries)
             lives = self._lives(entries)
             taken = set(self.existing([id for e in entries if (id := e.draft.id)], expired=True))
-            ids = [
-                self._store(entry, ends, known, taken)
-                for entry, ends in zip(entries, lives, strict=True)
-            ]
-            return self.get(ids, expired=True)  # the shortest life may be over already
+            ids, written = [], set()
+            for entry, ends in zip(entries, lives, strict=True):
+                id, changed = self._store(entry, ends, known, taken, enrich=enrich)
+                ids.append(id)
+                written |= {id} if changed else set()
+            # The shortest life may be over already.
+            return self.get(ids, expired=True), frozenset(written)
 
     def update(
         self, id: str, *, text: str, question: str | None, answer: str | None, metadata: Metadata
@@ -167,8 +186,10 @@ class RecordTable(RecordReads):
             ends.append(None if seconds is None else self._database.now() + seconds)
         return ends
 
-    def _store(self, entry: Entry, ends: float | None, known: Known, taken: set[str]) -> str:
-        """Store one entry, whatever that takes; returns the id of its record."""
+    def _store(
+        self, entry: Entry, ends: float | None, known: Known, taken: set[str], *, enrich: bool
+    ) -> tuple[str, bool]:
+        """Store one entry; returns the id of its record, and whether that says more than before."""
         match = known.match(entry)
         if match is None:
             id = entry.draft.id or new_id()
@@ -180,17 +201,20 @@ class RecordTable(RecordReads):
                 )
             taken.add(id)
             self._insert(id, entry, ends)
-            known.note(Stored(id, entry.scope, entry.key, entry.content_hash))
-            return id
+            known.note(Stored.of(id, entry.key, entry))
+            return id, True
         known.forget(match)
-        if match.content_hash == entry.content_hash:
-            key = entry.draft.key or match.key
-            self._renew(match.id, key, ends, pinned=entry.draft.pinned)
+        after = match.restated(entry, enrich=enrich)
+        key, pinned = entry.draft.key or match.key or entry.key, entry.draft.pinned
+        changed = after is None or not match.says(after)
+        if changed:
+            self._rewrite(match.id, after or entry)
+        if after is None:
+            self._live_as(match.id, ends, pinned=pinned)
         else:
-            key = match.key
-            self._supersede(match.id, entry, ends)
-        known.note(Stored(match.id, entry.scope, key, entry.content_hash))
-        return match.id
+            self._renew(match.id, key, ends, pinned=pinned)
+        known.note(Stored.of(match.id, key, after or entry))
+        return match.id, changed
 
     def _insert(self, id: str, entry: Entry, ends: float | None) -> None:
         draft, now = entry.draft, self._database.now()
@@ -211,16 +235,23 @@ class RecordTable(RecordReads):
             *(key, pinned, ends, ends, id),
         )
 
-    def _supersede(self, id: str, entry: Entry, ends: float | None) -> None:
-        """Make an entry the next version of a record; what is pinned stays so."""
+    def _rewrite(self, id: str, entry: Entry) -> None:
+        """Make an entry the next version of a record."""
         self._archive(id)
         draft = entry.draft
         self._database.execute(
             "UPDATE records SET text = ?, question = ?, answer = ?, metadata = ?, "
-            "content_hash = ?, said_at = ?, expires_at = CASE WHEN pinned THEN NULL ELSE ? END, "
-            "pinned = pinned OR ?, updated_at = ?, version = version + 1 WHERE id = ?",
+            "content_hash = ?, said_at = ?, updated_at = ?, version = version + 1 WHERE id = ?",
             *(draft.text, draft.question, draft.answer, entry.metadata, entry.content_hash),
-            *(entry.said_at, ends, draft.pinned, self._database.now(), id),
+            *(entry.said_at, self._database.now(), id),
+        )
+
+    def _live_as(self, id: str, ends: float | None, *, pinned: bool) -> None:
+        """Let a record live as long as what has taken its place; what is pinned stays so."""
+        self._database.execute(
+            "UPDATE records SET expires_at = CASE WHEN pinned THEN NULL ELSE ? END, "
+            "pinned = pinned OR ? WHERE id = ?",
+            *(ends, pinned, id),
         )
 
     def _live_on(self, id: str, *, pinned: bool | None, seconds: float | None) -> Record:

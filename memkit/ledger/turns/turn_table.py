@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import get_args
 
 from memkit.errors import InvalidInputError, NotFoundError, RecordNotFoundError
-from memkit.ledger.engine.dialect import NOW, within_scope
+from memkit.ledger.engine.dialect import NOW, in_list, list_parameter, within_scope
 from memkit.ledger.engine.ids import new_id
 from memkit.ledger.engine.sqlite import Database, Row
 from memkit.ledger.records.ttls import TtlTable
-from memkit.ledger.records.where import LIVE, period_sql
+from memkit.ledger.records.where import LIVE, period_sql, visible_sql
 from memkit.types import ALWAYS, Period, Role, Scope, Turn
 from memkit.types.scope import parse_scope_key, scope_key
 from memkit.types.validate import check_id, check_limit, check_text, check_time, shown
@@ -106,6 +107,25 @@ class TurnTable:
         """Delete the turns of this scope and of all that are narrower; returns what they said."""
         condition, parameters = within_scope("turns.scope", within)
         return self._database.erase("turns", condition, *parameters, giving="content")
+
+    def loose(
+        self, ids: Sequence[str], *, visible_to: Scope | None = None, within: Scope | None = None
+    ) -> list[str]:
+        """List those of the ids that turns without a record have; see `select_sql` for bounds."""
+        if visible_to is not None:
+            condition, parameters = visible_sql("turns.scope", visible_to)
+        else:
+            condition, parameters = within_scope("turns.scope", within or {})
+        return self._database.column(
+            f"SELECT id FROM turns WHERE record IS NULL AND {in_list('id')} AND {condition}",
+            *(list_parameter("ids", ids), *parameters),
+        )
+
+    def drop(self, ids: Sequence[str]) -> list[str]:
+        """Delete single turns; returns what they said."""
+        return self._database.erase(
+            "turns", in_list("id"), list_parameter("ids", ids), giving="content"
+        )
 
     def clear(self, scope: Scope) -> list[str]:
         """Delete the turns of exactly this scope; returns what they said."""
