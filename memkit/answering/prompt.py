@@ -108,7 +108,8 @@ def assemble(
 
     Args:
         evidence: What the backends contributed, turns oldest first; of several passages of a
-            record the first counts, and none if it is one of the turns.
+            record the first counts. What is said in a turn is no fact besides, nor the other way
+            round.
         budget: Most tokens that the text may take.
         count: Counts the tokens of a text, also of the whole in the end: what its pieces take
             does not always add up.
@@ -119,23 +120,57 @@ def assemble(
         InvalidInputError: If ``budget`` is negative or not an integer.
     """
     check_limit("budget", budget, least=0)
-    hits: dict[str, Hit] = {}
-    for hit in (hit for part in evidence for hit in part.hits):
-        hits.setdefault(hit.id, hit)
+    hits = _Quoted().new([hit for part in evidence for hit in part.hits])
     turns = [turn for part in evidence for turn in part.turns]
     if not hits and not turns:
         return Assembled()
     draft = _Draft(count, prompt_format, tuple(special_tokens))
     older = draft.take_until_full(turns[::-1], limit=budget // 2)
-    for turn in draft.chosen(Turn):  # what is said there need not be repeated as a fact
-        hits.pop(turn.record_id or "", None)
-    for hit in hits.values():
+    recent = draft.chosen(Turn)
+    hits = _Quoted(recent).new(hits)
+    for hit in hits:
         draft.take(hit, limit=budget)
+    quoted = _Quoted(draft.chosen(Hit))
+    older = [turn for turn in older if not quoted.has(turn)]
     draft.take_until_full(older, limit=budget)
     text, tokens = draft.fit(budget)
-    omitted = len(hits) + len(turns) - len(draft.pieces)
+    omitted = len(recent) + len(hits) + len(older) - len(draft.pieces)
     hits_in, turns_in = draft.chosen(Hit), draft.chosen(Turn)
     return Assembled(text, tuple(hits_in), tuple(turns_in[::-1]), tokens, omitted)
+
+
+class _Quoted:
+    """Tells what has been quoted already: the same record, or the same text of the same speaker.
+
+    Where it is not known who speaks, it may be anybody.
+    """
+
+    def __init__(self, items: Iterable[Hit | Turn] = ()) -> None:
+        self._records: set[str] = set()
+        self._speakers: dict[str, set[object]] = {}  # by what was said
+        for item in items:
+            self._note(item)
+
+    def has(self, item: Hit | Turn) -> bool:
+        record, text, speaker = _origin(item)
+        speakers = self._speakers.get(text, set())
+        known = speaker in speakers or None in speakers or (speaker is None and bool(speakers))
+        return record in self._records or known
+
+    def new(self, hits: Iterable[Hit]) -> list[Hit]:
+        """Take in hits; gives those that were not quoted before."""
+        new = []
+        for hit in hits:
+            if not self.has(hit):
+                new.append(hit)
+                self._note(hit)
+        return new
+
+    def _note(self, item: Hit | Turn) -> None:
+        record, text, speaker = _origin(item)
+        if record is not None:
+            self._records.add(record)
+        self._speakers.setdefault(text, set()).add(speaker)
 
 
 class _Draft:
@@ -205,13 +240,24 @@ def without_label(text: str) -> str:
     return _LABEL.sub("", text, count=1)
 
 
+def _origin(item: Hit | Turn) -> tuple[str | None, str, object]:
+    """The record of an item, its words, and the name of who said them."""
+    if isinstance(item, Turn):
+        return item.record_id, " ".join(item.content.split()), item.name
+    return item.id, " ".join(item.text.split()), _speaker(item)
+
+
+def _speaker(hit: Hit) -> object:
+    about = hit.record.metadata
+    return about.get("name") if about.get("role") in get_args(Role) else None  # of a turn
+
+
 def _line(item: Hit | Turn) -> str:
     if isinstance(item, Turn):
         source = label(_day(item.said_at), item.name)
         return f"{item.role}: {source}{quoted(item.content, labelled=bool(source))}"
-    about = item.record.metadata
-    name = about.get("name") if about.get("role") in get_args(Role) else None  # of a turn
-    source = label(_day(item.record.said_at), name)
+    said_at = item.record.at if item.order else item.record.said_at
+    source = label(_day(said_at), _speaker(item), item.order)
     return f"- {source}{quoted(item.text, labelled=bool(source))}"
 
 

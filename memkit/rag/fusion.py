@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from memkit.errors import InvalidInputError
 from memkit.ledger import Passage
 from memkit.text.dates import FADES
+from memkit.types import Order
 
 DAY = 86_400.0  # seconds
 
@@ -87,12 +88,14 @@ class Ranked:
         passage: Its best passage of kind 'text'; None if only its question was found.
         similarity: Cosine similarity of its nearest passage of any kind.
         parts: What its score is the sum of.
+        order: See `memkit.types.Hit`.
     """
 
     record_id: str
     passage: Passage | None
     similarity: float
     parts: Mapping[str, float]
+    order: Order | None = None
 
     @property
     def score(self) -> float:

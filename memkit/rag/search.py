@@ -18,9 +18,10 @@ from memkit.rag.fusion import Ranked, Ranking, Scored, rank
 from memkit.rag.loaded_passages import LoadedPassages
 from memkit.rag.near_passages import PLACES, Load, Row, near_passages
 from memkit.rag.query_rewrite import RewrittenQuery
+from memkit.rag.succession import newest_first
 from memkit.rag.turn_scores import speaker_parts, spoken_lines, words_around
 from memkit.text.dates import Days, Yearly, named_days, periods
-from memkit.types import Hit, Query, Record
+from memkit.types import HITS, Hit, Query, Record
 
 if TYPE_CHECKING:
     import numpy as np
@@ -110,7 +111,9 @@ class Search:
         for id, line in lines.items():
             parts[id] = speaker_parts(rewritten, line, self.ranking) | parts.get(id, {})
         best = rank(scored, self.ranking, parts)
-        return best if self.reranker is None else _reranked(self.reranker, query, best)
+        if self.reranker is not None:
+            best = _reranked(self.reranker, query, best)
+        return newest_first(best, passages, lines, among=max(query.k, HITS))
 
     def _candidates(
         self, query: Query, rewritten: RewrittenQuery, vectors: Floats2d, passages: LoadedPassages
@@ -231,4 +234,6 @@ def _hit(record: Record, ranked: Ranked) -> Hit | None:
     else:
         return None
     text = record.text[start:end]
-    return Hit(record, text, start, end, ranked.score, ranked.similarity, ranked.parts)
+    return Hit(
+        record, text, start, end, ranked.score, ranked.similarity, ranked.parts, ranked.order
+    )

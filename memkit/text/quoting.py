@@ -17,7 +17,9 @@ from memkit.text.words import MONTHS
 INDENT = "  "  # of every line of an item but the first
 
 _NO_WORD = re.compile(r"\W*")
-_LIKE_A_DATE = re.compile(rf"\W*\d{{1,2}}\W+(?:{'|'.join(MONTHS)})\b", re.IGNORECASE)
+_LIKE_A_DATE = re.compile(  # or what may stand before one
+    rf"\W*(?:earlier|latest|\d{{1,2}}\W+(?:{'|'.join(MONTHS)}))\b", re.IGNORECASE
+)
 
 # What chat templates of well-known models mark turns and roles with.
 _CONTROL = (
@@ -55,14 +57,16 @@ def quoted(text: str, *, labelled: bool = False, special_tokens: Iterable[str] =
     return without_control_tokens(f"\n{INDENT}".join(lines), special_tokens)
 
 
-def label(date: str | None, name: object = None) -> str:
-    """What stands in brackets before a text: when it was said, and by whom; empty for neither.
+def label(date: str | None, name: object = None, order: str | None = None) -> str:
+    """What stands in brackets before a text: its order among others, when and by whom it was said.
+
+    Of nothing known, the empty text.
 
     Example:
         >>> label("8 May 2023", "Ann]"), label(None, "8 May 2023")
         ('[8 May 2023, Ann)] ', '[by 8 May 2023] ')
     """
-    known = [date] if date else []
+    known = [part for part in (order, date) if part]
     if isinstance(name, str) and name.strip():
         speaker = on_one_line(name).replace("]", ")")
         known.append(f"by {speaker}" if _LIKE_A_DATE.match(speaker) else speaker)

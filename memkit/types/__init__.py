@@ -9,6 +9,7 @@ from memkit.types.answers import Claim as Claim
 from memkit.types.answers import Conflict as Conflict
 from memkit.types.answers import Evidence as Evidence
 from memkit.types.answers import Hit as Hit
+from memkit.types.answers import Order as Order
 from memkit.types.answers import Part as Part
 from memkit.types.answers import Recall as Recall
 from memkit.types.answers import Route as Route

@@ -9,6 +9,8 @@ from typing import Literal
 from memkit.types.records import Record, Turn, source_of
 from memkit.types.value import Value, shortened
 
+Order = Literal["earlier", "latest"]
+
 
 @dataclass(frozen=True)
 class Hit(Value):
@@ -19,6 +21,8 @@ class Hit(Value):
         score: Higher is better; comparable within one search only.
         similarity: Cosine similarity of query and best passage; None where nothing was compared.
         parts: The summands of the score, by name; see `memkit.rag.fusion.Ranking`.
+        order: "latest" or "earlier" where the same speaker said several things about one
+            subject; None elsewhere. See `memkit.rag.succession`.
     """
 
     derived = ("id",)
@@ -30,6 +34,7 @@ class Hit(Value):
     score: float
     similarity: float | None
     parts: Mapping[str, float] = field(default_factory=dict)
+    order: Order | None = None
 
     @property
     def id(self) -> str:
@@ -39,7 +44,8 @@ class Hit(Value):
     def __str__(self) -> str:
         """Give score, id and passage, and who said it when, as far as that is known."""
         line = f"{self.score:.3f}  {self.id}  {shortened(self.text)}"
-        return line + source_of(self.record.metadata, self.record.said_at)
+        said_at = self.record.at if self.order else self.record.said_at
+        return line + source_of(self.record.metadata, said_at, self.order)
 
 
 @dataclass(frozen=True)

@@ -33,12 +33,12 @@ class Unchanged(Enum):
 UNCHANGED: Final = Unchanged.UNCHANGED
 
 
-def source_of(metadata: Metadata, said_at: datetime | None) -> str:
+def source_of(metadata: Metadata, said_at: datetime | None, order: str | None = None) -> str:
     """Who said something when, to be put behind it; empty if neither is known."""
     role = metadata.get("role")
     speaker = metadata.get("name", role) if role in get_args(Role) else None  # of a turn
     date = f"{said_at:%Y-%m-%d}" if said_at is not None else None
-    parts = [shortened(str(part)) for part in (speaker, date) if part is not None]
+    parts = [shortened(str(part)) for part in (order, speaker, date) if part is not None]
     return f"  ({', '.join(parts)})" if parts else ""
 
 

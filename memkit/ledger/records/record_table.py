@@ -41,9 +41,9 @@ class RecordTable(RecordReads):
         unsaid = []
         for entry in entries:
             match = known.match(entry)
-            after = None if match is None else match.restated(entry, enrich=enrich)
-            if match is None or after is None or not match.says(after):
-                unsaid.append((after or entry).draft)
+            after = entry if match is None else match.restated(entry, enrich=enrich) or entry
+            if match is None or not match.says(after):
+                unsaid.append(after.draft)
         return unsaid
 
     def conflicting(self, drafts: Sequence[Draft]) -> list[str]:

@@ -12,6 +12,8 @@ from memkit.ledger.records.where import AT, LIVE
 from memkit.types import Scope
 from memkit.types.scope import visible_keys
 
+_QUESTION_MARKS = ("?", "？", "؟", "⸮", "՞", "፧")  # of several scripts
+
 
 @dataclass(frozen=True)
 class SpokenLine:
@@ -19,6 +21,8 @@ class SpokenLine:
 
     speaker: str | None  # by name
     asks: bool  # whether it ends with a question mark
+    by: tuple[str, str, str | None]  # scope, role and name of who speaks
+    moment: tuple[float, int]  # orders turns by when they were said
     around: tuple[int, ...]  # keys of the text passages of the turns before and after it
 
 
@@ -52,18 +56,25 @@ class Conversations:
     def spoken_lines(self, record_ids: Sequence[str], *, reach: int) -> dict[str, SpokenLine]:
         """Find the turns that records were said in, and so many remembered turns on either side."""
         turns = self._database.rows(
-            "SELECT records.id, turns.number, turns.name, turns.content "
+            "SELECT records.id, turns.number, turns.name, turns.content, turns.scope, "
+            "turns.role, turns.created_at "
             "FROM records JOIN turns ON turns.number = "
             "(SELECT max(number) FROM turns WHERE turns.record = records.number) "
             f"WHERE {in_list('records.id')}",
             list_parameter("record_ids", record_ids),
         )
-        around: dict[int, list[int]] = {turn: [] for _, turn, _, _ in turns}
+        around: dict[int, list[int]] = {turn: [] for _, turn, *_ in turns}
         for turn, key in self._around(list(around), reach) if reach and around else ():
             around[turn].append(key)
         return {
-            id: SpokenLine(name, content.rstrip(" ").endswith("?"), tuple(around[turn]))
-            for id, turn, name, content in turns
+            id: SpokenLine(
+                speaker=name,
+                asks=content.rstrip().endswith(_QUESTION_MARKS),
+                by=(scope, role, name),
+                moment=(said_at, turn),
+                around=tuple(around[turn]),
+            )
+            for id, turn, name, content, scope, role, said_at in turns
         }
 
     def days(self, record_ids: Sequence[str]) -> dict[str, date]:
