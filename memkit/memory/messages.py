@@ -155,11 +155,11 @@ def role_and_content(place: int, message: Mapping[str, Any]) -> tuple[Role, str]
     """
     if not isinstance(message, Mapping):
         raise InvalidInputError(
-            f'message {place} must be a mapping {{"role": "user", "content": "..."}}, '
-            f"got {describe(message)}",
-            "Of an object of the OpenAI SDK, give its `model_dump()`.",
+            f"message {place} must be a mapping, got {describe(message)}",
+            'Like {"role": "user", "content": "..."}; of an object of the OpenAI SDK, give its '
+            "`model_dump()`.",
         )
-    role = role_of(message.get("role"), f"the role of message {place}")
+    role = role_of(message.get("role"), f" in message {place}")
     return role, check_characters("content", _content(place, message))
 
 

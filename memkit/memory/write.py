@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from memkit.answering.grounding import states, tokens
 from memkit.errors import InvalidInputError
 from memkit.memory.engine import Engine
 from memkit.memory.erasure import remove
@@ -35,6 +37,9 @@ from memkit.types.validate import (
     check_time,
     validate_draft,
 )
+from memkit.types.value import shortened
+
+logger = logging.getLogger("memkit")
 
 
 def store(
@@ -45,6 +50,7 @@ def store(
     prepare(engine, drafts)
     with engine.ledger.transaction():
         records = write(engine, drafts)
+    _warn_of_answers(drafts)
     return records[0] if single else records
 
 
@@ -221,4 +227,31 @@ def rewrite(engine: Engine, id: str, changes: Changes, *, scope: Scope | None) -
             )
             for backend in engine.backends:
                 backend.write([record])
-            return record
+        _warn_of_answers([draft])
+        return record
+
+
+def _warn_of_answers(drafts: Sequence[Draft]) -> None:
+    """Say which answers their texts do not know: prompt and weights would contradict each other.
+
+    They are stored all the same, as only a reader can tell whether "two" follows from a text.
+    """
+    foreign = [draft for draft in drafts if draft.answer and not _knows(draft.text, draft.answer)]
+    if foreign:
+        logger.warning(
+            "nothing in the text %r says %r, the answer to %r%s: put the answer into the text, "
+            "or correct it with update()",
+            shortened(foreign[0].text),
+            foreign[0].answer,
+            foreign[0].question,
+            f" (nor in {len(foreign) - 1} other texts)" if foreign[1:] else "",
+        )
+
+
+def _knows(text: str, answer: str) -> bool:
+    """Whether a text has all numbers of an answer and any of its words; "yes" is in none."""
+    if is_small_talk(answer) or answer.casefold() in text.casefold():
+        return True
+    words, held = set(tokens(answer)), set(tokens(text))
+    numbers = {word for word in words if any(map(str.isdigit, word))}
+    return states(text, answer) or (numbers <= held and bool(words & held))

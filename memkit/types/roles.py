@@ -22,16 +22,16 @@ ROLES: Mapping[str, Role] = {
 }
 
 
-def role_of(value: object, name: str = "`role`") -> Role:
+def role_of(value: object, where: str = "") -> Role:
     """Give the role that a value names.
 
     Args:
         value: The value.
-        name: What it is, for the error.
+        where: Put behind it in the error.
 
     Raises:
         InvalidInputError: If it names none.
     """
     if not isinstance(value, str) or value not in ROLES:
-        raise InvalidInputError(f"{name} must be one of {tuple(ROLES)}, got {shown(value)}")
+        raise InvalidInputError(f"`role` must be one of {tuple(ROLES)}, got {shown(value)}{where}")
     return ROLES[value]

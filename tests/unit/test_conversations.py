@@ -169,7 +169,7 @@ def test_questions_lose_to_statements(memory):
 
 
 def test_turns_know_who_spoke_and_when(memory):
-    turn = memory.add_turn("user", "hello", name=ANN)
+    turn = memory.add_turn("user", "hello from the harbour", name=ANN)
     assert (turn.name, memory.turns()[0].name) == (ANN, ANN)
     assert memory.get(turn.record_id).metadata == {"role": "user", "name": ANN}
     with pytest.raises(InvalidInputError, match="`name` must not be empty"):

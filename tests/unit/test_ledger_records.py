@@ -87,9 +87,7 @@ def test_ids_are_uuids_that_sort_by_time(ledger):
 
 def test_adding_again_gives_the_record_that_is_there(ledger):
     [first] = add(ledger, "a", metadata={"n": 1})
-    again = ledger.records.add(
-        [Draft(text="a", metadata={"n": 2}), Draft(text="b"), Draft(text="b", id="late")]
-    )
+    again = ledger.records.add([Draft(text="a"), Draft(text="b"), Draft(text="b", id="late")])
     assert again[0] == first
     assert again[1] == again[2]
     assert [r.text for r in ledger.records.page().records] == ["a", "b"]
@@ -98,7 +96,7 @@ def test_adding_again_gives_the_record_that_is_there(ledger):
 def test_the_same_text_is_another_record_elsewhere_or_with_another_answer(ledger):
     records = ledger.records.add(
         [
-            Draft(text="a"),
+            Draft(text="a", question="p", answer="w"),
             Draft(text="a", scope={"user": "u1"}),
             Draft(text="a", question="q", answer="x"),
             Draft(text="a", question="r", answer="y"),
@@ -113,11 +111,23 @@ def test_scopes_that_differ_in_order_only_are_the_same(ledger):
     assert one == two
 
 
-def test_duplicates_are_found_and_aligned(ledger):
-    [known] = add(ledger, "a", scope={"user": "u1"})
-    drafts = [Draft(text="b"), Draft(text="a", scope={"user": "u1"}), Draft(text="a")]
-    assert ledger.records.find_duplicates(drafts) == [None, known, None]
-    assert ledger.records.find_duplicates([]) == []
+def test_put_says_what_it_writes_and_unsaid_foretells_it(ledger):
+    [known] = add(ledger, "a", scope={"user": "u1"}, metadata={"n": 1})
+    drafts = [
+        Draft(text="b"),
+        Draft(text="a", scope={"user": "u1"}),
+        Draft(text="a"),
+        Draft(text="a", scope={"user": "u1"}, metadata={"n": 2}),
+    ]
+    assert ledger.records.unsaid(drafts) == [drafts[0], drafts[2], drafts[3]]
+    assert ledger.records.unsaid(drafts, enrich=False) == [drafts[0], drafts[2]]
+    for part in drafts[:3]:
+        unsaid = ledger.records.unsaid([part])
+        [record], written = ledger.records.put([part])
+        assert written == ({record.id} if unsaid else set())
+    assert ledger.records.put(drafts[3:], enrich=False) == ([known], frozenset())
+    assert ledger.records.put(drafts[3:])[1] == {known.id}
+    assert ledger.records.unsaid([]) == []
 
 
 def test_chosen_ids(ledger):
@@ -173,7 +183,7 @@ def test_get_tells_missing_from_invisible_to_nobody(ledger):
         ledger.records.get(["nope"])
     messages.add(caught.value.message.replace("nope", "ID"))
     assert messages == {"no record has the id 'ID'"}
-    with pytest.raises(RecordNotFoundError, match=r"'x' .nor 1 more of those asked for"):
+    with pytest.raises(RecordNotFoundError, match="no record has the id 'x', nor 'y'"):
         ledger.records.get([record.id, "x", "y"])
 
 

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from datetime import datetime
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -118,21 +118,93 @@ def test_the_callers_arguments_are_left_alone(memory):
 
 def test_adding_again_gives_what_is_there(memory):
     first = memory.add("The same.", metadata={"n": 1})
-    again = memory.add("The same.", metadata={"n": 2})
-    assert again == first
+    assert memory.add("The same.", metadata={"n": 1}) == first
+    assert memory.add("The same.") == first
     assert memory.add(["The same.", "The same."]) == [first, first]
     assert stored(memory) == ["The same."]
     assert memory.stats().passages == 1
 
 
-def test_duplicates_are_told_apart_by_scope_and_by_every_part(memory):
+def test_what_is_added_to_a_text_enriches_its_record(memory):
+    first = memory.add("Nora has badge 4471.", metadata={"n": 1, "by": "hr"})
+    second = memory.add("Nora has badge 4471.", metadata={"n": 2, "year": 2020})
+    assert (second.id, second.version) == (first.id, 2)
+    assert second.metadata == {"n": 2, "by": "hr", "year": 2020}
+    day = datetime(2020, 5, 1, tzinfo=UTC)
+    asked = {"question": "Which badge has Nora?", "answer": "4471"}
+    third = memory.add("Nora has badge 4471.", **asked, at=day)
+    assert (third.id, third.version, third.said_at) == (first.id, 3, day)
+    assert (third.question, third.answer, third.metadata) == (*asked.values(), second.metadata)
+    assert memory.add("Nora has badge 4471.") == third
+    assert memory.add("Nora has badge 4471.", **asked) == third
+    assert [version.metadata for version in memory.history(first.id)][:2] == [
+        first.metadata,
+        second.metadata,
+    ]
+    assert [hit.id for hit in memory.search("Which badge has Nora?")] == [first.id]
+    assert memory.stats().passages == 2  # of the text and of its question
+    assert memory.count(where={"year": 2020}) == 1
+
+
+def test_one_list_enriches_as_one_after_the_other(memory):
+    drafts = [
+        Draft("The same.", metadata={"a": 1}),
+        Draft("The same.", "What is it?", "The same."),
+        Draft("The same.", metadata={"b": 2}),
+    ]
+    records = memory.add(drafts)
+    assert [record.metadata for record in records] == [{"a": 1, "b": 2}] * 3
+    assert {(record.id, record.answer) for record in records} == {(records[0].id, "The same.")}
+    assert memory.add(drafts) == records
+
+
+def test_another_id_or_another_question_is_another_record(memory):
+    first = memory.add("Nora has badge 4471.", id="one")
+    other = memory.add("Nora has badge 4471.", question="Who?", answer="Nora", id="two")
+    third = memory.add("Nora has badge 4471.", question="Which?", answer="4471", id="one")
+    assert (first.id, other.id, third.id) == ("one", "two", "one")
+    assert memory.add("Nora has badge 4471.", question="What?", answer="badge").id not in (
+        "one",
+        "two",
+    )
+
+
+def test_who_said_it_first_stays(memory):
+    first = memory.add_turn("user", "The kite is red.", name="Ann")
+    again = memory.add_turn("assistant", "The kite is red.", name="Bob")
+    assert again.record_id == first.record_id
+    assert memory.get(first.record_id).metadata == {"role": "user", "name": "Ann"}
+    assert memory.get(first.record_id).version == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "warned"),
+    [
+        ("Emil has badge 1234.", "9999", True),
+        ("Emil has badge 1234.", "badge 9999", True),
+        ("Emil has badge 1234.", "BADGE 1,234.0", False),
+        ("The archive is upstairs.", "Yes", False),
+        ("Nora lives in Oslo in Norway.", "Oslo, Norway", False),
+        ("他住在北京。", "北京", False),
+        ("The archive is upstairs.", "downstairs", True),
+    ],
+)
+def test_an_answer_that_its_text_does_not_know_is_told(memory, caplog, text, answer, warned):
+    record = memory.add(text, question="What is it?", answer=answer)
+    assert record.answer == answer
+    assert bool(caplog.records) == warned
+    if warned:
+        assert f"says {answer!r}, the answer to 'What is it?'" in caplog.text
+        assert "put the answer into the text" in caplog.text
+
+
+def test_duplicates_are_told_apart_by_scope(memory):
     records = [
         memory.add("The same."),
         memory.add("The same.", scope={"user": "u1"}),
         memory.add("The same.", scope={"user": "u2"}),
-        memory.add("The same.", question="What?", answer="The same."),
     ]
-    assert len({record.id for record in records}) == 4
+    assert len({record.id for record in records}) == 3
     assert memory.add("The same.", scope={"user": "u1"}) == records[1]
 
 

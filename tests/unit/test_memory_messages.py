@@ -21,7 +21,7 @@ LOG = [
     {"role": "assistant", "content": "Sure?"},
     {"role": "user", "content": "yes"},
 ]  # fmt: skip
-SAID = ["I live in Oslo.", '{"weather": "rain"}', "It rains in Oslo.", "Look at this\nphoto.",
+SAID = ["I live in Oslo.", '{"weather": "rain"}', "It rains in Oslo.", "Look at this\n[image]\nphoto.",
         "yes", "Sure?", "yes"]  # fmt: skip
 SCOPE = {"user": "ann"}
 
@@ -33,12 +33,12 @@ def said(memory, scope=SCOPE):
 def test_what_was_said_becomes_turns_and_records(memory):
     report = memory.add_messages(LOG, scope=SCOPE)
     assert (len(report.turns), report.known, report.left_out) == (7, 0, 3)
-    assert str(report) == "7 turns added, and 5 records; 0 were there already, 3 are no memories"
+    assert str(report) == "7 turns added, and 3 records; 0 were there already, 3 are no memories"
     assert said(memory) == SAID
     assert [turn.id for turn in memory.turns(scope=SCOPE)] == list(report.turns)
     records = memory.records(scope="all").records
     assert tuple(record.id for record in records) == report.records
-    assert [record.text for record in records] == [text for text in SAID[:6] if "{" not in text]
+    assert [record.text for record in records] == [SAID[0], SAID[2], SAID[3]]
     assert records[0].metadata == {"role": "user", "name": "Ann"}
     assert all(dict(record.scope) == SCOPE for record in records)
     assert memory.search("Oslo", scope=SCOPE, k=1)[0].text in ("I live in Oslo.", SAID[2])
@@ -60,12 +60,106 @@ def test_a_log_that_has_grown_adds_what_is_new(memory):
 
 
 def test_ids_tell_messages_apart(memory):
-    one = {"id": "m1", "role": "user", "content": "yes"}
-    two = {"id": "m2", "role": "user", "content": "yes"}
+    one = {"id": "m1", "role": "user", "content": "Blue."}
+    two = {"id": "m2", "role": "user", "content": "Blue."}
     assert len(memory.add_messages([one], scope=SCOPE).turns) == 1
     report = memory.add_messages([two, one], scope=SCOPE)
     assert (len(report.turns), report.known) == (1, 1)
     assert memory.records(scope="all").records[0].metadata == {"role": "user", "message_id": "m1"}
+
+
+def test_a_short_reply_is_known_by_what_it_replies_to(memory):
+    """Exchange by exchange, as many hand them in: "yes" to another question is another one."""
+    exchanges = [
+        [("assistant", "Tea or coffee? Tea, perhaps."), ("user", "Yes."), ("assistant", "OK")],
+        [("assistant", "With milk, as always."), ("user", "Yes."), ("assistant", "OK")],
+    ]
+    logs = [[{"role": r, "content": c} for r, c in exchange] for exchange in exchanges]
+    for log in [*logs, logs[0] + logs[1]]:
+        memory.add_messages(log, scope=SCOPE)
+    assert said(memory) == [content for exchange in exchanges for _, content in exchange]
+
+
+def test_an_exchange_that_is_said_again_is_kept_again(memory):
+    exchange = [
+        {"role": "user", "content": "Which day is it?"},
+        {"role": "assistant", "content": "Tuesday."},
+        {"role": "user", "content": "Thanks!"},
+    ]
+    for times in range(1, 4):
+        report = memory.add_messages(exchange, scope=SCOPE, continues=True)
+        assert (len(report.turns), report.known) == (3, 0)
+        assert said(memory) == ["Which day is it?", "Tuesday.", "Thanks!"] * times
+    assert memory.add_messages(exchange * 3, scope=SCOPE).known == 9
+    assert memory.add_messages(exchange * 4, scope=SCOPE).known == 9
+    assert memory.recall("day", scope=SCOPE).text.count("Tuesday.") == 4
+
+
+def test_the_same_id_is_the_same_message_whatever_continues(memory):
+    message = {"id": "m1", "role": "user", "content": "Blue."}
+    memory.add_messages([message], scope=SCOPE, continues=True)
+    assert memory.add_messages([message], scope=SCOPE, continues=True).known == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "role"),
+    [
+        ("user", "user"), ("human", "user"), ("assistant", "assistant"), ("ai", "assistant"),
+        ("model", "assistant"), ("tool", "tool"), ("function", "tool"),
+        ("system", "system"), ("developer", "system"),
+    ],
+)  # fmt: skip
+def test_a_role_is_the_same_wherever_it_is_named(memory, name, role):
+    content = "The archive is upstairs."
+    turn = memory.add_turn(name, content, scope={"by": "turn"})
+    assert (turn.role, turn.record_id is not None) == (role, role in ("user", "assistant"))
+    report = memory.add_messages([{"role": name, "content": content}], scope=SCOPE)
+    assert bool(report.records) == (turn.record_id is not None)
+    assert [turn.role for turn in memory.turns(scope=SCOPE)] == [role] * (role != "system")
+    asked = [{"role": name, "content": content}, {"role": "human", "content": "Where is it?"}]
+    assert memory.recall(asked).query == "Where is it?"
+
+
+def test_what_is_no_text_leaves_its_place(memory):
+    parts = [
+        {"type": "image_url", "image_url": {"url": "x"}}, {"type": "input_audio"},
+        {"type": "file", "file": {}}, {"type": "refusal", "refusal": "I will not."},
+        {"type": "tool_use", "name": "f"},
+    ]  # fmt: skip
+    memory.add_messages([{"role": "user", "content": parts}], scope=SCOPE)
+    memory.add_messages([{"role": "user", "content": parts[:1]}], scope=SCOPE)
+    assert said(memory) == ["[image]\n[audio]\n[file]\nI will not.", "[image]"]
+    assert [record.text for record in memory] == said(memory)[:1]
+    assert memory.recall([{"role": "user", "content": parts}]).query == said(memory)[0]
+
+
+def test_calls_of_tools_are_left_out_of_a_conversation(memory):
+    calls = {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}
+    question = {"role": "user", "content": "Where is the archive?"}
+    assert memory.recall([question, calls, question]).query == question["content"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["OK", "ok!", "Saved.", "Noted.", "Thanks!", "Thank you very much.", "Yes", "No, thanks.",
+     "Got it, thank you.", "👍", "...", "Danke schön!", "D’accord, merci.", "Так, дякую.",
+     "спасибо", "はい、ありがとうございます", "好的，谢谢", "نعم، شكرا", "네, 감사합니다",
+     "[image]"],
+)  # fmt: skip
+def test_small_talk_stays_a_turn(memory, content):
+    turn = memory.add_turn("user", content, scope=SCOPE)
+    memory.add_messages([{"role": "assistant", "content": content}], scope=SCOPE)
+    assert (turn.record_id, memory.stats().records) == (None, 0)
+    assert said(memory) == [content] * 2
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["Oslo.", "42", "OK, Tuesday.", "Thanks, Ann!", "Yes, at noon.", "No milk.", "Nora", "北京",
+     "はい、東京です", "Yes. " * 40],
+)  # fmt: skip
+def test_whatever_else_was_said_is_remembered(memory, content):
+    assert memory.add_turn("user", content, scope=SCOPE).record_id is not None
 
 
 def test_without_remembering_there_are_turns_only(memory):
@@ -167,8 +261,8 @@ def test_blocks_of_evidence_are_cut_out(content, left):
         ("hello", "`messages` must be a list of messages, got 'hello'"),
         ({"role": "user"}, "`messages` must be a list"),
         (["hello"], "message 0 must be a mapping, got 'hello'"),
-        ([LOG[2], {"content": "x"}], "the role of message 1 must be one of .* got None"),
-        ([{"role": "pirate", "content": "x"}], "the role of message 0 must be one of .* 'pirate'"),
+        ([LOG[2], {"content": "x"}], "`role` must be one of .* got None in message 1"),
+        ([{"role": "pirate", "content": "x"}], "`role` must be one of .* 'pirate' in message 0"),
         ([{"role": "user", "content": 7}], "the content of message 0 must be a string or a list"),
         ([{"role": "user", "content": ["x"]}], "a content part of message 0 must have a `type`"),
         ([{"role": "user", "content": [{"type": "text"}]}], "a text of message 0 must be a string"),

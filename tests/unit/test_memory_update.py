@@ -51,9 +51,22 @@ def test_an_update_that_changes_nothing_is_none(memory, nora):
     assert memory.search(NORA)[0].id == "Nora"
 
 
+def test_none_takes_away_what_is_there(memory, nora):
+    memory.update("Nora", metadata={"source": "hr"})
+    plain = memory.update("Nora", question=None, answer=None, metadata=None)
+    assert (plain.question, plain.answer, plain.key) == (None, None, None)
+    assert (plain.text, plain.metadata, plain.version) == (nora.text, {}, 3)
+    assert memory.update("Nora", question=None, answer=None) == plain
+    again = memory.update("Nora", question=NORA, answer="4471")
+    assert (again.key, memory.search(NORA)[0].id) == (nora.key, "Nora")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ({"text": None}, "`text` must be a string, got NoneType: None"),
+        ({"question": None}, "`question` and `answer` go together, only one of them was"),
+        ({"answer": None}, "`question` and `answer` go together, only one of them was"),
         ({"text": ""}, "`text` must not be empty or blank"),
         ({"text": 7}, "`text` must be a string, got int: 7"),
         ({"text": "4471 \0"}, "`text` must not contain NUL"),
@@ -83,6 +96,19 @@ def test_a_plain_record_gains_a_question_only_with_its_answer(memory):
         memory.update(record.id, question="Where?")
     changed = memory.update(record.id, question="Where?", answer="at dock three")
     assert (changed.question, changed.answer) == ("Where?", "at dock three")
+
+
+def test_the_id_of_a_turn_is_that_of_its_record(memory):
+    turn = memory.add_turn("user", "The kite is red.")
+    for look in (memory.get, lambda id: memory.get_many([id])[0], memory.retention.pin):
+        assert look(turn.id).id == turn.record_id
+    assert memory.update(turn.id, "The kite is blue.").id == turn.record_id
+    assert [version.version for version in memory.history(turn.id)] == [1, 2]
+    other = memory.add("The kite is green.")
+    memory.merge([turn.id, other.id])
+    receipt = memory.forget([turn.id, turn.record_id])
+    assert receipt.records == (turn.record_id,)
+    assert (receipt.turns, memory.turns()) == (1, [])
 
 
 def test_a_scope_may_not_change_what_it_may_not_see(memory):

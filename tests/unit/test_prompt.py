@@ -236,6 +236,62 @@ def test_prompt_takes_no_heavy_library():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def spoken(id, text, name):
+    """A hit that was a turn."""
+    plain = hit(id, text)
+    metadata = {"role": "user", "name": name}
+    return replace(plain, record=replace(plain.record, metadata=metadata))
+
+
+def test_a_fact_is_not_repeated_as_a_turn():
+    """The turns that do not fit into their half come after the facts."""
+    talk = (
+        replace(turn("t1", "I live in Oslo."), record_id="r1"),
+        turn("t2", "I moved to Malmö."),
+        turn("t3", "one two three four five"),
+    )
+    evidence = Evidence(hits=(hit("r1", "I live in Oslo."),), turns=talk)
+    assembled = assemble([evidence], budget=22, count=words, prompt_format=FORMAT)
+    assert assembled.text == (
+        "Facts:\n- I live in Oslo.\n\nConversation so far:\n"
+        "user: I moved to Malmö.\nuser: one two three four five"
+    )
+    assert assembled.omitted == 0
+
+
+def test_a_text_is_in_a_prompt_once_unless_somebody_else_said_it():
+    ann, bob = spoken("r1", "It is red.", "Ann"), spoken("r2", "It is red.", "Bob")
+    plain = hit("r3", "It  is red.")
+    assert prompt_of(ann, bob) == ["- [Bob] It is red.", "- [Ann] It is red."]
+    assert prompt_of(plain, ann) == ["- It  is red."]
+    assert prompt_of(ann, plain) == ["- [Ann] It is red."]
+    said = replace(turn("t1", "It is red."), name="Ann")
+    assert prompt_of(ann, bob, turns=(said, said)) == [
+        "- [Bob] It is red.",
+        "Conversation so far:",
+        "user: [Ann] It is red.",
+        "user: [Ann] It is red.",
+    ]
+    assert prompt_of(plain, turns=(said,)) == ["user: [Ann] It is red."]
+
+
+def prompt_of(*hits, turns=()):
+    """The lines of a prompt without the first, which is a heading."""
+    evidence = Evidence(hits=hits, turns=turns)
+    assembled = assemble([evidence], budget=100, count=words, prompt_format=FORMAT)
+    assert assembled.omitted == 0
+    return [line for line in assembled.text.split("\n")[1:] if line]
+
+
+def test_statements_in_an_order_are_dated():
+    older, newer = spoken("r1", "I live in Oslo.", "Ann"), spoken("r2", "I moved.", "Ann")
+    lines = prompt_of(replace(newer, order="latest"), replace(older, order="earlier"))
+    assert lines == [
+        "- [earlier, 1 January 2024, Ann] I live in Oslo.",
+        "- [latest, 1 January 2024, Ann] I moved.",
+    ]
+
+
 def test_a_turn_is_not_repeated_as_a_fact():
     spoken = replace(turn("t1", "I moved to room 12."), record_id="r2")
     found = Evidence(hits=(hit("r1", "Room 12 is big."), hit("r2", "I moved to room 12.")))
