@@ -213,6 +213,24 @@ def test_a_selection_that_is_none_erases_nothing(memory, arguments, error, messa
 # -- every byte
 
 
+def test_a_turn_without_a_record_is_forgotten_by_its_id(memory, tmp_path):
+    quiet = memory.add_turn("user", "The quibblefax is wobbletron.", remember=False)
+    memory.add_turn("user", "Thanks!", scope={"user": "ann"})
+    record = memory.add("The zibberflux is kept elsewhere.")
+    with pytest.raises(RecordNotFoundError, match="no record has the id 'x', nor 'y'"):
+        memory.forget([quiet.id, "x", record.id, "y"])
+    with pytest.raises(RecordNotFoundError, match="no record has the id"):
+        memory.forget(quiet.id, scope={"user": "ann"})
+    assert (memory.turns(), memory.get(record.id)) == ([quiet], record)
+    receipt = memory.forget([quiet.id, record.id])
+    assert (receipt.records, receipt.turns) == ((record.id,), 1)
+    assert all(receipt.checks.values())
+    assert traces(tmp_path, "quibblefax", "zibberflux") == []
+    (thanks,) = memory.turns(scope={"user": "ann"})
+    assert memory.forget(thanks.id).turns == 1
+    assert memory.stats().turns == 0
+
+
 def test_a_text_of_a_megabyte_leaves_no_piece(memory, tmp_path):
     text = " ".join(f"word{number:06}zq" for number in range(80_000))
     record = memory.add(text)

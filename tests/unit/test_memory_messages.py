@@ -21,8 +21,8 @@ LOG = [
     {"role": "assistant", "content": "Sure?"},
     {"role": "user", "content": "yes"},
 ]  # fmt: skip
-SAID = ["I live in Oslo.", '{"weather": "rain"}', "It rains in Oslo.", "Look at this\n[image]\nphoto.",
-        "yes", "Sure?", "yes"]  # fmt: skip
+SAID = ["I live in Oslo.", '{"weather": "rain"}', "It rains in Oslo.",
+        "Look at this\n[image]\nphoto.", "yes", "Sure?", "yes"]  # fmt: skip
 SCOPE = {"user": "ann"}
 
 

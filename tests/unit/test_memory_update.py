@@ -100,8 +100,8 @@ def test_a_plain_record_gains_a_question_only_with_its_answer(memory):
 
 def test_the_id_of_a_turn_is_that_of_its_record(memory):
     turn = memory.add_turn("user", "The kite is red.")
-    for look in (memory.get, lambda id: memory.get_many([id])[0], memory.retention.pin):
-        assert look(turn.id).id == turn.record_id
+    found = [memory.get(turn.id), *memory.get_many([turn.id]), memory.retention.pin(turn.id)]
+    assert {record.id for record in found} == {turn.record_id}
     assert memory.update(turn.id, "The kite is blue.").id == turn.record_id
     assert [version.version for version in memory.history(turn.id)] == [1, 2]
     other = memory.add("The kite is green.")

@@ -132,7 +132,7 @@ def test_the_newest_turns_are_kept_without_gaps():
 
 def test_turns_take_half_of_what_passages_want():
     turns = tuple(turn(f"t{i}", "x") for i in range(20))  # two words each, and three on top
-    hits = tuple(hit(f"r{i}", "y") for i in range(20))  # two words each, and one on top
+    hits = tuple(hit(f"r{i}", f"y{i}") for i in range(20))  # two words each, and one on top
     assembled = assemble(
         [Evidence(hits=hits, turns=turns)], budget=40, count=words, prompt_format=PromptFormat()
     )
@@ -151,7 +151,7 @@ def test_room_that_one_leaves_goes_to_the_other():
         prompt_format=PromptFormat(),
     )
     assert (len(assembled.hits), len(assembled.turns)) == (1, 17)  # 3 + 3 + 17 * 2 = 40
-    facts = tuple(hit(f"r{i}", "y") for i in range(20))
+    facts = tuple(hit(f"r{i}", f"y{i}") for i in range(20))
     assembled = assemble(
         [Evidence(hits=facts, turns=many[:1])], budget=40, count=words, prompt_format=PromptFormat()
     )
@@ -188,7 +188,7 @@ COUNTS = st.sampled_from(
 @given(st.lists(CONTENTS, max_size=8), st.lists(CONTENTS, max_size=8), st.integers(0, 200), COUNTS)
 def test_never_over_budget_and_nothing_unaccounted_for(facts, talk, budget, count):
     found = Evidence(
-        hits=tuple(hit(f"r{i}", text) for i, text in enumerate(facts)),
+        hits=tuple(hit(f"r{i}", f"{text} f{i}") for i, text in enumerate(facts)),
         turns=tuple(turn(f"t{i}", text) for i, text in enumerate(talk)),
     )
     assembled = assemble([found], budget=budget, count=count, prompt_format=FORMAT)
@@ -216,7 +216,7 @@ def test_the_tokenizer_is_asked_about_each_piece_once():
         return words(text)
 
     found = Evidence(
-        hits=tuple(hit(f"r{i}", "some words of a fact") for i in range(300)),
+        hits=tuple(hit(f"r{i}", f"some words of fact {i}") for i in range(300)),
         turns=tuple(turn(f"t{i}", "some words of a turn") for i in range(300)),
     )
     assembled = assemble([found], budget=2000, count=count, prompt_format=FORMAT)
