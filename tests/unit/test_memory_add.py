@@ -488,7 +488,7 @@ def test_one_bad_turn_refuses_all(memory, bad, message):
 
 
 def test_a_repeated_turn_is_one_record(memory):
-    first, second = (memory.add_turn("user", "Yes.", scope={"user": "u1"}) for _ in range(2))
+    first, second = (memory.add_turn("user", "At noon.", scope={"user": "u1"}) for _ in range(2))
     assert first.id != second.id
     assert first.record_id == second.record_id
     assert memory.stats().turns == 2

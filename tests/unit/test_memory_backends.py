@@ -28,7 +28,7 @@ def test_verbs_that_every_subset_serves(some, badges):
     assert some.get(record.id) == record
     assert some.update(record.id, "The dock number is four.").version == 2
     assert [v.text for v in some.history(record.id)][-1] == "The dock number is four."
-    turn = some.add_turn("user", "Hello there.")
+    turn = some.add_turn("user", "The porter is at the gate.")
     assert some.turns() == [turn]
     assert len(some.records().records) == 10
     assert [m.name for m in some.modules.list()] == ["m0001", "m0002"]

@@ -61,7 +61,7 @@ def test_clearing_erases_the_turns_of_one_conversation_and_keeps_records(memory)
 
 
 def test_forget_all_leaves_an_empty_memory_in_use(trained):
-    trained.add_turn("user", "hello", scope=ANN)
+    trained.add_turn("user", "hello from Rome", scope=ANN)
     trained.add("private", scope=BOB)
     receipt = trained.forget_all()
     assert len(receipt.records) == 10
