@@ -113,7 +113,7 @@ class Search:
         best = rank(scored, self.ranking, parts)
         if self.reranker is not None:
             best = _reranked(self.reranker, query, best)
-        return newest_first(best, passages, lines, among=max(query.k, HITS))
+        return newest_first(best, passages, lines, k=query.k, among=max(query.k, HITS))
 
     def _candidates(
         self, query: Query, rewritten: RewrittenQuery, vectors: Floats2d, passages: LoadedPassages

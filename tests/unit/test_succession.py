@@ -30,9 +30,9 @@ def test_the_correction_comes_before_what_it_corrects(memory):
     assert "(latest, user, " in str(hits[0])
 
 
-def test_the_correction_is_found_where_there_is_room_for_one(memory):
+def test_where_there_is_room_for_one_it_says_that_it_is_not_the_latest(memory):
     say(memory, OLD, NEW)
-    assert orders(memory.search(QUESTION, 1)) == [(NEW, "latest")]
+    assert orders(memory.search(QUESTION, 1)) == [(OLD, "earlier")]
 
 
 def test_of_three_the_newest_comes_first(memory):
