@@ -113,6 +113,8 @@ class Search:
         best = rank(scored, self.ranking, parts)
         if self.reranker is not None:
             best = _reranked(self.reranker, query, best)
+        if days:  # it asks for what was said then, not for what holds now
+            return best
         return newest_first(best, passages, lines, k=query.k, among=max(query.k, HITS))
 
     def _candidates(

@@ -35,6 +35,13 @@ def test_where_there_is_room_for_one_it_says_that_it_is_not_the_latest(memory):
     assert orders(memory.search(QUESTION, 1)) == [(OLD, "earlier")]
 
 
+def test_a_question_about_a_day_is_about_what_was_said_then(memory):
+    say(memory, OLD, at=datetime(2026, 5, 1, tzinfo=UTC))
+    say(memory, NEW, at=datetime(2026, 5, 20, tzinfo=UTC))
+    hits = memory.search("Which colour was my kite on 1 May 2026?")
+    assert orders(hits) == [(OLD, None), (NEW, None)]
+
+
 def test_of_three_the_newest_comes_first(memory):
     third = "My kite is green."
     say(memory, OLD, NEW, third)
