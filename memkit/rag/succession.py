@@ -30,9 +30,9 @@ def newest_first(
     """Put the later of two statements of a speaker about one subject before the earlier one.
 
     It gets the other's score, as the part "later", and both are marked. Which records are the
-    first ``k`` stays as it is, as similar statements need not be about the same: in the
-    conversations of docs/decisions/0007-fusion.md, letting later ones in from behind found a
-    quarter fewer answers at k=1.
+    first ``k`` stays as it is, as similar statements need not be about the same: letting later
+    ones in from behind found a quarter fewer answers at k=1 in a conversation of LoCoMo (149
+    questions, share of the evidence found 0.31 instead of 0.43).
 
     Args:
         best: Records, best first.
