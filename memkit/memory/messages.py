@@ -169,7 +169,8 @@ def _content(place: int, message: Mapping[str, Any]) -> str:
         return normal_form(content or "")
     if not isinstance(content, list | tuple):
         raise InvalidInputError(
-            f"the content of message {place} must be a string or a list of parts, got {describe(content)}"
+            f"the content of message {place} must be a string or a list of parts, "
+            f"got {describe(content)}"
         )
     texts = []
     for part in content:
