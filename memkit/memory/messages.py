@@ -194,5 +194,7 @@ def _content(place: int, message: Mapping[str, Any]) -> str:
 def _string(place: int, message: Mapping[str, Any], part: str) -> str | None:
     value = message.get(part)
     if value is not None and not isinstance(value, str):
-        raise InvalidInputError(f"the {part} of message {place} must be a string, got {value!r}")
+        raise InvalidInputError(
+            f"the {part} of message {place} must be a string, got {describe(value)}"
+        )
     return normal_form(value) if value else None

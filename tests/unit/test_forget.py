@@ -227,7 +227,9 @@ def test_a_turn_without_a_record_is_forgotten_by_its_id(memory, tmp_path):
     assert all(receipt.checks.values())
     assert traces(tmp_path, "quibblefax", "zibberflux") == []
     (thanks,) = memory.turns(scope={"user": "ann"})
-    assert memory.forget(thanks.id).turns == 1
+    with pytest.raises(RecordNotFoundError, match="no record has the id"):
+        memory.forget(thanks.id)
+    assert memory.forget(thanks.id, scope={"user": "ann"}).turns == 1
     assert memory.stats().turns == 0
 
 

@@ -450,7 +450,7 @@ def test_several_turns_are_added_in_order_with_their_records(memory):
         ("assistant", "Noted.", None),
         ("user", "My locker is number 17.", None),
     ]
-    (record,) = memory.records().records  # what is said twice is one fact
+    (record,) = memory.records(scope=scope).records  # what is said twice is one fact
     assert [turn.record_id for turn in added] == [None, record.id, None, record.id]
     assert record.metadata == {"role": "user", "name": "Ann"}
     assert memory.add_turns([]) == []

@@ -129,7 +129,7 @@ def test_what_is_no_text_leaves_its_place(memory):
     memory.add_messages([{"role": "user", "content": parts}], scope=SCOPE)
     memory.add_messages([{"role": "user", "content": parts[:1]}], scope=SCOPE)
     assert said(memory) == ["[image]\n[audio]\n[file]\nI will not.", "[image]"]
-    assert [record.text for record in memory] == said(memory)[:1]
+    assert [record.text for record in memory.records(scope=SCOPE).records] == said(memory)[:1]
     assert memory.recall([{"role": "user", "content": parts}]).query == said(memory)[0]
 
 
@@ -258,15 +258,15 @@ def test_blocks_of_evidence_are_cut_out(content, left):
 @pytest.mark.parametrize(
     ("messages", "message"),
     [
-        ("hello", "`messages` must be a list of messages, got 'hello'"),
+        ("hello", "`messages` must be a list of messages, got the string 'hello'"),
         ({"role": "user"}, "`messages` must be a list"),
-        (["hello"], "message 0 must be a mapping, got 'hello'"),
+        (["hello"], "message 0 must be a mapping, got the string 'hello'"),
         ([LOG[2], {"content": "x"}], "`role` must be one of .* got None in message 1"),
         ([{"role": "pirate", "content": "x"}], "`role` must be one of .* 'pirate' in message 0"),
         ([{"role": "user", "content": 7}], "the content of message 0 must be a string or a list"),
         ([{"role": "user", "content": ["x"]}], "a content part of message 0 must have a `type`"),
         ([{"role": "user", "content": [{"type": "text"}]}], "a text of message 0 must be a string"),
-        ([{"role": "user", "content": "x", "id": 7}], "the id of message 0 must be a string"),
+        ([{"role": "user", "content": "x", "id": 7}], "the id of message 0 must be a string, got int: 7"),
         ([LOG[2], {"role": "user", "content": "a\0b"}], "must not contain NUL characters"),
     ],
 )

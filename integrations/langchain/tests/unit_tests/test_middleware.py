@@ -211,7 +211,7 @@ def test_a_run_that_failed_is_remembered_when_it_is_repeated(memory):
 
 
 def test_a_run_that_starts_again_from_a_checkpoint_is_remembered_once(memory):
-    agent, _ = agent_of(memory, "Noted.", "Noted.", checkpointer=InMemorySaver())
+    agent, _ = agent_of(memory, "So is mine.", "So is mine.", checkpointer=InMemorySaver())
     say(agent, "My locker is red.", thread="t1")
     (before,) = [
         state.config
@@ -219,8 +219,8 @@ def test_a_run_that_starts_again_from_a_checkpoint_is_remembered_once(memory):
         if state.next == ("MemkitMiddleware.after_agent",)
     ]
     agent.invoke(None, before, context=ANN)
-    assert turns(memory) == ["My locker is red.", "Noted."]
-    assert texts(memory) == ["My locker is red.", "Noted."]
+    assert turns(memory) == ["My locker is red.", "So is mine."]
+    assert texts(memory) == ["My locker is red.", "So is mine."]
 
 
 @pytest.mark.parametrize(
@@ -235,17 +235,19 @@ def test_a_run_that_starts_again_from_a_checkpoint_is_remembered_once(memory):
 )
 def test_what_is_said_again_is_a_turn_again(memory, threads, id):
     saver = InMemorySaver() if threads else None
-    agent, _ = agent_of(memory, "You are welcome.", "You are welcome.", "Yes.", checkpointer=saver)
+    agent, _ = agent_of(memory, "Noted.", "Noted.", "Bob mends it.", checkpointer=saver)
     for run in range(3):
         agent.invoke(
-            {"messages": [HumanMessage("Thanks", id=id)]},
+            {"messages": [HumanMessage("The lamp is out.", id=id)]},
             {"configurable": {"thread_id": threads[run]}} if threads else None,
             context=ANN,
         )
-    assert turns(memory) == ["Thanks", "You are welcome."] * 2 + ["Thanks", "Yes."]
-    assert texts(memory) == ["Thanks", "You are welcome.", "Yes."]
-    memory.forget(memory.records().records[0].id)  # every turn that says it goes with it
-    assert turns(memory) == ["You are welcome.", "You are welcome.", "Yes."]
+    lamp, bob = "The lamp is out.", "Bob mends it."
+    assert turns(memory) == [lamp, "Noted.", lamp, "Noted.", lamp, bob]
+    assert texts(memory) == [lamp, bob]
+    record, _ = memory.records(scope={"user": "ann"}).records
+    memory.forget(record.id, scope=record.scope)  # every turn that says it goes with it
+    assert turns(memory) == ["Noted.", "Noted.", bob]
 
 
 def test_what_was_recalled_is_not_remembered_again(memory):
