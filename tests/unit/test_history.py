@@ -61,7 +61,7 @@ class History:
 
     def do(self, kind, *what):
         if what and isinstance(what[0], int):
-            records = [*self.memory]
+            records = everything(self.memory)
             if not records:
                 return
             what = [records[w % len(records)] if isinstance(w, int) else w for w in what]
@@ -86,19 +86,20 @@ class History:
         self.memory.add_turn("user", text, name=name, remember=remember)
 
     def _text(self, record, text):
-        self.memory.update(record.id, f"{text} 12" if record.answer else text)
+        text = f"{text} 12" if record.answer else text
+        self.memory.update(record.id, text, scope=record.scope)
 
     def _metadata(self, record, metadata):
-        self.memory.update(record.id, metadata=metadata)
+        self.memory.update(record.id, metadata=metadata, scope=record.scope)
 
     def _forget(self, record):
-        self.memory.forget(record.id)
+        self.memory.forget(record.id, scope=record.scope)
 
     def _merge(self, record, other):
-        self.memory.merge([record.id, other.id])
+        self.memory.merge([record.id, other.id], scope=record.scope)
 
     def _expire(self, record):
-        self.memory.retention.expire(record.id, 1e-6)
+        self.memory.retention.expire(record.id, 1e-6, scope=record.scope)
 
     def _sweep(self):
         self.memory.retention.sweep()
@@ -116,9 +117,13 @@ class History:
         self.memory = self._open()
 
 
+def everything(memory):
+    return list(memory.records(scope="all", limit=1000).records)
+
+
 def written_anew(memory, fresh, order):
     """Write what a memory holds to an empty one, records in some other order."""
-    records = [*memory]
+    records = everything(memory)
     Random(order).shuffle(records)
     fresh.add([
         Draft(r.text, r.question, r.answer, id=r.id, scope=r.scope, metadata=r.metadata, key=r.key)
@@ -143,9 +148,9 @@ def shown(hits):
 def routing(memory):
     """What the router of adapters goes by."""
     ledger = memory._engine.ledger
-    make_missing(ledger, TemplateSynthesizer(), [*memory])
+    make_missing(ledger, TemplateSynthesizer(), everything(memory))
     router = NearestRouter(memory._engine.index, ledger)
-    router.calibrate([*memory])
+    router.calibrate(everything(memory))
     measured = router.calibration()
     vocabulary = Vocabularies(ledger).batch()(Query("x", scope=ANN), None)
     weights = vocabulary.weights([word.lower() for word in WORDS])

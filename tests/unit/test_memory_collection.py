@@ -67,7 +67,7 @@ def test_forget_all_leaves_an_empty_memory_in_use(trained):
     assert len(receipt.records) == 10
     assert receipt.checks
     assert all(receipt.checks.values())
-    assert (trained.count(), trained.scopes(), trained.modules.list()) == (0, [], [])
+    assert (trained.count(scope="all"), trained.scopes(), trained.modules.list()) == (0, [], [])
     record = trained.add("new")
     assert [each.id for each in trained] == [record.id]
 

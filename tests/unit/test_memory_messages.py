@@ -142,6 +142,7 @@ def test_calls_of_tools_are_left_out_of_a_conversation(memory):
 @pytest.mark.parametrize(
     "content",
     ["OK", "ok!", "Saved.", "Noted.", "Thanks!", "Thank you very much.", "Yes", "No, thanks.",
+     "You are welcome.", "You’re welcome!",
      "Got it, thank you.", "👍", "...", "Danke schön!", "D’accord, merci.", "Так, дякую.",
      "спасибо", "はい、ありがとうございます", "好的，谢谢", "نعم، شكرا", "네, 감사합니다",
      "[image]"],

@@ -284,7 +284,8 @@ def shared(tmp_path_factory, opener):
 
 
 def state(memory):
-    return list(memory), memory.turns(limit=100), memory.items.count(), len(memory.modules)
+    records = memory.records(scope="all").records
+    return records, memory.turns(limit=100), memory.items.count(), len(memory.modules)
 
 
 def refuses(use, value):

@@ -163,12 +163,11 @@ class MemkitVectorStore(VectorStore):
                 chosen, texts, _as_many(metadatas, texts, "metadatas", {}), strict=True
             )
         }
-        stored: dict[str, str] = {}
-        for id, record in zip(drafts, self.memory.add(list(drafts.values())), strict=True):
-            stored[id] = record.id
-            if record.metadata != drafts[id].metadata:  # the text was there already
+        stored = dict(zip(drafts, self.memory.add(list(drafts.values())), strict=True))
+        for id, record in stored.items():
+            if record.metadata != drafts[id].metadata:  # a memory merges them, stores do not
                 self.memory.update(record.id, metadata=drafts[id].metadata, scope=self.scope)
-        return [stored[id] for id in chosen]
+        return [stored[id].id for id in chosen]
 
     def delete(self, ids: list[str] | None = None, **kwargs: Any) -> bool:
         """Erase documents for good; see `memkit.Memory.forget`.
