@@ -14,14 +14,17 @@ _PHRASES = """
     good|great|cool|nice|perfect|excellent|awesome|wonderful|lovely|brilliant|super|
     thanks|thank you|thx|ty|cheers|many thanks|thanks a lot|thank you very much|thank you so much|
     thanks so much|so much|very much|a lot|for that|for your help|please|pls|sorry|
-    you re welcome|youre welcome|you are welcome|welcome|no problem|no worries|my pleasure|anytime|not at all|
+    you re welcome|youre welcome|you are welcome|welcome|no problem|no worries|my pleasure|
+    anytime|not at all|
     noted|saved|done|got it|gotcha|understood|i understand|i see|i know|i got it|will do|
     i will remember that|i ll remember that|ill remember that|remembered|stored|added|updated|
-    sounds good|that s right|thats right|that is right|exactly|correct|agreed|of course|absolutely|definitely|
+    sounds good|that s right|thats right|that is right|exactly|correct|agreed|of course|
+    absolutely|definitely|
     indeed|true|makes sense|hm|hmm|mhm|uh|um|ah|oh|aha|wow|haha|hahaha|lol|well|so|and|but|then|
     hi|hello|hey|hi there|hello there|good morning|good afternoon|good evening|good night|bye|
     goodbye|see you|see you later|see you soon|take care|how are you|how are you doing|
-    i m fine|i m good|im fine|im good|i am fine|i am good|what s up|go on|continue|go ahead|next|let s go|lets go|
+    i m fine|i m good|im fine|im good|i am fine|i am good|what s up|go on|continue|go ahead|
+    next|let s go|lets go|
     ja|nein|danke|danke schön|danke schon|vielen dank|dankeschön|bitte|bitte schön|gern|gerne|
     gut|alles klar|verstanden|notiert|gespeichert|erledigt|genau|klar|natürlich|hallo|guten tag|
     guten morgen|guten abend|tschüss|

@@ -105,7 +105,7 @@ class MemkitChatMessageHistory(BaseChatMessageHistory):
         except InvalidInputError as exc:
             about = f"message {place}, {type(message).__name__}"
             raise InvalidInputError(f"{about}: {exc.message}", exc.hint) from exc
-        remember = self.remember and role != "tool" and bool(words_of(message).strip())
+        remember = self.remember and bool(words_of(message).strip())
         return TurnDraft(role, said, name=message.name or None, remember=remember)
 
 

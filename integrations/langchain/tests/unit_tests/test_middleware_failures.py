@@ -211,7 +211,8 @@ def test_pictures_leave_a_mark_and_no_record(agent, memory, failures):
         "Which colour has the locker?\n[image]",
         "Blue.",
     ]
-    assert "[image]" not in [record.text for record in memory]
+    records = memory.records(scope="all").records
+    assert "[image]" not in [record.text for record in records]
     assert "The locker is red." in agent.heard[-1][0].text
     assert failures == []
 
