@@ -250,7 +250,7 @@ class Memory:
 
     def __contains__(self, id: object) -> bool:
         id = id.id if isinstance(id, Record) else id
-        return isinstance(id, str) and bool(self.get_many([id]))
+        return self._engine.ledger.records.has(id, scope=SHARED)
 
     def __iter__(self) -> Iterator[Record]:
         """All shared records, in the order in which they were added; `records` lists others."""

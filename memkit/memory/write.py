@@ -35,6 +35,7 @@ from memkit.types.validate import (
     check_scope,
     check_text,
     check_time,
+    describe,
     validate_draft,
 )
 from memkit.types.value import shortened
@@ -64,6 +65,10 @@ def note(engine: Engine, role: str, content: str, options: TurnOptions) -> Turn:
 
 def note_all(engine: Engine, turns: Iterable[TurnDraft], scope: Scope) -> list[Turn]:
     """Add the turns that the conversation does not have yet, with their records."""
+    if isinstance(turns, str | bytes | Mapping) or not isinstance(turns, Iterable):
+        raise InvalidInputError(
+            f"`turns` must be a list of `TurnDraft`s, got {describe(turns)}", "Put it into a list."
+        )
     checked = []
     for place, turn in enumerate(turns):
         try:

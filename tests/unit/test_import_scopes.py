@@ -141,7 +141,7 @@ def test_an_item_of_others_stays_as_it_is(anns, tmp_path, choice):
 
 
 def test_the_retention_of_other_scopes_stays(anns, tmp_path):
-    path = archive(tmp_path / "x", ttl(seconds=0.01), ttl(scope=ANN), ttl(scope=BOB))
+    path = archive(tmp_path / "x", ttl(seconds=1), ttl(scope=ANN), ttl(scope=BOB))
     for choice in CHOICES:
         anns.import_(path, scope=BOB, on_conflict=choice)
     assert [row["scope"] for row in content(anns)["ttls"]] == ['{"user":"bob"}']
@@ -150,7 +150,7 @@ def test_the_retention_of_other_scopes_stays(anns, tmp_path):
 
 def test_what_lives_for_good_is_in_conflict_with_a_time_to_live(anns, tmp_path):
     """Without a scope, a file must not make expire what is added here from now on, unasked."""
-    path = archive(tmp_path / "x", ttl(seconds=0.01))
+    path = archive(tmp_path / "x", ttl(seconds=1))
     with pytest.raises(InvalidInputError, match=r"line 2 of .*ttl .* is in the memory already"):
         anns.import_(path)
     anns.import_(path, on_conflict="skip")

@@ -222,8 +222,8 @@ def export(ledger, scope=None):
 def take(ledger, entries, on_conflict="error"):
     with ledger.transaction():
         importer = ledger.importer(ledger.records.delete, on_conflict=on_conflict, scope=None)
-        for entry in entries:
-            importer.take(entry)
+        for line, entry in enumerate(entries, start=2):
+            importer.take(entry, line)
         importer.finish()
     return importer.counts
 

@@ -138,7 +138,7 @@ def test_forgetting_a_scope_reaches_its_items(memory, tmp_path):
         ]
     )
     memory.add("Ann has locker 12.", scope=ann)
-    assert memory.forget(memory.add("Ann is tall.", scope=ann).id).items == 0
+    assert memory.forget(memory.add("Ann is tall.", scope=ann).id, scope=ann).items == 0
     receipt = memory.forget(scope=ann)
     assert (len(receipt.records), receipt.items) == (1, 1)
     assert "items               1" in str(receipt)

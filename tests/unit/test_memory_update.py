@@ -64,7 +64,7 @@ def test_none_takes_away_what_is_there(memory, nora):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"text": None}, "`text` must be a string, got NoneType: None"),
+        ({"text": None}, "`text` must be a string, got None"),
         ({"question": None}, "`question` and `answer` go together, only one of them was"),
         ({"answer": None}, "`question` and `answer` go together, only one of them was"),
         ({"text": ""}, "`text` must not be empty or blank"),

@@ -43,7 +43,8 @@ def test_records_come_in_the_order_asked_without_those_that_are_missing(filled):
 def test_what_the_scope_may_not_see_is_left_out(filled):
     assert ids(filled.get_many(["ann", "bob", "l1"], scope=ANN)) == ["ann", "l1"]
     assert ids(filled.get_many(["ann", "bob", "l1"], scope={})) == ["l1"]
-    assert ids(filled.get_many(["ann", "bob", "l1"])) == ["ann", "bob", "l1"]
+    assert ids(filled.get_many(["ann", "bob", "l1"])) == ["l1"]
+    assert ids(filled.get_many(["ann", "bob", "l1"], scope="all")) == ["ann", "bob", "l1"]
 
 
 def test_one_id_is_no_list(filled):

@@ -6,7 +6,11 @@ from operator import attrgetter
 
 import pytest
 
-from memkit.errors import ModuleNotFoundInMemoryError, UnsupportedOperationError
+from memkit.errors import (
+    InvalidInputError,
+    ModuleNotFoundInMemoryError,
+    UnsupportedOperationError,
+)
 from memkit.lora.spec import TrainSpec
 from memkit.types import Draft
 
@@ -189,7 +193,7 @@ def test_a_version_is_there_after_reopening(updated, tmp_path, open_memory):
     ("name", "version", "message"),
     [
         ("m0001", 3, r"module 'm0001' has no version 3\nHint: These are kept: 1, 2\."),
-        ("m0001", 0, "module 'm0001' has no version 0"),
+        ("m0001", 9, "module 'm0001' has no version 9"),
         ("m0003", 1, "no module has the name 'm0003'"),
     ],
 )
@@ -197,6 +201,8 @@ def test_a_version_that_is_not_there_changes_nothing(updated, name, version, mes
     before = updated.modules.list()
     with pytest.raises(ModuleNotFoundInMemoryError, match=message):
         updated.modules.rollback(name, version)
+    with pytest.raises(InvalidInputError, match="`version` must be an integer of at least 1"):
+        updated.modules.rollback(name, 0)
     assert updated.modules.list() == before
 
 

@@ -21,7 +21,7 @@ from memkit.lora.recipe import Recipe
 from memkit.lora.spec import LoraSpec, TrainSpec
 from memkit.memory import options as option_types
 from memkit.testing import HashingEmbedder
-from memkit.types import Draft, Sampling
+from memkit.types import Draft, Sampling, TurnDraft
 
 NESTED: object = "x"
 for _ in range(3000):
@@ -112,6 +112,12 @@ KINDS = {
     "choice": CHOICES,
     "sampling": [None, 5, {}, Sampling, Sampling(seed=-1), Sampling(max_new_tokens=True)],
     "messages": [None, "x", 5, [5], [{}], [{"role": "user", "content": 5}], [{"role": []}]],
+    "turns": [
+        *(None, "", "x", b"", 5, {}, TurnDraft("user", "x"), NESTED, Silent(), [None], ["x"]),
+        *([TurnDraft("bot", "x")], [TurnDraft("user", "")], [TurnDraft("user", "x", at=5)]),
+        *([TurnDraft("user", "x"), TurnDraft("user", "x", remember=1)],),
+        *([TurnDraft("user", "x", name="")], [TurnDraft("user", "x", id="x" * 257)]),
+    ],
     "vector": [None, "x", [], ["a"], [math.nan] * 64, [0.0] * 64, NESTED, Silent()],
     "drafts": [None, 5, b"x", [5], [None], [{"text": ""}], {"text": "x", "page": 3}, Silent()],
 }
@@ -161,9 +167,19 @@ VERBS = {
             "name": "optional id",
         },
     ),
+    "add_turns": (
+        {"turns": [TurnDraft("user", "Hello.")]},
+        {"turns": "turns", "scope": "scope"},
+    ),
     "add_messages": (
         {"messages": [{"role": "user", "content": "Hello."}]},
-        {"messages": "messages", "scope": "scope", "remember": "flag", "at": "time"},
+        {
+            "messages": "messages",
+            "scope": "scope",
+            "remember": "flag",
+            "at": "time",
+            "continues": "flag",
+        },
     ),
     "update": (
         {"id": "a"},
@@ -396,6 +412,7 @@ OPEN = {
     "busy_timeout": KINDS["number"],
     "ranking": [5, {}, Silent()],
     "reranker": [5, "", "a\0b", [], Silent()],
+    "vector_index": [5, "x", {}, [], Silent()],
 }
 
 

@@ -37,6 +37,7 @@ from memkit.types import (
     Support,
     TransferReport,
     Turn,
+    TurnDraft,
     Value,
     Version,
 )
@@ -99,6 +100,7 @@ VALUES = [
     ALWAYS,
     Page((EMIL, NORA), "3"),
     TURN,
+    TurnDraft("user", "What is Emil's extension?", "Ann", SAID, remember=False, id="m1"),
     Module("m1", 1, {}, ("emil",), {"recall": 1.0}, WRITTEN, (1,)),
     HIT,
     ROUTE.support[0],

@@ -76,6 +76,13 @@ class RecordReads:
         ids, rows = self._resolved(check_ids("ids", ids), scope)
         return [record_of(rows[id]) for id in ids if id in rows]
 
+    def has(self, id: object, *, scope: Scope | None = None) -> bool:
+        """Whether `get` would give a record; what cannot be an id is that of none."""
+        try:
+            return isinstance(id, str) and bool(self.find([id], scope=scope))
+        except InvalidInputError:
+            return False
+
     def history(self, id: str) -> list[Version]:
         """List the versions of a record, expired or not, oldest first, the current one last.
 
