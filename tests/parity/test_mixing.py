@@ -131,7 +131,7 @@ def test_any_weights_and_ranks(ranks, data):
     model = nn.Sequential(layer)
     layers = AdapterLayers(model)
     random = torch.Generator().manual_seed(sum(ranks))
-    specs = {f"m{i}": LoraSpec(rank=rank, alpha=float(i)) for i, rank in enumerate(ranks)}
+    specs = {f"m{i}": LoraSpec(rank=rank, alpha=float(i)) for i, rank in enumerate(ranks, start=1)}
     adapters = {k: random_adapter(layers.shapes, s.rank, random) for k, s in specs.items()}
     bank = AdapterBank(
         layers, lambda key: Row.of(adapters[key], specs[key].scale), device=layer.weight.device,
