@@ -14,6 +14,9 @@
     │ ├ FormatVersionError              written by a newer memkit
     │ ├ ReadOnlyError                   the directory cannot be written to
     │ ├ DiskFullError
+    │ ├ UnsafePathError                 a file of the memory is, or leads to, another one
+    │ ├ DirectoryChangedError           the directory was removed or replaced while it was open
+    │ ├ DestructionPendingError         what was forgotten is gone, its bytes not yet
     │ └ BusyError (TimeoutError)        another process holds the lock for too long
     ├ UnsupportedOperationError (NotImplementedError)
     ├ MissingDependencyError (ImportError)
@@ -35,7 +38,9 @@ __all__ = [
     "BackendError",
     "BusyError",
     "CorruptFileError",
+    "DestructionPendingError",
     "DimensionMismatchError",
+    "DirectoryChangedError",
     "DiskFullError",
     "FormatVersionError",
     "IncompatibleModelError",
@@ -51,6 +56,7 @@ __all__ = [
     "RecordNotFoundError",
     "StorageError",
     "TrainingError",
+    "UnsafePathError",
     "UnsupportedOperationError",
 ]
 
@@ -123,6 +129,18 @@ class ReadOnlyError(StorageError):
 
 class DiskFullError(StorageError):
     """The disk had no room for a write; the files are as they were before."""
+
+
+class UnsafePathError(StorageError):
+    """A path that the memory names lies outside of it, or is a link to another file."""
+
+
+class DirectoryChangedError(StorageError):
+    """The memory's directory was removed, moved or replaced while it was open."""
+
+
+class DestructionPendingError(StorageError):
+    """What was forgotten is out of the memory, but its bytes could not be destroyed yet."""
 
 
 class BusyError(StorageError, TimeoutError):

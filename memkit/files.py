@@ -1,4 +1,8 @@
-"""Files that survive a crash: written beside their place, then moved into it."""
+"""Files that are the memory's alone, and that survive a crash.
+
+What memkit makes can be read by its owner only. What it writes to has to be a plain file with one
+name: a link, symbolic or not, would let it overwrite what is somebody else's.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,70 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
+
+from filelock import FileLock
+
+from memkit.errors import UnsafePathError
+
+_FILE, _FOLDER = 0o600, 0o700
+_COPY = "`cp FILE FILE.copy && mv FILE.copy FILE`."
+
+
+def own_file(path: Path) -> Path:
+    """Check that a path is a plain file with one name, or nothing.
+
+    Raises:
+        UnsafePathError: If it is a link or something else, or the same file has other names.
+    """
+    try:
+        state = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return path
+    if not stat.S_ISREG(state.st_mode):
+        raise UnsafePathError(
+            f"expected a plain file at {str(path)!r}, found {_kind(state.st_mode)}",
+            f"Remove it, or put a file in its place: {_COPY}",
+        )
+    if state.st_nlink > 1:
+        raise UnsafePathError(
+            f"expected {str(path)!r} to be the file's only name, it has {state.st_nlink} names: "
+            "what is written or destroyed here would be under the others, too",
+            f"Put a copy in its place: {_COPY}",
+        )
+    return path
+
+
+def own_folder(path: Path) -> Path:
+    """Check that a path is a folder, or nothing.
+
+    Raises:
+        UnsafePathError: If it is a link or something else.
+    """
+    try:
+        mode = path.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return path
+    if not stat.S_ISDIR(mode):
+        raise UnsafePathError(
+            f"expected a folder at {str(path)!r}, found {_kind(mode)}",
+            "Move the folder that it leads to into its place, or remove it.",
+        )
+    return path
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder that only its owner can look into, unless it is there; see `own_folder`."""
+    own_folder(path).mkdir(mode=_FOLDER, parents=True, exist_ok=True)
+
+
+def new_file(path: Path) -> BinaryIO:
+    """Make a file that only its owner can read, to be written; it must not be there yet."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _FILE), "wb")
+
+
+def file_lock(path: Path, timeout: float = -1) -> FileLock:
+    """A lock that processes and threads share; see `own_file`. ``timeout`` in seconds."""
+    return FileLock(own_file(path), timeout=timeout, mode=_FILE, thread_local=False)
 
 
 def temporary(path: Path) -> Path:
@@ -20,21 +88,25 @@ def replace_file(path: Path, parts: Sequence[bytes | memoryview]) -> None:
 
     There is one temporary file beside it, so writers must take turns.
     """
+    own_folder(path.parent)
+    draft = temporary(path)
+    draft.unlink(missing_ok=True)  # of a killed run, or whatever else has its name
     try:
-        with temporary(path).open("wb") as file:
+        with new_file(draft) as file:
             for part in parts:
                 file.write(part)
             file.flush()
             os.fsync(file.fileno())
-        temporary(path).replace(path)
+        draft.replace(path)
     except BaseException:
-        temporary(path).unlink(missing_ok=True)  # on a full disk, the room it takes is needed
+        draft.unlink(missing_ok=True)  # on a full disk, the room it takes is needed
         raise
 
 
 def files_below(directory: Path) -> list[Path]:
-    """All files in a directory; another process may remove one before it is looked at."""
-    return sorted(Path(folder, name) for folder, _, names in os.walk(directory) for name in names)
+    """All plain files in a directory; another process may remove one before it is looked at."""
+    paths = (Path(folder, name) for folder, _, names in os.walk(directory) for name in names)
+    return sorted(path for path in paths if path.is_file() and not path.is_symlink())
 
 
 def open_plain(path: Path) -> BinaryIO:
@@ -58,3 +130,9 @@ def flush(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _kind(mode: int) -> str:
+    if stat.S_ISLNK(mode):
+        return "a symbolic link"
+    return "a folder" if stat.S_ISDIR(mode) else "a file" if stat.S_ISREG(mode) else "a device"

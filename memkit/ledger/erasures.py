@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
-
-from memkit.errors import InvalidInputError
 from memkit.ledger.engine.sqlite import Database
+from memkit.ledger.stored_paths import StoredPath
 
 
 class ErasureTable:
@@ -18,9 +16,9 @@ class ErasureTable:
         """Note that a file must be destroyed. Repeating it changes nothing.
 
         Raises:
-            InvalidInputError: If the path could lead out of the memory's directory.
+            UnsafePathError: If the path is none of a file of the memory.
         """
-        check_relative("path", path)
+        StoredPath.parse(path)
         with self._database.transaction():
             self._database.execute("INSERT INTO erasures VALUES (?) ON CONFLICT DO NOTHING", path)
 
@@ -32,13 +30,3 @@ class ErasureTable:
         """Note that a file is destroyed. Unknown paths are no error."""
         with self._database.transaction():
             self._database.execute("DELETE FROM erasures WHERE path = ?", path)
-
-
-def check_relative(name: str, path: str) -> None:
-    """Check that a path stays inside of the memory's directory."""
-    parts = PurePosixPath(path)
-    if not parts.parts or parts.is_absolute() or ".." in parts.parts or "\\" in path:
-        raise InvalidInputError(
-            f"`{name}` must be a path below the memory's directory, with forward slashes, "
-            f"got {path!r}"
-        )

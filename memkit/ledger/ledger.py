@@ -111,7 +111,7 @@ class Ledger:
             CorruptFileError: If the file is damaged.
             ReadOnlyError: If a memory is to be made where nothing can be written.
         """
-        directory = Path(directory)
+        directory = Path(directory).resolve()  # wherever the process or a link turns to
         database = connect(locate(directory, create=create), busy_timeout)
         ledger = cls(directory, database)
         if not database.read_only and ledger.get_meta(SCRUB_PENDING) is not None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from memkit.ledger import Ledger
 from memkit.ledger.check.check_ledger import checked_ledger
-from memkit.lora.store.adapter_check import check_modules
+from memkit.lora.store.adapter_check import check_modules, check_paths
 from memkit.memory.check_files import check_erasures, check_folders
 from memkit.memory.erasure import finish
 from memkit.rag import index_check as index
@@ -44,10 +44,12 @@ def check(path: str | Path, *, repair: bool = False, busy_timeout: float = 30.0)
             return report
         _check_calibration(ledger, report)
         comparable = index.check_vectors(ledger, report)
+        check_paths(ledger, report)
         check_erasures(ledger, report)
         check_modules(ledger, report)
         if repair and ledger.destruction_pending:  # of what was repaired just now
-            finish(ledger, [])
+            with report.looking_at("what was damaged is destroyed"):
+                finish(ledger, [])
         if comparable:
             index.check_files(ledger, report)
         check_folders(ledger, report)

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
+from memkit.files import file_lock
 from memkit.ledger import Ledger
 from memkit.ledger.engine.connect import FILE as LEDGER
 from memkit.ledger.engine.locks import EMBEDDING
 from memkit.ledger.engine.locks import FILE as LOCK
-from memkit.lora.store.adapter_files import FOLDER, locate
+from memkit.ledger.stored_paths import ADAPTERS, INDEX, StoredPath
+from memkit.lora.store.adapter_files import banks
 from memkit.memory.erasure import finish, remove, sweep_if_idle
-from memkit.rag.vectors.index_files import FILE as INDEX
+from memkit.rag.vectors.index_files import FILE
 from memkit.rag.vectors.ivf_files import IvfFiles
 from memkit.types import CheckReport
 
-_OURS = {LEDGER, f"{LEDGER}-wal", f"{LEDGER}-shm", FOLDER, INDEX.parent.name, LOCK, EMBEDDING}
+_OURS = {LEDGER, f"{LEDGER}-wal", f"{LEDGER}-shm", ADAPTERS, INDEX, LOCK, EMBEDDING}
+_SUFFIXES = {".bank", ".faiss", ".head", ".lists", ".lock", ".tmp"}  # of files in our folders
 
 
 def check_erasures(ledger: Ledger, report: CheckReport) -> None:
@@ -39,9 +43,9 @@ def check_erasures(ledger: Ledger, report: CheckReport) -> None:
 
 def check_folders(ledger: Ledger, report: CheckReport) -> None:
     """Every file belongs to something."""
-    strays = _stray_adapters(ledger)
-    leftovers = _stray_indexes(ledger)
     with report.looking_at("every file belongs to something"):
+        strays = _stray_adapters(ledger)
+        leftovers = _stray_indexes(ledger)
         if strays and report.repair:
             sweep_if_idle(ledger)
         for path in strays:
@@ -49,14 +53,13 @@ def check_folders(ledger: Ledger, report: CheckReport) -> None:
             report.problem(f"no module names {path}", repaired=removed)
         if leftovers:
             _remove_leftovers(ledger, leftovers, report)
-    for entry in sorted(ledger.directory.iterdir()):
-        if entry.name not in _OURS:
-            report.note(f"{entry.name!r} is not the memory's, and is left alone")
+    for name in _foreign(ledger):
+        report.note(f"{name!r} is not the memory's, and is left alone")
 
 
 def _remove_leftovers(ledger: Ledger, names: list[str], report: CheckReport) -> None:
-    folder = ledger.directory / INDEX.parent
-    lock = FileLock((ledger.directory / INDEX).with_suffix(".lock"))
+    folder = ledger.directory / INDEX
+    lock = file_lock((ledger.directory / FILE).with_suffix(".lock"))
     with IvfFiles(folder).building() as idle, suppress(Timeout):
         if not idle:
             return  # they belong to what is being built
@@ -64,22 +67,28 @@ def _remove_leftovers(ledger: Ledger, names: list[str], report: CheckReport) -> 
             for name in set(names).intersection(_stray_indexes(ledger)):
                 if report.repair:
                     (folder / name).unlink(missing_ok=True)
-                report.problem(f"no index uses {INDEX.parent / name}", repaired=report.repair)
+                report.problem(f"no index uses {INDEX}/{name}", repaired=report.repair)
 
 
 def _stray_adapters(ledger: Ledger) -> list[str]:
-    folder = ledger.directory / FOLDER
-    if not folder.is_dir():
-        return []
-    named = {locate(file.path)[0] for file in ledger.modules.files()}
-    named |= {locate(path)[0] for path in ledger.erasures.pending()}
-    present = sorted(f"{FOLDER}/{path.name}" for path in folder.iterdir())
-    return [path for path in present if path not in named]
+    paths = [file.path for file in ledger.modules.files()] + ledger.erasures.pending()
+    named = {StoredPath.parse(path).file for path in paths}
+    return [path for path in banks(ledger.directory) if path not in named]
 
 
 def _stray_indexes(ledger: Ledger) -> list[str]:
-    folder = ledger.directory / INDEX.parent
+    folder = ledger.directory / INDEX
     current = IvfFiles(folder).sound()
     used = current.head.file if current is not None else None
-    names = sorted(path.name for path in folder.glob("*") if path.suffix in {".tmp", ".lists"})
-    return [name for name in names if name != used]
+    return [name for name in IvfFiles(folder).leftovers() if name != used]
+
+
+def _foreign(ledger: Ledger) -> list[str]:
+    """What lies in the memory's directory and its folders and was not made by memkit."""
+    directory = ledger.directory
+    names = [entry.name for entry in directory.iterdir() if entry.name not in _OURS]
+    for folder in (ADAPTERS, INDEX):
+        if (directory / folder).is_dir() and not (directory / folder).is_symlink():
+            entries = [f"{folder}/{entry.name}" for entry in (directory / folder).iterdir()]
+            names += [name for name in entries if Path(name).suffix not in _SUFFIXES]
+    return sorted(names)

@@ -16,14 +16,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from memkit.errors import BusyError
+from memkit.files import own_folder
 from memkit.ledger import Ledger
 from memkit.ledger.engine.locks import adapters_lock
-from memkit.lora.store.adapter_files import FOLDER, destroy, tidy
+from memkit.ledger.stored_paths import ADAPTERS, INDEX, is_safe
+from memkit.lora.store.adapter_files import destroy, tidy
 from memkit.memory.residue import samples
 from memkit.protocols import Backend
 from memkit.types import Scope
 
-INDEX = "index"  # folder of the files that hold vectors
+_VECTORS = {".faiss", ".head", ".lists", ".tmp"}  # files that hold vectors, or means of them
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ def finish(ledger: Ledger, backends: Sequence[Backend]) -> list[str]:
 
 def sweep_if_idle(ledger: Ledger) -> list[str]:
     """`tidy`, unless a run is training: it has done so, and discards what is forgotten."""
-    if not (ledger.directory / FOLDER).is_dir():
+    if not (ledger.directory / ADAPTERS).is_dir():
         return []
     try:
         with adapters_lock(ledger.directory, timeout=0):
@@ -140,5 +142,6 @@ def sweep_if_idle(ledger: Ledger) -> list[str]:
 
 def _index_files(ledger: Ledger) -> list[str]:
     """Files that may hold vectors, relative to the memory."""
-    paths = sorted((ledger.directory / INDEX).glob("*.*"))
-    return [f"{INDEX}/{path.name}" for path in paths if path.suffix in {".faiss", ".lists"}]
+    folder = own_folder(ledger.directory / INDEX)
+    paths = [f"{INDEX}/{path.name}" for path in folder.glob("*.*") if path.suffix in _VECTORS]
+    return sorted(path for path in paths if is_safe(path))

@@ -16,7 +16,7 @@ from memkit.errors import CorruptFileError, InvalidInputError, StorageError, sto
 from memkit.ledger.transfer.export import Entry
 from memkit.ledger.transfer.import_ import Importer, OnConflict
 from memkit.ledger.transfer.import_checks import check_entry
-from memkit.lora.store.adapter_files import destroy_file
+from memkit.lora.store.adapter_files import destroy_folder
 from memkit.memory.archive import Archive, write_archive
 from memkit.memory.engine import Engine
 from memkit.memory.erasure import finish, remove
@@ -67,7 +67,7 @@ def export(
             write_archive(path, about, counts, entries)
     except BaseException:
         if adapters:
-            destroy_file(folder)
+            destroy_folder(folder)
         raise
     return TransferReport.of(path, counts)
 
@@ -192,7 +192,7 @@ def _export_modules(engine: Engine, folder: Path, scope: Scope | None) -> list[E
                 export_adapter(lora, module.name, folder / module.name, "cat")
                 entries.append(_module_entry(module, folder))
     except BaseException:
-        destroy_file(folder)
+        destroy_folder(folder)
         raise
     return entries
 

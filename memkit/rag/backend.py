@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from memkit.ledger import Ledger, NewPassage
 from memkit.ledger.records.record_rows import content_hash
+from memkit.ledger.stored_paths import INDEX, StoredPath
 from memkit.protocols import Backend, Records
 from memkit.rag.index import FactIndex
 from memkit.rag.search_as_of import search_as_of
@@ -71,7 +72,7 @@ class RagBackend(Backend):
         self._prepared = _Prepared()
         self.facts.scrub()
         for path in self._ledger.erasures.pending():
-            if path.startswith("index/"):  # rewritten just now
+            if StoredPath.parse(path).file.startswith(f"{INDEX}/"):  # rewritten just now
                 self._ledger.erasures.done(path)
 
     def stats(self) -> Mapping[str, int]:

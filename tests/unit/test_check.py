@@ -147,8 +147,8 @@ DAMAGE = {
     ),
     "stray adapter": (lambda d: (d / "adapters" / "x.bank").write_bytes(b"x"),
                       "no module names adapters/x.bank"),
-    "leftover of the index": (lambda d: (d / "index" / "old.lists").write_bytes(b"x"),
-                              "no index uses index/old.lists"),
+    "leftover of the index": (lambda d: (d / "index" / "0d.lists").write_bytes(b"x"),
+                              "no index uses index/0d.lists"),
     "terms gone": (lambda d: sql(d, "DELETE FROM metadata_terms WHERE key = 'role'"),
                    "the index of metadata lacks 1 entries, and has 0"),
     "terms of nobody": (

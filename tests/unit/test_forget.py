@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from memkit.errors import InvalidInputError, RecordNotFoundError, TrainingError
-from memkit.lora.store.adapter_files import destroy_file
+from memkit.errors import InvalidInputError, RecordNotFoundError, TrainingError, UnsafePathError
+from memkit.lora.store.adapter_files import destroy_file, destroy_folder
 from memkit.lora.training.trainer import Trainer
 from memkit.types import Draft
 
@@ -391,13 +391,22 @@ def test_an_orphan_that_was_trained_on_it_goes_too(trained, directory, adapters_
 # -- destroying files
 
 
-def test_files_are_overwritten_before_they_are_removed(tmp_path, monkeypatch):
+def test_files_are_overwritten_before_they_are_removed(tmp_path):
     path = tmp_path / "secret"
     path.write_bytes(b"secret" * 500_000)
-    (tmp_path / "link").hardlink_to(path)  # keeps the content within reach
-    destroy_file(path)
-    assert not path.exists()
-    assert (tmp_path / "link").read_bytes() == bytes(3_000_000)
+    with path.open("rb") as still_open:  # keeps the content within reach
+        destroy_file(path)
+        assert not path.exists()
+        assert still_open.read() == bytes(3_000_000)
+
+
+def test_a_file_with_another_name_is_not_destroyed(tmp_path):
+    path = tmp_path / "secret"
+    path.write_bytes(b"secret")
+    (tmp_path / "backup").hardlink_to(path)
+    with pytest.raises(UnsafePathError, match=r"only name, it has 2 names.*\n.*Put a copy"):
+        destroy_file(path)
+    assert (tmp_path / "backup").read_bytes() == b"secret"
 
 
 def test_directories_go_whole_and_links_are_not_followed(tmp_path):
@@ -409,7 +418,7 @@ def test_directories_go_whole_and_links_are_not_followed(tmp_path):
     (folder / "deep" / "er" / "file").write_text("x")
     (folder / "link").symlink_to(outside)
     (folder / "file-link").symlink_to(outside / "mine")
-    destroy_file(folder)
-    destroy_file(folder)  # gone already
+    destroy_folder(folder)
+    destroy_folder(folder)  # gone already
     assert not folder.exists()
     assert (outside / "mine").read_text() == "mine"

@@ -27,8 +27,8 @@ ORDER = (
     {"rag", "buffer"},
     {"models", "ledger"},
     {"text", "protocols"},
-    {"types"},
-    {"errors", "files", "version"},
+    {"types", "files"},
+    {"errors", "version"},
 )
 RANK = {room: -depth for depth, rooms in enumerate(ORDER) for room in rooms}
 

@@ -4,7 +4,12 @@ from itertools import count
 
 import pytest
 
-from memkit.errors import InvalidInputError, ModuleNotFoundInMemoryError, RecordNotFoundError
+from memkit.errors import (
+    InvalidInputError,
+    ModuleNotFoundInMemoryError,
+    RecordNotFoundError,
+    UnsafePathError,
+)
 from memkit.ledger import Ledger, ModuleFile
 from memkit.types import Draft
 
@@ -400,18 +405,18 @@ def test_a_record_that_is_for_others_by_now_is_held_by_no_module(ledger):
 
 def test_what_cannot_be_committed_is_refused(ledger):
     a, b = add(ledger, "a", "b")
-    fields = {"file": "f", "digest": "d", "size": 1}
+    fields = {"file": "adapters/f", "digest": "d", "size": 1}
     with pytest.raises(InvalidInputError, match="`held` must be part of `members`, got also"):
         ledger.modules.commit("m", {}, {}, **fields, members=[a], held={b.id: 1.0})
     for path in ("/etc/passwd", "../x", "adapters/../../x", "", "a\\b"):
-        with pytest.raises(InvalidInputError, match="`file` must be a path below"):
+        with pytest.raises(UnsafePathError, match="expected a file below adapters/"):
             ledger.modules.commit("m", {}, {}, **{**fields, "file": path}, members=[], held={})
-    commit(ledger, "m0001", [a], file="f")
-    with pytest.raises(InvalidInputError, match="`file` 'f' belongs to a module already"):
-        commit(ledger, "m0001", [a], file="f")
-    ledger.erasures.queue("g")
-    with pytest.raises(InvalidInputError, match=r"`file` 'g' .* queued for destruction"):
-        commit(ledger, "m0001", [a], file="g")
+    commit(ledger, "m0001", [a], file="adapters/f")
+    with pytest.raises(InvalidInputError, match="`file` 'adapters/f' belongs to a module already"):
+        commit(ledger, "m0001", [a], file="adapters/f")
+    ledger.erasures.queue("adapters/g")
+    with pytest.raises(InvalidInputError, match=r"`file` 'adapters/g' .* queued for destruction"):
+        commit(ledger, "m0001", [a], file="adapters/g")
     assert ledger.modules.get("m0001").version == 1
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from memkit.errors import (
@@ -14,7 +15,10 @@ from memkit.errors import (
     NotAMemoryError,
     ReadOnlyError,
     StorageError,
+    UnsafePathError,
+    storage_errors,
 )
+from memkit.files import new_file, own_file
 from memkit.ledger.engine.schema import APPLICATION_ID, current_version, migrate
 from memkit.ledger.engine.sqlite import Database
 from memkit.ledger.engine.sqlite_errors import mapped
@@ -22,7 +26,9 @@ from memkit.ledger.engine.sqlite_errors import mapped
 FILE = "ledger.sqlite3"
 CACHE = 2**15  # KiB of the file kept in memory: what a filter lets pass lies all over it
 
-_OWN_FILES = {FILE, f"{FILE}-wal", f"{FILE}-shm", f"{FILE}-journal"}
+JOURNAL = f"{FILE}-journal"
+_OWN_FILES = {FILE, f"{FILE}-wal", f"{FILE}-shm", JOURNAL}
+_NAMES_ANOTHER = bytes.fromhex("d9d505f920a163d7")  # how a journal that does so ends
 
 
 def locate(directory: Path, *, create: bool) -> Path:
@@ -47,12 +53,13 @@ def _locate(directory: Path, *, create: bool) -> Path:
     if directory.exists() and not directory.is_dir():
         raise NotAMemoryError(f"expected a directory, got the file {str(directory)!r}")
     path = directory / FILE
+    check_files(directory)
     if not create and not path.exists():
         raise NotAMemoryError(
             f"there is no memory at {str(directory)!r}",
             "Check the path; `memkit add` and Memory.open(create=True) make a memory.",
         )
-    _make(directory)
+    _make_directory(directory)
     # Listed before the ledger is looked at: another process that makes this memory right now
     # adds other files only once its ledger is there.
     others = [entry.name for entry in directory.iterdir() if entry.name not in _OWN_FILES]
@@ -92,7 +99,11 @@ def connect(path: Path, wait: float) -> Database:
 
 def inspect(path: Path, wait: float) -> Database:
     """Open the ledger as it is, whatever its format and its state."""
+    check_files(path.parent)
     writable = _can_write(path)
+    if writable and not path.exists():
+        with suppress(FileExistsError), storage_errors(path):
+            new_file(path).close()  # before SQLite makes it, for all to read
     with mapped(path, wait):
         connection = sqlite3.connect(
             f"{path.absolute().as_uri()}?{_mode(path, writable=writable)}",
@@ -104,9 +115,28 @@ def inspect(path: Path, wait: float) -> Database:
     return Database(connection, path, wait=wait, read_only=not writable)
 
 
-def _make(directory: Path) -> None:
+def check_files(directory: Path) -> None:
+    """Check that SQLite's files in a directory are nobody else's; see `own_file`.
+
+    SQLite would remove the file that a journal names; ours never name one
+    (https://www.sqlite.org/fileformat2.html, section 3).
+
+    Raises:
+        UnsafePathError: If one is a link or leads to another file.
+    """
+    for name in sorted(_OWN_FILES):
+        own_file(directory / name)
+    journal = directory / JOURNAL
+    if journal.exists() and journal.read_bytes().endswith(_NAMES_ANOTHER):
+        raise UnsafePathError(
+            f"{str(journal)!r} names another file for SQLite to remove, memkit's never do",
+            "The memory was tampered with. Remove the journal, or restore a backup.",
+        )
+
+
+def _make_directory(directory: Path) -> None:
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as exc:
         raise NotAMemoryError(f"{str(directory)!r} leads through a file: {exc}") from exc
     except OSError as exc:

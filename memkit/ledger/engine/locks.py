@@ -9,6 +9,7 @@ from pathlib import Path
 import filelock
 
 from memkit.errors import BusyError, storage_errors
+from memkit.files import file_lock
 
 FILE = "adapters.lock"
 EMBEDDING = "embedding.lock"
@@ -43,8 +44,8 @@ def embedding_lock(directory: Path) -> AbstractContextManager[None]:
 
 @contextmanager
 def _held(path: Path, timeout: float, busy: BusyError) -> Iterator[None]:
-    lock = filelock.FileLock(path, thread_local=False)
     with storage_errors(path.parent):
+        lock = file_lock(path)
         try:
             lock.acquire(timeout=timeout)
         except filelock.Timeout as exc:

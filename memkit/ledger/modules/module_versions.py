@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from memkit.errors import InvalidInputError
 from memkit.ledger.engine.sqlite import Database
-from memkit.ledger.erasures import check_relative
+from memkit.ledger.stored_paths import StoredPath
 from memkit.types import Metadata, Scope
 from memkit.types.scope import scope_key
 
@@ -152,9 +152,10 @@ class VersionTable:
         """Check that a path may become the file of a version.
 
         Raises:
-            InvalidInputError: If it leads out of the memory's directory, or is in use or queued.
+            UnsafePathError: If it is none of a file of the memory.
+            InvalidInputError: If it is in use or queued.
         """
-        check_relative("file", path)
+        StoredPath.parse(path)
         taken = self._database.value(
             "SELECT 1 FROM module_versions WHERE file = ? "
             "UNION ALL SELECT 1 FROM erasures WHERE path = ?",

@@ -8,11 +8,38 @@ from collections.abc import Iterator
 from memkit.errors import BusyError, CorruptFileError
 from memkit.ledger import Ledger, ModuleFile
 from memkit.ledger.engine.locks import adapters_lock
-from memkit.lora.store.adapter_files import faults, locate
+from memkit.ledger.stored_paths import StoredPath, is_safe
+from memkit.lora.store.adapter_files import WRITING, faults
 from memkit.lora.store.row_file import RowFile
 from memkit.types import CheckReport
 
 _REQUIRED = ("base_model", "fingerprint", "lora", "memkit")  # of every manifest
+
+
+def check_paths(ledger: Ledger, report: CheckReport) -> None:
+    """What the ledger names as a file of the memory is one; anything else is left alone."""
+    with report.looking_at("all paths in the ledger are of files of the memory"):
+        for file in ledger.modules.files():
+            if not is_safe(file.path):
+                fault = f"{file.path!r}, where its weights should be, is no file of the memory"
+                _take_out(ledger, file.path, fault, report)
+        for path in ledger.erasures.pending():
+            if not is_safe(path):
+                if report.repair:
+                    ledger.erasures.done(path)
+                _foreign(path, "is to be destroyed", report)
+        writing = ledger.get_meta(WRITING)
+        if writing and not is_safe(writing):
+            if report.repair:
+                ledger.set_meta(WRITING, "")
+            _foreign(writing, "is being written", report)
+
+
+def _foreign(path: str, what: str, report: CheckReport) -> None:
+    report.problem(
+        f"{path!r} {what}, says the ledger, but it is no file of the memory; it was left alone",
+        repaired=report.repair,
+    )
 
 
 def check_modules(ledger: Ledger, report: CheckReport) -> None:
@@ -45,9 +72,9 @@ def _damage(ledger: Ledger, files: list[ModuleFile]) -> Iterator[tuple[str, str]
     for file in files:
         if file.path in unreadable:
             continue
-        name, row = locate(file.path)
+        path = StoredPath.parse(file.path)
         try:
-            data = RowFile.open(ledger.directory / name).read(row or 0)
+            data = RowFile.open(path.within(ledger.directory)).read(path.row or 0)
         except CorruptFileError as exc:
             yield file.path, exc.message
             continue
@@ -66,6 +93,8 @@ def _take_out(ledger: Ledger, path: str, fault: str, report: CheckReport) -> Non
     try:
         with adapters_lock(ledger.directory, timeout=0):
             ledger.modules.discard_weights(path)
+            if not is_safe(path):
+                ledger.erasures.done(path)  # it is not ours to destroy
     except BusyError:
         report.problem(f"{problem}; another process is training, repair it later")
     else:

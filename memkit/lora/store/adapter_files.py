@@ -21,22 +21,18 @@ from pathlib import Path
 from typing import Any
 
 from memkit.errors import CorruptFileError, StorageError, storage_errors
+from memkit.files import make_folder, own_file, own_folder
 from memkit.ledger import Ledger, ModuleFile
+from memkit.ledger.stored_paths import ADAPTERS as FOLDER
+from memkit.ledger.stored_paths import StoredPath, is_safe
 from memkit.lora.store.row_file import Octets, RowFile
 
-FOLDER = "adapters"  # relative to the memory's directory
 SUFFIX = ".bank"
-_WRITING = "adapter_being_written"  # ledger meta: the row, or nothing
+WRITING = "adapter_being_written"  # ledger meta: the row, or nothing
 _FEW = 8  # free rows that are not worth a compaction
 _BLOCK = 1 << 20  # bytes that are overwritten at once
 
 logger = logging.getLogger("memkit")
-
-
-def locate(path: str) -> tuple[str, int | None]:
-    """The file that a path of the ledger names, and the row in it; None for the whole file."""
-    file, _, row = path.partition("#")
-    return file, int(row) if row else None
 
 
 @contextmanager
@@ -56,7 +52,7 @@ def stored(
     taken = _rows_of(name, _named(ledger) + ledger.erasures.pending())
     row = min(set(range(len(taken) + 1)) - taken)
     path = f"{name}#{row}"
-    ledger.set_meta(_WRITING, path)  # committed before the first byte is written
+    ledger.set_meta(WRITING, path)  # committed before the first byte is written
     try:
         file.write(row, data)
         yield ModuleFile(path, hashlib.sha256(data.data).hexdigest(), data.nbytes)
@@ -69,10 +65,11 @@ def faults(directory: Path, files: Iterable[ModuleFile]) -> dict[str, str]:
     opened: dict[str, RowFile | str] = {}
     problems = {}
     for file in files:
-        name, row = locate(file.path)
+        stored = StoredPath.parse(file.path)
+        name, row = stored.file, stored.row
         if name not in opened:
             try:
-                opened[name] = RowFile.open(directory / name)
+                opened[name] = RowFile.open(stored.within(directory))
             except CorruptFileError as exc:
                 opened[name] = exc.message
         rows = opened[name]
@@ -83,15 +80,23 @@ def faults(directory: Path, files: Iterable[ModuleFile]) -> dict[str, str]:
     return problems
 
 
+def banks(directory: Path) -> list[str]:
+    """The files of rows in a memory's directory, as the ledger names them; other files are not."""
+    folder = directory / FOLDER
+    present = sorted(folder.iterdir()) if own_folder(folder).is_dir() else []
+    paths = [f"{FOLDER}/{path.name}" for path in present if path.suffix == SUFFIX]
+    return [path for path in paths if is_safe(path) and not (directory / path).is_dir()]
+
+
 def settle(ledger: Ledger) -> list[str]:
     """Wipe the row that was being written, unless it was committed; returns what was wiped."""
-    path = ledger.get_meta(_WRITING)
+    path = ledger.get_meta(WRITING)
     if not path:
         return []
     lost = path not in _named(ledger)
     if lost:
         destroy(ledger.directory, path)
-    ledger.set_meta(_WRITING, "")
+    ledger.set_meta(WRITING, "")
     return [path] * lost
 
 
@@ -101,16 +106,15 @@ def tidy(ledger: Ledger) -> list[str]:
     Returns what was destroyed. Call it under `memkit.ledger.engine.locks.adapters_lock`, so that
     no run is between writing its row and committing it.
     """
-    folder = ledger.directory / FOLDER
+    folder = own_folder(ledger.directory / FOLDER)
     if not folder.is_dir():
         return []
     wiped = settle(ledger)
     for path in wiped:
         logger.warning("wiped %s: no module names it", path)
     wiped += _destroy_pending(ledger)
-    files = {locate(path)[0] for path in _named(ledger)}
-    orphans = [f"{FOLDER}/{p.name}" for p in sorted(folder.iterdir())]
-    orphans = [path for path in orphans if path not in files]
+    files = {StoredPath.parse(path).file for path in _named(ledger)}
+    orphans = [path for path in banks(ledger.directory) if path not in files]
     for path in orphans:
         logger.warning("removing %s: no module names it", path)
         destroy(ledger.directory, path)
@@ -126,21 +130,22 @@ def _named(ledger: Ledger) -> list[str]:
 
 def _rows_of(name: str, paths: Iterable[str]) -> set[int]:
     """Those of the paths that are rows of a file, as their numbers."""
-    return {row for file, row in map(locate, paths) if file == name and row is not None}
+    stored = map(StoredPath.parse, paths)
+    return {path.row for path in stored if path.file == name and path.row is not None}
 
 
 def _file_for(ledger: Ledger, kind: str, row_bytes: int, about: Mapping[str, Any]) -> RowFile:
     """The newest file of a kind that can take rows; a new one if there is none."""
     folder = ledger.directory / FOLDER
     with storage_errors(folder):
-        folder.mkdir(exist_ok=True)
+        make_folder(folder)
     pending = ledger.erasures.pending()
     for generation in sorted(_generations(ledger, kind), reverse=True):
         name = _name(kind, generation)
         if f"{FOLDER}/{name}" in pending:
             continue
         with suppress(CorruptFileError):  # the modules in it are lost, which opening notices
-            file = RowFile.open(folder / name)
+            file = RowFile.open(own_file(folder / name))
             if file.row_bytes == row_bytes:
                 return file
     return RowFile.create(_new_path(ledger, kind), row_bytes, about)
@@ -154,8 +159,7 @@ def _new_path(ledger: Ledger, kind: str) -> Path:
 
 def _generations(ledger: Ledger, kind: str) -> set[int]:
     """Which files of a kind there are, or were until their destruction is done."""
-    folder = ledger.directory / FOLDER
-    paths = [f"{FOLDER}/{path.name}" for path in folder.iterdir()]
+    paths = banks(ledger.directory)
     paths += _named(ledger) + ledger.erasures.pending()
     pattern = re.compile(rf"{FOLDER}/{re.escape(kind)}(?:\.(\d+))?{re.escape(SUFFIX)}(?:#\d+)?")
     matches = filter(None, map(pattern.fullmatch, paths))
@@ -175,7 +179,7 @@ def _compact(ledger: Ledger, name: str) -> None:
     """Move the rows of a file into a new one if most of it is free."""
     live = sorted(_rows_of(name, _named(ledger)))
     try:
-        old = RowFile.open(ledger.directory / name)
+        old = RowFile.open(StoredPath.parse(name).within(ledger.directory))
         free = len(old) - len(live)
         if free < _FEW or 2 * free <= len(old):
             return
@@ -226,30 +230,37 @@ def destroy(directory: Path, path: str) -> None:
     copy-on-write and flash storage old blocks may survive below the file system; nothing that
     runs on top of it can change that.
     """
-    name, row = locate(path)
-    file = directory / name
-    if row is None or not file.exists():
+    stored = StoredPath.parse(path)
+    file = stored.within(directory)
+    if stored.row is None or not file.exists():
         destroy_file(file)
         return
     try:
-        RowFile.open(file).wipe(row)
+        RowFile.open(file).wipe(stored.row)
     except CorruptFileError:  # where the row begins is unknown, and so for all others in it
         destroy_file(file)
 
 
 def destroy_file(path: Path) -> None:
-    """Overwrite a file, or every file below a directory, and remove it."""
-    with suppress(FileNotFoundError):
-        if path.is_dir() and not path.is_symlink():
-            for child in path.iterdir():
-                destroy_file(child)
-            path.rmdir()
+    """Overwrite a file and remove it; see `own_file`."""
+    with storage_errors(path), suppress(FileNotFoundError):
+        with own_file(path).open("r+b") as file:
+            size = path.stat().st_size
+            for offset in range(0, size, _BLOCK):
+                file.write(bytes(min(_BLOCK, size - offset)))
+            file.flush()
+            os.fsync(file.fileno())
+        path.unlink()
+
+
+def destroy_folder(path: Path) -> None:
+    """Destroy every file below a folder, and remove it; links are removed as such."""
+    for child in own_folder(path).iterdir() if path.exists() else ():
+        if child.is_symlink():
+            child.unlink()
+        elif child.is_dir():
+            destroy_folder(child)
         else:
-            if not path.is_symlink():  # what it leads to is not the memory's
-                with path.open("r+b") as file:
-                    size = path.stat().st_size
-                    for offset in range(0, size, _BLOCK):
-                        file.write(bytes(min(_BLOCK, size - offset)))
-                    file.flush()
-                    os.fsync(file.fileno())
-            path.unlink()
+            destroy_file(child)
+    with suppress(FileNotFoundError):
+        path.rmdir()

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from memkit.errors import CorruptFileError, IncompatibleModelError
 from memkit.ledger import Ledger, ModuleFile
+from memkit.ledger.stored_paths import StoredPath
 from memkit.lora.serving.layout import Frame, Layout, Row
-from memkit.lora.store.adapter_files import locate, stored
+from memkit.lora.store.adapter_files import stored
 from memkit.lora.store.row_file import Octets, RowFile
 
 ROW_DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
@@ -34,18 +35,18 @@ def read_row(directory: Path, file: ModuleFile, frame: Frame, scale: float, *, v
         CorruptFileError: If the file is missing, cut off or changed.
         IncompatibleModelError: If the row was written for other layers.
     """
-    name, number = locate(file.path)
-    rows = RowFile.open(directory / name)
+    path = StoredPath.parse(file.path)
+    rows = RowFile.open(path.within(directory))
     about = rows.about
     layout = Layout(frame, about["rank"], ROW_DTYPES[about["dtype"]])
     if frame.digest != about["layout"]:
         raise IncompatibleModelError(
-            f"expected layers of digest {frame.digest[:16]} in {name}, it has "
+            f"expected layers of digest {frame.digest[:16]} in {path.file}, it has "
             f"{about['layout'][:16]}"
         )
     # A copy: who forgets the adapter in another process wipes the row in the file.
     data = torch.empty(layout.size, dtype=layout.dtype)
-    data.view(torch.uint8).copy_(torch.from_numpy(rows.read(number or 0)))
+    data.view(torch.uint8).copy_(torch.from_numpy(rows.read(path.row or 0)))
     if verify and (digest := hashlib.sha256(_octets(data).data).hexdigest()) != file.digest:
         raise CorruptFileError(
             f"expected SHA-256 {file.digest[:12]}… for {file.path}, it has {digest[:12]}…"

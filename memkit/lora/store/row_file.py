@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memkit.errors import CorruptFileError, FormatVersionError, InvalidInputError, storage_errors
-from memkit.files import flush
+from memkit.files import flush, new_file, own_file
 
 Octets = NDArray[np.uint8]
 
@@ -60,7 +60,7 @@ class RowFile:
             )
         head = _HEAD.pack(_MAGIC, VERSION, len(content), zlib.crc32(content))
         with storage_errors(path):
-            with path.open("xb") as file:
+            with new_file(path) as file:
                 file.write((head + content).ljust(PAGE, b"\0"))
                 file.flush()
                 os.fsync(file.fileno())
@@ -150,7 +150,7 @@ class RowFile:
     @contextmanager
     def _opened(self) -> Iterator[int]:
         with storage_errors(self.path):
-            handle = os.open(self.path, os.O_RDWR)
+            handle = os.open(own_file(self.path), os.O_RDWR | os.O_NOFOLLOW)
             try:
                 yield handle
             finally:

@@ -24,7 +24,7 @@ from memkit.errors import (
     NonFiniteError,
     storage_errors,
 )
-from memkit.files import replace_file
+from memkit.files import make_folder, replace_file
 from memkit.types.validate import check_limit
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ class FlatIndex:
         header = _HEADER.pack(_MAGIC, stamp, *vectors.shape[::-1], bytes(32))
         header = header[:-32] + _digest(header, *body)
         with storage_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             replace_file(path, (header, *body))
 
     @classmethod

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from memkit.errors import BusyError, storage_errors
-from memkit.files import temporary
-from memkit.rag.vectors.ivf_files import IvfFiles
+from memkit.files import file_lock, make_folder, own_file, temporary
+from memkit.ledger.stored_paths import INDEX
+from memkit.rag.vectors.ivf_files import DENSE, IvfFiles
 
-FILE = Path("index", "dense.faiss")
+FILE = Path(INDEX, DENSE)
 LOCK_TIMEOUT = 30.0  # seconds; another process holds the lock for one write of the file
 
 
@@ -25,8 +26,8 @@ def hold_files(path: Path) -> Iterator[None]:
         StorageError: If they cannot be written.
     """
     with storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path.with_suffix(".lock"), timeout=LOCK_TIMEOUT)
+        make_folder(path.parent)
+        lock = file_lock(path.with_suffix(".lock"), LOCK_TIMEOUT)
         try:
             lock.acquire()
         except Timeout as exc:

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memkit.errors import CorruptFileError, storage_errors
-from memkit.files import replace_file
+from memkit.files import own_file, own_folder, replace_file
 from memkit.rag.vectors.flat import Mask, check_search, mask, ranked, search, selector
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class IvfIndex:
     def __init__(self, folder: Path, head: Head) -> None:
         self.head = head
         self._folder = folder
-        self._path = folder / head.file
+        self._path = own_file(folder / head.file)
         size = int(head.offsets[-1])
         if not self._path.exists():
             raise CorruptFileError(f"{self._path} is missing")
@@ -158,9 +158,9 @@ class IvfIndex:
         Raises:
             CorruptFileError: If the head is damaged, or the lists are not those it describes.
         """
-        path = folder / HEAD
+        path = own_folder(folder) / HEAD
         with storage_errors(path):
-            if not path.exists():
+            if not own_file(path).exists():
                 return None
             return cls(folder, Head.unpack(path.read_bytes(), path))
 

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memkit.errors import storage_errors
+from memkit.files import make_folder, new_file
 from memkit.ledger import Ledger
 from memkit.rag.vectors.ivf import DIGEST, Head, IvfIndex, list_digest, map_lists, row_bytes
 
@@ -89,8 +90,8 @@ def build(
     path = folder / head.file
     try:
         with storage_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("wb") as file:
+            make_folder(path.parent)
+            with new_file(path) as file:
                 file.truncate(len(keys) * row_bytes(head.dim))
             _fill(path, head, lists, keys, _blocks(ledger, keys, stopped))
     except BaseException:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from numpy.typing import NDArray
 
 from memkit.errors import CorruptFileError, StorageError, storage_errors
+from memkit.files import file_lock, make_folder, own_folder, temporary
 from memkit.ledger import Ledger
 from memkit.rag.vectors.ivf import HEAD, IvfIndex
 from memkit.rag.vectors.ivf_build import Stopped, build, probes_needed
 
+DENSE = "dense.faiss"  # the file beside the lists; `memkit.rag.vectors.synced_index` writes it
+_LISTS = re.compile(r"[0-9a-f]+\.lists")
 _log = logging.getLogger("memkit")
 
 
@@ -58,8 +62,8 @@ class IvfFiles:
     def building(self) -> Iterator[bool]:
         """Be the only one who builds; gives False if another process or thread does."""
         with storage_errors(self._folder):
-            self._folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self._folder / "build.lock", thread_local=False)
+            make_folder(self._folder)
+            lock = file_lock(self._folder / "build.lock")
             try:
                 lock.acquire(timeout=0)
             except Timeout:
@@ -119,8 +123,15 @@ class IvfFiles:
             (self._folder / HEAD).unlink(missing_ok=True)
             self._clean(keep=None)
 
+    def leftovers(self) -> list[str]:
+        """Names of the files of lists, the current one as well, and of unfinished files."""
+        folder = own_folder(self._folder)
+        lists = sorted(p.name for p in folder.glob("*.lists") if _LISTS.fullmatch(p.name))
+        drafts = [temporary(folder / name) for name in (HEAD, DENSE)]
+        return lists + [draft.name for draft in drafts if draft.exists()]
+
     def _clean(self, keep: str | None) -> None:
         with storage_errors(self._folder):
-            for path in [*self._folder.glob("*.lists"), self._folder / f"{HEAD}.tmp"]:
-                if path.name != keep:
-                    path.unlink(missing_ok=True)
+            for name in self.leftovers():
+                if name != keep:
+                    (self._folder / name).unlink(missing_ok=True)

@@ -21,8 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memkit.errors import CorruptFileError, storage_errors
-from memkit.files import temporary
+from memkit.files import own_file, own_folder, temporary
 from memkit.ledger import Ledger
+from memkit.ledger.stored_paths import INDEX
 from memkit.rag.vectors.background import BackgroundWorker
 from memkit.rag.vectors.flat import FlatIndex
 from memkit.rag.vectors.index_files import FILE, hold_files
@@ -184,6 +185,7 @@ class SyncedIndex(LedgerVectors):
 
     def _load(self) -> None:
         """Start from the files if they can be trusted, else from nothing; then catch up."""
+        own_folder(self._path.parent)
         try:
             base = self._files.current()
             distrust = self._load_tiers(base)
@@ -218,7 +220,7 @@ class SyncedIndex(LedgerVectors):
 
     def _load_tail(self, *, optional: bool) -> tuple[FlatIndex | None, int]:
         """Read the file of the tail; without it, beside clusters, there is a bit more to read."""
-        if not self._path.exists():
+        if not own_file(self._path).exists():
             return None, 0
         try:
             return FlatIndex.load(self._path)

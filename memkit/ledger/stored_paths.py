@@ -1,0 +1,60 @@
+"""Paths of files as the ledger keeps them.
+
+A ledger may come from anywhere, and what it names is overwritten and removed. So a path becomes
+one of the file system's here and nowhere else: it names a file directly in one of the memory's own
+folders, and neither of the two may be a link.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from memkit.errors import UnsafePathError
+from memkit.files import own_file, own_folder
+
+ADAPTERS, INDEX = "adapters", "index"  # the folders, relative to the memory's directory
+_FORM = re.compile(
+    rf"(?P<file>({ADAPTERS}|{INDEX})/[A-Za-z0-9][A-Za-z0-9._-]*)(#(?P<row>[0-9]{{1,9}}))?"
+)
+
+
+@dataclass(frozen=True)
+class StoredPath:
+    """A file, relative to the memory's directory, and the row in it; None for the whole file."""
+
+    file: str
+    row: int | None
+
+    @classmethod
+    def parse(cls, path: str) -> Self:
+        """Read a path of the ledger.
+
+        Raises:
+            UnsafePathError: If it names no file directly in one of the memory's folders.
+        """
+        match = _FORM.fullmatch(path)
+        if match is None:
+            raise UnsafePathError(
+                f"expected a file below {ADAPTERS}/ or {INDEX}/, the ledger names {path!r}",
+                "Nothing there was touched. `memkit check --repair` takes the path out of the "
+                "ledger; open a memory of unknown origin only after a look at it.",
+            )
+        return cls(match["file"], int(match["row"]) if match["row"] else None)
+
+    def within(self, directory: Path) -> Path:
+        """Where the file is, if it is there.
+
+        Raises:
+            UnsafePathError: If the file or its folder is a link, or the file has other names.
+        """
+        path = directory / self.file
+        own_folder(path.parent)
+        return own_file(path)
+
+
+def is_safe(path: str) -> bool:
+    """Whether a path of the ledger names a file of the memory."""
+    return _FORM.fullmatch(path) is not None
