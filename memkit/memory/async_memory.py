@@ -7,7 +7,8 @@ from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, Concatenate, NoReturn, ParamSpec, Self, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Concatenate, NoReturn, ParamSpec, Self, TypeVar, cast
 from weakref import WeakSet
 
 from memkit.errors import StorageError
@@ -15,7 +16,7 @@ from memkit.memory.memory import Memory
 from memkit.memory.modules import Modules
 from memkit.memory.retention import Retention
 from memkit.memory.vectors import Vectors
-from memkit.types.validate import check_part
+from memkit.types.validate import check_part, check_path
 
 if TYPE_CHECKING:
     from memkit.answering.generate import AnswerStream
@@ -60,12 +61,15 @@ def _stream_twin(
     return twin
 
 
-def _opening_twin(verb: Callable[P, Memory]) -> Callable[P, Opening]:
+def _opening_twin(
+    verb: Callable[Concatenate[str | Path, P], Memory],
+) -> Callable[Concatenate[str | Path, P], Opening]:
     @wraps(verb)
-    def twin(*args: P.args, **kwargs: P.kwargs) -> Opening:
-        return Opening(partial(verb, *args, **kwargs))
+    def twin(path: str | Path, *args: P.args, **kwargs: P.kwargs) -> Opening:
+        # Absolute from here on: the thread that opens it may start late.
+        return Opening(partial(verb, check_path("path", path), *args, **kwargs))
 
-    return twin
+    return cast("Callable[Concatenate[str | Path, P], Opening]", twin)
 
 
 class _Calls:

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
@@ -16,6 +17,7 @@ from memkit.errors import ModelUnavailableError, UnsupportedOperationError
 from memkit.ledger import Ledger
 from memkit.memory.config import Config, CountTokens, check_embedder
 from memkit.memory.erasure import finish, sweep_if_idle
+from memkit.models.sources import settled
 from memkit.protocols import Backend, Embedder, LanguageModel
 from memkit.types import BackendName
 from memkit.types.validate import check_flag, check_path
@@ -50,7 +52,9 @@ class Engine:
 
     def __init__(self, ledger: Ledger, config: Config) -> None:
         self.ledger = ledger
-        self.config = config
+        self.config = replace(
+            config, base_model=settled(config.base_model), embedder=settled(config.embedder)
+        )
         self._base: LanguageModel | None = None
         self._loading = threading.Lock()
         self._closed = False

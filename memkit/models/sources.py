@@ -12,9 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from memkit.errors import InvalidInputError, ModelUnavailableError
+
+Part = TypeVar("Part")
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 # Only these: weights in other formats may be pickles, which run code when they are loaded.
@@ -82,6 +84,13 @@ def find_base(spec: str | Path | None = None) -> Source:
 def find_embedder(spec: str | Path | None = None) -> Source:
     """Find an embedder of sentence-transformers, as `find_base`; None for all-MiniLM-L6-v2."""
     return _find(spec, _EMBEDDER)
+
+
+def settled(spec: Part) -> Part | str:
+    """A path that stays the same wherever the process turns to; anything else as it is."""
+    if isinstance(spec, Path) or (isinstance(spec, str) and _looks_like_path(spec)):
+        return str(Path(spec).expanduser().absolute())
+    return spec
 
 
 @contextmanager

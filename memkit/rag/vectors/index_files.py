@@ -9,7 +9,7 @@ from pathlib import Path
 from filelock import Timeout
 
 from memkit.errors import BusyError, storage_errors
-from memkit.files import file_lock, make_folder, own_file, temporary
+from memkit.files import file_lock, make_folder, temporary
 from memkit.ledger.stored_paths import INDEX
 from memkit.rag.vectors.ivf_files import DENSE, IvfFiles
 

@@ -103,7 +103,11 @@ def check_ids(name: str, values: object, *, single: bool = False) -> list[str]:
 
 
 def check_path(name: str, value: object) -> Path:
-    """Check that a value is a path, and give it as one, letter for letter."""
+    """Check that a value is a path, and give it as it is meant now: absolute, its ``~`` replaced.
+
+    A process may change its working directory, and then a relative path means another file. The
+    letters stay as they are: file systems tell normal forms apart.
+    """
     if not isinstance(value, str | Path):
         raise InvalidInputError(f"`{name}` must be a string or a path, got {describe(value)}")
     text = str(value)
@@ -114,4 +118,8 @@ def check_path(name: str, value: object) -> Path:
             f"`{name}` must not contain NUL characters, found one at position {text.find(chr(0))}",
             "No file system has names with NULs.",
         )
-    return Path(value)
+    try:
+        return Path(value).expanduser().absolute()
+    except RuntimeError as exc:
+        hint = f"Write {f'./{value}'!r} if the name begins with '~'."
+        raise InvalidInputError(f"`{name}` has no home directory: {shown(value)}", hint) from exc
