@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from memkit.errors import CorruptFileError
 from memkit.ledger import Ledger
+from memkit.ledger.stored_paths import INDEX
 from memkit.rag.vectors.flat import NORM_TOLERANCE, FlatIndex
 from memkit.rag.vectors.index_files import FILE
 from memkit.rag.vectors.ivf_files import IvfFiles
@@ -140,3 +141,12 @@ def _difference(
         if ours.shape[1] != dim or not np.array_equal(ours, right):
             return "their vectors are not the ledger's"
     return ""
+
+
+def remembers_removed(ledger: Ledger) -> bool:
+    """Whether clusters on disk still have, or are still computed from, passages that are gone."""
+    index = IvfFiles(ledger.directory / INDEX).sound()
+    if index is None:
+        return False
+    touched = ledger.passages.touched(index.head.stamp, ledger.passages.last_change())
+    return index.remembers(np.setdiff1d(touched, ledger.passages.existing(touched.tolist())))

@@ -23,7 +23,7 @@ def store(ledger, vectors):
 
 def built(ledger):
     """An IVF index of what a ledger holds."""
-    return IvfFiles(ledger.directory / "index").create(ledger, None, lambda: False)
+    return IvfFiles(ledger.directory / "index").create(ledger, lambda: False)
 
 
 class Checked:

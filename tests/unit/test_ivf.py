@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from memkit.ledger import Ledger, NewPassage
+from memkit.rag.index_check import remembers_removed
 from memkit.rag.vectors import ivf as clustered
 from memkit.rag.vectors import ivf_build as building
 from memkit.rag.vectors import ledger_vectors as following
@@ -278,6 +279,57 @@ def test_scrub_takes_deleted_vectors_out_of_all_files(built, ledger, tmp_path):
     assert again.clusters == built.clusters
     assert key not in keys_of(search(again, vector, N))
     again.close()
+
+
+def cosines(folder, vector):
+    """How close the centroids on disk are to a vector; read by the format, not by our reader."""
+    data = (folder / "clusters.head").read_bytes()
+    lists, dim = np.frombuffer(data, "<i8", 2, offset=16 + 4 * 8)
+    start = 16 + 6 * 8 + 16 + 16  # magic, six numbers, name, checksum
+    return np.frombuffer(data, "<f4", lists * dim, offset=start).reshape(lists, dim) @ vector
+
+
+def near(vector, n, noise=0.02):
+    return unit(vector + noise * np.random.default_rng(5).normal(size=(n, DIM)))
+
+
+def test_scrub_computes_centroids_again_from_what_is_left(ledger, tmp_path):
+    folder = tmp_path / "m" / "index"
+    secret = unit(np.random.default_rng(3).normal(size=(1, DIM)))[0]
+    fill(ledger, clustered_vectors(N))
+    ids = fill(ledger, near(secret, 100), start=N)
+    index = SyncedIndex(ledger, DIM)
+    index.wait()
+    assert cosines(folder, secret).max() > 0.99
+    others = cosines(folder, secret).copy()
+    others = others[others < 0.9].max()
+
+    ledger.records.delete(ids)
+    assert remembers_removed(ledger)
+    index.scrub()
+    assert not remembers_removed(ledger)
+    assert cosines(folder, secret).max() <= others + 0.01
+    # The process itself has let go of them, and so has what any process builds from here on.
+    assert (index._tiers.base.head.centroids @ secret).max() <= others + 0.01
+    name = index._tiers.base.head.name
+    fill(ledger, clustered_vectors(N // 2, seed=9), start=2 * N)
+    index.wait()
+    assert index._tiers.base.head.name != name
+    assert cosines(folder, secret).max() <= others + 0.01
+    queries = clustered_vectors(20, seed=1)
+    assert recall(index, ledger, queries) > 0.9
+    index.close()
+
+
+def test_the_centroid_of_a_thinned_list_is_the_mean_of_what_is_left(built, ledger, tmp_path):
+    lists = list(built._tiers.base.lists())
+    number = int(np.argmax(built._tiers.base.head.sizes))
+    vectors, keys = (part.copy() for part in lists[number])
+    passages = ledger.passages.get(keys[:-3].tolist())
+    ledger.records.delete([passage.record_id for passage in passages.values()])
+    built.scrub()
+    left = vectors[-3:].astype(np.float64).mean(axis=0)
+    assert cosines(tmp_path / "m" / "index", left / np.linalg.norm(left))[number] > 1 - 1e-6
 
 
 def test_what_is_forgotten_during_a_build_is_not_in_its_file(ledger, monkeypatch, tmp_path):

@@ -52,7 +52,7 @@ class Head:
         trained_on: How many vectors there were when the centroids were computed.
         top: One more than the greatest key.
         name: Tells the file of lists, and no other, to belong to this head.
-        centroids: Unit rows, shape ``(lists, dim)``.
+        centroids: Unit rows, or zeros for a list that was emptied; shape ``(lists, dim)``.
         sizes: Vectors in each list, shape ``(lists,)``.
         digests: Checksum of each list, shape ``(lists, DIGEST)``, bytes.
     """
@@ -247,22 +247,40 @@ class IvfIndex:
             if list_digest(vectors, keys) != self.head.digests[number].tobytes():
                 raise CorruptFileError(f"list {number} in {self._path} is damaged")
 
-    def erase(self, keys: NDArray[np.int64]) -> None:
+    def erase(self, keys: NDArray[np.int64], *, anew: bool = False) -> None:
         """Overwrite vectors with zeros, in the file; `save_head` is to follow.
 
-        A crash in between leaves lists that do not match the head, and so an index that is
-        rebuilt.
+        The centroids of their lists are computed again from the vectors that are left: that of a
+        small list would be close to what was erased. ``anew`` also does so where the vectors are
+        zeros already. A crash before `save_head` leaves lists that do not match the head, and so
+        an index that is rebuilt.
         """
         removed = mask(keys, self.head.top)
-        digests = self.head.digests.copy()
+        digests, centroids = self.head.digests.copy(), self.head.centroids.copy()
         with storage_errors(self._path):
             for number, (vectors, own) in enumerate(self.lists("r+") if removed.any() else ()):
                 rows = np.flatnonzero(removed[own])
-                if len(rows) and vectors[rows].any():
+                if len(rows) and (anew or vectors[rows].any()):
                     vectors[rows] = 0
+                    centroids[number] = mean_direction(vectors)
                     cast("np.memmap[Any, Any]", vectors).flush()
                     digests[number] = np.frombuffer(list_digest(vectors, own), np.uint8)
+        if not np.array_equal(centroids, self.head.centroids):
+            self.head = replace(self.head, digests=digests, centroids=centroids)
+            self._index, self._engine = _mapped(self._path, self.head)
         self.head = replace(self.head, digests=digests)
+
+    def remembers(self, keys: NDArray[np.int64]) -> bool:
+        """Whether vectors are left in the file, or in the centroids of their lists."""
+        removed = mask(keys, self.head.top)
+        for number, (vectors, own) in enumerate(self.lists() if removed.any() else ()):
+            rows = np.flatnonzero(removed[own])
+            if len(rows) and (
+                vectors[rows].any()
+                or not np.array_equal(self.head.centroids[number], mean_direction(vectors))
+            ):
+                return True
+        return False
 
     def save_head(self) -> None:
         """Write the head: from here on, this is the folder's index."""
@@ -273,6 +291,14 @@ class IvfIndex:
     def lists(self, mode: Literal["r", "r+"] = "r") -> Iterator[tuple[Floats2d, Keys]]:
         """The vectors ``(n, dim)`` and the keys ``(n,)`` of every list, as maps of the file."""
         return map_lists(self._path, self.head.sizes, self.head.dim, mode)
+
+
+def mean_direction(vectors: Floats2d) -> NDArray[np.float32]:
+    """The mean of vectors, of length 1; zeros if it has none. Shape ``(dim,)``."""
+    total = vectors.sum(axis=0, dtype=np.float64)
+    length = float(np.linalg.norm(total))
+    mean: NDArray[np.float32] = (total / length if length else total).astype(np.float32)
+    return mean
 
 
 def row_bytes(dim: int) -> int:

@@ -45,7 +45,7 @@ class BuildStoppedError(Exception):
 
 
 def build(
-    ledger: Ledger, folder: Path, *, before: IvfIndex | None, stopped: Stopped
+    ledger: Ledger, folder: Path, *, earlier: Callable[[], IvfIndex | None], stopped: Stopped
 ) -> Head | None:
     """Write the file of lists for what the ledger holds now.
 
@@ -55,7 +55,7 @@ def build(
     Args:
         ledger: Of its own connection, so that nobody waits for this.
         folder: Where the file goes.
-        before: An earlier index, whose centroids are kept while they fit.
+        earlier: Gives the index that is current, whose centroids are kept while they fit.
         stopped: Asked now and then whether to give up.
 
     Returns:
@@ -70,34 +70,41 @@ def build(
     keys = ledger.passages.all_keys()
     if len(keys) < PER_LIST:
         return None
-    if before is not None and len(keys) <= RETRAIN * before.head.trained_on:
-        centroids, trained_on = before.head.centroids, before.head.trained_on
-        known = before.assignment()
-    else:
-        centroids, trained_on = _train(ledger, keys, stopped), len(keys)
-        known = np.full(0, -1, np.int32)
-    lists = _assign(ledger, keys, centroids, known, stopped)
-    head = Head(
-        stamp=stamp,
-        probes=1,
-        trained_on=trained_on,
-        top=int(keys[-1]) + 1,
-        name=secrets.token_bytes(16),
-        centroids=centroids,
-        sizes=np.bincount(lists, minlength=len(centroids)).astype(np.int64),
-        digests=np.zeros((len(centroids), DIGEST), np.uint8),
-    )
-    path = folder / head.file
+    name = secrets.token_bytes(16)
+    path = folder / f"{name.hex()}.lists"
     try:
         with storage_errors(path):
             make_folder(path.parent)
-            with new_file(path) as file:
+            # There before anything is read: a scrub that comes while this runs removes it.
+            new_file(path).close()
+            centroids, trained_on, known = _centroids(ledger, keys, earlier(), stopped)
+            lists = _assign(ledger, keys, centroids, known, stopped)
+            head = Head(
+                stamp=stamp,
+                probes=1,
+                trained_on=trained_on,
+                top=int(keys[-1]) + 1,
+                name=name,
+                centroids=centroids,
+                sizes=np.bincount(lists, minlength=len(centroids)).astype(np.int64),
+                digests=np.zeros((len(centroids), DIGEST), np.uint8),
+            )
+            with path.open("r+b") as file:
                 file.truncate(len(keys) * row_bytes(head.dim))
             _fill(path, head, lists, keys, _blocks(ledger, keys, stopped))
     except BaseException:
         path.unlink(missing_ok=True)
         raise
     return head
+
+
+def _centroids(
+    ledger: Ledger, keys: NDArray[np.int64], before: IvfIndex | None, stopped: Stopped
+) -> tuple[Floats2d, int, NDArray[np.int32]]:
+    """Centroids, of how many vectors they were computed, and the list of each key that has one."""
+    if before is not None and len(keys) <= RETRAIN * before.head.trained_on:
+        return before.head.centroids, before.head.trained_on, before.assignment()
+    return _train(ledger, keys, stopped), len(keys), np.full(0, -1, np.int32)
 
 
 def count_lists(vectors: int) -> int:

@@ -74,12 +74,12 @@ class IvfFiles:
         finally:
             lock.release()
 
-    def create(self, ledger: Ledger, before: IvfIndex | None, stopped: Stopped) -> IvfIndex | None:
+    def create(self, ledger: Ledger, stopped: Stopped) -> IvfIndex | None:
         """Build an index that is not current yet; None if it is given up; see `build`."""
         current = self.sound()
         self._clean(keep=current.head.file if current is not None else None)
         try:
-            head = build(ledger, self._folder, before=before, stopped=stopped)
+            head = build(ledger, self._folder, earlier=self.sound, stopped=stopped)
             if head is None:
                 return None
             index = IvfIndex(self._folder, head)
@@ -99,23 +99,23 @@ class IvfFiles:
         """
         if not (self._folder / index.head.file).exists():
             return False
-        index.erase(removed)
+        index.erase(removed, anew=True)
         index.save_head()
         self._clean(keep=index.head.file)
         return True
 
-    def scrub(self, removed_since: Callable[[int], NDArray[np.int64]]) -> list[str]:
-        """Overwrite removed vectors, and delete leftover files; returns what may have changed.
+    def scrub(self, removed_since: Callable[[int], NDArray[np.int64]]) -> IvfIndex | None:
+        """Overwrite removed vectors, and delete leftover files; gives the index as it is then.
 
         ``removed_since`` gives the keys that were removed since a change of the feed.
         """
         index = self.sound()
         self._clean(keep=index.head.file if index is not None else None)
         if index is None:  # a damaged head is left for the next opening to report
-            return []
+            return None
         index.erase(removed_since(index.head.stamp))
         index.save_head()
-        return [f"{self._folder.name}/{index.head.file}"]
+        return index
 
     def discard(self) -> None:
         """Remove all files: they are not the ledger's."""

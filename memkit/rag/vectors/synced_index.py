@@ -120,7 +120,12 @@ class SyncedIndex(LedgerVectors):
             if existed and len(self._tiers.tail):
                 self._write()
             files = [FILE.as_posix()] if existed else []
-            return (*files, *self._files.scrub(self._removed_since))
+            base = self._files.scrub(self._removed_since)
+            if base is None:
+                return tuple(files)
+            if self._tiers.base is not None and self._tiers.base.head.name == base.head.name:
+                self._tiers.base = base  # with the centroids that were computed again
+            return (*files, f"{INDEX}/{base.head.file}")
 
     def _removed_since(self, stamp: int) -> NDArray[np.int64]:
         """Keys that were removed after a change of the feed."""
@@ -156,7 +161,7 @@ class SyncedIndex(LedgerVectors):
                 self._adopt_base(index)
                 return
             with closing(Ledger.open(self._ledger.directory, create=False)) as ledger:
-                index = self._files.create(ledger, before, stopped)
+                index = self._files.create(ledger, stopped)
             if index is None:
                 return
             with self._writing():
