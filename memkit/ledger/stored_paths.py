@@ -16,9 +16,11 @@ from memkit.errors import UnsafePathError
 from memkit.files import own_file, own_folder
 
 ADAPTERS, INDEX = "adapters", "index"  # the folders, relative to the memory's directory
-_FORM = re.compile(
-    rf"(?P<file>({ADAPTERS}|{INDEX})/[A-Za-z0-9][A-Za-z0-9._-]*)(#(?P<row>[0-9]{{1,9}}))?"
-)
+# Those of the index; `memkit.rag.vectors` writes them.
+DENSE, CLUSTERS, LISTS = "dense.faiss", "clusters.head", re.compile(r"[0-9a-f]+\.lists")
+_OF_INDEX = rf"{INDEX}/((dense\.faiss|clusters\.head)(\.tmp)?|{LISTS.pattern})"
+_OF_ADAPTERS = rf"{ADAPTERS}/[A-Za-z0-9][A-Za-z0-9._-]*"
+_FORM = re.compile(rf"(?P<file>{_OF_INDEX}|{_OF_ADAPTERS})(#(?P<row>[0-9]{{1,9}}))?")
 
 
 @dataclass(frozen=True)

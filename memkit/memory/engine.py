@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
 
 from memkit.answering.prompt import PromptFormat
 from memkit.buffer import BufferBackend
-from memkit.errors import ModelUnavailableError, UnsupportedOperationError
+from memkit.errors import (
+    BusyError,
+    DestructionPendingError,
+    DiskFullError,
+    ModelUnavailableError,
+    UnsupportedOperationError,
+)
 from memkit.ledger import Ledger
 from memkit.memory.config import Config, CountTokens, check_embedder
 from memkit.memory.erasure import finish, sweep_if_idle
@@ -265,9 +271,16 @@ class Engine:
             lora.check_files()
             if self.config.rebuild:
                 lora.retire_other_models()
-        if self.ledger.erasures.pending():
-            finish(self.ledger, self.backends)
-        sweep_if_idle(self.ledger)
+        try:
+            if self.ledger.erasures.pending():
+                finish(self.ledger, self.backends)
+            sweep_if_idle(self.ledger)
+        except (DestructionPendingError, DiskFullError) as exc:
+            cause = exc.__cause__ if isinstance(exc, DestructionPendingError) else exc
+            if not isinstance(cause, DiskFullError | BusyError):
+                raise cause or exc from exc
+            # It stays pending; reading must work where there is no room, or no turn, for it.
+            logger.warning("destroying what was forgotten goes on later: %s", exc.message)
         if lora is not None and not self.config.rebuild:
             self._check_base(lora)
 

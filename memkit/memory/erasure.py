@@ -15,17 +15,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from memkit.errors import BusyError
+from memkit.errors import BusyError, DestructionPendingError, StorageError
 from memkit.files import own_folder
-from memkit.ledger import Ledger
+from memkit.ledger import Ledger, ModuleFile
 from memkit.ledger.engine.locks import adapters_lock
 from memkit.ledger.stored_paths import ADAPTERS, INDEX, is_safe
 from memkit.lora.store.adapter_files import destroy, tidy
-from memkit.memory.residue import samples
+from memkit.memory.residue import samples, vector_samples
 from memkit.protocols import Backend
 from memkit.types import Scope
 
-_VECTORS = {".faiss", ".head", ".lists", ".tmp"}  # files that hold vectors, or means of them
+_MOST = 10_000  # records whose vectors are looked for afterwards; bounds memory
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ class Erased:
         modules: Names of the modules that went, with the ids of their other records.
         files: Files that were destroyed.
         samples: Pieces of all these texts, which must not be found any more.
+        vectors: Pieces of the vectors of their passages, likewise.
+        weights: Where the weights were that had been trained on them.
         items: How many items of the scope went.
     """
 
@@ -48,6 +50,8 @@ class Erased:
     modules: dict[str, tuple[str, ...]]
     files: tuple[str, ...]
     samples: tuple[str, ...]
+    vectors: tuple[bytes, ...]
+    weights: tuple[ModuleFile, ...]
     items: int
 
 
@@ -72,6 +76,12 @@ def erase(
         versions = [version for id in ids for version in ledger.records.history(id)]
         texts = [text for v in versions for text in (v.text, v.question, v.answer) if text]
         texts += ledger.examples.texts(ids)
+        vectors = vector_samples(ledger.passages.vectors_of(ids[:_MOST]))
+        weights = [
+            ledger.modules.file(module.name, module.version)
+            for module in ledger.modules.holding(ids)
+            if module.version in module.versions
+        ]
         modules, turns = remove(ledger, ids, backends)
         turn_texts: list[str] = []
         item_texts: list[str] = []
@@ -88,6 +98,8 @@ def erase(
         modules=modules,
         files=tuple(files),
         samples=tuple(dict.fromkeys(piece for text in texts for piece in samples(text))),
+        vectors=vectors,
+        weights=tuple(weights),
         items=len(item_texts),
     )
 
@@ -118,7 +130,23 @@ def remove(
 
 
 def finish(ledger: Ledger, backends: Sequence[Backend]) -> list[str]:
-    """Destroy what deleted records and modules left behind; returns the destroyed files."""
+    """Destroy what deleted records and modules left behind; returns the destroyed files.
+
+    Raises:
+        DestructionPendingError: If it cannot be done now; `Engine.recover` and the next call of
+            this then go on with it.
+    """
+    try:
+        return _finish(ledger, backends)
+    except StorageError as exc:
+        raise DestructionPendingError(
+            "what was forgotten is out of the memory and is found by nobody, but its last bytes "
+            f"could not be destroyed: {exc.message}",
+            f"{exc.hint} The next opening, `forget` or `retention.sweep()` goes on.",
+        ) from exc
+
+
+def _finish(ledger: Ledger, backends: Sequence[Backend]) -> list[str]:
     destroyed = ledger.erasures.pending()
     for backend in backends:
         backend.scrub()
@@ -141,7 +169,7 @@ def sweep_if_idle(ledger: Ledger) -> list[str]:
 
 
 def _index_files(ledger: Ledger) -> list[str]:
-    """Files that may hold vectors, relative to the memory."""
+    """Files that may hold vectors or their means, relative to the memory."""
     folder = own_folder(ledger.directory / INDEX)
-    paths = [f"{INDEX}/{path.name}" for path in folder.glob("*.*") if path.suffix in _VECTORS]
+    paths = [f"{INDEX}/{path.name}" for path in folder.glob("*.*")]
     return sorted(path for path in paths if is_safe(path))

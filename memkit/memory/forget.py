@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from memkit.errors import InvalidInputError, MemkitError
+from memkit.errors import InvalidInputError, MemkitError, RecordNotFoundError
+from memkit.ledger import Ledger
+from memkit.ledger.stored_paths import CLUSTERS, INDEX
+from memkit.lora.store.adapter_check import weights_left
 from memkit.memory.engine import Engine
 from memkit.memory.erasure import Erased, erase, finish
 from memkit.memory.reach import selected_by
-from memkit.memory.residue import remains, samples
+from memkit.memory.residue import samples, search_files
 from memkit.types import ALL, AnyScope, Exposure, Metadata, ModuleReport, Receipt, Scope
 from memkit.types.validate import check_flag, check_ids
 
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("memkit")
 
 NO_TEXT = "no file holds their texts"  # checks of the receipt
+NO_VECTOR = "no file holds their vectors"
+NO_WEIGHTS = "no file holds their weights"
 UNKNOWN = "weights know it no better than what they never saw"
 
 NOTHING = Receipt((), 0, 0, (), (), (), (), {})
@@ -42,7 +47,12 @@ def forget(
         ids = check_ids("id", ids, single=True)
         turns = engine.ledger.turns.loose(ids, **reach)
         ids = [id for id in ids if id not in turns]
-    selected = _select(engine, ids, scope, where)
+    try:
+        selected = _select(engine, ids, scope, where)
+    except RecordNotFoundError:
+        if engine.ledger.destruction_pending:  # of what an earlier call has taken out
+            finish(engine.ledger, engine.backends)
+        raise
     turns_of = reach.get("within") if ids is None and where is None else None
     receipt = NOTHING
     if turns and where is None:  # turns have no metadata
@@ -79,7 +89,7 @@ def _without_turns(engine: Engine, texts: Sequence[str]) -> Receipt:
         NOTHING,
         turns=len(texts),
         files=tuple(files),
-        checks={NO_TEXT: not _texts_left(engine, list(pieces))},
+        checks={NO_TEXT: not _left(engine, list(pieces), ())[0]},
     )
 
 
@@ -137,11 +147,10 @@ def _select(
     records, reach = engine.ledger.records, selected_by(scope)
     if ids is None:
         return records.ids(**reach, where=where, expired=True)
-    wanted = list(dict.fromkeys(ids))
+    # Their ids alone are read: what is damaged can be forgotten as well.
     visible_to, within = reach.get("visible_to"), reach.get("within")
-    found = records.get(wanted, scope=visible_to, within=within, expired=True)
+    chosen = dict.fromkeys(records.resolve(ids, scope=visible_to, within=within, expired=True))
     passing = set(records.ids(**reach, where=where, expired=True)) if where is not None else None
-    chosen = dict.fromkeys(record.id for record in found)
     return [id for id in chosen if passing is None or id in passing]
 
 
@@ -196,18 +205,36 @@ def _exposure(
 def _checks(engine: Engine, erased: Erased, exposure: Sequence[Exposure]) -> dict[str, bool]:
     """Look for what was erased in every place where it could be."""
     ledger, deleted = engine.ledger, set(erased.records)
+    texts, vectors = _left(engine, erased.samples, erased.vectors)
     checks = {
         "no record or version is left": not ledger.records.existing(deleted, expired=True),
         "no adapter was trained on them": not ledger.modules.holding(list(deleted)),
-        NO_TEXT: not _texts_left(engine, erased.samples),
+        NO_TEXT: not texts,
+        NO_VECTOR: not vectors and not _in_clusters(ledger),
+        NO_WEIGHTS: not weights_left(ledger, erased.weights),
     }
     if exposure:
         checks[UNKNOWN] = not any(each.stands_out for each in exposure)
     return checks
 
 
-def _texts_left(engine: Engine, pieces: Sequence[str]) -> list[str]:
-    """Pieces of erased texts that some file still has, though no record says the same."""
-    left = remains(engine.ledger.directory, pieces)
-    # Others may rightly keep the same words, such as another tenant.
-    return [text for text in left if not engine.ledger.records.has_text(text)]
+def _left(
+    engine: Engine, texts: Sequence[str], vectors: Sequence[bytes]
+) -> tuple[list[str], list[bytes]]:
+    """Pieces of erased texts and vectors that some file still has, though no record does."""
+    ledger = engine.ledger
+    left, numbers = search_files(ledger.directory, texts, vectors)
+    # Others may rightly keep the same words, such as another tenant, and so the same vectors.
+    return (
+        [text for text in left if not ledger.records.has_text(text)],
+        [piece for piece in numbers if not ledger.passages.has_vector(piece)],
+    )
+
+
+def _in_clusters(ledger: Ledger) -> bool:
+    """Whether the index is still computed from what was erased."""
+    if not (ledger.directory / INDEX / CLUSTERS).exists():
+        return False
+    from memkit.rag.index_check import remembers_removed  # loads FAISS
+
+    return remembers_removed(ledger)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from memkit.ledger.engine import file_handles as handles
 _SAMPLE = 64  # characters; short enough to lie within one page of SQLite's
 _SAMPLES = 8  # of one text
 _START = 8  # bytes; texts that are shorter turn up anywhere by chance
+_NUMBERS = 16  # of a vector that are looked for
 _BLOCK = 1 << 20  # bytes that are searched at once
 
 
@@ -24,11 +25,29 @@ def samples(text: str) -> list[str]:
     return [text[start : start + _SAMPLE] for start in range(0, len(text), step)]
 
 
-def remains(directory: Path, texts: Iterable[str]) -> list[str]:
-    """Those of the texts that some file holds, in UTF-8 or UTF-16.
+def vector_samples(vectors: Mapping[str, NDArray[np.float32]]) -> tuple[bytes, ...]:
+    """A piece of each vector as files have it, from its first number on that is not 0."""
+    pieces: dict[bytes, None] = {}
+    for rows in vectors.values():
+        for row in rows:
+            start = int((row != 0).argmax())
+            piece = row[start : start + _NUMBERS].astype("<f4").tobytes()
+            pieces[piece] = None
+    return tuple(pieces)
 
-    One pass over the files, however many texts there are. Texts of less than eight bytes are
-    left out, and so is SQLite's "-shm" file: it has no texts but numbers of pages and locks, which
+
+def remains(directory: Path, texts: Iterable[str]) -> list[str]:
+    """Those of the texts that some file holds; see `search_files`."""
+    return search_files(directory, texts, ())[0]
+
+
+def search_files(
+    directory: Path, texts: Iterable[str], pieces: Iterable[bytes]
+) -> tuple[list[str], list[bytes]]:
+    """Those of the texts, in UTF-8 or UTF-16, and of the byte strings that some file holds.
+
+    One pass over the files, however many there are. What is of less than eight bytes is left
+    out, and so is SQLite's "-shm" file: it has no texts but numbers of pages and locks, which
     would be lost if it was opened beside SQLite.
     """
     spelled = {
@@ -37,12 +56,14 @@ def remains(directory: Path, texts: Iterable[str]) -> list[str]:
         if len(text.encode()) >= _START
         for code in ("utf-8", "utf-16-le", "utf-16-be")
     }
-    if not spelled:
-        return []
-    finder = _Finder(spelled)
+    pieces = [piece for piece in pieces if len(piece) >= _START]
+    if not (spelled or pieces):
+        return [], []
+    finder = _Finder({*spelled, *pieces})
     searched = [path for path in files_below(directory) if not path.name.endswith("-shm")]
     left = {needle for path in searched for needle in finder.in_file(path)}
-    return list(dict.fromkeys(text for needle, text in spelled.items() if needle in left))
+    in_texts = dict.fromkeys(text for needle, text in spelled.items() if needle in left)
+    return list(in_texts), [piece for piece in pieces if piece in left]
 
 
 class _Finder:

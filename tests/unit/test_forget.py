@@ -7,9 +7,19 @@ import sys
 
 import pytest
 
-from memkit.errors import InvalidInputError, RecordNotFoundError, TrainingError, UnsafePathError
+from memkit.errors import (
+    DestructionPendingError,
+    DiskFullError,
+    InvalidInputError,
+    RecordNotFoundError,
+    TrainingError,
+    UnsafePathError,
+)
+from memkit.ledger.engine.sqlite import Database
 from memkit.lora.store.adapter_files import destroy_file, destroy_folder
+from memkit.lora.store.row_file import RowFile
 from memkit.lora.training.trainer import Trainer
+from memkit.memory.forget import NO_VECTOR, NO_WEIGHTS
 from memkit.types import Draft
 
 NORA = "What is the badge number of Nora?"
@@ -49,6 +59,8 @@ def test_the_weights_are_trained_anew_without_it(trained, directory, adapters_in
         "no record or version is left": True,
         "no adapter was trained on them": True,
         "no file holds their texts": True,
+        "no file holds their vectors": True,
+        "no file holds their weights": True,
         "weights know it no better than what they never saw": True,
     }
     for line in ("forgotten records   Nora", "modules retrained   m0001 v2", "texts          yes"):
@@ -422,3 +434,90 @@ def test_directories_go_whole_and_links_are_not_followed(tmp_path):
     destroy_folder(folder)  # gone already
     assert not folder.exists()
     assert (outside / "mine").read_text() == "mine"
+
+
+# -- what a receipt has looked at
+
+
+@pytest.fixture
+def nothing_destroyed(monkeypatch):
+    """A destruction that does nothing and says so to nobody, as with a faulty file system."""
+    monkeypatch.setattr(RowFile, "wipe", lambda *_: None)
+
+
+def test_the_receipt_says_that_weights_are_left(trained, nothing_destroyed):
+    checks = trained.forget("Nora", retrain=False).checks
+    assert [what for what, passed in checks.items() if not passed] == [NO_WEIGHTS]
+
+
+def test_the_receipt_does_not_vouch_for_a_file_that_is_missing(trained, directory):
+    [bank] = (directory / "adapters").glob("*.bank")
+    moved = bank.rename(directory.parent / "moved.bank")
+    checks = trained.forget("Nora", retrain=False).checks
+    assert [what for what, passed in checks.items() if not passed] == [NO_WEIGHTS]
+    assert moved.exists()
+
+
+def test_the_receipt_says_that_a_vector_is_left(trained, directory):
+    [vector] = trained._engine.ledger.passages.vectors_of(["Nora"])["Nora"][:1]
+    copy = directory / "index" / "copy.faiss"  # not of memkit's making, so it stays
+    copy.write_bytes(b"xyz" + vector.astype("<f4").tobytes())
+    checks = trained.forget("Nora", retrain=False).checks
+    assert [what for what, passed in checks.items() if not passed] == [NO_VECTOR]
+    assert copy.exists()
+
+
+def test_the_vector_of_a_text_that_others_have_as_well_may_stay(memory):
+    for user in ("u1", "u2"):
+        memory.add("The archive is on the second floor.", scope={"user": user}, id=user)
+    assert all(memory.forget("u1").checks.values())
+    assert memory.search("archive", scope={"user": "u2"})[0].id == "u2"
+
+
+# -- a disk without room
+
+
+@pytest.fixture
+def full(monkeypatch):
+    """A disk that is full from when it is asked to be, for what rewrites the ledger."""
+    rewrite = Database.rewrite
+    state = {"full": True}
+
+    def no_room(database):
+        if state["full"]:
+            raise DiskFullError("no room left to write to the ledger", "Free some space.")
+        rewrite(database)
+
+    monkeypatch.setattr(Database, "rewrite", no_room)
+    return state
+
+
+def on_disk(directory, text):
+    return any(text in path.read_bytes() for path in directory.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("again", ["forget", "sweep", "open"])
+def test_what_cannot_be_destroyed_now_is_said_and_done_later(
+    trained, directory, open_memory, full, again, caplog
+):
+    with pytest.raises(DestructionPendingError) as caught:
+        trained.forget("Nora", retrain=False)
+    message = str(caught.value)
+    assert "is out of the memory and is found by nobody" in message
+    assert "could not be destroyed: no room left" in message
+    assert "intact" not in message
+    assert "Free some space. The next opening, `forget` or `retention.sweep()` goes on." in message
+    assert "Nora" not in trained
+    assert "Nora" not in {hit.id for hit in trained.search("badge number of Nora", k=50)}
+    trained.close()
+    with open_memory(directory) as memory:  # still full: reading must work
+        assert memory.get("Tara").answer == "9876"
+        full["full"] = False
+        if again == "forget":
+            with pytest.raises(RecordNotFoundError):
+                memory.forget("Nora")
+        elif again == "sweep":
+            memory.retention.sweep()
+    with open_memory(directory) as memory:
+        assert not memory._engine.ledger.destruction_pending
+    assert not on_disk(directory, b"badge number of Nora")

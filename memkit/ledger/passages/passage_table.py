@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memkit.ledger.engine import full_text
-from memkit.ledger.engine.dialect import THEN_JOIN, in_list, list_parameter, listed
+from memkit.ledger.engine.dialect import THEN_JOIN, holds_text, in_list, list_parameter, listed
 from memkit.ledger.passages.passage_writes import Kind, PassageWrites, digest, key_list
 from memkit.ledger.records.where import LIVE, select_sql, visible_sql
 from memkit.text.words import search_words
@@ -120,6 +120,11 @@ class PassageTable(PassageWrites):
             key_list(keys),
         )
         return [(key, vector) for key, vector in rows]
+
+    def has_vector(self, piece: bytes) -> bool:
+        """Whether some passage has a vector of which these bytes are a part."""
+        condition = holds_text("vector")
+        return self._database.value(f"SELECT 1 FROM vectors WHERE {condition}", piece) is not None
 
     def vectors_of(self, records: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """Read the vectors of records' passages: by record, shape ``(passages, dim)``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from memkit.errors import InvalidInputError, RecordNotFoundError
 from memkit.ledger.engine.dialect import NOW, THEN_JOIN, holds_text, in_list, list_parameter
@@ -62,14 +62,21 @@ class RecordReads:
             RecordNotFoundError: If one is missing, expired or not visible; which is not told.
         """
         ids, rows = self._resolved(check_ids("ids", ids), scope, within, expired=expired)
-        if missing := list(dict.fromkeys(id for id in ids if id not in rows)):
-            more = f" and {len(missing) - _NAMED} more" if missing[_NAMED:] else ""
-            raise RecordNotFoundError(
-                f"no record has the id {', nor '.join(map(repr, missing[:_NAMED]))}{more}",
-                "Check the id and the scope; a forgotten record is gone for good, and not every "
-                "turn became a record.",
-            )
+        _refuse_missing(ids, rows)
         return [record_of(rows[id]) for id in ids]
+
+    def resolve(
+        self,
+        ids: Sequence[str],
+        *,
+        scope: Scope | None = None,
+        within: Scope | None = None,
+        expired: bool = False,
+    ) -> Sequence[str]:
+        """Give the ids of the records that `get` would give, without reading what they say."""
+        ids, rows = self._resolved(check_ids("ids", ids), scope, within, expired=expired)
+        _refuse_missing(ids, rows)
+        return ids
 
     def find(self, ids: Sequence[str], *, scope: Scope | None = None) -> list[Record]:
         """Like `get`, but what is missing or not visible is left out."""
@@ -270,6 +277,16 @@ class RecordReads:
             list_parameter("ids", ids),
         )
         return {row[0]: row for row in rows}
+
+
+def _refuse_missing(ids: Sequence[str], rows: Mapping[str, Row]) -> None:
+    if missing := list(dict.fromkeys(id for id in ids if id not in rows)):
+        more = f" and {len(missing) - _NAMED} more" if missing[_NAMED:] else ""
+        raise RecordNotFoundError(
+            f"no record has the id {', nor '.join(map(repr, missing[:_NAMED]))}{more}",
+            "Check the id and the scope; a forgotten record is gone for good, and not every "
+            "turn became a record.",
+        )
 
 
 def _cursor(after: str | None) -> int:

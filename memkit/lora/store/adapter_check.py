@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from memkit.errors import BusyError, CorruptFileError
 from memkit.ledger import Ledger, ModuleFile
@@ -63,6 +63,25 @@ def check_modules(ledger: Ledger, report: CheckReport) -> None:
             report.problem(f"modules in service are for {len(bases)} different base models")
     for module in ledger.modules.without_weights():
         report.note(f"module {module.name} has no weights; consolidate() trains it anew")
+
+
+def weights_left(ledger: Ledger, files: Iterable[ModuleFile]) -> list[str]:
+    """Those of some weights, which were to be destroyed, that may still be there.
+
+    A file that is gone though the ledger names other rows of it proves nothing, so it counts.
+    """
+    named = {StoredPath.parse(file.path).file for file in ledger.modules.files()}
+    left = []
+    for file in files:
+        path = StoredPath.parse(file.path)
+        try:
+            data = RowFile.open(path.within(ledger.directory)).read(path.row or 0)
+            still = hashlib.sha256(data.data).hexdigest() == file.digest
+        except CorruptFileError:  # there is no such file, or no such row in it
+            still = path.file in named
+        if still:
+            left.append(file.path)
+    return left
 
 
 def _damage(ledger: Ledger, files: list[ModuleFile]) -> Iterator[tuple[str, str]]:

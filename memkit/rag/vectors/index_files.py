@@ -10,8 +10,8 @@ from filelock import Timeout
 
 from memkit.errors import BusyError, storage_errors
 from memkit.files import file_lock, make_folder, temporary
-from memkit.ledger.stored_paths import INDEX
-from memkit.rag.vectors.ivf_files import DENSE, IvfFiles
+from memkit.ledger.stored_paths import DENSE, INDEX
+from memkit.rag.vectors.ivf_files import IvfFiles
 
 FILE = Path(INDEX, DENSE)
 LOCK_TIMEOUT = 30.0  # seconds; another process holds the lock for one write of the file

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from memkit.errors import CorruptFileError, storage_errors
 from memkit.files import own_file, own_folder, replace_file
+from memkit.ledger.stored_paths import CLUSTERS
 from memkit.rag.vectors.flat import Mask, check_search, mask, ranked, search, selector
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     Keys = NDArray[np.int64]
 
-HEAD = "clusters.head"
+HEAD = CLUSTERS
 EXACT = 20_000  # up to so many vectors, or so many that a filter lets pass, all are compared
 DIGEST = 16  # bytes of a checksum: of BLAKE2b, enough against accidents
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,11 +15,10 @@ from numpy.typing import NDArray
 from memkit.errors import CorruptFileError, StorageError, storage_errors
 from memkit.files import file_lock, make_folder, own_folder, temporary
 from memkit.ledger import Ledger
+from memkit.ledger.stored_paths import DENSE, LISTS
 from memkit.rag.vectors.ivf import HEAD, IvfIndex
 from memkit.rag.vectors.ivf_build import Stopped, build, probes_needed
 
-DENSE = "dense.faiss"  # the file beside the lists; `memkit.rag.vectors.synced_index` writes it
-_LISTS = re.compile(r"[0-9a-f]+\.lists")
 _log = logging.getLogger("memkit")
 
 
@@ -126,7 +124,7 @@ class IvfFiles:
     def leftovers(self) -> list[str]:
         """Names of the files of lists, the current one as well, and of unfinished files."""
         folder = own_folder(self._folder)
-        lists = sorted(p.name for p in folder.glob("*.lists") if _LISTS.fullmatch(p.name))
+        lists = sorted(p.name for p in folder.glob("*.lists") if LISTS.fullmatch(p.name))
         drafts = [temporary(folder / name) for name in (HEAD, DENSE)]
         return lists + [draft.name for draft in drafts if draft.exists()]
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from memkit.errors import CorruptFileError, storage_errors
 from memkit.files import own_file, own_folder, temporary
 from memkit.ledger import Ledger
+from memkit.ledger.stored_paths import INDEX
 from memkit.rag.vectors.background import BackgroundWorker
 from memkit.rag.vectors.flat import FlatIndex
 from memkit.rag.vectors.index_files import FILE, hold_files
