@@ -64,8 +64,11 @@ def own_folder(path: Path) -> Path:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder that only its owner can look into, unless it is there; see `own_folder`."""
-    own_folder(path).mkdir(mode=_FOLDER, parents=True, exist_ok=True)
+    """Make a folder that only its owner can look into, unless it is there; see `own_folder`.
+
+    What it is in has to be there: a memory whose directory was removed does not come back in parts.
+    """
+    own_folder(path).mkdir(mode=_FOLDER, exist_ok=True)
 
 
 def new_file(path: Path) -> BinaryIO:

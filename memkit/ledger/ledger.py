@@ -16,6 +16,7 @@ from memkit.errors import BusyError, DiskFullError, StorageError
 from memkit.ledger.engine import full_text
 from memkit.ledger.engine.connect import connect, locate
 from memkit.ledger.engine.dialect import upsert
+from memkit.ledger.engine.inspection import check_schema
 from memkit.ledger.engine.sqlite import SCRUB_PENDING, Database
 from memkit.ledger.erasures import ErasureTable
 from memkit.ledger.examples.example_table import ExampleTable
@@ -68,7 +69,7 @@ class Ledger:
         failed_attempts: Records that no module could be made to hold.
         items: JSON objects under a namespace and a key.
         erasures: Files that are to be destroyed.
-        transaction, snapshot, state, one_look: See `Database`.
+        transaction, snapshot, state, check_place, one_look: See `Database`.
         changed_since: Lists changed records as they were; see `memkit.ledger.records.as_of`.
         importer: Takes in what left another memory; see `Importer`.
     """
@@ -92,6 +93,7 @@ class Ledger:
         self.transaction = database.transaction
         self.snapshot = database.snapshot
         self.state = database.state
+        self.check_place = database.check_place
         self.one_look = database.one_look
         self.changed_since = partial(changed_since, database)
         self.importer = partial(Importer, database)
@@ -113,6 +115,11 @@ class Ledger:
         """
         directory = Path(directory).resolve()  # wherever the process or a link turns to
         database = connect(locate(directory, create=create), busy_timeout)
+        try:
+            check_schema(database)
+        except BaseException:
+            database.close()
+            raise
         ledger = cls(directory, database)
         if not database.read_only and ledger.get_meta(SCRUB_PENDING) is not None:
             # Where there is no room or no turn for it now, it stays pending; reading must work.
@@ -121,10 +128,15 @@ class Ledger:
         return ledger
 
     def close(self) -> None:
-        """Move the log into the file if possible, and close it. Repeating it changes nothing."""
+        """Move the log into the file if possible, and close it. Repeating it changes nothing.
+
+        Raises:
+            DirectoryChangedError: If the file was removed or replaced; it is closed all the same.
+        """
         if self._database.closed:
             return
         try:
+            self._database.check_place()
             if not self._database.read_only:
                 with suppress(DiskFullError):  # what is committed is as safe in the log
                     self._database.empty_log(0.0)

@@ -142,7 +142,7 @@ DAMAGE = {
     "index of the future": (future, "the ledger has only had"),
     "feed": (lambda d: sql(d, "DELETE FROM changes WHERE seq > 5"), "not in the feed of changes"),
     "former vectors": (
-        lambda d: sql(d, "CREATE TABLE old_vectors AS SELECT * FROM vectors"),
+        lambda d: sql(d, schema.vectors_sql("old_vectors")),
         "vectors of the former embedder are left",
     ),
     "stray adapter": (lambda d: (d / "adapters" / "x.bank").write_bytes(b"x"),
@@ -226,7 +226,7 @@ DAMAGE = {
     ),
     "heads": (lambda d: flip(bank(d), 3), "m0001"),
     "column": (lambda d: sql(d, "ALTER TABLE failed_attempts RENAME COLUMN recipe TO other"),
-               "the table 'failed_attempts' is missing or another one"),
+               "the table 'failed_attempts' is another one"),
     "erasure": (lambda d: sql(d, "INSERT INTO erasures VALUES ('adapters/gone.bank')"),
                 "is not yet destroyed"),
     "scrub": (lambda d: sql(d, "INSERT INTO meta VALUES ('scrub_pending', 'x')"),

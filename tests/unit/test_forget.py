@@ -498,7 +498,7 @@ def on_disk(directory, text):
 
 @pytest.mark.parametrize("again", ["forget", "sweep", "open"])
 def test_what_cannot_be_destroyed_now_is_said_and_done_later(
-    trained, directory, open_memory, full, again, caplog
+    trained, directory, open_memory, full, again
 ):
     with pytest.raises(DestructionPendingError) as caught:
         trained.forget("Nora", retrain=False)

@@ -14,6 +14,7 @@ import pytest
 from torch.nn import Linear
 
 from memkit.errors import (
+    DirectoryChangedError,
     FormatVersionError,
     IncompatibleModelError,
     NotAMemoryError,
@@ -441,3 +442,41 @@ def test_the_base_model_is_loaded_when_it_is_needed_and_once(
     for thread in threads:
         thread.join()
     assert loads == ["some/model"]
+
+
+# -- a directory that goes away
+
+
+@pytest.mark.parametrize("harm", ["removed", "moved", "replaced", "ledger removed"])
+def test_a_directory_that_went_away_while_it_was_open_is_noticed(tmp_path, open_memory, harm):
+    path = tmp_path / "m"
+    memory = open_memory(path, backends=("rag",))
+    memory.add("The archive is on the second floor.", id="a")
+    if harm == "ledger removed":
+        (path / "ledger.sqlite3").unlink()
+    elif harm == "removed":
+        shutil.rmtree(path)
+    else:
+        path.rename(tmp_path / "moved")
+    if harm == "replaced":
+        open_memory(path, backends=("rag",)).close()
+    expected = pytest.raises(DirectoryChangedError, match=r"removed, moved or replaced while")
+    for use in (
+        lambda: memory.add("The key is in the drawer."),
+        lambda: memory.add_turn("user", "Hello."),
+        lambda: memory.forget("a"),
+        lambda: memory.retention.pin("a"),
+        memory.close,
+    ):
+        with expected:
+            use()
+    memory.close()  # it is closed by now
+    if harm in {"removed", "moved"}:
+        assert not path.exists()  # nothing was made anew in its place
+
+
+def test_a_memory_that_is_left_alone_closes_quietly(tmp_path, open_memory):
+    memory = open_memory(tmp_path / "m", backends=("rag",))
+    memory.add("The archive is on the second floor.")
+    memory.close()
+    memory.close()

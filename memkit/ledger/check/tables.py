@@ -92,11 +92,11 @@ def check_contents(ledger: Ledger, database: Database, report: CheckReport) -> N
 
 
 def _check_schema(database: Database, report: CheckReport) -> None:
-    for kind, name, sql in inspection.schema_faults(database):
-        mendable = report.repair and (kind in {"index", "trigger"} or name in _DERIVED)
+    for fault in inspection.schema_faults(database):
+        mendable = report.repair and (fault.kind != "table" or fault.name in _DERIVED)
         if mendable:
-            inspection.remake(database, kind, name, sql)
-        report.problem(f"the {kind} {name!r} is missing or another one", repaired=mendable)
+            inspection.remake(database, fault)
+        report.problem(f"the {fault.kind} {fault.name!r} {fault.what}", repaired=mendable)
 
 
 def _check_objects(database: Database, report: CheckReport) -> None:

@@ -5,12 +5,26 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from contextlib import closing
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-from memkit.ledger.engine.schema import migrate
+from memkit.errors import CorruptFileError
+from memkit.ledger.engine.schema import SHADOW_TABLES, migrate, statements, vectors_sql
 from memkit.ledger.engine.sqlite import Database
 
-Schema = dict[tuple[str, str], str]  # kind ("table", "index", "trigger") and name to SQL
+Schema = dict[tuple[str, str], str]  # kind ("table", "index", "trigger", "view"), name to SQL
+_STATISTICS = {"sqlite_stat1", "sqlite_stat4"}  # SQLite's own, of whoever asks it to analyze
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with a part of the schema, and its right SQL if it has one."""
+
+    kind: str
+    name: str
+    sql: str | None
+    what: str
 
 
 def integrity(database: Database) -> list[str]:
@@ -36,33 +50,69 @@ def broken_references(database: Database) -> Counter[str]:
 
 
 def schema(database: Database) -> Schema:
-    """The tables, indexes and triggers that there are."""
+    """What was made in a database by statements: tables, indexes, triggers and views."""
     rows = database.rows("SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL")
     return {(kind, name): sql for kind, name, sql in rows}
 
 
-def schema_faults(database: Database) -> list[tuple[str, str, str]]:
-    """Kind, name and right SQL of what is missing, or is not as this memkit makes it."""
-    present = schema(database)
+def schema_faults(database: Database) -> list[Fault]:
+    """What is missing, is not as this memkit makes it, or is made by somebody else."""
+    present, expected = schema(database), _expected(statements())
+    optional = {("table", name): vectors_sql(name) for name in SHADOW_TABLES}
+    faults = [
+        Fault(*part, sql, "is missing" if part not in present else "is another one")
+        for part, sql in expected.items()
+        if _normal(present.get(part, "")) != _normal(sql)
+    ]
+    faults += [
+        Fault(kind, name, None, "is not memkit's")
+        for (kind, name), sql in present.items()
+        if (kind, name) not in expected
+        and not (kind == "table" and name in _STATISTICS)
+        and _normal(sql) != _normal(optional.get((kind, name), ""))
+    ]
+    return faults
+
+
+def check_schema(database: Database) -> None:
+    """Refuse a database with other tables, indexes, triggers or views than memkit's.
+
+    A trigger that somebody has put there would change what is written, and nobody would notice.
+
+    Raises:
+        CorruptFileError: If there are such, or some are missing.
+    """
+    faults = schema_faults(database)
+    if faults:
+        raise CorruptFileError(
+            f"expected the tables, indexes and triggers of memkit in {str(database.path)!r}: "
+            + "; ".join(f"the {fault.kind} {fault.name!r} {fault.what}" for fault in faults[:3])
+            + ("; and so on" if faults[3:] else ""),
+            "`memkit check --repair` makes anew what can be made, and removes what is not "
+            "memkit's unless it is a table.",
+        )
+
+
+@cache
+def _expected(made_by: tuple[tuple[str, ...], ...]) -> Schema:  # noqa: ARG001 - what it is of
     memory = sqlite3.connect(":memory:")
     with closing(Database(memory, Path(":memory:"), wait=1.0, read_only=False)) as fresh:
         migrate(fresh, 0)
-        expected = schema(fresh)
-        columns = {name: _columns(fresh, name) for kind, name in expected if kind == "table"}
-    return [
-        (kind, name, sql)
-        for (kind, name), sql in expected.items()
-        # How a table came about, by renaming for example, makes no difference.
-        if present.get((kind, name)) != sql
-        and not (kind == "table" and _columns(database, name) == columns[name])
-    ]
+        return schema(fresh)
 
 
-def remake(database: Database, kind: str, name: str, sql: str) -> None:
-    """Make a part of the schema anew."""
+def _normal(sql: str) -> str:
+    """A statement without what renaming a table changes in it, and without its layout."""
+    return " ".join(sql.replace('"', "").split())
+
+
+def remake(database: Database, fault: Fault) -> None:
+    """Make a part of the schema anew, or remove it if it is not memkit's."""
+    name = fault.name.replace('"', '""')
     with database.transaction():
-        database.execute(f"DROP {kind} IF EXISTS {name}")
-        database.execute(sql)
+        database.execute(f'DROP {fault.kind} IF EXISTS "{name}"')
+        if fault.sql is not None:
+            database.execute(fault.sql)
 
 
 def counter_is_behind(database: Database, table: str, column: str) -> bool:
@@ -76,7 +126,3 @@ def advance_counter(database: Database, table: str, column: str) -> None:
     with database.transaction():
         database.execute("DELETE FROM sqlite_sequence WHERE name = ?", table)
         database.execute(f"INSERT INTO sqlite_sequence SELECT ?, max({column}) FROM {table}", table)
-
-
-def _columns(database: Database, table: str) -> list[str]:
-    return database.column("SELECT name FROM pragma_table_info(?) ORDER BY name", table)

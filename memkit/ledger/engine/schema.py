@@ -103,6 +103,9 @@ _TURNS = (
 # Records without passages, so that nobody has to look for them among all.
 _WITHOUT_PASSAGES = "NOT EXISTS (SELECT 1 FROM passages WHERE record = records.number)"
 UNINDEXED = f"SELECT number FROM records WHERE {_WITHOUT_PASSAGES}"  # all rows that it is to have
+# The vectors of the embedder that is to follow, while it is being changed, and then those of the
+# former one until they are removed.
+SHADOW_TABLES = NEXT_VECTORS, OLD_VECTORS = "next_vectors", "old_vectors"
 # Apart from the passages, so that reading those does not drag the vectors along.
 _VECTORS = """
     CREATE TABLE {} (
@@ -302,6 +305,11 @@ MIGRATIONS: tuple[Sequence[str], ...] = (
 )
 
 
+def statements() -> tuple[tuple[str, ...], ...]:
+    """Give the statements that make the schema, by version."""
+    return tuple(map(tuple, MIGRATIONS))
+
+
 def current_version() -> int:
     """Give the schema version that this memkit writes."""
     return len(MIGRATIONS)
@@ -319,6 +327,11 @@ def migrate(database: Database, version: int) -> None:
         database.execute(f"PRAGMA user_version = {number}")
 
 
+def vectors_sql(table: str) -> str:
+    """Write the statement that makes such a table."""
+    return _VECTORS.format(table)
+
+
 def create_vectors(database: Database, table: str) -> None:
     """Make another table of the vectors of passages; they are deleted with their passages."""
-    database.execute(_VECTORS.format(table))
+    database.execute(vectors_sql(table))

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
-from memkit.errors import BusyError, StorageError
+from memkit.errors import BusyError, DirectoryChangedError, StorageError
 from memkit.ledger.engine import file_handles as handles
 from memkit.ledger.engine.cached import Cache
 from memkit.ledger.engine.sqlite_errors import busy, mapped, read_only
@@ -49,6 +49,7 @@ class Database:
         self._connection: sqlite3.Connection | None = connection
         self._lock = threading.RLock()
         self._process = os.getpid()
+        self._file = _identity(path)  # None in memory
         handles.enter(path)
         connection.create_function("now", 0, self.now)
 
@@ -142,6 +143,7 @@ class Database:
             if connection.in_transaction:
                 yield
                 return
+            self.check_place()
             with mapped(self.path, self.wait):
                 connection.execute("BEGIN IMMEDIATE")
             self._began = self._tick()
@@ -172,6 +174,22 @@ class Database:
             finally:
                 self._began = None
                 connection.execute("ROLLBACK")
+
+    def check_place(self) -> None:
+        """Check that the file that is open is the one at its path.
+
+        Without that, what is written would go to a file that nobody can open any more.
+
+        Raises:
+            DirectoryChangedError: If it was removed, moved or replaced.
+        """
+        if (found := _identity(self.path)) != self._file:
+            what = "there is none any more" if found is None else "there is another one"
+            raise DirectoryChangedError(
+                f"expected the ledger that was opened at {str(self.path)!r}, {what}: it was "
+                "removed, moved or replaced while it was open",
+                "Close the memory before its directory is moved or restored, and open it again.",
+            )
 
     def state(self) -> State:
         """Give a value that differs after every change, by whichever thread or process.
@@ -295,3 +313,12 @@ class Database:
                     "Open the memory again.",
                 )
             yield self._connection
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells a file from all others while it exists; None if it does not."""
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    return state.st_dev, state.st_ino

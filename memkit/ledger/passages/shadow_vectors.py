@@ -9,14 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memkit.ledger.engine.dialect import upsert
-from memkit.ledger.engine.schema import create_vectors
+from memkit.ledger.engine.schema import NEXT_VECTORS, OLD_VECTORS, create_vectors
 from memkit.ledger.engine.sqlite import Database
 
-TABLE = "next_vectors"  # is there only while the embedder is being changed
-OLD = "old_vectors"  # ... and then until they are removed
 _NEXT = "next_embedder"  # meta: name and dimension, as JSON
 
-_WAITING = f"key NOT IN (SELECT passage FROM {TABLE})"
+_WAITING = f"key NOT IN (SELECT passage FROM {NEXT_VECTORS})"
 
 
 class ShadowVectorTable:
@@ -34,7 +32,7 @@ class ShadowVectorTable:
     @property
     def left_over(self) -> bool:
         """Whether vectors of the former embedder are left, as a kill can leave them."""
-        return self._database.has_table(OLD)
+        return self._database.has_table(OLD_VECTORS)
 
     def begin(self, name: str, dim: int) -> None:
         """Make room for the vectors of an embedder; what there is of it already stays."""
@@ -43,13 +41,13 @@ class ShadowVectorTable:
             if self._database.value("SELECT value FROM meta WHERE name = ?", _NEXT) == embedder:
                 return
             self.drop()
-            create_vectors(self._database, TABLE)
+            create_vectors(self._database, NEXT_VECTORS)
             self._database.execute("INSERT INTO meta VALUES (?, ?)", _NEXT, embedder)
 
     def drop(self) -> None:
         """Remove what an earlier change has left, and what one that is under way has made."""
         with self._database.transaction():
-            for table in (TABLE, OLD):
+            for table in (NEXT_VECTORS, OLD_VECTORS):
                 self._database.execute(f"DROP TABLE IF EXISTS {table}")
             self._database.execute("DELETE FROM meta WHERE name = ?", _NEXT)
 
@@ -66,7 +64,7 @@ class ShadowVectorTable:
         """Store vectors of those of the passages that are still there."""
         with self._database.transaction():
             self._database.execute_many(
-                f"INSERT INTO {TABLE} SELECT key, ? FROM passages WHERE key = ? "
+                f"INSERT INTO {NEXT_VECTORS} SELECT key, ? FROM passages WHERE key = ? "
                 "ON CONFLICT (passage) DO UPDATE SET vector = excluded.vector",
                 [(vector.astype("<f4").tobytes(), key) for key, vector in vectors.items()],
             )
@@ -77,8 +75,8 @@ class ShadowVectorTable:
             if self.waiting():
                 return False
             # Everybody waits for this transaction, so nothing is copied in it.
-            self._database.execute(f"ALTER TABLE vectors RENAME TO {OLD}")
-            self._database.execute(f"ALTER TABLE {TABLE} RENAME TO vectors")
+            self._database.execute(f"ALTER TABLE vectors RENAME TO {OLD_VECTORS}")
+            self._database.execute(f"ALTER TABLE {NEXT_VECTORS} RENAME TO vectors")
             # Indexes outside of SQLite follow the changes of passages.
             self._database.execute(
                 "INSERT INTO changes (passage, added) SELECT key, 1 FROM passages"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from memkit.errors import InvalidInputError
+from memkit.errors import CorruptFileError, InvalidInputError
 from memkit.ledger.engine.sqlite import Row
 from memkit.ledger.records.question_key import question_key
 from memkit.types import Draft, Metadata, Record, Version
@@ -20,6 +20,7 @@ COLUMNS = """
     records.metadata, records.created_at, records.updated_at, records.version,
     records.content_hash, records.key, records.expires_at, records.pinned, records.said_at
 """
+Content = tuple[str, str | None, str | None]  # text, question, answer
 _WIDTH = COLUMNS.count(",") + 1
 
 
@@ -72,9 +73,14 @@ def entries_of(drafts: Sequence[Draft]) -> list[Entry]:
 
 
 def record_of(row: Row) -> Record:
-    """Make a record from a row that starts with `COLUMNS`."""
+    """Make a record from a row that starts with `COLUMNS`.
+
+    Raises:
+        CorruptFileError: If it does not say what was stored.
+    """
     id, text, question, answer, scope, metadata, created_at, updated_at, *rest = row[:_WIDTH]
     version, digest, key, expires_at, pinned, said_at = rest
+    check_content(id, (text, question, answer), digest)
     return Record(
         id=id,
         text=text,
@@ -98,6 +104,20 @@ def version_of(id: str, row: Row) -> Version:
     number, text, question, answer, metadata, created_at, said_at = row
     at = datetime.fromtimestamp(created_at, UTC)
     return Version(id, number, text, question, answer, json.loads(metadata), at, time_of(said_at))
+
+
+def check_content(id: str, content: Content, digest: str) -> None:
+    """Check that a record's text, question and answer are those that were stored.
+
+    Raises:
+        CorruptFileError: If they have another checksum.
+    """
+    if content_hash(*content) != digest:
+        raise CorruptFileError(
+            f"expected record {id!r} as it was stored, its text has another checksum",
+            "Restore a backup, or `forget` the record; `memkit check --repair` takes the text as "
+            "it is now.",
+        )
 
 
 def content_hash(text: str, question: str | None, answer: str | None) -> str:

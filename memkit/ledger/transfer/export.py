@@ -13,6 +13,7 @@ from typing import Any
 
 from memkit.ledger.engine.dialect import NOW, Condition, within_scope
 from memkit.ledger.engine.sqlite import Database, Row
+from memkit.ledger.records.record_rows import check_content
 from memkit.ledger.records.where import LIVE
 from memkit.types import Scope
 
@@ -98,8 +99,10 @@ class Exporter:
         """
         for _, row in self._rows(TTL):
             yield _entry(TTL, row)
-        for number, row in self._rows(RECORD):
+        for number, row in self._rows(RECORD, "records.content_hash"):
             record = _entry(RECORD, row)
+            content = (record["text"], record["question"], record["answer"])
+            check_content(record["id"], content, row[-1])
             yield record
             if record["version"] > 1:
                 yield from versions_of(self.database, number)

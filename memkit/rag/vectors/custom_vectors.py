@@ -57,6 +57,7 @@ class CustomVectors(LedgerVectors):
         What the caller's index keeps was removed by `MutableVectorIndex.remove`.
         """
         self.sync()
+        self._ledger.check_place()
         path = self._ledger.directory / FILE
         if not path.parent.is_dir():
             return ()

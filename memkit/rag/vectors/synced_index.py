@@ -145,6 +145,7 @@ class SyncedIndex(LedgerVectors):
         Only a process that catches up while it holds the files may write them: otherwise it
         could bring back a vector that another process has just scrubbed.
         """
+        self._ledger.check_place()
         with hold_files(self._path), self._lock:
             self.sync()
             yield
