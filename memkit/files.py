@@ -7,9 +7,14 @@ name: a link, symbolic or not, would let it overwrite what is somebody else's.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import re
+import secrets
+import shutil
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,6 +23,7 @@ from filelock import FileLock
 from memkit.errors import UnsafePathError
 
 _FILE, _FOLDER = 0o600, 0o700
+_DRAFT = re.compile(r"\..+\.memkit-[0-9a-f]{12}\.tmp", re.DOTALL)
 _COPY = "`cp FILE FILE.copy && mv FILE.copy FILE`."
 
 
@@ -79,6 +85,74 @@ def new_file(path: Path) -> BinaryIO:
 def file_lock(path: Path, timeout: float = -1) -> FileLock:
     """A lock that processes and threads share; see `own_file`. ``timeout`` in seconds."""
     return FileLock(own_file(path), timeout=timeout, mode=_FILE, thread_local=False)
+
+
+@contextmanager
+def file_draft(path: Path) -> Iterator[Path]:
+    """Give an empty file beside a path, to be written and then moved to it, whoever else writes.
+
+    If it is not moved, it is removed: at the end of the block, or, after a kill, by the next draft
+    in this folder.
+    """
+    with _draft(path, lambda place: new_file(place).close()) as place:
+        yield place
+
+
+@contextmanager
+def folder_draft(path: Path) -> Iterator[Path]:
+    """As `file_draft`, an empty folder."""
+    with _draft(path, lambda place: place.mkdir(_FOLDER)) as place:
+        yield place
+
+
+@contextmanager
+def _draft(path: Path, make: Callable[[Path], object]) -> Iterator[Path]:
+    _remove_abandoned(path.parent)
+    handle = None
+    while handle is None:
+        place = path.with_name(f".{path.name}.memkit-{secrets.token_hex(6)}.tmp")
+        make(place)
+        handle = _hold(place)  # None if another process has taken it for abandoned
+    try:
+        yield place
+    finally:
+        _remove(place)
+        os.close(handle)
+
+
+def _hold(place: Path) -> int | None:
+    """Lock a draft; None if somebody else has locked it, or it is gone. Ends with the process."""
+    handle = None
+    try:
+        handle = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if place.exists():
+            return handle
+    except (FileNotFoundError, BlockingIOError):
+        pass
+    if handle is not None:
+        os.close(handle)
+    return None
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove the drafts of processes of this user that were killed."""
+    try:
+        drafts = [path for path in folder.iterdir() if _DRAFT.fullmatch(path.name)]
+    except PermissionError:  # a folder may be written to, and not be looked into
+        return
+    for path in drafts:
+        mine = not path.is_symlink() and path.stat().st_uid == os.geteuid()
+        if mine and (handle := _hold(path)) is not None:
+            _remove(path)
+            os.close(handle)
+
+
+def _remove(place: Path) -> None:
+    if place.is_dir():
+        shutil.rmtree(place)
+    else:
+        place.unlink(missing_ok=True)
 
 
 def temporary(path: Path) -> Path:

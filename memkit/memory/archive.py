@@ -14,7 +14,6 @@ import hashlib
 import json
 import math
 import os
-import secrets
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -23,7 +22,7 @@ from typing import Any, BinaryIO, NoReturn
 import zstandard
 
 from memkit.errors import CorruptFileError, FormatVersionError, InvalidInputError, storage_errors
-from memkit.files import flush, open_plain
+from memkit.files import file_draft, flush, open_plain
 from memkit.types.validate import describe, in_normal_form
 
 FORMAT = "memkit archive"
@@ -51,24 +50,19 @@ def write_archive(path: Path, about: Entry, counts: Entry, entries: Iterable[Ent
         StorageError: If it cannot be written.
     """
     header = {"format": FORMAT, "version": VERSION, **about, "counts": dict(counts)}
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    with storage_errors(path):
-        try:
-            with temporary.open("xb") as file:
-                compressor = zstandard.ZstdCompressor(write_checksum=True)
-                with compressor.stream_writer(file, closefd=False) as out:
-                    digest = hashlib.sha256()
-                    for line in _encoded(header, entries):
-                        digest.update(line)
-                        out.write(line)
-                    out.write(_line({"kind": "end", "sha256": digest.hexdigest()}))
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-            flush(path.parent)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+    with storage_errors(path), file_draft(path) as draft:
+        with draft.open("r+b") as file:
+            compressor = zstandard.ZstdCompressor(write_checksum=True)
+            with compressor.stream_writer(file, closefd=False) as out:
+                digest = hashlib.sha256()
+                for line in _encoded(header, entries):
+                    digest.update(line)
+                    out.write(line)
+                out.write(_line({"kind": "end", "sha256": digest.hexdigest()}))
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+        flush(path.parent)
 
 
 class Archive:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar, get_args
 from tqdm import tqdm
 
 from memkit.errors import CorruptFileError, InvalidInputError, StorageError, storage_errors
+from memkit.files import make_folder
 from memkit.ledger.transfer.export import Entry
 from memkit.ledger.transfer.import_ import Importer, OnConflict
 from memkit.ledger.transfer.import_checks import check_entry
@@ -189,6 +190,7 @@ def _export_modules(engine: Engine, folder: Path, scope: Scope | None) -> list[E
         entries = []
         for module in engine.ledger.modules.active(within=scope):
             if module.records:
+                make_folder(folder)
                 export_adapter(lora, module.name, folder / module.name, "cat")
                 entries.append(_module_entry(module, folder))
     except BaseException:

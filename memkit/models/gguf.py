@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import shutil
+import stat
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import platformdirs
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from safetensors import SafetensorError
 from tqdm import tqdm
 
@@ -25,7 +26,9 @@ from memkit.errors import (
     DiskFullError,
     ReadOnlyError,
     StorageError,
+    UnsafePathError,
 )
+from memkit.files import file_lock
 from memkit.models.sources import quiet
 
 if TYPE_CHECKING:
@@ -43,13 +46,18 @@ _STUMBLES = (
     ValueError,
     struct.error,
 )
+_ADMINISTRATOR = 0  # the user id of who may have prepared a cache for all
 _LOCK_SECONDS = 600.0  # a conversion takes well under a minute; a large model on a slow disk more
 
 
 def cache_dir() -> Path:
     """Where memkit keeps converted models: ``MEMKIT_CACHE``, else the platform's cache folder."""
     chosen = os.environ.get("MEMKIT_CACHE")
-    return Path(chosen).expanduser() if chosen else Path(platformdirs.user_cache_dir("memkit"))
+    return (
+        Path(chosen).expanduser().absolute()
+        if chosen
+        else Path(platformdirs.user_cache_dir("memkit"))
+    )
 
 
 def converted(gguf: Path) -> Path:
@@ -61,19 +69,41 @@ def converted(gguf: Path) -> Path:
 
     Raises:
         CorruptFileError: If the file cannot be read as a model.
+        UnsafePathError: If others could have written what is in the cache.
         StorageError: If the cache folder cannot be written to; `ReadOnlyError`,
             `DiskFullError` and `BusyError` say why.
     """
     with gguf.open("rb") as handle:
         folder = cache_dir() / "models" / hashlib.file_digest(handle, "sha256").hexdigest()
-    if folder.is_dir():
-        return folder
     with _writing(folder.parent):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{folder}.lock", timeout=_LOCK_SECONDS):
-            if not folder.is_dir():
-                _convert_into(folder, gguf)
+        if not folder.is_dir():
+            folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with file_lock(Path(f"{folder}.lock"), _LOCK_SECONDS):
+                if not folder.is_dir():
+                    _convert_into(folder, gguf)
+        for path in (folder, *folder.iterdir()):
+            _check_owner(path)
     return folder
+
+
+def _check_owner(path: Path) -> None:
+    """Check that nobody else can have put a file into the cache, or can change it.
+
+    Its name says which file it was made of, and nothing about what is in it.
+    """
+    state = path.lstat()
+    if (
+        stat.S_ISLNK(state.st_mode)
+        or state.st_uid not in {os.geteuid(), _ADMINISTRATOR}
+        or (state.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+    ):
+        raise UnsafePathError(
+            f"expected {str(path)!r}, a model that memkit has converted, to be yours or the "
+            f"administrator's and for nobody else to write, it is user {state.st_uid}'s with the "
+            f"rights {stat.filemode(state.st_mode)}",
+            f"If you trust it: `chmod -R go-w {path.parent}`. If not, remove it; or set "
+            "MEMKIT_CACHE to a folder of your own.",
+        )
 
 
 def _convert_into(folder: Path, gguf: Path) -> None:
@@ -81,9 +111,12 @@ def _convert_into(folder: Path, gguf: Path) -> None:
     unfinished = folder.with_name(f"{folder.name}.unfinished")
     if unfinished.exists():  # of a run that was killed; the lock is ours now
         shutil.rmtree(unfinished)
+    unfinished.mkdir(mode=0o700)
     _LOG.info("converting %s once, into %s; this takes a while", gguf.name, folder)
     try:
         _save(*_read(gguf), unfinished)
+        for path in unfinished.iterdir():
+            path.chmod(0o600)
         unfinished.rename(folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)

@@ -3,6 +3,7 @@
 import errno
 import json
 import logging
+import os
 import subprocess
 import sys
 
@@ -13,7 +14,14 @@ import torch
 from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
-from memkit.errors import BusyError, CorruptFileError, DiskFullError, ReadOnlyError, StorageError
+from memkit.errors import (
+    BusyError,
+    CorruptFileError,
+    DiskFullError,
+    ReadOnlyError,
+    StorageError,
+    UnsafePathError,
+)
 from memkit.models import gguf as convert
 from memkit.models.gguf import cache_dir, converted
 from memkit.models.language_model import TransformersModel
@@ -178,7 +186,7 @@ def test_a_held_lock_is_busy(file, monkeypatch):
     lock = converted(file).with_suffix(".lock")
     converted(file).rename(lock.with_suffix(".away"))
 
-    with convert.FileLock(lock), pytest.raises(BusyError, match="another process"):
+    with convert.file_lock(lock), pytest.raises(BusyError, match="another process"):
         converted(file)
 
 
@@ -219,6 +227,35 @@ def test_a_broken_file_is_named(file, tmp_path, cache, keep):
     with pytest.raises(CorruptFileError, match=r"'broken\.gguf'"):
         converted(broken)
     assert [path.suffix for path in (cache / "models").iterdir()] == [".lock"]
+
+
+def test_what_is_converted_is_for_its_owner_alone(file, cache):
+    before = os.umask(0)
+    try:
+        folder = converted(file)
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (folder, *folder.iterdir())}
+    assert modes.pop(folder.name) == 0o700
+    assert set(modes.values()) == {0o600}
+
+
+@pytest.mark.parametrize("harm", ["folder", "file", "another user", "link"])
+def test_a_cache_that_others_can_write_to_is_not_used(file, cache, monkeypatch, harm):
+    folder = converted(file)
+    if harm == "folder":
+        folder.chmod(0o777)
+    elif harm == "file":
+        (folder / "config.json").chmod(0o666)
+    elif harm == "another user":
+        mine = os.geteuid()
+        monkeypatch.setattr(convert.os, "geteuid", lambda: mine + 1)
+        monkeypatch.setattr(convert, "_ADMINISTRATOR", -1)
+    else:
+        (folder / "config.json").rename(cache / "elsewhere")
+        (folder / "config.json").symlink_to(cache / "elsewhere")
+    with pytest.raises(UnsafePathError, match=r"nobody else to write.*(?s:.)*MEMKIT_CACHE"):
+        converted(file)
 
 
 def test_the_cache_folder_can_be_chosen(monkeypatch, tmp_path):

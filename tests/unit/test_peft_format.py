@@ -171,7 +171,7 @@ def test_a_full_disk_is_named_and_nothing_is_left(tmp_path, monkeypatch):
     def full(path, *_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", full)  # the weights are written before
+    monkeypatch.setattr("memkit.lora.peft.peft_format.flush", full)
     with pytest.raises(DiskFullError, match="adapter"):
         write(tmp_path / "adapter")
 

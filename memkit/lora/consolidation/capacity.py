@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memkit.errors import CorruptFileError, InvalidInputError
+from memkit.files import file_draft
 from memkit.models.gguf import cache_dir
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ def load_points(path: Path) -> list[Point]:
 def save_points(path: Path, points: Sequence[Point]) -> None:
     """Replace the measurements in a file, all at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}")
     document = {"points": [asdict(point) for point in points]}
-    unfinished.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    unfinished.replace(path)
+    with file_draft(path) as draft:
+        draft.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        draft.replace(path)

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import secrets
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +29,7 @@ from memkit.errors import (
     NonFiniteError,
     storage_errors,
 )
-from memkit.files import flush, open_plain
+from memkit.files import flush, folder_draft, new_file, open_plain
 from memkit.lora.peft.peft_config import (
     CONFIG,
     as_json_values,
@@ -89,18 +87,19 @@ def write_folder(folder: Path, part: Scaled, manifest: Mapping[str, Any], *, con
                 hint="choose another folder, or remove this one first",
             )
         folder.parent.mkdir(parents=True, exist_ok=True)
-        draft = folder.with_name(f".{folder.name}.{secrets.token_hex(6)}")
-        try:
-            draft.mkdir()
-            (draft / WEIGHTS).write_bytes(_pack(part.adapter))
-            (draft / CONFIG).write_text(_json(as_json_values(config)), encoding="utf-8")
-            (draft / MANIFEST).write_text(_json(manifest), encoding="utf-8")
+        contents = {
+            WEIGHTS: _pack(part.adapter),
+            CONFIG: _json(as_json_values(config)).encode(),
+            MANIFEST: _json(manifest).encode(),
+        }
+        with folder_draft(folder) as draft:
+            for name, content in contents.items():
+                with new_file(draft / name) as file:
+                    file.write(content)
             for path in (*draft.iterdir(), draft):
                 flush(path)
             draft.rename(folder)
             flush(folder.parent)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)  # renamed by now, if all went well
 
 
 def read_settings(folder: Path) -> Settings:
