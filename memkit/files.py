@@ -28,27 +28,42 @@ _COPY = "`cp FILE FILE.copy && mv FILE.copy FILE`."
 
 
 def own_file(path: Path) -> Path:
-    """Check that a path is a plain file with one name, or nothing.
+    """Check that a path is a plain file with one name, or nothing: it may be written to.
 
     Raises:
         UnsafePathError: If it is a link or something else, or the same file has other names.
     """
-    try:
-        state = path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return path
-    if not stat.S_ISREG(state.st_mode):
-        raise UnsafePathError(
-            f"expected a plain file at {str(path)!r}, found {_kind(state.st_mode)}",
-            f"Remove it, or put a file in its place: {_COPY}",
-        )
-    if state.st_nlink > 1:
+    state = _plain(path)
+    if state is not None and state.st_nlink > 1:
         raise UnsafePathError(
             f"expected {str(path)!r} to be the file's only name, it has {state.st_nlink} names: "
             "what is written or destroyed here would be under the others, too",
             f"Put a copy in its place: {_COPY}",
         )
     return path
+
+
+def plain_file(path: Path) -> Path:
+    """Check that a path is a plain file, or nothing: it may be read, or replaced as a whole.
+
+    Raises:
+        UnsafePathError: If it is a link or something else.
+    """
+    _plain(path)
+    return path
+
+
+def _plain(path: Path) -> os.stat_result | None:
+    try:
+        state = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if not stat.S_ISREG(state.st_mode):
+        raise UnsafePathError(
+            f"expected a plain file at {str(path)!r}, found {_kind(state.st_mode)}",
+            f"Remove it, or put a file in its place: {_COPY}",
+        )
+    return state
 
 
 def own_folder(path: Path) -> Path:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Self
 
 from memkit.errors import UnsafePathError
-from memkit.files import own_file, own_folder
+from memkit.files import own_folder, plain_file
 
 ADAPTERS, INDEX = "adapters", "index"  # the folders, relative to the memory's directory
 # Those of the index; `memkit.rag.vectors` writes them.
@@ -50,11 +50,12 @@ class StoredPath:
         """Where the file is, if it is there.
 
         Raises:
-            UnsafePathError: If the file or its folder is a link, or the file has other names.
+            UnsafePathError: If the file or its folder is a link. Whoever writes to it looks at
+                its other names (`memkit.files.own_file`).
         """
         path = directory / self.file
         own_folder(path.parent)
-        return own_file(path)
+        return plain_file(path)
 
 
 def is_safe(path: str) -> bool:

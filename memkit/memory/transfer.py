@@ -47,6 +47,11 @@ def export(
 ) -> TransferReport:
     """Write everything to a file; see `Memory.export`."""
     path = check_path("path", path)
+    if engine.ledger.directory in path.resolve().parents:
+        raise InvalidInputError(
+            f"`path` must lie outside of the memory's directory, got {str(path)!r}",
+            "Its files are the memory's own.",
+        )
     if not path.parent.is_dir():
         raise StorageError(
             f"there is no folder {str(path.parent)!r} to write the export to", hint="make it first"

@@ -1,12 +1,18 @@
 """A memory that somebody else prepared harms no file of whoever opens it."""
 
+import os
 import shutil
 import sqlite3
 from contextlib import closing, suppress
 
 import pytest
 
-from memkit.errors import MemkitError, UnsafePathError
+from memkit.errors import (
+    DestructionPendingError,
+    InvalidInputError,
+    MemkitError,
+    UnsafePathError,
+)
 from memkit.memory.check import check
 
 TEXT = "what the opener would miss\n" * 400
@@ -163,12 +169,34 @@ def test_the_error_says_what_is_wrong_with_the_file(directory, victim, opener, n
         path.rename(victim)
     (path.hardlink_to if kind == "2 names" else path.symlink_to)(victim)
     with pytest.raises(UnsafePathError, match=rf"{path.name}'.*{kind}"):
-        use_once(opener, directory)
+        open_and_forget(opener, directory)
 
 
-def use_once(opener, directory):
+def open_and_forget(opener, directory):
+    try:
+        with opener(directory) as memory:
+            memory.forget_all()
+    except DestructionPendingError as exc:
+        raise exc.__cause__ from exc
+
+
+def test_a_backup_made_of_links_can_be_read_where_nothing_can_be_written(
+    tmp_path, directory, opener, monkeypatch
+):
+    copy = shutil.copytree(directory, tmp_path / "copy", copy_function=os.link)
+    monkeypatch.setattr("memkit.ledger.engine.connect._can_write", lambda _: False)
+    with opener(copy) as memory:
+        assert memory.ask("What is the badge number of Nora?", budget=0).text == "4471"
+    assert check(directory).problems == check(copy).problems
+
+
+def test_an_export_does_not_take_the_place_of_the_memorys_files(directory, opener, tmp_path):
+    (tmp_path / "link").symlink_to(directory)
     with opener(directory) as memory:
-        memory.forget_all()
+        for path in (directory / "ledger.sqlite3", tmp_path / "link" / "adapters" / "x"):
+            with pytest.raises(InvalidInputError, match="outside of the memory's directory"):
+                memory.export(path)
+    assert check(directory).sound
 
 
 def test_what_the_user_has_put_into_a_folder_of_the_memory_stays(directory, opener):

@@ -131,7 +131,9 @@ def test_it_is_converted_once(file, cache, monkeypatch, caplog):
 
 def test_the_folder_is_named_by_content(file, tmp_path, monkeypatch):
     monkeypatch.setattr(convert, "_read", lambda gguf: ("model", "tokenizer"))
-    monkeypatch.setattr(convert, "_save", lambda model, tokenizer, folder: folder.mkdir())
+    monkeypatch.setattr(
+        convert, "_save", lambda model, tokenizer, folder: folder.mkdir(exist_ok=True)
+    )
     copied, other = tmp_path / "copy.gguf", tmp_path / "other.gguf"
     copied.write_bytes(file.read_bytes())
     other.write_bytes(b"other")

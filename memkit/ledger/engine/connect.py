@@ -53,7 +53,6 @@ def _locate(directory: Path, *, create: bool) -> Path:
     if directory.exists() and not directory.is_dir():
         raise NotAMemoryError(f"expected a directory, got the file {str(directory)!r}")
     path = directory / FILE
-    check_files(directory)
     if not create and not path.exists():
         raise NotAMemoryError(
             f"there is no memory at {str(directory)!r}",
@@ -99,8 +98,9 @@ def connect(path: Path, wait: float) -> Database:
 
 def inspect(path: Path, wait: float) -> Database:
     """Open the ledger as it is, whatever its format and its state."""
-    check_files(path.parent)
     writable = _can_write(path)
+    if writable:  # whoever only reads, such as from a backup made of links, harms nobody
+        check_files(path.parent)
     if writable and not path.exists():
         with suppress(FileExistsError), storage_errors(path):
             new_file(path).close()  # before SQLite makes it, for all to read

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from memkit.errors import CorruptFileError, StorageError, storage_errors
-from memkit.files import make_folder, own_file, own_folder
+from memkit.files import make_folder, own_file, own_folder, plain_file
 from memkit.ledger import Ledger, ModuleFile
 from memkit.ledger.stored_paths import ADAPTERS as FOLDER
 from memkit.ledger.stored_paths import StoredPath, is_safe
@@ -145,7 +145,7 @@ def _file_for(ledger: Ledger, kind: str, row_bytes: int, about: Mapping[str, Any
         if f"{FOLDER}/{name}" in pending:
             continue
         with suppress(CorruptFileError):  # the modules in it are lost, which opening notices
-            file = RowFile.open(own_file(folder / name))
+            file = RowFile.open(plain_file(folder / name))
             if file.row_bytes == row_bytes:
                 return file
     return RowFile.create(_new_path(ledger, kind), row_bytes, about)

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memkit.errors import CorruptFileError, storage_errors
-from memkit.files import own_file, own_folder, replace_file
+from memkit.files import own_file, own_folder, plain_file, replace_file
 from memkit.ledger.stored_paths import CLUSTERS
 from memkit.rag.vectors.flat import Mask, check_search, mask, ranked, search, selector
 
@@ -139,7 +139,7 @@ class IvfIndex:
     def __init__(self, folder: Path, head: Head) -> None:
         self.head = head
         self._folder = folder
-        self._path = own_file(folder / head.file)
+        self._path = plain_file(folder / head.file)
         size = int(head.offsets[-1])
         if not self._path.exists():
             raise CorruptFileError(f"{self._path} is missing")
@@ -161,7 +161,7 @@ class IvfIndex:
         """
         path = own_folder(folder) / HEAD
         with storage_errors(path):
-            if not own_file(path).exists():
+            if not plain_file(path).exists():
                 return None
             return cls(folder, Head.unpack(path.read_bytes(), path))
 
@@ -256,6 +256,7 @@ class IvfIndex:
         zeros already. A crash before `save_head` leaves lists that do not match the head, and so
         an index that is rebuilt.
         """
+        own_file(self._path)
         removed = mask(keys, self.head.top)
         digests, centroids = self.head.digests.copy(), self.head.centroids.copy()
         with storage_errors(self._path):

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memkit.errors import CorruptFileError, storage_errors
-from memkit.files import own_file, own_folder, temporary
+from memkit.files import own_folder, plain_file, temporary
 from memkit.ledger import Ledger
 from memkit.ledger.stored_paths import INDEX
 from memkit.rag.vectors.background import BackgroundWorker
@@ -226,7 +226,7 @@ class SyncedIndex(LedgerVectors):
 
     def _load_tail(self, *, optional: bool) -> tuple[FlatIndex | None, int]:
         """Read the file of the tail; without it, beside clusters, there is a bit more to read."""
-        if not own_file(self._path).exists():
+        if not plain_file(self._path).exists():
             return None, 0
         try:
             return FlatIndex.load(self._path)
