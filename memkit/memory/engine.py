@@ -274,11 +274,13 @@ class Engine:
         try:
             if self.ledger.erasures.pending():
                 finish(self.ledger, self.backends)
-            sweep_if_idle(self.ledger)
-        except (DestructionPendingError, DiskFullError) as exc:
-            cause = exc.__cause__ if isinstance(exc, DestructionPendingError) else exc
-            if not isinstance(cause, DiskFullError | BusyError):
-                raise cause or exc from exc
+            else:
+                sweep_if_idle(self.ledger)
+        except DestructionPendingError as exc:
+            if exc.__cause__ is not None and not isinstance(
+                exc.__cause__, DiskFullError | BusyError
+            ):
+                raise exc.__cause__ from None
             # It stays pending; reading must work where there is no room, or no turn, for it.
             logger.warning("destroying what was forgotten goes on later: %s", exc.message)
         if lora is not None and not self.config.rebuild:

@@ -306,7 +306,7 @@ def test_delete_takes_all_that_hangs_on_a_record(ledger):
     ledger.turns.add("user", "c", {"user": "u1"}, record_id=a.id)
     ledger.turns.add("user", "d", {}, record_id=None)
     ledger.modules.commit(
-        "m", {}, {}, file="f", digest="", size=0, members=[updated], held={a.id: 1.0}
+        "m", {}, {}, file="adapters/f", digest="", size=0, members=[updated], held={a.id: 1.0}
     )
     assert ledger.records.delete([a.id, "unknown", a.id]) == (1, 2, 2)
     left = {
