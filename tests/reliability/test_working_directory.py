@@ -71,5 +71,5 @@ def test_the_home_directory_is_known(here, monkeypatch):
     with Memory.open(here / "copy", **options) as memory:
         assert memory.import_("~/archive").records == 1
     assert check("~/copy").sound
-    with pytest.raises(InvalidInputError, match=r"`path` has no home directory: ~nobody-of-this"):
+    with pytest.raises(InvalidInputError, match=r"`path` has no home directory: '~nobody-of-this"):
         Memory.open("~nobody-of-this-name/x", **options)

@@ -470,7 +470,7 @@ def test_the_receipt_says_that_a_vector_is_left(trained, directory):
 def test_the_vector_of_a_text_that_others_have_as_well_may_stay(memory):
     for user in ("u1", "u2"):
         memory.add("The archive is on the second floor.", scope={"user": user}, id=user)
-    assert all(memory.forget("u1").checks.values())
+    assert all(memory.forget("u1", scope={"user": "u1"}).checks.values())
     assert memory.search("archive", scope={"user": "u2"})[0].id == "u2"
 
 

@@ -10,13 +10,14 @@ from memkit.errors import CorruptFileError, MemkitError
 from memkit.ledger import Ledger
 from memkit.memory.check import check
 
+ANN = {"user": "ann"}
 TEXT = "The safe opens with 4471."
 
 
 @pytest.fixture
 def directory(tmp_path, open_memory):
     with open_memory(tmp_path / "m", backends=("rag",)) as memory:
-        memory.add(TEXT, scope={"user": "ann"}, id="safe")
+        memory.add(TEXT, scope=ANN, id="safe")
         memory.add("The archive is on the second floor.", id="archive")
     return tmp_path / "m"
 
@@ -82,7 +83,7 @@ def test_what_memkit_has_not_made_is_refused(directory, open_memory, case):
     assert (words not in left) == mendable
     if mendable:
         with open_memory(directory, backends=("rag",)) as memory:
-            memory.add("The key is in the drawer.", scope={"user": "ann"})
+            memory.add("The key is in the drawer.", scope=ANN)
             assert memory.search("drawer", scope={"user": "bob"}, k=9)[0].id == "archive"
         assert check(directory).sound
 
@@ -105,15 +106,15 @@ def test_a_read_only_ledger_is_looked_at_as_well(directory, monkeypatch):
 
 
 READS = {
-    "get": lambda memory: memory.get("safe"),
-    "get_many": lambda memory: memory.get_many(["archive", "safe"]),
-    "iterate": list,
-    "page": lambda memory: memory.records(scope={"user": "ann"}),
-    "search": lambda memory: memory.search("safe", scope={"user": "ann"}),
-    "recall": lambda memory: memory.recall("What opens the safe?", scope={"user": "ann"}),
-    "history": lambda memory: memory.history("safe"),
+    "get": lambda memory: memory.get("safe", scope=ANN),
+    "get_many": lambda memory: memory.get_many(["archive", "safe"], scope=ANN),
+    "all": lambda memory: memory.records(scope="all"),
+    "page": lambda memory: memory.records(scope=ANN),
+    "search": lambda memory: memory.search("safe", scope=ANN),
+    "recall": lambda memory: memory.recall("What opens the safe?", scope=ANN),
+    "history": lambda memory: memory.history("safe", scope=ANN),
     "export": lambda memory: memory.export(memory._engine.ledger.directory.parent / "out"),
-    "update": lambda memory: memory.update("safe", "The safe is open."),
+    "update": lambda memory: memory.update("safe", "The safe is open.", scope=ANN),
 }
 
 
@@ -134,9 +135,9 @@ def test_a_damaged_record_can_be_forgotten_and_others_be_read(directory, open_me
     with open_memory(directory, backends=("rag",)) as memory:
         assert memory.get("archive").text.startswith("The archive")
         with pytest.raises(CorruptFileError):
-            memory.get("safe")
-        assert all(memory.forget("safe").checks.values())
-        assert [record.id for record in memory] == ["archive"]
+            memory.get("safe", scope=ANN)
+        assert all(memory.forget("safe", scope=ANN).checks.values())
+        assert [record.id for record in memory.records(scope="all").records] == ["archive"]
 
 
 def test_a_flipped_bit_in_the_file_is_noticed(directory, open_memory, tmp_path):
@@ -152,8 +153,8 @@ def test_a_flipped_bit_in_the_file_is_noticed(directory, open_memory, tmp_path):
         (copy / "ledger.sqlite3").write_bytes(damaged)
         try:
             with open_memory(copy, backends=("rag",)) as memory:
-                assert memory.get("safe").text == TEXT
-                assert {hit.text for hit in memory.search("safe", scope={"user": "ann"})} <= {
+                assert memory.get("safe", scope=ANN).text == TEXT
+                assert {hit.text for hit in memory.search("safe", scope=ANN)} <= {
                     TEXT, "The archive is on the second floor.",
                 }  # fmt: skip
         except MemkitError:
