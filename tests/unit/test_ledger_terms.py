@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from memkit.errors import InvalidInputError
 from memkit.ledger import Ledger
+from memkit.ledger.check.derived import check_derived
 from memkit.ledger.records.filters import parse
-from memkit.types import Draft
+from memkit.types import CheckReport, Draft
 from tests.unit.test_filters import FILTERS, METADATA
 
 LONG = "x" * 70
@@ -35,6 +36,14 @@ def ledger(tmp_path):
 def terms(ledger):
     rows = ledger._database.rows("SELECT key, value FROM metadata_terms ORDER BY key, value")
     return [tuple(row) for row in rows]
+
+
+@pytest.mark.parametrize("value", [["x"], ["x", "x"], [1, [2]], [None], {"b": ["x"]}, [], {}, None])
+def test_a_check_finds_the_terms_of_whatever_metadata_there_is(ledger, value):
+    ledger.records.add([Draft("a", metadata={"a": value})])
+    report = CheckReport(ledger.directory, repair=False)
+    check_derived(ledger._database, report)
+    assert not report.problems
 
 
 def passes(where, metadata):

@@ -79,8 +79,13 @@ def check_derived(database: Database, report: CheckReport) -> None:
 def _compare(database: Database, report: CheckReport, table: str, right: str) -> tuple[int, int]:
     """How many rows a table lacks, and has too many, by a query of all; a repair makes it anew."""
     present = f"SELECT * FROM {table}"
+    # EXCEPT and UNION are of one rank: without brackets, all behind the first UNION is added.
     missing, extra = (
-        int(database.value(f"SELECT count(*) FROM ({rows} EXCEPT {others}) AS different"))
+        int(
+            database.value(
+                f"SELECT count(*) FROM ({rows} EXCEPT SELECT * FROM ({others})) AS different"
+            )
+        )
         for rows, others in ((right, present), (present, right))
     )
     if report.repair and (missing or extra):
