@@ -146,6 +146,19 @@ def test_what_is_added_to_a_text_enriches_its_record(memory):
     assert memory.count(where={"year": 2020}) == 1
 
 
+def test_metadata_that_do_not_go_together_are_refused(memory):
+    memory.add("The lift is red.", id="lift", metadata={"a.b": 1, "x": 2})
+    before = memory.get("lift")
+    for text in (
+        "The lift is red.",
+        [Draft("New."), Draft("The lift is red.", metadata={"a": {"b": 2}})],
+    ):
+        rest = {"metadata": {"a": {"b": 2}}} if isinstance(text, str) else {}
+        with pytest.raises(InvalidInputError, match=r"record 'lift' .* one value for 'a.b'"):
+            memory.add(text, **rest)
+    assert memory.records().records == (before,)
+
+
 def test_one_list_enriches_as_one_after_the_other(memory):
     drafts = [
         Draft("The same.", metadata={"a": 1}),

@@ -7,10 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
+from memkit.errors import InvalidInputError
 from memkit.ledger.engine.dialect import THEN_JOIN, list_parameter, listed_rows
 from memkit.ledger.engine.sqlite import Database
 from memkit.ledger.records.record_rows import Entry, content_hash, dump_metadata
 from memkit.ledger.records.where import LIVE
+from memkit.types.validate import check_metadata
 
 _COLUMNS = (
     "records.number, records.id, records.scope, records.key, records.content_hash, records.text, "
@@ -58,7 +60,7 @@ class Stored:
             question, answer = self.question, self.answer
         metadata, said_at = self.metadata, self.said_at
         if enrich:
-            metadata = dump_metadata({**json.loads(metadata), **json.loads(entry.metadata)})
+            metadata = self._merged(entry)
             said_at = said_at if entry.said_at is None else entry.said_at
         return replace(
             entry,
@@ -67,6 +69,18 @@ class Stored:
             metadata=metadata,
             said_at=said_at,
         )
+
+    def _merged(self, entry: Entry) -> str:
+        """Its metadata and that of an entry: each of them is fine, both together may not be."""
+        try:
+            both = {**json.loads(self.metadata), **json.loads(entry.metadata)}
+            return dump_metadata(check_metadata(both))
+        except InvalidInputError as exc:
+            raise InvalidInputError(
+                f"record {self.id!r} says the same already, and its metadata does not go with "
+                f"what was given: {exc.message}",
+                "update(id, metadata=...) replaces all of its metadata.",
+            ) from exc
 
     def says(self, entry: Entry) -> bool:
         """Whether it is what an entry of the same record would make of it."""
