@@ -188,7 +188,7 @@ VERBS = {
             "text": "optional text",
             "question": "optional text",
             "answer": "optional text",
-            "metadata": "optional metadata",
+            "metadata": [*METADATA, [], (), "", 0, False, np.zeros(0), np.zeros(1), set()],
         },
     ),
     "merge": ({"ids": ["a", "b"]}, {"ids": "ids", "scope": "optional scope"}),
