@@ -117,9 +117,9 @@ class _Chooser:
         self._greedy = sampling.temperature == 0
         self._warp = LogitsProcessorList()
         if not self._greedy:
-            self._warp.append(TemperatureLogitsWarper(sampling.temperature))
+            self._warp.append(TemperatureLogitsWarper(float(sampling.temperature)))
         if sampling.top_p < 1:
-            self._warp.append(TopPLogitsWarper(sampling.top_p))
+            self._warp.append(TopPLogitsWarper(float(sampling.top_p)))
         # On the CPU, so that a seed draws the same numbers on every device.
         self._random = [torch.Generator().manual_seed(sampling.seed) for _ in range(rows)]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -14,6 +13,7 @@ from memkit.types.validate import check_limit, check_number, shown
 HITS = 5  # records that are searched for
 PASSAGES = 3  # in an answer's prompt; the default base model loses the thread in more
 BUDGET = 512  # tokens of evidence: a few passages and the last turns
+COLDEST = 1e-3  # temperature; scores divided by much less are no numbers any more
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Sampling:
     """How the next token is chosen."""
 
     max_new_tokens: int = 128
-    temperature: float = 0.0  # 0 is greedy
+    temperature: float = 0.0  # 0 is greedy; anything else at least 0.001
     top_p: float = 1.0  # nucleus size in (0, 1]; 1 keeps every token
     stop: tuple[str, ...] = ()  # texts that end the answer; they are not part of it
     seed: int = 0
@@ -64,8 +64,9 @@ class Sampling:
         check_number("temperature", self.temperature)
         check_number("top_p", self.top_p)
         texts = isinstance(self.stop, tuple | list) and all(isinstance(s, str) for s in self.stop)
+        allowed_heat = f"be 0, for the likeliest token, or at least {COLDEST}"
         for name, allowed, valid in (
-            ("temperature", "be 0 or more and finite", 0 <= self.temperature < math.inf),
+            ("temperature", allowed_heat, self.temperature == 0 or self.temperature >= COLDEST),
             ("top_p", "be in (0, 1]", 0 < self.top_p <= 1),
             ("stop", "be a tuple of non-empty texts", texts and "" not in self.stop),
         ):

@@ -283,6 +283,17 @@ def test_temperature_flattens_and_the_nucleus_cuts(model, prompt, monkeypatch):
     assert frequencies == pytest.approx(expected, abs=0.07)
 
 
+def test_a_temperature_is_any_number_that_scores_can_be_divided_by(model, prompt):
+    def drawn(temperature):
+        return model.generate([prompt], Sampling(max_new_tokens=4, temperature=temperature))
+
+    assert drawn(1) == drawn(1.0)
+    assert drawn(1e-3) and drawn(2**70)
+    for cold in (1e-39, 1e-300, 9e-4):
+        with pytest.raises(InvalidInputError, match=r"`temperature` must be 0, .*at least 0.001"):
+            drawn(cold)
+
+
 def test_a_draw_does_not_depend_on_its_neighbours(tiny):
     prompts = conversations(tiny)
     sampling = Sampling(max_new_tokens=12, temperature=1.5, seed=7)
