@@ -13,7 +13,7 @@ from typing import Any, TypeVar, get_args
 from tqdm import tqdm
 
 from memkit.errors import CorruptFileError, InvalidInputError, StorageError, storage_errors
-from memkit.files import make_folder
+from memkit.files import make_folder, plain_file
 from memkit.ledger.transfer.export import Entry
 from memkit.ledger.transfer.import_ import Importer, OnConflict
 from memkit.ledger.transfer.import_checks import check_entry
@@ -52,6 +52,8 @@ def export(
             f"`path` must lie outside of the memory's directory, got {str(path)!r}",
             "Its files are the memory's own.",
         )
+    with storage_errors(path):
+        plain_file(path)
     if not path.parent.is_dir():
         raise StorageError(
             f"there is no folder {str(path.parent)!r} to write the export to", hint="make it first"

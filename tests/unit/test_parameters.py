@@ -74,7 +74,7 @@ TIMES = [
     *(datetime.max.replace(tzinfo=UTC), Silent()),
 ]
 LIMITS = [0, -1, True, 1.5, "5", [], 2**70, -(2**70), math.nan, math.inf, Silent()]
-PATHS = [5, True, b"x", "", " ", "a\0b", [], NESTED, Silent()]
+PATHS = [5, True, b"x", "", " ", "a\0b", [], NESTED, Silent(), "\ud800", "x" * 300, "x/" * 3000]
 NUMBERS = ["5", True, math.nan, -1, [], 10**5000, Silent()]
 QUESTIONS = [
     *STRINGS,
@@ -405,7 +405,7 @@ OPEN = {
     "create": KINDS["flag"],
     "backends": [None, "rag", 5, [], ["cloud"], [5], [["rag"]], NESTED, Silent()],
     "base_model": [5, True, b"x", "", "a\0b", [], Silent()],
-    "embedder": [5, True, b"x", "", "a\0b", [], Silent()],
+    "embedder": [5, True, b"x", "", "a\0b", [], Silent(), "\ud800", "x" * 300],
     "recipe": [5, {}, Recipe, Silent()],
     "count_tokens": [5, "x", {}, Silent()],
     "rebuild": KINDS["flag"],

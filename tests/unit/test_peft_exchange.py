@@ -18,6 +18,7 @@ from memkit.errors import (
     MemkitError,
     ModuleNotFoundInMemoryError,
     RecordNotFoundError,
+    UnsafePathError,
     UnsupportedOperationError,
 )
 from memkit.ledger.engine.locks import adapters_lock
@@ -185,6 +186,18 @@ def test_nothing_is_written_over(trained, tmp_path):
 
     with pytest.raises(InvalidInputError, match="must be new or empty"):
         trained.modules.export("m0001", tmp_path / "out")
+
+
+@pytest.mark.parametrize("target", ["empty", "nowhere"])
+def test_nothing_is_written_through_a_link(trained, tmp_path, target):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / target)
+    with pytest.raises(UnsafePathError, match="found a symbolic link"):
+        trained.modules.export("m0001", tmp_path / "out")
+    assert sorted(
+        path.name for path in tmp_path.iterdir() if path.name in {"empty", "nowhere", "out"}
+    ) == ["empty", "out"]
+    assert not any((tmp_path / "empty").iterdir())
 
 
 # -- in ----------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import sqlite3
 import tracemalloc
 from contextlib import suppress
@@ -14,7 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from memkit import Draft, InvalidInputError, Memory
-from memkit.errors import CorruptFileError, FormatVersionError, UnsupportedOperationError
+from memkit.errors import (
+    CorruptFileError,
+    FormatVersionError,
+    UnsafePathError,
+    UnsupportedOperationError,
+)
 from memkit.ledger import Ledger
 from memkit.ledger.items import NewItem
 from memkit.ledger.transfer.export import (
@@ -472,6 +478,27 @@ def test_a_bomb_is_refused_before_it_fills_the_memory(rag, tmp_path, monkeypatch
 def test_no_file(full, tmp_path):
     with pytest.raises(OSError, match=r"there is no file .*nothing.*: it does not exist"):
         full.import_(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link", "dangling link", "folder", "/"])
+def test_an_export_replaces_files_alone(full, tmp_path, kind):
+    path = tmp_path / "out"
+    (tmp_path / "other").write_text("other")
+    {
+        "pipe": lambda: os.mkfifo(path),
+        "link": lambda: path.symlink_to(tmp_path / "other"),
+        "dangling link": lambda: path.symlink_to(tmp_path / "nowhere"),
+        "folder": path.mkdir,
+        "/": lambda: None,
+    }[kind]()
+    before = {entry.name: entry.lstat() for entry in tmp_path.iterdir()}
+    with pytest.raises(UnsafePathError, match="expected a plain file at"):
+        full.export("/" if kind == "/" else path)
+    after = {entry.name: entry.lstat() for entry in tmp_path.iterdir()}
+    assert {name: (s.st_ino, s.st_mode) for name, s in after.items()} == {
+        name: (s.st_ino, s.st_mode) for name, s in before.items()
+    }
+    assert (tmp_path / "other").read_text() == "other"
 
 
 # -- adapters

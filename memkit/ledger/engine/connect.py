@@ -12,6 +12,7 @@ from memkit.errors import (
     BusyError,
     CorruptFileError,
     FormatVersionError,
+    MemkitError,
     NotAMemoryError,
     ReadOnlyError,
     StorageError,
@@ -42,7 +43,9 @@ def locate(directory: Path, *, create: bool) -> Path:
     """
     try:
         return _locate(directory, create=create)
-    except PermissionError as exc:
+    except MemkitError:
+        raise  # some are OSErrors, too
+    except OSError as exc:
         raise StorageError(
             f"the directory {str(directory)!r} cannot be read: {exc}",
             "Check the owner and permissions of the directory.",

@@ -29,7 +29,7 @@ from memkit.errors import (
     NonFiniteError,
     storage_errors,
 )
-from memkit.files import flush, folder_draft, new_file, open_plain
+from memkit.files import flush, folder_draft, new_file, open_plain, own_folder
 from memkit.lora.peft.peft_config import (
     CONFIG,
     as_json_values,
@@ -80,12 +80,12 @@ def write_folder(folder: Path, part: Scaled, manifest: Mapping[str, Any], *, con
     """
     config = config_of(part, base_model=manifest.get("base_model"), conv1d=conv1d)
     with storage_errors(folder):
-        folder = folder.resolve()
         if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
             raise InvalidInputError(
                 f"`folder` must be new or empty, there is something in {str(folder)!r}",
                 hint="choose another folder, or remove this one first",
             )
+        own_folder(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
         contents = {
             WEIGHTS: _pack(part.adapter),

@@ -7,12 +7,15 @@ second becomes the first, before anything is stored, compared or looked up.
 
 from __future__ import annotations
 
+import errno
 import unicodedata
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from memkit.errors import InvalidInputError
 from memkit.types.validate.descriptions import describe, handle_of, shown
+
+_IMPOSSIBLE = {errno.ENAMETOOLONG, errno.ELOOP}  # whatever is to be done with the path
 
 MAX_CHARACTERS = 2_000_000
 MAX_ID_CHARACTERS = 256  # of ids, keys, names, and of the parts of scopes and namespaces
@@ -119,7 +122,22 @@ def check_path(name: str, value: object) -> Path:
             "No file system has names with NULs.",
         )
     try:
-        return Path(value).expanduser().absolute()
+        path = Path(value).expanduser().absolute()
     except RuntimeError as exc:
         hint = f"Write {f'./{value}'!r} if the name begins with '~'."
         raise InvalidInputError(f"`{name}` has no home directory: {shown(value)}", hint) from exc
+    try:
+        path.stat()
+    except UnicodeEncodeError as exc:
+        raise InvalidInputError(
+            f"`{name}` must be what the file system can write, found the character "
+            f"{exc.object[exc.start]!r} in {shown(value)}",
+            "Decode names of files with os.fsdecode().",
+        ) from exc
+    except OSError as exc:
+        if exc.errno in _IMPOSSIBLE:
+            raise InvalidInputError(
+                f"`{name}` cannot be the path of a file: {exc.strerror}, got {shown(value)}",
+                "Names have at most 255 bytes on most systems.",
+            ) from exc
+    return path
