@@ -135,8 +135,9 @@ def _take(importer: Importer, archive: Archive) -> dict[str, list[str]]:
     try:
         for number, entry in _shown("importing", archive.entries(), archive.total):
             if entry["kind"] == "module":
-                members[entry["name"]] = importer.records_of(entry["records"])
+                importer.finish()
                 importer.line = number
+                members[entry["name"]] = importer.records_of(entry["records"])
             else:
                 importer.take(entry, number)
         importer.finish()

@@ -171,6 +171,15 @@ def test_a_conflict_names_the_line_of_the_record(memory, tmp_path):
     assert [r["id"] for r in content(memory)["records"]] == ["r"]
 
 
+def test_a_module_names_its_own_line(memory, tmp_path):
+    memory.add("a", id="a")
+    memory.add("b", id="b", scope=ANN)
+    about = {"name": "m", "base_model": "b", "sha256": "0"}
+    path = archive(tmp_path / "f", {"kind": "module", **about, "records": ["a", "b"]})
+    with pytest.raises(InvalidInputError, match=r"line 2 of .* of one scope"):
+        memory.import_(path)
+
+
 # -- what is no file
 
 

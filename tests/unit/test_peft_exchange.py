@@ -194,9 +194,7 @@ def test_nothing_is_written_through_a_link(trained, tmp_path, target):
     (tmp_path / "out").symlink_to(tmp_path / target)
     with pytest.raises(UnsafePathError, match="found a symbolic link"):
         trained.modules.export("m0001", tmp_path / "out")
-    assert sorted(
-        path.name for path in tmp_path.iterdir() if path.name in {"empty", "nowhere", "out"}
-    ) == ["empty", "out"]
+    assert not (tmp_path / "nowhere").exists()
     assert not any((tmp_path / "empty").iterdir())
 
 

@@ -402,6 +402,7 @@ def test_what_was_forged_well_is_taken(rag, tmp_path):
         (record(text="\ud800"), "lone surrogate"),
         (record(text=5), "`text` must be a string"),
         (record(question="Why?"), "without `answer`"),
+        (record(question="Why?", answer="Said."), "`key` must be a string, as .*Why"),
         (record(id=""), "`id` must not be empty"),
         (record(scope={"user": 1}), "scope"),
         (record(scope=[]), "`scope` must be a mapping"),

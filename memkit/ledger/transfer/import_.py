@@ -130,7 +130,6 @@ class Importer:
         Raises:
             InvalidInputError: If they are of several scopes; a module is of one.
         """
-        self.finish()
         renamed = self._record_ids.renamed
         taken = [renamed.get(id, id) for id in ids if id not in self._instead]
         rows = self._database.rows(
@@ -343,9 +342,8 @@ class Importer:
             and same_entry(ITEM, entry, entry_at(self._database, ITEM, row))
         ):
             self.counts["skipped"] += 1
-        elif row is None or self._may_replace(ITEM, entry["key"]):
+        elif row is None or self._may_replace_item(entry, scope):
             if row is not None:
-                self._check_address(entry, scope)
                 self._database.execute("DELETE FROM item_vectors WHERE item = ?", row)
                 self._database.mark_for_scrub()
             row = self._put(ITEM, row, entry)
@@ -354,14 +352,17 @@ class Importer:
                 [(row, place, vector_bytes(v)) for place, v in enumerate(entry["vectors"])],
             )
 
-    def _check_address(self, entry: Entry, scope: str) -> None:
-        """Refuse to replace an item of another scope: all scopes share the addresses of items."""
-        if self._scope is not None and not contains(scope, self._scope):
+    def _may_replace_item(self, entry: Entry, scope: str) -> bool:
+        """As `_may_replace`; never one of another scope: all scopes share the addresses."""
+        foreign = self._scope is not None and not contains(scope, self._scope)
+        if foreign and self._on_conflict != "skip":
             raise InvalidInputError(
                 f"the address of item {entry['key']!r} in {entry['namespace']!r} is in use outside "
-                f"of `scope` {dict(self._scope)!r}",
-                "Items are told apart by namespace and key alone: give each tenant a namespace.",
+                f"of `scope` {dict(self._scope or {})!r}",
+                "Items are told apart by namespace and key alone: give each tenant a namespace, or "
+                'choose on_conflict="skip" to leave out what comes.',
             )
+        return self._may_replace(ITEM, entry["key"])
 
     def _is_over(self, entry: Entry) -> bool:
         """Whether an entry has expired since it left; such entries are counted and left out."""

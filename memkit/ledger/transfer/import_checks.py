@@ -87,6 +87,12 @@ def _record(entry: Entry) -> None:
     if entry["key"] is not None:
         check_text("key", entry["key"], longest=MAX_ID_CHARACTERS)
     _version(entry)
+    if entry["key"] is None and entry["question"] is not None:
+        # By the key another answer to the question takes its place.
+        raise InvalidInputError(
+            f"`key` must be a string, as the record has the question {entry['question']!r:.80}, "
+            "got None"
+        )
     if entry["pinned"] and entry["expires_at"] is not None:
         raise InvalidInputError("what is pinned does not expire, got `pinned` and `expires_at`")
 
