@@ -45,7 +45,8 @@ def forget(
     turns: list[str] = []
     if ids is not None:
         ids = check_ids("id", ids, single=True)
-        turns = engine.ledger.turns.loose(ids, **reach)
+        records = engine.ledger.records.existing(ids, expired=True)
+        turns = engine.ledger.turns.loose([id for id in ids if id not in records], **reach)
         ids = [id for id in ids if id not in turns]
     try:
         selected = _select(engine, ids, scope, where)

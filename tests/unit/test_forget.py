@@ -188,6 +188,17 @@ def test_forgetting_by_filter_leaves_the_rest(memory, tmp_path):
     assert traces(tmp_path, "flimflarn")
 
 
+def test_an_id_of_both_is_that_of_the_record(memory):
+    """No verb makes such a turn; a ledger that was changed by hand may have it."""
+    record, quiet = memory.add("Code 77 opens the door."), memory.add_turn("user", "OK")
+    memory._engine.ledger._database.execute(
+        "UPDATE turns SET id = ? WHERE id = ?", record.id, quiet.id
+    )
+    receipt = memory.forget(record.id)
+    assert (receipt.records, receipt.turns, memory.count()) == ((record.id,), 0, 0)
+    assert memory.forget(record.id).turns == 1
+
+
 def test_the_turns_of_a_record_go_with_it(memory, tmp_path):
     turn = memory.add_turn("user", "My flimflarn is lost.")
     assert memory.forget(turn.record_id).turns == 1

@@ -22,7 +22,11 @@ def rag(open_memory):
 
 def of(memory, scope):
     """All of a scope and narrower ones, but for the numbers of rows."""
-    rows = [row for table in content(memory).values() for row in table if "scope" in row]
+    return within(content(memory), scope)
+
+
+def within(tables, scope):
+    rows = [row for table in tables.values() for row in table if "scope" in row]
     return [row for row in rows if scope.items() <= json.loads(row["scope"]).items()]
 
 
@@ -75,6 +79,21 @@ def test_ids_that_are_in_use_elsewhere_are_no_conflict(anns, tmp_path, choice, l
     [said] = anns.turns(scope=BOB)
     assert (said.id, said.record_id) == (report.renamed["t"], report.renamed["doc-2"])
     assert check(anns._engine.ledger.directory).sound
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_records_and_turns_have_no_id_in_common(anns, tmp_path, choice):
+    before = content(anns)
+    for scope in (None, ANN):
+        for entry in (turn(scope=ANN, id="doc-1"), record(scope=ANN, id="t", text="New.")):
+            path = archive(tmp_path / "x", entry)
+            with pytest.raises(InvalidInputError, match=r"line 2 of .* is in use: one of the"):
+                anns.import_(path, scope=scope, on_conflict=choice)
+    assert content(anns) == before
+    path = archive(tmp_path / "x", turn(scope=BOB, id="doc-1"), record(scope=BOB, id="t"))
+    report = anns.import_(path, scope=BOB, on_conflict=choice)
+    assert report.renamed.keys() == {"doc-1", "t"}
+    assert of(anns, ANN) == within(before, ANN)
 
 
 def test_the_same_file_again_changes_nothing(anns, tmp_path):
@@ -132,8 +151,11 @@ def test_an_item_of_others_stays_as_it_is(anns, tmp_path, choice):
     if choice == "skip":
         assert anns.import_(path, scope=BOB, on_conflict=choice).skipped == 1
     else:
-        with pytest.raises(InvalidInputError, match=r"line 2 of .*item 'k'"):
+        with pytest.raises(
+            InvalidInputError, match=r"(?s)line 2 of .*item 'k'.*\"skip\""
+        ) as caught:
             anns.import_(path, scope=BOB, on_conflict=choice)
+        assert '"replace"' not in str(caught.value)  # which would not help
     assert content(anns) == before
 
 

@@ -333,6 +333,16 @@ def test_a_taken_id_is_refused(memory):
     assert stored(memory) == ["one"]
 
 
+@pytest.mark.parametrize("content", ["OK", "The lift is red."])  # small talk makes no record
+def test_the_id_of_a_turn_is_taken(memory, content):
+    turn = memory.add_turn("user", content)
+    before = memory.count()
+    with pytest.raises(InvalidInputError, match="is in use"):
+        memory.add("Code 77 opens the door.", id=turn.id)
+    assert memory.count() == before
+    assert memory.forget(turn.id).turns == 1
+
+
 @pytest.mark.parametrize(
     "bad",
     [

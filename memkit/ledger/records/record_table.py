@@ -92,7 +92,7 @@ class RecordTable(RecordReads):
         with self._database.transaction():
             known = Known.of(self._database, entries)
             lives = self._lives(entries)
-            taken = set(self.existing([id for e in entries if (id := e.draft.id)], expired=True))
+            taken = self._taken([id for e in entries if (id := e.draft.id)])
             ids, written = [], set()
             for entry, ends in zip(entries, lives, strict=True):
                 id, changed = self._store(entry, ends, known, taken, enrich=enrich)
@@ -172,6 +172,12 @@ class RecordTable(RecordReads):
             older, turns = (self._database.count(t, theirs, wanted) for t in ("versions", "turns"))
             records = len(self._database.erase("records", in_list("id"), wanted, giving="number"))
         return records, records + older, turns
+
+    def _taken(self, ids: Sequence[str]) -> set[str]:
+        """Those of the ids that records or turns have: by either verbs find a record."""
+        theirs = f"SELECT id FROM turns WHERE {in_list('id')}"
+        turns = self._database.column(theirs, list_parameter("ids", ids))
+        return {*self.existing(ids, expired=True), *turns}
 
     def _lives(self, entries: Sequence[Entry]) -> list[float | None]:
         """When each entry will expire, in seconds since 1970."""

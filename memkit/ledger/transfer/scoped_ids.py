@@ -1,8 +1,8 @@
 """Which id an entry has here: its own, or another one where that is of a foreign scope.
 
-Ids are unique in a memory, so an entry cannot have one that is in use outside of the scope that
-is imported. It gets one that is made of its scope and its id: the same whenever the file comes
-again, and nothing that is there already has to be changed or shown.
+Ids are unique in a memory, over records and turns, so an entry cannot have one that is in use
+outside of the scope that is imported. It gets one that is made of its scope and its id: the same
+whenever the file comes again, and nothing that is there already has to be changed or shown.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ import uuid
 from collections.abc import Iterator
 from itertools import count
 
+from memkit.errors import InvalidInputError
 from memkit.ledger.engine.sqlite import Database
 from memkit.types import Scope
 from memkit.types.scope import contains
 
+_OTHERS = {"records": "turns", "turns": "records"}
 _NAMESPACE = uuid.UUID("6d656d6b-6974-5069-8d70-6f7274656421")  # of ids that are made of others
 
 
@@ -38,11 +40,14 @@ class ScopedIds:
         self._scope = scope
 
     def of(self, id: str, scope: str) -> str:
-        """Give the id that the entry with this id and this stored scope has here."""
-        if self._scope is None:
-            return id
-        is_own = self._is_own(id)
-        if is_own:
+        """Give the id that the entry with this id and this stored scope has here.
+
+        Raises:
+            InvalidInputError: If a record wants the id of a turn, or a turn that of a record.
+        """
+        is_own = None if self._scope is None else self._is_own(id)
+        if self._scope is None or is_own:
+            self._refuse_of_others(id)
             return id
         for other in _made_of(id, scope):
             if (is_made := self._is_own(other)) is not False:
@@ -53,9 +58,20 @@ class ScopedIds:
         return other
 
     def _is_own(self, id: str) -> bool | None:
-        """Whether the row with an id is of the scope; None if there is none."""
-        key = self._database.value(f"SELECT scope FROM {self._table} WHERE id = ?", id)
-        return None if key is None else contains(key, self._scope or {})
+        """Whether what has an id is of the scope; None if nothing has it."""
+        keys = self._database.column(
+            "SELECT scope FROM records WHERE id = ? UNION SELECT scope FROM turns WHERE id = ?",
+            *(id, id),
+        )
+        return all(contains(key, self._scope or {}) for key in keys) if keys else None
+
+    def _refuse_of_others(self, id: str) -> None:
+        others = _OTHERS[self._table]
+        if self._database.value(f"SELECT 1 FROM {others} WHERE id = ?", id) is not None:
+            raise InvalidInputError(
+                f"`id` {id!r} of one of the {self._table} is in use: one of the {others} has it",
+                "Give the entry another id: they are unique over records and turns.",
+            )
 
 
 def _made_of(id: str, scope: str) -> Iterator[str]:
