@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from memkit.errors import InvalidInputError
 from memkit.ledger import Ledger
 from memkit.ledger.check.derived import check_derived
-from memkit.ledger.records.filters import parse
+from memkit.ledger.records.filters import MAX_CONDITIONS, MAX_DEPTH, parse
 from memkit.types import CheckReport, Draft
 from tests.unit.test_filters import FILTERS, METADATA
 
@@ -122,6 +122,50 @@ def test_the_ledger_finds_what_the_filter_means(shared, where, metadata):
     expected = [r.id for r in records if passes(where, r.metadata)]
     assert shared.records.ids(where=where) == expected
     assert [r.id for r in records if parse(where).matches(r.metadata)] == expected
+
+
+def nested(connectives, leaf):
+    """As deep as filters may be, with a condition beside each filter in a filter."""
+    where = leaf
+    for depth in range(MAX_DEPTH):
+        connective = connectives[depth % len(connectives)]
+        beside = {"x.y": depth} if connective == "$or" else {"a.b": {"$gte": 2}}
+        where = {"$not": where} if connective == "$not" else {connective: [beside, where]}
+    return where
+
+
+def full(leaf, width):
+    """A balanced tree of conditions, alternately all and any of its branches."""
+    level, connective = [leaf] * MAX_CONDITIONS, "$and"
+    while len(level) > 1:
+        starts = range(0, len(level), width)
+        level = [{connective: level[start : start + width]} for start in starts]
+        connective = "$or" if connective == "$and" else "$and"
+    return level[0]
+
+
+DEEP = [
+    *(["$or"], ["$and"], ["$not"], ["$or", "$and"], ["$and", "$or"], ["$or", "$not"]),
+    *(["$and", "$not"], ["$or", "$and", "$not"], ["$not", "$not", "$or"]),
+]
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        *(nested(connectives, {"a.b": 2}) for connectives in DEEP),
+        *(full({"a.b": {"$in": [1, 2]}}, width) for width in (2, 3, 15, 200)),
+        *({"$or": [{}] * 200}, {"$and": [{}] * 200}, {"$or": [{"a.b": n} for n in range(200)]}),
+        {f"x{n}": {"$exists": False} for n in range(200)},
+    ],
+)
+def test_filters_are_read_up_to_their_limits(shared, where):
+    shared.records.delete(shared.records.ids(expired=True))
+    shared.records.add([Draft("1", metadata={"a": {"b": 2}}), Draft("2", metadata={"a.b": 3})])
+    records = shared.records.get(shared.records.ids())
+    assert shared.records.ids(where=where) == [r.id for r in records if passes(where, r.metadata)]
+    with pytest.raises(InvalidInputError, match=r"at most (16 levels|200 conditions)"):
+        parse({"$or": [{"b": 1}, *[where] * 200], "c": 1})
 
 
 def test_only_filters_that_name_what_is_there_are_looked_up():

@@ -57,6 +57,7 @@ WHERES = [
     *({"a": {}}, {"a": {"$in": "x"}}, {"a": {"$gt": [1]}}, {"a": {"$nin": 5}}, {"a": NESTED}),
     *({"a": math.nan}, {"a": 2**63}, {"a": {"$contains": {}}}, {"a" * 9000: 1}, {"a": Silent()}),
     *({"a": datetime(2025, 1, 1, tzinfo=UTC)}, {"$and": NESTED}, {"a": {"$exists": 1}}),
+    *({"a": {"$gt": np.True_}}, {"a": {"$lte": None}}, {"$or": [{}] * 201}),
 ]
 METADATA = [
     *("a", 5, [("a", 1)], NESTED, Silent(), {1: 2}, {"a\0": 1}, {"a": "\0"}, {"\ud800": 1}),

@@ -33,6 +33,7 @@ from memkit.types.validate import describe, shown
 
 MAX_CONDITIONS = 200
 MAX_DEPTH = 16
+_DEEPEST_LOOKUP = 3  # groups in groups; what is deeper is only judged
 
 _ORDERINGS: Mapping[str, Callable[[Any, Any], bool]] = {
     "$gt": gt,
@@ -74,7 +75,7 @@ class Filter:
 
     def lookup(self) -> Lookup | None:
         """Give SQL for the records among which those that pass are; None for all records."""
-        return _lookup(self._root)
+        return _lookup(self._root, _DEEPEST_LOOKUP)
 
     def matches(self, metadata: Metadata) -> bool:
         """Tell whether metadata, as it is stored, passes, in plain Python."""
@@ -93,7 +94,7 @@ def parse(where: Metadata) -> Filter:
             f"`where` must have at most {MAX_CONDITIONS} conditions, got {_size(group)}",
             "Use $in for a choice between many values.",
         )
-    return Filter(group)
+    return Filter(_flat(group))
 
 
 def matches(where: Metadata, metadata: Metadata) -> bool:
@@ -169,8 +170,9 @@ def _operand(key: str, operator: str, operand: object) -> Any:  # noqa: ANN401 -
             return [validate.check_scalar("where", value) for value in operand]
         expected = "a list of strings, numbers, booleans or null"
     elif operator in _ORDERINGS:
-        if _is_scalar(operand) and not isinstance(operand, bool | None):
-            return validate.check_scalar("where", operand)
+        plain = validate.check_scalar("where", operand) if _is_scalar(operand) else None
+        if not isinstance(plain, bool | None):
+            return plain
         expected = "a number or a string"
     else:
         if _is_scalar(operand) and not (operator == "$contains" and operand == ""):
@@ -211,7 +213,32 @@ def _kind(value: object) -> str | None:
 
 
 def _size(node: _Condition | _Group) -> int:
-    return 1 if isinstance(node, _Condition) else sum(map(_size, node.parts))
+    """How many conditions there are; an empty filter is one that always holds."""
+    return 1 if isinstance(node, _Condition) or not node.parts else sum(map(_size, node.parts))
+
+
+def _flat(group: _Group) -> _Group:
+    """The same as SQLite's parser can read it, which takes in no deep nests.
+
+    There are as few groups in groups as it takes, and the deepest come first: what is open to the
+    left of a bracket lies on the parser's stack.
+    """
+    parts: list[_Condition | _Group] = []
+    for part in group.parts:
+        node = _flat(part) if isinstance(part, _Group) else part
+        while isinstance(node, _Group) and node.connective != "$not" and len(node.parts) == 1:
+            node = node.parts[0]
+        if isinstance(node, _Group) and node.connective == group.connective != "$not":
+            parts += node.parts or (node,)
+        else:
+            parts.append(node)
+    return _Group(group.connective, tuple(sorted(parts, key=_depth, reverse=True)))
+
+
+def _depth(node: _Condition | _Group) -> int:
+    if isinstance(node, _Condition):
+        return 0
+    return 1 + max(map(_depth, node.parts), default=0)
 
 
 def _holds(node: _Condition | _Group, metadata: Metadata) -> bool:
@@ -264,12 +291,12 @@ def _equal(value: object, operand: object) -> bool:
     return kind is not None and kind == _kind(operand) and bool(value == operand)
 
 
-def _lookup(node: _Condition | _Group) -> Lookup | None:
+def _lookup(node: _Condition | _Group, depth: int) -> Lookup | None:
     if isinstance(node, _Condition):
         return _look_up(node)
-    if node.connective == "$not":
+    if node.connective == "$not" or not depth:
         return None
-    lookups = [_lookup(part) for part in node.parts]
+    lookups = [_lookup(part, depth - 1) for part in node.parts]
     indexed = [lookup for lookup in lookups if lookup is not None]
     if node.connective == "$and":
         return index.combined("INTERSECT", indexed)
