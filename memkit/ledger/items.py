@@ -18,10 +18,12 @@ from memkit.types.scope import scope_key
 from memkit.types.validate import (
     check_ids,
     check_object,
+    check_part,
     check_text,
     describe,
     shown,
     ttl_seconds,
+    unit_vector,
 )
 
 if TYPE_CHECKING:
@@ -88,8 +90,8 @@ class ItemTable:
             InvalidInputError: If a label, key, value, scope or time to live is malformed, or a
                 vector not finite.
         """
-        rows = [_encoded(item) for item in items]
-        addresses = [check_address(address) for address in deleted]
+        rows = [_encoded(item) for item in _listed("items", items)]
+        addresses = [check_address(address) for address in _listed("deleted", deleted)]
         with self._database.transaction():
             for namespace, key in addresses:
                 self._database.erase(
@@ -101,7 +103,10 @@ class ItemTable:
     def get(self, addresses: Sequence[Address]) -> list[StoredItem | None]:
         """Give the items at addresses, None where there is nothing."""
         sql = f"{_SELECT} WHERE namespace = ? AND key = ?"
-        rows = [self._database.row(sql, *check_address(address)) for address in addresses]
+        rows = [
+            self._database.row(sql, *check_address(address))
+            for address in _listed("addresses", addresses)
+        ]
         return [None if row is None else self._item(row) for row in rows]
 
     def delete_within(self, scope: Scope) -> list[str]:
@@ -141,7 +146,7 @@ class ItemTable:
         Raises:
             IncompatibleModelError: If they were written with vectors of another length.
         """
-        ranked = self._ranked(prefix, np.asarray(query, np.float32))
+        ranked = self._ranked(prefix, unit_vector("query", query))
         for start in range(0, len(ranked), _PAGE):
             page = ranked[start : start + _PAGE]
             rows = self._database.rows(
@@ -199,8 +204,7 @@ class ItemTable:
                 hint="write the items again with the embeddings that are in use now",
             )
         vectors = np.frombuffer(b"".join(blobs), np.float32).reshape(len(blobs), query.size)
-        length = float(np.linalg.norm(query)) or 1.0
-        scores = vectors @ (query / length)
+        scores = vectors @ query
         best: dict[int, float] = {}
         for place in np.argsort(-scores, kind="stable").tolist():
             best.setdefault(numbers[place], float(scores[place]))
@@ -221,12 +225,17 @@ class ItemTable:
         )
 
 
-def check_address(address: tuple[object, object]) -> tuple[str, str]:
+def check_address(address: object) -> tuple[str, str]:
     """Check where an item is: its namespace, as it is stored, and its key, in normal form.
 
     Raises:
         InvalidInputError: If the namespace is no list of labels, or the key no string.
     """
+    if not isinstance(address, list | tuple) or len(address) != 2:
+        raise InvalidInputError(
+            f"an address must be a namespace and a key, got {describe(address)}",
+            "For example (('a', 'b'), 'key').",
+        )
     namespace, key = address
     labels = _labels(namespace)
     if not labels:
@@ -273,6 +282,7 @@ def as_json(key: str, value: Mapping[str, Any]) -> str:
 
 def _encoded(item: NewItem) -> tuple[_Row, Floats2d]:
     """An item and its unit vectors, as they are stored."""
+    check_part("items", item, NewItem, "`NewItem`s", "NewItem(('a', 'b'), 'key', {'v': 1})")
     namespace, key = check_address((item.namespace, item.key))
     row = _Row(
         namespace,
@@ -282,16 +292,19 @@ def _encoded(item: NewItem) -> tuple[_Row, Floats2d]:
         None if item.ttl is None else ttl_seconds(item.ttl),
     )
     try:
-        vectors = np.array(item.vectors, np.float64) if len(item.vectors) else np.zeros((0, 0))
-    except (TypeError, ValueError) as error:
-        raise InvalidInputError(
-            f"`vectors` of {key!r} must be rows of numbers of one length, got "
-            f"{describe(item.vectors)}"
-        ) from error
-    if vectors.ndim != 2 or not np.isfinite(vectors).all():
-        raise InvalidInputError(
-            f"expected finite vectors for {key!r}, rows of one length, got {shown(item.vectors)}"
-        )
-    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    unit: Floats2d = (vectors / np.where(norms > 0, norms, 1)).astype(np.float32)
-    return row, unit
+        vectors = [unit_vector("vectors", vector) for vector in _listed("vectors", item.vectors)]
+        if len(sizes := sorted({vector.size for vector in vectors})) > 1:
+            raise InvalidInputError(f"`vectors` must be of one length, got {sizes}")
+    except InvalidInputError as error:
+        raise InvalidInputError(f"item {key!r}: {error.message}", error.hint) from error
+    return row, np.array(vectors, np.float32)
+
+
+def _listed(name: str, values: Any) -> list[Any]:  # noqa: ANN401 - as it came
+    try:
+        listed = None if isinstance(values, str | bytes | Mapping) else list(values)
+    except TypeError:
+        listed = None
+    if listed is None:
+        raise InvalidInputError(f"`{name}` must be a list, got {describe(values)}")
+    return listed

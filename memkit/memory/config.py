@@ -127,7 +127,7 @@ def _check_backends(backends: object) -> None:
     expected = f"some of {ALL_BACKENDS} or backends of your own"
     if isinstance(backends, str | Backend):
         refuse_part("backends", backends, expected, "Put it into a list.")
-    if not isinstance(backends, Collection) or not backends:
+    if not isinstance(backends, Collection) or not len(backends):  # an array has no truth
         refuse_part("backends", backends, expected)
     for backend in backends:
         if isinstance(backend, str) and backend not in ALL_BACKENDS:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from memkit.memory.engine import Engine
 from memkit.memory.erasure import Erased, erase, finish
 from memkit.memory.reach import selected_by
 from memkit.memory.residue import samples, search_files
-from memkit.types import ALL, AnyScope, Exposure, Metadata, ModuleReport, Receipt, Scope
+from memkit.types import AnyScope, Exposure, Metadata, ModuleReport, Receipt, Scope
 from memkit.types.validate import check_flag, check_ids
 
 if TYPE_CHECKING:
@@ -139,13 +139,14 @@ def _forget(
 def _select(
     engine: Engine, ids: Sequence[str] | None, scope: AnyScope | None, where: Metadata | None
 ) -> list[str]:
-    if ids is None and not where and (not scope or scope == ALL):
+    records, reach = engine.ledger.records, selected_by(scope)
+    unfiltered = where is None or (isinstance(where, Mapping) and not where)
+    if ids is None and unfiltered and "within" not in reach:
         raise InvalidInputError(
             f"expected an id, a `scope` or a `where` to forget by, got {ids=}, {scope=}, {where=}",
             hint="forget(id) erases a record, forget(scope={'user': 'u1'}) a tenant, forget_all() "
             "everything",
         )
-    records, reach = engine.ledger.records, selected_by(scope)
     if ids is None:
         return records.ids(**reach, where=where, expired=True)
     # Their ids alone are read: what is damaged can be forgotten as well.

@@ -6,7 +6,7 @@ anything; ``"all"``, for whoever looks after the memory, is everything of every 
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import Literal, TypedDict, TypeGuard
 
 from memkit.types import ALL, AnyScope, Scope
 from memkit.types.validate import check_scope
@@ -21,14 +21,19 @@ class Reach(TypedDict, total=False):
 
 def seen_by(scope: AnyScope | None) -> Scope | None:
     """Give the scope whose eyes a verb looks through, for records by id; None sees everything."""
-    if scope == ALL:
+    if _is_all(scope):
         return None
     return {} if scope is None else check_scope(scope)
 
 
 def selected_by(scope: AnyScope | None) -> Reach:
     """Give the bounds of a listing: a scope and narrower ones, what is shared, or nothing."""
-    if scope == ALL:
+    if _is_all(scope):
         return {}
     bounds = seen_by(scope)
     return {"within": bounds} if bounds else {"visible_to": {}}
+
+
+def _is_all(scope: object) -> TypeGuard[Literal["all"]]:
+    """Whether a scope is the word for all: whatever else calls itself equal to it is not."""
+    return isinstance(scope, str) and scope == ALL

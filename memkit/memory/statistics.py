@@ -7,7 +7,7 @@ from pathlib import Path
 from memkit.files import files_below
 from memkit.memory.engine import Engine
 from memkit.types import Scope, Stats
-from memkit.types.validate import check_part
+from memkit.types.validate import check_characters, check_part
 
 
 def stats(engine: Engine, scope: Scope | None) -> Stats:
@@ -32,7 +32,7 @@ def stats(engine: Engine, scope: Scope | None) -> Stats:
 def count_tokens(engine: Engine, text: str) -> int:
     """Count the tokens of a text as for a budget."""
     check_part("text", text, str, "a string")
-    return engine.counter[1](text)
+    return engine.counter[1](check_characters("text", text))
 
 
 def _size(path: Path) -> int:

@@ -13,7 +13,7 @@ from memkit.memory.options import Selection, query_template
 from memkit.memory.reach import seen_by, selected_by
 from memkit.protocols import Embedder
 from memkit.types import AnyScope, Hit, Metadata
-from memkit.types.validate import describe, refuse_part
+from memkit.types.validate import refuse_part, unit_vector
 
 if TYPE_CHECKING:
     from memkit.protocols import Floats2d
@@ -126,21 +126,12 @@ class Vectors:
 
 
 def _unit_row(vector: Sequence[float]) -> Floats2d:
-    """A vector as a row of length 1; what is not finite stays so, for the index to refuse."""
-    import numpy as np
-
-    try:
-        row = np.asarray(vector, np.float64).reshape(1, -1)
-    except (TypeError, ValueError) as exc:
-        raise InvalidInputError(
-            f"`vector` must be numbers, got {describe(vector)}",
-            "search() takes a text." if isinstance(vector, str) else "",
-        ) from exc
-    length = np.linalg.norm(row)
-    if length == 0:
+    hint = "search() takes a text." if isinstance(vector, str) else ""
+    unit = unit_vector("vector", vector, hint=hint)
+    if not unit.any():
         raise InvalidInputError(
             "expected a `vector` of a positive length, got zeros",
             hint="a vector of zeros has no direction, so nothing is similar to it",
         )
-    unit: Floats2d = (row / length).astype(np.float32)
-    return unit
+    row: Floats2d = unit.reshape(1, -1)
+    return row

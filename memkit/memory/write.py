@@ -191,12 +191,12 @@ class Changes:
             InvalidInputError: If it cannot be stored, or if the old answer would stay although
                 the new text lacks it.
         """
-        metadata = {} if self.metadata is None else self.metadata
+        metadata = old.metadata if self.metadata is UNCHANGED else self.metadata
         draft = Draft(
             text=old.text if self.text is UNCHANGED else self.text,
             question=old.question if self.question is UNCHANGED else self.question,
             answer=old.answer if self.answer is UNCHANGED else self.answer,
-            metadata=old.metadata if self.metadata is UNCHANGED else metadata,
+            metadata={} if metadata is None else metadata,
         )
         if (draft.question is None) != (draft.answer is None) and old.question is not None:
             raise InvalidInputError(

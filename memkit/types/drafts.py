@@ -51,18 +51,24 @@ def drafts_of(value: DraftLike | Iterable[DraftLike], rest: Draft) -> tuple[list
 
 
 def _refuse_without_effect(rest: Draft, items: Sequence[DraftLike], kind: str) -> None:
-    if (rest.question, rest.answer, rest.id, rest.key) != (None, None, None, None):
+    # By identity: what came is not checked yet, and an array, say, has no truth.
+    if not all(part is None for part in (rest.question, rest.answer, rest.id, rest.key)):
         raise InvalidInputError(
             f"`question`, `answer`, `id` and `key` belong to a single text, got {kind}",
             hint="put them into `Draft` objects: add([Draft(text, question, answer), ...])",
         )
-    given = rest.scope or rest.metadata or rest.pinned or (rest.ttl, rest.at) != (None, None)
+    plain = all(_is_empty(part) for part in (rest.scope, rest.metadata))
+    given = not (plain and rest.pinned is False and rest.ttl is None and rest.at is None)
     if given and any(isinstance(item, Draft | Mapping) for item in items):
         kind = "a list with drafts" if kind == "a list" else kind
         raise InvalidInputError(
             f"`scope`, `metadata`, `ttl`, `pinned` and `at` belong to plain texts, got {kind}",
             hint="put them into the drafts: Draft(text, scope={'user': 'u1'})",
         )
+
+
+def _is_empty(value: object) -> bool:
+    return isinstance(value, Mapping) and not value
 
 
 def _draft_in_list(place: int, item: DraftLike, rest: Draft) -> Draft:

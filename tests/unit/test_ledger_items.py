@@ -97,7 +97,7 @@ def test_all_or_nothing_is_written(ledger, value):
     ledger.items.write([new("a", "old")])
     with pytest.raises(InvalidInputError, match=r"item 'bad': `value\.a` must"):
         ledger.items.write([new("a", "good"), new("a", "bad", value)], [(("a",), "old")])
-    with pytest.raises(InvalidInputError, match="finite vectors for 'bad'"):
+    with pytest.raises(InvalidInputError, match=r"item 'bad': `vectors` must be finite"):
         ledger.items.write([new("a", "good"), new("a", "bad", vectors=[[float("inf")]])])
     assert keys(ledger.items.below(())) == ["old"]
 

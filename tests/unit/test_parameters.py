@@ -9,7 +9,7 @@ import functools
 import inspect
 import math
 import typing
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 
 import numpy as np
 import pytest
@@ -39,6 +39,28 @@ def labelled(value):
     return value if named else type(value).__name__
 
 
+class Equal:
+    """Equal to everything, and neither true nor false."""
+
+    __hash__ = None
+
+    def __eq__(self, other):
+        return True
+
+    def __bool__(self):
+        raise ValueError("no truth")
+
+
+class Zone(tzinfo):
+    """A time zone that tells no offset that Python takes."""
+
+    def __init__(self, offset):
+        self.offset = offset
+
+    def utcoffset(self, moment):
+        return self.offset
+
+
 class Silent:
     def __repr__(self):
         raise RuntimeError("no repr")
@@ -51,28 +73,32 @@ SCOPES = [
     *("u1", 5, [], [("user", "u1")], NESTED, Silent(), {"": "x"}, {"a": ""}, {"a": " "}),
     *({"a": 1}, {1: "a"}, {"a": None}, {"a\0": "b"}, {"a": "\ud800"}, {"a" * 257: "b"}),
     *({"a": "b" * 257}, {str(n): "x" for n in range(7)}, {NFC: "a", NFD: "a"}, {"a": ["b"]}),
+    *(Equal(), np.array(["all", "all"]), np.zeros(2), np.zeros(0)),
 ]
 WHERES = [
     *("a", 5, ["a"], NESTED, Silent(), {1: 2}, {"a\0": 1}, {"a": "\ud800"}, {"$xor": []}, DEEP),
     *({"a": {}}, {"a": {"$in": "x"}}, {"a": {"$gt": [1]}}, {"a": {"$nin": 5}}, {"a": NESTED}),
     *({"a": math.nan}, {"a": 2**63}, {"a": {"$contains": {}}}, {"a" * 9000: 1}, {"a": Silent()}),
     *({"a": datetime(2025, 1, 1, tzinfo=UTC)}, {"$and": NESTED}, {"a": {"$exists": 1}}),
-    *({"a": {"$gt": np.True_}}, {"a": {"$lte": None}}, {"$or": [{}] * 201}),
+    *(Equal(), np.zeros(2), {"a": {"$gt": np.True_}}, {"a": {"$lte": None}}, {"$or": [{}] * 201}),
 ]
 METADATA = [
     *("a", 5, [("a", 1)], NESTED, Silent(), {1: 2}, {"a\0": 1}, {"a": "\0"}, {"\ud800": 1}),
     *({"a": math.nan}, {"a": -math.inf}, {"a": 2**63}, {"a": 10**5000}, {"a": {1}}, {"a": b"x"}),
     *({"a": NESTED}, {"a": Silent()}, {"a": np.zeros(2)}, {"a.b": 1, "a": {"b": 1}}),
     *({NFC: 1, NFD: 1}, {"a": datetime(2025, 1, 1, tzinfo=UTC)}, {"a" * 257: 1}),
+    *(Equal(), np.zeros(2), np.zeros(0)),
 ]
 TTLS = [
     *(0, -1, 1e-9, math.nan, math.inf, 10**400, 4e10, True, "5", [], timedelta(0), timedelta.max),
-    *(np.array([5.0]), Silent(), -timedelta(seconds=1)),
+    *(np.array([5.0]), np.zeros(2), Equal(), Silent(), -timedelta(seconds=1)),
 ]
 TIMES = [
     *("2025-01-01", 5, 1.5, True, date(2025, 1, 1), datetime(2025, 1, 1), datetime.min),
     *(datetime.max, datetime.max.replace(tzinfo=WEST), datetime.min.replace(tzinfo=EAST)),
-    *(datetime.max.replace(tzinfo=UTC), Silent()),
+    *(datetime.max.replace(tzinfo=UTC), Silent(), Equal(), np.zeros(2)),
+    *(datetime(2025, 1, 1, tzinfo=Zone(offset)) for offset in (timedelta(hours=30), 5, "x")),
+    datetime(2025, 1, 1, tzinfo=tzinfo()),
 ]
 LIMITS = [0, -1, True, 1.5, "5", [], 2**70, -(2**70), math.nan, math.inf, Silent()]
 PATHS = [5, True, b"x", "", " ", "a\0b", [], NESTED, Silent(), "\ud800", "x" * 300, "x/" * 3000]
@@ -112,14 +138,22 @@ KINDS = {
     "role": [None, *STRINGS, "bot"],
     "choice": CHOICES,
     "sampling": [None, 5, {}, Sampling, Sampling(seed=-1), Sampling(max_new_tokens=True)],
-    "messages": [None, "x", 5, [5], [{}], [{"role": "user", "content": 5}], [{"role": []}]],
+    "messages": [
+        *([{"role": "user", "content": "x", part: NESTED}] for part in ("id", "name")),
+        *(None, "x", 5, [5], [{}], [{"role": "user", "content": 5}], [{"role": []}]),
+    ],
     "turns": [
         *(None, "", "x", b"", 5, {}, TurnDraft("user", "x"), NESTED, Silent(), [None], ["x"]),
         *([TurnDraft("bot", "x")], [TurnDraft("user", "")], [TurnDraft("user", "x", at=5)]),
         *([TurnDraft("user", "x"), TurnDraft("user", "x", remember=1)],),
         *([TurnDraft("user", "x", name="")], [TurnDraft("user", "x", id="x" * 257)]),
     ],
-    "vector": [None, "x", [], ["a"], [math.nan] * 64, [0.0] * 64, NESTED, Silent()],
+    "vector": [
+        *(None, "x", [], ["a"], [math.nan] * 64, [0.0] * 64, NESTED, Silent(), Equal(), 5, {}),
+        *([10**400] * 64, ["1"] * 64, [b"1"] * 64, [1j] * 64, [True] * 64, [None] * 64, b"x" * 64),
+        *([math.inf] * 64, [[1.0] * 64], [[1.0], [1.0, 2.0]], dict.fromkeys(range(64), 1.0)),
+        *(np.array(["2025-01-01"] * 64, "M8[s]"), np.ones((64, 1)), np.array(1.0)),
+    ],
     "drafts": [None, 5, b"x", [5], [None], [{"text": ""}], {"text": "x", "page": 3}, Silent()],
 }
 
@@ -225,7 +259,7 @@ VERBS = {
     "scopes": ({}, {}),
     "search": ({"query": "archive"}, {"query": "question", **RECALL}),
     "stats": ({}, {"scope": "optional scope"}),
-    "count_tokens": ({}, {"text": [None, 5, b"x", [], NESTED, Silent()]}),
+    "count_tokens": ({}, {"text": [None, 5, b"x", [], NESTED, Silent(), "\ud800"]}),
     "recall": ({"question": "Who?"}, {"question": "question", "budget": "budget", **RECALL}),
     "explain": ({"question": "Who?"}, {"question": "question", "budget": "budget", **RECALL}),
     "ask": ({"question": "Who?"}, {"question": "question", "budget": "budget", **ASK}),
@@ -369,10 +403,23 @@ def test_the_calls_of_the_table_are_fine_otherwise(shared, path, fine):
 ITEMS = {
     "namespace": [(), *NAMESPACES],
     "key": [None, *STRINGS, "x" * 1025],
-    "value": [*METADATA[:3], *[value for value in METADATA[3:] if value != METADATA[18]]],
+    "value": [*METADATA[:18], *METADATA[19:]],
     "ttl": TTLS,
     "scope": SCOPES,
-    "vectors": [[["a"]], [[math.nan]], [[1.0], [1.0, 2.0]], [1.0], "x", 5],
+    "vectors": [
+        *([["a"]], [[math.nan]], [[1.0], [1.0, 2.0]], [1.0], "x", 5, None, [[]], {"a": [1.0]}),
+        *(
+            [[10**400]],
+            [["1"]],
+            [[1j]],
+            [b"x"],
+            ["12"],
+            [{1: 2}],
+            np.array(1.0),
+            np.zeros((1, 1, 1)),
+        ),
+        *([[True]], np.array([["2025-01-01"]], "M8[s]"), [[math.inf]], Silent(), NESTED),
+    ],
 }
 
 
@@ -385,6 +432,26 @@ def test_items_are_checked_before_any_is_written(shared, field, value):
     fine = {"namespace": ("a",), "key": "k", "value": {"v": 1}}
     with pytest.raises(InvalidInputError):
         shared.items.write([NewItem(("a",), "fine", {"v": 1}), NewItem(**{**fine, field: value})])
+    assert shared.items.count() == 1
+
+
+@pytest.mark.parametrize("vector", [*KINDS["vector"][:5], *KINDS["vector"][6:]], ids=labelled)
+def test_what_items_are_near_to_is_a_vector(shared, vector):
+    with pytest.raises(InvalidInputError):
+        list(shared.items.nearest(("a",), vector))
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        *(lambda m, v=v: m.items.get(v) for v in ([("a",)], "ab", 5, [5], [("a", "k", "x")], {})),
+        *(lambda m, v=v: m.items.write(v) for v in ([5], 5, "ab", None, [("a", "k")], {})),
+        *(lambda m, v=v: m.items.write([], v) for v in ([(("a",), "k", "x")], 5, "ab", None)),
+    ],
+)
+def test_items_and_addresses_come_in_lists(shared, use):
+    with pytest.raises(InvalidInputError, match=r"`items`|`deleted`|`addresses`|an address"):
+        use(shared)
     assert shared.items.count() == 1
 
 
@@ -404,13 +471,16 @@ def test_where_items_are_is_checked_when_they_are_read_or_deleted(shared, namesp
 OPEN = {
     "path": KINDS["path"],
     "create": KINDS["flag"],
-    "backends": [None, "rag", 5, [], ["cloud"], [5], [["rag"]], NESTED, Silent()],
+    "backends": [
+        *(None, "rag", 5, [], ["cloud"], [5], [["rag"]], NESTED, Silent(), np.zeros(2)),
+        np.array(["rag", "cloud"]),
+    ],
     "base_model": [5, True, b"x", "", "a\0b", [], Silent()],
     "embedder": [5, True, b"x", "", "a\0b", [], Silent(), "\ud800", "x" * 300],
     "recipe": [5, {}, Recipe, Silent()],
     "count_tokens": [5, "x", {}, Silent()],
     "rebuild": KINDS["flag"],
-    "busy_timeout": KINDS["number"],
+    "busy_timeout": [*KINDS["number"], math.inf, 1e10, 2**70],
     "ranking": [5, {}, Silent()],
     "reranker": [5, "", "a\0b", [], Silent()],
     "vector_index": [5, "x", {}, [], Silent()],

@@ -7,6 +7,7 @@ import math
 from memkit.errors import InvalidInputError
 from memkit.types.validate.descriptions import describe, shown
 
+LONGEST_WAIT = 365 * 86_400  # seconds; clocks of systems take no much longer ones
 MOST = 10**15  # of what is counted: more than any memory holds, and far below 64 bits
 
 
@@ -29,10 +30,12 @@ def check_number(name: str, value: object) -> None:
 
 
 def check_duration(name: str, value: object) -> None:
-    """Check that a value is a number of seconds, 0 or more."""
+    """Check that a value is a number of seconds, from 0 to a year."""
     check_number(name, value)
-    if float_of(value) < 0:
-        raise InvalidInputError(f"`{name}` must be 0 or more seconds, got {shown(value)}")
+    if not 0 <= float_of(value) <= LONGEST_WAIT:
+        raise InvalidInputError(
+            f"`{name}` must be from 0 to {LONGEST_WAIT:,} seconds, a year, got {shown(value)}"
+        )
 
 
 def check_flag(name: str, value: object) -> None:

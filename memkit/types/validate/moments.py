@@ -36,7 +36,14 @@ def check_time(name: str, value: object) -> None:
             f"`{name}` must be a datetime, got {describe(value)}",
             "For example datetime.fromisoformat(...) with an offset such as +00:00.",
         )
-    if value.utcoffset() is None:
+    try:
+        offset = value.utcoffset()
+    except (TypeError, ValueError, NotImplementedError) as exc:
+        raise InvalidInputError(
+            f"`{name}` must have a time zone that tells its offset: {exc}",
+            "Python takes timedeltas of less than a day.",
+        ) from exc
+    if offset is None:
         raise InvalidInputError(
             f"`{name}` must have a time zone, got the naive {value!r}",
             "For example datetime.now(UTC), or value.astimezone() if it is local time.",
