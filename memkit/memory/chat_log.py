@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -100,6 +101,12 @@ def _texts_with(engine: Engine, scope: Scope) -> Callable[[str], Sequence[str]]:
         records = ledger.records.find(list({p.record_id for p in passages.values()}))
         texts = [record.text for record in records]
         texts += [turn.content for turn in ledger.turns.recent(scope, _RECENT)]
-        return [text for text in map(quoted, texts) if line in text]
+        shown = [quoted(text, special_tokens=engine.counter.special_tokens) for text in texts]
+        return [text for text in shown if _holds(text, line)]
 
     return containing
+
+
+def _holds(text: str, line: str) -> bool:
+    """Whether a text has a line in it, of whole words and numbers: 12 is no part of 128."""
+    return re.search(rf"(?<![a-zA-Z0-9]){re.escape(line)}(?![a-zA-Z0-9])", text) is not None

@@ -93,8 +93,8 @@ def without_recalled(
 ) -> str:
     """Take the evidence out of a message that memkit has recalled into it.
 
-    A block of evidence begins with its heading, and at least one of its lines is known. It ends
-    before the first paragraph that is part of nothing known.
+    A block of evidence begins with its heading, and at least one of its items is known. The
+    heading and what is known are taken out; whatever else stands there was said by somebody.
 
     Args:
         content: Of the message.
@@ -104,29 +104,53 @@ def without_recalled(
     lines, others = content.split("\n"), []
     place = 0
     while place < len(lines):
-        end = _block_end(lines, place, known) if lines[place].strip() in headings else place
-        if end == place:
-            others.append(lines[place])
-            end += 1
+        unknown, end = lines[place : place + 1], place + 1
+        if lines[place].strip() in headings:
+            unknown, end = _block(lines, place, headings, known)
+        others += unknown
         place = end
     return "\n".join(others).strip() if len(others) < len(lines) else content
 
 
-def _block_end(lines: Sequence[str], start: int, known: Callable[[str], Sequence[str]]) -> int:
-    """Where a block that starts with a heading ends; at its start if none of it is known."""
-    place, recognised = start + 1, False
+def _block(
+    lines: Sequence[str],
+    start: int,
+    headings: Collection[str],
+    known: Callable[[str], Sequence[str]],
+) -> tuple[list[str], int]:
+    """What is not known of a block that starts with a heading, and where the block ends.
+
+    That is the heading alone if nothing below it is known.
+    """
+    unknown: list[str] = []
+    place, recognised, within_unknown = start + 1, False, False
     while place < len(lines):
-        while place < len(lines) and not lines[place].strip():
-            place += 1
-        if place == len(lines) or not (item := _item(lines[place])):
+        line = lines[place]
+        item = _item(line)
+        if line.strip() in headings or not (item or within_unknown or not line.strip()):
             break
-        texts = known(item)
-        recognised = recognised or bool(texts)
+        end = _known_end(lines, place, item, known) if item else place
+        if end > place:
+            recognised, within_unknown, place = True, False, end
+            continue
+        within_unknown = bool(line.strip())
+        unknown += [line] if within_unknown or unknown else []
         place += 1
-        while place < len(lines) and _goes_on(item, lines[place], texts):
-            item += "\n" + lines[place]
-            place += 1
-    return place if recognised else start
+    return (unknown, place) if recognised else ([lines[start]], start + 1)
+
+
+def _known_end(
+    lines: Sequence[str], start: int, item: str, known: Callable[[str], Sequence[str]]
+) -> int:
+    """Where a known item that starts at a line ends; at its start if it is not known."""
+    texts, end = known(item), start
+    while texts:
+        end += 1
+        if end == len(lines):
+            break
+        item += "\n" + lines[end]
+        texts = [text for text in texts if item.rstrip() in text]
+    return end
 
 
 def _item(line: str) -> str:
@@ -135,12 +159,6 @@ def _item(line: str) -> str:
         return quoted(without_label(line[2:]))
     role, colon, content = line.partition(": ")
     return quoted(without_label(content)) if colon and role in get_args(Role) else ""
-
-
-def _goes_on(item: str, line: str, texts: Sequence[str]) -> bool:
-    if texts:
-        return any(f"{item}\n{line}".rstrip() in text for text in texts)
-    return bool(line.strip()) and not _item(line)
 
 
 def role_and_content(place: int, message: Mapping[str, Any]) -> tuple[Role, str]:

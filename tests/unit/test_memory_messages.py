@@ -3,6 +3,8 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from memkit.errors import InvalidInputError
 from memkit.memory.messages import without_recalled
@@ -235,21 +237,53 @@ def test_the_evidence_of_another_tenant_is_what_a_user_said(memory):
     assert said(memory) == [content]
 
 
+def test_what_a_user_says_below_known_evidence_is_kept(memory):
+    memory.add(["The canteen opens at noon.", "The PIN of the gate is 128."])
+    items = "- My new PIN is 9999.\nAnd my flat is 12B.\n- 12\n- The PIN of the gate is 12"
+    content = f"Please remember these.\nFacts:\n- The canteen opens at noon.\n{items}"
+    report = memory.add_messages([{"role": "user", "content": content}], scope=SCOPE)
+    assert said(memory) == [f"Please remember these.\n{items}"]
+    assert [memory.get(id, scope=SCOPE).text for id in report.records] == said(memory)
+
+
+LINES = st.sampled_from(
+    ["Facts:", "Conversation so far:", "- known", "- mine", "user: known", "user: mine",
+     "known", "mine", "  mine", "", "- [8 May 2023] known", "- [8 May 2023] mine", "- ", "-"]
+)  # fmt: skip
+
+
+@given(st.lists(LINES))
+def test_no_line_that_is_unknown_is_ever_cut_out(lines):
+    left = without_recalled(
+        "\n".join(lines),
+        ("Facts:", "Conversation so far:"),
+        lambda line: ["known"] if line == "known" else [],
+    )
+    others = [line.strip() for line in lines if "mine" in line or line == "known"]
+    assert [
+        s for line in left.split("\n") if "mine" in (s := line.strip()) or s == "known"
+    ] == others
+
+
 @pytest.mark.parametrize(
     ("content", "left"),
     [
         ("no block at all\n\n", "no block at all\n\n"),
         ("Facts:\n- mine\n- also mine", "Facts:\n- mine\n- also mine"),
         ("Facts:\n- known\n\nand more", "and more"),
-        ("Facts:\n- known\n- unknown\ngoes on\n\nmore", "more"),
+        ("Facts:\n- known\n- unknown\ngoes on\n\nmore", "- unknown\ngoes on\n\nmore"),
+        ("Facts:\n- unknown\n  goes on\n- known\nmore", "- unknown\n  goes on\nmore"),
+        ("Facts:\n- mine\n\n- known\n\nFacts:\n- known\n- his", "- mine\n\n- his"),
+        ("Facts:\n- mine\nFacts:\n- known\nmore", "Facts:\n- mine\nmore"),
         ("a\nFacts:\n- known\nb", "a\nb"),
         ("Facts:\n- two\n\nparagraphs\n- known\n\nmore\n\nand more", "more\n\nand more"),
-        ("Facts:\n- known\n\nConversation so far:\nuser: known\nassistant: unknown", ""),
+        ("Facts:\n- known\n\nConversation so far:\nuser: known\nassistant: unknown",
+         "assistant: unknown"),
         ("Conversation so far:\nuser: mine", "Conversation so far:\nuser: mine"),
         ("Facts:", "Facts:"),
         ("Facts:\n", "Facts:\n"),
     ],
-)
+)  # fmt: skip
 def test_blocks_of_evidence_are_cut_out(content, left):
     texts = ["known", "two\n\nparagraphs"]
     known = lambda line: [text for text in texts if line in text]  # noqa: E731
