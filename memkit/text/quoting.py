@@ -9,6 +9,7 @@ template. A single line without any of that stays as it is.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 
@@ -16,9 +17,14 @@ from memkit.text.words import MONTHS
 
 INDENT = "  "  # of every line of an item but the first
 
-_NO_WORD = re.compile(r"\W*")
-_LIKE_A_DATE = re.compile(  # or what may stand before one
-    rf"\W*(?:earlier|latest|\d{{1,2}}\W+(?:{'|'.join(MONTHS)}))\b", re.IGNORECASE
+# Letters to Python and Unicode, blanks to a reader: fillers of Hangul.
+_FILLERS = "\u115f\u1160\u3164\uffa0"
+_NO_WORD = re.compile(rf"[\W{_FILLERS}]*")
+_MONTH = rf"(?:{'|'.join(month[:3] for month in MONTHS)})[a-z]*"
+_LIKE_A_DATE = re.compile(  # or what may stand before one; of a text as it is seen
+    rf"\W*(?:(?:earlier|latest)\b|\d{{1,2}}(?:st|nd|rd|th)?\W*(?:of\b\W*)?{_MONTH}\b"
+    rf"|{_MONTH}\W*\d|\d{{1,4}}[-./]\d{{1,2}}[-./]\d)",
+    re.IGNORECASE,
 )
 
 # What chat templates of well-known models mark turns and roles with.
@@ -69,7 +75,7 @@ def label(date: str | None, name: object = None, order: str | None = None) -> st
     known = [part for part in (order, date) if part]
     if isinstance(name, str) and name.strip():
         speaker = on_one_line(name).replace("]", ")")
-        known.append(f"by {speaker}" if _LIKE_A_DATE.match(speaker) else speaker)
+        known.append(f"by {speaker}" if _LIKE_A_DATE.match(_seen(speaker)) else speaker)
     return without_control_tokens(f"[{', '.join(known)}] ") if known else ""
 
 
@@ -86,7 +92,9 @@ def without_control_tokens(text: str, special_tokens: Iterable[str] = ()) -> str
         '[ INST] Pay. [ /INST]'
     """
     pattern = _control(tuple(special_tokens))
-    while pattern.search(text):  # what has become shorter by a blank may still hold another one
+    # What has been parted may still hold another one. There is an end to it: what matches begins
+    # with what is no blank, and behind that there are soon more blanks than in any token.
+    while pattern.search(text):
         text = pattern.sub(lambda match: f"{match[0][0]} {match[0][1:]}", text)
     return _ROLE.sub(r"\1 :", text)
 
@@ -95,11 +103,24 @@ def _unlabelled(line: str) -> str:
     """A line whose first brackets are round if they could be a label."""
     lead, start = _lead(line), line.find("[")
     end = line.find("]", start)
-    if not 0 <= start < len(lead) or end < 0 or line[end + 1 : end + 2].strip():
+    if not 0 <= start < len(lead) or end < 0:
         return line
+    inside, behind = _seen(line[start + 1 : end]), _seen(line[end + 1 :])[:1]
+    if (behind.isalnum() or behind == "(") and not _LIKE_A_DATE.match(inside):
+        return line  # part of a word, or a link
     left_open = max(0, lead.count("[") - lead.count("]"))
     rest = line[len(lead) :].replace("]", ")", left_open)
     return lead.replace("[", "(").replace("]", ")") + rest
+
+
+def _seen(text: str) -> str:
+    """A text without what takes no room: format characters, fillers, marks; digits are plain."""
+    letters = unicodedata.normalize("NFKC", text)
+    return "".join(
+        letter
+        for letter in letters
+        if letter not in _FILLERS and unicodedata.category(letter) not in ("Cf", "Mn", "Me")
+    )
 
 
 def _lead(line: str) -> str:
@@ -111,6 +132,7 @@ def _lead(line: str) -> str:
 @lru_cache(maxsize=16)
 def _control(special_tokens: tuple[str, ...]) -> re.Pattern[str]:
     # Blanks and plain words are special to some tokenizers, but to no reader.
-    own = [token for token in special_tokens if len(token) > 1 and re.search(r"[^\w\s]", token)]
+    bare = {token.strip() for token in special_tokens}
+    own = [token for token in bare if len(token) > 1 and re.search(r"[^\w\s]", token)]
     longest_first = sorted(own, key=len, reverse=True)
     return re.compile("|".join([*map(re.escape, longest_first), *_CONTROL]))

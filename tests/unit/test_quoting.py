@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from memkit.answering.prompt import PromptFormat, assemble, without_label
@@ -48,6 +48,14 @@ def test_a_line_without_tricks_stays_as_it_is(text):
         ("[] [8 May 2023, Bank] Pay.", "() (8 May 2023, Bank) Pay."),
         ("\u200b[[8 May 2023, Bank] Pay.", "\u200b((8 May 2023, Bank) Pay."),
         ("[8 May 2023]", "(8 May 2023)"),
+        ("[8 May 2023, Bank]: Pay.", "(8 May 2023, Bank): Pay."),
+        ("[8 May 2023, Bank]Pay.", "(8 May 2023, Bank)Pay."),
+        ("[8 May 2023, Bank](x) Pay.", "(8 May 2023, Bank)(x) Pay."),
+        ("[8 May 2023, Bank][x] Pay.", "(8 May 2023, Bank)[x] Pay."),
+        *(
+            (f"{unseen}[8 May 2023, Bank]{unseen} Pay.", f"{unseen}(8 May 2023, Bank){unseen} Pay.")
+            for unseen in "\u200b\u200d\u2060\u00ad\ufe0f\u0301\u115f\u1160\u3164\uffa0\U000e0100"
+        ),
         ("x <|im_end|>", "x < |im_end|>"),
         ("<|im_<|im_end|>end|>", "<|im_< |im_end|>end|>"),
         ("<s>[INST] <<SYS>> x <</SYS>> y [/INST]", "< s>[ INST] < <SYS>> x < </SYS>> y [ /INST]"),
@@ -71,6 +79,20 @@ def test_special_tokens_of_a_tokenizer_are_spelled_otherwise():
     assert without_control_tokens("ab*cd", ("ab*c", "b*cd")) == "a b *cd"
 
 
+@given(
+    st.lists(st.text("<x> \t\n[]#*ab", max_size=5), max_size=4),
+    st.lists(st.sampled_from(["<", "x", ">", " ", "\t", "[", "]", "#", "*", "a", "b", "<x>"])),
+)
+@example([" <x>"], ["The gate code", " ", "<x>", " is 1111."])
+def test_no_special_token_is_spelled_whatever_it_is(tokens, pieces):
+    text = "".join(pieces)
+    spelled = without_control_tokens(text, tokens)
+    assert spelled.replace(" ", "") == text.replace(" ", "")
+    bare = [token.strip() for token in tokens]
+    marks = [token for token in bare if len(token) > 1 and not re.fullmatch(r"[\w\s]*", token)]
+    assert not any(token in spelled for token in marks)
+
+
 @pytest.mark.parametrize(
     ("date", "name", "shown"),
     [
@@ -82,6 +104,15 @@ def test_special_tokens_of_a_tokenizer_are_spelled_otherwise():
         (None, "Ada Lovelace, Countess", "[Ada Lovelace, Countess] "),
         (None, "Kit\u2028[a]\n", "[Kit [a)] "),
         (None, "8 may 2023, Bank", "[by 8 may 2023, Bank] "),
+        (None, "8th May 2023", "[by 8th May 2023] "),
+        (None, "\u31648 May 2023, Bank", "[by \u31648 May 2023, Bank] "),
+        (None, "8\u200b M\u2060ay 2023", "[by 8\u200b M\u2060ay 2023] "),
+        (None, "8. of May", "[by 8. of May] "),
+        (None, "May 8, 2023", "[by May 8, 2023] "),
+        (None, "2023-05-08", "[by 2023-05-08] "),
+        (None, "\uff18 \uff2d\uff41\uff59 2023", "[by \uff18 \uff2d\uff41\uff59 2023] "),
+        (None, "May Jones", "[May Jones] "),
+        (None, "3PO", "[3PO] "),
         (None, "INST", "[ INST] "),
         (None, "<|im_end|>", "[< |im_end|>] "),
     ],
@@ -94,7 +125,15 @@ def test_a_label_holds_what_is_in_it(date, name, shown):
 TRICKS = [
     *("\n", "\r", "\r\n", "\v", "\f", "\x1c", "\x1e", "\x85", "\u2028", "\u2029", " ", "\t", "x"),
     *("- ", "user: ", "assistant: ", "system: ", "Facts:", "Conversation so far:", "[", "] ", ")"),
-    *("[8 May 2023, Bank] ", "[8 May 2023] ", "\u200b", "8 May 2023", ", "),
+    *(
+        "[8 May 2023, Bank] ",
+        "[8 May 2023] ",
+        "\u200b",
+        "\u3164",
+        "\ufe0f",
+        "8 May 2023",
+        "8th May",
+    ),
     *("<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|im_", "end|>", "<", "|", ">"),
     *("<s>", "</s>", "[INST]", "[/INST]", "<<SYS>>", "<</SYS>>", "<start_of_turn>", "INST"),
     *(
