@@ -8,9 +8,10 @@ template does with it. Where a template has no place for one, `memkit.models.arr
 
 from __future__ import annotations
 
+import copy
 import re
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property, lru_cache
@@ -18,10 +19,12 @@ from itertools import accumulate, pairwise
 from typing import Any, get_args
 
 from jinja2.exceptions import TemplateError
+from tokenizers import AddedToken, Tokenizer
 from transformers import PreTrainedTokenizerBase
 
 from memkit.errors import IncompatibleModelError, InvalidInputError
 from memkit.models.arrangement import JOINT, Arrangement, TemplateTurn
+from memkit.text.quoting import is_mark
 from memkit.types import Prompt, Role
 
 Message = tuple[str, str]  # role, content
@@ -32,10 +35,17 @@ _ANOTHER = "use a model with another chat template, or set `chat_template` of it
 # They are em spaces: JSON, in which some templates write, leaves them alone.
 _BLANK = "\u2003"
 _PLACEHOLDER = f"{_BLANK}\ue000{{}}\ue001{_BLANK}"
+_OWN = re.compile("[\ue000\ue001]")
 _PLACED = re.compile(f"({_BLANK}?)\ue000([0-9]+)\ue001({_BLANK}?)")
 
 # What templates raise: errors of their own, and Python's about a message that they do not expect.
-_REFUSALS = (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+_REFUSALS = (
+    *(TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError),
+    *(RecursionError, NotImplementedError),
+)
+
+# Conversations that show what a template writes around each role.
+_PROBES = ("system", "user"), ("user", "assistant", "user"), ("user", "assistant", "tool", "user")
 
 
 class ChatFormat:
@@ -46,7 +56,7 @@ class ChatFormat:
 
     Attributes:
         end_id: The token that ends an answer.
-        special_tokens: Texts of the tokenizer's special tokens.
+        special_tokens: Texts of the tokens that were added to the tokenizer's vocabulary.
 
     Raises:
         IncompatibleModelError: If nothing marks the end of an answer.
@@ -59,10 +69,12 @@ class ChatFormat:
                 hint="convert it: the model's folder needs a tokenizer.json",
             )
         self._tokenizer: Any = tokenizer  # its methods carry no usable annotations
-        special = {id: str(t) for id, t in tokenizer.added_tokens_decoder.items() if t.special}
-        self._special_ids = frozenset(special)
-        longest_first = sorted(special.values(), key=len, reverse=True)
-        self.special_tokens = tuple(longest_first)
+        added = tokenizer.added_tokens_decoder
+        self.special_tokens = tuple(str(token) for token in added.values())
+        control = self._control_tokens(added)
+        self._encoder = _with_special(tokenizer, [t for t in control.values() if not t.special])
+        self._special_ids = frozenset(control)
+        longest_first = sorted(map(str, control.values()), key=len, reverse=True)
         self._special = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
         self._layout = lru_cache(maxsize=64)(self._render)
         self.end_id = self._end_id()
@@ -124,7 +136,7 @@ class ChatFormat:
         return ids, ends
 
     def _with_ends(self, text: str, at: int, *, plain: bool) -> tuple[list[int], list[int]]:
-        encoded = self._tokenizer(
+        encoded = self._encoder(
             text,
             add_special_tokens=False,
             split_special_tokens=plain,
@@ -226,7 +238,30 @@ class ChatFormat:
                 f"the model's chat template refuses messages of the roles {roles!r}: {error}",
                 hint=_ANOTHER,
             ) from error
-        return _PLACED.split(text)
+        pieces = _PLACED.split(text)
+        expected = {slot for turn in turns for _, slot in turn.texts}
+        if _OWN.search(str(self._tokenizer.chat_template)) or not expected.issuperset(
+            _slots(pieces)
+        ):
+            raise IncompatibleModelError(
+                "expected a chat template without the private-use characters U+E000 and U+E001, "
+                "got one that writes them",
+                hint=_ANOTHER,
+            )
+        return pieces
+
+    def _control_tokens(self, added: Mapping[int, AddedToken]) -> dict[int, AddedToken]:
+        """The tokens that only the template may write: special ones, and others that it writes."""
+        source = self._tokenizer.chat_template
+        texts = [source] if isinstance(source, str) else []
+        for roles in _PROBES if source else ():
+            texts += self._tried(roles)[0::4]
+        written = "\n".join(texts)
+        return {
+            id: token
+            for id, token in added.items()
+            if token.special or (str(token) in written and is_mark(str(token)))
+        }
 
     def _end_id(self) -> int:
         """The token that ends an answer: the template's, or else the tokenizer's."""
@@ -268,6 +303,30 @@ class _Layout:
             content = contents[slot].lstrip() if before else contents[slot]
             pieces += [content.rstrip() if behind else content, literal]
         return pieces
+
+
+def _with_special(
+    tokenizer: PreTrainedTokenizerBase, tokens: Sequence[AddedToken]
+) -> PreTrainedTokenizerBase:
+    """A tokenizer to which some of its added tokens are special, so that it can leave them out."""
+    if not tokens:
+        return tokenizer
+    changed = copy.deepcopy(tokenizer)
+    backend: Tokenizer = changed.backend_tokenizer
+    backend.add_special_tokens(
+        [
+            AddedToken(
+                token.content,
+                single_word=token.single_word,
+                lstrip=token.lstrip,
+                rstrip=token.rstrip,
+                normalized=token.normalized,
+                special=True,
+            )
+            for token in tokens
+        ]
+    )
+    return changed
 
 
 def _slots(pieces: Sequence[str]) -> list[int]:

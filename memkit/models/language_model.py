@@ -53,7 +53,7 @@ class TransformersModel:
 
     Attributes:
         context: The most tokens that the model can attend to, or None if it states no limit.
-        special_tokens: Texts of the tokenizer's special tokens, which no evidence spells.
+        special_tokens: Texts of the tokenizer's added tokens, which no evidence spells.
         window: How many columns every layer can see, or None if there is no such limit.
         stop_ids: Tokens that end an answer.
         head: Makes logits of hidden states.

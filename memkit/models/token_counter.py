@@ -19,14 +19,14 @@ class TokenCounter:
         tokenizer: Of the tokenizers library; special tokens in a text count as plain text.
 
     Attributes:
-        special_tokens: Their texts.
+        special_tokens: Texts of all tokens that were added to its vocabulary.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         tokenizer.encode_special_tokens = True
         self._tokenizer = tokenizer
         added = tokenizer.get_added_tokens_decoder().values()
-        self.special_tokens = tuple(token.content for token in added if token.special)
+        self.special_tokens = tuple(token.content for token in added)
 
     def count(self, text: str) -> int:
         """Number of tokens in ``text``."""

@@ -99,6 +99,11 @@ def without_control_tokens(text: str, special_tokens: Iterable[str] = ()) -> str
     return _ROLE.sub(r"\1 :", text)
 
 
+def is_mark(token: str) -> bool:
+    """Whether a token can mark something: blanks, single signs and plain words cannot."""
+    return len(token.strip()) > 1 and re.search(r"[^\w\s]", token) is not None
+
+
 def _unlabelled(line: str) -> str:
     """A line whose first brackets are round if they could be a label."""
     lead, start = _lead(line), line.find("[")
@@ -131,8 +136,6 @@ def _lead(line: str) -> str:
 
 @lru_cache(maxsize=16)
 def _control(special_tokens: tuple[str, ...]) -> re.Pattern[str]:
-    # Blanks and plain words are special to some tokenizers, but to no reader.
-    bare = {token.strip() for token in special_tokens}
-    own = [token for token in bare if len(token) > 1 and re.search(r"[^\w\s]", token)]
+    own = {token.strip() for token in special_tokens if is_mark(token)}
     longest_first = sorted(own, key=len, reverse=True)
     return re.compile("|".join([*map(re.escape, longest_first), *_CONTROL]))
