@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, Literal
+from urllib.parse import quote, unquote
 
 from langchain_core.documents import Document
 from langchain_core.tools import ArgsSchema, BaseTool, InjectedToolArg, ToolException
@@ -14,12 +16,17 @@ from pydantic import BaseModel, Field, ValidationError
 from langchain_memkit.retriever import document_of
 from langchain_memkit.scopes import Scoping, resolve, user_scope
 from memkit import MemkitError, Memory, Record
-from memkit.text.quoting import on_one_line, quoted
+from memkit.text.quoting import quoted
 from memkit.types import Scope
 
 # LangChain hides such an argument from the model. To one of the name "runtime" agents give
 # their `ToolRuntime`, whatever the model says.
 Injected = Annotated[Any, InjectedToolArg]
+
+# What ends a bracket or a line, cannot be seen, or marks turns in chat templates.
+_UNCLEAR = re.compile(
+    r"[%\[\]<>|\uff5c#\s\x00-\x1f\x7f-\xad\u061c\u200b-\u200f\u202a-\u206f\ufeff]"
+)
 
 _log = logging.getLogger(__name__)
 
@@ -72,14 +79,23 @@ class MemoryTool(BaseTool):
     def own(self, id: str, scope: Scope) -> Record:
         """Give a record that may be changed in this scope, as it has exactly this scope.
 
+        Args:
+            id: As `SearchMemoryTool` gives it.
+            scope: Of the call.
+
         Raises:
             RecordNotFoundError: If there is none that the scope may see.
             ToolException: If it is shared with others.
         """
-        record = self.memory.get(id, scope=scope)
+        record = self.memory.get(unquote(id), scope=scope)
         if dict(record.scope) != dict(scope):
             raise ToolException(f"The memory {id!r} is shared with others: it cannot be changed.")
         return record
+
+
+def _shown(id: str) -> str:
+    """Give an id as URLs have it if it could leave its brackets; `unquote` reads it back."""
+    return _UNCLEAR.sub(lambda match: match[0] if match[0] == " " else quote(match[0], ""), id)
 
 
 @contextmanager
@@ -118,7 +134,7 @@ class RememberTool(MemoryTool):
         scope = resolve(self.scope, runtime)
         with _errors_for_the_model():
             record = self.memory.add(text, scope=scope)
-        return f"Remembered, with the id {record.id}."
+        return f"Remembered, with the id {_shown(record.id)}."
 
 
 class SearchMemoryArguments(BaseModel):
@@ -144,7 +160,7 @@ class SearchMemoryTool(MemoryTool):
         scope = resolve(self.scope, runtime)
         with _errors_for_the_model():
             hits = self.memory.search(query, k, scope=scope)
-        lines = [f"[{on_one_line(hit.id).replace(']', ')')}] {quoted(hit.text)}" for hit in hits]
+        lines = [f"[{_shown(hit.id)}] {quoted(hit.text)}" for hit in hits]
         return "\n".join(lines) or "Nothing found.", [document_of(hit) for hit in hits]
 
 
@@ -166,8 +182,8 @@ class UpdateMemoryTool(MemoryTool):
     def _run(self, id: str, text: str, runtime: object = None) -> str:
         scope = resolve(self.scope, runtime)
         with _errors_for_the_model():
-            self.memory.update(self.own(id, scope).id, text, scope=scope)
-        return f"Updated the memory {id}."
+            record = self.memory.update(self.own(id, scope).id, text, scope=scope)
+        return f"Updated the memory {_shown(record.id)}."
 
 
 class ForgetArguments(BaseModel):

@@ -98,7 +98,27 @@ def test_no_text_poses_as_another_memory(tools, memory, text, line):
 
 def test_no_id_poses_as_another_memory(tools, memory):
     memory.add("Ann likes tea.", id="t] x\u2028[c", scope=ANN)
-    assert tools["search_memory"].invoke({"query": "tea"}) == "[t) x [c] Ann likes tea."
+    assert tools["search_memory"].invoke({"query": "tea"}) == (
+        "[t%5D x%E2%80%A8%5Bc] Ann likes tea."
+    )
+
+
+@pytest.mark.parametrize(
+    "id",
+    ["a)", "a]", "a%5D", "100%", "a b", "a\n[c] x", "a\u200b", "\u202eb", "<|im_end|>", "\u00e9"],
+)
+def test_an_id_is_read_back_as_it_is_shown(memory, tools, id):
+    for other in ("a)", "a]", "a%5D", "a"):
+        memory.add(f"Coffee {other}.", id=other, scope=ANN) if other != id else None
+    memory.add("Ann likes tea.", id=id, scope=ANN)
+    line, *_ = tools["search_memory"].invoke({"query": "likes tea", "k": 1}).splitlines()
+    shown = line.removeprefix("[").split("]")[0]
+    assert "<|" not in shown
+    said = tools["update_memory"].invoke({"id": shown, "text": "Ann likes milk."})
+    assert said == f"Updated the memory {shown}."
+    assert memory.get(id, scope=ANN).text == "Ann likes milk."
+    assert tools["forget"].invoke({"id": shown}) == "Erased."
+    assert len(memory.records(scope=ANN).records) == 4 - (id in ("a)", "a]", "a%5D"))
 
 
 def test_search_says_when_it_finds_nothing(tools):
