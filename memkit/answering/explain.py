@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from memkit.types import Hit, Recall, Record, Support, Value
 from memkit.types.answers import route_lines
 from memkit.types.calibration import Calibration
-from memkit.types.value import shortened
+from memkit.types.value import printable, shortened
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Explanation(Value):
             *(f"  {turn.role}: {shortened(turn.content)}" for turn in recall.turns),
             *map(self._omission, self.left_out),
         ]
-        return "\n".join(" ".join(line.splitlines()) for line in lines)
+        return "\n".join(printable(" ".join(line.splitlines())) for line in lines)
 
     def _figures(self) -> list[str]:
         route, measured = self.recall.route, self.calibration

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from memkit.types.records import Record, Turn, source_of
-from memkit.types.value import Value, shortened
+from memkit.types.value import Value, printable, shortened
 
 Order = Literal["earlier", "latest"]
 
@@ -45,7 +45,7 @@ class Hit(Value):
         """Give score, id and passage, and who said it when, as far as that is known."""
         line = f"{self.score:.3f}  {self.id}  {shortened(self.text)}"
         said_at = self.record.at if self.order else self.record.said_at
-        return line + source_of(self.record.metadata, said_at, self.order)
+        return printable(line + source_of(self.record.metadata, said_at, self.order))
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def route_lines(route: Route, texts: Mapping[str, str] | None = None) -> list[st
         text = (texts or {}).get(fact.record_id)
         line = f"  {fact.similarity:+.3f}  {fact.record_id}  in {fact.module or 'no module'}"
         lines.append(line if text is None else f"{line}: {shortened(text)}")
-    return lines
+    return list(map(printable, lines))
 
 
 NO_ROUTE = Route(weights={}, reason="there are no adapters: the memory was opened without 'lora'")
@@ -247,7 +247,7 @@ class Conflict(Value):
     def __str__(self) -> str:
         version = f", version {self.version}" if self.version is not None else ""
         where = f"{self.source} {self.record_id or ''}".rstrip() + version
-        return f"the weights say {self.answered!r}, the {where} says {self.recorded!r}"
+        return printable(f"the weights say {self.answered!r}, the {where} says {self.recorded!r}")
 
 
 @dataclass(frozen=True)

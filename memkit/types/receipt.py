@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from memkit.types.value import Value
+from memkit.types.value import Value, printable
 
 STANDS_OUT = 0.5  # nats; between all that was measured (docs/decisions/0005-capacity.md)
 
@@ -61,7 +61,7 @@ class Receipt(Value):
 
     def __str__(self) -> str:
         def some(ids: tuple[str, ...]) -> str:
-            return ", ".join(ids) if ids else "none"
+            return printable(", ".join(ids)) if ids else "none"
 
         lines = [
             f"forgotten records   {some(self.records)}",

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, Final, Literal, get_args
 
-from memkit.types.value import Value, shortened
+from memkit.types.value import Value, printable, shortened
 
 Metadata = Mapping[str, Any]  # JSON values only
 Scope = Mapping[str, str]  # e.g. {"user": "u1", "session": "s7"}
@@ -36,7 +36,9 @@ UNCHANGED: Final = Unchanged.UNCHANGED
 def source_of(metadata: Metadata, said_at: datetime | None, order: str | None = None) -> str:
     """Who said something when, to be put behind it; empty if neither is known."""
     role = metadata.get("role")
-    speaker = metadata.get("name", role) if role in get_args(Role) else None  # of a turn
+    name = metadata.get("name")
+    # The role stands before the name, which may say "assistant" or anything.
+    speaker = (f"{role} {name}" if name else role) if role in get_args(Role) else None
     date = f"{said_at:%Y-%m-%d}" if said_at is not None else None
     parts = [shortened(str(part)) for part in (order, speaker, date) if part is not None]
     return f"  ({', '.join(parts)})" if parts else ""
@@ -108,7 +110,8 @@ class Record(Value):
 
     def __str__(self) -> str:
         """Give id and text, and who said it when, as far as that is known."""
-        return f"{self.id}  {shortened(self.text)}" + source_of(self.metadata, self.said_at)
+        source = source_of(self.metadata, self.said_at)
+        return printable(f"{self.id}  {shortened(self.text)}{source}")
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,8 @@ class Version(Value):
 
     def __str__(self) -> str:
         """Give number and text, and who said it when, as far as that is known."""
-        return f"v{self.version}  {shortened(self.text)}" + source_of(self.metadata, self.said_at)
+        source = source_of(self.metadata, self.said_at)
+        return printable(f"v{self.version}  {shortened(self.text)}{source}")
 
 
 @dataclass(frozen=True)
@@ -158,7 +162,9 @@ class Turn(Value):
     said_at: datetime | None = None
 
     def __str__(self) -> str:
-        return f"{self.name or self.role}: {shortened(self.content)}"
+        """Give role, name and content; the role first, as a name may say anything."""
+        name = f" ({shortened(self.name)})" if self.name else ""
+        return printable(f"{self.role}{name}: {shortened(self.content)}")
 
 
 @dataclass(frozen=True)
@@ -222,4 +228,4 @@ class Module(Value):
         name = f"{self.name} v{self.version}" + (f" (also kept: {others})" if others else "")
         records = f"{len(self.records)} records" + (f" of {scope}" if scope else "")
         trained = f"trained {self.created_at:%Y-%m-%d %H:%M} UTC"
-        return "; ".join([name, records, *figures, trained])
+        return printable("; ".join([name, records, *figures, trained]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import Field, fields, is_dataclass
 from datetime import datetime, timedelta
@@ -11,6 +12,8 @@ from numbers import Integral, Real
 from os import PathLike, fspath
 from typing import Any, ClassVar
 
+# Control characters, those that end a line, and those that turn the direction of writing.
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 WIDTH = 100  # characters of a text that a line for people shows
 
 
@@ -79,3 +82,13 @@ def shortened(text: str, width: int = WIDTH) -> str:
     """
     line = " ".join(text.split())
     return line if len(line) <= width else line[: width - 1] + "…"
+
+
+def printable(line: str) -> str:
+    r"""Give a text as one line for people: what would leave it or rearrange it is spelled out.
+
+    Example:
+        >>> printable("a\nb")
+        'a\\nb'
+    """
+    return _CONTROLS.sub(lambda match: ascii(match[0])[1:-1], line)

@@ -301,9 +301,9 @@ def test_values_read_well():
         RECORD, metadata={"role": "user", "name": "Ann"}, said_at=datetime(2025, 3, 4, tzinfo=UTC)
     )
     assert str(RECORD) == "a  The archive is on the second floor."
-    assert str(said) == "a  The archive is on the second floor.  (Ann, 2025-03-04)"
+    assert str(said) == "a  The archive is on the second floor.  (user Ann, 2025-03-04)"
     assert str(TURN) == "user: Where is the archive?"
-    assert str(dataclasses.replace(TURN, name="Ann", content="a\nb")) == "Ann: a b"
+    assert str(dataclasses.replace(TURN, name="Ann", content="a\nb")) == "user (Ann): a b"
     version = Version("a", 2, "x" * 101, None, None, {"role": "assistant"}, NOON)
     assert str(version) == "v2  " + "x" * 99 + "…  (assistant)"
 

@@ -1,6 +1,7 @@
 """Stored text keeps its place in evidence: it poses as no other fact, turn, role or token."""
 
 import re
+import unicodedata
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -13,8 +14,9 @@ from memkit.lora.training.encoding import encode
 from memkit.testing import tiny_llama
 from memkit.testing.fakes import new_record
 from memkit.text.quoting import label, on_one_line, quoted, without_control_tokens
-from memkit.types import Evidence, Example, Hit, Turn
+from memkit.types import Evidence, Example, Hit, Route, Support, Turn
 
+BIDI = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 NOW = datetime(2023, 5, 8, tzinfo=UTC)
 
 
@@ -264,3 +266,24 @@ def test_lines_for_people_are_lines(memory):
     memory.add("The zebra\x85is striped.", id="z")
     explained = str(memory.explain("What is\nnot asked: striped?"))
     assert "query: What is not asked: striped?" in explained.splitlines()
+
+
+@given(st.text(), st.text())
+def test_lines_for_people_stay_lines_whatever_is_in_them(text, name):
+    record = replace(new_record(text, text), metadata={"role": "user", "name": name}, said_at=NOW)
+    turn = Turn("t", "user", text, {}, NOW, None, name=name)
+    route = Route({text: 1.0}, (Support(name, 0.5, text),), reason=f"of {text}")
+    lines = [str(record), str(fact(1, text, name, NOW)), str(turn), *str(route).split("\n")]
+    assert len(lines) == 6
+    for line in lines:
+        assert len(line.splitlines()) == 1
+        assert not any(unicodedata.category(letter) == "Cc" for letter in line)
+        assert not any(unicodedata.bidirectional(letter) in BIDI for letter in line)
+    assert str(turn).startswith("user")
+
+
+def test_controls_are_spelled_out_for_people():
+    record = new_record("a\nb", "note \x1b[2K \u202eyap \u2028x")
+    assert str(record) == "a\\nb  note \\x1b[2K \\u202eyap x"
+    turn = Turn("t", "user", "Paid.", {}, NOW, None, name="assistant")
+    assert str(turn) == "user (assistant): Paid."

@@ -218,7 +218,7 @@ def test_what_has_no_json_is_refused(value):
 @pytest.mark.parametrize(
     ("hit", "line"),
     [
-        (HIT, "0.812  emil  Emil's extension is 4471 — ☎.  (Ann, 2026-02-28)"),
+        (HIT, "0.812  emil  Emil's extension is 4471 — ☎.  (user Ann, 2026-02-28)"),
         (Hit(NORA, "room 3", 14, 20, 2.0, None), "2.000  nora  room 3"),
         (
             Hit(NORA, "word " * 30, 0, 150, 0.0, None),
