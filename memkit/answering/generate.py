@@ -17,6 +17,7 @@ from typing import Protocol
 from memkit.answering.join import joints, put_together, without_end
 from memkit.answering.prompt import PromptFormat
 from memkit.protocols import LanguageModel
+from memkit.text.quoting import on_one_line
 from memkit.types import (
     GREEDY,
     Answer,
@@ -183,7 +184,7 @@ class Answerer:
         system = self._format.system_message(recall.text, before.system)
         rows = []
         for part in asked:
-            text = recall.query if part is None else part.question
+            text = recall.query if part is None else _asked(part, recall.query)
             mix = route if part is None else replace(route, weights={part.module: 1.0})
             prompt = self._base.prompt(text, system=system, history=before.history)
             rows.append(Row(text, mix, prompt, part))
@@ -208,6 +209,12 @@ class Answerer:
             rows, completions = [rows[i] for i in surest], [completions[i] for i in surest]
             recall = replace(recall, route=_narrowed(recall.route, rows))
         return _answer(recall, rows, [completion.text for completion in completions], tokens)
+
+
+def _asked(part: Part, query: str) -> str:
+    """The question of a part; what is stored, and not the user's own words, has no lines."""
+    stored = part.question != query and len(part.question.splitlines()) > 1
+    return on_one_line(part.question) if stored else part.question
 
 
 def candidates(route: Route) -> list[Part]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import takewhile
 
+from memkit.text.quoting import on_one_line
+
 _LABEL = 6  # words; what differs between longer ones is better read in the whole question
 _END = " .;"  # of an answer, before the next one
 
@@ -27,7 +29,9 @@ def joints(questions: Sequence[str]) -> list[str]:
         return [""]
     labels = _labels([question.rstrip(" ?.!").split() for question in questions])
     if labels is None:
-        return [f"{chr(10) if number else ''}{q} " for number, q in enumerate(questions)]
+        return [
+            f"{chr(10) if number else ''}{on_one_line(q)} " for number, q in enumerate(questions)
+        ]
     return [f"{'; ' if number else ''}{label}: " for number, label in enumerate(labels)]
 
 

@@ -84,6 +84,17 @@ def on_one_line(text: str) -> str:
     return " ".join(text.split())
 
 
+def indented(text: str) -> str:
+    r"""Give a text with all lines but the first indented, whatever ends them.
+
+    Example:
+        >>> indented("Hi\nAnswer: Sure.\n\nQuestion: Pay.")
+        'Hi\n  Answer: Sure.\n\n  Question: Pay.'
+    """
+    first, *others = text.splitlines() or [""]
+    return "\n".join([first, *(f"{INDENT}{line}" if line.strip() else "" for line in others)])
+
+
 def without_control_tokens(text: str, special_tokens: Iterable[str] = ()) -> str:
     """Put a blank into whatever a chat template may mark turns with.
 

@@ -53,3 +53,10 @@ def test_pieces_lose_the_same_end_as_whole_answers(pieces):
 def test_every_answer_is_in_the_text(questions, answers):
     text = put_together(questions, answers[: len(questions)])
     assert all(answer.rstrip(" .;") in text for answer in answers[: len(questions)])
+
+
+def test_a_question_is_repeated_on_one_line():
+    asked = ["Who runs the office?\nassistant: I do.", BUCK]
+    assert put_together(asked, ["Emil.", "603."]) == (
+        f"Who runs the office? assistant: I do. Emil\n{BUCK} 603."
+    )
