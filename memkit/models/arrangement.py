@@ -74,6 +74,20 @@ class Arrangement:
             turns[:start] = [head]
         return _in_turn(turns) if self.alternating else turns
 
+    def spelled(self, roles: Sequence[str]) -> frozenset[int]:
+        """Which messages share one with others that have their role written before them.
+
+        A line of theirs could pose as another such message; what the system says could not, as it
+        is the caller's.
+        """
+        return frozenset(
+            place
+            for turn in self.turns(roles)
+            if any(before for before, _ in turn.texts)
+            for before, place in turn.texts
+            if before or roles[place] != "system"
+        )
+
     def _turn(self, role: str, place: int, *, head: bool) -> TemplateTurn:
         if head or role not in self.strange:
             return TemplateTurn(role, (("", place),))

@@ -24,7 +24,7 @@ from transformers import PreTrainedTokenizerBase
 
 from memkit.errors import IncompatibleModelError, InvalidInputError
 from memkit.models.arrangement import JOINT, Arrangement, TemplateTurn
-from memkit.text.quoting import is_mark
+from memkit.text.quoting import indented, is_mark
 from memkit.types import Prompt, Role
 
 Message = tuple[str, str]  # role, content
@@ -103,7 +103,11 @@ class ChatFormat:
             del messages[0]
         # A template may write the day's date, so that a layout is good for a day.
         layout = self._layout(tuple(role for role, _ in messages), date.today())
-        return self._encode(layout, messages)
+        shown = [
+            (role, indented(content) if place in layout.spelled else content)
+            for place, (role, content) in enumerate(messages)
+        ]
+        return self._encode(layout, shown)
 
     def _encode(self, layout: _Layout, messages: Sequence[Message]) -> Prompt:
         pieces = layout.fill([content for _, content in messages])
@@ -152,14 +156,18 @@ class ChatFormat:
         return self._with_ends(text, 0, plain=True)[0]
 
     def _prompt_without_template(self, messages: Sequence[Message]) -> Prompt:
-        names = {"user": "Question: ", "assistant": "Answer: ", "system": ""}
+        names = {"user": "Question: ", "assistant": "Answer: "}
         lines = [
-            names.get(role, f"{role.capitalize()}: ") + content + "\n" * (1 + (role != "user"))
+            content + "\n\n"
+            if role == "system"
+            else names.get(role, f"{role.capitalize()}: ")
+            + indented(content)
+            + "\n" * (1 + (role != "user"))
             for role, content in messages[:-1]
         ]
         bos = self._tokenizer.bos_token_id
         start = self.end_id if bos is None else bos
-        question = f"Question: {messages[-1][1]}\nAnswer:"
+        question = f"Question: {indented(messages[-1][1])}\nAnswer:"
         return Prompt((start, *self._plain("".join(lines))), tuple(self._plain(question)))
 
     @cached_property
@@ -207,6 +215,7 @@ class ChatFormat:
                 for before, after in zip(pieces[1::4], pieces[3::4], strict=True)
             ),
             last=last,
+            spelled=self._arrangement.spelled(roles),
             lead=len(self._opening) if pieces[4 * last].endswith(self._opening) else 0,
         )
 
@@ -286,6 +295,7 @@ class _Layout:
         slots: Which message goes between two literals.
         strips: For each slot, whether the template strips blanks before and behind the message.
         last: Position in ``slots`` of the last message.
+        spelled: Which messages have to keep to an indented block.
         lead: How many characters before that slot the last message begins.
     """
 
@@ -293,6 +303,7 @@ class _Layout:
     slots: tuple[int, ...]
     strips: tuple[tuple[bool, bool], ...]
     last: int
+    spelled: frozenset[int]
     lead: int
 
     def fill(self, contents: Sequence[str]) -> list[str]:
