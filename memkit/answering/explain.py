@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from memkit.answering.prompt import Quoted
 from memkit.types import Hit, Recall, Record, Support, Value
 from memkit.types.answers import route_lines
 from memkit.types.calibration import Calibration
@@ -17,7 +18,8 @@ class Explanation(Value):
 
     Attributes:
         recall: The route, and the evidence that an answer's prompt would hold.
-        left_out: Passages that were found but are not in the prompt: held in weights, or no room.
+        left_out: Passages that were found but are not in the prompt: held in weights, said
+            there already, or without room.
         calibration: How reliable the router's threshold is in this memory; None if no module
             holds anything yet, or the router has none.
         records: The records that the route names, by id.
@@ -28,7 +30,7 @@ class Explanation(Value):
     calibration: Calibration | None = None
     records: Mapping[str, Record] = field(default_factory=dict)
 
-    derived = ("passed_over",)
+    derived = ("passed_over", "repeated")
 
     @property
     def passed_over(self) -> dict[str, str]:
@@ -40,6 +42,12 @@ class Explanation(Value):
             if fact.module is not None and fact.module not in asked:
                 best.setdefault(fact.module, fact)
         return {name: self._why_not(fact) for name, fact in best.items()}
+
+    @property
+    def repeated(self) -> tuple[str, ...]:
+        """Ids of those left out whose text is in the prompt already: as a turn, or of another."""
+        quoted = Quoted([*self.recall.hits, *self.recall.turns])
+        return tuple(hit.id for hit in self.left_out if quoted.has(hit))
 
     def _why_not(self, fact: Support) -> str:
         route = self.recall.route
@@ -56,7 +64,7 @@ class Explanation(Value):
         return hits | {id: record.text for id, record in self.records.items()}
 
     def __str__(self) -> str:
-        recall, route = self.recall, self.recall.route
+        recall, route, repeated = self.recall, self.recall.route, self.repeated
         lines = [
             f"query: {recall.query}",
             *route_lines(route, self._texts()),
@@ -66,7 +74,7 @@ class Explanation(Value):
             f"prompt: {recall.tokens} of {recall.budget} tokens of evidence",
             *(f"  {hit.id}: {shortened(hit.text)}" for hit in recall.hits),
             *(f"  {turn.role}: {shortened(turn.content)}" for turn in recall.turns),
-            *map(self._omission, self.left_out),
+            *(self._omission(hit, repeated) for hit in self.left_out),
         ]
         return "\n".join(printable(" ".join(line.splitlines())) for line in lines)
 
@@ -84,7 +92,11 @@ class Explanation(Value):
             f"record was left out {measured.unstored:.1%}",
         ]
 
-    def _omission(self, hit: Hit) -> str:
-        held = hit.id in self.recall.in_weights
-        why = "held in weights" if held else "no room in the budget"
+    def _omission(self, hit: Hit, repeated: Sequence[str]) -> str:
+        if hit.id in self.recall.in_weights:
+            why = "held in weights"
+        elif hit.id in repeated:
+            why = "its text is in the prompt already"
+        else:
+            why = "no room in the budget"
         return f"not in the prompt, {why}: {hit.id}: {shortened(hit.text)}"

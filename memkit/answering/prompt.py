@@ -120,17 +120,17 @@ def assemble(
         InvalidInputError: If ``budget`` is negative or not an integer.
     """
     check_limit("budget", budget, least=0)
-    hits = _Quoted().new([hit for part in evidence for hit in part.hits])
+    hits = Quoted().new([hit for part in evidence for hit in part.hits])
     turns = [turn for part in evidence for turn in part.turns]
     if not hits and not turns:
         return Assembled()
     draft = _Draft(count, prompt_format, tuple(special_tokens))
     older = draft.take_until_full(turns[::-1], limit=budget // 2)
     recent = draft.chosen(Turn)
-    hits = _Quoted(recent).new(hits)
+    hits = Quoted(recent).new(hits)
     for hit in hits:
         draft.take(hit, limit=budget)
-    quoted = _Quoted(draft.chosen(Hit))
+    quoted = Quoted(draft.chosen(Hit))
     older = [turn for turn in older if not quoted.has(turn)]
     draft.take_until_full(older, limit=budget)
     text, tokens = draft.fit(budget)
@@ -139,7 +139,7 @@ def assemble(
     return Assembled(text, tuple(hits_in), tuple(turns_in[::-1]), tokens, omitted)
 
 
-class _Quoted:
+class Quoted:
     """Tells what has been quoted already: the same record, or the same text of the same speaker.
 
     Where it is not known who speaks, it may be anybody.

@@ -55,3 +55,30 @@ def test_the_untouched_memory_has_no_calibration(memory):
     explained = memory.explain("When does the canteen close?")
     assert explained.calibration is None
     assert json.loads(explained.to_json())["calibration"] is None
+
+
+def test_what_the_prompt_says_already_is_no_matter_of_room(memory):
+    memory.add_turn("user", "My badge number is 4471.", scope={"user": "ann"})
+    memory.add("The canteen closes at four.", id="a", scope={"user": "ann"})
+    memory.add("The canteen closes at four.", id="b")
+    texts = []
+    for question in ("badge number", "When does the canteen close?"):
+        explained = memory.explain(question, scope={"user": "ann"})
+        assert explained.recall.omitted == 0
+        left_out = [hit.id for hit in explained.left_out]
+        assert left_out
+        assert list(explained.repeated) == left_out
+        assert json.loads(explained.to_json())["repeated"] == left_out
+        texts += [hit.text for hit in explained.left_out]
+        assert str(explained).count("not in the prompt, its text is in the prompt already: ") == (
+            len(left_out)
+        )
+        assert "no room" not in str(explained)
+    assert {"My badge number is 4471.", "The canteen closes at four."} <= set(texts)
+
+
+def test_what_the_prompt_does_not_say_has_no_room(memory):
+    memory.add("The canteen closes at four.", id="canteen")
+    explained = memory.explain("When does the canteen close?", budget=1)
+    assert explained.repeated == ()
+    assert [hit.id for hit in explained.left_out] == ["canteen"]
