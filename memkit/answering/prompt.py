@@ -17,6 +17,8 @@ from memkit.types import Evidence, Hit, Role, Turn
 from memkit.types.validate import check_characters, check_limit, check_part
 
 _LABEL = re.compile(r"^\[[^\]\n]*\] ")
+_TOKEN = 16  # characters; a beginning with so many per token of room is counted before the whole
+_TORN = 128  # tokens that a cut may add at most: tokenizers take no longer words apart
 
 T = TypeVar("T")
 
@@ -197,6 +199,8 @@ class _Draft:
         """Choose a passage or turn if the draft keeps to ``limit`` tokens with it."""
         if self._spent >= limit:
             return False
+        if self._is_too_long(item, limit - self._spent):
+            return False
         header = self._format.facts if isinstance(item, Hit) else f"\n\n{self._format.turns}"
         line = without_control_tokens(_line(item), self._special_tokens)
         cost = self._count(f"{'' if type(item) in self._taken else header}\n{line}")
@@ -206,6 +210,21 @@ class _Draft:
         self._taken.add(type(item))
         self.pieces.append((item, line, cost))
         return True
+
+    def _is_too_long(self, item: Hit | Turn, room: int) -> bool:
+        """Whether beginnings of a long item say that it cannot fit: they take twice the room.
+
+        Twice, as a beginning may end within a token. So a text of megabytes is not read as a
+        whole for every question, unless it may fit.
+        """
+        most = 2 * room + _TORN
+        characters = _TOKEN * most
+        while characters < len(_text(item)):
+            line = without_control_tokens(_line(item, characters), self._special_tokens)
+            if self._count(line) > most:
+                return True
+            characters *= 4
+        return False
 
     def take_until_full(self, turns: Sequence[Turn], *, limit: int) -> Sequence[Turn]:
         """Choose turns in order up to the first that does not fit; returns those left over."""
@@ -252,13 +271,19 @@ def _speaker(hit: Hit) -> object:
     return about.get("name") if about.get("role") in get_args(Role) else None  # of a turn
 
 
-def _line(item: Hit | Turn) -> str:
+def _text(item: Hit | Turn) -> str:
+    return item.content if isinstance(item, Turn) else item.text
+
+
+def _line(item: Hit | Turn, characters: int | None = None) -> str:
+    """How an item, or its beginning of so many characters, stands in the prompt."""
+    text = _text(item)[:characters]
     if isinstance(item, Turn):
         source = label(_day(item.said_at), item.name)
-        return f"{item.role}: {source}{quoted(item.content, labelled=bool(source))}"
+        return f"{item.role}: {source}{quoted(text, labelled=bool(source))}"
     said_at = item.record.at if item.order else item.record.said_at
     source = label(_day(said_at), _speaker(item), item.order)
-    return f"- {source}{quoted(item.text, labelled=bool(source))}"
+    return f"- {source}{quoted(text, labelled=bool(source))}"
 
 
 def _day(said_at: datetime | None) -> str | None:

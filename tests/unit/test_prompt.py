@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from memkit.answering.prompt import PromptFormat, assemble
 from memkit.errors import InvalidInputError
+from memkit.text.quoting import quoted
 from memkit.types import Evidence, Hit, Record, Turn
 
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
@@ -223,6 +224,39 @@ def test_the_tokenizer_is_asked_about_each_piece_once():
     assert assembled.omitted > 0
     # Each piece once, the turn at which the first half is full again, and the whole text.
     assert len(asked) <= 602
+
+
+@pytest.mark.parametrize("text", ["word " * 400_000, "x" * 2_000_000, "[" * 2_000_000])
+def test_of_a_text_that_cannot_fit_only_a_beginning_is_counted(text):
+    counted = []
+
+    def count(text):
+        counted.append(len(text))
+        return len(re.findall(r"\w{1,8}|\s+|.", text))
+
+    found = Evidence(hits=(hit("long", text), hit("short", "It is red.")))
+    for budget in (1, 50, 1000):
+        counted.clear()
+        assembled = assemble([found], budget=budget, count=count, prompt_format=FORMAT)
+        assert [shown.id for shown in assembled.hits] == (["short"] if budget > 1 else [])
+        assert assembled.omitted == 2 - len(assembled.hits)
+        assert sum(counted) < 50_000
+
+
+def test_a_long_text_that_fits_is_in_the_prompt():
+    """A tokenizer may read very long words, or many blanks, as one token."""
+    text = f"{'x' * 100_000} {'y' * 100_000}"
+    assembled = assemble([Evidence(hits=(hit("r1", text),))], budget=9, count=words,
+                         prompt_format=FORMAT)  # fmt: skip
+    assert assembled.text == f"Facts:\n- {text}"
+
+
+@given(st.text("ab [\n", max_size=9000), st.integers(1, 40), st.sampled_from([words, pieces]))
+def test_looking_at_beginnings_first_changes_no_choice(text, budget, count):
+    found = Evidence(hits=(hit("r1", f"{text}a" * 4),))
+    fits = count(f"{FORMAT.facts}\n- {quoted(f'{text}a' * 4)}") <= budget
+    assembled = assemble([found], budget=budget, count=count, prompt_format=FORMAT)
+    assert bool(assembled.hits) == fits
 
 
 def test_prompt_takes_no_heavy_library():
