@@ -36,6 +36,7 @@ steps = st.one_of(
     st.tuples(st.just("metadata"), indexes, metadata),
     st.tuples(st.just("forget"), indexes),
     st.tuples(st.just("merge"), indexes, indexes),
+    st.tuples(st.just("pin"), indexes),
     st.tuples(st.just("expire"), indexes),
     st.just(("sweep",)),
     st.just(("move",)),
@@ -98,6 +99,9 @@ class History:
     def _merge(self, record, other):
         self.memory.merge([record.id, other.id], scope=record.scope)
 
+    def _pin(self, record):
+        self.memory.retention.pin(record.id, scope=record.scope)
+
     def _expire(self, record):
         self.memory.retention.expire(record.id, 1e-6, scope=record.scope)
 
@@ -126,7 +130,8 @@ def written_anew(memory, fresh, order):
     records = everything(memory)
     Random(order).shuffle(records)
     fresh.add([
-        Draft(r.text, r.question, r.answer, id=r.id, scope=r.scope, metadata=r.metadata, key=r.key)
+        Draft(r.text, r.question, r.answer, id=r.id, scope=r.scope, metadata=r.metadata, key=r.key,
+              pinned=r.pinned)
         for r in records
     ])  # fmt: skip
     for scope in ({}, ANN):
@@ -190,7 +195,9 @@ def test_the_same_content_is_found_alike_whatever_happened_before(folder, opener
                 hits = memory.search(query, 50, **selection)
                 assert shown(hits) == shown(fresh.search(query, 50, **selection))
             assert shown(memory.recall(query).hits) == shown(fresh.recall(query).hits)
-            assert memory.explain(query).recall.text == fresh.explain(query).recall.text
+            for budget in (512, 120, 60):  # the last of which hold few records
+                ours, theirs = (m.explain(query, budget).recall for m in (memory, fresh))
+                assert ours.text == theirs.text
         assert routing(memory) == routing(fresh)
     assert check(folder / str(past.memories)).sound
 
@@ -216,3 +223,16 @@ def test_of_many_that_have_the_same_words_the_same_are_found_after_an_update(mem
     for number in range(40):
         memory.update(f"p{number:03}", metadata={"seen": True})
     assert shown(memory.search("What waits at the quay?", 9)) == before
+
+
+def test_pinned_records_come_by_id_whenever_they_were_added(opener, tmp_path):
+    texts = {"a": "Ann wants short answers.", "b": "Ann wants long answers."}
+    recalled = []
+    for order in ("ab", "ba"):
+        with opener(tmp_path / order, backends=["buffer", "rag"]) as memory:
+            memory.add([Draft(texts[id], id=id, pinned=True) for id in order])
+            both = memory.recall("answers")
+            first = memory.recall("answers", budget=both.tokens - 1)
+            recalled.append((both.text, both.citations, first.text, first.citations))
+    assert recalled[0] == recalled[1]
+    assert recalled[0][3] == ("a",)

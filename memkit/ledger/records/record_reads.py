@@ -171,12 +171,12 @@ class RecordReads:
     def pinned(
         self, *, visible_to: Scope, where: Metadata | None = None, period: Period = ALWAYS
     ) -> list[Record]:
-        """List the pinned records that a query sees, oldest first; read once per change."""
+        """List the pinned records that a query sees, by id; read once per change."""
         condition, parameters = select_sql(visible_to=visible_to, where=where, period=period)
 
         def read() -> list[Record]:
             sql = f"SELECT {COLUMNS} FROM records WHERE pinned AND {condition}"
-            rows = self._database.rows(f"{sql} ORDER BY records.number", *parameters)
+            rows = self._database.rows(f"{sql} ORDER BY records.id", *parameters)
             return list(map(record_of, rows))
 
         key = ("pinned", condition, *parameters)
