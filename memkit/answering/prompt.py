@@ -154,6 +154,7 @@ class Quoted:
             self._note(item)
 
     def has(self, item: Hit | Turn) -> bool:
+        """Whether this was quoted."""
         record, text, speaker = _origin(item)
         speakers = self._speakers.get(text, set())
         known = speaker in speakers or None in speakers or (speaker is None and bool(speakers))

@@ -62,7 +62,25 @@ _SPECIAL = {
     "\u0640": "",  # draws an Arabic word longer
     "\u066b": ".",  # between Arabic digits
     "\u066c": ",",
+    # Letters in one, and letters with a stroke: Unicode takes them for letters of their own.
+    "æ": "ae",
+    "œ": "oe",
+    "đ": "d",
+    "ħ": "h",
+    "ł": "l",
+    "ø": "o",
+    "\u05f0": "\u05d5\u05d5",  # Yiddish
+    "\u05f1": "\u05d5\u05d9",
+    "\u05f2": "\u05d9\u05d9",
+    # As keyboards of other languages write them.
+    "\u02bb": "'",
+    "\u02bc": "'",
+    "\u06a9": "\u0643",  # kaf
+    "\u06cc": "\u064a",  # yeh
+    "\u0649": "\u064a",
 }
+# Without a look of their own: fillers of Hangul, vowels of Khmer, and what chooses among variants.
+_INVISIBLE = re.compile("[\u115f\u1160\u3164\uffa0\u17b4\u17b5\u180b-\u180f\U000e0100-\U000e01ef]")
 
 
 def _sign(character: str) -> str:
@@ -71,7 +89,7 @@ def _sign(character: str) -> str:
     category = unicodedata.category(character)
     if category == "Nd":
         return str(unicodedata.decimal(character))
-    return "" if category == "Cf" else character
+    return "" if category == "Cf" or _INVISIBLE.match(character) else character
 
 
 def _of_words(character: str) -> str:

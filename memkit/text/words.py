@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from memkit.text.scripts import terms
 
@@ -70,18 +70,37 @@ def stem(word: str) -> str:
 
 def stem_counts(text: str) -> Counter[str]:
     """Count the stems of a text's content words, in the order in which they first occur."""
-    words = terms(_POSSESSIVE.sub("", text))
-    return Counter(stem(word) for word in words if word not in STOP_WORDS)
+    return Counter(_stems(text))
 
 
 def content_stems(text: str) -> list[str]:
     """List the stems of a text's content words, each once, in order; at most `MAX_STEMS`.
 
+    Of a longer text these are the first and the last ones.
+
     Example:
         >>> content_stems("What is Nora's phone number, and what is Emil's?")
         ['nora', 'phone', 'number', 'emil']
     """
-    return list(stem_counts(text))[:MAX_STEMS]
+    return _both_ends(_stems(text), MAX_STEMS)
+
+
+def _stems(text: str) -> list[str]:
+    words = terms(_POSSESSIVE.sub("", text))
+    return [stem(word) for word in words if word not in STOP_WORDS]
+
+
+def _both_ends(words: Sequence[str], most: int) -> list[str]:
+    """The different ones of some words, in order; of too many, as many from either end.
+
+    A question stands before what was pasted into it, or behind.
+    """
+    different = list(dict.fromkeys(words))
+    if len(different) <= most:
+        return different
+    last = list(dict.fromkeys(reversed(words)))[: most // 2]
+    first = [word for word in different if word not in last][: most - len(last)]
+    return first + last[::-1]
 
 
 def repeats_answer(question: str, answer: str) -> bool:
@@ -103,11 +122,21 @@ def total_weight(words: Iterable[str], weights: Mapping[str, float]) -> float:
 
 MAX_SEARCH_WORDS = 200  # a whole document as a query would take its time
 
+# "Plan A", "the IT department": function words in capitals are names; "I" alone is not.
+_IN_CAPITALS = re.compile(r"(?<=\w[ -])[AST]\b(?!['’])|\b[A-Z]{2,}\b")
+
 
 def search_words(query: str) -> list[str]:
     """List the different words of a query, in order; at most `MAX_SEARCH_WORDS`.
 
-    Stop words are left out, unless there is nothing else.
+    Of a longer query these are the first and the last ones. Stop words are left out, unless there
+    is nothing else, or they are written as names are.
+
+    Example:
+        >>> search_words("What is plan A of the IT department?")
+        ['plan', 'a', 'it', 'department']
     """
-    words = list(dict.fromkeys(terms(query)))
-    return ([word for word in words if word not in STOP_WORDS] or words)[:MAX_SEARCH_WORDS]
+    words = terms(query)
+    named = () if query.isupper() else set(map(str.lower, _IN_CAPITALS.findall(query)))
+    telling = [word for word in words if word not in STOP_WORDS or word in named]
+    return _both_ends(telling or words, MAX_SEARCH_WORDS)

@@ -120,6 +120,30 @@ def test_the_right_record_is_first_by_words_alone(multilingual, language):
         ("co\u00adoperate", "cooperate"),
         ("كتـــاب", "كتاب"),
         ("ΟΔΥΣΣΕΥΣ", "Οδυσσεύς"),
+        ("L'ŒUVRE", "l'oeuvre"),
+        ("Lægen Ǽ", "laegen ae"),
+        ("Straße", "strasse"),
+        ("Łódź", "lodz"),
+        ("Đường Søren Ħal", "duong soren hal"),
+        (
+            "\u05f0\u05d0\u05b7\u05e1\u05e2\u05e8",
+            "\u05d5\u05d5\u05d0\u05e1\u05e2\u05e8",
+        ),  # Yiddish "vaser"
+        ("\u05f1 \u05f2 \ufb1f", "\u05d5\u05d9 \u05d9\u05d9 \u05d9\u05d9"),
+        ("pass\u115f\u1160\u3164\uffa0word", "password"),
+        ("\u1791\u17b4\u1780\u17b5", "\u1791\u1780"),  # Khmer
+        (
+            "\u1830\u1820\u1836\u180b\u180c\u180d\u180e\u180f\u1822",
+            "\u1830\u1820\u1836\u1822",
+        ),  # Mongolian
+        ("葛\U000e0100飾\U000e01ef区", "葛飾区"),
+        ("М\u02bcята", "м'ята"),
+        ("Hawai\u02bbi", "Hawai'i"),
+        (
+            "\u06a9\u0644\u06cc\u062f",
+            "\u0643\u0644\u064a\u062f",
+        ),  # kelid, with Persian letters and Arabic ones
+        ("\u0639\u0644\u0649", "\u0639\u0644\u064a"),
     ],
 )
 def test_other_ways_of_writing_the_same_words(written, asked):
@@ -142,6 +166,55 @@ def test_other_ways_of_writing_the_same_words(written, asked):
 )
 def test_terms(text, cut):
     assert terms(text) == unicodedata.normalize("NFC", cut).split()
+
+
+@pytest.mark.parametrize(
+    ("said", "recorded"),
+    [("L'œuvre", "l'oeuvre"), ("М\u02bcята", "м'ята"), ("葛\U000e0100飾", "葛飾"),
+     ("pass\u3164word", "password"), ("\u06a9\u0644\u06cc\u062f", "\u0643\u0644\u064a\u062f")],
+)  # fmt: skip
+def test_router_and_answers_compare_in_the_same_form(said, recorded):
+    assert content_stems(said) == content_stems(recorded)
+    assert agree(said, recorded)
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("What is plan A?", "plan a"),
+        ("Where is vitamin A in the kitchen?", "vitamin a kitchen"),
+        ("A plan for a house", "plan house"),
+        ("Yes. A plan!", "yes plan"),
+        ("Where did I put my keys?", "put keys"),
+        ("Is it at the IT department?", "it department"),
+        ("When does the US office close for us?", "us office close"),
+        ("What did the WHO say?", "who say"),
+        ("WHERE IS THE KEY?", "key"),
+        ("Who are they?", "who are they"),
+    ],
+)
+def test_function_words_in_capitals_are_names(query, words):
+    assert list(dict.fromkeys(search_words(query))) == list(dict.fromkeys(words.split()))
+
+
+def test_of_a_long_text_both_ends_are_looked_up():
+    filler = " ".join(f"lorem{number}" for number in range(1000))
+    question = "What is the vault code QX81?"
+    for text in (f"{question} {filler}", f"{filler} {question}"):
+        for words, most in ((search_words(text), 200), (content_stems(text), 64)):
+            assert {"vault", "code", "qx81", "lorem0", "lorem999"} <= set(words)
+            assert len(words) == len(set(words)) == most
+    middle = f"{filler} vault {filler} vault"  # what stands at the end may have stood before
+    assert search_words(middle)[-1] == content_stems(middle)[-1] == "vault"
+
+
+def test_a_question_behind_a_long_text_is_found_by_its_words(open_memory, tmp_path):
+    signs = "".join(chr(0x4E00 + number) for number in range(400))
+    with open_memory(tmp_path / "m", backends=["rag"], ranking=Ranking(meaning=0.0)) as memory:
+        memory.add([f"{signs[start : start + 2]}。" for start in range(0, 400, 8)])
+        memory.add("保险柜的密码是4471。", id="code")
+        (first, *_) = memory.search(f"{signs}。保险柜的密码是多少？", k=3)
+        assert first.id == "code"
 
 
 def test_a_sign_alone_is_a_word():
