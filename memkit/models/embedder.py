@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -13,17 +14,25 @@ from sentence_transformers import SentenceTransformer
 
 from memkit.errors import CorruptFileError, InvalidInputError, NonFiniteError
 from memkit.models.sources import find_embedder, quiet
+from memkit.text.scripts import terms
+from memkit.text.word_hash import hashed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from tokenizers import Encoding
 
     Floats2d = NDArray[np.float32]
 
+_LETTERS = 16  # of a text that are looked at for each token that the model reads
 _BATCH = 64  # texts at once; short passages fill two cores at this size
 
 
 class SentenceEmbedder:
     """Embeds with a sentence-transformers model; implements `memkit.protocols.Embedder`.
+
+    A model gives nearly the same vector to all texts whose words its tokenizer does not know, as
+    those of scripts that it has never seen. The vector of such a text says which words it has,
+    and nothing of their meaning: `memkit.text.word_hash`.
 
     Args:
         model: A loaded model.
@@ -33,6 +42,9 @@ class SentenceEmbedder:
     def __init__(self, model: SentenceTransformer, *, name: str) -> None:
         self.name = name
         self._model = cast("Any", model)  # its methods carry no usable annotations
+        tokenizer: Any = getattr(model, "tokenizer", None)
+        tells = getattr(tokenizer, "is_fast", False) and tokenizer.unk_token_id is not None
+        self._tokenizer = tokenizer if tells else None  # one that tells which words it knows
         self.dim = int(self._model.get_embedding_dimension())
 
     @classmethod
@@ -84,6 +96,22 @@ class SentenceEmbedder:
         """Number of tokens in ``text``; what lies beyond the model's limit is not embedded."""
         return len(self._model.tokenizer(text, add_special_tokens=False, verbose=False).input_ids)
 
+    def _unreadable(self, texts: Sequence[str]) -> list[int]:
+        """Places of the texts of whose words the tokenizer knows less than half."""
+        if self._tokenizer is None:
+            return []
+        most = int(self._model.max_seq_length or self._tokenizer.model_max_length) - 2
+        beginnings = [text[: _LETTERS * most] for text in texts]
+        encodings = self._tokenizer.backend_tokenizer.encode_batch(
+            beginnings, add_special_tokens=False
+        )
+        unknown = self._tokenizer.unk_token
+        return [
+            place
+            for place, (text, encoding) in enumerate(zip(beginnings, encodings, strict=True))
+            if _mostly_unknown(text, encoding, most, unknown)
+        ]
+
     def _encode(self, encode: Callable[..., Any], texts: Sequence[str]) -> Floats2d:
         if isinstance(texts, str):
             raise InvalidInputError(f"`texts` must be a sequence of str, got the str {texts!r}")
@@ -96,6 +124,8 @@ class SentenceEmbedder:
             convert_to_numpy=True,
             show_progress_bar=False,
         ).astype(np.float32, copy=False)
+        for place in self._unreadable(texts):
+            vectors[place] = hashed(terms(texts[place]) or [texts[place]], self.dim)
         finite = np.isfinite(vectors).all(axis=1)
         if not finite.all():
             raise NonFiniteError(
@@ -104,3 +134,20 @@ class SentenceEmbedder:
             )
         checked: Floats2d = vectors
         return checked
+
+
+def _mostly_unknown(text: str, encoding: Encoding, most: int, unknown: str) -> bool:
+    """Whether of the words with letters more are the unknown token than are known.
+
+    Signs, such as emoji, count only where there are no words.
+    """
+    known: set[int | None] = set()
+    missed: set[int | None] = set()
+    signs = False
+    tokens = zip(encoding.tokens, encoding.word_ids, encoding.offsets, strict=True)
+    for token, word, (start, end) in islice(tokens, most):
+        if any(map(str.isalpha, text[start:end])):
+            (missed if token == unknown else known).add(word)
+        elif token == unknown:
+            signs = True
+    return len(missed) > len(known) or (signs and not known)

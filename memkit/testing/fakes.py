@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from memkit.text.word_hash import hashed
 from memkit.text.words import STOP_WORDS
 from memkit.types import Record
 
@@ -68,15 +69,11 @@ class HashingEmbedder:
     def encode_document(self, texts: Sequence[str], /) -> Floats2d:
         """See `memkit.protocols.Embedder.encode_document`."""
         rows = np.zeros((len(texts), self.dim), dtype=np.float32)
-        for row, text in zip(rows, texts, strict=True):
+        for place, text in enumerate(texts):
             words = re.findall(r"\w+", text.lower()) or [text]
-            for word in [word for word in words if word not in STOP_WORDS] or words:
-                digest = hashlib.blake2b(word.encode(), digest_size=8).digest()
-                row[int.from_bytes(digest[:7]) % self.dim] += 1.0 if digest[7] % 2 else -1.0
-            if not row.any():  # words of opposite sign may cancel out
-                row[0] = 1.0
-        norms: Floats2d = np.linalg.norm(rows, axis=1, keepdims=True)
-        return rows / norms
+            telling = [word for word in words if word not in STOP_WORDS]
+            rows[place] = hashed(telling or words, self.dim)
+        return rows
 
 
 def tiny_llama(seed: int = 0) -> TransformersModel:

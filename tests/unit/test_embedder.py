@@ -86,6 +86,37 @@ def test_tokens_are_counted(loaded):
     assert loaded.count("the porter is the archive") == 5
 
 
+def test_texts_whose_words_are_unknown_are_compared_by_their_words(loaded):
+    """All unknown words are one token, so the model itself would take them for the same text."""
+    texts = [
+        "\u1264\u1271 \u1240\u12ed",
+        "\u12f5\u1218\u1277 \u1325\u1241\u122d",
+        "\u1264\u1271 \u12a0\u12f2\u1235 4471",
+        "the porter is",
+    ]
+    queries = loaded.encode_query([texts[0], texts[3]])
+    passages = loaded.encode_document(texts)
+
+    own, other, shared, _ = (queries[0] @ passages.T).tolist()
+    assert own == pytest.approx(1.0, abs=1e-6)
+    assert other < shared < own
+    assert shared == pytest.approx(1 / np.sqrt(2 * 3), abs=1e-6)  # one of two and of three words
+    assert queries[1] @ passages[3] == pytest.approx(1.0, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "text", ["the porter is \u1264\u1271", "keys \U0001f355 ! \U0001f363", "12 is"]
+)
+def test_an_unknown_word_among_known_ones_changes_nothing(loaded, text):
+    plain = loaded._model.encode([text], normalize_embeddings=True)
+    np.testing.assert_allclose(loaded.encode_document([text]), plain, atol=1e-6)
+
+
+def test_signs_alone_are_told_apart(loaded):
+    pizza, sushi = loaded.encode_document(["\U0001f355", "\U0001f363"])
+    assert abs(pizza @ sushi) < 1e-6
+
+
 class Broken:
     """Makes NaN of one text."""
 
