@@ -139,15 +139,22 @@ class SentenceEmbedder:
 def _mostly_unknown(text: str, encoding: Encoding, most: int, unknown: str) -> bool:
     """Whether of the words with letters more are the unknown token than are known.
 
-    Signs, such as emoji, count only where there are no words.
+    Unknown signs, such as emoji, count only where no word is known. Single letters of other
+    scripts than Latin tell nothing.
     """
     known: set[int | None] = set()
     missed: set[int | None] = set()
     signs = False
     tokens = zip(encoding.tokens, encoding.word_ids, encoding.offsets, strict=True)
     for token, word, (start, end) in islice(tokens, most):
-        if any(map(str.isalpha, text[start:end])):
-            (missed if token == unknown else known).add(word)
-        elif token == unknown:
+        if word is None:  # padding
+            continue
+        if token != unknown:
+            letters = sum(map(str.isalpha, token))
+            if letters > 1 or (letters and token.isascii()):
+                known.add(word)
+        elif any(map(str.isalpha, text[start:end])):
+            missed.add(word)
+        else:
             signs = True
     return len(missed) > len(known) or (signs and not known)

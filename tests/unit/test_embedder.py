@@ -113,7 +113,7 @@ def test_an_unknown_word_among_known_ones_changes_nothing(loaded, text):
 
 
 def test_signs_alone_are_told_apart(loaded):
-    pizza, sushi = loaded.encode_document(["\U0001f355", "\U0001f363"])
+    pizza, sushi, _ = loaded.encode_document(["\U0001f355", "\U0001f363", "the porter is"])
     assert abs(pizza @ sushi) < 1e-6
 
 
