@@ -111,7 +111,7 @@ NO_IDS = r"`id` must be a string or a list of strings, got "
         (lambda m: m.add(Draft(text=5)), "`text` must be a string, got int: 5"),
         (
             lambda m: m.vectors.search("x"),
-            r"`vector` must be numbers, got the string 'x'\nHint: se",
+            r"`vector` must be numbers in one row, got the string 'x'\nHint: se",
         ),
         (lambda m: m.vectors.reembed(HashingEmbedder), "`embedder` must be .*, got the class Has"),
     ],

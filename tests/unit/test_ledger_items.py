@@ -92,6 +92,15 @@ def test_the_best_vector_of_an_item_counts(ledger):
     assert list(ledger.items.nearest(("elsewhere",), [1, 0, 0])) == []
 
 
+@pytest.mark.parametrize("length", [1e308, 1e200, 1.0, 1e-200, 1e-320, 10**30])
+def test_vectors_of_any_length_keep_their_direction(ledger, length):
+    ledger.items.write(
+        [new("a", "far", vectors=[[length, 0]]), new("a", "near", vectors=[[length, length]])]
+    )
+    found = [(item.key, score) for item, score in ledger.items.nearest((), [0, length])]
+    assert found == [("near", pytest.approx(0.5**0.5)), ("far", 0)]
+
+
 @pytest.mark.parametrize("value", [{"a": {1, 2}}, {"a": float("nan")}, {"a": "\ud800"}, {"a": b""}])
 def test_all_or_nothing_is_written(ledger, value):
     ledger.items.write([new("a", "old")])

@@ -75,6 +75,10 @@ def test_the_length_of_a_vector_makes_no_difference(filled):
     vector = HashingEmbedder().encode_query(["locker 7 hall 2"])[0]
 
     assert filled.vectors.search(1000 * vector, 3) == filled.vectors.search(vector, 3)
+    largest = [float(number) * 1e308 for number in vector]  # its square is inf
+    near, far = filled.vectors.search(vector, 3), filled.vectors.search(largest, 3)
+    assert [hit.record for hit in far] == [hit.record for hit in near]
+    assert [hit.score for hit in far] == pytest.approx([hit.score for hit in near])
 
 
 def test_words_play_no_part(memory):
@@ -120,7 +124,7 @@ def test_times_hold(memory):
     [
         ([1.0] * 63, DimensionMismatchError, r"shape \(1, 64\), got \(1, 63\)"),
         ([0.0] * 64, InvalidInputError, "of a positive length, got zeros"),
-        ([float("nan")] * 64, NonFiniteError, "expected finite vectors"),
+        ([float("nan")] * 64, NonFiniteError, "must be finite numbers"),
     ],
 )
 def test_what_is_no_vector_is_refused(filled, vector, error, says):

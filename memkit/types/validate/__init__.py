@@ -40,4 +40,4 @@ from memkit.types.validate.strings import check_ids as check_ids
 from memkit.types.validate.strings import check_path as check_path
 from memkit.types.validate.strings import check_text as check_text
 from memkit.types.validate.strings import normal_form as normal_form
-from memkit.types.validate.vectors import unit_vector as unit_vector
+from memkit.types.validate.unit_vectors import unit_vector as unit_vector
