@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Annotated, Any, Literal, NotRequired, get_args
 
 from langchain_core.messages import AnyMessage, SystemMessage
@@ -76,8 +78,8 @@ class MemkitMiddleware(AgentMiddleware[MemkitState, Any, Any]):
 
     After a run it stores the user's messages and the agent's answers as turns, but not system
     messages, summaries or results of tools. What is said again is a turn again; as a record it is
-    stored once, and not at all if a shared record has it word for word. A run of a thread that is
-    repeated, because it starts from a checkpoint, is stored once.
+    stored once, and not at all if a shared record has it word for word. Messages that a run takes
+    from a checkpoint of its thread are stored once; one that starts again from its input has others.
 
     A memory that fails does not fail the run: the model answers without it, and the answer is the
     run's even if it cannot be remembered. Each failure is logged as a warning and given to
@@ -241,7 +243,7 @@ class MemkitMiddleware(AgentMiddleware[MemkitState, Any, Any]):
         role, said, words = role_of(message), said_in(message), words_of(message)
         remember = role in self._remember and bool(words.strip()) and not self._knows(words, scope)
         # Outside of a thread nothing is repeated, and an id need not tell two messages apart.
-        id = f"{thread} {message.id} {said}" if thread and message.id else None
+        id = _digest(thread, message.id, said) if thread and message.id else None
         return TurnDraft(role, said, remember=remember, id=id)
 
     def _knows(self, text: str, scope: Scope) -> bool:
@@ -276,6 +278,11 @@ class MemkitMiddleware(AgentMiddleware[MemkitState, Any, Any]):
         )
         if self._on_failure is not None:
             self._on_failure(failure)
+
+
+def _digest(*parts: str) -> str:
+    """An id made of texts of any length and of any characters."""
+    return sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def _ending_with_the_user(messages: Sequence[AnyMessage]) -> list[Message]:

@@ -223,6 +223,16 @@ def test_a_run_that_starts_again_from_a_checkpoint_is_remembered_once(memory):
     assert texts(memory) == ["My locker is red.", "So is mine."]
 
 
+@pytest.mark.parametrize("thread", ["t1", "t" * 255, "t\0one"])
+def test_long_messages_are_remembered_in_any_thread(memory, thread):
+    failures, long = [], "My locker is red. " * 200
+    agent, _ = agent_of(
+        memory, long, checkpointer=InMemorySaver(), options={"on_failure": failures.append}
+    )
+    say(agent, long, thread=thread)
+    assert (turns(memory), failures) == ([long, long], [])
+
+
 @pytest.mark.parametrize(
     ("threads", "id"),  # in one thread a message of the same id takes the other's place
     [
