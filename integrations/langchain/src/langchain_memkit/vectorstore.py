@@ -20,6 +20,8 @@ from langchain_memkit.embeddings import LangChainEmbedder, MemkitEmbeddings
 from langchain_memkit.search_options import WRITING, near_enough, refuse_unknown, selected
 from memkit import Draft, Hit, InvalidInputError, Memory, Record, RecordNotFoundError
 from memkit.types import Scope
+from memkit.types.validate import check_ids
+from memkit.types.validate.descriptions import describe
 
 SHARED: Scope = {}
 PAGE = 1000  # records per query when everything is deleted
@@ -154,7 +156,7 @@ class MemkitVectorStore(VectorStore):
                 another scope; nothing is added then.
         """
         refuse_unknown(kwargs, WRITING)
-        texts = list(texts)
+        texts = _listed("texts", texts)
         chosen = [id or str(uuid4()) for id in _as_many(ids, texts, "ids", None)]
         # The id is the key as well: the same text under two ids is two documents.
         drafts = {
@@ -180,7 +182,8 @@ class MemkitVectorStore(VectorStore):
             InvalidInputError: If a document is shared with other scopes.
         """
         refuse_unknown(kwargs, ())
-        while own := self._own(list(self._all()) if ids is None else ids):
+        chosen = None if ids is None else check_ids("ids", ids)
+        while own := self._own(list(self._all()) if chosen is None else chosen):
             with suppress(RecordNotFoundError):  # another process has just deleted one: look again
                 self.memory.forget(own, scope=self.scope)
         return True
@@ -320,10 +323,22 @@ def _document(record: Record) -> Document:
     return Document(id=record.id, page_content=record.text, metadata=dict(record.metadata))
 
 
+def _listed(name: str, values: Iterable[Any]) -> list[Any]:
+    """The values as a list; a string would be one of its characters."""
+    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
+        raise InvalidInputError(
+            f"`{name}` must be a list, got {describe(values)}", hint="put a single one into a list"
+        )
+    return list(values)
+
+
 def _as_many(
     values: Sequence[Any] | None, texts: Sequence[str], name: str, default: object
 ) -> Sequence[Any]:
     """The values, of which there must be one per text; the default for each if there are none."""
+    if values is None:
+        return [default] * len(texts)
+    values = _listed(name, values)
     if not values:
         return [default] * len(texts)
     if len(values) != len(texts):

@@ -437,3 +437,25 @@ def test_no_relevance_outside_of_the_range_is_warned_about(filled):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert len(filled.similarity_search_with_relevance_scores("hall", k=30)) == 30
+
+
+def test_a_string_is_no_list(store):
+    store.add_texts(["Red.", "Blue.", "Green."], ids=["a", "b", "c"])
+    for call in (
+        lambda: store.delete("abc"),
+        lambda: store.delete({"a": 1}),
+        lambda: store.get_by_ids("abc"),
+        lambda: store.add_texts("abc"),
+        lambda: store.add_texts(None),
+        lambda: store.add_texts(["Grey."], ids="a"),
+        lambda: store.add_texts(["Grey."], [{}], ids=5),
+        lambda: store.add_texts(["Grey."], {"hall": 5}),
+    ):
+        with pytest.raises(InvalidInputError, match="must be a"):
+            call()
+    assert [d.page_content for d in store.get_by_ids(["a", "b", "c"])] == [
+        "Red.",
+        "Blue.",
+        "Green.",
+    ]
+    assert store.memory.count() == 3
