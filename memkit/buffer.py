@@ -49,11 +49,17 @@ class BufferBackend(Backend):
         return {"turns": self._ledger.turns.count()}
 
     def _newest(self, query: Query, turns: Sequence[Turn]) -> tuple[Hit, ...]:
-        """At most ``k`` whole records, newest first, without those that ``turns`` repeats."""
-        repeated = {turn.record_id for turn in turns if turn.record_id}
+        """At most ``k`` whole records, newest first, without those that ``turns`` repeats.
+
+        A record that was corrected says something else than the turn that it was made of.
+        """
+        spoken = {(turn.record_id, turn.content) for turn in turns}
+        repeated = {id for id, _ in spoken}
         ids = self._ledger.records.ids(
             visible_to=query.scope, where=query.where, period=query.period
         )
+        same = self._ledger.records.get([id for id in ids if id in repeated], scope=query.scope)
+        repeated = {record.id for record in same if (record.id, record.text) in spoken}
         newest = [id for id in reversed(ids) if id not in repeated][: query.k]
         records = self._ledger.records.get(newest, scope=query.scope)
         return tuple(

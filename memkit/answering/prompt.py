@@ -144,21 +144,22 @@ def assemble(
 class Quoted:
     """Tells what has been quoted already: the same record, or the same text of the same speaker.
 
-    Where it is not known who speaks, it may be anybody.
+    Where it is not known who speaks, it may be anybody. A record that was corrected says something
+    else than the turn that it was made of: the turn does not quote it.
     """
 
     def __init__(self, items: Iterable[Hit | Turn] = ()) -> None:
-        self._records: set[str] = set()
+        self._records: set[object] = set()
         self._speakers: dict[str, set[object]] = {}  # by what was said
         for item in items:
             self._note(item)
 
     def has(self, item: Hit | Turn) -> bool:
         """Whether this was quoted."""
-        record, text, speaker = _origin(item)
+        text, speaker = _origin(item)
         speakers = self._speakers.get(text, set())
         known = speaker in speakers or None in speakers or (speaker is None and bool(speakers))
-        return record in self._records or known
+        return known or not self._records.isdisjoint(_records(item))
 
     def new(self, hits: Iterable[Hit]) -> list[Hit]:
         """Take in hits; gives those that were not quoted before."""
@@ -170,9 +171,8 @@ class Quoted:
         return new
 
     def _note(self, item: Hit | Turn) -> None:
-        record, text, speaker = _origin(item)
-        if record is not None:
-            self._records.add(record)
+        text, speaker = _origin(item)
+        self._records |= _records(item)
         self._speakers.setdefault(text, set()).add(speaker)
 
 
@@ -260,11 +260,22 @@ def without_label(text: str) -> str:
     return _LABEL.sub("", text, count=1)
 
 
-def _origin(item: Hit | Turn) -> tuple[str | None, str, object]:
-    """The record of an item, its words, and the name of who said them."""
+def _origin(item: Hit | Turn) -> tuple[str, object]:
+    """The words of an item, and the name of who said them."""
     if isinstance(item, Turn):
-        return item.record_id, " ".join(item.content.split()), item.name
-    return item.id, " ".join(item.text.split()), _speaker(item)
+        return _words(item.content), item.name
+    return _words(item.text), _speaker(item)
+
+
+def _records(item: Hit | Turn) -> set[object]:
+    """The record of an item, as such and with its text: a turn only has the text it was made of."""
+    if isinstance(item, Turn):
+        return {(item.record_id, _words(item.content))} if item.record_id else set()
+    return {item.id, (item.id, _words(item.record.text))}
+
+
+def _words(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _speaker(hit: Hit) -> object:

@@ -2,8 +2,10 @@
 
 import pytest
 
+from memkit import Memory
 from memkit.buffer import BufferBackend
 from memkit.errors import InvalidInputError
+from memkit.testing import HashingEmbedder
 from memkit.types import Draft, Query
 
 ME = {"user": "me"}
@@ -71,3 +73,15 @@ def test_max_turns_is_checked(ledger, max_turns):
         InvalidInputError, match="`max_turns` must be an integer of at least 1, got"
     ):
         BufferBackend(ledger, max_turns=max_turns)
+
+
+@pytest.mark.parametrize("backends", [["buffer"], ["buffer", "rag"]])
+def test_a_corrected_record_stands_beside_the_turn_it_was_made_of(tmp_path, backends):
+    embedder = HashingEmbedder() if "rag" in backends else None
+    with Memory.open(tmp_path / "agent.mem", backends=backends, embedder=embedder) as memory:
+        turn = memory.add_turn("user", "My badge number is 4471.", scope={"user": "ann"})
+        assert memory.recall("badge number?", scope={"user": "ann"}).text.count("4471") == 1
+        memory.update(turn.record_id, "My badge number is 9038.", scope={"user": "ann"})
+        text = memory.recall("badge number?", scope={"user": "ann"}).text
+    assert "- My badge number is 9038.\n" in text
+    assert "user: My badge number is 4471." in text

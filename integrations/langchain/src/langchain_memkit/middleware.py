@@ -79,7 +79,8 @@ class MemkitMiddleware(AgentMiddleware[MemkitState, Any, Any]):
     After a run it stores the user's messages and the agent's answers as turns, but not system
     messages, summaries or results of tools. What is said again is a turn again; as a record it is
     stored once, and not at all if a shared record has it word for word. Messages that a run takes
-    from a checkpoint of its thread are stored once; one that starts again from its input has others.
+    from a checkpoint of its thread are stored once; a run that starts again from its input has
+    others.
 
     A memory that fails does not fail the run: the model answers without it, and the answer is the
     run's even if it cannot be remembered. Each failure is logged as a warning and given to
