@@ -147,7 +147,8 @@ def test_calls_of_tools_are_left_out_of_a_conversation(memory):
      "You are welcome.", "You’re welcome!",
      "Got it, thank you.", "👍", "...", "Danke schön!", "D’accord, merci.", "Так, дякую.",
      "спасибо", "はい、ありがとうございます", "好的，谢谢", "نعم، شكرا", "네, 감사합니다",
-     "[image]"],
+     "[image]", "Danke sehr", "Dank je wel", "Dziękuję bardzo", "Tusen tack", "Hey there",
+     "That’s great!", "Any time", "شكراً", "ok great thanks", "Yes! No problem."],
 )  # fmt: skip
 def test_small_talk_stays_a_turn(memory, content):
     turn = memory.add_turn("user", content, scope=SCOPE)
@@ -159,7 +160,9 @@ def test_small_talk_stays_a_turn(memory, content):
 @pytest.mark.parametrize(
     "content",
     ["Oslo.", "42", "OK, Tuesday.", "Thanks, Ann!", "Yes, at noon.", "No milk.", "Nora", "北京",
-     "はい、東京です", "Yes. " * 40],
+     "はい、東京です", "Yes. " * 40, "Not at all well.", "No good.", "I know Ty.", "Hi Ty!", "No K",
+     "Right, then right, and right", "Não entendi", "Non va bene", "Right", "True", "Correct",
+     "There.", "Nein, va bene"],
 )  # fmt: skip
 def test_whatever_else_was_said_is_remembered(memory, content):
     assert memory.add_turn("user", content, scope=SCOPE).record_id is not None
