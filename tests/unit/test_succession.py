@@ -52,6 +52,13 @@ def test_of_three_the_newest_comes_first(memory):
     ]
 
 
+def test_what_was_corrected_since_comes_last(memory):
+    corrected = "My kite is green."
+    first, _ = say(memory, OLD, NEW)
+    memory.update(first, corrected)
+    assert orders(memory.search(QUESTION)) == [(corrected, "latest"), (NEW, "earlier")]
+
+
 def test_when_it_was_said_decides_not_when_it_was_stored(memory):
     say(memory, NEW, at=datetime(2026, 5, 2, tzinfo=UTC))
     say(memory, OLD, at=datetime(2026, 5, 1, tzinfo=UTC))

@@ -22,7 +22,7 @@ class SpokenLine:
     speaker: str | None  # by name
     asks: bool  # whether it ends with a question mark
     by: tuple[str, str, str | None]  # scope, role and name of who speaks
-    moment: tuple[float, int]  # orders turns by when they were said
+    moment: tuple[float, int]  # orders turns by when they were said, or corrected since
     around: tuple[int, ...]  # keys of the text passages of the turns before and after it
 
 
@@ -57,7 +57,8 @@ class Conversations:
         """Find the turns that records were said in, and so many remembered turns on either side."""
         turns = self._database.rows(
             "SELECT records.id, turns.number, turns.name, turns.content, turns.scope, "
-            "turns.role, turns.created_at "
+            "turns.role, "
+            f"CASE WHEN records.text = turns.content THEN turns.created_at ELSE {AT} END "
             "FROM records JOIN turns ON turns.number = "
             "(SELECT max(number) FROM turns WHERE turns.record = records.number) "
             f"WHERE {in_list('records.id')}",
