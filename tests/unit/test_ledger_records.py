@@ -87,7 +87,7 @@ def test_ids_are_uuids_that_sort_by_time(ledger):
 
 def test_adding_again_gives_the_record_that_is_there(ledger):
     [first] = add(ledger, "a", metadata={"n": 1})
-    again = ledger.records.add([Draft(text="a"), Draft(text="b"), Draft(text="b", id="late")])
+    again = ledger.records.add([Draft(text="a"), Draft(text="b"), Draft(text="b")])
     assert again[0] == first
     assert again[1] == again[2]
     assert [r.text for r in ledger.records.page().records] == ["a", "b"]
@@ -134,8 +134,13 @@ def test_chosen_ids(ledger):
     [record] = ledger.records.add([Draft(text="a", id="badge ü/1")])
     assert record.id == "badge ü/1"
     assert ledger.records.add([Draft(text="a", id="badge ü/1")]) == [record]
-    assert ledger.records.add([Draft(text="a", id="other")]) == [record]
+    [other] = ledger.records.add([Draft(text="a", id="other")])
+    assert (other.id, other.key, record.key) == ("other", "other", None)
+    assert ledger.records.add([Draft(text="a", id="other"), Draft(text="a")]) == [other, record]
+    ledger.records.add([Draft(text="e", id="e"), Draft(text="f", id="f", key="free")])
     for taken in (
+        [Draft(text="a", id="e")],
+        [Draft(text="g", id="e", key="free")],
         [Draft(text="b", id="badge ü/1")],
         [Draft(text="a", id="badge ü/1", scope={"user": "u1"})],
         [Draft(text="c", id="new"), Draft(text="d", id="new")],
@@ -143,7 +148,7 @@ def test_chosen_ids(ledger):
         with pytest.raises(InvalidInputError, match="is in use") as caught:
             ledger.records.add(taken)
         assert "update()" in caught.value.hint
-    assert ledger.records.count() == 1
+    assert ledger.records.count() == 4
 
 
 def test_one_invalid_draft_keeps_all_out(ledger):

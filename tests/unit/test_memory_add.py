@@ -182,6 +182,35 @@ def test_another_id_or_another_question_is_another_record(memory):
     )
 
 
+@pytest.mark.parametrize("asked", [{}, {"question": "What is it?", "answer": "text"}])
+def test_an_id_that_is_given_decides(memory, asked):
+    memory.add("Another text.", id="C")
+    first = memory.add("Same text.", id="A", **asked)
+    second = memory.add("Same text.", id="B", **asked)
+    assert (first.id, second.id, second.key) == ("A", "B", "B")
+    assert memory.add("Same text.", id="B", **asked) == second
+    assert memory.add("Same text.", **asked) == memory.get("A")
+    with pytest.raises(InvalidInputError, match="'C' is in use"):
+        memory.add("Same text.", id="C", **asked)
+    assert stored(memory) == ["Another text.", "Same text.", "Same text."]
+
+
+def test_an_id_that_is_anothers_key_is_refused(memory):
+    memory.add("Another text.", key="B")
+    memory.add("Same text.", id="A")
+    with pytest.raises(InvalidInputError, match="'B' would be the key"):
+        memory.add("Same text.", id="B")
+
+
+def test_a_key_comes_before_or_after_the_question(memory):
+    asked, key = {"question": "Who is Tom?", "answer": "A cat"}, {"key": "cat"}
+    for scope, order in (({"user": "a"}, (asked, key)), ({"user": "b"}, (key, asked))):
+        for options in order:
+            memory.add("Tom is a cat.", scope=scope, **options)
+        [record] = memory.records(scope=scope).records
+        assert (record.key, record.question, record.answer) == ("cat", *asked.values())
+
+
 def test_who_said_it_first_stays(memory):
     first = memory.add_turn("user", "The kite is red.", name="Ann")
     again = memory.add_turn("assistant", "The kite is red.", name="Bob")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from memkit.errors import InvalidInputError
 from memkit.ledger.engine.dialect import in_list, list_parameter
@@ -75,7 +76,8 @@ class RecordTable(RecordReads):
           question and answer that it lacks, and the draft's metadata and time beside its own, as
           its next version. It may get the draft's key, if it had none but its question; it may
           be pinned, and live longer.
-        - Any other draft becomes a record.
+        - Any other draft becomes a record; so does one with another id and no key of its own. If
+          it says the same as a record, or answers the same question, its id is its key.
 
         Args:
             drafts: What is to be stored.
@@ -197,15 +199,17 @@ class RecordTable(RecordReads):
     ) -> tuple[str, bool]:
         """Store one entry; returns the id of its record, and whether that says more than before."""
         match = known.match(entry)
+        id = entry.draft.id or new_id()
+        if id in taken and (match is None or match.id != id):
+            raise InvalidInputError(
+                f"`id` {id!r} is in use",
+                "To change a record of yours, use update(). Ids are unique over all scopes: "
+                "leave it out, or put what tells your scope apart before it.",
+            )
         if match is None:
-            id = entry.draft.id or new_id()
-            if id in taken:
-                raise InvalidInputError(
-                    f"`id` {id!r} is in use",
-                    "To change a record of yours, use update(). Ids are unique over all scopes: "
-                    "leave it out, or put what tells your scope apart before it.",
-                )
             taken.add(id)
+            if known.is_taken(entry):
+                entry = self._named(id, entry)
             self._insert(id, entry, ends)
             known.note(Stored.of(id, entry.key, entry))
             return id, True
@@ -221,6 +225,18 @@ class RecordTable(RecordReads):
             self._renew(match.id, key, ends, pinned=pinned)
         known.note(Stored.of(match.id, key, after or entry))
         return match.id, changed
+
+    def _named(self, id: str, entry: Entry) -> Entry:
+        """Give an entry its id as the key: that tells it from the record that says the same."""
+        sql = "SELECT id FROM records WHERE scope = ? AND key = ?"
+        other = self._database.value(sql, entry.scope, id)
+        if other is not None:
+            raise InvalidInputError(
+                f"`id` {id!r} would be the key of a record that says the same as another one, and "
+                f"is the key of record {other!r}",
+                "Give a `key`, or another id.",
+            )
+        return replace(entry, key=id)
 
     def _insert(self, id: str, entry: Entry, ends: float | None) -> None:
         draft, now = entry.draft, self._database.now()

@@ -10,6 +10,7 @@ from typing import Self
 from memkit.errors import InvalidInputError
 from memkit.ledger.engine.dialect import THEN_JOIN, list_parameter, listed_rows
 from memkit.ledger.engine.sqlite import Database
+from memkit.ledger.records.question_key import question_key
 from memkit.ledger.records.record_rows import Entry, content_hash, dump_metadata
 from memkit.ledger.records.where import LIVE
 from memkit.types.validate import check_metadata
@@ -70,6 +71,12 @@ class Stored:
             said_at=said_at,
         )
 
+    @property
+    def is_named(self) -> bool:
+        """Whether somebody gave it a key; otherwise it has that of its question, or none."""
+        made = None if self.question is None else question_key(self.question)
+        return self.key is not None and self.key != made
+
     def _merged(self, entry: Entry) -> str:
         """Its metadata and that of an entry: each of them is fine, both together may not be."""
         try:
@@ -125,28 +132,33 @@ class Known:
     def match(self, entry: Entry) -> Stored | None:
         """Give the record that an entry is about; None if it is about nothing known.
 
-        A key that was given decides; a record that says the same and has no such key counts as
-        well, unless the entry is to have another id. Without a key, what says the same comes
-        first, then an answer to the same question, then the same text of which one of the two
-        has a question and the other has none.
+        A key that was given decides. Otherwise an id that was given does: what has another id is
+        another record. A record that says the same and has no key of its own counts for any key.
+        Without a key, what says the same comes first, then an answer to the same question, then
+        the same text of which one of the two has a question and the other has none.
         """
-        alike = self._by_content.get((entry.scope, entry.content_hash), [])
         named = self._by_key.get((entry.scope, entry.key)) if entry.key is not None else None
-        id = entry.draft.id
+        alike = self._by_content.get((entry.scope, entry.content_hash), [])
         same_text = [
             record
             for record in self._by_text.get((entry.scope, entry.draft.text), [])
             if (record.question is None) != (entry.draft.question is None)
-            and id in {None, record.id}
         ]
-        if entry.draft.key is None:
-            return next(iter(alike), named) or next(iter(same_text), None)
-        unnamed = [
-            record
-            for record in [*alike, *same_text]
-            if record.key in {None, entry.question_key} and id in {None, record.id}
-        ]
-        return named or (unnamed[0] if unnamed else None)
+        if entry.draft.key is not None:
+            if named is not None:
+                return named
+            about = [record for record in [*alike, *same_text] if not record.is_named]
+        else:
+            about = [*alike, *([named] if named is not None else []), *same_text]
+        id = entry.draft.id
+        return next((record for record in about if id in {None, record.id}), None)
+
+    def is_taken(self, entry: Entry) -> bool:
+        """Whether a record has the key of an entry or, as it has none, the same content."""
+        if entry.key is not None:
+            return (entry.scope, entry.key) in self._by_key
+        alike = self._by_content.get((entry.scope, entry.content_hash), [])
+        return any(record.key is None for record in alike)
 
     def note(self, record: Stored) -> None:
         """Take a record in."""
