@@ -7,7 +7,7 @@ or with this package's middleware and tools.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.messages import (
@@ -20,9 +20,12 @@ from langchain_core.messages import (
 )
 
 from langchain_memkit.messages import role_of, said_in, words_of
+from langchain_memkit.scopes import OPEN_IT
 from memkit import InvalidInputError, Memory, Turn
 from memkit.ledger.turns.turn_table import check_turn
 from memkit.types import Role, Scope, TurnDraft
+from memkit.types.validate import check_flag, check_part
+from memkit.types.validate.descriptions import describe
 
 ALL = 2**31  # turns: more than any conversation has
 
@@ -60,6 +63,8 @@ class MemkitChatMessageHistory(BaseChatMessageHistory):
     """
 
     def __init__(self, memory: Memory, scope: Scope, *, remember: bool = True) -> None:
+        check_part("memory", memory, Memory, "an open memory", OPEN_IT)
+        check_flag("remember", remember)
         if not scope:
             raise InvalidInputError(
                 f"expected the `scope` of a conversation, got {scope!r}",
@@ -82,6 +87,9 @@ class MemkitChatMessageHistory(BaseChatMessageHistory):
             InvalidInputError: If memkit has no role for the author of one, or cannot store its
                 text; the error says which.
         """
+        if isinstance(messages, str | bytes) or not isinstance(messages, Iterable):
+            raise InvalidInputError(f"`messages` must be a list, got {describe(messages)}")
+        messages = list(messages)
         turns = [
             turn
             for place, message in enumerate(messages)
@@ -97,6 +105,11 @@ class MemkitChatMessageHistory(BaseChatMessageHistory):
 
     def _turn(self, place: int, message: BaseMessage) -> TurnDraft | None:
         """The turn of a message; None if it says nothing."""
+        if not isinstance(message, BaseMessage):
+            raise InvalidInputError(
+                f"message {place} must be a message of LangChain, got {describe(message)}",
+                hint='for example HumanMessage("Hello")',
+            )
         try:
             role, said = role_of(message), said_in(message)
             if not said.strip():

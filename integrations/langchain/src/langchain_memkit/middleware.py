@@ -17,11 +17,11 @@ from langchain_memkit._optional import needs
 from langchain_memkit.chat_model import ChatMemkit
 from langchain_memkit.exchange import last_asked, last_exchange, with_asked
 from langchain_memkit.messages import known_role, role_of, said_in, words_of
-from langchain_memkit.scopes import Scoping, resolve, user_scope
+from langchain_memkit.scopes import OPEN_IT, Scoping, resolve, user_scope
 from langchain_memkit.tools import memory_tools
 from memkit import InvalidInputError, Memory
 from memkit.types import BUDGET, Message, Metadata, Role, Scope, TurnDraft
-from memkit.types.validate import check_limit
+from memkit.types.validate import check_flag, check_limit, check_part, refuse_part
 
 with needs("langchain", "MemkitMiddleware"):
     from langchain.agents.middleware import AgentMiddleware, AgentState
@@ -130,6 +130,10 @@ class MemkitMiddleware(AgentMiddleware[MemkitState, Any, Any]):
         template: str = TEMPLATE,
         on_failure: Callable[[MemoryFailure], None] | None = None,
     ) -> None:
+        check_part("memory", memory, Memory, "an open memory", OPEN_IT)
+        check_flag("tools", tools)
+        if on_failure is not None and not callable(on_failure):
+            refuse_part("on_failure", on_failure, "a function of a failure")
         _check(through, remember, template)
         # In a run, what the memory refuses would only be reported.
         check_limit("budget", budget, least=0)
@@ -314,9 +318,11 @@ def _joined(system: SystemMessage | None, evidence: str) -> SystemMessage:
 def _check(through: str, remember: Collection[str], template: str) -> None:
     if through not in get_args(Through):
         raise InvalidInputError(f"`through` must be one of {get_args(Through)}, got {through!r}")
-    if isinstance(remember, str) or not set(remember) <= {"user", "assistant"}:
+    is_list = isinstance(remember, Collection) and not isinstance(remember, str | bytes)
+    if not is_list or not all(role in ("user", "assistant") for role in remember):
         raise InvalidInputError(
             f"`remember` must hold 'user', 'assistant', both or nothing, got {remember!r}"
         )
+    check_part("template", template, str, "a string")
     if "{memory}" not in template:
         raise InvalidInputError(f"`template` must hold '{{memory}}', got {template!r}")

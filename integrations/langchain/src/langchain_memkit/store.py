@@ -13,10 +13,19 @@ from typing import Any
 
 from langchain_memkit._filter import check_filter, matches
 from langchain_memkit._optional import needs
+from langchain_memkit.scopes import OPEN_IT
 from memkit import InvalidInputError, Memory
 from memkit.errors import DimensionMismatchError
 from memkit.ledger.items import Address, Namespace, NewItem, StoredItem, as_json
-from memkit.types.validate import in_normal_form, normal_form
+from memkit.types.validate import (
+    check_limit,
+    check_part,
+    check_text,
+    in_normal_form,
+    normal_form,
+    refuse_part,
+)
+from memkit.types.validate.descriptions import describe
 
 with needs("langgraph", "MemkitStore"):
     from langgraph.store.base import (
@@ -81,6 +90,12 @@ class MemkitStore(BaseStore):
         ttl: TTLConfig | None = None,
         scope: Callable[[Namespace], Mapping[str, str]] | None = None,
     ) -> None:
+        check_part("memory", memory, Memory, "an open memory", OPEN_IT)
+        if scope is not None and not callable(scope):
+            refuse_part("scope", scope, "a function of a namespace")
+        for name, config in (("index", index), ("ttl", ttl)):
+            if config is not None:
+                check_part(name, config, Mapping, "a mapping")
         self.memory = memory
         self.index_config = index
         self.embeddings = ensure_embeddings(index.get("embed")) if index else None
@@ -270,13 +285,22 @@ class _Plan:
 
     @classmethod
     def of(cls, ops: Iterable[Op], texts_of: Callable[[PutOp], list[str]]) -> _Plan:
-        ops = list(ops)
+        if isinstance(ops, str | bytes) or not isinstance(ops, Iterable):
+            raise InvalidInputError(f"`ops` must be a list of operations, got {describe(ops)}")
+        ops = [_normal(op) for op in ops]
         for op in ops:
             _check(op)
         puts = {(op.namespace, op.key): op for op in ops if isinstance(op, PutOp)}
         texts = [text for op in puts.values() for text in texts_of(op)]
         queries = [op.query for op in ops if isinstance(op, SearchOp) and op.query]
         return cls(ops, puts, list(dict.fromkeys(texts)), list(dict.fromkeys(queries)))
+
+
+def _normal(op: Op) -> Op:
+    """A search with its query checked and in normal form, as texts are stored; others as given."""
+    if isinstance(op, SearchOp) and op.query is not None and op.query != "":
+        return op._replace(query=check_text("query", op.query))
+    return op
 
 
 def _check(op: Op) -> None:
@@ -287,14 +311,29 @@ def _check(op: Op) -> None:
         raise InvalidInputError(f"expected a namespace of at least one label, got {op!r}")
     if isinstance(op, GetOp | PutOp) and not isinstance(op.key, str):
         raise InvalidInputError(f"expected a key that is a string, got {op!r}")
-    if isinstance(op, PutOp) and op.ttl is not None and not 0 <= op.ttl < math.inf:
-        raise InvalidInputError(f"`ttl` must be minutes, a number of at least 0, got {op.ttl!r}")
+    if isinstance(op, PutOp) and op.ttl is not None:
+        is_number = isinstance(op.ttl, int | float) and not isinstance(op.ttl, bool)
+        if not is_number or not 0 <= op.ttl < math.inf:
+            raise InvalidInputError(
+                f"`ttl` must be minutes, a number of at least 0, got {op.ttl!r}"
+            )
+    if isinstance(op, PutOp) and op.index is not None and op.index is not False:
+        _check_fields(op.index)
     if isinstance(op, PutOp) and op.value is not None:
         as_json(op.key, op.value)  # before it is searched for texts
     if isinstance(op, SearchOp):
         check_filter(op.filter or {})
-    if isinstance(op, SearchOp | ListNamespacesOp) and min(op.limit, op.offset) < 0:
-        raise InvalidInputError(f"`limit` and `offset` must not be negative, got {op!r}")
+    if isinstance(op, SearchOp | ListNamespacesOp):
+        check_limit("limit", op.limit, least=0)
+        check_limit("offset", op.offset, least=0)
+
+
+def _check_fields(fields: object) -> None:
+    if not isinstance(fields, list | tuple) or not all(isinstance(f, str) for f in fields):
+        raise InvalidInputError(
+            f"`index` must be False or a list of fields, got {describe(fields)}",
+            hint='for example ["title", "body"]',
+        )
 
 
 def _paths(fields: Sequence[str]) -> list[Path]:

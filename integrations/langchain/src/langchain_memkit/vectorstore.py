@@ -17,10 +17,11 @@ from langchain_core.vectorstores.utils import maximal_marginal_relevance
 from numpy.typing import NDArray
 
 from langchain_memkit.embeddings import LangChainEmbedder, MemkitEmbeddings
+from langchain_memkit.scopes import OPEN_IT
 from langchain_memkit.search_options import WRITING, near_enough, refuse_unknown, selected
 from memkit import Draft, Hit, InvalidInputError, Memory, Record, RecordNotFoundError
 from memkit.types import Scope
-from memkit.types.validate import check_ids
+from memkit.types.validate import check_ids, check_limit, check_number, check_part, check_text
 from memkit.types.validate.descriptions import describe
 
 SHARED: Scope = {}
@@ -59,6 +60,7 @@ class MemkitVectorStore(VectorStore):
     """
 
     def __init__(self, memory: Memory, *, scope: Scope = SHARED) -> None:
+        check_part("memory", memory, Memory, "an open memory", OPEN_IT)
         self.memory = memory
         self.scope = scope
 
@@ -218,7 +220,7 @@ class MemkitVectorStore(VectorStore):
         self, query: str, k: int = 4, **kwargs: Any
     ) -> list[tuple[Document, float]]:
         """Find documents by meaning, with their cosine similarity, the most similar first."""
-        vector = self.embeddings.embed_query(query)
+        vector = self.embeddings.embed_query(check_text("query", query))
         return self.similarity_search_with_score_by_vector(vector, k, **kwargs)
 
     def similarity_search_with_score_by_vector(
@@ -255,7 +257,7 @@ class MemkitVectorStore(VectorStore):
             Carbonell & Goldstein, "The Use of MMR, Diversity-Based Reranking for Reordering
             Documents and Producing Summaries", SIGIR 1998.
         """
-        vector = self.embeddings.embed_query(query)
+        vector = self.embeddings.embed_query(check_text("query", query))
         return self.max_marginal_relevance_search_by_vector(
             vector, k, fetch_k, lambda_mult, **kwargs
         )
@@ -270,6 +272,9 @@ class MemkitVectorStore(VectorStore):
     ) -> list[Document]:
         """Like `max_marginal_relevance_search`, near a vector."""
         options = selected(kwargs, self.scope)
+        check_limit("k", k)
+        check_limit("fetch_k", fetch_k)
+        check_number("lambda_mult", lambda_mult)
         nearest = self.memory.vectors.search(embedding, max(k, fetch_k), **options)
         hits = near_enough(nearest, kwargs)
         query = np.asarray(embedding, np.float32)
@@ -292,7 +297,7 @@ class MemkitVectorStore(VectorStore):
         self, query: str, k: int = 4, **kwargs: Any
     ) -> list[tuple[Document, float]]:
         """Like `similarity_search_with_score`."""
-        vector = await self.embeddings.aembed_query(query)
+        vector = await self.embeddings.aembed_query(check_text("query", query))
         search = self.similarity_search_with_score_by_vector
         return await asyncio.to_thread(search, vector, k, **kwargs)
 
@@ -305,7 +310,7 @@ class MemkitVectorStore(VectorStore):
         self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
     ) -> list[Document]:
         """Like `max_marginal_relevance_search`."""
-        vector = await self.embeddings.aembed_query(query)
+        vector = await self.embeddings.aembed_query(check_text("query", query))
         return await self.amax_marginal_relevance_search_by_vector(
             vector, k, fetch_k, lambda_mult, **kwargs
         )

@@ -249,3 +249,17 @@ async def test_async_does_not_block(history):
         await history.aclear()
 
     assert history.messages == []
+
+
+@pytest.mark.parametrize("messages", [None, "Hello", 5, ["x"], [None]])
+def test_what_is_no_message_is_refused(memory, messages):
+    history = MemkitChatMessageHistory(memory, {"session": "s7"})
+    with pytest.raises(InvalidInputError, match="must be a"):
+        history.add_messages(messages)
+    assert history.messages == []
+
+
+@pytest.mark.parametrize("memory", [None, "agent.mem"])
+def test_a_history_needs_an_open_memory(memory):
+    with pytest.raises(InvalidInputError, match="`memory` must be an open memory"):
+        MemkitChatMessageHistory(memory, {"session": "s7"})

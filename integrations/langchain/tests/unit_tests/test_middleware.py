@@ -375,3 +375,13 @@ def test_other_models_have_no_adapters(memory):
 def test_bad_options_are_refused(memory, options, message):
     with pytest.raises(InvalidInputError, match=message):
         MemkitMiddleware(memory, **options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"remember": 5}, {"remember": [["user"]]}, {"template": 5}, {"on_failure": 5}, {"tools": "no"},
+     {"memory": "agent.mem"}, {"memory": None}],
+)  # fmt: skip
+def test_what_would_fail_in_a_run_fails_before_it(memory, options):
+    with pytest.raises(InvalidInputError, match=f"`{next(iter(options))}` must"):
+        MemkitMiddleware(**{"memory": memory, **options})

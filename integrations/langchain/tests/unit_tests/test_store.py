@@ -150,8 +150,15 @@ def test_a_namespace_cannot_pose_as_another(store, op):
         (PutOp((), "a", {"v": 1}), "namespace of at least one label"),
         (GetOp(NOTES, 3), "a key that is a string"),
         (PutOp(NOTES, "a", {"v": 1}, ttl=-1), "`ttl` must be minutes, a number of at least 0"),
-        (SearchOp(NOTES, limit=-1), "must not be negative"),
-        (ListNamespacesOp(offset=-1), "must not be negative"),
+        (SearchOp(NOTES, limit=-1), "`limit` must be an integer of at least 0"),
+        (SearchOp(NOTES, limit=None), "`limit` must be an integer"),
+        (SearchOp(NOTES, offset="2"), "`offset` must be an integer"),
+        (SearchOp(NOTES, query=5), "`query` must be a string"),
+        (SearchOp(NOTES, query="\ud800"), "`query` must be valid Unicode"),
+        (PutOp(NOTES, "a", {"v": 1}, ttl="5"), "`ttl` must be minutes"),
+        (PutOp(NOTES, "a", {"v": 1}, index="v"), "`index` must be False or a list"),
+        (PutOp(NOTES, "a", {"v": 1}, index=5), "`index` must be False or a list"),
+        (ListNamespacesOp(offset=-1), "`offset` must be an integer of at least 0"),
         (SearchOp(NOTES, filter={"v": {"$like": "x"}}), "expected operators among"),
         (SearchOp(NOTES, filter={"v": {"$gt": 1, "w": 2}}), "expected operators among"),
         (("get", NOTES, "a"), "expected an operation of a LangGraph store"),
@@ -333,3 +340,17 @@ async def test_the_tools_of_langmem_work_on_it(store):
     assert search.invoke({"query": "Ann"}, {"configurable": {"langgraph_user_id": "bob"}}) == "[]"
     manage.invoke({"action": "delete", "id": item.key}, config)
     assert await search.ainvoke({"query": "What does Ann like?"}, config) == "[]"
+
+
+def test_what_is_no_memory_or_no_batch_is_refused(memory, tmp_path):
+    for call in (
+        lambda: MemkitStore(tmp_path),
+        lambda: MemkitStore(None),
+        lambda: MemkitStore(memory, scope={"user": "ann"}),
+        lambda: MemkitStore(memory, index="title"),
+        lambda: MemkitStore(memory, ttl=5),
+        lambda: MemkitStore(memory).batch(None),
+        lambda: MemkitStore(memory).batch("ops"),
+    ):
+        with pytest.raises(InvalidInputError, match="must be a"):
+            call()

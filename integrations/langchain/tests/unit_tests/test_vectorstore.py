@@ -459,3 +459,30 @@ def test_a_string_is_no_list(store):
         "Green.",
     ]
     assert store.memory.count() == 3
+
+
+@pytest.mark.parametrize("query", [None, 5, b"x", "\ud800", "", " "])
+def test_what_is_no_query_is_refused(filled, query):
+    for search in (filled.similarity_search, filled.max_marginal_relevance_search):
+        with pytest.raises(InvalidInputError, match="`query` must"):
+            search(query)
+
+
+def test_queries_are_found_in_both_spellings(store):
+    store.add_texts(["Zo\u00eb", "Bob"], ids=["z", "b"])
+    [(document, score)] = store.similarity_search_with_score("Zoe\u0308", k=1)
+    assert (document.id, score) == ("z", pytest.approx(1))
+
+
+@pytest.mark.parametrize(
+    "options", [{"k": 0}, {"k": None}, {"fetch_k": "5"}, {"fetch_k": None}, {"lambda_mult": "1"}]
+)
+def test_what_cannot_select_is_refused(filled, options):
+    with pytest.raises(InvalidInputError, match=f"`{next(iter(options))}` must be"):
+        filled.max_marginal_relevance_search("Locker", **options)
+
+
+@pytest.mark.parametrize("memory", [None, "store.mem", Memory])
+def test_a_store_needs_an_open_memory(memory):
+    with pytest.raises(InvalidInputError, match="`memory` must be an open memory"):
+        MemkitVectorStore(memory)
