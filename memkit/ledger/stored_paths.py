@@ -58,6 +58,31 @@ class StoredPath:
         return plain_file(path)
 
 
+_SEPARATORS = frozenset("/\\:\0")  # what separates folders or ends a path, on whatever system
+
+
+def is_folder_name(name: object) -> bool:
+    """Whether a name, such as that of a module, can be that of a folder within another."""
+    return (
+        isinstance(name, str) and name not in {"", ".", ".."} and not _SEPARATORS.intersection(name)
+    )
+
+
+def folder_of(parent: Path, name: str) -> Path:
+    """Where the folder is that has the name of a module.
+
+    Raises:
+        UnsafePathError: If the name would lead elsewhere.
+    """
+    if not is_folder_name(name):
+        raise UnsafePathError(
+            f"expected the name of a module to be that of a folder, got {name!r:.100}",
+            "Nothing was written. The memory was tampered with: restore a backup, or take the "
+            "module out of service with `modules.drop`.",
+        )
+    return parent / name
+
+
 def is_safe(path: str) -> bool:
     """Whether a path of the ledger names a file of the memory."""
     return _FORM.fullmatch(path) is not None

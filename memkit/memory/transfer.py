@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from memkit.errors import CorruptFileError, InvalidInputError, StorageError, storage_errors
 from memkit.files import make_folder, plain_file
+from memkit.ledger.stored_paths import folder_of, is_folder_name
 from memkit.ledger.transfer.export import Entry
 from memkit.ledger.transfer.import_ import Importer, OnConflict
 from memkit.ledger.transfer.import_checks import check_entry
@@ -34,7 +35,6 @@ from memkit.types.validate import (
 from memkit.version import __version__
 
 _MODULE = {"kind", "name", "base_model", "sha256", "records"}
-_SEPARATORS = {"/", "\\", ":"}  # what separates folders, on whatever system
 _WEIGHTS = "adapter_model.safetensors"  # PEFT's name for the file
 _SLOW = 2.0  # seconds before a progress bar is shown
 
@@ -198,21 +198,22 @@ def _export_modules(engine: Engine, folder: Path, scope: Scope | None) -> list[E
         entries = []
         for module in engine.ledger.modules.active(within=scope):
             if module.records:
+                own = folder_of(folder, module.name)
                 make_folder(folder)
-                export_adapter(lora, module.name, folder / module.name, "cat")
-                entries.append(_module_entry(module, folder))
+                export_adapter(lora, module.name, own, "cat")
+                entries.append(_module_entry(module, own))
     except BaseException:
         destroy_folder(folder)
         raise
     return entries
 
 
-def _module_entry(module: Module, folder: Path) -> Entry:
+def _module_entry(module: Module, own: Path) -> Entry:
     return {
         "kind": "module",
         "name": module.name,
         "base_model": module.manifest["base_model"],
-        "sha256": _digest(folder / module.name / _WEIGHTS),
+        "sha256": _digest(own / _WEIGHTS),
         "records": list(module.records),
     }
 
@@ -224,7 +225,7 @@ def _check_module(entry: Entry) -> None:
         check_text(name, entry[name], longest=MAX_ID_CHARACTERS)
     for id in entry["records"]:
         check_text("records", id, longest=MAX_ID_CHARACTERS)
-    if entry["name"] in {".", ".."} or _SEPARATORS & set(entry["name"]):
+    if not is_folder_name(entry["name"]):
         raise InvalidInputError(f"`name` must be that of a folder, got {entry['name']!r}")
 
 
@@ -232,7 +233,7 @@ def _check_adapter(engine: Engine, folder: Path, entry: Entry) -> None:
     """Check a module's files: they are beside the archive, whole, and fit the base model."""
     from memkit.lora.peft.peft_adapters import check_adapter
 
-    own = folder / entry["name"]
+    own = folder_of(folder, entry["name"])
     if own.resolve() != folder.resolve() / entry["name"]:
         raise InvalidInputError(f"expected a folder at {str(own)!r}, got a link to another place")
     digest = check_adapter(engine.need_lora("import_(adapters=True)"), own)
@@ -253,7 +254,9 @@ def _import_modules(
     for name, ids in members.items():
         held = engine.ledger.modules.placements(ids)
         if ids and not held:  # what is held here already stays where it is
-            reports.append(import_adapter(lora, engine.consolidator, _folder(path) / name, ids))
+            reports.append(
+                import_adapter(lora, engine.consolidator, folder_of(_folder(path), name), ids)
+            )
     return reports
 
 

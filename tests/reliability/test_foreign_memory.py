@@ -230,3 +230,20 @@ def test_a_journal_that_names_another_file_is_refused(directory, victim, opener)
     with pytest.raises(UnsafePathError, match="journal"):
         opener(directory)
     assert victim.read_text() == TEXT
+
+
+NAMES = ["../../evil", "/evil", "a/b", "a\\b", ".", "..", "a\0b"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_name_of_a_module_leads_nowhere(directory, tmp_path, opener, name):
+    name = f"{tmp_path}/evil" if name == "/evil" else name
+    for table, column in (("modules", "name"), ("module_versions", "module"), ("members", "module"),
+                          ("placements", "module")):  # fmt: skip
+        sql(directory, f"UPDATE {table} SET {column} = ? WHERE {column} = 'm0001'", name)
+    assert any("the name of a module" in problem for problem in check(directory).left)
+    (tmp_path / "out").mkdir()
+    with opener(directory) as memory, pytest.raises(UnsafePathError, match="name of a module"):
+        memory.export(tmp_path / "out" / "dump", adapters=True)
+    assert list((tmp_path / "out").iterdir()) == []
+    assert not list(tmp_path.rglob("*evil*"))

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from memkit.errors import BusyError, CorruptFileError
 from memkit.ledger import Ledger, ModuleFile
 from memkit.ledger.engine.locks import adapters_lock
-from memkit.ledger.stored_paths import StoredPath, is_safe
+from memkit.ledger.stored_paths import StoredPath, is_folder_name, is_safe
 from memkit.lora.store.adapter_files import WRITING, faults
 from memkit.lora.store.row_file import RowFile
 from memkit.types import CheckReport
@@ -33,6 +33,10 @@ def check_paths(ledger: Ledger, report: CheckReport) -> None:
             if report.repair:
                 ledger.set_meta(WRITING, "")
             _foreign(writing, "is being written", report)
+    with report.looking_at("the names of modules are those of folders"):
+        for module in ledger.modules.active():
+            if not is_folder_name(module.name):
+                report.problem(f"{module.name!r:.100} cannot be the name of a module; drop it")
 
 
 def _foreign(path: str, what: str, report: CheckReport) -> None:
