@@ -160,7 +160,10 @@ class Ledger:
         Only what is of this scope or of narrower ones; None for all.
         """
         path, wait = self._database.path, self._database.wait
-        with closing(connect(path, wait)) as database:  # so that nobody waits for the reader
+        self.check_place()
+        with closing(connect(path, wait, create=False)) as database:  # nobody waits for this reader
+            self.check_place()  # both have the same file, unless it changes later: then it stays so
+            check_schema(database)
             database.clock = self._database.clock
             with database.snapshot():
                 yield Exporter(database, scope)

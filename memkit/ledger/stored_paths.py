@@ -77,8 +77,7 @@ def folder_of(parent: Path, name: str) -> Path:
     if not is_folder_name(name):
         raise UnsafePathError(
             f"expected the name of a module to be that of a folder, got {name!r:.100}",
-            "Nothing was written. The memory was tampered with: restore a backup, or take the "
-            "module out of service with `modules.drop`.",
+            "The memory was tampered with: restore a backup, or export without `adapters`.",
         )
     return parent / name
 

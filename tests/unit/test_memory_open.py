@@ -461,7 +461,10 @@ def test_a_directory_that_went_away_while_it_was_open_is_noticed(tmp_path, open_
     if harm == "replaced":
         open_memory(path, backends=("rag",)).close()
     expected = pytest.raises(DirectoryChangedError, match=r"removed, moved or replaced while")
+    backup = tmp_path / "backup"
+    backup.write_text("what was exported before")
     for use in (
+        lambda: memory.export(backup),
         lambda: memory.add("The key is in the drawer."),
         lambda: memory.add_turn("user", "Hello."),
         lambda: memory.forget("a"),
@@ -471,6 +474,9 @@ def test_a_directory_that_went_away_while_it_was_open_is_noticed(tmp_path, open_
         with expected:
             use()
     memory.close()  # it is closed by now
+    assert backup.read_text() == "what was exported before"
+    if harm == "ledger removed":
+        assert not (path / "ledger.sqlite3").exists()
     if harm in {"removed", "moved"}:
         assert not path.exists()  # nothing was made anew in its place
 

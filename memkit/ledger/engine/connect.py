@@ -79,8 +79,8 @@ def _locate(directory: Path, *, create: bool) -> Path:
     return path
 
 
-def connect(path: Path, wait: float) -> Database:
-    """Open the ledger, create it if there is none, and bring it up to date.
+def connect(path: Path, wait: float, *, create: bool = True) -> Database:
+    """Open the ledger, make it if there is none and that is asked for, and bring it up to date.
 
     Where the directory cannot be written to, the ledger is opened for reading.
     """
@@ -90,7 +90,7 @@ def connect(path: Path, wait: float) -> Database:
             f"no memory can be made in {str(path.parent)!r}, which cannot be written to",
             "Check the owner and permissions of the directory, and how it is mounted.",
         )
-    database = inspect(path, wait)
+    database = inspect(path, wait, create=create)
     try:
         _prepare(database)
     except BaseException:
@@ -99,12 +99,16 @@ def connect(path: Path, wait: float) -> Database:
     return database
 
 
-def inspect(path: Path, wait: float) -> Database:
-    """Open the ledger as it is, whatever its format and its state."""
+def inspect(path: Path, wait: float, *, create: bool = False) -> Database:
+    """Open the ledger as it is, whatever its format and its state.
+
+    Raises:
+        StorageError: If there is none and none is to be made.
+    """
     writable = _can_write(path)
     if writable:  # whoever only reads, such as from a backup made of links, harms nobody
         check_files(path.parent)
-    if writable and not path.exists():
+    if create and writable and not path.exists():
         with suppress(FileExistsError), storage_errors(path):
             new_file(path).close()  # before SQLite makes it, for all to read
     with mapped(path, wait):
@@ -155,7 +159,7 @@ def _can_write(path: Path) -> bool:
 
 def _mode(path: Path, *, writable: bool) -> str:
     if writable:
-        return "mode=rwc"
+        return "mode=rw"  # the file is there: SQLite makes none
     # Reading a WAL database needs its -wal and -shm files, which cannot be made here; without
     # a log to apply, the file is complete as it is and nobody changes it.
     log = path.with_name(f"{path.name}-wal")

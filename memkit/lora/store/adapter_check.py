@@ -36,7 +36,7 @@ def check_paths(ledger: Ledger, report: CheckReport) -> None:
     with report.looking_at("the names of modules are those of folders"):
         for module in ledger.modules.active():
             if not is_folder_name(module.name):
-                report.problem(f"{module.name!r:.100} cannot be the name of a module; drop it")
+                report.problem(f"{module.name!r:.100} cannot be the name of a module")
 
 
 def _foreign(path: str, what: str, report: CheckReport) -> None:
