@@ -157,10 +157,18 @@ def _remove_abandoned(folder: Path) -> None:
     except PermissionError:  # a folder may be written to, and not be looked into
         return
     for path in drafts:
-        mine = not path.is_symlink() and path.stat().st_uid == os.geteuid()
-        if mine and (handle := _hold(path)) is not None:
+        if _is_mine(path) and (handle := _hold(path)) is not None:
             _remove(path)
             os.close(handle)
+
+
+def _is_mine(path: Path) -> bool:
+    """Whether a draft is of this user and no link; False if its process has moved it meanwhile."""
+    try:
+        state = path.lstat()
+    except FileNotFoundError:
+        return False
+    return not stat.S_ISLNK(state.st_mode) and state.st_uid == os.geteuid()
 
 
 def _remove(place: Path) -> None:

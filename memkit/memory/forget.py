@@ -90,7 +90,7 @@ def _without_turns(engine: Engine, texts: Sequence[str]) -> Receipt:
         NOTHING,
         turns=len(texts),
         files=tuple(files),
-        checks={NO_TEXT: not _left(engine, list(pieces), ())[0]},
+        checks={NO_TEXT: _destroyed(engine) and not _left(engine, list(pieces), ())[0]},
     )
 
 
@@ -99,17 +99,23 @@ def sweep(engine: Engine, *, retrain: bool) -> Receipt:
     check_flag("retrain", retrain)
     ledger = engine.ledger
     expired = ledger.records.expired()
-    turns = ledger.turns.delete_expired()
-    ledger.items.sweep()
+    turns, items = ledger.turns.delete_expired(), ledger.items.delete_expired()
     if not (expired or ledger.destruction_pending):
         return NOTHING
-    receipt = _forget(engine, expired, turns_of=None, retrain=retrain)
-    return replace(receipt, turns=receipt.turns + turns)
+    texts = [*turns, *items]
+    receipt = _forget(engine, expired, turns_of=None, retrain=retrain, also=texts)
+    return replace(receipt, turns=receipt.turns + len(turns), items=receipt.items + len(items))
 
 
 def _forget(
-    engine: Engine, selected: Sequence[str], *, turns_of: Scope | None, retrain: bool
+    engine: Engine,
+    selected: Sequence[str],
+    *,
+    turns_of: Scope | None,
+    retrain: bool,
+    also: Sequence[str] = (),
 ) -> Receipt:
+    """Erase records, and report on them; ``also`` are other texts that were deleted already."""
     probes = _probes(engine, selected) if retrain else []
     erased = erase(
         engine.ledger,
@@ -117,6 +123,8 @@ def _forget(
         backends=engine.backends,
         turns_of=turns_of,
     )
+    pieces = (piece for text in also for piece in samples(text))
+    erased = replace(erased, samples=tuple(dict.fromkeys([*erased.samples, *pieces])))
     engine.drop_caches()
     trained = _retrain(engine, erased) if retrain and engine.lora is not None else []
     exposure = _exposure(engine, probes, trained)
@@ -208,16 +216,25 @@ def _checks(engine: Engine, erased: Erased, exposure: Sequence[Exposure]) -> dic
     """Look for what was erased in every place where it could be."""
     ledger, deleted = engine.ledger, set(erased.records)
     texts, vectors = _left(engine, erased.samples, erased.vectors)
+    destroyed = _destroyed(engine)
     checks = {
         "no record or version is left": not ledger.records.existing(deleted, expired=True),
         "no adapter was trained on them": not ledger.modules.holding(list(deleted)),
-        NO_TEXT: not texts,
-        NO_VECTOR: not vectors and not _in_clusters(ledger),
-        NO_WEIGHTS: not weights_left(ledger, erased.weights),
+        NO_TEXT: destroyed and not texts,
+        NO_VECTOR: destroyed and not vectors and not _in_clusters(ledger),
+        NO_WEIGHTS: destroyed and not weights_left(ledger, erased.weights),
     }
     if exposure:
         checks[UNKNOWN] = not any(each.stands_out for each in exposure)
     return checks
+
+
+def _destroyed(engine: Engine) -> bool:
+    """Whether nothing waits for its destruction, as it does while others read what was there.
+
+    Samples prove presence, never absence: only this tells that no other byte is left.
+    """
+    return not engine.ledger.destruction_pending
 
 
 def _left(

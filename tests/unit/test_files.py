@@ -180,3 +180,18 @@ def test_a_file_is_replaced_whatever_has_the_name_of_its_draft(tmp_path):
     assert (tmp_path / "file").read_bytes() == b"new"
     assert (tmp_path / "victim").read_text() == "mine"
     assert not (tmp_path / "file.tmp").is_symlink()
+
+
+def test_a_draft_that_is_moved_while_another_is_made_disturbs_nobody(tmp_path, monkeypatch):
+    draft = tmp_path / ".x.memkit-0123456789ab.tmp"
+    draft.write_text("of another process")
+    whole = Path.iterdir
+
+    def listed(folder):
+        paths = list(whole(folder))
+        draft.unlink(missing_ok=True)  # it is moved to its place right now
+        return iter(paths)
+
+    monkeypatch.setattr(Path, "iterdir", listed)
+    with file_draft(tmp_path / "y") as place:
+        assert place.exists()

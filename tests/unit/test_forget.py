@@ -2,12 +2,16 @@
 
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
+from datetime import timedelta
 
 import pytest
 
 from memkit.errors import (
+    CorruptFileError,
     DestructionPendingError,
     DiskFullError,
     InvalidInputError,
@@ -19,7 +23,8 @@ from memkit.ledger.engine.sqlite import Database
 from memkit.lora.store.adapter_files import destroy_file, destroy_folder
 from memkit.lora.store.row_file import RowFile
 from memkit.lora.training.trainer import Trainer
-from memkit.memory.forget import NO_VECTOR, NO_WEIGHTS
+from memkit.memory.check import check
+from memkit.memory.forget import NO_TEXT, NO_VECTOR, NO_WEIGHTS
 from memkit.types import Draft
 
 NORA = "What is the badge number of Nora?"
@@ -532,3 +537,72 @@ def test_what_cannot_be_destroyed_now_is_said_and_done_later(
     with open_memory(directory) as memory:
         assert not memory._engine.ledger.destruction_pending
     assert not on_disk(directory, b"badge number of Nora")
+
+
+DESTROYED = [NO_TEXT, NO_VECTOR, NO_WEIGHTS]
+WHILE_READ = {
+    "forget": (lambda memory: memory.forget("a"), DESTROYED),
+    "forget_all": (lambda memory: memory.forget_all(), DESTROYED),
+    "sweep": (lambda memory: memory.retention.sweep(), DESTROYED),
+    "clear": (lambda memory: memory.clear({"session": "s"}), [NO_TEXT]),
+}
+
+
+@pytest.mark.parametrize("verb", WHILE_READ)
+def test_while_somebody_reads_no_receipt_says_that_all_is_destroyed(
+    tmp_path, open_memory, monkeypatch, verb
+):
+    monkeypatch.setattr("memkit.ledger.ledger._SCRUB_WAIT", 0.0)
+    memory = open_memory(tmp_path / "m", backends=("rag",))
+    memory.add("The code of the locker is 8812.", id="a")
+    memory.add("The lift is out of order.", ttl=timedelta(hours=1))
+    memory.add_turn("user", "I am moving to room 12 tomorrow.", scope={"session": "s"})
+    act, unproven = WHILE_READ[verb]
+    if verb == "sweep":
+        now = memory._engine.ledger._database.now()
+        memory._engine.ledger._database.clock = lambda: now + 7200
+    with closing(sqlite3.connect(tmp_path / "m" / "ledger.sqlite3")) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM records").fetchone()
+        checks = act(memory).checks
+    assert [what for what, passed in checks.items() if not passed] == unproven
+    memory.retention.sweep()
+    assert not memory._engine.ledger.destruction_pending
+
+
+def test_a_sweep_looks_for_what_expired_turns_and_items_said(tmp_path, open_memory):
+    from memkit.ledger.items import NewItem
+
+    memory = open_memory(tmp_path / "m", backends=("rag",))
+    memory.retention.set_ttl({"session": "s"}, timedelta(hours=1))
+    memory.add_turn("user", "I am moving to room 12 tomorrow.", scope={"session": "s"})
+    memory.items.write([NewItem(("a",), "k", {"text": "Dear all, good bye"}, ttl=60)])
+    now = memory._engine.ledger._database.now()
+    memory._engine.ledger._database.clock = lambda: now + 7200
+    (tmp_path / "m" / "copy.txt").write_text("I am moving to room 12 tomorrow.")
+    receipt = memory.retention.sweep()
+    assert (receipt.turns, receipt.items) == (1, 1)
+    assert receipt.checks[NO_TEXT] is False
+
+
+@pytest.mark.parametrize("column", ["text", "question", "answer"])
+def test_a_record_whose_text_is_no_text_any_more_is_named_and_can_be_forgotten(
+    tmp_path, open_memory, column
+):
+    path = tmp_path / "m"
+    memory = open_memory(path, backends=("rag",))
+    memory.add("The archive is on floor 2.", question="Where is it?", answer="floor 2", id="a")
+    memory.close()
+    with closing(sqlite3.connect(path / "ledger.sqlite3")) as database, database:
+        database.create_function("now", 0, lambda: 0.0)
+        database.execute(
+            f"UPDATE records SET {column} = CAST(CAST({column} AS BLOB) || x'ff' AS TEXT)"
+        )
+    assert any("'a'" in problem for problem in check(path).left)
+    memory = open_memory(path, backends=("rag",))
+    with pytest.raises(CorruptFileError, match="'a'") as caught:
+        memory.get("a")
+    assert "floor" not in str(caught.value)
+    assert all(memory.forget("a").checks.values())
+    assert "a" not in memory
+    assert check(path).sound

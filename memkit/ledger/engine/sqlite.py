@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from operator import methodcaller
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +20,9 @@ from memkit.ledger.engine.sqlite_errors import busy, mapped, read_only
 Row = tuple[Any, ...]
 State = tuple[int, int]  # compared with others, no more
 
+# A damaged text is read as well as it can be: its checksum then says which record it is of, and
+# the record can be forgotten.
+_READ_TEXT = methodcaller("decode", "utf-8", "replace")
 _PAGE = 256  # rows of `Database.pages` that are in memory at once
 SCRUB_PENDING = "scrub_pending"  # set in `meta` from a delete until `Ledger.scrub` succeeds
 
@@ -52,6 +56,7 @@ class Database:
         self._file = _identity(path)  # None in memory
         handles.enter(path)
         connection.create_function("now", 0, self.now)
+        connection.text_factory = _READ_TEXT
 
     def rows(self, sql: str, *parameters: object) -> list[Row]:
         """Run one statement and fetch what it gives."""

@@ -135,9 +135,9 @@ class TurnTable:
         """Stored forms of the scopes that have turns."""
         return set(self._database.column("SELECT DISTINCT scope FROM turns"))
 
-    def delete_expired(self) -> int:
-        """Delete the turns that have expired by themselves; returns how many."""
-        return len(self._database.erase("turns", _OWN_EXPIRED, giving="number"))
+    def delete_expired(self) -> list[str]:
+        """Delete the turns that have expired by themselves; returns what they said."""
+        return self._database.erase("turns", _OWN_EXPIRED, giving="content")
 
     def sources(self, scope: Scope) -> set[str]:
         """Digests of the messages that were imported into exactly this scope."""

@@ -24,7 +24,7 @@ from memkit.errors import (
     NonFiniteError,
     storage_errors,
 )
-from memkit.files import make_folder, replace_file
+from memkit.files import make_folder, plain_file, replace_file
 from memkit.types.validate import check_limit
 
 if TYPE_CHECKING:
@@ -198,9 +198,10 @@ class FlatIndex:
 
         Raises:
             CorruptFileError: If the file was cut, altered or written by something else.
+            UnsafePathError: If it is no plain file.
         """
         with storage_errors(path):
-            data = memoryview(path.read_bytes())
+            data = memoryview(plain_file(path).read_bytes())
         if len(data) < _HEADER.size:
             raise CorruptFileError(f"expected an index in {path}, got {len(data)} bytes")
         magic, stamp, dim, rows, digest = _HEADER.unpack(data[: _HEADER.size])

@@ -162,7 +162,9 @@ class SyncedIndex(LedgerVectors):
             if index is not None and (before is None or index.head.stamp > before.head.stamp):
                 self._adopt_base(index)
                 return
+            self._ledger.check_place()
             with closing(Ledger.open(self._ledger.directory, create=False)) as ledger:
+                self._ledger.check_place()  # it is the same one
                 index = self._files.create(ledger, stopped)
             if index is None:
                 return
