@@ -12,6 +12,7 @@ import numpy as np
 
 from memkit.errors import IncompatibleModelError, InvalidInputError
 from memkit.ledger.engine.dialect import in_list, list_parameter, within_scope
+from memkit.ledger.engine.readable import as_text, readable
 from memkit.ledger.engine.sqlite import Database, Row
 from memkit.types import Scope, Ttl
 from memkit.types.scope import scope_key
@@ -216,11 +217,14 @@ class ItemTable:
         return [*best.items(), *others]
 
     def _item(self, row: Row) -> StoredItem:
+        return readable("items", row[0], self._readable_item, row)
+
+    def _readable_item(self, row: Row) -> StoredItem:
         number, namespace, key, value, created_at, updated_at, expires_at = row
         return StoredItem(
             row=number,
             namespace=tuple(namespace.split(".")),
-            key=key,
+            key=as_text(key),
             value=json.loads(value),
             created_at=datetime.fromtimestamp(created_at, UTC),
             updated_at=datetime.fromtimestamp(updated_at, UTC),

@@ -20,6 +20,12 @@ from memkit.types.validate import check_path
 
 __all__ = ["CheckReport", "Finding", "check"]
 
+_OF_FILES = {
+    "the paths in the ledger": check_paths,
+    "the erasures": check_erasures,
+    "the modules": check_modules,
+}
+
 
 def check(path: str | Path, *, repair: bool = False, busy_timeout: float = 30.0) -> CheckReport:
     """Verify a memory; others may have it open.
@@ -44,16 +50,19 @@ def check(path: str | Path, *, repair: bool = False, busy_timeout: float = 30.0)
         if ledger is None:
             return report
         _check_calibration(ledger, report)
-        comparable = index.check_vectors(ledger, report)
-        check_paths(ledger, report)
-        check_erasures(ledger, report)
-        check_modules(ledger, report)
+        comparable = False
+        with report.surviving("the vectors"):
+            comparable = index.check_vectors(ledger, report)
+        for what, look in _OF_FILES.items():
+            with report.surviving(what):
+                look(ledger, report)
         if repair and ledger.destruction_pending:  # of what was repaired just now
             with report.looking_at("what was damaged is destroyed"):
                 finish(ledger, [])
         if comparable:
             index.check_files(ledger, report)
-        check_folders(ledger, report)
+        with report.surviving("the folders"):
+            check_folders(ledger, report)
     return report
 
 

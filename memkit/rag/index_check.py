@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from memkit.errors import CorruptFileError
 from memkit.ledger import Ledger
+from memkit.ledger.engine.readable import whole
 from memkit.ledger.stored_paths import INDEX
 from memkit.rag.vectors.flat import NORM_TOLERANCE, FlatIndex
 from memkit.rag.vectors.index_files import FILE
@@ -64,8 +65,7 @@ def check_files(ledger: Ledger, report: CheckReport) -> None:
 
 def _dim(ledger: Ledger) -> int | None:
     """The dimension of the vectors, if it is known."""
-    stored = ledger.get_meta("embedder_dim")
-    return int(stored) if stored and stored.isdigit() else None
+    return whole(ledger.get_meta("embedder_dim"))
 
 
 def _bad(ledger: Ledger, keys: list[int], dim: int | None) -> list[int]:

@@ -66,12 +66,20 @@ class CheckReport(Value):
         self.findings.append(Finding("repaired" if repaired else "problem", what))
 
     @contextmanager
-    def looking_at(self, what: str) -> Iterator[None]:
-        """Add that ``what`` is sound, unless the block adds a problem or raises memkit's error."""
-        before = len(self.problems)
+    def surviving(self, what: str) -> Iterator[None]:
+        """Add a problem if the block raises: a check goes on, whatever a damaged file holds."""
         try:
             yield
         except MemkitError as exc:
             self.problem(f"{what}: {exc.message}")
+        except Exception as exc:  # noqa: BLE001 - its message may quote what users have written
+            self.problem(f"{what}: cannot be read: {type(exc).__name__}")
+
+    @contextmanager
+    def looking_at(self, what: str) -> Iterator[None]:
+        """Add that ``what`` is sound, unless the block adds a problem or raises memkit's error."""
+        before = len(self.problems)
+        with self.surviving(what):
+            yield
         if len(self.problems) == before:
             self.findings.append(Finding("sound", what))

@@ -32,6 +32,8 @@ def scope_key(scope: Scope) -> str:
 def parse_scope_key(key: str) -> dict[str, str]:
     """Turn the key of a scope back into the scope."""
     scope: dict[str, str] = json.loads(key)
+    if not isinstance(scope, dict):  # a damaged file may have anything
+        raise TypeError
     return scope
 
 

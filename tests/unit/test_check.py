@@ -1,16 +1,22 @@
 """`memkit check`: each kind of damage is found; what is derived is made anew, nothing else."""
 
+import os
 import shutil
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 
 import numpy as np
 import pytest
 
 from memkit.cli import main as cli
-from memkit.errors import FormatVersionError, NotAMemoryError
+from memkit.errors import (
+    CorruptFileError,
+    FormatVersionError,
+    MemkitError,
+    NotAMemoryError,
+)
 from memkit.ledger import Ledger
 from memkit.ledger.engine import schema
 from memkit.ledger.engine.connect import FILE
@@ -369,3 +375,55 @@ def test_no_model_is_loaded(directory):
         "assert not {'torch', 'transformers', 'sentence_transformers'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+# -- cells that no memkit writes
+
+SENSELESS = {
+    "dimension": "INSERT INTO meta VALUES ('embedder_dim', '²') "
+    "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+    "last module": "UPDATE meta SET value = '²' WHERE name = 'last_module'",
+    "manifest": "UPDATE module_versions SET manifest = '²'",
+    "scope of a module": "UPDATE module_versions SET scope = x'ff00'",
+    "scope of a record": "UPDATE records SET scope = x'ff00' WHERE id = 'Nora'",
+    "scope that is a list": "UPDATE records SET scope = '[1]' WHERE id = 'Nora'",
+    "expiry": "UPDATE records SET expires_at = 'x' WHERE id = 'Nora'",
+    "time out of range": "UPDATE records SET created_at = 1e300 WHERE id = 'Nora'",
+    "text of bytes": "UPDATE records SET text = x'ff00' WHERE id = 'Nora'",
+    "turn of bytes": "UPDATE turns SET content = x'ff00'",
+    "time of a turn": "UPDATE turns SET created_at = 'x'",
+    "vector that is a number": "UPDATE vectors SET vector = -1 WHERE passage = 20",
+}
+
+
+@pytest.mark.parametrize("damage", SENSELESS)
+def test_cells_of_the_wrong_kind_are_named_errors(directory, opener, damage):
+    sql(directory, SENSELESS[damage])
+    for repair in (False, True):
+        check(directory, repair=repair)  # goes on, whatever is there
+    with suppress(MemkitError), opener(directory, backends=("rag",)) as memory:
+        for use in (
+            lambda: memory.get("Nora"),
+            lambda: memory.search("parcel 9"),
+            memory.records,
+            lambda: memory.turns(scope={"user": "ann"}),
+            memory.modules.list,
+            lambda: memory.forget("Nora", retrain=False),
+        ):
+            with suppress(MemkitError):
+                use()
+
+
+def test_the_error_names_the_row_and_not_what_it_says(directory, opener):
+    sql(directory, "UPDATE records SET expires_at = 'a secret' WHERE id = 'Nora'")
+    with opener(directory, backends=("buffer",)) as memory:
+        with pytest.raises(CorruptFileError, match=r"row of 'records'.*'Nora'") as caught:
+            memory.get("Nora")
+        assert "secret" not in str(caught.value)
+        assert memory.forget("Nora", retrain=False).records == ("Nora",)
+
+
+def test_a_check_does_not_wait_for_a_pipe(directory):
+    (directory / "index" / "dense.faiss").unlink()
+    os.mkfifo(directory / "index" / "dense.faiss")
+    assert any("plain file" in problem for problem in check(directory).left)

@@ -6,6 +6,7 @@ import signal
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -126,7 +127,7 @@ def test_what_a_memory_makes_is_for_its_owner_alone(
         "adapters.lock", "dense.lock",
     }  # fmt: skip
     memory.close()
-    made = [tmp_path / "deep" / "agent.mem", tmp_path / "memory.zst", *inside]
+    made = [tmp_path / "deep", tmp_path / "deep" / "agent.mem", tmp_path / "memory.zst", *inside]
     made += [*(tmp_path / "deep" / "agent.mem").rglob("*")]
     for path in made:
         if path.exists():

@@ -160,3 +160,14 @@ def test_a_flipped_bit_in_the_file_is_noticed(directory, open_memory, tmp_path):
         except MemkitError:
             continue
         assert not check(copy).sound
+
+
+@pytest.mark.parametrize("version", [0, -1])
+def test_tables_without_a_format_are_refused(tmp_path, version):
+    Ledger.open(tmp_path).close()
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite3")) as database:
+        database.execute(f"PRAGMA user_version = {version}")
+    with pytest.raises(CorruptFileError, match=f"says {version} and has tables"):
+        Ledger.open(tmp_path)
+    for repair in (False, True):
+        assert any("and has tables" in problem for problem in check(tmp_path, repair=repair).left)

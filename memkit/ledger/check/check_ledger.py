@@ -13,6 +13,8 @@ from memkit.ledger.engine.schema import current_version
 from memkit.ledger.ledger import Ledger
 from memkit.types import CheckReport
 
+_RESTORE = "restore the directory from a backup, or import an export into a new one"
+
 
 @contextmanager
 def checked_ledger(report: CheckReport, busy_timeout: float) -> Iterator[Ledger | None]:
@@ -34,7 +36,7 @@ def checked_ledger(report: CheckReport, busy_timeout: float) -> Iterator[Ledger 
             connect(file, busy_timeout).close()  # brings it up to date
         except CorruptFileError as exc:
             report.problem(exc.message)
-            report.note("restore the directory from a backup, or import an export into a new one")
+            report.note(_RESTORE)
     if report.left:
         yield None
         return
@@ -42,7 +44,14 @@ def checked_ledger(report: CheckReport, busy_timeout: float) -> Iterator[Ledger 
         if not tables.check_file(database, report):
             yield None  # what is built on it would only say the same again
             return
-        if (version := format_version(database)) < current_version():
+        try:
+            version = format_version(database)
+        except CorruptFileError as exc:
+            report.problem(exc.message)
+            report.note(_RESTORE)
+            yield None
+            return
+        if version < current_version():
             report.note(f"the ledger has format {version}; the next opening brings it up to date")
             yield None
             return

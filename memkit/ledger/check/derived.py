@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from memkit.ledger.engine import full_text, inspection, metadata_index
 from memkit.ledger.engine.dialect import in_list, list_parameter, octets, same, upsert
+from memkit.ledger.engine.readable import whole
 from memkit.ledger.engine.schema import UNINDEXED
 from memkit.ledger.engine.sqlite import Database
 from memkit.ledger.modules.module_table import ModuleTable
@@ -193,11 +194,12 @@ def _right_settings(
 ) -> dict[str, str]:
     """What those settings have to be that cannot be right."""
     right = {}
-    if "embedder" in settings and not settings.get("embedder_dim", "").isdigit():
+    if "embedder" in settings and whole(settings.get("embedder_dim")) is None:
         right["embedder_dim"] = str(length or 0)
     names = database.column("SELECT name FROM modules")
-    highest = max((int(name[1:]) for name in names if re.fullmatch(r"m[0-9]{4,}", name)), default=0)
-    counted = settings.get("last_module", "")
-    if not counted.isdigit() or int(counted) < highest:
+    numbers = [int(name[1:]) for name in names if re.fullmatch(r"m[0-9]{4,15}", name)]
+    highest = max(numbers, default=0)
+    counted = whole(settings.get("last_module"))
+    if counted is None or counted < highest:
         right["last_module"] = str(highest)
     return right

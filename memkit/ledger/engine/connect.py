@@ -143,7 +143,11 @@ def check_files(directory: Path) -> None:
 
 def _make_directory(directory: Path) -> None:
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # One by one: `parents=True` makes parents with the rights that the umask leaves.
+        for folder in (*reversed(directory.parents), directory):
+            if not folder.exists():
+                folder.mkdir(mode=0o700, exist_ok=True)
+        directory.mkdir(exist_ok=True)  # it may be a file
     except (FileExistsError, NotADirectoryError) as exc:
         raise NotAMemoryError(f"{str(directory)!r} leads through a file: {exc}") from exc
     except OSError as exc:
@@ -192,6 +196,7 @@ def format_version(database: Database) -> int:
     Raises:
         NotAMemoryError: If it is a database of another program.
         FormatVersionError: If a newer memkit wrote it.
+        CorruptFileError: If it has tables and no format.
     """
     # One statement, so that a memory which is just being made is seen whole or not at all.
     application, version, tables = database.rows(
@@ -204,6 +209,12 @@ def format_version(database: Database) -> int:
         raise NotAMemoryError(
             f"{str(database.path)!r} is a database of another program",
             "Choose another path; a memory needs a directory of its own.",
+        )
+    if version < 1:  # each of our files got its number with its tables
+        raise CorruptFileError(
+            f"expected a ledger with format 1 to {current_version()}, {str(database.path)!r} says "
+            f"{version} and has tables",
+            "Restore it from a backup.",
         )
     if version > current_version():
         raise FormatVersionError(

@@ -273,7 +273,8 @@ class Database:
 
     def _next_expiry(self) -> float:
         expiry = self.value("SELECT min(expires_at) FROM records WHERE expires_at > (SELECT now())")
-        return float("inf") if expiry is None else float(expiry)
+        # None, or what a damaged file has in its place, which comes after all numbers.
+        return float(expiry) if isinstance(expiry, int | float) else float("inf")
 
     def _tick(self) -> float:
         # As exact as a datetime, so that the times of records compare with themselves.

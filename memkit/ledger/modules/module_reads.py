@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from memkit.errors import ModuleNotFoundInMemoryError
 from memkit.ledger.engine.dialect import THEN_JOIN, gathered, in_list, list_parameter
+from memkit.ledger.engine.readable import readable
 from memkit.ledger.engine.sqlite import Database, Row
 from memkit.ledger.modules.module_versions import ModuleFile, VersionTable
 from memkit.ledger.records.record_rows import COLUMNS, record_of
@@ -183,7 +184,7 @@ class ModuleReads:
             f"WHERE {condition} ORDER BY v.module, v.version",
             *parameters,
         )
-        return [_module(row) for row in rows]
+        return [readable("module_versions", row[0], _module, row) for row in rows]
 
     def _placed(self, condition: str, record_ids: Sequence[str]) -> dict[str, str]:
         rows = self._database.rows(

@@ -10,6 +10,7 @@ from operator import itemgetter
 import numpy as np
 from numpy.typing import NDArray
 
+from memkit.errors import CorruptFileError
 from memkit.ledger.engine import full_text
 from memkit.ledger.engine.dialect import THEN_JOIN, holds_text, in_list, list_parameter, listed
 from memkit.ledger.passages.passage_writes import Kind, PassageWrites, digest, key_list
@@ -346,6 +347,11 @@ class PassageTable(PassageWrites):
 def _stacked(vectors: Iterable[bytes]) -> NDArray[np.float32]:
     """Stored vectors as an array, shape ``(n, dim)``; ``(0, 0)`` of none."""
     rows = list(vectors)
+    if not all(isinstance(row, bytes) for row in rows) or len({len(row) for row in rows}) > 1:
+        raise CorruptFileError(
+            "expected vectors of one length in the ledger, it has something else in their place",
+            "`memkit check --repair` embeds these records anew.",
+        )
     flat = np.frombuffer(b"".join(rows), dtype="<f4")
     shape = (len(rows), len(flat) // len(rows)) if rows else (0, 0)
     return flat.astype(np.float32).reshape(shape)

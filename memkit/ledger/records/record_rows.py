@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from memkit.errors import CorruptFileError, InvalidInputError
+from memkit.ledger.engine.readable import as_text, readable, whole_number
 from memkit.ledger.engine.sqlite import Row
 from memkit.ledger.records.question_key import question_key
 from memkit.types import Draft, Metadata, Record, Version
@@ -78,11 +79,15 @@ def record_of(row: Row) -> Record:
     Raises:
         CorruptFileError: If it does not say what was stored.
     """
+    return readable("records", row[0], _record, row)
+
+
+def _record(row: Row) -> Record:
     id, text, question, answer, scope, metadata, created_at, updated_at, *rest = row[:_WIDTH]
     version, digest, key, expires_at, pinned, said_at = rest
     check_content(id, (text, question, answer), digest)
     return Record(
-        id=id,
+        id=as_text(id),
         text=text,
         question=question,
         answer=answer,
@@ -90,9 +95,9 @@ def record_of(row: Row) -> Record:
         metadata=json.loads(metadata),
         created_at=datetime.fromtimestamp(created_at, UTC),
         updated_at=datetime.fromtimestamp(updated_at, UTC),
-        version=version,
+        version=whole_number(version),
         content_hash=digest,
-        key=key,
+        key=None if key is None else as_text(key),
         expires_at=time_of(expires_at),
         pinned=bool(pinned),
         said_at=time_of(said_at),
@@ -101,9 +106,15 @@ def record_of(row: Row) -> Record:
 
 def version_of(id: str, row: Row) -> Version:
     """Make a version of a record from number, text, question, answer, metadata and two times."""
-    number, text, question, answer, metadata, created_at, said_at = row
-    at = datetime.fromtimestamp(created_at, UTC)
-    return Version(id, number, text, question, answer, json.loads(metadata), at, time_of(said_at))
+
+    def make(row: Row) -> Version:
+        number, *content, metadata, created_at, said_at = row
+        text, question, answer = (None if each is None else as_text(each) for each in content)
+        at, said = datetime.fromtimestamp(created_at, UTC), time_of(said_at)
+        about = json.loads(metadata)
+        return Version(id, whole_number(number), as_text(text), question, answer, about, at, said)
+
+    return readable("versions", id, make, row)
 
 
 def check_content(id: str, content: Content, digest: str) -> None:

@@ -9,6 +9,7 @@ from typing import get_args
 from memkit.errors import InvalidInputError, NotFoundError, RecordNotFoundError
 from memkit.ledger.engine.dialect import NOW, in_list, list_parameter, within_scope
 from memkit.ledger.engine.ids import new_id
+from memkit.ledger.engine.readable import as_text, readable
 from memkit.ledger.engine.sqlite import Database, Row
 from memkit.ledger.records.ttls import TtlTable
 from memkit.ledger.records.where import LIVE, period_sql, visible_sql
@@ -179,7 +180,13 @@ def check_turn(role: object, content: object) -> str:
 
 
 def _turn(row: Row) -> Turn:
+    return readable("turns", row[0], _readable_turn, row)
+
+
+def _readable_turn(row: Row) -> Turn:
     id, role, content, scope, created_at, record_id, name, added_at = row
     at = datetime.fromtimestamp(created_at, UTC)
     said_at = at if added_at != created_at else None
-    return Turn(id, role, content, parse_scope_key(scope), at, record_id, name, said_at)
+    return Turn(
+        as_text(id), role, as_text(content), parse_scope_key(scope), at, record_id, name, said_at
+    )
