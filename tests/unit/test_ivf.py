@@ -1,21 +1,25 @@
 """Clusters and layers, against exact arithmetic over the ledger's own vectors."""
 
+import hashlib
 import logging
+import struct
 import threading
 from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from memkit.errors import CorruptFileError
 from memkit.ledger import Ledger, NewPassage
 from memkit.rag.index_check import remembers_removed
 from memkit.rag.vectors import ivf as clustered
 from memkit.rag.vectors import ivf_build as building
 from memkit.rag.vectors import ledger_vectors as following
 from memkit.rag.vectors import synced_index as synced
-from memkit.rag.vectors.ivf import HEAD
+from memkit.rag.vectors.ivf import HEAD, Head
 from memkit.rag.vectors.synced_index import SyncedIndex
 from memkit.types import Draft
 
@@ -415,3 +419,32 @@ def test_damage_anywhere_is_noticed_and_repaired(
     assert len(good) == N
     good.close()
     assert caplog.text == ""
+
+
+NUMBERS = {
+    "no lists": {"lists": 0},
+    "lists below 0": {"lists": -1},
+    "as many lists as there can be": {"lists": 2**62},
+    "no dimension": {"dim": 0},
+    "dimension below 0": {"dim": -2},
+    "stamp below 0": {"stamp": -1},
+    "no probes": {"probes": 0},
+    "more probes than lists": {"probes": 3},
+    "fewer keys than vectors": {"top": 1},
+    "as many keys as there can be": {"top": 2**62},
+    "a length below 0": {"sizes": (-1, 3)},
+    "a length that overflows": {"sizes": (2**62, 2**62)},
+}
+
+
+@pytest.mark.parametrize("case", NUMBERS)
+def test_a_head_with_senseless_numbers_and_a_right_checksum_is_refused(case):
+    fields = {"stamp": 5, "probes": 1, "trained_on": 3, "top": 9, "lists": 2, "dim": 2}
+    changed = NUMBERS[case]
+    numbers = [changed.get(name, value) for name, value in fields.items()]
+    sizes = np.array(changed.get("sizes", (1, 2)), "<i8").tobytes()
+    body = np.zeros((2, 2), "<f4").tobytes() + sizes + bytes(2 * 16)
+    start = b"memkit-lists-01\n" + struct.pack("<6q16s", *numbers, b"n" * 16)
+    data = start + hashlib.blake2b(start + bytes(16) + body, digest_size=16).digest() + body
+    with pytest.raises(CorruptFileError):
+        Head.unpack(data, Path("clusters.head"))

@@ -303,3 +303,17 @@ def test_a_compaction_that_fails_changes_nothing(ledger, adapters_in, monkeypatc
     assert paths(ledger) == [f"adapters/k.bank#{row}" for row in range(12, 20)]
     assert len(adapters_in(ledger.directory)) == 8
     assert len(list((ledger.directory / "adapters").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["{{{", "[1]", "[" * 3000, "{}", '{"row_bytes": 8}', '{"row_bytes": 8, "about": []}']
+    + [f'{{"row_bytes": {value}, "about": {{}}}}' for value in ("0", "-5", '"x"', "8.0", "true")]
+    + [f'{{"row_bytes": {2**70}, "about": {{}}}}'],
+)
+def test_a_senseless_header_with_a_right_checksum_is_refused(tmp_path, content):
+    octets = content.encode()
+    head = struct.pack("<8sIII", b"memkrows", 1, len(octets), zlib.crc32(octets)) + octets
+    (tmp_path / "x.bank").write_bytes(head.ljust(4096, b"\0"))
+    with pytest.raises(CorruptFileError, match=r"x\.bank"):
+        RowFile.open(tmp_path / "x.bank")

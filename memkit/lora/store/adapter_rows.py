@@ -38,11 +38,26 @@ def read_row(directory: Path, file: ModuleFile, frame: Frame, scale: float, *, v
     path = StoredPath.parse(file.path)
     rows = RowFile.open(path.within(directory))
     about = rows.about
-    layout = Layout(frame, about["rank"], ROW_DTYPES[about["dtype"]])
-    if frame.digest != about["layout"]:
+    rank, dtype, digest = about.get("rank"), about.get("dtype"), about.get("layout")
+    if (
+        type(rank) is not int
+        or rank < 1
+        or dtype not in list(ROW_DTYPES)
+        or type(digest) is not str
+    ):
+        raise CorruptFileError(
+            f"expected rank, dtype and layout of adapters in the header of {path.file}, it has "
+            "none that can be"
+        )
+    if frame.digest != digest:
         raise IncompatibleModelError(
-            f"expected layers of digest {frame.digest[:16]} in {path.file}, it has "
-            f"{about['layout'][:16]}"
+            f"expected layers of digest {frame.digest[:16]} in {path.file}, it has {digest[:16]}"
+        )
+    layout = Layout(frame, rank, ROW_DTYPES[dtype])
+    if layout.size * layout.dtype.itemsize != rows.row_bytes:
+        raise CorruptFileError(
+            f"expected {layout.size * layout.dtype.itemsize} bytes in a row of rank {rank} in "
+            f"{path.file}, its header says {rows.row_bytes}"
         )
     # A copy: who forgets the adapter in another process wipes the row in the file.
     data = torch.empty(layout.size, dtype=layout.dtype)

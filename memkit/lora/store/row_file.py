@@ -34,6 +34,7 @@ PAGE = 4096
 VERSION = 1
 _MAGIC = b"memkrows"
 _HEAD = struct.Struct("<8sIII")
+_LONGEST = 1 << 48  # bytes of a row; no offset of a row then overflows
 _BLOCK = 1 << 20  # bytes that are overwritten at once
 
 
@@ -168,5 +169,18 @@ def _parse(page: bytes, path: Path) -> tuple[int, Mapping[str, Any]]:
         )
     if magic != _MAGIC or len(page) < PAGE or zlib.crc32(content) != checksum:
         raise CorruptFileError(f"expected the header of a file of rows in {path}, it is damaged")
-    header = json.loads(content)
-    return header["row_bytes"], header["about"]
+    try:
+        header = json.loads(content)
+        row_bytes, about = header["row_bytes"], header["about"]
+    except (ValueError, LookupError, TypeError, RecursionError) as exc:
+        raise _senseless(path) from exc
+    if type(row_bytes) is not int or not 0 < row_bytes <= _LONGEST or not isinstance(about, dict):
+        raise _senseless(path)
+    return row_bytes, about
+
+
+def _senseless(path: Path) -> CorruptFileError:
+    return CorruptFileError(
+        f"expected a file of rows, the header of {path} has the length of no row",
+        "Restore a backup, or let `memkit check --repair` take these weights out of service.",
+    )

@@ -40,6 +40,8 @@ EXACT = 20_000  # up to so many vectors, or so many that a filter lets pass, all
 DIGEST = 16  # bytes of a checksum: of BLAKE2b, enough against accidents
 
 _MAGIC = b"memkit-lists-01\n"
+_LONGEST = 1 << 48  # bytes of all lists; no sum of lengths then overflows
+_KEYS = 1 << 32  # one more than the greatest key there can be; masks are as long as that
 _FIXED = struct.Struct(f"<16sqqqqqq16s{DIGEST}s")
 
 
@@ -115,8 +117,18 @@ class Head:
         blank = data[: _FIXED.size - DIGEST] + bytes(DIGEST)
         if magic != _MAGIC or checksum != digest(blank + body):
             raise damaged
-        edges = np.cumsum([lists * dim * 4, lists * 8])
+        if not (lists > 0 and dim > 0 and len(body) == lists * (4 * dim + 8 + DIGEST)):
+            raise damaged
+        edges = (lists * dim * 4, lists * (4 * dim + 8))
         centroids, sizes, digests = body[: edges[0]], body[edges[0] : edges[1]], body[edges[1] :]
+        counts: list[int] = np.frombuffer(sizes, "<i8").tolist()
+        vectors = sum(counts)
+        if (
+            min(counts) < 0
+            or vectors * row_bytes(dim) >= _LONGEST
+            or not (stamp >= 0 and 0 < probes <= lists and vectors <= top <= _KEYS)
+        ):
+            raise CorruptFileError(f"{path} has numbers that cannot be those of an index")
         return cls(
             stamp=stamp,
             probes=probes,
