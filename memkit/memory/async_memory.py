@@ -16,7 +16,7 @@ from memkit.memory.memory import Memory
 from memkit.memory.modules import Modules
 from memkit.memory.retention import Retention
 from memkit.memory.vectors import Vectors
-from memkit.types.validate import check_part, check_path
+from memkit.types.validate import absolute_path, check_part
 
 if TYPE_CHECKING:
     from memkit.answering.generate import AnswerStream
@@ -67,7 +67,7 @@ def _opening_twin(
     @wraps(verb)
     def twin(path: str | Path, *args: P.args, **kwargs: P.kwargs) -> Opening:
         # Absolute from here on: the thread that opens it may start late.
-        return Opening(partial(verb, check_path("path", path), *args, **kwargs))
+        return Opening(partial(verb, absolute_path("path", path), *args, **kwargs))
 
     return cast("Callable[Concatenate[str | Path, P], Opening]", twin)
 

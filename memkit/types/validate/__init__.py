@@ -34,6 +34,7 @@ from memkit.types.validate.scopes import MAX_KEYS as MAX_KEYS
 from memkit.types.validate.scopes import check_scope as check_scope
 from memkit.types.validate.strings import MAX_CHARACTERS as MAX_CHARACTERS
 from memkit.types.validate.strings import MAX_ID_CHARACTERS as MAX_ID_CHARACTERS
+from memkit.types.validate.strings import absolute_path as absolute_path
 from memkit.types.validate.strings import check_characters as check_characters
 from memkit.types.validate.strings import check_id as check_id
 from memkit.types.validate.strings import check_ids as check_ids

@@ -105,8 +105,8 @@ def check_ids(name: str, values: object, *, single: bool = False) -> list[str]:
     return checked
 
 
-def check_path(name: str, value: object) -> Path:
-    """Check that a value is a path, and give it as it is meant now: absolute, its ``~`` replaced.
+def absolute_path(name: str, value: object) -> Path:
+    """Give a path as it is meant now, absolute and its ``~`` replaced; no file is looked at.
 
     A process may change its working directory, and then a relative path means another file. The
     letters stay as they are: file systems tell normal forms apart.
@@ -122,10 +122,15 @@ def check_path(name: str, value: object) -> Path:
             "No file system has names with NULs.",
         )
     try:
-        path = Path(value).expanduser().absolute()
+        return Path(value).expanduser().absolute()
     except RuntimeError as exc:
         hint = f"Write {f'./{value}'!r} if the name begins with '~'."
         raise InvalidInputError(f"`{name}` has no home directory: {shown(value)}", hint) from exc
+
+
+def check_path(name: str, value: object) -> Path:
+    """Check that a value is a path that a file may have; see `absolute_path`."""
+    path = absolute_path(name, value)
     try:
         path.stat()
     except UnicodeEncodeError as exc:
