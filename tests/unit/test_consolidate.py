@@ -396,9 +396,9 @@ def test_a_full_disk_leaves_no_file(bench, four, monkeypatch):
 
 
 def test_leftovers_of_a_killed_run_are_removed(bench, four):
-    for name in (".new-m0001", "m0001-0123456789ab"):
-        (bench.folder / "adapters" / name).mkdir(parents=True)
-        (bench.folder / "adapters" / name / "adapter_model.safetensors").write_bytes(b"half")
+    (bench.folder / "adapters").mkdir()
+    for name in ("half.bank", "other-0001.bank"):
+        (bench.folder / "adapters" / name).write_bytes(b"half")
 
     bench.run(four)
 

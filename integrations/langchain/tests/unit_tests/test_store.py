@@ -126,7 +126,7 @@ def test_a_vector_that_is_not_finite_leaves_nothing(memory):
         return [[math.nan if "bad" in text else 1.0] for text in texts]
 
     store = MemkitStore(memory, index={"embed": embed, "dims": 1})
-    with pytest.raises(InvalidInputError, match="finite vectors for 'bad'"):
+    with pytest.raises(InvalidInputError, match="item 'bad': `vectors` must be finite"):
         store.batch([PutOp(NOTES, "good", {"v": "good"}), PutOp(NOTES, "bad", {"v": "bad"})])
     assert store.search(NOTES) == []
 
