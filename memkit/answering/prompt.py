@@ -132,8 +132,8 @@ def assemble(
     hits = Quoted(recent).new(hits)
     for hit in hits:
         draft.take(hit, limit=budget)
-    quoted = Quoted(draft.chosen(Hit))
-    older = [turn for turn in older if not quoted.has(turn)]
+    facts = Quoted(draft.chosen(Hit))
+    older = [turn for turn in older if not facts.has(turn)]
     draft.take_until_full(older, limit=budget)
     text, tokens = draft.fit(budget)
     omitted = len(recent) + len(hits) + len(older) - len(draft.pieces)

@@ -11,9 +11,9 @@ from typing import Any
 from memkit.memory.engine import Engine
 from memkit.memory.messages import Message, again, read_messages, without_recalled
 from memkit.memory.options import MessageOptions, refuse_unknown
-from memkit.memory.write import draft_of_turn, prepare, write
+from memkit.memory.write import add_turn, draft_of_turn, prepare
 from memkit.text.quoting import quoted
-from memkit.types import Draft, ImportReport, Scope, Turn
+from memkit.types import Draft, ImportReport, Scope, Turn, TurnDraft
 from memkit.types.validate import check_flag, check_scope, check_time
 
 _CANDIDATES = 20  # passages that may be where a line of evidence comes from
@@ -77,17 +77,8 @@ def _write(
             if source in known:
                 continue
             known.add(source)
-            records = write(engine, [draft], enrich=False) if draft is not None else []
-            turn = engine.ledger.turns.add(
-                message.role,
-                message.content,
-                scope,
-                record_id=records[0].id if records else None,
-                source=source,
-                name=message.name,
-                at=at,
-            )
-            turns.append(turn)
+            turn = TurnDraft(message.role, message.content, message.name, at)
+            turns.append(add_turn(engine, turn, draft, scope=scope, source=source))
     return turns
 
 

@@ -97,28 +97,32 @@ def _note(engine: Engine, turns: Sequence[TurnDraft], scope: Scope) -> list[Turn
     scope = check_scope(scope)
     drafts = [_record_of(turn, scope) for turn in turns]
     prepare(engine, [draft for draft in drafts if draft is not None], enrich=False)
-    table = engine.ledger.turns
     with engine.ledger.transaction():
-        known = table.sources(scope) if any(turn.id for turn in turns) else set()
+        known = engine.ledger.turns.sources(scope) if any(turn.id for turn in turns) else set()
         added = []
         for turn, draft in zip(turns, drafts, strict=True):
             source = _source_of(turn)
             if source is not None and source in known:
                 continue
-            records = write(engine, [draft], enrich=False) if draft is not None else []
-            added.append(
-                table.add(
-                    turn.role,
-                    turn.content,
-                    scope,
-                    record_id=records[0].id if records else None,
-                    source=source,
-                    name=turn.name,
-                    at=turn.at,
-                )
-            )
+            added.append(add_turn(engine, turn, draft, scope=scope, source=source))
             known |= {source} if source is not None else set()
     return added
+
+
+def add_turn(
+    engine: Engine, turn: TurnDraft, draft: Draft | None, *, scope: Scope, source: str | None
+) -> Turn:
+    """Add a checked turn and its prepared record, if it has one, inside a transaction."""
+    records = write(engine, [draft], enrich=False) if draft is not None else []
+    return engine.ledger.turns.add(
+        turn.role,
+        turn.content,
+        scope,
+        record_id=records[0].id if records else None,
+        source=source,
+        name=turn.name,
+        at=turn.at,
+    )
 
 
 def _source_of(turn: TurnDraft) -> str | None:

@@ -14,7 +14,7 @@ from memkit.rag.vectors.index_files import FILE, discard_files, hold_files
 from memkit.rag.vectors.ledger_vectors import LedgerVectors
 
 if TYPE_CHECKING:
-    from memkit.protocols import Floats2d, MutableVectorIndex, VectorIndexFactory
+    from memkit.protocols import Floats2d, VectorIndex, VectorIndexFactory
     from memkit.rag.vectors.ledger_vectors import Keys
 
 
@@ -39,12 +39,13 @@ class CustomVectors(LedgerVectors):
                 f"{len(self._index)} vectors of dimension {self._index.dim}",
                 hint="It is called with the dimension each time a memory is opened.",
             )
+        self._checked = _Checked(self._index)
         self.sync()
 
     @property
-    def index(self) -> MutableVectorIndex:
+    def index(self) -> VectorIndex:
         """The caller's index, behind checks of what it finds."""
-        return _Checked(self._index)
+        return self._checked
 
     def _apply(self, touched: Keys, keys: Keys, vectors: Floats2d) -> None:
         self._index.remove(touched)
@@ -74,10 +75,9 @@ class CustomVectors(LedgerVectors):
 class _Checked:
     """An index whose answers are compared with what was asked; a wrong one is an error."""
 
-    def __init__(self, index: MutableVectorIndex) -> None:
+    def __init__(self, index: VectorIndex) -> None:
         self._index = index
         self.dim = index.dim
-        self.add, self.remove = index.add, index.remove
 
     def __len__(self) -> int:
         return len(self._index)

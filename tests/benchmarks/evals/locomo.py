@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.evals.data_files import json_files
 from benchmarks.report import write
 from memkit.cli.measurement import Measurement
 from memkit.errors import InvalidInputError
@@ -98,14 +99,8 @@ def read(data: Path | None) -> list[Conversation]:
     Raises:
         InvalidInputError: If there is none, or a file holds something else.
     """
-    files = sorted((data / "locomo").glob("*.json")) if data is not None else []
-    if not files:
-        raise InvalidInputError(
-            f"expected LoCoMo conversations in DIR/locomo/*.json, got DIR = {data}",
-            hint="give the directory with --data DIR or in MEMKIT_EVAL_DATA",
-        )
     talks = []
-    for file in files:
+    for file in json_files(data, "locomo", "LoCoMo conversations"):
         try:
             samples = json.loads(file.read_text(encoding="utf-8"))
             samples = samples if isinstance(samples, list) else [samples]

@@ -19,8 +19,9 @@ from statistics import fmean
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from benchmarks.evals.data_files import json_files
 from benchmarks.evals.unrelated_prompts import UNRELATED
-from benchmarks.report import show, write
+from benchmarks.report import report
 from memkit.cli.measurement import Measurement
 from memkit.errors import InvalidInputError
 from memkit.lora.consolidation.consolidate import Recipe
@@ -94,8 +95,7 @@ def main(*, data: Path | None, seeds: int, json_path: Path | None) -> int:
     models = TransformersModel.load(), SentenceEmbedder.load()
     outcomes = [run(memories, models, Recipe(train=TrainSpec(seed=seed))) for seed in range(seeds)]
     results, ratios = summarise(memories, outcomes)
-    show(results, ratios)
-    write("memories", results, ratios, json_path=json_path)
+    report("memories", results, ratios, json_path=json_path)
     return 0
 
 
@@ -105,14 +105,8 @@ def read(data: Path | None) -> list[Remembered]:
     Raises:
         InvalidInputError: If there is none, or a file holds something else.
     """
-    files = sorted((data / "memories").glob("*.json")) if data is not None else []
-    if not files:
-        raise InvalidInputError(
-            f"expected memories in DIR/memories/*.json, got DIR = {data}",
-            hint="give the directory with --data DIR or in MEMKIT_EVAL_DATA",
-        )
     memories: list[Remembered] = []
-    for file in files:
+    for file in json_files(data, "memories", "memories"):
         try:
             for entry in json.loads(file.read_text(encoding="utf-8")):
                 memories.append(_memory(entry, len(memories)))
@@ -134,7 +128,7 @@ def run(
     ):
         ids = [record.id for record in memory.add([m.draft for m in memories])]
         started = time.process_time()
-        report = memory.consolidate()
+        held = set(memory.consolidate().held)
         seconds = time.process_time() - started
         hits = [[hit.id for hit in memory.search(text, k=5)] for text in texts]
         strict = _answers(memory, texts, strict=True)
@@ -152,7 +146,6 @@ def run(
         memory.add([m.draft for m in memories])
         rag = _answers(memory, texts)
     stages = {"closed_book": closed, "rag": rag, "both": both}
-    held = set(report.held)
     return Outcome(
         found=[_place(ids[q.place], found) for q, found in zip(asked, hits, strict=True)],
         right={stage: _right(asked, answers) for stage, answers in stages.items()},
