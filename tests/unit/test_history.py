@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from memkit.errors import InvalidInputError
+from memkit.errors import InvalidInputError, RecordNotFoundError
 from memkit.lora.consolidation.examples import make_missing
 from memkit.lora.training.template_synthesizer import TemplateSynthesizer
 from memkit.memory.check import check
@@ -97,7 +97,11 @@ class History:
         self.memory.forget(record.id, scope=record.scope)
 
     def _merge(self, record, other):
-        self.memory.merge([record.id, other.id], scope=record.scope)
+        if other.scope in ({}, record.scope):
+            self.memory.merge([record.id, other.id], scope=record.scope)
+        else:  # what is of another scope is not there
+            with pytest.raises(RecordNotFoundError):
+                self.memory.merge([record.id, other.id], scope=record.scope)
 
     def _pin(self, record):
         self.memory.retention.pin(record.id, scope=record.scope)
