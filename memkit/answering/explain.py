@@ -19,7 +19,7 @@ class Explanation(Value):
     Attributes:
         recall: The route, and the evidence that an answer's prompt would hold.
         left_out: Passages that were found but are not in the prompt: held in weights, said
-            there already, or without room.
+            there already, not about the question, or without room.
         calibration: How reliable the router's threshold is in this memory; None if no module
             holds anything yet, or the router has none.
         records: The records that the route names, by id.
@@ -97,6 +97,8 @@ class Explanation(Value):
             why = "held in weights"
         elif hit.id in repeated:
             why = "its text is in the prompt already"
+        elif hit.id in self.recall.irrelevant:
+            why = f"not about the question (relevance {hit.relevance or 0.0:.2f})"
         else:
             why = "no room in the budget"
         return f"not in the prompt, {why}: {hit.id}: {shortened(hit.text)}"

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from memkit.answering.join import joints, put_together, without_end
 from memkit.answering.prompt import PromptFormat
+from memkit.answering.reading import reading_prompt
 from memkit.protocols import LanguageModel
 from memkit.text.quoting import on_one_line
 from memkit.types import (
@@ -90,14 +91,21 @@ class Answerer:
         adapters: Puts the routed adapters in place; None where there are none, and every
             question is one row of the language model itself.
         prompt_format: How evidence is put before a question.
+        examples: Whether the model, where no adapter acts, is shown how to read evidence.
     """
 
     def __init__(
-        self, base: LanguageModel, adapters: Adapters | None, prompt_format: PromptFormat
+        self,
+        base: LanguageModel,
+        adapters: Adapters | None,
+        prompt_format: PromptFormat,
+        *,
+        examples: bool = False,
     ) -> None:
         self._base = base
         self._modules = adapters
         self._format = prompt_format
+        self._examples = examples
 
     def answer(
         self,
@@ -181,14 +189,19 @@ class Answerer:
         elif combine == "confident":
             asked = candidates(route) or asked
         before = context or Context()
-        system = self._format.system_message(recall.text, before.system)
         rows = []
         for part in asked:
             text = recall.query if part is None else _asked(part, recall.query)
             mix = route if part is None else replace(route, weights={part.module: 1.0})
-            prompt = self._base.prompt(text, system=system, history=before.history)
+            prompt = self._prompt(text, recall.text, before, adapted=bool(mix.weights))
             rows.append(Row(text, mix, prompt, part))
         return rows
+
+    def _prompt(self, question: str, evidence: str, before: Context, *, adapted: bool) -> Prompt:
+        if self._examples and evidence and not adapted:
+            return reading_prompt(self._base, self._format, evidence, question, before)
+        system = self._format.system_message(evidence, before.system)
+        return self._base.prompt(question, system=system, history=before.history)
 
     def _adapters(self, routes: Sequence[Route]) -> AbstractContextManager[None] | None:
         return self._modules.adapters(routes) if self._modules is not None else None

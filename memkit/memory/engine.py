@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Self, TypeGuard, TypeVar
 
 from memkit.answering.prompt import PromptFormat
 from memkit.buffer import BufferBackend
@@ -30,8 +31,10 @@ from memkit.types.validate import check_flag, check_path
 
 if TYPE_CHECKING:
     from memkit.answering.generate import Answerer
+    from memkit.answering.relevance import Relevance
     from memkit.lora.backend import LoraBackend
     from memkit.lora.consolidation.consolidate import Consolidator
+    from memkit.models.language_model import TransformersModel
     from memkit.rag.backend import RagBackend
     from memkit.rag.index import FactIndex
 
@@ -174,7 +177,22 @@ class Engine:
         from memkit.answering.generate import Answerer
 
         base = self.base if self.lora is None else self.lora.base
-        return Answerer(base, self.lora, self.prompt_format)
+        # A format or a language model of the caller's own is used as it is.
+        examples = False
+        if _is_local(base) and self.prompt_format == PromptFormat():
+            from memkit.answering.reading import has_room
+
+            examples = has_room(base)
+        return Answerer(base, self.lora, self.prompt_format, examples=examples)
+
+    @cached_property
+    def relevance(self) -> Relevance | None:
+        """Judges passages with the base model; None where a part of the caller's own does."""
+        if self.config.reranker is not None or not _is_local(self.base):
+            return None
+        from memkit.answering.relevance import Relevance
+
+        return Relevance(self.base, self.prompt_format)
 
     @property
     def prompt_format(self) -> PromptFormat:
@@ -350,3 +368,12 @@ class Engine:
         from memkit.models.embedder import SentenceEmbedder
 
         return SentenceEmbedder.load(given)
+
+
+def _is_local(base: LanguageModel) -> TypeGuard[TransformersModel]:
+    """Whether a language model is memkit's own; torch is not loaded to find that out."""
+    if "memkit.models.language_model" not in sys.modules:
+        return False
+    from memkit.models.language_model import TransformersModel
+
+    return isinstance(base, TransformersModel)

@@ -13,6 +13,7 @@ from memkit.memory.modules import Modules
 from memkit.memory.options import (
     AskOptions,
     DraftOptions,
+    ExplainOptions,
     MessageOptions,
     OpenOptions,
     Question,
@@ -318,7 +319,7 @@ class Memory:
         return recall.recall(self._engine, question, budget, options)
 
     def explain(
-        self, question: Question, budget: int = BUDGET, **options: Unpack[RecallOptions]
+        self, question: Question, budget: int = BUDGET, **options: Unpack[ExplainOptions]
     ) -> Explanation:
         """Show route, evidence and prompt without generating an answer; print the result."""
         return recall.explain(self._engine, question, budget, options)

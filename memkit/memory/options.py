@@ -16,6 +16,7 @@ from memkit.protocols import Backend, Embedder, LanguageModel, Reranker, VectorI
 from memkit.types import (
     COMBINATIONS,
     GREEDY,
+    MIN_SCORE,
     BackendName,
     Combine,
     Context,
@@ -32,6 +33,7 @@ from memkit.types.validate import (
     check_flag,
     check_ids,
     check_limit,
+    check_number,
     check_part,
     check_period,
     check_scope,
@@ -181,7 +183,19 @@ class RecallOptions(Selection, total=False):
     k: int
 
 
-class AskOptions(RecallOptions, total=False):
+class ExplainOptions(RecallOptions, total=False):
+    """What takes part in the prompt of an answer.
+
+    Attributes:
+        min_score: Passages of less relevance are no evidence (`Hit.relevance`, mostly from 0 to
+            2); by default 0.42. With None all that was found is, and so it is with a reranker or
+            a language model of your own.
+    """
+
+    min_score: float | None
+
+
+class AskOptions(ExplainOptions, total=False):
     """What takes part in an answer, and how it is made.
 
     Attributes:
@@ -225,6 +239,7 @@ class Request:
         combine: How several modules answer.
         strict: Withhold answers that nothing stored supports.
         sampling: How tokens are chosen.
+        min_score: Passages of less relevance are no evidence; None to judge none of them.
         repeat_held: Put also those records into the prompt that the weights are sure to hold.
     """
 
@@ -233,10 +248,15 @@ class Request:
     combine: Combine = "rows"
     strict: bool = False
     sampling: Sampling = GREEDY
+    min_score: float | None = MIN_SCORE
     repeat_held: bool = False
 
     def __post_init__(self) -> None:
         check_limit("budget", self.budget, least=0)
+        if self.min_score is not None:
+            check_number("min_score", self.min_score)
+            if self.min_score < 0:
+                raise InvalidInputError(f"`min_score` must be at least 0, got {self.min_score!r}")
         check_flag("strict", self.strict)
         if not isinstance(self.combine, str) or self.combine not in COMBINATIONS:
             raise InvalidInputError(
@@ -248,7 +268,7 @@ class Request:
         self.sampling.check()
 
 
-def request_of(budget: int, options: AskOptions) -> Request:
+def request_of(budget: int, options: ExplainOptions) -> Request:
     """How questions are to be answered; what takes part is for `query_template`."""
     how: dict[str, Any] = {n: value for n, value in options.items() if n not in _EVIDENCE}
     return Request(budget, **how)
@@ -326,6 +346,7 @@ _EVIDENCE = frozenset(RecallOptions.__annotations__)
 # What the verbs that take these options spell out beside them.
 _SPELLED_OUT: Mapping[type, tuple[str, ...]] = {
     AskOptions: ("budget",),
+    ExplainOptions: ("budget",),
     OpenOptions: ("create",),
     RecallOptions: ("budget",),
     Selection: ("k",),

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import dropwhile
+from typing import TYPE_CHECKING
 
 from memkit.answering.explain import Explanation
 from memkit.answering.prompt import assemble
 from memkit.ledger.records.filters import parse
 from memkit.memory.engine import Engine
 from memkit.memory.options import (
+    ExplainOptions,
     Question,
     RecallOptions,
     Request,
     Selection,
     query_of,
     query_template,
+    request_of,
 )
 from memkit.protocols import Backend
 from memkit.types import (
@@ -32,6 +35,9 @@ from memkit.types import (
     Route,
 )
 from memkit.types.validate import check_result
+
+if TYPE_CHECKING:
+    from memkit.answering.relevance import Relevance
 
 # Cosine similarity of a question with the fact it is about: nearer than that, it is asked much
 # as it was trained, and the held record need not stand in the prompt as well
@@ -67,16 +73,15 @@ def search(engine: Engine, query: Question, k: int, selection: Selection) -> lis
 def recall(engine: Engine, question: Question, budget: int, options: RecallOptions) -> Recall:
     """Ask every backend, and assemble what they contribute."""
     query = query_of(question, query_template(options, RecallOptions, k=HITS))
-    return gather(engine, query, Request(budget, repeat_held=True)).recall
+    return gather(engine, query, Request(budget, min_score=None, repeat_held=True)).recall
 
 
-def explain(engine: Engine, question: Question, budget: int, options: RecallOptions) -> Explanation:
+def explain(
+    engine: Engine, question: Question, budget: int, options: ExplainOptions
+) -> Explanation:
     """Show route, evidence and prompt of an answer without generating it."""
-    findings = gather(
-        engine,
-        query_of(question, query_template(options, RecallOptions, k=PASSAGES)),
-        Request(budget),
-    )
+    query = query_of(question, query_template(options, ExplainOptions, k=PASSAGES))
+    findings = gather(engine, query, request_of(budget, options))
     shown = {hit.id for hit in findings.recall.hits}
     hits = [hit for evidence in findings.evidence for hit in evidence.hits]
     left_out = {hit.id: hit for hit in hits if hit.id not in shown}
@@ -88,16 +93,21 @@ def explain(engine: Engine, question: Question, budget: int, options: RecallOpti
 
 def gather(engine: Engine, query: Query, request: Request) -> Findings:
     """Ask every backend, and assemble what goes into the prompt of an answer."""
-    evidence = [_recalled(backend, query) for backend in engine.backends_asked]
+    judge = engine.relevance if request.budget and request.min_score is not None else None
+    wide = query if judge is None else replace(query, k=max(query.k, HITS))
+    evidence = [_recalled(backend, wide) for backend in engine.backends_asked]
     if query.context is not None:
         evidence = [_without_conversation(part, query, query.context) for part in evidence]
     route = _route(engine, query, evidence, request.modules)
     records = _records(engine, query, evidence, route)
     evidence = [_visible(query, part, records) for part in evidence]
+    if judge is not None:
+        evidence = [_first(judge.judged(part, query.text), query.k) for part in evidence]
+    relevant = _relevant(evidence, judge, request)
     held = () if request.repeat_held else _held(engine, query, evidence, route)
     pinned = _pinned(engine, query)
     assembled = assemble(
-        [pinned, *(_without(part, held) for part in evidence)],
+        [pinned, *(_without(part, held) for part in relevant)],
         budget=request.budget,
         count=engine.counter.count,
         prompt_format=engine.prompt_format,
@@ -114,6 +124,7 @@ def gather(engine: Engine, query: Query, request: Request) -> Findings:
         omitted=assembled.omitted,
         counter=engine.counter.name,
         in_weights=held,
+        irrelevant=tuple(id for id in _ids(evidence) if id not in _ids(relevant)),
     )
     records |= {hit.id: hit.record for hit in pinned.hits}
     return Findings(query, evidence, recalled, records)
@@ -220,3 +231,20 @@ def _without_conversation(evidence: Evidence, query: Query, context: Context) ->
     texts = {query.text, *(content for _, content in context.history)}
     hits = tuple(hit for hit in evidence.hits if hit.record.text not in texts)
     return replace(evidence, hits=hits, turns=())
+
+
+def _relevant(
+    evidence: Sequence[Evidence], judge: Relevance | None, request: Request
+) -> Sequence[Evidence]:
+    """Leave out what is not relevant enough to be evidence."""
+    if judge is None or request.min_score is None:
+        return evidence
+    return [judge.relevant(part, request.min_score) for part in evidence]
+
+
+def _ids(evidence: Sequence[Evidence]) -> dict[str, None]:
+    return dict.fromkeys(hit.id for part in evidence for hit in part.hits)
+
+
+def _first(evidence: Evidence, k: int) -> Evidence:
+    return replace(evidence, hits=evidence.hits[:k])

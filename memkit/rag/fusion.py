@@ -26,8 +26,10 @@ class Ranking:
 
     Attributes:
         meaning: Weight of the cosine similarity of query and passage.
-        words: Weight of BM25, which is divided by the logarithm of the number of passages so
-            that it means the same in a small memory and in a large one.
+        words: Weight of BM25 in a plain record. BM25 is divided by the logarithm of the number of
+            passages so that it means the same in a small memory and in a large one.
+        spoken: Weight of BM25 in a turn of a conversation, where the words of the turns around it
+            count, too.
         around: Weight of a word in a neighbouring turn, relative to one in the turn itself.
         reach: So many turns before and after a turn are its neighbours.
         stranger: Penalty of a turn if the question names a speaker, and another one spoke.
@@ -39,7 +41,8 @@ class Ranking:
     """
 
     meaning: float = 7.0
-    words: float = 3.0
+    words: float = 1.25
+    spoken: float = 3.0
     around: float = 0.5
     reach: int = 2
     stranger: float = 2.8
@@ -71,12 +74,14 @@ class Ranking:
 class Scored:
     """A passage with its cosine similarity and its BM25 score.
 
-    The latter is divided by the logarithm of the number of passages.
+    The latter is divided by the logarithm of the number of passages. ``spoken`` tells whether it
+    is of a turn in a conversation.
     """
 
     passage: Passage
     similarity: float
     words: float
+    spoken: bool = False
 
 
 @dataclass(frozen=True)
@@ -128,15 +133,17 @@ def rank(
 def _record(
     id: str, group: Sequence[Scored], ranking: Ranking, extra: Mapping[str, float]
 ) -> Ranked:
+    weight = ranking.spoken if group[0].spoken else ranking.words
+
     def place(scored: Scored) -> tuple[float, int]:
-        score = ranking.meaning * scored.similarity + ranking.words * scored.words
+        score = ranking.meaning * scored.similarity + weight * scored.words
         return -score, scored.passage.start
 
     texts = [scored for scored in group if scored.passage.kind == "text"]
     similarity = max(scored.similarity for scored in group)
     parts = {
         "meaning": ranking.meaning * similarity,
-        "words": ranking.words * max(scored.words for scored in group),
+        "words": weight * max(scored.words for scored in group),
         **extra,
     }
     return Ranked(id, min(texts, key=place).passage if texts else None, similarity, parts)

@@ -180,6 +180,7 @@ class Search:
                 passages[key],
                 float(similarity[-1 if key in turns else 0][row]),
                 bm25.get(key, 0.0) / scale,
+                spoken=key in turns,
             )
             for row, key in enumerate(keys.tolist())
         ]

@@ -23,6 +23,7 @@ from memkit.types.queries import BUDGET as BUDGET
 from memkit.types.queries import COMBINATIONS as COMBINATIONS
 from memkit.types.queries import GREEDY as GREEDY
 from memkit.types.queries import HITS as HITS
+from memkit.types.queries import MIN_SCORE as MIN_SCORE
 from memkit.types.queries import PASSAGES as PASSAGES
 from memkit.types.queries import Combine as Combine
 from memkit.types.queries import Completion as Completion

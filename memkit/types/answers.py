@@ -23,6 +23,9 @@ class Hit(Value):
         parts: The summands of the score, by name; see `memkit.rag.fusion.Ranking`.
         order: "latest" or "earlier" where the same speaker said several things about one
             subject; None elsewhere. See `memkit.rag.succession`.
+        relevance: How much the base model expects the question once it has read the passage,
+            together with the similarity; None where no model was asked. See
+            `memkit.answering.relevance`.
     """
 
     derived = ("id",)
@@ -35,6 +38,7 @@ class Hit(Value):
     similarity: float | None
     parts: Mapping[str, float] = field(default_factory=dict)
     order: Order | None = None
+    relevance: float | None = None
 
     @property
     def id(self) -> str:
@@ -151,6 +155,8 @@ class Recall(Value):
         counter: Name of the tokenizer that counted the tokens.
         in_weights: Ids of the records that `Memory.ask` left out of ``text``, because the
             route's modules are sure of the answer.
+        irrelevant: Ids of the records that `Memory.ask` left out, because the question is not
+            about them; see `Hit.relevance`.
     """
 
     derived = ("citations",)
@@ -165,6 +171,7 @@ class Recall(Value):
     omitted: int
     counter: str
     in_weights: tuple[str, ...] = ()
+    irrelevant: tuple[str, ...] = ()
 
     @property
     def citations(self) -> tuple[str, ...]:

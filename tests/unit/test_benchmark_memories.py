@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from benchmarks.evals.memories import Outcome, contains, read, run, summarise
+from benchmarks.evals.memories import Outcome, contains, read, summarise, trained, without_training
 
 from memkit.errors import InvalidInputError
 from memkit.testing import HashingEmbedder, tiny_recipe
@@ -67,6 +67,8 @@ def test_shares_are_counted_in_pairs(tmp_path):
     memories = read(write(tmp_path, ENTRIES))
     outcome = Outcome(
         found=[1, 3, 0],
+        first=[True, False, False],
+        same_beside_rag=[True, False],
         right={
             "closed_book": [True, False, False],
             "rag": [True, True, False],
@@ -96,10 +98,14 @@ def test_shares_are_counted_in_pairs(tmp_path):
 
 
 def test_every_stage_is_asked(tmp_path, tiny):
-    outcome = run(read(write(tmp_path, ENTRIES)), (tiny, HashingEmbedder()), tiny_recipe(2))
+    memories, models = read(write(tmp_path, ENTRIES)), (tiny, HashingEmbedder())
+    alone = without_training(memories, models)
+    outcome = trained(memories, models, tiny_recipe(2), alone)
     assert {stage: len(right) for stage, right in outcome.right.items()} == {
         "closed_book": 3,
         "rag": 3,
         "both": 3,
     }
     assert (len(outcome.found), len(outcome.withheld), len(outcome.as_stored)) == (3, 2, 1)
+    assert len(outcome.first) == 3
+    assert "closed_book" not in summarise(memories, [alone])[1]

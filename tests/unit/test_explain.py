@@ -63,7 +63,7 @@ def test_what_the_prompt_says_already_is_no_matter_of_room(memory):
     memory.add("The canteen closes at four.", id="b")
     texts = []
     for question in ("badge number", "When does the canteen close?"):
-        explained = memory.explain(question, scope={"user": "ann"})
+        explained = memory.explain(question, scope={"user": "ann"}, min_score=None)
         assert explained.recall.omitted == 0
         left_out = [hit.id for hit in explained.left_out]
         assert left_out

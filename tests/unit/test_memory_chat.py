@@ -84,7 +84,7 @@ def test_what_the_conversation_says_is_not_evidence_too(memory):
         assistant("I do not know when the canteen opens."),
         user("When does the canteen open on Friday?"),
     ]
-    recall = memory.ask(messages, sampling=BRIEF).recall
+    recall = memory.ask(messages, sampling=BRIEF, min_score=None).recall
     assert [hit.text for hit in recall.hits] == ["The canteen opens at noon."]
     assert recall.turns == ()
     assert memory.recall(messages) == recall
@@ -119,11 +119,12 @@ def test_times_hold(memory):
         ({"since": new_year}, ["The canteen opens at eleven."]),
         ({"until": new_year}, []),
     ):
-        stream = memory.stream(asked, sampling=BRIEF, **times)
+        stream = memory.stream(asked, sampling=BRIEF, min_score=None, **times)
         list(stream)
         recalled = memory.recall(asked, **times)
         assert [hit.text for hit in recalled.hits] == texts
-        assert memory.ask(asked, sampling=BRIEF, **times).recall.hits == recalled.hits
+        answer = memory.ask(asked, sampling=BRIEF, min_score=None, **times)
+        assert answer.recall.hits == recalled.hits
         assert stream.answer.recall.hits == recalled.hits
 
 

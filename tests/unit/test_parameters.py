@@ -133,6 +133,7 @@ KINDS = {
     "path": [None, *PATHS],
     "cursor": [5, "", "x", "-1", "1.5", "\ud800", "9" * 5000, "\u0663", [], Silent()],
     "number": [None, *NUMBERS],
+    "optional number": NUMBERS,
     "question": [None, *QUESTIONS],
     "questions": [None, "Who?", 5, [None], [""], ["x", "\ud800"], {"a": 1}],
     "role": [None, *STRINGS, "bot"],
@@ -165,8 +166,9 @@ SELECTION = {
     "as_of": "time",
 }
 RECALL = {**SELECTION, "k": "limit"}
+EXPLAIN = {**RECALL, "min_score": "optional number"}
 ASK = {
-    **RECALL,
+    **EXPLAIN,
     "modules": "one or several",
     "combine": "choice",
     "strict": "flag",
@@ -261,7 +263,7 @@ VERBS = {
     "stats": ({}, {"scope": "optional scope"}),
     "count_tokens": ({}, {"text": [None, 5, b"x", [], NESTED, Silent(), "\ud800"]}),
     "recall": ({"question": "Who?"}, {"question": "question", "budget": "budget", **RECALL}),
-    "explain": ({"question": "Who?"}, {"question": "question", "budget": "budget", **RECALL}),
+    "explain": ({"question": "Who?"}, {"question": "question", "budget": "budget", **EXPLAIN}),
     "ask": ({"question": "Who?"}, {"question": "question", "budget": "budget", **ASK}),
     "ask_batch": ({"questions": ["Who?"]}, {"questions": "questions", "budget": "budget", **ASK}),
     "stream": ({"question": "Who?"}, {"question": "question", "budget": "budget", **ASK}),

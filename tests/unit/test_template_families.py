@@ -399,7 +399,7 @@ def test_a_memory_asks_trains_and_answers_by_heart(name, badges, tmp_path, open_
     memory = open_memory(tmp_path / "m", base_model=base)
     memory.add(badges[:4])
 
-    answer = memory.ask(QUESTION)
+    answer = memory.ask(QUESTION, min_score=None)
     (prompt,) = base.prompts
     assert answer.recall.tokens > 0
     assert answer.recall.text in base.tokenizer.decode(prompt.prefix)

@@ -13,7 +13,7 @@ import re
 import time
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 from tempfile import TemporaryDirectory
@@ -66,6 +66,8 @@ class Outcome:
 
     Attributes:
         found: Place of the right record among the hits, from 1; 0 if it is not among five.
+        first: Whether the right record stood first in the evidence of an answer by rag alone.
+        same_beside_rag: As `same`, by rag alone.
         right: By stage, which questions were answered rightly.
         strict: Which were shown by a strict answer, and whether that was right.
         withheld: Which absent facts a strict answer withheld.
@@ -76,24 +78,30 @@ class Outcome:
     """
 
     found: list[int]
+    first: list[bool]
+    same_beside_rag: list[bool]
     right: Mapping[str, list[bool]]
-    strict: list[tuple[bool, bool]]
-    withheld: list[bool]
-    same: list[bool]
-    held: list[bool]
-    as_stored: list[bool]
-    seconds: float
+    strict: list[tuple[bool, bool]] = field(default_factory=list)
+    withheld: list[bool] = field(default_factory=list)
+    same: list[bool] = field(default_factory=list)
+    held: list[bool] = field(default_factory=list)
+    as_stored: list[bool] = field(default_factory=list)
+    seconds: float = 0.0
 
 
 def main(*, data: Path | None, seeds: int, json_path: Path | None) -> int:
     """Measure every stage on ``data/memories/*.json``; returns the exit status.
+
+    With 0 seeds nothing is trained: search and rag alone are measured.
 
     Raises:
         InvalidInputError: If there is no data, or it is something else.
     """
     memories = read(data)
     models = TransformersModel.load(), SentenceEmbedder.load()
-    outcomes = [run(memories, models, Recipe(train=TrainSpec(seed=seed))) for seed in range(seeds)]
+    alone = without_training(memories, models)
+    recipes = [Recipe(train=TrainSpec(seed=seed)) for seed in range(seeds)]
+    outcomes = [trained(memories, models, recipe, alone) for recipe in recipes] or [alone]
     results, ratios = summarise(memories, outcomes)
     report("memories", results, ratios, json_path=json_path)
     return 0
@@ -115,10 +123,40 @@ def read(data: Path | None) -> list[Remembered]:
     return memories
 
 
-def run(
-    memories: Sequence[Remembered], models: tuple[TransformersModel, Embedder], recipe: Recipe
+def without_training(
+    memories: Sequence[Remembered], models: tuple[TransformersModel, Embedder]
 ) -> Outcome:
-    """Train all memories, and ask every stage all questions."""
+    """Search for what all questions ask, and answer them by rag alone."""
+    base, embedder = models
+    asked = [question for memory in memories for question in memory.asked]
+    texts = [question.question for question in asked]
+    with (
+        TemporaryDirectory() as folder,
+        Memory.open(folder, backends=["rag"], base_model=base, embedder=embedder) as memory,
+    ):
+        ids = [record.id for record in memory.add([m.draft for m in memories])]
+        hits = [[hit.id for hit in memory.search(text, k=5)] for text in texts]
+        rag = _answers(memory, texts)
+        alone = _answers(memory, OFF_TOPIC, budget=0)
+        beside = _answers(memory, OFF_TOPIC)
+    return Outcome(
+        found=[_place(ids[q.place], found) for q, found in zip(asked, hits, strict=True)],
+        first=[
+            [hit.id for hit in answer.recall.hits[:1]] == [ids[q.place]]
+            for q, answer in zip(asked, rag, strict=True)
+        ],
+        same_beside_rag=[a.text == b.text for a, b in zip(alone, beside, strict=True)],
+        right={"rag": _right(asked, rag)},
+    )
+
+
+def trained(
+    memories: Sequence[Remembered],
+    models: tuple[TransformersModel, Embedder],
+    recipe: Recipe,
+    alone: Outcome,
+) -> Outcome:
+    """Train all memories, and ask all questions; ``alone`` is the outcome without training."""
     base, embedder = models
     asked = [question for memory in memories for question in memory.asked]
     texts = [question.question for question in asked]
@@ -130,31 +168,24 @@ def run(
         started = time.process_time()
         held = set(memory.consolidate().held)
         seconds = time.process_time() - started
-        hits = [[hit.id for hit in memory.search(text, k=5)] for text in texts]
         strict = _answers(memory, texts, strict=True)
         both = _answers(memory, texts)
         closed = _answers(memory, texts, budget=0)
         stored = [m for m in memories if m.draft.question]
         again = _answers(memory, [m.draft.question or "" for m in stored], budget=0)
         absent = _answers(memory, [m.absent for m in memories], strict=True)
-        alone = _answers(memory, OFF_TOPIC, budget=0, modules=[])
+        untouched = _answers(memory, OFF_TOPIC, budget=0, modules=[])
         beside = _answers(memory, OFF_TOPIC)
-    with (
-        TemporaryDirectory() as folder,
-        Memory.open(folder, backends=["rag"], base_model=base, embedder=embedder) as memory,
-    ):
-        memory.add([m.draft for m in memories])
-        rag = _answers(memory, texts)
-    stages = {"closed_book": closed, "rag": rag, "both": both}
-    return Outcome(
-        found=[_place(ids[q.place], found) for q, found in zip(asked, hits, strict=True)],
-        right={stage: _right(asked, answers) for stage, answers in stages.items()},
+    stages = {"closed_book": _right(asked, closed), "both": _right(asked, both)}
+    return replace(
+        alone,
+        right={**alone.right, **stages},
         strict=[
             (answer.withheld is None, question.is_right(answer.text))
             for question, answer in zip(asked, strict, strict=True)
         ],
         withheld=[answer.withheld is not None for answer in absent],
-        same=[a.text == b.text for a, b in zip(alone, beside, strict=True)],
+        same=[a.text == b.text for a, b in zip(untouched, beside, strict=True)],
         held=[id in held for id in ids],
         as_stored=[
             contains(answer.text, m.draft.answer or "")
@@ -173,25 +204,29 @@ def summarise(
     ratios: dict[str, float] = {}
 
     def share(name: str, hits: Sequence[bool]) -> None:
+        if not hits:  # nothing was trained
+            return
         results.append(Measurement.of_share("memories", name, sum(hits), len(hits)))
         ratios[name] = results[-1].value
 
-    def pooled(stage: str, kind: str = "") -> list[bool]:
+    def pooled(stage: str, kind: str = "", among: Sequence[Outcome] = outcomes) -> list[bool]:
         return [
             right
-            for outcome in outcomes
-            for right, its_kind in zip(outcome.right[stage], kinds, strict=True)
+            for outcome in among
+            for right, its_kind in zip(outcome.right.get(stage, ()), kinds, strict=False)
             if kind in {"", its_kind}
         ]
 
+    alone = outcomes[0]  # without training, every seed has the same outcome
     for k in (1, 5):
-        share(f"search_at_{k}", [1 <= place <= k for o in outcomes for place in o.found])
+        share(f"search_at_{k}", [1 <= place <= k for place in alone.found])
+    share("evidence_at_1", alone.first)
     for stage in ("closed_book", "rag", "both"):
-        share(stage, pooled(stage))
-        for kind in KINDS:
-            share(f"{stage}_{kind}", pooled(stage, kind))
-    before, after = pooled("rag"), pooled("both")
-    share("both_lost", [now is False for was, now in zip(before, after, strict=True) if was])
+        among = outcomes[:1] if stage == "rag" else outcomes
+        for kind in ("", *KINDS):
+            share(f"{stage}_{kind}".rstrip("_"), pooled(stage, kind, among))
+    pairs = zip(pooled("rag"), pooled("both"), strict=False)  # no pairs without training
+    share("both_lost", [now is False for was, now in pairs if was])
     share("held", [held for o in outcomes for held in o.held])
     share("closed_book_as_stored", [right for o in outcomes for right in o.as_stored])
     share("absent_withheld_strict", [withheld for o in outcomes for withheld in o.withheld])
@@ -200,7 +235,10 @@ def summarise(
     share("strict_shown_right", shown)
     share("strict_shown_wrong", [not right for shown, right in strict if shown])
     share("off_topic_same_as_base", [same for o in outcomes for same in o.same])
-    per_fact = [outcome.seconds / len(memories) for outcome in outcomes]
+    share("off_topic_same_as_base_rag", alone.same_beside_rag)
+    per_fact = [outcome.seconds / len(memories) for outcome in outcomes if outcome.held]
+    if not per_fact:
+        return results, ratios
     results.append(Measurement.of("memories", "train_seconds_per_fact", per_fact, "s"))
     ratios["train_seconds_per_fact"] = fmean(per_fact)
     return results, ratios

@@ -1,0 +1,120 @@
+"""Which passages are about a question: those behind which the language model expects it more.
+
+A passage is put before the question as in an answer's prompt, and the model says how probable the
+question is then; nothing is generated. What a passage adds to the question's probability without
+any passage tells far more than the similarity of two vectors where people ask in other words than
+others have written in (docs/decisions/0012-relevance.md).
+
+Source:
+    Sachan et al. 2022, "Improving Passage Retrieval with Zero-Shot Question Generation"
+    (arXiv 2204.07496). The difference to no passage, and the sum with the similarity: own design.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+
+from memkit.answering.prompt import PromptFormat
+from memkit.models.language_model import TransformersModel
+from memkit.models.scoring import log_probabilities
+from memkit.text.quoting import quoted
+from memkit.types import Evidence, Hit, Prompt
+
+LIFT = 0.3  # what a nat per token counts beside a cosine similarity of 1
+MARGIN = 0.05  # of relevance: what is further behind the best passage distracts from it
+TOKENS = 128  # of a question that are compared, its first ones
+
+
+class Relevance:
+    """Compares passages with questions by means of a language model.
+
+    Args:
+        base: The language model, no adapter on it.
+        prompt_format: How evidence is put before a question.
+    """
+
+    def __init__(self, base: TransformersModel, prompt_format: PromptFormat) -> None:
+        self._base = base
+        self._format = prompt_format
+
+    def judged(self, evidence: Evidence, question: str) -> Evidence:
+        """Evidence with the relevance of its hits, most relevant first.
+
+        What else a search knows of them counts as it does there, such as time and who spoke; the
+        words the model has read. Hits of which a similarity is not known stay as they are, and in
+        their places. What one speaker said earlier about a subject stays behind what was said
+        later.
+        """
+        compared = [hit for hit in evidence.hits if hit.similarity is not None]
+        lifts = self.lifts(question, [hit.text for hit in compared])
+        judged = [
+            replace(hit, relevance=(hit.similarity or 0.0) + LIFT * lift)
+            for hit, lift in zip(compared, lifts, strict=True)
+        ]
+        ranked = iter(_in_order(judged))
+        hits = tuple(hit if hit.similarity is None else next(ranked) for hit in evidence.hits)
+        return replace(evidence, hits=hits)
+
+    def relevant(self, evidence: Evidence, least: float) -> Evidence:
+        """Leave out hits that are less relevant than ``least``, or far behind the best one."""
+        known = [hit.relevance for hit in evidence.hits if hit.relevance is not None]
+        bar = max(least, max(known, default=least) - MARGIN)
+        hits = [hit for hit in evidence.hits if hit.relevance is None or hit.relevance >= bar]
+        return replace(evidence, hits=tuple(hits))
+
+    @torch.no_grad()
+    def lifts(self, question: str, texts: Sequence[str]) -> list[float]:
+        """By how much each text makes a question more probable, in nats per token of it."""
+        if not texts:
+            return []
+        special = self._base.special_tokens
+        evidence = [f"{self._format.facts}\n- {quoted(t, special_tokens=special)}" for t in texts]
+        systems = [self._format.opening, *map(self._format.system_message, evidence)]
+        prompts = [self._base.prompt(question, system=system) for system in systems]
+        asked = prompts[0].question
+        start, end = _place(self._base.answer_ids(question.strip())[:-1], asked)
+        alone, *behind = self._log_probabilities(prompts, start, min(end, start + TOKENS))
+        return [each - alone for each in behind]
+
+    def _log_probabilities(self, prompts: Sequence[Prompt], start: int, end: int) -> list[float]:
+        """Mean over the tokens from ``start`` to ``end`` of each prompt's question, in nats."""
+        questions = [prompt.question[:end] for prompt in prompts]
+        with self._base.hold():
+            past = self._base.past([prompt.prefix for prompt in prompts])
+            hidden = self._base.extend(past, questions)  # (prompts, tokens, hidden)
+            totals = log_probabilities(
+                self._base,
+                [hidden[row, start - 1 : end - 1] for row in range(len(questions))],
+                [ids[start:end] for ids in questions],
+            )
+        return [total / max(1, end - start) for total in totals]
+
+
+def _place(words: Sequence[int], asked: Sequence[int]) -> tuple[int, int]:
+    """Where the words of a question are in what is asked, the chat template's own tokens aside.
+
+    The first token of all is left out, as nothing predicts it. Where the template's tokens merge
+    with those of the words, all are taken.
+    """
+    for start in range(len(asked) - len(words) + 1):
+        if words and tuple(asked[start : start + len(words)]) == tuple(words):
+            return max(1, start), start + len(words)
+    return 1, len(asked)
+
+
+def _in_order(hits: Sequence[Hit]) -> list[Hit]:
+    """Most relevant first; those of one subject in the order that they had among themselves."""
+    ranked = sorted(hits, key=lambda hit: -((hit.relevance or 0.0) + _beside_meaning(hit)))
+    dated = iter([hit for hit in hits if hit.order])
+    return [next(dated) if hit.order else hit for hit in ranked]
+
+
+def _beside_meaning(hit: Hit) -> float:
+    """The parts of a hit's score that no reading can replace, in units of cosine similarity."""
+    weight = hit.parts.get("meaning", 0.0) / (hit.similarity or math.inf)
+    others = sum(part for name, part in hit.parts.items() if name not in {"meaning", "words"})
+    return others / weight if weight > 0 else 0.0
