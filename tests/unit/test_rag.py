@@ -28,6 +28,16 @@ def test_a_score_is_the_sum_of_its_parts():
     assert one.score == pytest.approx(4.0)
 
 
+def test_words_have_a_weight_of_their_own_in_turns():
+    ranking = Ranking(meaning=10.0, words=1.0, spoken=4.0)
+    turn, record = (
+        Scored(passage(1, "turn"), 0.5, 2.0, spoken=True),
+        Scored(passage(2, "r"), 0.5, 2.0),
+    )
+    ranked = rank([record, turn], ranking, {})
+    assert {r.record_id: r.parts["words"] for r in ranked} == {"turn": 8.0, "r": 2.0}
+
+
 def test_records_rank_by_the_best_of_their_passages():
     found = [
         Scored(passage(1, "x"), 0.9, 0.0),
@@ -243,3 +253,14 @@ def test_other_words_for_the_same_thing(ledger, minilm):
         strict=True,
     ):
         assert rag.recall(Query(question, k=1)).hits[0].record == record
+
+
+@pytest.mark.real
+def test_a_code_alone_finds_its_ticket(open_memory, tmp_path, minilm):
+    """Vectors of codes are much alike: what tells them apart is the word."""
+    codes = [f"{'ABKTX'[n % 5]}{'CDMQ'[n % 4]}-{1000 + 37 * n}" for n in range(100)]
+    things = "printer", "router", "boiler"
+    memory = open_memory(tmp_path / "m", backends=["rag"], embedder=minilm)
+    memory.add([Draft(f"Ticket {code}: the {things[n % 3]} of Nora is broken.", id=code)
+                for n, code in enumerate(codes)])  # fmt: skip
+    assert [memory.search(code, 1)[0].id for code in codes] == codes
