@@ -260,7 +260,12 @@ def test_a_code_alone_finds_its_ticket(open_memory, tmp_path, minilm):
     """Vectors of codes are much alike: what tells them apart is the word."""
     codes = [f"{'ABKTX'[n % 5]}{'CDMQ'[n % 4]}-{1000 + 37 * n}" for n in range(100)]
     things = "printer", "router", "boiler"
-    memory = open_memory(tmp_path / "m", backends=["rag"], embedder=minilm)
-    memory.add([Draft(f"Ticket {code}: the {things[n % 3]} of Nora is broken.", id=code)
-                for n, code in enumerate(codes)])  # fmt: skip
-    assert [memory.search(code, 1)[0].id for code in codes] == codes
+    drafts = [Draft(f"Ticket {code}: the {things[n % 3]} of Nora is broken.", id=code)
+              for n, code in enumerate(codes)]  # fmt: skip
+    first = {}
+    for ranking in (Ranking(), Ranking(words=0.0)):
+        directory = tmp_path / str(ranking.words)
+        memory = open_memory(directory, backends=["rag"], embedder=minilm, ranking=ranking)
+        memory.add(drafts)
+        first[ranking.words] = [memory.search(code, 1)[0].id for code in codes]
+    assert first[Ranking().words] == codes != first[0.0]
