@@ -16,7 +16,7 @@ from memkit.memory.erasure import finish
 from memkit.rag import index_check as index
 from memkit.types import CheckReport, Finding
 from memkit.types.calibration import CALIBRATION, Calibration
-from memkit.types.validate import check_path
+from memkit.types.validate import check_duration, check_flag, check_path
 
 __all__ = ["CheckReport", "Finding", "check"]
 
@@ -45,6 +45,8 @@ def check(path: str | Path, *, repair: bool = False, busy_timeout: float = 30.0)
         FormatVersionError: If a newer memkit wrote it.
         StorageError: If it cannot be read at all, or not be written to when it is to be repaired.
     """
+    check_flag("repair", repair)
+    check_duration("busy_timeout", busy_timeout)
     report = CheckReport(check_path("path", path).resolve(), repair)
     with checked_ledger(report, busy_timeout) as ledger:
         if ledger is None:

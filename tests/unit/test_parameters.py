@@ -20,6 +20,7 @@ from memkit.ledger.items import NewItem
 from memkit.lora.recipe import Recipe
 from memkit.lora.spec import LoraSpec, TrainSpec
 from memkit.memory import options as option_types
+from memkit.memory.check import check
 from memkit.testing import HashingEmbedder
 from memkit.types import Draft, Sampling, TurnDraft
 
@@ -487,6 +488,17 @@ OPEN = {
     "reranker": [5, "", "a\0b", [], Silent()],
     "vector_index": [5, "x", {}, [], Silent()],
 }
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("repair", value) for value in KINDS["flag"]]
+    + [("busy_timeout", value) for value in OPEN["busy_timeout"]],
+    ids=labelled,
+)
+def test_what_a_memory_is_checked_with(shared, option, value):
+    with pytest.raises(InvalidInputError):
+        check(shared._engine.ledger.directory, **{option: value})
 
 
 @pytest.mark.parametrize(
