@@ -20,7 +20,7 @@ import torch
 
 from memkit.answering.prompt import PromptFormat
 from memkit.models.language_model import TransformersModel
-from memkit.models.scoring import log_probabilities
+from memkit.models.scoring import Ids, log_probabilities
 from memkit.text.quoting import quoted
 from memkit.types import Evidence, Hit, Prompt
 
@@ -41,23 +41,26 @@ class Relevance:
         self._base = base
         self._format = prompt_format
 
-    def judged(self, evidence: Evidence, question: str) -> Evidence:
+    def judged(self, evidence: Evidence, question: str, *, without: Sequence[str] = ()) -> Evidence:
         """Evidence with the relevance of its hits, most relevant first.
 
         What else a search knows of them counts as it does there, such as time and who spoke; the
-        words the model has read. Hits of which a similarity is not known stay as they are, and in
-        their places. What one speaker said earlier about a subject stays behind what was said
-        later.
+        words the model has read. What one speaker said earlier about a subject stays behind what
+        was said later. Hits of which a similarity is not known stay as they are, and in their
+        places, and so do those of the records ``without``, which no prompt will hold anyway.
         """
-        compared = [hit for hit in evidence.hits if hit.similarity is not None]
+        spared = [hit.similarity is None or hit.id in without for hit in evidence.hits]
+        compared = [hit for hit, stays in zip(evidence.hits, spared, strict=True) if not stays]
         lifts = self.lifts(question, [hit.text for hit in compared])
         judged = [
             replace(hit, relevance=(hit.similarity or 0.0) + LIFT * lift)
             for hit, lift in zip(compared, lifts, strict=True)
         ]
         ranked = iter(_in_order(judged))
-        hits = tuple(hit if hit.similarity is None else next(ranked) for hit in evidence.hits)
-        return replace(evidence, hits=hits)
+        hits = [
+            hit if stays else next(ranked) for hit, stays in zip(evidence.hits, spared, strict=True)
+        ]
+        return replace(evidence, hits=tuple(hits))
 
     def relevant(self, evidence: Evidence, least: float) -> Evidence:
         """Leave out hits that are less relevant than ``least``, or far behind the best one."""
@@ -94,14 +97,14 @@ class Relevance:
         return [total / max(1, end - start) for total in totals]
 
 
-def _place(words: Sequence[int], asked: Sequence[int]) -> tuple[int, int]:
+def _place(words: Ids, asked: Ids) -> tuple[int, int]:
     """Where the words of a question are in what is asked, the chat template's own tokens aside.
 
     The first token of all is left out, as nothing predicts it. Where the template's tokens merge
     with those of the words, all are taken.
     """
     for start in range(len(asked) - len(words) + 1):
-        if words and tuple(asked[start : start + len(words)]) == tuple(words):
+        if words and asked[start : start + len(words)] == words:
             return max(1, start), start + len(words)
     return 1, len(asked)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import dropwhile
-from typing import TYPE_CHECKING
 
 from memkit.answering.explain import Explanation
 from memkit.answering.prompt import assemble
@@ -35,9 +34,6 @@ from memkit.types import (
     Route,
 )
 from memkit.types.validate import check_result
-
-if TYPE_CHECKING:
-    from memkit.answering.relevance import Relevance
 
 # Cosine similarity of a question with the fact it is about: nearer than that, it is asked much
 # as it was trained, and the held record need not stand in the prompt as well
@@ -93,7 +89,8 @@ def explain(
 
 def gather(engine: Engine, query: Query, request: Request) -> Findings:
     """Ask every backend, and assemble what goes into the prompt of an answer."""
-    judge = engine.relevance if request.budget and request.min_score is not None else None
+    least = request.min_score if request.budget else None
+    judge = engine.relevance if least is not None else None
     wide = query if judge is None else replace(query, k=max(query.k, HITS))
     evidence = [_recalled(backend, wide) for backend in engine.backends_asked]
     if query.context is not None:
@@ -101,10 +98,11 @@ def gather(engine: Engine, query: Query, request: Request) -> Findings:
     route = _route(engine, query, evidence, request.modules)
     records = _records(engine, query, evidence, route)
     evidence = [_visible(query, part, records) for part in evidence]
-    if judge is not None:
-        evidence = [_first(judge.judged(part, query.text), query.k) for part in evidence]
-    relevant = _relevant(evidence, judge, request)
     held = () if request.repeat_held else _held(engine, query, evidence, route)
+    relevant = evidence
+    if judge is not None and least is not None:
+        evidence = [_first(judge.judged(p, query.text, without=held), query.k) for p in evidence]
+        relevant = [judge.relevant(part, least) for part in evidence]
     pinned = _pinned(engine, query)
     assembled = assemble(
         [pinned, *(_without(part, held) for part in relevant)],
@@ -124,7 +122,7 @@ def gather(engine: Engine, query: Query, request: Request) -> Findings:
         omitted=assembled.omitted,
         counter=engine.counter.name,
         in_weights=held,
-        irrelevant=tuple(id for id in _ids(evidence) if id not in _ids(relevant)),
+        irrelevant=_left_out(evidence, relevant),
     )
     records |= {hit.id: hit.record for hit in pinned.hits}
     return Findings(query, evidence, recalled, records)
@@ -233,17 +231,11 @@ def _without_conversation(evidence: Evidence, query: Query, context: Context) ->
     return replace(evidence, hits=hits, turns=())
 
 
-def _relevant(
-    evidence: Sequence[Evidence], judge: Relevance | None, request: Request
-) -> Sequence[Evidence]:
-    """Leave out what is not relevant enough to be evidence."""
-    if judge is None or request.min_score is None:
-        return evidence
-    return [judge.relevant(part, request.min_score) for part in evidence]
-
-
-def _ids(evidence: Sequence[Evidence]) -> dict[str, None]:
-    return dict.fromkeys(hit.id for part in evidence for hit in part.hits)
+def _left_out(evidence: Sequence[Evidence], relevant: Sequence[Evidence]) -> tuple[str, ...]:
+    """Ids of the records that only the first of both have hits of."""
+    kept = {hit.id for part in relevant for hit in part.hits}
+    ids = dict.fromkeys(hit.id for part in evidence for hit in part.hits)
+    return tuple(id for id in ids if id not in kept)
 
 
 def _first(evidence: Evidence, k: int) -> Evidence:

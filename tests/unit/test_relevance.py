@@ -89,6 +89,12 @@ def test_what_was_not_compared_stays_in_its_place():
     assert ids(judge.relevant(judged, 99.0)) == ["first", "third"]
 
 
+def test_what_the_prompt_will_not_hold_is_not_read():
+    judge = Told({"b": 3.0})  # is told of no other
+    judged = judge.judged(Evidence((hit("a"), hit("b"))), QUESTION, without=["a"])
+    assert [(h.id, h.relevance) for h in judged.hits] == [("a", None), ("b", pytest.approx(1.4))]
+
+
 def test_evidence_is_what_is_relevant_and_near_to_the_best():
     hits = [
         replace(hit(id), relevance=relevance)

@@ -213,7 +213,8 @@ def summarise(
         return [
             right
             for outcome in among
-            for right, its_kind in zip(outcome.right.get(stage, ()), kinds, strict=False)
+            if stage in outcome.right
+            for right, its_kind in zip(outcome.right[stage], kinds, strict=True)
             if kind in {"", its_kind}
         ]
 
@@ -225,8 +226,8 @@ def summarise(
         among = outcomes[:1] if stage == "rag" else outcomes
         for kind in ("", *KINDS):
             share(f"{stage}_{kind}".rstrip("_"), pooled(stage, kind, among))
-    pairs = zip(pooled("rag"), pooled("both"), strict=False)  # no pairs without training
-    share("both_lost", [now is False for was, now in pairs if was])
+    before, after = (pooled("rag"), pooled("both")) if alone.held else ([], [])
+    share("both_lost", [now is False for was, now in zip(before, after, strict=True) if was])
     share("held", [held for o in outcomes for held in o.held])
     share("closed_book_as_stored", [right for o in outcomes for right in o.as_stored])
     share("absent_withheld_strict", [withheld for o in outcomes for withheld in o.withheld])
