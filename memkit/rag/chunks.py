@@ -59,9 +59,12 @@ def beginning(text: str) -> tuple[int, int]:
 
 
 def _spans(text: str, size: int, overlap: int) -> Iterator[tuple[int, int]]:
-    start = 0
+    start = end = 0
     while (high := _reach(text, start, size)) < len(text):
-        end = _cut(text, _reach(text, start, size // 2), high)
+        last, end = end, _cut(text, _reach(text, start, size // 2), high)
+        if end <= last:  # a wide sign has no room behind what would be repeated
+            start = end = last
+            continue
         yield start, end
         start = _resume(text, _reach_back(text, end, overlap), end)
     yield start, len(text)

@@ -91,6 +91,11 @@ def test_size_and_overlap_are_checked(size, overlap):
         split("text", size=size, overlap=overlap)
 
 
+def test_a_passage_shorter_than_the_overlap_is_not_repeated_for_ever():
+    # The full stop and the quotation mark are two letters, and the wide sign does not fit behind.
+    assert split('น."茶"', size=4, overlap=2) == [(0, 3), (3, 4), (4, 5)]
+
+
 @given(TEXTS, SIZES, st.data())
 def test_passages_cover_the_text_in_order_and_within_bounds(text, size, data):
     overlap = data.draw(st.integers(0, size // 2))
