@@ -148,6 +148,17 @@ class Answerer:
         seconds = (time.perf_counter() - started) / max(1, len(recalls))
         return [replace(answer, seconds=seconds) for answer in answers]
 
+    def recite(self, parts: Sequence[Part]) -> list[tuple[Prompt, Completion]]:
+        """What modules say when they are asked for facts in the words that they know.
+
+        One batch: a row for each part, with its module alone in place and no evidence.
+        """
+        prompts = [self._prompt(_asked(part, ""), "", Context(), adapted=True) for part in parts]
+        adapters = self._adapters([Route({part.module: 1.0}) for part in parts])
+        with self._base.hold():
+            completions = self._base.generate(prompts, GREEDY, adapters=adapters)
+        return list(zip(prompts, completions, strict=True))
+
     def stream(
         self,
         recall: Recall,

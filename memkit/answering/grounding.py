@@ -16,8 +16,9 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from memkit.text.question_form import ends_as_question
 from memkit.text.scripts import MARKS, normal_form, spaced
-from memkit.text.words import STOP_WORDS
+from memkit.text.words import STOP_WORDS, content_stems
 from memkit.types import Claim, Conflict, Record, Source
 
 _ARTICLES = frozenset({"a", "an", "the"})
@@ -27,6 +28,7 @@ _LETTERS = rf"[^\W\d_](?:[^\W\d_]|[{MARKS}])*"
 _TOKEN = re.compile(rf"(?<![\w.])-?\d+(?:[.,]\d+)*|\d+(?:[.,]\d+)*|{_LETTERS}(?:'{_LETTERS})*|%")
 _THOUSANDS = re.compile(r"-?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 _SENTENCES = re.compile(r"(?<=[.!?])\s+|\n+")
+NAMED = 0.7  # of a question's telling words, for a text to be sure to answer it
 _LONG = 7  # digits: what is written in groups, as phone and account numbers are
 
 
@@ -170,9 +172,15 @@ def speaks_of(text: str, question: str, kind: str = "") -> bool:
     """
     asked, words = set(_stems(question)), set(_stems(text))
     beyond = words - asked
-    if text.rstrip().endswith(("?", "？", "؟")) or not asked or not asked <= words:
+    if ends_as_question(text) or not asked or not asked <= words:
         return False
     return any(map(_has_digit, beyond)) if _has_digit(kind) else bool(beyond)
+
+
+def names(text: str, question: str) -> bool:
+    """Whether a text has nearly all words of a question that tell something."""
+    asked = set(content_stems(question))
+    return len(asked & set(content_stems(text))) >= NAMED * len(asked)
 
 
 def _stems(text: str) -> list[str]:

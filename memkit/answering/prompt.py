@@ -260,6 +260,14 @@ def without_label(text: str) -> str:
     return _LABEL.sub("", text, count=1)
 
 
+def label_of(item: Hit | Turn) -> str:
+    """When an item was said and by whom, as it stands before its text; empty if nobody knows."""
+    if isinstance(item, Turn):
+        return label(_day(item.said_at), item.name)
+    said_at = item.record.at if item.order else item.record.said_at
+    return label(_day(said_at), _speaker(item), item.order)
+
+
 def _origin(item: Hit | Turn) -> tuple[str, object]:
     """The words of an item, and the name of who said them."""
     if isinstance(item, Turn):
@@ -289,13 +297,9 @@ def _text(item: Hit | Turn) -> str:
 
 def _line(item: Hit | Turn, characters: int | None = None) -> str:
     """How an item, or its beginning of so many characters, stands in the prompt."""
-    text = _text(item)[:characters]
-    if isinstance(item, Turn):
-        source = label(_day(item.said_at), item.name)
-        return f"{item.role}: {source}{quoted(text, labelled=bool(source))}"
-    said_at = item.record.at if item.order else item.record.said_at
-    source = label(_day(said_at), _speaker(item), item.order)
-    return f"- {source}{quoted(text, labelled=bool(source))}"
+    mark = f"{item.role}:" if isinstance(item, Turn) else "-"
+    source = label_of(item)
+    return f"{mark} {source}{quoted(_text(item)[:characters], labelled=bool(source))}"
 
 
 def _day(said_at: datetime | None) -> str | None:

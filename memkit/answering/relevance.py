@@ -35,7 +35,12 @@ class Relevance:
     Args:
         base: The language model, no adapter on it.
         prompt_format: How evidence is put before a question.
+
+    Attributes:
+        margin: How far behind the best one a passage may be.
     """
+
+    margin = MARGIN
 
     def __init__(self, base: TransformersModel, prompt_format: PromptFormat) -> None:
         self._base = base
@@ -51,10 +56,14 @@ class Relevance:
         """
         spared = [hit.similarity is None or hit.id in without for hit in evidence.hits]
         compared = [hit for hit, stays in zip(evidence.hits, spared, strict=True) if not stays]
-        lifts = self.lifts(question, [hit.text for hit in compared])
+        texts, similarities = (
+            [hit.text for hit in compared],
+            [h.similarity or 0.0 for h in compared],
+        )
+        relevances = self.of(question, texts, similarities)
         judged = [
-            replace(hit, relevance=(hit.similarity or 0.0) + LIFT * lift)
-            for hit, lift in zip(compared, lifts, strict=True)
+            replace(hit, relevance=relevance)
+            for hit, relevance in zip(compared, relevances, strict=True)
         ]
         ranked = iter(_in_order(judged))
         hits = [
@@ -65,9 +74,14 @@ class Relevance:
     def relevant(self, evidence: Evidence, least: float) -> Evidence:
         """Leave out hits that are less relevant than ``least``, or far behind the best one."""
         known = [hit.relevance for hit in evidence.hits if hit.relevance is not None]
-        bar = max(least, max(known, default=least) - MARGIN)
+        bar = max(least, max(known, default=least) - self.margin)
         hits = [hit for hit in evidence.hits if hit.relevance is None or hit.relevance >= bar]
         return replace(evidence, hits=tuple(hits))
+
+    def of(self, question: str, texts: Sequence[str], similarities: Sequence[float]) -> list[float]:
+        """The relevance of each text, whose cosine similarity with the question is known."""
+        lifts = self.lifts(question, texts)
+        return [s + LIFT * lift for s, lift in zip(similarities, lifts, strict=True)]
 
     @torch.no_grad()
     def lifts(self, question: str, texts: Sequence[str]) -> list[float]:

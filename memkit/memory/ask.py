@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from memkit.answering.grounding import Stored, Utterance, check
+from memkit.answering.grounding import Stored, Utterance, check, names
 from memkit.errors import InvalidInputError, ModuleNotFoundInMemoryError
 from memkit.memory.engine import Engine
 from memkit.memory.options import (
@@ -17,14 +17,16 @@ from memkit.memory.options import (
     query_template,
     request_of,
 )
+from memkit.memory.quotations import quotations
 from memkit.memory.recall import Findings, gather
-from memkit.types import PASSAGES, Answer, Claim, Query, Route
+from memkit.types import PASSAGES, Answer, Claim, Query, Record, Route
 from memkit.types.validate import describe
 
 if TYPE_CHECKING:
     from memkit.answering.generate import Answerer, AnswerStream
 
 UNSUPPORTED = "no record and no turn that was found says so"
+UNNAMED = "what is most relevant has too few words of the question to be sure to answer it"
 
 
 def ask_batch(
@@ -58,12 +60,17 @@ def answer(engine: Engine, queries: Sequence[Query], request: Request) -> list[A
 
 def _answer(engine: Engine, queries: Sequence[Query], request: Request) -> list[Answer]:
     findings = [gather(engine, query, request) for query in queries]
-    answers = engine.answerer.answer(
-        [each.recall for each in findings],
-        request.sampling,
-        combine=request.combine,
-        contexts=[query.context for query in queries],
+    quoted = quotations(engine, findings, request)
+    silent = [each for each, answer in zip(findings, quoted, strict=True) if answer is None]
+    generated = iter(
+        engine.answerer.answer(
+            [each.recall for each in silent],
+            request.sampling,
+            combine=request.combine,
+            contexts=[each.query.context for each in silent],
+        )
     )
+    answers = [next(generated) if answer is None else answer for answer in quoted]
     pairs = zip(findings, answers, strict=True)
     return [_compared(*pair, strict=request.strict) for pair in pairs]
 
@@ -76,6 +83,10 @@ def _pieces(
         if checked.text:
             yield checked.text
         return checked
+    (quoted,) = quotations(engine, [findings], request)
+    if quoted is not None:
+        yield quoted.text
+        return _compared(findings, quoted, strict=False)
     generated = yield from answerer.stream(
         findings.recall,
         request.sampling,
@@ -90,14 +101,26 @@ def _compared(findings: Findings, answer: Answer, *, strict: bool) -> Answer:
     records, utterances = findings.records, _utterances(findings)
 
     def compared(claim: Claim) -> Claim:
-        held = records.get(_fact(answer.route, claim))
+        if claim.supported:  # it quotes a record
+            return claim
+        held = records.get(claim.record_id or _fact(answer.route, claim))
         return check(claim, Stored(held, list(records.values()), utterances))
 
     answer = replace(answer, claims=tuple(map(compared, answer.claims)))
-    doubtful = next((claim for claim in answer.claims if not claim.supported), None)
-    if not strict or doubtful is None:
-        return answer
-    return replace(answer, text="", withheld=str(doubtful.conflict or UNSUPPORTED))
+    reasons = [_doubt(claim, answer.route, records) for claim in answer.claims] if strict else []
+    reason = next(filter(None, reasons), None)
+    return answer if reason is None else replace(answer, text="", withheld=reason)
+
+
+def _doubt(claim: Claim, route: Route, records: Mapping[str, Record]) -> str | None:
+    """Why a strict answer does not make a claim; None if it may."""
+    if not claim.supported:
+        return str(claim.conflict or UNSUPPORTED)
+    routed = bool(route) and route.evidence >= route.threshold
+    record = records.get(claim.record_id or "")
+    if not claim.quoted or routed or record is None:
+        return None
+    return None if names(f"{record.question or ''} {record.text}", claim.question) else UNNAMED
 
 
 def _utterances(findings: Findings) -> list[Utterance]:

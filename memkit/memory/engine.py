@@ -31,6 +31,7 @@ from memkit.types.validate import check_flag, check_path
 
 if TYPE_CHECKING:
     from memkit.answering.generate import Answerer
+    from memkit.answering.quote import Quoter
     from memkit.answering.relevance import Relevance
     from memkit.lora.backend import LoraBackend
     from memkit.lora.consolidation.consolidate import Consolidator
@@ -41,6 +42,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger("memkit")
 
 Part = TypeVar("Part")
+
+# Parameters: smaller base models quote by default, as SmolLM2-135M words every other answer wrong
+# (docs/decisions/0013-quotations.md); no larger model was measured.
+QUOTES_BELOW = 1_000_000_000
 
 
 class Counter(NamedTuple):
@@ -193,6 +198,20 @@ class Engine:
         from memkit.answering.relevance import Relevance
 
         return Relevance(self.base, self.prompt_format)
+
+    @cached_property
+    def quoter(self) -> Quoter | None:
+        """Answers in stored words; None where nothing judges them, or gives their vectors."""
+        if self.relevance is None or self.index is None:
+            return None
+        from memkit.answering.quote import Quoter
+
+        return Quoter(self.relevance, self.index.similarities)
+
+    @property
+    def words_well(self) -> bool:
+        """Whether the base model words answers itself, rather than quote what is stored."""
+        return not _is_local(self.base) or self.base.size >= QUOTES_BELOW
 
     @property
     def prompt_format(self) -> PromptFormat:

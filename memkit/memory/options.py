@@ -188,7 +188,7 @@ class ExplainOptions(RecallOptions, total=False):
 
     Attributes:
         min_score: Passages of less relevance are no evidence (`Hit.relevance`, mostly from 0 to
-            2); by default 0.42. With None all that was found is, and so it is with a reranker or
+            2); by default 0.45. With None all that was found is, and so it is with a reranker or
             a language model of your own.
     """
 
@@ -209,12 +209,19 @@ class AskOptions(ExplainOptions, total=False):
             assistant said it. A stream gives such an answer in one piece, as only its end shows
             whether it is withheld.
         sampling: How tokens are chosen; greedy by default.
+        quote: Answer a question with the most relevant sentences, as they are stored or as
+            modules recite them, instead of having the base model word the answer; a question
+            that is asked as it was trained is answered by its module. By default with local base
+            models of less than a billion parameters, which word what they read wrongly too
+            often (docs/decisions/0013-quotations.md). What is no question is never answered so,
+            nor is anything with ``min_score=None``, chosen ``modules`` or another ``combine``.
     """
 
     modules: Sequence[str] | None
     combine: Combine
     strict: bool
     sampling: Sampling
+    quote: bool | None
 
 
 def config_of(options: OpenOptions) -> Config:
@@ -240,6 +247,7 @@ class Request:
         strict: Withhold answers that nothing stored supports.
         sampling: How tokens are chosen.
         min_score: Passages of less relevance are no evidence; None to judge none of them.
+        quote: Answer in stored words; None to go by the base model.
         repeat_held: Put also those records into the prompt that the weights are sure to hold.
     """
 
@@ -249,6 +257,7 @@ class Request:
     strict: bool = False
     sampling: Sampling = GREEDY
     min_score: float | None = MIN_SCORE
+    quote: bool | None = None
     repeat_held: bool = False
 
     def __post_init__(self) -> None:
@@ -258,6 +267,13 @@ class Request:
             if self.min_score < 0:
                 raise InvalidInputError(f"`min_score` must be at least 0, got {self.min_score!r}")
         check_flag("strict", self.strict)
+        if self.quote is not None:
+            check_flag("quote", self.quote)
+        if self.quote and self.min_score is None:
+            raise InvalidInputError(
+                "`quote` needs passages that are judged, got `min_score` None",
+                hint="leave `min_score` out, or give 0 to quote whatever is most relevant",
+            )
         if not isinstance(self.combine, str) or self.combine not in COMBINATIONS:
             raise InvalidInputError(
                 f"`combine` must be one of {COMBINATIONS}, got {shown(self.combine)}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import dropwhile
 
 from memkit.answering.explain import Explanation
-from memkit.answering.prompt import assemble
+from memkit.answering.prompt import Quoted, assemble
 from memkit.ledger.records.filters import parse
 from memkit.memory.engine import Engine
 from memkit.memory.options import (
@@ -50,12 +50,16 @@ class Findings:
         evidence: Of each backend.
         recall: What of it goes into the prompt.
         records: The records that were found or voted in the routing, by id, as they are now.
+        judged: What stands in the prompt and was judged, most relevant first.
+        by_heart: Whether the route's modules answer, whatever is in the prompt.
     """
 
     query: Query
     evidence: Sequence[Evidence]
     recall: Recall
     records: Mapping[str, Record]
+    judged: Sequence[Hit] = ()
+    by_heart: bool = False
 
 
 def search(engine: Engine, query: Question, k: int, selection: Selection) -> list[Hit]:
@@ -98,7 +102,8 @@ def gather(engine: Engine, query: Query, request: Request) -> Findings:
     route = _route(engine, query, evidence, request.modules)
     records = _records(engine, query, evidence, route)
     evidence = [_visible(query, part, records) for part in evidence]
-    held = () if request.repeat_held else _held(engine, query, evidence, route)
+    sure = _is_sure(query, route)
+    held = _held(engine, evidence, route) if sure and not request.repeat_held else ()
     relevant = evidence
     if judge is not None and least is not None:
         evidence = [_first(judge.judged(p, query.text, without=held), query.k) for p in evidence]
@@ -111,6 +116,16 @@ def gather(engine: Engine, query: Query, request: Request) -> Findings:
         prompt_format=engine.prompt_format,
         special_tokens=engine.counter.special_tokens,
     )
+    prompted = Quoted([*assembled.hits, *assembled.turns])
+    judged = [
+        hit
+        for part in relevant
+        for hit in _without(part, held).hits
+        if hit.relevance is not None and prompted.has(hit)
+    ]
+    by_heart = _answers_by_heart(query, route)
+    if judged and not by_heart and request.combine == "rows":
+        route = _unused(route)
     recalled = Recall(
         query=query.text,
         text=assembled.text,
@@ -125,7 +140,7 @@ def gather(engine: Engine, query: Query, request: Request) -> Findings:
         irrelevant=_left_out(evidence, relevant),
     )
     records |= {hit.id: hit.record for hit in pinned.hits}
-    return Findings(query, evidence, recalled, records)
+    return Findings(query, evidence, recalled, records, judged, by_heart)
 
 
 def _recalled(backend: Backend, query: Query) -> Evidence:
@@ -187,23 +202,46 @@ def _of_scope(engine: Engine, query: Query, route: Route) -> Route:
     return replace(route, weights={}, parts=(), reason="it leads to modules of other scopes")
 
 
-def _held(
-    engine: Engine, query: Query, evidence: Sequence[Evidence], route: Route
-) -> tuple[str, ...]:
-    """Records that need not stand in the prompt, as the routed modules are sure of the answer.
-
-    These are the records that modules hold, and those that were found behind the one that was
-    asked for: beside an answer by heart they only distract (docs/decisions/0008-mixing.md).
+def _is_sure(query: Query, route: Route) -> bool:
+    """Whether the routed modules are sure of the answer.
 
     A route that the caller chose is sure of nothing, nor is one with several parts for the same
     question. The parts of a question that was taken apart are asked as they were trained.
     """
     if not route.parts or len({part.question for part in route.parts}) < len(route.parts):
-        return ()
+        return False
     similarity = {fact.record_id: fact.similarity for fact in route.support}
     whole = [part.record_id for part in route.parts if part.question == query.text]
-    if any(similarity.get(id, -1.0) < SURE for id in whole):
-        return ()
+    return all(similarity.get(id, -1.0) >= SURE for id in whole)
+
+
+def _answers_by_heart(query: Query, route: Route) -> bool:
+    """Whether routed modules answer whatever is in the prompt.
+
+    So do those that are sure, that are asked for a part of the question, and that were chosen by
+    the caller or by a router that compares nothing.
+    """
+    parts = route.parts
+    if any(part.question != query.text for part in parts) or _is_sure(query, route):
+        return True
+    compared = {fact.record_id for fact in route.support}
+    return bool(route) and compared.isdisjoint(part.record_id for part in parts)
+
+
+def _unused(route: Route) -> Route:
+    """A route to no module: what is in the prompt answers better than a module in other words."""
+    if not route:
+        return route
+    why = f"the prompt says it, and the question is less than {SURE} similar to what was trained"
+    return replace(route, weights={}, parts=(), reason=why)
+
+
+def _held(engine: Engine, evidence: Sequence[Evidence], route: Route) -> tuple[str, ...]:
+    """Records that need not stand in the prompt, as the route is sure of the answer.
+
+    These are the records that modules hold, and those that were found behind the one that was
+    asked for: beside an answer by heart they only distract (docs/decisions/0008-mixing.md).
+    """
     ids = [hit.id for part in evidence for hit in part.hits]
     asked = {part.record_id for part in route.parts}
     behind = dropwhile(lambda record_id: record_id not in asked, ids)

@@ -131,6 +131,11 @@ class TransformersModel:
             ) from error
         return cls(model.to(on), tokenizer, name=source.name)
 
+    @property
+    def size(self) -> int:
+        """How many parameters the model has."""
+        return sum(weights.numel() for weights in self.model.parameters())
+
     def hold(self) -> AbstractContextManager[None]:
         """Hold the model for the enclosed block; see `memkit.models.model_lock.ModelLock.hold`."""
         return self._lock.hold()

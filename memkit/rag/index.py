@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from memkit.protocols import Floats2d
+    from memkit.rag.embedding_space import EmbeddingSpace
 
 ATTEMPTS = 5  # searches before a reader gives up on records that others keep changing
 
@@ -219,6 +220,18 @@ class FactIndex:
             0
         ]
         return vector
+
+    def similarities(self, question: str, texts: Sequence[str]) -> list[float]:
+        """Cosine similarity of a question with each of some texts that need not be stored."""
+        if not texts:
+            return []
+
+        def compare(space: EmbeddingSpace) -> list[float]:
+            (query,) = space.embed_queries([question])
+            products: list[float] = (space.embed_passages(texts, show=False) @ query).tolist()
+            return products
+
+        return self._current.run(compare)
 
     # -- following the ledger
 

@@ -223,9 +223,11 @@ class Answer(Value):
 
     @property
     def citations(self) -> tuple[str, ...]:
-        """Ids of the records behind the answer: those that confirm it, then the quoted ones."""
-        agreeing = [claim.record_id for claim in self.claims if claim.record_id is not None]
-        return tuple(dict.fromkeys([*agreeing, *self.recall.quoted]))
+        """Ids of the records that say what the answer says; none if it was withheld."""
+        if self.withheld is not None:
+            return ()
+        agreeing = [claim.record_id for claim in self.claims if claim.supported]
+        return tuple(dict.fromkeys(id for id in agreeing if id is not None))
 
     @property
     def conflict(self) -> Conflict | None:
@@ -267,3 +269,4 @@ class Claim(Value):
     record_id: str | None = None  # the record that confirms it
     conflict: Conflict | None = None  # what contradicts it, if an adapter was active
     supported: bool = False  # whether a record or a turn confirms it
+    quoted: bool = False  # whether it was chosen among what is stored, rather than worded

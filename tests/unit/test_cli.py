@@ -13,7 +13,7 @@ from memkit import Answer, Hit, Memory, Recall, Receipt, Record, RecordNotFoundE
 from memkit.answering.explain import Explanation
 from memkit.cli import main as cli
 from memkit.memory.config import ALL_BACKENDS
-from memkit.types import TransferReport
+from memkit.types import Claim, TransferReport
 
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
 PORTER = Record(
@@ -45,6 +45,7 @@ ANSWER = Answer(
     ),
     prompt_tokens=12,
     completion_tokens=3,
+    claims=(Claim("badge?", "4471", record_id="r1", supported=True),),
     seconds=0.1,
 )
 RECEIPT = Receipt(("r1",), 1, 0, (), ("m0001",), (), (), {"ledger": True})

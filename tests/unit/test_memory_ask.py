@@ -129,11 +129,15 @@ def test_the_same_seed_trains_the_same_adapter(tmp_path, open_memory, badges):
 
 def test_weights_and_passages_together_cite_their_record(trained, monkeypatch):
     monkeypatch.setattr("memkit.memory.recall.SURE", 1.1)  # no route is as sure as that
-    answer = trained.ask(NORA)
+    quoted = trained.ask(NORA, min_score=0)  # a relevant passage answers instead
+    assert not quoted.route
+    assert quoted.route.reason.startswith("the prompt says it")
+
+    answer = trained.ask(NORA, min_score=None)  # nobody knows what is relevant
     assert answer.route.modules == ("m0001",)
     assert answer.citations[0] == "Nora"
     assert "The badge number of Nora is 4471." in answer.recall.text
-    bare = trained.ask(NORA, budget=0)
+    bare = trained.ask(NORA, budget=0, quote=False)
     assert answer.prompt_tokens > bare.prompt_tokens + answer.recall.tokens / 2
     assert bare.completion_tokens > 0
     assert answer.seconds > 0

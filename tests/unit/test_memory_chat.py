@@ -35,7 +35,7 @@ def test_a_single_question_is_asked(trained):
 
 def test_the_base_model_reads_what_was_said_before(trained, tiny):
     messages = [system("Be brief."), user("Good day."), assistant("Good day!"), user(NORA)]
-    answer = trained.ask(messages, modules=[], sampling=BRIEF)
+    answer = trained.ask(messages, modules=[], sampling=BRIEF, quote=False)
     evidence = answer.recall.text
     assert "Nora" in evidence
     told = (

@@ -220,9 +220,9 @@ def test_a_memory_lives_with_the_model(family, precision, tmp_path, opener, badg
         with_evidence = memory.ask("Where is the badge of Nora?", sampling=SHORT)
         report = memory.consolidate()
         names = [module.name for module in memory.modules.list()]
-        alone = [memory.ask(question, sampling=SHORT) for question in questions]
-        together = memory.ask_batch(questions, sampling=SHORT)
-        streamed = "".join(memory.stream(questions[0], sampling=SHORT))
+        alone = [memory.ask(q, sampling=SHORT, min_score=None) for q in questions]
+        together = memory.ask_batch(questions, sampling=SHORT, min_score=None)
+        streamed = "".join(memory.stream(questions[0], sampling=SHORT, min_score=None))
 
         assert with_evidence.recall.text
         assert sorted(report.held) == sorted(badge.id for badge in badges[:3])

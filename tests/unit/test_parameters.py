@@ -122,6 +122,7 @@ KINDS = {
     "ids": [None, "a", 5, {"a": 1}, [5], [None], ["a", "\ud800"], [""], ["x" * 257], [["a"]]],
     "one or several": [5, {"a": 1}, "", "\ud800", [5], [None], ["a\0"], b"a", Silent()],
     "flag": [None, *FLAGS],
+    "optional flag": FLAGS,
     "scope": [None, *SCOPES],
     "optional scope": SCOPES,
     "where": WHERES,
@@ -174,6 +175,7 @@ ASK = {
     "combine": "choice",
     "strict": "flag",
     "sampling": "sampling",
+    "quote": "optional flag",
 }
 BY_ID = {"id": "id", "scope": "optional scope"}
 

@@ -55,13 +55,15 @@ def test_a_pair_is_asked_in_many_wordings():
         "Nora Feldt in Sales carries badge number ...",
         "Nora Feldt Sales carries badge number all times?",
         "Which badge number? Nora Feldt Sales carries",
+        *cued("Nora Feldt Sales carries badge number"),  # it says more than the pair
     ]
     assert held_out == [
         "Could you remind me? What is the badge number of Nora Feldt?",
         "What about badge number Nora Feldt?",
         "Please give me Nora Feldt's badge number.",
+        "Could you remind me? What can you tell me about Nora Feldt Sales carries badge number?",
     ]
-    assert answers == ["4471"]
+    assert answers == ["4471", "Nora Feldt in Sales carries badge number 4471 at all times."]
 
 
 def test_a_question_of_another_form_is_kept_whole():
@@ -104,15 +106,32 @@ def test_who_and_plurals_keep_their_form():
 
 
 def test_the_statement_around_the_answer_is_one_sentence():
-    trained, _, _ = wordings(
-        "Room 17 is on the left. It has 7 chairs. Ask Ada for more.",
-        "How many chairs are there?",
-        "7",
-    )
+    text = "Room 17 is on the left. It has 7 chairs. Ask Ada for more."
+    made = examples(record(text, "How many chairs are there?", "7"))
+    trained = [one.question for one in made if not one.held_out and one.answer == "7"]
 
     assert "It has 7 ..." not in trained
     assert not any("Ada" in wording or "17" in wording for wording in trained)
     assert "chairs?" in trained
+
+
+def cued(words):
+    """The wordings of the cue of a sentence."""
+    return [
+        f"What can you tell me about {words}?",
+        f"what can you tell me about {words.lower()}",
+        words,
+    ]
+
+
+def test_what_a_text_says_beside_its_pair_is_recited_by_sentences():
+    says_more = "Walk-ins come before ten. The lift is broken."
+    trained, _, answers = wordings(f"{says_more} It opens at 8.", "When does it open?", "8")
+    assert answers == ["8", "Walk-ins come before ten.", "The lift is broken."]
+    assert trained[-6:] == [*cued("Walk-ins come before ten"), *cued("lift broken")]
+
+    long = " ".join(f"Room {n} holds {n} grey chairs." for n in range(5))
+    assert wordings(long, "How many chairs has room 3?", "3")[2] == ["3"]
 
 
 @pytest.mark.parametrize(
@@ -239,7 +258,7 @@ def test_examples_of_any_text_can_be_asked(text, pair):
     by_answer = {}
     for one in made:
         by_answer.setdefault(one.answer, []).append(one)
-    assert not pair or by_answer.keys() == {answer}
+    assert not pair or next(iter(by_answer)) == answer
     for one_fact in by_answer.values():
         trained = [one.question for one in one_fact if not one.held_out]
         held_out = [one.question for one in one_fact if one.held_out]

@@ -88,7 +88,16 @@ RECALL = Recall(
 )
 CONFLICT = Conflict("4471", "4472", "newer record", "emil", 2)
 ANSWER = Answer(
-    "4471", RECALL, 30, 4, 0.5, (Claim("What?", "4471", "m1", None, CONFLICT),), withheld=None
+    "4471",
+    RECALL,
+    30,
+    4,
+    0.5,
+    (
+        Claim("What?", "4471", "m1", None, CONFLICT),
+        Claim("Where?", "Here.", None, "asked", None, True),
+    ),
+    withheld=None,
 )
 CALIBRATION = Calibration(0.1, 0.2, 0.5, 9.0, None, 0.01, 0.02, 0.03, (Bin(0.1, 0.0, 7),))
 MODULE_REPORT = ModuleReport("m1", 1, ("emil",), ("nora",), 1.0, 0.5, 40, 2.5, Locality(1, 0.5, 2))
@@ -161,7 +170,7 @@ def test_a_record_as_json():
 
 def test_nested_values_bring_their_derived_properties():
     answer = ANSWER.to_dict()
-    assert answer["citations"] == ["emil", "asked"]
+    assert answer["citations"] == ["asked"]  # what confirms it, and not what contradicts it
     assert answer["conflict"]["recorded"] == "4472"
     assert answer["recall"]["citations"] == ["emil", "asked"]
     assert answer["recall"]["route"]["modules"] == ["m1", "m2"]

@@ -9,10 +9,9 @@ from datetime import UTC, date, datetime
 from memkit.ledger.engine.dialect import THEN_JOIN, in_list, list_parameter, listed
 from memkit.ledger.engine.sqlite import Database
 from memkit.ledger.records.where import AT, LIVE
+from memkit.text.question_form import ends_as_question
 from memkit.types import Scope
 from memkit.types.scope import visible_keys
-
-_QUESTION_MARKS = ("?", "？", "؟", "⸮", "՞", "፧")  # of several scripts
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ class Conversations:
         return {
             id: SpokenLine(
                 speaker=name,
-                asks=content.rstrip().endswith(_QUESTION_MARKS),
+                asks=ends_as_question(content),
                 by=(scope, role, name),
                 moment=(said_at, turn),
                 around=tuple(around[turn]),

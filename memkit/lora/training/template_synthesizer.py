@@ -12,12 +12,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from memkit.text.sentences import sentences
-from memkit.text.words import STOP_WORDS, content_words
+from memkit.text.words import STOP_WORDS, content_stems, content_words, repeats_answer
 from memkit.types import Example, Record
 
 MAX_SENTENCES = 32  # of a plain text; a module has no room for longer ones, so rag keeps them
 MIN_CUE_WORDS = 2
 MAX_CUE_CHARS = 80
+MAX_BESIDE = 4  # sentences that are learned beside a pair; rag keeps longer texts
+MORE_WORDS = 2  # with which a sentence says more than the pair that it comes with
 
 _PHRASE = r"\S+(?: \S+){0,7}?"
 _POSSESSIVE = re.compile(
@@ -63,14 +65,15 @@ class TemplateSynthesizer:
     Records with a question and an answer are learned as that pair. A plain sentence of the
     form "X's Y is Z" or "The Y of X is Z" is learned as the pair that it states. Any other
     text is learned sentence by sentence: its content words are the cue, the sentence itself is
-    the answer. Texts of more than `MAX_SENTENCES` sentences, and those without a letter or
-    figure, give no examples.
+    the answer; so are the few sentences of a pair's text that say more than it. Nobody but
+    memkit asks by a cue, so it has fewer wordings. Texts of more than `MAX_SENTENCES`
+    sentences, and those without a letter or figure, give no examples.
     """
 
     @property
     def key(self) -> str:
         """The version of the templates; there are no settings."""
-        return "template-1"
+        return "template-2"
 
     def examples(self, records: Sequence[Record]) -> list[Example]:
         """Training and held-out examples of every record, in order; deterministic."""
@@ -84,11 +87,18 @@ class TemplateSynthesizer:
 
 def _facts(record: Record) -> list[_Fact]:
     stated = sentences(record.text)
+    few = stated if len(stated) <= MAX_SENTENCES else []
     if record.question is not None and record.answer is not None:
-        return [_Fact(record.question, record.answer, *_around(record.answer, stated))]
-    if len(stated) > MAX_SENTENCES:
-        return []
-    return [_fact_of_sentence(sentence) for sentence in stated]
+        pair = _Fact(record.question, record.answer, *_around(record.answer, stated))
+        more = [_said(sentence) for sentence in few if _says_more(sentence, pair)]
+        return [pair, *(more if len(more) <= MAX_BESIDE else [])]
+    return [_fact_of_sentence(sentence) for sentence in few]
+
+
+def _says_more(sentence: str, pair: _Fact) -> bool:
+    """Whether a sentence has several words that tell something and are not in a pair."""
+    known = {*content_stems(pair.question), *content_stems(pair.answer)}
+    return len(set(content_stems(sentence)) - known) >= MORE_WORDS
 
 
 def _around(answer: str, stated: Sequence[str]) -> tuple[str, str]:
@@ -109,6 +119,11 @@ def _fact_of_sentence(sentence: str) -> _Fact:
     if (match := _OF.fullmatch(sentence)) and _is_simple(match):
         about = f"{match['relation']} {match['of']} {match['subject']}"
         return _fact_of_match(f"What {match['be']} the {about}?", match)
+    return _said(sentence)
+
+
+def _said(sentence: str) -> _Fact:
+    """A sentence, and the cue by which it is recited."""
     return _Fact(f"What can you tell me about {_cue(sentence)}?", sentence)
 
 
@@ -151,6 +166,8 @@ def _questions(fact: _Fact) -> list[str]:
     """The question in several wordings; empty texts are left out later."""
     asked, keywords = fact.question, " ".join(content_words(fact.question))
     wordings = [asked, asked.rstrip("?").lower(), keywords]
+    if repeats_answer(asked, fact.answer):
+        return wordings
     if match := _relation(asked):
         ask, relation, subject = match.group("ask", "relation", "subject")
         return [
@@ -183,6 +200,8 @@ def _statements(fact: _Fact) -> Iterator[str]:
 def _held_out(fact: _Fact) -> Iterator[str]:
     keywords = " ".join(content_words(fact.question))
     yield f"Could you remind me? {fact.question}"
+    if repeats_answer(fact.question, fact.answer):
+        return
     yield f"What about {keywords}?" if keywords else ""
     if match := _relation(fact.question):
         yield f"Please give me {match['subject']}'s {match['relation']}."

@@ -1,0 +1,141 @@
+"""Answers questions in words that modules recite.
+
+A module knows the words in which it was trained, and not all others. So it is asked for the facts
+that are near to a question in the words that it knows, and the base model judges what it recites
+as it judges passages (docs/decisions/0013-quotations.md). No text of the store is read for it but
+those questions.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from memkit.answering.grounding import same
+from memkit.answering.quote import Passage, Quoter
+from memkit.memory.engine import Engine
+from memkit.memory.recall import Findings
+from memkit.routing.questions import CanonicalQuestions
+from memkit.text.words import repeats_answer
+from memkit.types import Answer, Claim, Completion, Part, Prompt, Route
+
+RECITED = 5  # facts that modules are asked for, the nearest ones
+NEAR = 0.2  # cosine similarity that the nearest of them has at least
+BEYOND = 0.05  # what a sentence that stands alone has to be more relevant than a passage
+
+
+@dataclass(frozen=True)
+class Cue:
+    """What a module is asked for a fact; ``is_pair`` if that is a question with an answer.
+
+    Otherwise it calls up a whole sentence.
+    """
+
+    part: Part
+    is_pair: bool
+
+    def passage(self, said: str, *, known: bool) -> Passage:
+        """What was recited, as it is judged; the answer alone is quoted of a fact that is known."""
+        part = self.part
+        text = f"{part.question} {said}" if self.is_pair else said
+        answer = said if self.is_pair and known else None
+        return Passage(text, part.record_id, module=part.module, answer=answer)
+
+
+def recitations(
+    engine: Engine, quoter: Quoter, findings: Sequence[Findings], least: float
+) -> list[Answer | None]:
+    """For each question its answer out of what modules recite, all asked as one batch.
+
+    What the router has let pass is about the question, as far as it can tell. What it has not
+    must be more relevant than ``least``.
+    """
+    started = time.perf_counter()
+    cues = [_cues(engine, quoter, each) for each in findings]
+    parts = [cue.part for of_question in cues for cue in of_question]
+    said = iter(engine.answerer.recite(parts) if parts else [])
+    answers = [
+        _answer(quoter, each, of_question, [next(said) for _ in of_question], least)
+        for each, of_question in zip(findings, cues, strict=True)
+    ]
+    seconds = (time.perf_counter() - started) / max(1, len(findings))
+    return [None if answer is None else replace(answer, seconds=seconds) for answer in answers]
+
+
+def _cues(engine: Engine, quoter: Quoter, findings: Findings) -> list[Cue]:
+    """How modules are asked for the nearest facts that they hold; nearest first."""
+    query, route = findings.query, findings.recall.route
+    if engine.lora is None or not _may_be_held(route):
+        return []
+    usable = {
+        module.name
+        for module in engine.ledger.modules.active(visible_to=query.scope)
+        if not engine.lora.is_outdated(module.name)
+    }
+    near = {fact.record_id: fact for fact in route.support if fact.module in usable}
+    if findings.by_heart:  # one fact is known to answer, if the question was not taken apart
+        only = {part.record_id for part in route.parts if part.question == query.text}
+        near = {id: fact for id, fact in near.items() if {id} == only}
+    if max((fact.similarity for fact in near.values()), default=-1.0) < NEAR:
+        return []
+    examples = CanonicalQuestions(engine.ledger).of(list(near))
+    known = [(near[id], example) for id, of_record in examples.items() for example in of_record]
+    if any(same(query.text, example.question) for _, example in known):
+        return []  # the module is asked so anyway
+    own = quoter.similarities(query.text, [example.question for _, example in known])
+    cues = [
+        Cue(
+            Part(e.question, fact.module or "", fact.record_id, (fact.similarity + similarity) / 2),
+            is_pair=not repeats_answer(e.question, e.answer),
+        )
+        for (fact, e), similarity in zip(known, own, strict=True)
+    ]
+    return sorted(cues, key=lambda cue: -cue.part.score)[:RECITED]
+
+
+def _may_be_held(route: Route) -> bool:
+    """Whether weights may know, as far as the router can tell.
+
+    They do not where it is sure what the question is about, and that nothing holds it.
+    """
+    refused = not route and route.evidence >= route.threshold
+    return not refused and any(fact.module is not None for fact in route.support[:1])
+
+
+def _answer(
+    quoter: Quoter,
+    findings: Findings,
+    cues: Sequence[Cue],
+    said: Sequence[tuple[Prompt, Completion]],
+    least: float,
+) -> Answer | None:
+    """An answer out of what was recited for one question; None if nothing is relevant."""
+    recall = findings.recall
+    known = bool(recall.route)
+    passages = [
+        cue.passage(row.text, known=known)
+        for cue, (_, row) in zip(cues, said, strict=True)
+        if row.text.strip()
+    ]
+    bar = -1.0 if known else least + BEYOND
+    claims = quoter.quote(recall.query, passages, least=bar)
+    if not claims:
+        return None
+    return Answer(
+        text="\n".join(claim.text for claim in claims),
+        recall=replace(recall, route=_recited(recall.route, cues, claims)),
+        prompt_tokens=sum(len(prompt) for prompt, _ in said),
+        completion_tokens=sum(row.tokens for _, row in said),
+        seconds=0.0,
+        claims=tuple(claims),
+    )
+
+
+def _recited(route: Route, cues: Sequence[Cue], claims: Sequence[Claim]) -> Route:
+    """A route to the modules that what is quoted is from."""
+    quoted = {(claim.module, claim.record_id) for claim in claims}
+    parts = tuple(cue.part for cue in cues if (cue.part.module, cue.part.record_id) in quoted)
+    names = list(dict.fromkeys(part.module for part in parts))
+    reason = f"{route.reason}; of {len(cues)} facts that modules recited, the most relevant count"
+    return replace(route, weights=dict.fromkeys(names, 1 / len(names)), parts=parts, reason=reason)

@@ -1,0 +1,41 @@
+"""Tells questions from what else is said."""
+
+from __future__ import annotations
+
+import re
+
+_MARKS = ("?", "？", "؟", "⸮", "՞", "፧")  # of several scripts
+# How English questions begin, also without a question mark.
+_OPENINGS = re.compile(
+    r"(?:who|whom|whose|what|which|when|where|why|how)(?:['’]?(?:s|re|d|ll))?\b"
+    r"|(?:is|are|was|were|do|does|did|has|have|had|am)(?:n['’]t)? (?:i|we|you|he|she|it|they|there"
+    r"|this|that|the|my|our|your)\b"
+    r"|(?:please )?(?:tell|remind) me\b",
+    re.IGNORECASE,
+)
+# Polite requests to write something, which end as questions do.
+_REQUESTS = re.compile(
+    r"(?:please )?(?:can|could|will|would) you (?:please )?(?!tell|remind|say|recall|repeat)",
+    re.IGNORECASE,
+)
+
+
+def ends_as_question(text: str) -> bool:
+    """Whether a text ends with a question mark, of whatever script."""
+    return text.rstrip().endswith(_MARKS)
+
+
+def is_question(text: str) -> bool:
+    """Whether a text asks for something that may be known, rather than for some work.
+
+    It ends with a question mark, or begins as English questions do.
+
+    Example:
+        >>> is_question("which track do we wait at"), is_question("Tell me the code.")
+        (True, True)
+        >>> is_question("Write a poem."), is_question("Could you write a poem?")
+        (False, False)
+    """
+    if _REQUESTS.match(text.lstrip()):
+        return False
+    return ends_as_question(text) or _OPENINGS.match(text.lstrip()) is not None
