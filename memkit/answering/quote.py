@@ -82,6 +82,10 @@ class Quoter:
         chosen = {s.text: s for s in near if s is best or s.passage.answer is None}
         return [_claim(question, sentence) for sentence in list(chosen.values())[:SENTENCES]]
 
+    def least(self, question: str, passages: Sequence[Passage], least: float) -> float:
+        """What relevance passages must have, if they are all that may answer a question."""
+        return self._relevance.least(question, [passage.text for passage in passages], least)
+
     def _judged(self, question: str, passages: Sequence[Passage]) -> list[Passage]:
         """Passages with their relevance."""
         unknown = [passage.text for passage in passages if passage.relevance is None]

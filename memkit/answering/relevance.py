@@ -21,10 +21,13 @@ import torch
 from memkit.answering.prompt import PromptFormat
 from memkit.models.language_model import TransformersModel
 from memkit.models.scoring import Ids, log_probabilities
+from memkit.text.question_form import named
 from memkit.text.quoting import quoted
+from memkit.text.words import content_stems
 from memkit.types import Evidence, Hit, Prompt
 
 LIFT = 0.3  # what a nat per token counts beside a cosine similarity of 1
+STRANGE = 0.25  # more relevance is asked of what has none of the names in a question
 MARGIN = 0.05  # of relevance: what is further behind the best passage distracts from it
 TOKENS = 128  # of a question that are compared, its first ones
 
@@ -41,6 +44,13 @@ class Relevance:
     """
 
     margin = MARGIN
+
+    @staticmethod
+    def least(question: str, texts: Sequence[str], least: float) -> float:
+        """What relevance texts must have: more, if none has any of the names in a question."""
+        names = {stem for name in named(question) for stem in content_stems(name)}
+        known = {stem for text in texts for stem in content_stems(text)}
+        return least + STRANGE if names and names.isdisjoint(known) else least
 
     def __init__(self, base: TransformersModel, prompt_format: PromptFormat) -> None:
         self._base = base

@@ -60,8 +60,8 @@ def answer(engine: Engine, queries: Sequence[Query], request: Request) -> list[A
 
 def _answer(engine: Engine, queries: Sequence[Query], request: Request) -> list[Answer]:
     findings = [gather(engine, query, request) for query in queries]
-    quoted = quotations(engine, findings, request)
-    silent = [each for each, answer in zip(findings, quoted, strict=True) if answer is None]
+    results = quotations(engine, findings, request)
+    silent = [result for result in results if isinstance(result, Findings)]
     generated = iter(
         engine.answerer.answer(
             [each.recall for each in silent],
@@ -70,7 +70,7 @@ def _answer(engine: Engine, queries: Sequence[Query], request: Request) -> list[
             contexts=[each.query.context for each in silent],
         )
     )
-    answers = [next(generated) if answer is None else answer for answer in quoted]
+    answers = [result if isinstance(result, Answer) else next(generated) for result in results]
     pairs = zip(findings, answers, strict=True)
     return [_compared(*pair, strict=request.strict) for pair in pairs]
 
@@ -83,12 +83,12 @@ def _pieces(
         if checked.text:
             yield checked.text
         return checked
-    (quoted,) = quotations(engine, [findings], request)
-    if quoted is not None:
-        yield quoted.text
-        return _compared(findings, quoted, strict=False)
+    (result,) = quotations(engine, [findings], request)
+    if isinstance(result, Answer):
+        yield result.text
+        return _compared(findings, result, strict=False)
     generated = yield from answerer.stream(
-        findings.recall,
+        result.recall,
         request.sampling,
         combine=request.combine,
         context=findings.query.context,

@@ -6,6 +6,7 @@ Which of it is quoted, the base model judges (docs/decisions/0013-quotations.md)
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from memkit.answering.grounding import same
 from memkit.answering.prompt import label_of
@@ -24,29 +25,29 @@ TURNS = 8  # of the conversation that are judged, the newest ones
 
 def quotations(
     engine: Engine, findings: Sequence[Findings], request: Request
-) -> list[Answer | None]:
-    """For each question its answer in stored words; None where the base model is to answer.
+) -> list[Answer | Findings]:
+    """For each question its answer in stored words, or what the base model is to answer from.
 
     Raises:
         UnsupportedOperationError: If quotations were asked for, and nothing can judge them.
     """
-    answers: list[Answer | None] = [None] * len(findings)
+    results: list[Answer | Findings] = list(findings)
     quoter, least = _quoter(engine, request), request.min_score
     if quoter is None or least is None:
-        return answers
+        return results
     silent = []
     for place, each in enumerate(findings):
-        if not is_question(each.query.text):
-            continue
-        if not each.by_heart:
-            answers[place] = _out_of_prompt(quoter, each, least)
-        if answers[place] is None:
-            silent.append(place)
+        if is_question(each.query.text):
+            answer = None if each.by_heart else _out_of_prompt(quoter, each, least)
+            if answer is None:
+                silent.append(place)
+            else:
+                results[place] = answer
     if request.modules is None and request.combine == "rows":
         recited = recitations(engine, quoter, [findings[place] for place in silent], least)
         for place, answer in zip(silent, recited, strict=True):
-            answers[place] = answer
-    return answers
+            results[place] = answer or _untouched(findings[place])
+    return results
 
 
 def _quoter(engine: Engine, request: Request) -> Quoter | None:
@@ -81,6 +82,16 @@ def _out_of_prompt(quoter: Quoter, findings: Findings, least: float) -> Answer |
     labels = {hit.id: label_of(hit) for hit in hits}
     lines = [f"{labels.get(claim.record_id or '', '')}{claim.text}" for claim in claims]
     return Answer("\n".join(lines), recall, 0, 0, seconds=0.0, claims=tuple(claims))
+
+
+def _untouched(findings: Findings) -> Findings:
+    """For the untouched base model, if modules have recited nothing that is relevant."""
+    recall = findings.recall
+    if findings.by_heart or not recall.route:
+        return findings
+    reason = "what modules recite of the nearest facts is not about the question"
+    route = replace(recall.route, weights={}, parts=(), reason=reason)
+    return replace(findings, recall=replace(recall, route=route))
 
 
 def _passage_of(question: str, hit: Hit) -> Passage:

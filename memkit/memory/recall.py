@@ -107,7 +107,8 @@ def gather(engine: Engine, query: Query, request: Request) -> Findings:
     relevant = evidence
     if judge is not None and least is not None:
         evidence = [_first(judge.judged(p, query.text, without=held), query.k) for p in evidence]
-        relevant = [judge.relevant(part, least) for part in evidence]
+        bar = judge.least(query.text, _said(evidence), least)
+        relevant = [judge.relevant(part, bar) for part in evidence]
     pinned = _pinned(engine, query)
     assembled = assemble(
         [pinned, *(_without(part, held) for part in relevant)],
@@ -274,6 +275,13 @@ def _left_out(evidence: Sequence[Evidence], relevant: Sequence[Evidence]) -> tup
     kept = {hit.id for part in relevant for hit in part.hits}
     ids = dict.fromkeys(hit.id for part in evidence for hit in part.hits)
     return tuple(id for id in ids if id not in kept)
+
+
+def _said(evidence: Sequence[Evidence]) -> list[str]:
+    """What evidence says, and who says it."""
+    hits = [hit for part in evidence for hit in part.hits]
+    spoken = [hit.record.metadata.get("name") for hit in hits]
+    return [hit.text for hit in hits] + [name for name in spoken if isinstance(name, str)]
 
 
 def _first(evidence: Evidence, k: int) -> Evidence:

@@ -48,8 +48,7 @@ def recitations(
 ) -> list[Answer | None]:
     """For each question its answer out of what modules recite, all asked as one batch.
 
-    What the router has let pass is about the question, as far as it can tell. What it has not
-    must be more relevant than ``least``.
+    They must be more relevant than ``least``, but where the router is sure of the fact.
     """
     started = time.perf_counter()
     cues = [_cues(engine, quoter, each) for each in findings]
@@ -118,7 +117,9 @@ def _answer(
         for cue, (_, row) in zip(cues, said, strict=True)
         if row.text.strip()
     ]
-    bar = -1.0 if known else least + BEYOND
+    bar = 0.0
+    if not findings.by_heart:
+        bar = quoter.least(recall.query, passages, least + BEYOND)
     claims = quoter.quote(recall.query, passages, least=bar)
     if not claims:
         return None

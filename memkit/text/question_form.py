@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from memkit.text.words import MONTHS
+
 _MARKS = ("?", "？", "؟", "⸮", "՞", "፧")  # of several scripts
 # How English questions begin, also without a question mark.
 _OPENINGS = re.compile(
@@ -18,6 +20,9 @@ _REQUESTS = re.compile(
     r"(?:please )?(?:can|could|will|would) you (?:please )?(?!tell|remind|say|recall|repeat)",
     re.IGNORECASE,
 )
+
+_NAME = re.compile(r"(?<=[\w,;:'’\"“)] )[A-Z][a-z][\w’'-]*")  # not at the beginning
+_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
 def ends_as_question(text: str) -> bool:
@@ -39,3 +44,19 @@ def is_question(text: str) -> bool:
     if _REQUESTS.match(text.lstrip()):
         return False
     return ends_as_question(text) or _OPENINGS.match(text.lstrip()) is not None
+
+
+def named(question: str) -> list[str]:
+    """The proper names in an English question: words with a capital, but months and days.
+
+    Of a question that does not begin as English ones do, none: other languages write other words
+    with capitals.
+
+    Example:
+        >>> named("When does the Louvre open in May?"), named("Wann öffnet der Louvre?")
+        (['Louvre'], [])
+    """
+    if not _OPENINGS.match(question.lstrip()):
+        return []
+    dates = (*MONTHS, *_DAYS)
+    return [name for name in _NAME.findall(question) if not name.startswith(dates)]

@@ -22,6 +22,7 @@ from typing import Any
 from benchmarks.evals.data_files import json_files
 from benchmarks.evals.unrelated_prompts import UNRELATED
 from benchmarks.report import report
+from memkit.cli.demo.company import Company
 from memkit.cli.measurement import Measurement
 from memkit.errors import InvalidInputError
 from memkit.lora.consolidation.consolidate import Recipe
@@ -30,7 +31,7 @@ from memkit.memory.memory import Memory
 from memkit.models.embedder import SentenceEmbedder
 from memkit.models.language_model import TransformersModel
 from memkit.protocols import Embedder
-from memkit.types import Answer, Draft
+from memkit.types import Answer, ConsolidationReport, Draft
 
 KINDS = ("statement", "qa", "turn", "note")
 BATCH = 16  # questions that are answered at once
@@ -74,7 +75,10 @@ class Outcome:
         same: Which off-topic prompts were answered as the base model answers them.
         held: By memory, whether modules hold it.
         as_stored: Of memories with a question, whether it is answered rightly as it is stored.
+        recited: Of the questions and cues that modules were trained on, the share that came back
+            when they were verified.
         seconds: Of CPU time that training took.
+        company: Which paraphrased questions about an invented company came back, closed book.
     """
 
     found: list[int]
@@ -86,7 +90,9 @@ class Outcome:
     same: list[bool] = field(default_factory=list)
     held: list[bool] = field(default_factory=list)
     as_stored: list[bool] = field(default_factory=list)
+    recited: float = 0.0
     seconds: float = 0.0
+    company: list[bool] = field(default_factory=list)
 
 
 def main(*, data: Path | None, seeds: int, json_path: Path | None) -> int:
@@ -101,7 +107,10 @@ def main(*, data: Path | None, seeds: int, json_path: Path | None) -> int:
     models = TransformersModel.load(), SentenceEmbedder.load()
     alone = without_training(memories, models)
     recipes = [Recipe(train=TrainSpec(seed=seed)) for seed in range(seeds)]
-    outcomes = [trained(memories, models, recipe, alone) for recipe in recipes] or [alone]
+    outcomes = [
+        replace(trained(memories, models, recipe, alone), company=company(models, recipe))
+        for recipe in recipes
+    ] or [alone]
     results, ratios = summarise(memories, outcomes)
     report("memories", results, ratios, json_path=json_path)
     return 0
@@ -166,7 +175,7 @@ def trained(
     ):
         ids = [record.id for record in memory.add([m.draft for m in memories])]
         started = time.process_time()
-        held = set(memory.consolidate().held)
+        report = memory.consolidate()
         seconds = time.process_time() - started
         strict = _answers(memory, texts, strict=True)
         both = _answers(memory, texts)
@@ -186,13 +195,29 @@ def trained(
         ],
         withheld=[answer.withheld is not None for answer in absent],
         same=[a.text == b.text for a, b in zip(untouched, beside, strict=True)],
-        held=[id in held for id in ids],
+        held=[id in report.held for id in ids],
+        recited=_recited(report),
         as_stored=[
             contains(answer.text, m.draft.answer or "")
             for m, answer in zip(stored, again, strict=True)
         ],
         seconds=seconds,
     )
+
+
+def company(models: tuple[TransformersModel, Embedder], recipe: Recipe) -> list[bool]:
+    """Train the demo's company, and ask its directory's paraphrases; whether each came back."""
+    base, embedder = models
+    invented = Company.generate(0, 36)
+    asked = [(p, fact.answer) for fact in invented.facts for p in fact.paraphrases]
+    with (
+        TemporaryDirectory() as folder,
+        Memory.open(folder, base_model=base, embedder=embedder, recipe=recipe) as memory,
+    ):
+        memory.add([Draft(fact.text, fact.question, fact.answer) for fact in invented.facts])
+        memory.consolidate()
+        answers = _answers(memory, [question for question, _ in asked], budget=0)
+    return [contains(a.text, answer) for a, (_, answer) in zip(answers, asked, strict=True)]
 
 
 def summarise(
@@ -229,6 +254,7 @@ def summarise(
     before, after = (pooled("rag"), pooled("both")) if alone.held else ([], [])
     share("both_lost", [now is False for was, now in zip(before, after, strict=True) if was])
     share("held", [held for o in outcomes for held in o.held])
+    share("company_paraphrases", [right for o in outcomes for right in o.company])
     share("closed_book_as_stored", [right for o in outcomes for right in o.as_stored])
     share("absent_withheld_strict", [withheld for o in outcomes for withheld in o.withheld])
     strict = [pair for o in outcomes for pair in o.strict]
@@ -237,6 +263,10 @@ def summarise(
     share("strict_shown_wrong", [not right for shown, right in strict if shown])
     share("off_topic_same_as_base", [same for o in outcomes for same in o.same])
     share("off_topic_same_as_base_rag", alone.same_beside_rag)
+    recited = [outcome.recited for outcome in outcomes if outcome.held]
+    if recited:
+        results.append(Measurement.of("memories", "recited", recited, "share"))
+        ratios["recited"] = fmean(recited)
     per_fact = [outcome.seconds / len(memories) for outcome in outcomes if outcome.held]
     if not per_fact:
         return results, ratios
@@ -272,6 +302,13 @@ def _answers(memory: Memory, questions: Sequence[str], **options: Any) -> list[A
 def _batches(questions: Sequence[str]) -> Iterator[Sequence[str]]:
     for start in range(0, len(questions), BATCH):
         yield questions[start : start + BATCH]
+
+
+def _recited(report: ConsolidationReport) -> float:
+    """The mean recall of modules by the records that they were trained on."""
+    sizes = [len(module.held) + len(module.missed) for module in report.modules]
+    recalled = [size * m.recall for size, m in zip(sizes, report.modules, strict=True)]
+    return sum(recalled) / sum(sizes)
 
 
 def _place(id: str, found: Sequence[str]) -> int:
