@@ -19,6 +19,8 @@ from statistics import fmean
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from tqdm import tqdm
+
 from benchmarks.evals.data_files import json_files
 from benchmarks.evals.unrelated_prompts import UNRELATED
 from benchmarks.report import report
@@ -178,14 +180,16 @@ def trained(
         report = memory.consolidate()
         seconds = time.process_time() - started
         strict = _answers(memory, texts, strict=True)
-        both = _answers(memory, texts)
         closed = _answers(memory, texts, budget=0)
         stored = [m for m in memories if m.draft.question]
         again = _answers(memory, [m.draft.question or "" for m in stored], budget=0)
         absent = _answers(memory, [m.absent for m in memories], strict=True)
         untouched = _answers(memory, OFF_TOPIC, budget=0, modules=[])
         beside = _answers(memory, OFF_TOPIC)
-    stages = {"closed_book": _right(asked, closed), "both": _right(asked, both)}
+    both = [
+        question.is_right(_told(answer)) for question, answer in zip(asked, strict, strict=True)
+    ]
+    stages = {"closed_book": _right(asked, closed), "both": both}
     return replace(
         alone,
         right={**alone.right, **stages},
@@ -294,9 +298,13 @@ def _memory(entry: Mapping[str, Any], place: int) -> Remembered:
 
 
 def _answers(memory: Memory, questions: Sequence[str], **options: Any) -> list[Answer]:
-    return [
-        answer for batch in _batches(questions) for answer in memory.ask_batch(batch, **options)
-    ]
+    batches = tqdm(list(_batches(questions)), desc=f"asking {options}", unit="batch")
+    return [answer for batch in batches for answer in memory.ask_batch(batch, **options)]
+
+
+def _told(answer: Answer) -> str:
+    """What an answer says, or would say if it were not strict."""
+    return answer.text or "\n".join(claim.text for claim in answer.claims)
 
 
 def _batches(questions: Sequence[str]) -> Iterator[Sequence[str]]:
