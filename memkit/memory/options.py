@@ -208,7 +208,8 @@ class AskOptions(ExplainOptions, total=False):
             `Answer.withheld` says why. What a conversation itself says counts, unless the
             assistant said it. A stream gives such an answer in one piece, as only its end shows
             whether it is withheld.
-        sampling: How tokens are chosen; greedy by default.
+        sampling: How tokens are chosen, where the base model words the answer; greedy by
+            default.
         quote: Answer a question with the most relevant sentences, as they are stored or as
             modules recite them, instead of having the base model word the answer; a question
             that is asked as it was trained is answered by its module. By default with local base

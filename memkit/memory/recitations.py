@@ -27,13 +27,16 @@ BEYOND = 0.05  # what a sentence that stands alone has to be more relevant than 
 
 @dataclass(frozen=True)
 class Cue:
-    """What a module is asked for a fact; ``is_pair`` if that is a question with an answer.
+    """What a module is asked for a fact.
 
-    Otherwise it calls up a whole sentence.
+    Attributes:
+        is_pair: Whether that is a question with an answer; otherwise it calls up a sentence.
+        is_sure: Whether the user's question is known to be about the fact.
     """
 
     part: Part
     is_pair: bool
+    is_sure: bool
 
     def passage(self, said: str, *, known: bool) -> Passage:
         """What was recited, as it is judged; the answer alone is quoted of a fact that is known."""
@@ -48,7 +51,7 @@ def recitations(
 ) -> list[Answer | None]:
     """For each question its answer out of what modules recite, all asked as one batch.
 
-    They must be more relevant than ``least``, but where the router is sure of the fact.
+    It must be more relevant than ``least``, unless the question is known to be about the fact.
     """
     started = time.perf_counter()
     cues = [_cues(engine, quoter, each) for each in findings]
@@ -80,13 +83,16 @@ def _cues(engine: Engine, quoter: Quoter, findings: Findings) -> list[Cue]:
         return []
     examples = CanonicalQuestions(engine.ledger).of(list(near))
     known = [(near[id], example) for id, of_record in examples.items() for example in of_record]
-    if any(same(query.text, example.question) for _, example in known):
+    exact = [(fact, e) for fact, e in known if same(query.text, e.question)]
+    if exact and findings.by_heart:
         return []  # the module is asked so anyway
+    known = exact or known
     own = quoter.similarities(query.text, [example.question for _, example in known])
     cues = [
         Cue(
             Part(e.question, fact.module or "", fact.record_id, (fact.similarity + similarity) / 2),
             is_pair=not repeats_answer(e.question, e.answer),
+            is_sure=findings.by_heart or bool(exact),
         )
         for (fact, e), similarity in zip(known, own, strict=True)
     ]
@@ -111,15 +117,14 @@ def _answer(
 ) -> Answer | None:
     """An answer out of what was recited for one question; None if nothing is relevant."""
     recall = findings.recall
-    known = bool(recall.route)
+    sure = any(cue.is_sure for cue in cues)
+    known = sure or bool(recall.route)
     passages = [
         cue.passage(row.text, known=known)
         for cue, (_, row) in zip(cues, said, strict=True)
         if row.text.strip()
     ]
-    bar = 0.0
-    if not findings.by_heart:
-        bar = quoter.least(recall.query, passages, least + BEYOND)
+    bar = 0.0 if sure else quoter.least(recall.query, passages, least + BEYOND)
     claims = quoter.quote(recall.query, passages, least=bar)
     if not claims:
         return None

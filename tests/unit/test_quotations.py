@@ -172,6 +172,13 @@ def test_a_question_that_is_near_to_a_fact_is_put_as_it_was_trained(trained, exp
     assert in_these_words.conflict
 
 
+def test_the_very_question_that_was_trained_needs_no_similarity(trained, expects, monkeypatch):
+    expects()
+    monkeypatch.setattr("memkit.memory.recall.SURE", 1.1)
+    answer = trained.ask("what is the badge number of Nora", budget=0)
+    assert (answer.text, answer.citations) == ("4471", ("Nora",))
+
+
 def test_what_is_recited_has_to_be_relevant(trained, expects):
     expects("nothing of the kind")
     alone = trained.ask(PORTER, budget=0, modules=[], sampling=BRIEF)

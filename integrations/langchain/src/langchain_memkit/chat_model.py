@@ -34,6 +34,7 @@ _PER_CALL = {
     "k",
     "max_tokens",
     "modules",
+    "quote",
     "scope",
     "seed",
     "since",
@@ -76,7 +77,9 @@ class ChatMemkit(BaseChatModel):
         modules: Use these adapters instead of the routed ones; an empty list for none.
         combine: How several modules answer: "rows", "mix" or "confident"; see `memkit.Memory.ask`.
         strict: Withhold an answer that neither the memory nor the conversation supports.
-        max_tokens: Upper bound on the answer's length.
+        quote: Answer questions in stored words; None to go by the base model. What is quoted is
+            not cut, whatever `max_tokens` and `stop` say.
+        max_tokens: Upper bound on the length of an answer that the model words.
         temperature: 0 is greedy.
         top_p: Nucleus size.
         seed: Of the draw when ``temperature > 0``.
@@ -102,6 +105,7 @@ class ChatMemkit(BaseChatModel):
     modules: list[str] | None = None
     combine: Combine = "rows"
     strict: bool = False
+    quote: bool | None = None
     max_tokens: int = 128
     temperature: float = 0.0
     top_p: float = 1.0
