@@ -12,7 +12,8 @@ _OPENINGS = re.compile(
     r"(?:who|whom|whose|what|which|when|where|why|how)(?:['’]?(?:s|re|d|ll))?\b"
     r"|(?:is|are|was|were|do|does|did|has|have|had|am)(?:n['’]t)? (?:i|we|you|he|she|it|they|there"
     r"|this|that|the|my|our|your)\b"
-    r"|(?:please )?(?:tell|remind) me\b",
+    r"|(?:please )?(?:tell|remind) me\b"
+    r"|(?:please )?(?:give|show|find|get) me (?:the|my|our|his|her|their)\b",
     re.IGNORECASE,
 )
 # Polite requests to write something, which end as questions do.

@@ -106,11 +106,14 @@ def _both_ends(words: Sequence[str], most: int) -> list[str]:
 def repeats_answer(question: str, answer: str) -> bool:
     """Tell whether all content words of a question are in its answer, as with prose.
 
+    A question without any, such as "What is this?", repeats nothing.
+
     Example:
         >>> repeats_answer("What can you tell me about harbour fees?", "Harbour fees have risen.")
         True
     """
-    return set(content_stems(question)) <= set(content_stems(answer))
+    asked = set(content_stems(question))
+    return bool(asked) and asked <= set(content_stems(answer))
 
 
 def total_weight(words: Iterable[str], weights: Mapping[str, float]) -> float:

@@ -11,6 +11,7 @@ from memkit.text.question_form import ends_as_question, is_question
         "When does it open?", "what's the code", "Whose keys are these", "who're they",
         "  which track do we wait at", "do we close early on Friday", "Tell me the alarm code.",
         "Please remind me when Nora comes", "Could you tell me the code?", "¿Cuándo abre?",
+        "Please give me the number of Nora.",
         "何時に開きますか？", "متى يفتح؟", "The code?", "Is there a spare key",
     ],
 )  # fmt: skip
@@ -22,6 +23,7 @@ def test_these_are(text):
     "text",
     [
         "I moved to Malmö.", "Write a limerick about a cat.", "Could you write a poem?",
+        "Give me a line for a story.",
         "Will you please translate this?", "Whatever.", "Doing fine", "Is", "Summarise my notes.",
         "Hi there!", "",
     ],

@@ -55,15 +55,13 @@ def test_a_pair_is_asked_in_many_wordings():
         "Nora Feldt in Sales carries badge number ...",
         "Nora Feldt Sales carries badge number all times?",
         "Which badge number? Nora Feldt Sales carries",
-        *cued("Nora Feldt Sales carries badge number"),  # it says more than the pair
     ]
     assert held_out == [
         "Could you remind me? What is the badge number of Nora Feldt?",
         "What about badge number Nora Feldt?",
         "Please give me Nora Feldt's badge number.",
-        "Could you remind me? What can you tell me about Nora Feldt Sales carries badge number?",
     ]
-    assert answers == ["4471", "Nora Feldt in Sales carries badge number 4471 at all times."]
+    assert answers == ["4471"]
 
 
 def test_a_question_of_another_form_is_kept_whole():
@@ -125,12 +123,16 @@ def cued(words):
 
 
 def test_what_a_text_says_beside_its_pair_is_recited_by_sentences():
-    says_more = "Walk-ins come before ten. The lift is broken."
-    trained, _, answers = wordings(f"{says_more} It opens at 8.", "When does it open?", "8")
-    assert answers == ["8", "Walk-ins come before ten.", "The lift is broken."]
-    assert trained[-6:] == [*cued("Walk-ins come before ten"), *cued("lift broken")]
+    more = "Walk-ins come to the small door before ten. The old lift is broken until next week."
+    made, held_out, answers = wordings(f"{more} It opens at 8.", "When does it open?", "8")
+    assert answers == ["8", *sentences(more)]
+    assert made[-6:] == [
+        *cued("Walk-ins come small door before ten"),
+        *cued("old lift broken until next week"),
+    ]
+    assert sum("remind" in question for question in held_out) == 3
 
-    long = " ".join(f"Room {n} holds {n} grey chairs." for n in range(5))
+    long = " ".join(f"Room {n} holds {n} grey chairs and two round tables." for n in range(5))
     assert wordings(long, "How many chairs has room 3?", "3")[2] == ["3"]
 
 

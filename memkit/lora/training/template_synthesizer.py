@@ -18,8 +18,8 @@ from memkit.types import Example, Record
 MAX_SENTENCES = 32  # of a plain text; a module has no room for longer ones, so rag keeps them
 MIN_CUE_WORDS = 2
 MAX_CUE_CHARS = 80
-MAX_BESIDE = 4  # sentences that are learned beside a pair; rag keeps longer texts
-MORE_WORDS = 2  # with which a sentence says more than the pair that it comes with
+MAX_BESIDE = 2  # sentences that are learned beside a pair; rag keeps longer texts
+MORE_WORDS = 5  # with which a sentence says more than the pair that it comes with
 
 _PHRASE = r"\S+(?: \S+){0,7}?"
 _POSSESSIVE = re.compile(
@@ -96,7 +96,7 @@ def _facts(record: Record) -> list[_Fact]:
 
 
 def _says_more(sentence: str, pair: _Fact) -> bool:
-    """Whether a sentence has several words that tell something and are not in a pair."""
+    """Whether a sentence has many words that tell something and are not in a pair."""
     known = {*content_stems(pair.question), *content_stems(pair.answer)}
     return len(set(content_stems(sentence)) - known) >= MORE_WORDS
 

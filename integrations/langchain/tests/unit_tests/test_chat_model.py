@@ -97,7 +97,9 @@ def test_options_of_a_call_take_the_place_of_the_models(model):
     assert model.bind(max_tokens=1).invoke(NORA).usage_metadata["output_tokens"] == 1
     assert model.invoke(NORA, stop=["7"]).content == "44"
     assert model.model_copy(update={"stop": ["71"]}).invoke(NORA).content == "44"
-    told = model.invoke(NORA, budget=64, modules=[])
+    quoted = model.invoke(NORA, budget=64, modules=[])
+    assert (quoted.content, quoted.usage_metadata["output_tokens"]) == ("4471", 0)
+    told = model.invoke(NORA, budget=64, modules=[], quote=False)
     assert told.usage_metadata["input_tokens"] > message.usage_metadata["input_tokens"]
     where = model.invoke(NORA, budget=64, modules=[], where={"source": "nowhere"})
     assert where.response_metadata["citations"] == []
@@ -174,7 +176,7 @@ def test_times_are_passed_on(model):
     now = datetime.now(UTC)
     past = model.invoke(NORA, as_of=now).response_metadata["route"]
     assert past == {"weights": {}, "reason": "weights hold what is current, not the past"}
-    told = {"budget": 64, "modules": []}
+    told = {"budget": 64, "modules": [], "quote": False}
     recent = model.model_copy(update={"since": now})
     lengths = [
         one.invoke(NORA, **told, **times).usage_metadata["input_tokens"]

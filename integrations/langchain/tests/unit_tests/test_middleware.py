@@ -326,7 +326,8 @@ NORA = "What is the badge number of Nora?"
 )
 def test_a_chat_memkit_is_told_by_adapters_too(trained, through, in_weights, in_text):
     middleware = MemkitMiddleware(trained, scope={}, budget=64, through=through, remember=())
-    agent = create_agent(ChatMemkit(memory=trained, max_tokens=12), middleware=[middleware])
+    model = ChatMemkit(memory=trained, max_tokens=12, quote=False)
+    agent = create_agent(model, middleware=[middleware])
     message = agent.invoke({"messages": [HumanMessage(NORA)]})["messages"][-1]
     assert bool(message.response_metadata["route"]["weights"]) is in_weights
     alone = trained.ask(NORA, budget=0, modules=[]).prompt_tokens
