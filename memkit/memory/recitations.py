@@ -86,6 +86,8 @@ def _cues(engine: Engine, quoter: Quoter, findings: Findings) -> list[Cue]:
     exact = [(fact, e) for fact, e in known if same(query.text, e.question)]
     if exact and findings.by_heart:
         return []  # the module is asked so anyway
+    if not route:  # which questions are about pairs, the router tells better than what they say
+        known = [(fact, e) for fact, e in known if repeats_answer(e.question, e.answer)]
     known = exact or known
     own = quoter.similarities(query.text, [example.question for _, example in known])
     cues = [

@@ -14,6 +14,7 @@ from memkit.types import Draft, Evidence, Hit, Record, Sampling
 BRIEF = Sampling(max_new_tokens=12)
 NOTES = "Ann keeps the harbour keys. Tea is at four.", "The pool is closed on Sundays."
 KEYS = "Who has the keys?"
+FOR_US = "Who has all of the keys for us?"  # the router refuses it, too
 PORTER = "What is the number that the new porter has?"  # the router refuses it
 NEAR = "Which number does Nora carry on her badge?"  # in words that are near to those
 
@@ -148,18 +149,47 @@ def test_who_asks_for_it_is_told_why_it_cannot_be(noted, tmp_path, open_memory):
 # -- out of the weights
 
 
-def test_a_module_is_asked_in_the_words_that_it_knows(trained, expects):
-    expects("Emil")
-    answer = trained.ask(PORTER, budget=0)
-    assert answer.text == "What is the badge number of Emil? 1234"
+@pytest.fixture
+def noted_by_heart(noted):
+    assert noted.consolidate().held == ("n0", "n1")
+    return noted
+
+
+def test_a_module_is_asked_in_the_words_that_it_knows(noted_by_heart, expects):
+    expects("keys")
+    assert not noted_by_heart.recall(FOR_US, 0).route
+    answer = noted_by_heart.ask(FOR_US, budget=0)
+    assert answer.text == "Ann keeps the harbour keys."
     assert answer.route.modules == ("m0001",)
-    assert answer.citations == ("Emil",)
-    assert [part.question for part in answer.route.parts] == ["What is the badge number of Emil?"]
+    assert answer.citations == ("n0",)
+    (part,) = {part.question for part in answer.route.parts} - {
+        "What can you tell me about Tea four?"
+    }
+    assert part == "What can you tell me about Ann keeps harbour keys?"
     (claim,) = answer.claims
     assert (claim.module, claim.supported, claim.quoted) == ("m0001", True, True)
     assert answer.prompt_tokens > 0
-    assert "".join(trained.stream(PORTER, budget=0)) == answer.text
-    assert trained.ask(PORTER, budget=0, strict=True).withheld == UNNAMED
+    assert "".join(noted_by_heart.stream(FOR_US, budget=0)) == answer.text
+    assert noted_by_heart.ask(FOR_US, budget=0, strict=True).withheld == UNNAMED
+
+
+def test_of_a_routed_pair_the_answer_is_recited(trained, expects, monkeypatch):
+    expects("Nora")
+    monkeypatch.setattr("memkit.memory.recall.SURE", 1.1)
+    answer = trained.ask(NEAR, budget=0)
+    assert (answer.text, answer.citations) == ("4471", ("Nora",))
+    assert answer.route.reason.endswith("the most relevant count")
+    expects("nobody")
+    alone = trained.ask(NEAR, budget=0, modules=[], sampling=BRIEF)
+    untouched = trained.ask(NEAR, budget=0, sampling=BRIEF)
+    assert untouched.text == alone.text
+    assert untouched.route.reason.startswith("what modules recite")
+
+
+def test_of_a_pair_that_the_router_refuses_nothing_is_recited(trained, expects):
+    expects("Nora", "Emil")
+    alone = trained.ask(PORTER, budget=0, modules=[], sampling=BRIEF)
+    assert trained.ask(PORTER, budget=0, sampling=BRIEF).text == alone.text
 
 
 def test_a_question_that_is_near_to_a_fact_is_put_as_it_was_trained(trained, expects):
@@ -179,21 +209,12 @@ def test_the_very_question_that_was_trained_needs_no_similarity(trained, expects
     assert (answer.text, answer.citations) == ("4471", ("Nora",))
 
 
-def test_what_is_recited_has_to_be_relevant(trained, expects):
-    expects("nothing of the kind")
-    alone = trained.ask(PORTER, budget=0, modules=[], sampling=BRIEF)
-    assert trained.ask(PORTER, budget=0, sampling=BRIEF).text == alone.text
-
-
-def test_other_scopes_and_outdated_modules_recite_nothing(
-    tmp_path, open_memory, badges, expects, monkeypatch
-):
-    expects("Emil")
-    memory = open_memory(tmp_path / "m")
+def test_other_scopes_and_outdated_modules_recite_nothing(memory, expects, monkeypatch):
+    expects("keys")
     mine = {"user": "ann"}
-    memory.add([Draft(b.text, b.question, b.answer, mine, id=b.id) for b in badges[:2]])
+    memory.add([Draft(text, scope=mine) for text in NOTES])
     memory.consolidate()
-    assert memory.ask(PORTER, budget=0, scope=mine).route.modules == ("m0001",)
-    assert not memory.ask(PORTER, budget=0, scope={"user": "bob"}, sampling=BRIEF).route
+    assert memory.ask(FOR_US, budget=0, scope=mine).route.modules == ("m0001",)
+    assert not memory.ask(FOR_US, budget=0, scope={"user": "bob"}, sampling=BRIEF).route
     monkeypatch.setattr(memory._engine.lora, "is_outdated", lambda _: True)
-    assert not memory.ask(PORTER, budget=0, scope=mine, sampling=BRIEF).route
+    assert not memory.ask(FOR_US, budget=0, scope=mine, sampling=BRIEF).route
