@@ -38,11 +38,10 @@ class Cue:
     is_pair: bool
     is_sure: bool
 
-    def passage(self, said: str, *, known: bool) -> Passage:
-        """What was recited, as it is judged; the answer alone is quoted of a fact that is known."""
+    def passage(self, said: str) -> Passage:
+        """What was recited, as it is judged; of a pair the answer is quoted."""
         part = self.part
-        text = f"{part.question} {said}" if self.is_pair else said
-        answer = said if self.is_pair and known else None
+        text, answer = (f"{part.question} {said}", said) if self.is_pair else (said, None)
         return Passage(text, part.record_id, module=part.module, answer=answer)
 
 
@@ -120,11 +119,8 @@ def _answer(
     """An answer out of what was recited for one question; None if nothing is relevant."""
     recall = findings.recall
     sure = any(cue.is_sure for cue in cues)
-    known = sure or bool(recall.route)
     passages = [
-        cue.passage(row.text, known=known)
-        for cue, (_, row) in zip(cues, said, strict=True)
-        if row.text.strip()
+        cue.passage(row.text) for cue, (_, row) in zip(cues, said, strict=True) if row.text.strip()
     ]
     bar = 0.0 if sure else quoter.least(recall.query, passages, least + BEYOND)
     claims = quoter.quote(recall.query, passages, least=bar)
