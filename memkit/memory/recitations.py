@@ -85,9 +85,13 @@ def _cues(engine: Engine, quoter: Quoter, findings: Findings) -> list[Cue]:
     exact = [(fact, e) for fact, e in known if same(query.text, e.question)]
     if exact and findings.by_heart:
         return []  # the module is asked so anyway
-    if not route:  # which questions are about pairs, the router tells better than what they say
-        known = [(fact, e) for fact, e in known if repeats_answer(e.question, e.answer)]
-    known = exact or known
+    # Which pair a question is about, the router tells better than what the pairs say.
+    routed = {part.record_id for part in route.parts}
+    known = exact or [
+        (fact, e)
+        for fact, e in known
+        if fact.record_id in routed or repeats_answer(e.question, e.answer)
+    ]
     own = quoter.similarities(query.text, [example.question for _, example in known])
     cues = [
         Cue(

@@ -174,7 +174,7 @@ def test_a_module_is_asked_in_the_words_that_it_knows(noted_by_heart, expects):
 
 
 def test_of_a_routed_pair_the_answer_is_recited(trained, expects, monkeypatch):
-    expects("Nora")
+    expects("badge")  # of whomever
     monkeypatch.setattr("memkit.memory.recall.SURE", 1.1)
     answer = trained.ask(NEAR, budget=0)
     assert (answer.text, answer.citations) == ("4471", ("Nora",))
