@@ -69,7 +69,7 @@ def test_a_chat_model_answers_from_its_weights_and_from_the_index(run):
     assert "from:    Parcels are handed out at gate 3." in parcels
     assert "4417" in pieces.replace("|", "")
     tokens = [int(count) for count in re.findall(r"tokens: +(\d+)", nora + parcels)]
-    assert tokens[0] < tokens[1]  # the weights need no evidence in the prompt
+    assert tokens[0] > tokens[1] == 0  # what the index has is quoted
 
 
 def test_a_store_is_there_the_next_time_and_forgets(run):
