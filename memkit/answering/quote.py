@@ -89,7 +89,8 @@ class Quoter:
     def _judged(self, question: str, passages: Sequence[Passage]) -> list[Passage]:
         """Passages with their relevance."""
         unknown = [passage.text for passage in passages if passage.relevance is None]
-        relevance = iter(self._relevances(question, unknown))
+        similarities = self.similarities(question, unknown)
+        relevance = iter(self._relevance.of(question, unknown, similarities))
         return [
             replace(passage, relevance=next(relevance)) if passage.relevance is None else passage
             for passage in passages
@@ -108,15 +109,14 @@ class Quoter:
                 whole.append(_Sentence(text, passage, passage.relevance or 0.0))
         similarities = self.similarities(question, [text for text, _ in cut])
         order = sorted(range(len(cut)), key=lambda place: -similarities[place])
-        nearest = [cut[place] for place in sorted(order[:COMPARED])]
-        alone = self._relevances(question, [text for text, _ in nearest])
+        nearest = sorted(order[:COMPARED])
+        alone = self._relevance.of(
+            question, [cut[place][0] for place in nearest], [similarities[p] for p in nearest]
+        )
         return whole + [
             _Sentence(text, passage, (own + (passage.relevance or 0.0)) / 2)
-            for (text, passage), own in zip(nearest, alone, strict=True)
+            for (text, passage), own in zip([cut[place] for place in nearest], alone, strict=True)
         ]
-
-    def _relevances(self, question: str, texts: Sequence[str]) -> list[float]:
-        return self._relevance.of(question, texts, self.similarities(question, texts))
 
 
 def _claim(question: str, sentence: _Sentence) -> Claim:

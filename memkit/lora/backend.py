@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
 from functools import cached_property
 
 from memkit.answering.prompt import PromptFormat
@@ -109,7 +108,7 @@ class LoraBackend(Backend):
         for name in route.weights:
             if self.is_outdated(name):
                 reason = f"{name} was trained behind another prompt; consolidate() renews it"
-                return Evidence(route=replace(route, weights={}, parts=(), reason=reason))
+                return Evidence(route=route.refused(reason))
         return Evidence(route=route)
 
     def is_outdated(self, name: str) -> bool:

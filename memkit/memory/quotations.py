@@ -92,8 +92,9 @@ def _untouched(findings: Findings) -> Findings:
     recall = findings.recall
     if findings.by_heart or not recall.route:
         return findings
-    reason = "what modules recite of the nearest facts is not about the question"
-    route = replace(recall.route, weights={}, parts=(), reason=reason)
+    route = recall.route.refused(
+        "what modules recite of the nearest facts is not about the question"
+    )
     return replace(findings, recall=replace(recall, route=route))
 
 

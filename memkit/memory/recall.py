@@ -109,9 +109,10 @@ def gather(engine: Engine, query: Query, request: Request) -> Findings:
         evidence = [_first(judge.judged(p, query.text, without=held), query.k) for p in evidence]
         bar = judge.least(query.text, _said(evidence), least)
         relevant = [judge.relevant(part, bar) for part in evidence]
+    shown = [_without(part, held) for part in relevant]
     pinned = _pinned(engine, query)
     assembled = assemble(
-        [pinned, *(_without(part, held) for part in relevant)],
+        [pinned, *shown],
         budget=request.budget,
         count=engine.counter.count,
         prompt_format=engine.prompt_format,
@@ -120,8 +121,8 @@ def gather(engine: Engine, query: Query, request: Request) -> Findings:
     prompted = Quoted([*assembled.hits, *assembled.turns])
     judged = [
         hit
-        for part in relevant
-        for hit in _without(part, held).hits
+        for part in shown
+        for hit in part.hits
         if hit.relevance is not None and prompted.has(hit)
     ]
     by_heart = _answers_by_heart(query, route)
@@ -200,7 +201,7 @@ def _of_scope(engine: Engine, query: Query, route: Route) -> Route:
     }
     if chosen.isdisjoint(others):
         return route
-    return replace(route, weights={}, parts=(), reason="it leads to modules of other scopes")
+    return route.refused("it leads to modules of other scopes")
 
 
 def _is_sure(query: Query, route: Route) -> bool:
@@ -233,8 +234,9 @@ def _unused(route: Route) -> Route:
     """A route to no module: what is in the prompt answers better than a module in other words."""
     if not route:
         return route
-    why = f"the prompt says it, and the question is less than {SURE} similar to what was trained"
-    return replace(route, weights={}, parts=(), reason=why)
+    return route.refused(
+        f"the prompt says it, and the question is less than {SURE} similar to what was trained"
+    )
 
 
 def _held(engine: Engine, evidence: Sequence[Evidence], route: Route) -> tuple[str, ...]:

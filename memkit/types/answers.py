@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from memkit.types.records import Record, Turn, source_of
@@ -107,6 +107,10 @@ class Route(Value):
     def modules(self) -> tuple[str, ...]:
         """The modules in use, heaviest first."""
         return tuple(sorted(self.weights, key=lambda name: (-self.weights[name], name)))
+
+    def refused(self, reason: str) -> Route:
+        """What was considered, but with a route to no module, and why."""
+        return replace(self, weights={}, parts=(), reason=reason)
 
     def __bool__(self) -> bool:
         return bool(self.weights)

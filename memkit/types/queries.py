@@ -12,7 +12,7 @@ from memkit.types.validate import check_limit, check_number, shown
 # What verbs take unless the caller says otherwise.
 HITS = 5  # records that are searched for
 PASSAGES = 3  # in an answer's prompt; the default base model loses the thread in more
-MIN_SCORE = 0.45  # relevance from which on a passage is evidence: docs/decisions/0012-relevance.md
+MIN_SCORE = 0.45  # relevance from which on a passage is evidence: docs/decisions/0013-quotations.md
 BUDGET = 512  # tokens of evidence: a few passages and the last turns
 COLDEST = 1e-3  # temperature; scores divided by much less are no numbers any more
 

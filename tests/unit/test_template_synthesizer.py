@@ -260,7 +260,8 @@ def test_examples_of_any_text_can_be_asked(text, pair):
     by_answer = {}
     for one in made:
         by_answer.setdefault(one.answer, []).append(one)
-    assert not pair or next(iter(by_answer)) == answer
+    first, *others = by_answer or [None]
+    assert not pair or (first == answer and set(others) <= set(sentences(text)))
     for one_fact in by_answer.values():
         trained = [one.question for one in one_fact if not one.held_out]
         held_out = [one.question for one in one_fact if one.held_out]
