@@ -18,7 +18,7 @@ PACKAGE = Path(memkit.__file__).parent
 # From the top down; rooms of one rank may not import each other.
 ORDER = (
     {"cli"},
-    {"evals"},
+    {"evals", "server"},
     {"memory"},
     {"testing"},
     {"lora"},
@@ -32,9 +32,9 @@ ORDER = (
 )
 RANK = {room: -depth for depth, rooms in enumerate(ORDER) for room in rooms}
 
-FLOORS = 10  # of the longest chain today; whoever adds one says why, and 12 are the limit
+FLOORS = 11  # of the longest chain; whoever adds one says why, and 12 are the limit
 MOST_ARROWS = 90
-MOST_ENTRIES = 20
+MOST_ENTRIES = 22
 MOST_LINES = 400
 
 NO_ROOMS = {"__init__", "__main__", "py"}  # doors, and the marker py.typed
