@@ -38,7 +38,7 @@ CANDIDATES = 3  # modules that "confident" asks
 
 
 class Adapters(Protocol):
-    """Puts routed adapters in place in a language model; see `memkit.lora.backend`."""
+    """Puts routed adapters in place in a language model; see `memkit.lora.lora_backend`."""
 
     def adapters(self, routes: Sequence[Route]) -> AbstractContextManager[None]:
         """What puts the adapters of one route per row in place."""

@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     from memkit.answering.generate import Answerer
     from memkit.answering.quote import Quoter
     from memkit.answering.relevance import Relevance
-    from memkit.lora.backend import LoraBackend
     from memkit.lora.consolidation.consolidate import Consolidator
+    from memkit.lora.lora_backend import LoraBackend
     from memkit.models.language_model import TransformersModel
-    from memkit.rag.backend import RagBackend
     from memkit.rag.index import FactIndex
+    from memkit.rag.rag_backend import RagBackend
 
 logger = logging.getLogger("memkit")
 
@@ -119,7 +119,7 @@ class Engine:
         """Keeps the index, for retrieval and for the router of adapters."""
         if self.index is None:
             return None
-        from memkit.rag.backend import RagBackend
+        from memkit.rag.rag_backend import RagBackend
 
         return RagBackend(self.ledger, self.index)
 
@@ -133,8 +133,8 @@ class Engine:
         """Adapters."""
         if "lora" not in self.names or self.index is None:
             return None
-        from memkit.lora.backend import LoraBackend
         from memkit.lora.compatibility import adaptable
+        from memkit.lora.lora_backend import LoraBackend
         from memkit.routing.registry import router_of
 
         given = self.config.base_model

@@ -1,8 +1,8 @@
 import pytest
 
 from memkit.ledger import Ledger
-from memkit.rag.backend import RagBackend
 from memkit.rag.index import FactIndex
+from memkit.rag.rag_backend import RagBackend
 from memkit.testing import BackendContract, HashingEmbedder
 
 

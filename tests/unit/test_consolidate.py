@@ -13,8 +13,8 @@ from synthesizers import FirstWordings, Script
 from memkit.answering.prompt import PromptFormat
 from memkit.errors import DiskFullError, InvalidInputError, StorageError, TrainingError
 from memkit.ledger import Ledger, ModuleFile
-from memkit.lora.backend import LoraBackend
 from memkit.lora.consolidation.consolidate import Consolidator
+from memkit.lora.lora_backend import LoraBackend
 from memkit.lora.recipe import Recipe
 from memkit.lora.spec import TrainSpec
 from memkit.lora.store.adapter_rows import ROW_DTYPES

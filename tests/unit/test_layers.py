@@ -38,7 +38,7 @@ MOST_ENTRIES = 22
 MOST_LINES = 400
 
 NO_ROOMS = {"__init__", "__main__", "py"}  # doors, and the marker py.typed
-SHARED_NAMES = {"__init__.py", "backend.py"}  # the index and the weights are a backend each
+SHARED_NAMES = {"__init__.py"}
 
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 ENTRIES = sorted(path for path in PACKAGE.iterdir() if path.name != "__pycache__")
@@ -188,7 +188,7 @@ def test_no_two_files_share_a_name():
         ("import memkit", ["memory"]),
         ("from memkit import errors", ["errors"]),
         ("def f():\n    import memkit.ledger.engine.schema", ["ledger"]),
-        ("if TYPE_CHECKING:\n    from memkit.lora import backend", ["lora"]),
+        ("if TYPE_CHECKING:\n    from memkit.lora import lora_backend", ["lora"]),
         ("import json, memkitten", []),
     ],
 )

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from memkit.errors import InvalidInputError
-from memkit.lora.backend import LoraBackend
+from memkit.lora.lora_backend import LoraBackend
 from memkit.testing import tiny_llama
 from memkit.types import Conflict, Part, Route, Sampling
 

@@ -8,9 +8,9 @@ import pytest
 
 from memkit.errors import InvalidInputError
 from memkit.ledger import Passage
-from memkit.rag.backend import RagBackend
 from memkit.rag.fusion import Ranking, Scored, add_neighbours, rank
 from memkit.rag.index import FactIndex
+from memkit.rag.rag_backend import RagBackend
 from memkit.testing import HashingEmbedder
 from memkit.types import Draft, Query
 

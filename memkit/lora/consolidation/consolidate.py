@@ -16,7 +16,6 @@ from typing import NoReturn
 from tqdm import tqdm
 
 from memkit.ledger.engine.locks import adapters_lock
-from memkit.lora.backend import LoraBackend
 from memkit.lora.consolidation.capacity import law_for
 from memkit.lora.consolidation.examples import make_missing, stored_examples
 from memkit.lora.consolidation.fit_context import adapted_share, answer_tokens
@@ -24,6 +23,7 @@ from memkit.lora.consolidation.jobs import Job, plan_jobs, plan_retraining, wait
 from memkit.lora.consolidation.manifest import Candidate
 from memkit.lora.consolidation.module_builder import ModuleBuilder
 from memkit.lora.consolidation.partition import Limits, Part, plan
+from memkit.lora.lora_backend import LoraBackend
 from memkit.lora.recipe import Recipe
 from memkit.lora.store.adapter_files import tidy
 from memkit.lora.training.trainer import Trainers

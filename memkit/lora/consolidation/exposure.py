@@ -26,7 +26,7 @@ from random import Random
 from statistics import fmean
 
 from memkit.ledger import Ledger
-from memkit.lora.backend import LoraBackend
+from memkit.lora.lora_backend import LoraBackend
 from memkit.models.language_model import TransformersModel
 from memkit.models.scoring import Ids, Mix, answer_states, log_probabilities, no_adapters
 from memkit.text.words import STOP_WORDS, content_words

@@ -17,12 +17,12 @@ from typing import NoReturn
 from tqdm import tqdm
 
 from memkit.errors import RecordNotFoundError
-from memkit.lora.backend import LoraBackend, staged_key
 from memkit.lora.consolidation.examples import stored_examples
 from memkit.lora.consolidation.fit_context import fitting
 from memkit.lora.consolidation.locality import PROMPTS, measure
 from memkit.lora.consolidation.manifest import Candidate, Outcome
 from memkit.lora.consolidation.partition import Part, halves, next_rank
+from memkit.lora.lora_backend import LoraBackend, staged_key
 from memkit.lora.recipe import Recipe
 from memkit.lora.store.adapter_rows import written_row
 from memkit.lora.training.trainer import Trainers

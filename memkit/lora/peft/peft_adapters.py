@@ -15,9 +15,9 @@ from typing import Any
 
 from memkit.errors import IncompatibleModelError, InvalidInputError, StorageError
 from memkit.ledger import Ledger
-from memkit.lora.backend import LoraBackend
 from memkit.lora.consolidation.consolidate import Consolidator
 from memkit.lora.consolidation.manifest import Candidate
+from memkit.lora.lora_backend import LoraBackend
 from memkit.lora.peft.merges import Merge
 from memkit.lora.peft.peft_format import Settings, read_settings, read_weights, write_folder
 from memkit.lora.serving.hooks import Adapter

@@ -23,7 +23,7 @@ def peft_model(base: TransformersModel, part: Scaled, *, trainable: bool = False
 
     Args:
         base: The base model.
-        part: The adapter, such as `memkit.lora.backend.LoraBackend.stored` gives.
+        part: The adapter, such as `memkit.lora.lora_backend.LoraBackend.stored` gives.
         trainable: Whether the adapter's factors want gradients.
 
     Returns:

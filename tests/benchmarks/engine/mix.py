@@ -30,7 +30,7 @@ from benchmarks.report import report
 from memkit.answering.prompt import PromptFormat
 from memkit.cli.measurement import Measurement
 from memkit.ledger import Ledger
-from memkit.lora.backend import LoraBackend
+from memkit.lora.lora_backend import LoraBackend
 from memkit.lora.serving.bank import AdapterBank, Mixture
 from memkit.lora.serving.hooks import AdapterLayers
 from memkit.lora.spec import LoraSpec

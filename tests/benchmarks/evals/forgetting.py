@@ -16,10 +16,10 @@ from benchmarks.report import write
 from memkit.cli.demo.company import Company
 from memkit.cli.measurement import Measurement
 from memkit.cli.unstored_records import drafts_of
-from memkit.lora.backend import LoraBackend
 from memkit.lora.consolidation.consolidate import Recipe
 from memkit.lora.consolidation.examples import make_missing
 from memkit.lora.consolidation.exposure import ALTERNATIVES, ask, probes_of
+from memkit.lora.lora_backend import LoraBackend
 from memkit.lora.spec import TrainSpec
 from memkit.memory.memory import Memory
 from memkit.models.embedder import SentenceEmbedder
