@@ -60,7 +60,9 @@ def _run_and_flush(command: Callable[[], int]) -> int:
     """Run a command; what it printed is written when this returns, also at a `SystemExit`."""
     try:
         status = command()
-    except SystemExit:
+    except SystemExit as exit_:
+        if isinstance(exit_.__context__, BrokenPipeError):  # rich's way to tell of it
+            raise exit_.__context__ from None
         sys.stdout.flush()
         raise
     sys.stdout.flush()

@@ -1,91 +1,44 @@
-"""Commands that read a memory: ``search``, ``ask``, ``explain`` and ``stats``."""
+"""Commands that show what a memory holds: ``search`` and ``stats``."""
 
 from __future__ import annotations
 
-import argparse
-import sys
+from typing import Annotated
 
-from memkit import Memory
-from memkit.cli.arguments import Commands, memory_path, memory_path_and_scope
-from memkit.types import BUDGET, PASSAGES
+import typer
+
+from memkit.cli.opening import open_memory
+from memkit.cli.output import print_json, print_result, print_rows
+from memkit.cli.parameters import AsJson, MemoryPath, Scopes, at_most, scope_of
+from memkit.types import HITS
+
+PANEL = "Read"
 
 
-def register(commands: Commands) -> None:
+def register(app: typer.Typer) -> None:
     """Add the commands."""
-    search = commands.add_parser(
-        "search", parents=[memory_path_and_scope()], help="print the best matches"
-    )
-    search.set_defaults(command=_search)
-    search.add_argument("query")
-    search.add_argument("-k", type=int, default=5, help="how many at most (default: 5)")
-
-    question = _question_options()
-    ask = commands.add_parser("ask", parents=[question], help="answer, with sources")
-    ask.set_defaults(command=_ask)
-    ask.add_argument("--strict", action="store_true", help="withhold what nothing supports")
-
-    explain = commands.add_parser(
-        "explain",
-        parents=[question],
-        help="show route, evidence and prompt without generating",
-    )
-    explain.set_defaults(command=_explain)
-    explain.add_argument("--json", action="store_true", help="as a JSON object")
-
-    stats = commands.add_parser("stats", parents=[memory_path()], help="count what it holds")
-    stats.set_defaults(command=_stats)
+    app.command("search", rich_help_panel=PANEL)(search)
+    app.command("stats", rich_help_panel=PANEL)(stats)
 
 
-def _question_options() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(add_help=False, parents=[memory_path_and_scope()])
-    parser.add_argument("question")
-    parser.add_argument(
-        "--budget",
-        type=int,
-        default=BUDGET,
-        metavar="TOKENS",
-        help=f"of evidence in the prompt, at most (default: {BUDGET})",
-    )
-    parser.add_argument("-k", type=int, default=PASSAGES, help="passages at most")
-    return parser
+def search(
+    path: MemoryPath,
+    query: Annotated[str, typer.Argument(show_default=False)],
+    *,
+    k: Annotated[int, at_most(HITS)] = HITS,
+    scope: Scopes = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print the records that match best, by meaning and by words."""
+    whose = scope_of(scope)
+    with open_memory(path) as memory:
+        hits = memory.search(query, k, scope=whose)
+    if as_json:
+        print_json(hits)
+    else:
+        print_rows(("score", "id", "text"), ((f"{h.score:.3f}", h.id, h.text) for h in hits))
 
 
-def _search(arguments: argparse.Namespace) -> int:
-    with Memory.open(arguments.path, create=False) as memory:
-        for hit in memory.search(arguments.query, arguments.k, scope=dict(arguments.scope)):
-            print(f"{hit.score:.3f}  {hit.id}  {hit.text}")
-    return 0
-
-
-def _ask(arguments: argparse.Namespace) -> int:
-    with Memory.open(arguments.path, create=False) as memory:
-        answer = memory.ask(
-            arguments.question,
-            arguments.budget,
-            k=arguments.k,
-            scope=dict(arguments.scope),
-            strict=arguments.strict,
-        )
-        print(answer)
-        print(answer.route, file=sys.stderr)
-        print(f"citations: {', '.join(answer.citations) or 'none'}", file=sys.stderr)
-        if answer.withheld is not None:
-            print(f"withheld: {answer.withheld}", file=sys.stderr)
-        if answer.conflict is not None:
-            print(f"conflict: {answer.conflict}", file=sys.stderr)
-    return 0
-
-
-def _explain(arguments: argparse.Namespace) -> int:
-    with Memory.open(arguments.path, create=False) as memory:
-        explanation = memory.explain(
-            arguments.question, arguments.budget, k=arguments.k, scope=dict(arguments.scope)
-        )
-        print(explanation.to_json(indent=2) if arguments.json else explanation)
-    return 0
-
-
-def _stats(arguments: argparse.Namespace) -> int:
-    with Memory.open(arguments.path, create=False) as memory:
-        print(memory.stats())
-    return 0
+def stats(path: MemoryPath, as_json: AsJson = False) -> None:
+    """Count what the memory holds."""
+    with open_memory(path) as memory:
+        print_result(memory.stats(), as_json=as_json)

@@ -1,49 +1,54 @@
-"""Commands that need no memory: ``demo`` and ``capacity``."""
+"""Commands that need no memory: ``capacity`` and ``demo``."""
 
 from __future__ import annotations
 
-import argparse
+from typing import Annotated
 
-from memkit.cli.arguments import Commands, json_option, positive_numbers
+import typer
+
+from memkit.cli.parameters import BaseModel, Numbers, Report, positive_numbers
+
+PANEL = "Without a memory"
 
 
-def register(commands: Commands) -> None:
+def register(app: typer.Typer) -> None:
     """Add the commands."""
-    measured = json_option()
-    demo = commands.add_parser(
-        "demo", parents=[measured], help="show memkit on an invented company"
-    )
-    demo.set_defaults(command=_demo)
-    demo.add_argument("--quick", action="store_true", help="a smaller company, in less time")
-    demo.add_argument("--seed", type=int, default=0, help="which company (default: 0)")
-
-    capacity = commands.add_parser(
-        "capacity",
-        parents=[measured],
-        help="measure how much an adapter on a base model holds; consolidation uses the result",
-    )
-    capacity.set_defaults(command=_capacity)
-    capacity.add_argument(
-        "--ranks", type=positive_numbers, metavar="R,R", help="ranks of the adapters to train"
-    )
-    capacity.add_argument(
-        "--loads", type=positive_numbers, metavar="N,N", help="numbers of facts to train"
-    )
-    capacity.add_argument("--base", metavar="MODEL", help="folder or hub id of a base model")
+    app.command("capacity", rich_help_panel=PANEL)(capacity)
+    app.command("demo", rich_help_panel=PANEL)(demo)
 
 
-def _demo(arguments: argparse.Namespace) -> int:
-    from memkit.cli.demo import demo_run
-
-    return demo_run.main(quick=arguments.quick, seed=arguments.seed, json_path=arguments.json)
-
-
-def _capacity(arguments: argparse.Namespace) -> int:
+def capacity(
+    ranks: Annotated[
+        Numbers | None,
+        typer.Option(parser=positive_numbers, metavar="R,R", help="Ranks of the adapters."),
+    ] = None,
+    loads: Annotated[
+        Numbers | None,
+        typer.Option(parser=positive_numbers, metavar="N,N", help="Numbers of facts to train."),
+    ] = None,
+    base_model: BaseModel = None,
+    json_path: Report = None,
+) -> None:
+    """Measure how much an adapter on a base model holds; consolidation uses the result."""
     from memkit.cli import measure_capacity
 
-    return measure_capacity.main(
-        ranks=arguments.ranks or measure_capacity.RANKS,
-        loads=arguments.loads or measure_capacity.LOADS,
-        base=arguments.base,
-        json_path=arguments.json,
+    status = measure_capacity.main(
+        ranks=ranks.values if ranks else measure_capacity.RANKS,
+        loads=loads.values if loads else measure_capacity.LOADS,
+        base=base_model,
+        json_path=json_path,
     )
+    raise typer.Exit(status)
+
+
+def demo(
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A smaller company, in less time.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Which company.")] = 0,
+    json_path: Report = None,
+) -> None:
+    """Show memkit on an invented company."""
+    from memkit.cli.demo import demo_run
+
+    raise typer.Exit(demo_run.main(quick=quick, seed=seed, json_path=json_path))

@@ -2,75 +2,89 @@
 
 from __future__ import annotations
 
-import argparse
+from enum import StrEnum
 from pathlib import Path
+from typing import Annotated
 
-from memkit import Memory
-from memkit.cli.arguments import Commands, memory_path
-from memkit.memory.config import ALL_BACKENDS
+import typer
+
+from memkit.cli.opening import RECORDS_ALONE, open_memory
+from memkit.cli.output import print_result
+from memkit.cli.parameters import AsJson, MemoryPath
+
+PANEL = "Maintain"
+Adapters = Annotated[bool, typer.Option("--adapters", help="With the modules, beside the file.")]
+FilePath = Annotated[Path, typer.Argument(metavar="FILE", show_default=False)]
 
 
-def register(commands: Commands) -> None:
+class Conflict(StrEnum):
+    """What an import does where the memory has something else."""
+
+    ERROR = "error"
+    SKIP = "skip"
+    REPLACE = "replace"
+
+
+def register(app: typer.Typer) -> None:
     """Add the commands."""
-    plain = memory_path()
-    export = commands.add_parser("export", parents=[plain], help="write everything to one file")
-    export.set_defaults(command=_export)
-    export.add_argument("file", type=Path, help="is replaced if it exists")
-    export.add_argument("--adapters", action="store_true", help="with the modules, beside it")
-
-    import_ = commands.add_parser("import", parents=[plain], help="read what was exported")
-    import_.set_defaults(command=_import)
-    import_.add_argument("file", type=Path)
-    import_.add_argument("--adapters", action="store_true", help="with the modules, beside it")
-    import_.add_argument(
-        "--on-conflict",
-        choices=("error", "skip", "replace"),
-        default="error",
-        help="where the memory has something else (default: refuse the file)",
-    )
-
-    check = commands.add_parser("check", parents=[plain], help="verify everything in the memory")
-    check.set_defaults(command=_check)
-    check.add_argument("--repair", action="store_true", help="rebuild damaged derived state")
-
-    reembed = commands.add_parser("reembed", parents=[plain], help="change the embedder")
-    reembed.set_defaults(command=_reembed)
-    reembed.add_argument("embedder", help="folder or hub id of the new one")
+    app.command("export", rich_help_panel=PANEL)(export)
+    app.command("import", rich_help_panel=PANEL)(import_)
+    app.command("check", rich_help_panel=PANEL)(check)
+    app.command("reembed", rich_help_panel=PANEL)(reembed)
 
 
-def _export(arguments: argparse.Namespace) -> int:
-    # The records alone need no model.
-    backends = ALL_BACKENDS if arguments.adapters else ("buffer",)
-    with Memory.open(arguments.path, create=False, backends=backends) as memory:
-        print(memory.export(arguments.file, adapters=arguments.adapters))
-    return 0
+def export(
+    path: MemoryPath, file: FilePath, adapters: Adapters = False, as_json: AsJson = False
+) -> None:
+    """Write everything to one file, which is replaced if it exists."""
+    backends = None if adapters else RECORDS_ALONE  # the records alone need no model
+    with open_memory(path, backends=backends) as memory:
+        print_result(memory.export(file, adapters=adapters), as_json=as_json)
 
 
-def _import(arguments: argparse.Namespace) -> int:
-    with Memory.open(arguments.path) as memory:
-        report = memory.import_(
-            arguments.file, on_conflict=arguments.on_conflict, adapters=arguments.adapters
-        )
-        print(report)
-    return 0
+def import_(
+    path: MemoryPath,
+    file: FilePath,
+    adapters: Adapters = False,
+    on_conflict: Annotated[
+        Conflict, typer.Option(help="Where the memory has something else: error refuses the file.")
+    ] = Conflict.ERROR,
+    as_json: AsJson = False,
+) -> None:
+    """Read what was exported into a memory, which is made if there is none."""
+    with open_memory(path, create=True) as memory:
+        report = memory.import_(file, on_conflict=on_conflict.value, adapters=adapters)
+        print_result(report, as_json=as_json)
 
 
-def _check(arguments: argparse.Namespace) -> int:
-    from memkit.memory.check import check
+def check(
+    path: MemoryPath,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Make derived state anew where it is damaged.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Verify everything in the memory; exit with 1 if something was wrong."""
+    from memkit.memory.check import check as check_memory
 
-    report = check(arguments.path, repair=arguments.repair)
-    print(report)
-    return 0 if report.sound else 1
+    report = check_memory(path, repair=repair)
+    print_result(report, as_json=as_json)
+    if not report.sound:
+        raise typer.Exit(1)
 
 
-def _reembed(arguments: argparse.Namespace) -> int:
+def reembed(
+    path: MemoryPath,
+    embedder: Annotated[
+        str, typer.Argument(help="Folder or hub id of the new one.", show_default=False)
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Change the embedder: all records are embedded anew."""
+    from memkit import Memory
+
     # The old embedder is not needed; processes that have the memory open use it until the end.
     with Memory.open(
-        arguments.path,
-        create=False,
-        backends=("rag",),
-        embedder=arguments.embedder,
-        rebuild=True,
+        path, create=False, backends=("rag",), embedder=embedder, rebuild=True
     ) as memory:
-        print(memory.stats())
-    return 0
+        print_result(memory.stats(), as_json=as_json)

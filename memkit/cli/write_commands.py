@@ -1,58 +1,59 @@
-"""Commands that change what a memory knows: ``add``, ``consolidate`` and ``forget``."""
+"""Commands that change what a memory knows: ``add`` and ``forget``."""
 
 from __future__ import annotations
 
-import argparse
+from typing import Annotated
 
-from memkit import InvalidInputError, Memory
-from memkit.cli.arguments import Commands, memory_path_and_scope
+import typer
+
+from memkit.cli.opening import open_memory
+from memkit.cli.output import print_json, print_result, print_text
+from memkit.cli.parameters import AsJson, MemoryPath, Scopes, scope_of
+
+PANEL = "Write"
 
 
-def register(commands: Commands) -> None:
+def register(app: typer.Typer) -> None:
     """Add the commands."""
-    scoped = memory_path_and_scope()
-    add = commands.add_parser("add", parents=[scoped], help="remember; print the ids")
-    add.set_defaults(command=_add)
-    add.add_argument("texts", nargs="+", metavar="text", help="each becomes a record")
-    add.add_argument("--question", help="what the text answers; of a single text")
-    add.add_argument("--answer", help="the answer to it, in a few words")
-
-    consolidate = commands.add_parser(
-        "consolidate", parents=[scoped], help="train adapters; print the report"
-    )
-    consolidate.set_defaults(command=_consolidate)
-
-    forget = commands.add_parser("forget", parents=[scoped], help="erase; print the receipt")
-    forget.set_defaults(command=_forget)
-    forget.add_argument("id", nargs="?", help="a record; without one, all of the --scope")
+    app.command("add", rich_help_panel=PANEL)(add)
+    app.command("forget", rich_help_panel=PANEL)(forget)
 
 
-def _add(arguments: argparse.Namespace) -> int:
-    texts, scope = arguments.texts, dict(arguments.scope)
-    question, answer = arguments.question, arguments.answer
-    with Memory.open(arguments.path) as memory:
+def add(
+    path: MemoryPath,
+    texts: Annotated[list[str], typer.Argument(metavar="TEXT...", show_default=False)],
+    *,
+    question: Annotated[str | None, typer.Option(help="What a single text answers.")] = None,
+    answer: Annotated[str | None, typer.Option(help="The answer, in a few words.")] = None,
+    scope: Scopes = None,
+    as_json: AsJson = False,
+) -> None:
+    """Remember texts, each as a record; print the ids."""
+    if (question is not None or answer is not None) and len(texts) > 1:
+        raise typer.BadParameter(
+            f"a question belongs to one text, got {len(texts)}; add them one by one"
+        )
+    whose = scope_of(scope)
+    with open_memory(path, create=True) as memory:
         if question is None and answer is None:
-            records = memory.add(texts, scope=scope)
-        elif len(texts) > 1:
-            raise InvalidInputError(
-                f"a question belongs to one text, got {len(texts)}", hint="add them one by one"
-            )
+            records = memory.add(texts, scope=whose)
         else:
-            records = [memory.add(texts[0], question=question, answer=answer, scope=scope)]
-        for record in records:
-            print(record.id)
-    return 0
+            records = [memory.add(texts[0], question=question, answer=answer, scope=whose)]
+    if as_json:
+        print_json(records)
+    else:
+        print_text("\n".join(record.id for record in records))
 
 
-def _consolidate(arguments: argparse.Namespace) -> int:
-    with Memory.open(arguments.path, create=False) as memory:
-        print(memory.consolidate(scope=dict(arguments.scope) or None))
-    return 0
-
-
-def _forget(arguments: argparse.Namespace) -> int:
-    if (arguments.id is None) != bool(arguments.scope):
-        raise InvalidInputError("name either a record or a scope", hint="`memkit forget --help`")
-    with Memory.open(arguments.path, create=False) as memory:
-        print(memory.forget(arguments.id, scope=dict(arguments.scope) or "all"))
-    return 0
+def forget(
+    path: MemoryPath,
+    id: Annotated[str | None, typer.Argument(metavar="[ID]", show_default=False)] = None,
+    scope: Scopes = None,
+    as_json: AsJson = False,
+) -> None:
+    """Erase a record, or all of a scope; print the receipt."""
+    whose = scope_of(scope)
+    if (id is None) != bool(whose):
+        raise typer.BadParameter("name either a record or a scope")
+    with open_memory(path) as memory:
+        print_result(memory.forget(id, scope=whose or "all"), as_json=as_json)

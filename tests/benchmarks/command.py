@@ -11,10 +11,24 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.report import PROGRAM
-from memkit.cli.arguments import json_option, positive_numbers
 from memkit.cli.exit_status import exit_status
 
 DATA_VARIABLE = "MEMKIT_EVAL_DATA"
+
+
+def positive_numbers(text: str) -> tuple[int, ...]:
+    """Parse whole numbers above 0, separated by commas.
+
+    Raises:
+        ArgumentTypeError: If the text is anything else.
+    """
+    try:
+        numbers = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        numbers = (0,)
+    if min(numbers) < 1:
+        raise argparse.ArgumentTypeError(f"expected whole numbers above 0 like 1,2, got {text!r}")
+    return numbers
 
 
 @dataclass(frozen=True)
@@ -95,10 +109,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     return exit_status(PROGRAM, run, debug=debug)
 
 
+def _output_file(text: str) -> Path:
+    """A file that can be written: better refused now than after an hour of measuring."""
+    path = Path(text)
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"expected a file, got the folder {text!r}")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise argparse.ArgumentTypeError(f"expected a file that can be written, got {text!r}")
+    return path
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=PROGRAM, description="Measure memkit.")
     names = parser.add_subparsers(title="benchmarks", required=True, metavar="NAME")
-    parent = json_option()
+    parent = argparse.ArgumentParser(add_help=False)
+    parent.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parent.add_argument(
+        "--json", type=_output_file, metavar="FILE", help="also write the figures there"
+    )
     for name, benchmark in BENCHMARKS.items():
         command = names.add_parser(name, parents=[parent], help=benchmark.help)
         command.set_defaults(benchmark=benchmark)

@@ -95,7 +95,7 @@ def test_output_that_does_not_fit_is_not_lost_silently(path, arguments, buffered
 def test_what_the_encoding_lacks_is_escaped(path, environment):
     status, output, complaint = run("search", path, "liegt", "-k", "1", **environment)
     assert (status, complaint) == (0, "")
-    text = output.decode("ascii").strip().split("  ")[2]
+    text = output.decode("ascii").strip().split("\t")[2]
     assert text.encode().decode("unicode_escape") == TEXT
 
 
@@ -143,7 +143,6 @@ def test_an_interrupt_is_told_in_a_word(path):
         (["import", "{}", "/nowhere"], "there is no file '/nowhere' to import"),
         (["import", "{}", "{}/ledger.sqlite3"], "expected a whole archive of memkit"),
         (["export", "{}", "/nowhere/x"], "there is no folder"),
-        (["search", "{}", "x", "-k", "0"], "`k` must be an integer of at least 1"),
     ],
 )
 def test_bad_arguments_are_told_without_a_traceback(
@@ -161,6 +160,5 @@ def test_bad_arguments_are_told_without_a_traceback(
 
 @pytest.mark.parametrize("file", ["/nowhere/figures.json", "/"])
 def test_figures_are_measured_only_if_they_can_be_written(file, capsys):
-    with pytest.raises(SystemExit, match="2"):
-        cli.main(["demo", "--quick", "--json", file])
-    assert "argument --json: expected a file" in capsys.readouterr().err
+    assert cli.main(["demo", "--quick", "--json", file]) == 2
+    assert "'--json': expected a file" in capsys.readouterr().err

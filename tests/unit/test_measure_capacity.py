@@ -67,7 +67,16 @@ def test_the_command_line_says_what_to_measure(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(measure_capacity, "main", lambda **options: asked.append(options) or 0)
 
     assert cli.main(["capacity"]) == 0
-    given = ["--ranks", "2,8", "--loads", "64", "--base", "x/y", "--json", str(tmp_path / "f")]
+    given = [
+        "--ranks",
+        "2,8",
+        "--loads",
+        "64",
+        "--base-model",
+        "x/y",
+        "--json",
+        str(tmp_path / "f"),
+    ]
     assert cli.main(["capacity", *given]) == 0
 
     defaults = {
@@ -79,6 +88,5 @@ def test_the_command_line_says_what_to_measure(monkeypatch, tmp_path, capsys):
         "ranks": (2, 8), "loads": (64,), "base": "x/y", "json_path": tmp_path / "f",
     }  # fmt: skip
     for wrong in ("0", "1,x", ""):
-        with pytest.raises(SystemExit):
-            cli.main(["capacity", "--ranks", wrong])
+        assert cli.main(["capacity", "--ranks", wrong]) == 2
     assert "--ranks" in capsys.readouterr().err

@@ -160,7 +160,7 @@ def law_for(base: TransformersModel) -> Law:
 def _log_unknown(name: str) -> None:
     logger.info(
         "the capacity of adapters on %r was never measured, taking half of that on %s; "
-        "`memkit capacity --base ...` measures it",
+        "`memkit capacity --base-model ...` measures it",
         name,
         DEFAULT_NAME,
     )

@@ -1,0 +1,129 @@
+"""The commands of ``memkit``, put together from their groups.
+
+A group is a module with ``register(app)``, which adds its commands. Groups import what is heavy
+inside of their commands: to show a page of help, or to complete a word, nothing else is loaded.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+import typer.main
+
+from memkit.cli import (
+    answer_commands,
+    explain_commands,
+    module_commands,
+    read_commands,
+    standalone_commands,
+    upkeep_commands,
+    write_commands,
+)
+from memkit.version import __version__
+
+# In the order in which the help lists them.
+GROUPS = (
+    write_commands,
+    read_commands,
+    answer_commands,
+    explain_commands,
+    module_commands,
+    upkeep_commands,
+    standalone_commands,
+)
+
+COMPLETING = "_MEMKIT_COMPLETE"  # set by the shell's completion, which asks for words
+
+USAGE = 2  # the exit status of a command line that cannot be meant
+
+
+def application() -> typer.Typer:
+    """All commands, as a typer application."""
+    app = typer.Typer(
+        name="memkit",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,  # `exit_status` decides what is shown of an error
+        rich_markup_mode="rich",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_root)
+    for group in GROUPS:
+        group.register(app)
+    return app
+
+
+def command_line() -> Any:  # noqa: ANN401 - a command of click's, which typer keeps to itself
+    """The application as one command, in which every command takes ``--debug``."""
+    root = typer.main.get_command(application())
+    debug = next(option for option in root.params if option.name == "debug")
+    debug.expose_value = False
+    commands = _below(root)
+    for command in commands:
+        command.params.append(debug)
+    for option in (option for command in [root, *commands] for option in command.params):
+        if getattr(option, "is_flag", False):
+            option.metavar = ""  # typer would show "<bool>", as if a value were expected
+    return root
+
+
+def run_command(words: Sequence[str]) -> int:
+    """Run what the words of a command line say.
+
+    Returns:
+        0, or what the command exited with; 2 if the words cannot be meant, which is told on
+        stderr.
+    """
+    root = command_line()
+    if COMPLETING in os.environ:
+        root.main(args=list(words), prog_name="memkit")  # exits
+    try:
+        with root.make_context("memkit", list(words)) as context:
+            root.invoke(context)
+    except typer.Exit as exit_:
+        return exit_.exit_code
+    except typer.Abort as abort:  # Ctrl-D where something was asked
+        raise KeyboardInterrupt from abort
+    except typer.TyperException as error:
+        _tell(error)
+        return error.exit_code
+    return 0
+
+
+def _below(command: Any) -> list[Any]:  # noqa: ANN401 - as `command_line`
+    """All commands of a group, and of the groups in it."""
+    children = list(getattr(command, "commands", {}).values())
+    return children + [below for child in children for below in _below(child)]
+
+
+def _tell(error: typer.TyperException) -> None:
+    """Print what is wrong with the words of a command line."""
+    context = getattr(error, "ctx", None)
+    message = error.format_message()
+    if context is None:
+        typer.echo(f"memkit: {message}", err=True)
+    elif type(error).__name__ == "NoArgsIsHelpError":  # the help is the message
+        typer.echo(context.get_usage(), err=True)
+        typer.echo("memkit: expected a command\nhint: memkit --help lists them", err=True)
+    else:
+        typer.echo(context.get_usage(), err=True)
+        hint = f"{context.command_path} --help"
+        typer.echo(f"memkit: {message}\nhint: {hint}", err=True)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"memkit {__version__}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Memory for language-model agents: in the weights, in an index, in the prompt."""

@@ -1,0 +1,45 @@
+"""The command ``explain``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from memkit.cli.opening import open_memory
+from memkit.cli.output import print_result
+from memkit.cli.parameters import (
+    AsJson,
+    BaseModel,
+    Budget,
+    EmbedderModel,
+    MemoryPath,
+    Question,
+    Scopes,
+    at_most,
+    scope_of,
+)
+from memkit.types import BUDGET, PASSAGES
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("explain", rich_help_panel="Answer")(explain)
+
+
+def explain(
+    path: MemoryPath,
+    question: Question,
+    *,
+    budget: Budget = BUDGET,
+    k: Annotated[int, at_most(PASSAGES)] = PASSAGES,
+    scope: Scopes = None,
+    base_model: BaseModel = None,
+    embedder: EmbedderModel = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show route, evidence and prompt without generating an answer."""
+    whose = scope_of(scope)
+    with open_memory(path, base_model=base_model, embedder=embedder) as memory:
+        explanation = memory.explain(question, budget, k=k, scope=whose)
+    print_result(explanation, as_json=as_json)

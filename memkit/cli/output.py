@@ -1,0 +1,95 @@
+"""What commands print: results on stdout, as text or as JSON; everything else on stderr.
+
+On a terminal, rows are a table that fits its width. Elsewhere they are lines of cells with tabs
+between them, whole and without colours, for other programs to read.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from memkit.types import Value
+from memkit.types.value import printable
+
+
+def on_terminal() -> bool:
+    """Whether people read the output as it comes."""
+    return sys.stdout.isatty()
+
+
+def stdout_console() -> Console:
+    """A console for results; made anew, as the stream may be replaced."""
+    return Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
+
+
+def stderr_console() -> Console:
+    """A console for progress and notes."""
+    return Console(file=sys.stderr, highlight=False, markup=False, emoji=False)
+
+
+def print_text(text: object) -> None:
+    """Print a text as it is, however wide."""
+    sys.stdout.write(f"{text}\n")
+
+
+def print_note(text: object) -> None:
+    """Print something beside the result, on stderr."""
+    sys.stderr.write(f"{text}\n")
+
+
+def print_json(value: Value | Mapping[str, Any] | Sequence[Any]) -> None:
+    """Print a value, an object, or an array of values, as one JSON document."""
+    sys.stdout.write(json.dumps(_plain(value), ensure_ascii=not _unicode(), indent=2) + "\n")
+
+
+def print_result(value: Value, *, as_json: bool) -> None:
+    """Print what a verb returned."""
+    if as_json:
+        print_json(value)
+    else:
+        print_text(value)
+
+
+def print_rows(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], *, wide: str = "text"
+) -> None:
+    """Print rows of cells: as a table on a terminal, else as lines with tabs.
+
+    Args:
+        columns: Their headings; only on a terminal.
+        rows: As many cells each.
+        wide: The column that gets the room which the others leave, and is folded in it.
+    """
+    lines = [[printable(str(cell)) for cell in row] for row in rows]
+    if not on_terminal():
+        for line in lines:
+            print_text("\t".join(line))
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold", no_wrap=column != wide)
+    for line in lines:
+        table.add_row(*map(Text, line))
+    stdout_console().print(table)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Value):
+        return value.to_dict()
+    if isinstance(value, Mapping):
+        return {key: _plain(child) for key, child in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(child) for child in value]
+    return value
+
+
+def _unicode() -> bool:
+    """Whether the output can hold every character; JSON escapes those that it cannot."""
+    return (sys.stdout.encoding or "ascii").lower().replace("-", "") in {"utf8", "utf16", "utf32"}

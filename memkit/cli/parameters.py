@@ -1,0 +1,276 @@
+"""Options and arguments that several commands share, and the types of their values."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import typer
+
+from memkit.types import BUDGET
+
+
+class KeyValue(NamedTuple):
+    """One ``KEY=VALUE`` of a command line."""
+
+    key: str
+    value: str
+
+
+class Fields(NamedTuple):
+    """One ``--where`` or ``--metadata`` of a command line: some fields of a JSON object."""
+
+    values: dict[str, Any]
+
+
+class Numbers(NamedTuple):
+    """Whole numbers above 0, of one option."""
+
+    values: tuple[int, ...]
+
+
+def key_value(text: str) -> KeyValue:
+    """Parse ``KEY=VALUE``.
+
+    Raises:
+        BadParameter: If the text is anything else.
+    """
+    key, equals, value = text.partition("=")
+    if not (key and equals):
+        raise typer.BadParameter(f"expected KEY=VALUE, got {text!r}")
+    return KeyValue(key, value)
+
+
+def fields(text: str) -> Fields:
+    """Parse ``KEY=TEXT``, ``KEY:=JSON`` or a whole JSON object.
+
+    Raises:
+        BadParameter: If the text is none of these.
+    """
+    if text.lstrip().startswith("{"):
+        return Fields(_json(text, text))
+    key, equals, value = text.partition("=")
+    name = key.removesuffix(":")
+    if not (name and equals):
+        raise typer.BadParameter(f"expected KEY=TEXT, KEY:=JSON or a JSON object, got {text!r}")
+    return Fields({name: value if name == key else _json(value, text)})
+
+
+def moment(text: str) -> datetime:
+    """Parse a time in ISO 8601; without an offset it is in UTC.
+
+    Raises:
+        BadParameter: If the text is no such time.
+    """
+    try:
+        parsed = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(
+            f"expected a time such as 2026-07-28 or 2026-07-28T14:30+02:00, got {text!r}"
+        ) from None
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+
+
+def positive_numbers(text: str) -> Numbers:
+    """Parse whole numbers above 0, separated by commas.
+
+    Raises:
+        BadParameter: If the text is anything else.
+    """
+    try:
+        numbers = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        numbers = (0,)
+    if min(numbers) < 1:
+        raise typer.BadParameter(f"expected whole numbers above 0 like 1,2, got {text!r}")
+    return Numbers(numbers)
+
+
+def output_file(text: str) -> Path:
+    """A file that can be written: better refused now than after an hour of work.
+
+    Raises:
+        BadParameter: If it is a folder, or there is no writing there.
+    """
+    path = Path(text)
+    if path.is_dir():
+        raise typer.BadParameter(f"expected a file, got the folder {text!r}")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise typer.BadParameter(f"expected a file that can be written, got {text!r}")
+    return path
+
+
+def scope_of(pairs: Sequence[KeyValue] | None) -> dict[str, str]:
+    """The scope that all ``--scope`` of a command line make together; empty without any.
+
+    Raises:
+        BadParameter: If a key was given twice.
+    """
+    scope: dict[str, str] = {}
+    for key, value in pairs or ():
+        if key in scope:
+            raise typer.BadParameter(
+                f"expected each key once, got {key}={scope[key]} and {key}={value}",
+                param_hint="--scope",
+            )
+        scope[key] = value
+    return scope
+
+
+def where_of(given: Sequence[Fields] | None) -> dict[str, Any] | None:
+    """The filter that all ``--where`` of a command line make together; None without any."""
+    filters = [part.values for part in given or ()]
+    if len(filters) > 1:
+        return {"$and": filters}
+    return filters[0] if filters else None
+
+
+def metadata_of(given: Sequence[Fields] | None) -> dict[str, Any]:
+    """The metadata that all ``--metadata`` of a command line make together.
+
+    Raises:
+        BadParameter: If a key was given twice.
+    """
+    metadata: dict[str, Any] = {}
+    for part in given or ():
+        for key, value in part.values.items():
+            if key in metadata:
+                raise typer.BadParameter(
+                    f"expected each key once, got {key} twice", param_hint="--metadata"
+                )
+            metadata[key] = value
+    return metadata
+
+
+def _json(text: str, whole: str) -> Any:  # noqa: ANN401 - any JSON value
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"expected JSON, got {whole!r}: {error}") from None
+
+
+# -- shared by the commands ------------------------------------------------------------------
+
+MemoryPath = Annotated[
+    Path, typer.Argument(metavar="PATH", help="The memory's directory.", show_default=False)
+]
+Question = Annotated[str, typer.Argument(help="What is asked.", show_default=False)]
+RecordId = Annotated[
+    str, typer.Argument(metavar="ID", help="The record, or a turn of it.", show_default=False)
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Report = Annotated[
+    Path | None,
+    typer.Option(
+        "--json",
+        parser=output_file,
+        metavar="FILE",
+        help="Also write the figures there.",
+        show_default=False,
+    ),
+]
+Scopes = Annotated[
+    list[KeyValue] | None,
+    typer.Option(
+        "--scope",
+        parser=key_value,
+        metavar="KEY=VALUE",
+        help="Whose knowledge it is about, such as user=ada; may be repeated.",
+        show_default=False,
+    ),
+]
+Where = Annotated[
+    list[Fields] | None,
+    typer.Option(
+        "--where",
+        parser=fields,
+        metavar="FILTER",
+        help="Only records with this metadata: KEY=TEXT, KEY:=JSON or a JSON filter; "
+        "may be repeated.",
+        show_default=False,
+    ),
+]
+MetadataFields = Annotated[
+    list[Fields] | None,
+    typer.Option(
+        "--metadata",
+        parser=fields,
+        metavar="FIELD",
+        help="To filter by later: KEY=TEXT, KEY:=JSON or a JSON object; may be repeated.",
+        show_default=False,
+    ),
+]
+BaseModel = Annotated[
+    str | None,
+    typer.Option(
+        "--base-model",
+        metavar="MODEL",
+        help="Folder, .gguf file or hub id of the language model.",
+        show_default="SmolLM2-135M-Instruct",
+    ),
+]
+EmbedderModel = Annotated[
+    str | None,
+    typer.Option(
+        "--embedder",
+        metavar="MODEL",
+        help="Folder or hub id of the sentence-transformers model.",
+        show_default="all-MiniLM-L6-v2",
+    ),
+]
+Budget = Annotated[
+    int,
+    typer.Option(
+        "--budget",
+        min=0,
+        metavar="TOKENS",
+        help=f"Most tokens of evidence in the prompt; 0 asks the weights alone ({BUDGET} "
+        "unless given).",
+        show_default=False,
+    ),
+]
+Since = Annotated[
+    datetime | None,
+    typer.Option(
+        "--since",
+        parser=moment,
+        metavar="TIME",
+        help="Only what was said then or later.",
+        show_default=False,
+    ),
+]
+Until = Annotated[
+    datetime | None,
+    typer.Option(
+        "--until",
+        parser=moment,
+        metavar="TIME",
+        help="Only what was said before.",
+        show_default=False,
+    ),
+]
+AsOf = Annotated[
+    datetime | None,
+    typer.Option(
+        "--as-of",
+        parser=moment,
+        metavar="TIME",
+        help="Records as they were then.",
+        show_default=False,
+    ),
+]
+
+
+def at_most(default: int) -> Any:  # noqa: ANN401 - what typer makes of an option
+    """The option ``-k`` of a command, with its default."""
+    return typer.Option(
+        "-k",
+        min=1,
+        metavar="N",
+        help=f"At most so many records ({default} unless given).",
+        show_default=False,
+    )
