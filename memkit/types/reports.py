@@ -10,6 +10,10 @@ from typing import Any, Self
 from memkit.types.value import Value
 
 
+# Verification asks in wordings that a synthesizer wrote, not in those of the people who will ask.
+WORDINGS = "trained, held-out: share recited when asked in memkit's own wordings, not in a user's"
+
+
 @dataclass(frozen=True)
 class Locality(Value):
     """How far a module changes the first tokens of answers to a fixed set of unrelated prompts."""
@@ -78,10 +82,11 @@ class ConsolidationReport(Value):
         lines = ["nothing to consolidate"]
         if self.modules:
             lines = [
-                f"{'module':<20} {'held':>6} {'recall':>7} {'reworded':>9} "
+                f"{'module':<20} {'held':>6} {'trained':>7} {'held-out':>9} "
                 f"{'left alone':>10} {'forced':>7} {'steps':>6} {'s':>7}",
                 *map(str, self.modules),
                 f"{len(self.held)} records held in weights, {len(self.missed)} stay with rag",
+                WORDINGS,
             ]
         if self.left_out:
             lines.append(f"{len(self.left_out)} left out, as missed before (see `retry_missed`)")

@@ -224,8 +224,8 @@ def test_modules_say_what_they_are(updated):
     first, second = map(str, updated.modules.list())
     created = updated.modules.list()[0].created_at
     assert first == (
-        f"m0001 v2 (also kept: v1); 4 records; recall 1.00; "
-        f"reworded {updated.modules.list()[0].manifest['paraphrase_recall']:.2f}; "
+        f"m0001 v2 (also kept: v1); 4 records; trained wordings 1.00; "
+        f"held-out wordings {updated.modules.list()[0].manifest['paraphrase_recall']:.2f}; "
         f"trained {created:%Y-%m-%d %H:%M} UTC"
     )
     assert second.startswith("m0002 v1; 4 records; ")
