@@ -222,7 +222,10 @@ class Module(Value):
         others = ", ".join(f"v{version}" for version in self.versions if version != self.version)
         figures = [
             f"{label} {self.manifest[key]:.2f}"
-            for key, label in (("recall", "trained wordings"), ("paraphrase_recall", "held-out wordings"))
+            for key, label in (
+                ("recall", "trained wordings"),
+                ("paraphrase_recall", "held-out wordings"),
+            )
             if key in self.manifest
         ]
         name = f"{self.name} v{self.version}" + (f" (also kept: {others})" if others else "")

@@ -9,7 +9,6 @@ from typing import Any, Self
 
 from memkit.types.value import Value
 
-
 # Verification asks in wordings that a synthesizer wrote, not in those of the people who will ask.
 WORDINGS = "trained, held-out: share recited when asked in memkit's own wordings, not in a user's"
 

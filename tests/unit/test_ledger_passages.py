@@ -222,23 +222,37 @@ def test_scores_are_bm25(ledger):
         assert score == pytest.approx(expected[key - 1], rel=1e-9)
 
 
+def test_common_words_of_english_count_less(ledger):
+    documents = ["the phone of badge 4471", "velmora badge badge", "phone phone velmora 4471"]
+    add(ledger, *documents)
+    # Zipf frequencies in English: phone 5.30, badge 4.02; "velmora" is no word, 4471 is a number.
+    weights = {"phone": 0.3, "badge": 0.4, "velmora": 1.0, "4471": 1.0}
+    expected = [0.0] * 3
+    for word, weight in weights.items():
+        for place, score in enumerate(bm25(word, documents)):
+            expected[place] += weight * score
+    rows = ledger.passages.by_words("phone badge velmora 4471", k=9, among=None)
+    assert {key: pytest.approx(expected[key - 1], rel=1e-9) for key, _ in rows} == dict(rows)
+
+
 def test_in_a_large_memory_the_rarest_words_lead_to_what_is_scored(ledger, monkeypatch):
     monkeypatch.setattr(passages, "SCORED", 10)
     monkeypatch.setattr(passages, "FOUND", 20)
-    texts = [f"common {'middle' if n < 8 else 'plain'} {'rare ' * (n < 2)}{n}" for n in range(30)]
+    texts = [f"zol {'kam' if n < 8 else 'dur'} {'vip ' * (n < 2)}{n}" for n in range(30)]
     add(ledger, *texts)
-    # "rare" and "middle" are in 10 passages together; "common" would lead to 30 more.
-    assert set(found(ledger, "common middle rare", k=30)) == set(texts[:8])
-    rows = ledger.passages.by_words("common middle rare", k=30, among=None)
-    scores = bm25("middle rare", texts)
+    # "vip" and "kam" are in 10 passages together; "zol" would lead to 30 more.
+    assert set(found(ledger, "zol kam vip", k=30)) == set(texts[:8])
+    rows = ledger.passages.by_words("zol kam vip", k=30, among=None)
+    kam, vip = bm25("kam", texts), bm25("vip", texts)  # Zipf frequencies 3.06 and 3.76
+    scores = [0.7 * x + 0.5 * y for x, y in zip(kam, vip, strict=True)]
     assert {key: pytest.approx(scores[key - 1], rel=1e-9) for key, _ in rows} == dict(rows)
     # Alone, a common word counts. Among few passages more words do.
-    assert len(found(ledger, "common", k=99)) == 30
+    assert len(found(ledger, "zol", k=99)) == 30
     among = np.array([1, 8, 20])
-    both = ledger.passages.by_words("middle plain", k=9, among=among)
-    assert {key for key, _ in both} == {1, 8}  # "plain" is in 22
+    both = ledger.passages.by_words("kam dur", k=9, among=among)
+    assert {key for key, _ in both} == {1, 8}  # "dur" is in 22
     wide = np.arange(5, 20)
-    some = ledger.passages.by_words("middle rare", k=9, among=wide)
+    some = ledger.passages.by_words("kam vip", k=9, among=wide)
     assert {key for key, _ in some} == {5, 6, 7, 8}
 
 

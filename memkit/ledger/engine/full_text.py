@@ -6,7 +6,7 @@ them at blanks; English endings are its own. So SQLite's idea of what a letter i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from memkit.errors import CorruptFileError
 from memkit.ledger.engine.dialect import in_list, list_parameter
@@ -33,18 +33,30 @@ def query(words: Iterable[str]) -> str:
     return " OR ".join(f'"{word}"' for word in words)
 
 
-def search(database: Database, words: Iterable[str], among: Sequence[int] | None) -> list[Row]:
+def search(
+    database: Database, weights: Mapping[str, float], among: Sequence[int] | None
+) -> list[Row]:
     """Find the passages that have one of some words, among all or among those of some keys.
 
     Returns:
-        Their keys and BM25 scores, a higher one is better, in no order.
+        Their keys and the sums of each word's BM25 score times its weight, a higher one is
+        better, in no order.
     """
+    alike: dict[float, list[str]] = {}
+    for word, weight in weights.items():
+        alike.setdefault(weight, []).append(word)
     # The plus sign keeps SQLite from asking the word index for each of the keys.
     chosen = "" if among is None else f" AND {in_list('+rowid')}"
+    keys = [] if among is None else [list_parameter("among", among)]
+    each = (
+        "SELECT rowid AS key, ? * -bm25(passages_fts) AS score "
+        f"FROM passages_fts WHERE passages_fts MATCH ?{chosen}"
+    )
+    # Materialized, as bm25() cannot be used where rows are grouped.
     return database.rows(
-        f"SELECT rowid, -bm25(passages_fts) FROM passages_fts WHERE passages_fts MATCH ?{chosen}",
-        query(words),
-        *([] if among is None else [list_parameter("among", among)]),
+        f"WITH hits AS MATERIALIZED ({' UNION ALL '.join([each] * len(alike))}) "
+        "SELECT key, sum(score) FROM hits GROUP BY key",
+        *(value for weight in alike for value in (weight, query(alike[weight]), *keys)),
     )
 
 

@@ -15,6 +15,7 @@ from memkit.ledger.engine import full_text
 from memkit.ledger.engine.dialect import THEN_JOIN, holds_text, in_list, list_parameter, listed
 from memkit.ledger.passages.passage_writes import Kind, PassageWrites, digest, key_list
 from memkit.ledger.records.where import LIVE, select_sql, visible_sql
+from memkit.text.word_weights import word_weights
 from memkit.text.words import search_words
 from memkit.types import ALWAYS, Metadata, Period, Scope
 from memkit.types.validate import check_limit
@@ -233,7 +234,7 @@ class PassageTable(PassageWrites):
     def by_words(
         self, query: str, *, k: int, among: NDArray[np.int64] | None
     ) -> list[tuple[int, float]]:
-        """Find passages by their words, with BM25.
+        """Find passages by their words, with BM25; common words of English count less.
 
         Where more than a few may be found, the most common words of the query count only as far
         as rarer ones leave room; docs/decisions/0007-fusion.md says what that costs.
@@ -256,7 +257,8 @@ class PassageTable(PassageWrites):
         if self.count() > SCORED:
             words = self._rarest(words, FOUND if few else SCORED)
         chosen = among.tolist() if among is not None and few else None
-        rows = full_text.search(self._database, words, chosen)
+        weights = dict(zip(words, word_weights(words), strict=True))
+        rows = full_text.search(self._database, weights, chosen)
         keys = np.array([key for key, _ in rows], np.int64)
         scores = np.array([score for _, score in rows], np.float64)
         if among is not None and not few:

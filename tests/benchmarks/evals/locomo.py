@@ -148,10 +148,10 @@ def _search(
     asked: Asked,
     turn_ids: Mapping[str | None, set[str]],
 ) -> Result:
-    hits = memory.search(asked.question, k=max(KS), scope=scope)
     recall = {}
-    for k in KS:
-        turns = set().union(*(turn_ids[hit.id] for hit in hits[:k]))
+    for k in KS:  # each for itself: what is first among 10 need not be so among 20
+        hits = memory.search(asked.question, k=k, scope=scope)
+        turns = set().union(*(turn_ids[hit.id] for hit in hits))
         recall[k] = len(turns & asked.evidence) / len(asked.evidence)
     return Result(name, asked.category, recall)
 
