@@ -3,8 +3,10 @@
 #   make setup   the environment in .venv, with the default models
 #   make demo    setup, then the whole of memkit on an invented company
 #   make test    setup with the test tools, then linters, types and the test suite
+#   make check   the same with the quick tests alone, in under three minutes
 #   make bench   setup, then one measurement: make bench NAME=train [DATA=DIR] [JSON=FILE] [ARGS=…]
 #   make lint    only the linters and types
+#   make dist    both distributions in dist/: looked into, installed elsewhere, and tried there
 #   make format  rewrite the sources the way `make lint` wants them
 #   make clean   remove the environment and everything that was built
 
@@ -25,7 +27,7 @@ SETUP := $(VENV)/.setup
 TESTABLE := $(VENV)/.testable
 PEERS := $(VENV)/.peers
 
-.PHONY: setup demo test bench lint format clean
+.PHONY: setup demo test check bench lint format dist clean
 
 setup: $(SETUP)
 
@@ -49,6 +51,13 @@ lint: $(TESTABLE)
 format: $(TESTABLE)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+dist: $(TESTABLE)
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m build --outdir dist integrations/langchain
+	$(BIN)/python .ci/contents.py dist
+	PYTHON=$(PYTHON) .ci/install $(MODELS)
 
 clean:
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
