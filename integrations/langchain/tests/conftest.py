@@ -10,6 +10,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 from pytest_socket import disable_socket, enable_socket
 
+from langchain_memkit import ChatMemkit
 from memkit import Draft, Memory
 from memkit.testing import HashingEmbedder, tiny_llama, tiny_recipe
 
@@ -53,3 +54,9 @@ def trained(tiny, tmp_path_factory):
         memory.add(FACTS)
         assert len(memory.consolidate().held) == len(FACTS)
         yield memory
+
+
+@pytest.fixture
+def model(trained):
+    """A chat model that answers from the weights alone."""
+    return ChatMemkit(memory=trained, budget=0, max_tokens=12)

@@ -1,79 +1,21 @@
 """`ChatMemkit`: what the standard suites do not look at."""
 
-import asyncio
 from datetime import UTC, datetime
-from unittest.mock import patch
 
 import pytest
-from blockbuster import blockbuster_ctx
 from langchain_core.caches import InMemoryCache
-from langchain_core.callbacks import BaseCallbackHandler, UsageMetadataCallbackHandler
 from langchain_core.globals import set_llm_cache
-from langchain_core.messages import (
-    AIMessage,
-    AIMessageChunk,
-    ChatMessage,
-    FunctionMessage,
-    HumanMessage,
-    RemoveMessage,
-    SystemMessage,
-    ToolMessage,
-)
+from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnableLambda, RunnablePassthrough
 
 from langchain_memkit import ChatMemkit
-from langchain_memkit.messages import conversation_of
 from memkit import InvalidInputError, Memory
 from memkit.testing import HashingEmbedder
 from memkit.types import Sampling
 
-QUESTIONS = {
-    f"What is the badge number of {name}?": number
-    for name, number in {"Nora": "4471", "Emil": "1234", "Tara": "9876", "Owen": "5555"}.items()
-}
-NORA, _, TARA, _ = QUESTIONS
-
-
-@pytest.fixture
-def model(trained):
-    """Answers from the weights alone."""
-    return ChatMemkit(memory=trained, budget=0, max_tokens=12)
-
-
-@pytest.fixture
-def calls(trained):
-    """Sizes of the batches that the memory is asked."""
-    sizes = []
-    ask = trained.ask_batch
-
-    def counted(conversations, *rest, **options):
-        sizes.append(len(conversations))
-        return ask(conversations, *rest, **options)
-
-    with patch.object(trained, "ask_batch", counted):
-        yield sizes
-
-
-class Log(BaseCallbackHandler):
-    def __init__(self):
-        self.events = []
-
-    def on_chat_model_start(self, serialized, messages, **kwargs):
-        self.events.append(("start", messages[0][-1].text, kwargs["invocation_params"]))
-
-    def on_llm_new_token(self, token, **kwargs):
-        self.events.append(("token", token))
-
-    def on_llm_end(self, response, **kwargs):
-        self.events.append(("end", response.generations[0][0].text))
-
-    def on_llm_error(self, error, **kwargs):
-        self.events.append(("error", str(error)))
-
-
-# -- one call
+NORA, TARA = (f"What is the badge number of {name}?" for name in ("Nora", "Tara"))
 
 
 def test_an_answer_says_where_it_comes_from(model, trained):
@@ -196,190 +138,7 @@ def test_unknown_options_are_refused(model, trained):
         ChatMemkit(memory=trained, scop={})
 
 
-# -- messages
-
-
-def test_messages_become_a_conversation():
-    messages = [
-        SystemMessage("Be brief."),
-        HumanMessage([{"type": "text", "text": "Good "}, {"type": "text", "text": "day."}]),
-        AIMessageChunk(content="Good day!"),
-        ToolMessage("42", tool_call_id="1"),
-        ChatMessage("Hm.", role="assistant"),
-        HumanMessage("Bye."),
-    ]
-    assert [tuple(one.values()) for one in conversation_of(messages)] == [
-        ("system", "Be brief."),
-        ("user", "Good day."),
-        ("assistant", "Good day!"),
-        ("tool", "42"),
-        ("assistant", "Hm."),
-        ("user", "Bye."),
-    ]
-
-
-def test_messages_of_agents_become_a_conversation():
-    call = {"name": "look_up", "args": {}, "id": "1"}
-    thought = {"type": "thinking", "thinking": "Hm."}
-    messages = [
-        ChatMessage("Be brief.", role="developer"),
-        ChatMessage("Which gate?", role="human"),
-        AIMessage([thought, {"type": "tool_use", "id": "1", "name": "look_up"}], tool_calls=[call]),
-        FunctionMessage("7", name="look_up"),
-        AIMessage([thought, {"type": "text", "text": "Gate 7."}]),
-        ChatMessage("Sure?", role="user"),
-    ]
-    assert [tuple(one.values()) for one in conversation_of(messages)] == [
-        ("system", "Be brief."),
-        ("user", "Which gate?"),
-        ("assistant", ""),
-        ("tool", "7"),
-        ("assistant", "Gate 7."),
-        ("user", "Sure?"),
-    ]
-
-
-def test_messages_of_anything_but_text_are_refused(model):
-    picture = HumanMessage([{"type": "image", "url": "https://example.org/a.png"}])
-    with pytest.raises(InvalidInputError, match=r"got one with \['image") as refused:
-        model.invoke([picture])
-    assert "reads text alone" in refused.value.hint
-    with pytest.raises(InvalidInputError, match="got ChatMessage of the role 'critic'"):
-        conversation_of([ChatMessage("Hm.", role="critic")])
-    with pytest.raises(InvalidInputError, match="got RemoveMessage"):
-        conversation_of([RemoveMessage("1")])
-    with pytest.raises(InvalidInputError, match="must end with the user's"):
-        model.invoke([HumanMessage(NORA), AIMessage("4471")])
-
-
-def test_the_history_is_read(model, tiny):
-    history = [SystemMessage("Be brief."), HumanMessage("Good day."), AIMessage("Good day!")]
-    message = model.invoke([*history, HumanMessage(NORA)], modules=[])
-    prompt = tiny.prompt(
-        NORA, system="Be brief.", history=[("user", "Good day."), ("assistant", "Good day!")]
-    )
-    assert message.usage_metadata["input_tokens"] == len(prompt)
-    assert message.content == tiny.generate([prompt], Sampling(max_new_tokens=12))[0].text
-
-
-# -- batches
-
-
-def test_a_batch_is_one_batch_with_an_adapter_each(model, calls):
-    messages = model.batch(list(QUESTIONS))
-    assert calls == [4]
-    assert [message.content for message in messages] == list(QUESTIONS.values())
-    routes = [message.response_metadata["route"]["weights"] for message in messages]
-    assert len({tuple(route) for route in routes}) == 2
-
-
-async def test_a_batch_does_not_block_the_loop(model, calls):
-    with blockbuster_ctx():
-        messages = await model.abatch(list(QUESTIONS))
-    assert calls == [4]
-    assert [message.content for message in messages] == list(QUESTIONS.values())
-
-
-def test_large_batches_are_cut(model, calls):
-    small = model.model_copy(update={"batch_size": 3})
-    assert [one.content for one in small.batch([*QUESTIONS, NORA])] == [*QUESTIONS.values(), "4471"]
-    assert sorted(calls) == [1, 3]  # what is asked twice is answered once
-
-
-def test_one_bad_conversation_does_not_fail_the_others(model, calls):
-    long = "word " * 600
-    nora, longest, tara, empty = model.batch([NORA, long, TARA, []], return_exceptions=True)
-    assert (nora.content, tara.content) == ("4471", "9876")
-    assert "expected at most 512 tokens" in str(longest)
-    assert "must not be empty" in str(empty)
-    with pytest.raises(InvalidInputError, match="expected at most 512 tokens"):
-        model.batch([NORA, long])
-
-
-def test_batches_in_a_chain_and_bound_options(model, calls):
-    chain = ChatPromptTemplate.from_template("{question}") | model.bind(max_tokens=2)
-    messages = chain.batch([{"question": NORA}, {"question": TARA}])
-    assert calls == [2]
-    assert [message.content for message in messages] == ["4471", "98"]  # "4471" is two tokens
-
-
-def test_each_row_has_its_callbacks(model):
-    logs = [Log(), Log()]
-    model.batch([NORA, TARA], config=[{"callbacks": [log]} for log in logs])
-    for log, question in zip(logs, (NORA, TARA), strict=True):
-        (start, text, _), end = log.events
-        assert (start, text) == ("start", question)
-        assert end == ("end", QUESTIONS[question])
-
-
-# -- streams
-
-
-def test_pieces_join_to_the_answer(model):
-    log = Log()
-    chunks = list(model.stream(NORA, config={"callbacks": [log]}))
-    whole = sum(chunks[1:], chunks[0])
-    assert whole.content == "4471"
-    assert len(chunks) > 2
-    asked = model.invoke(NORA)
-    assert whole.response_metadata == asked.response_metadata
-    assert whole.usage_metadata["input_tokens"] == asked.usage_metadata["input_tokens"]
-    assert "".join(token for kind, token, *_ in log.events if kind == "token") == "4471"
-
-
-def test_an_abandoned_stream_lets_go_of_the_model(model):
-    stream = model.stream(NORA)
-    next(stream)
-    stream.close()
-    assert model.invoke(NORA).content == "4471"
-
-
-async def test_async_streams_do_not_block_the_loop(model):
-    beats = 0
-
-    async def beat():
-        nonlocal beats
-        while True:
-            beats += 1
-            await asyncio.sleep(0)
-
-    heart = asyncio.create_task(beat())
-    with blockbuster_ctx():
-        pieces = [chunk.content async for chunk in model.astream(NORA)]
-        async for _ in model.astream(TARA):
-            break
-        answer = await model.ainvoke(TARA)
-    heart.cancel()
-    assert "".join(pieces) == "4471"
-    assert answer.content == "9876"
-    assert beats > len(pieces)
-
-
-# -- around it
-
-
-def test_usage_is_counted_by_callbacks(model):
-    handler = UsageMetadataCallbackHandler()
-    message = model.invoke(NORA, config={"callbacks": [handler]})
-    assert handler.usage_metadata == {"tiny-llama-0": message.usage_metadata}
-
-
-def test_traces_tell_the_parameters(model):
-    log = Log()
-    model.invoke(NORA, config={"callbacks": [log]}, temperature=0.5, seed=3)
-    (_, _, parameters), *_ = log.events
-    assert parameters["_type"] == "memkit"
-    assert (parameters["model_name"], parameters["budget"]) == ("tiny-llama-0", 0)
-    traced = model._get_ls_params(temperature=0.5, stop=["."])
-    assert (traced["ls_provider"], traced["ls_model_name"]) == ("memkit", "tiny-llama-0")
-    assert (traced["ls_temperature"], traced["ls_stop"], traced["ls_max_tokens"]) == (
-        0.5,
-        ["."],
-        12,
-    )
-
-
-def test_answers_are_not_cached_unasked(model, calls):
+def test_answers_are_not_cached_unasked(model):
     cache = InMemoryCache()
     set_llm_cache(cache)
     try:

@@ -5,16 +5,9 @@ from langchain.agents import create_agent
 from langchain_core.load import dumpd
 from langchain_core.runnables import ConfigurableField
 
-from langchain_memkit import ChatMemkit
 from memkit.errors import UnsupportedOperationError
 
 NORA, TARA = (f"What is the badge number of {name}?" for name in ("Nora", "Tara"))
-
-
-@pytest.fixture
-def model(trained):
-    """Answers from the weights alone."""
-    return ChatMemkit(memory=trained, budget=0, max_tokens=12)
 
 
 def look_up(name: str) -> str:
