@@ -56,15 +56,30 @@ class Voting:
 
 
 class NearestRouter(Router):
-    """Routes each query to the modules that hold its nearest facts; implements `Router`."""
+    """Routes each query to the modules that hold its nearest facts; implements `Router`.
 
-    def __init__(self, index: FactIndex, ledger: Ledger, *, voting: Voting | None = None) -> None:
+    Args:
+        index: Finds facts by vector.
+        ledger: What is held, by which module.
+        voting: How facts vote; None for the defaults.
+        as_measured: Go by what was measured last, however much has changed since.
+    """
+
+    def __init__(
+        self,
+        index: FactIndex,
+        ledger: Ledger,
+        *,
+        voting: Voting | None = None,
+        as_measured: bool = False,
+    ) -> None:
         self._ledger = ledger
         self._voting = voting or Voting()
         self._search = CandidateSearch(
             index, ledger, facts=self._voting.facts, words=self._voting.words
         )
         self._calibrator = Calibrator(ledger, self._measure)
+        self._current = self._calibrator.stored if as_measured else self._calibrator.current
 
     def route(
         self, queries: Sequence[Query], *, pending: Mapping[str, str] | None = None
@@ -77,7 +92,7 @@ class NearestRouter(Router):
                 be verified through the router before it is committed.
         """
         sets = self._search.search(queries)
-        calibration = self._calibrator.current()
+        calibration = self._current()
         ids = list({fact.record_id for matches in sets for fact in matches.candidates})
         with self._ledger.one_look():
             placed = self._ledger.modules.placements(ids)
@@ -95,7 +110,7 @@ class NearestRouter(Router):
 
     def calibration(self) -> Calibration | None:
         """Where "none" begins, and how far it can be relied on; None if nothing is held."""
-        return self._calibrator.current()
+        return self._current()
 
     def _measure(self, queries: Sequence[Query], without: Sequence[str | None]) -> list[Features]:
         """What speaks for the best fact of each query, one fact of each left out."""

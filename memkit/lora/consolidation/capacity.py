@@ -138,7 +138,19 @@ DEFAULT = Law(scale=164.0, exponent=1.14, most=647)
 
 
 def law_for(base: TransformersModel) -> Law:
-    """The law for a base model.
+    """The law for a base model; see `known_law`. One that was never measured is logged.
+
+    Raises:
+        CorruptFileError: If the file of measurements cannot be read.
+    """
+    law, measured = known_law(base.name, base.fingerprint)
+    if not measured:
+        _log_unknown(base.name)
+    return law
+
+
+def known_law(name: str, fingerprint: str) -> tuple[Law, bool]:
+    """The law for a base model by its name and fingerprint, and whether it was measured.
 
     What was measured on this machine comes first, then what ships for the default model. For
     any other model half of the latter is taken, which is cautious for all but tiny ones:
@@ -147,13 +159,12 @@ def law_for(base: TransformersModel) -> Law:
     Raises:
         CorruptFileError: If the file of measurements cannot be read.
     """
-    points = load_points(points_file(base.fingerprint))
+    points = load_points(points_file(fingerprint))
     if points:
-        return fit(points)
-    if base.name == DEFAULT_NAME:
-        return DEFAULT
-    _log_unknown(base.name)
-    return Law(DEFAULT.scale / 2, DEFAULT.exponent, DEFAULT.most // 2)
+        return fit(points), True
+    if name == DEFAULT_NAME:
+        return DEFAULT, True
+    return Law(DEFAULT.scale / 2, DEFAULT.exponent, DEFAULT.most // 2), False
 
 
 @lru_cache(maxsize=32)  # once for each name

@@ -1,0 +1,1 @@
+"""The inspector: what a memory holds, as one HTML page or in a terminal. No model is loaded."""

@@ -1,0 +1,60 @@
+"""One HTML page with everything in it: styles, program and data. It asks nothing of any network."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+import zlib
+from collections.abc import Mapping
+from importlib.resources import files
+from string import Template
+from typing import Any
+
+# In this order: what comes later uses what comes before.
+_SCRIPTS = (
+    *("dom", "data", "overview", "detail", "records", "map", "modules", "routes", "activity"),
+    "main",
+)
+
+
+def html_page(memory: Mapping[str, Any]) -> str:
+    """Write a memory, as `memkit.cli.inspector.snapshot.snapshot` gives it, as a page.
+
+    No text of the memory becomes part of the page's HTML, style or program: the data is base64,
+    and the program sets texts as texts. On top of that the page's policy lets nothing run but
+    its own program, by its hash, and nothing be fetched from anywhere.
+    """
+    style = _asset("style.css")
+    program = "\n".join(_asset(f"{name}.js") for name in _SCRIPTS)
+    script = f'"use strict";\n(() => {{\n{program}}})();\n'
+    return Template(_asset("page.html")).substitute(
+        policy=_policy(script, style),
+        title=html.escape(f"{memory['name']} – memkit inspector"),
+        style=style,
+        data=_packed(memory),
+        script=script,
+    )
+
+
+def _packed(memory: Mapping[str, Any]) -> str:
+    """JSON, compressed, in letters that mean nothing to HTML."""
+    text = json.dumps(memory, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return base64.b64encode(zlib.compress(text.encode(), 6)).decode("ascii")
+
+
+def _policy(script: str, style: str) -> str:
+    """The content security policy: nothing but this program and these styles."""
+    return (
+        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _hash(content: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode('ascii')}"
+
+
+def _asset(name: str) -> str:
+    return files("memkit.cli.inspector").joinpath("assets", name).read_text(encoding="utf-8")
