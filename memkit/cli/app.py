@@ -16,6 +16,7 @@ import typer.main
 from memkit.cli import (
     answer_commands,
     explain_commands,
+    inspect_commands,
     module_commands,
     read_commands,
     standalone_commands,
@@ -28,6 +29,7 @@ from memkit.version import __version__
 GROUPS = (
     write_commands,
     read_commands,
+    inspect_commands,
     answer_commands,
     explain_commands,
     module_commands,

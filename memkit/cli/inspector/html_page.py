@@ -9,8 +9,12 @@ import json
 import zlib
 from collections.abc import Mapping
 from importlib.resources import files
+from pathlib import Path
 from string import Template
 from typing import Any
+
+from memkit.errors import InvalidInputError
+from memkit.files import file_draft
 
 # In this order: what comes later uses what comes before.
 _SCRIPTS = (
@@ -36,6 +40,33 @@ def html_page(memory: Mapping[str, Any]) -> str:
         data=_packed(memory),
         script=script,
     )
+
+
+def check_place(path: Path, memory: Path) -> None:
+    """Check that a page would not be written into a memory's directory.
+
+    Raises:
+        InvalidInputError: If it would.
+    """
+    if path.resolve().is_relative_to(memory.resolve()):
+        raise InvalidInputError(
+            f"expected a file outside of the memory, got {str(path)!r}",
+            "A memory has its directory for itself.",
+        )
+
+
+def write_page(path: Path, memory: Mapping[str, Any]) -> int:
+    """Write a page to a file that only its owner can read; gives its size in bytes.
+
+    Args:
+        path: The file; it is replaced, all at once, if it exists.
+        memory: As for `html_page`.
+    """
+    content = html_page(memory).encode()
+    with file_draft(path) as draft:
+        draft.write_bytes(content)
+        draft.replace(path)
+    return len(content)
 
 
 def _packed(memory: Mapping[str, Any]) -> str:

@@ -6,10 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from memkit.cli.inspector.record_columns import as_key, seconds
+from memkit.cli.inspector.record_columns import seconds
 from memkit.ledger import Ledger
 from memkit.lora.consolidation.capacity import known_law
 from memkit.types import Module
+from memkit.types.scope import scope_key
 
 _BYTES = 4  # of English text, about, have a token; each digit has one in most vocabularies
 
@@ -41,7 +42,7 @@ def _row(
     return {
         "name": module.name,
         "version": module.version,
-        "scope": scopes[as_key(module.scope)],
+        "scope": scopes[scope_key(module.scope)],
         "held": len(module.records),
         "trained": len(trained),
         "rank": lora.get("rank"),

@@ -9,6 +9,7 @@ from typing import Any
 
 from memkit.ledger import Ledger
 from memkit.types import Record, Scope
+from memkit.types.scope import scope_key
 
 _BATCH = 2_000  # records that are read at once
 LONGEST = 20_000  # characters of a text that the page has, where there is room
@@ -84,7 +85,7 @@ class RecordColumns:
             self.shortened(record.text),
             self.shortened(record.question),
             self.shortened(record.answer),
-            self._scopes[as_key(record.scope)],
+            self._scopes[scope_key(record.scope)],
             holder,
             record.version,
             seconds(record.created_at),
@@ -126,16 +127,11 @@ class RecordColumns:
         ]
 
 
-def as_key(scope: Scope) -> str:
-    """A scope as text, by which it is looked up."""
-    return json.dumps(dict(scope), sort_keys=True, ensure_ascii=False)
-
-
 def seconds(moment: datetime | None) -> int | None:
     """A moment in whole seconds since 1970."""
     return None if moment is None else int(moment.timestamp())
 
 
 def scope_numbers(scopes: Sequence[Scope]) -> dict[str, int]:
-    """Number scopes in the order given, by `as_key`."""
-    return {as_key(scope): number for number, scope in enumerate(scopes)}
+    """Number scopes in the order given, by their keys."""
+    return {scope_key(scope): number for number, scope in enumerate(scopes)}

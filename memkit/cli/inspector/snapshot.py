@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -12,12 +13,12 @@ from typing import Any
 from memkit.cli.inspector.disk_usage import disk_usage
 from memkit.cli.inspector.fact_map import GRID, fact_map
 from memkit.cli.inspector.module_rows import module_rows
-from memkit.cli.inspector.record_columns import RecordColumns, as_key, scope_numbers, seconds
+from memkit.cli.inspector.record_columns import RecordColumns, scope_numbers, seconds
 from memkit.cli.inspector.stored_routes import stored_routes
 from memkit.ledger import Ledger
 from memkit.types import Module, Scope
 from memkit.types.calibration import CALIBRATION, Calibration
-from memkit.types.scope import contains
+from memkit.types.scope import contains, scope_key
 from memkit.types.validate import check_limit, check_path, check_scope
 from memkit.version import __version__
 
@@ -55,7 +56,7 @@ def overview(path: str | Path, scope: Scope | None = None) -> dict[str, Any]:
         scopes = _scopes(ledger, within, modules)
         return {
             **_general(ledger, within, modules),
-            "scopes": [{"labels": dict(scope)} for scope in scopes],
+            "scopes": _counted(ledger, scopes, modules),
             "modules": module_rows(
                 ledger, modules, scope_numbers(scopes), _learned(ledger, modules)
             ),
@@ -141,8 +142,23 @@ def _general(ledger: Ledger, within: Scope | None, modules: Sequence[Module]) ->
 def _scopes(ledger: Ledger, within: Scope | None, modules: Sequence[Module]) -> list[Scope]:
     """All scopes with records, turns or modules, in the order of their names."""
     stored = [s for s in ledger.scopes() if within is None or contains(s, within)]
-    found = {as_key(scope): scope for scope in [*stored, *(module.scope for module in modules)]}
+    found = {scope_key(scope): scope for scope in [*stored, *(module.scope for module in modules)]}
     return [found[key] for key in sorted(found)]
+
+
+def _counted(
+    ledger: Ledger, scopes: Sequence[Scope], modules: Sequence[Module]
+) -> list[dict[str, Any]]:
+    """How many records each scope has itself, without narrower ones, and how many are held."""
+    records = ledger.records.count_by_scope()
+    held: Counter[str] = Counter()
+    for module in modules:
+        held[scope_key(module.scope)] += len(module.records)
+    keys = [scope_key(scope) for scope in scopes]
+    return [
+        {"labels": dict(scope), "records": records.get(key, 0), "held": held[key]}
+        for scope, key in zip(scopes, keys, strict=True)
+    ]
 
 
 def _calibration(ledger: Ledger) -> dict[str, Any] | None:

@@ -212,6 +212,13 @@ class RecordReads:
         """Stored forms of the scopes that have records."""
         return set(self._database.column(f"SELECT DISTINCT scope FROM records WHERE {LIVE}"))
 
+    def count_by_scope(self) -> dict[str, int]:
+        """How many records each scope has itself, by its stored form."""
+        rows = self._database.rows(
+            f"SELECT scope, count(*) FROM records WHERE {LIVE} GROUP BY scope ORDER BY scope"
+        )
+        return dict(rows)
+
     def count_versions(self, *, within: Scope | None = None) -> int:
         """Count all versions of those records, the current ones included."""
         condition, parameters = select_sql(within=within)

@@ -23,7 +23,7 @@ class ModulesView {
     this.more = el("button", { type: "button", class: "plain", onclick: () => { this.shown += MODULES_AT_ONCE; this.draw(); } });
     room.replaceChildren(
       el("div", { class: "bar" }, this.order, el("span", { class: "count quiet" }, this.summary())), this.cards, el("p", { class: "bar" }, this.more),
-      el("p", { class: "quiet" }, "Recall is the share of questions answered exactly when the module was verified; “reworded” are wordings that it was not trained on. Room is in answer tokens: what the recipe fills a module of this rank with. Tokens in use are estimated from the answers' lengths."));
+      el("p", { class: "quiet" }, "Recall is the share of questions that were answered exactly when the module was verified: in the wordings that it was trained on, and in others that memkit had held out. Room is in answer tokens: what the recipe fills a module of this rank with. Tokens in use are estimated from the answers' lengths."));
     this.draw();
   }
 
@@ -56,8 +56,8 @@ class ModulesView {
     return el("article", { class: "card", "aria-label": `Module ${module.name}` },
       el("h2", {}, dot(n), module.name, el("span", { class: "quiet" }, `v${module.version}`)),
       bar("Records held", `${module.held} of ${module.trained}`, module.held / Math.max(1, module.trained)),
-      module.recall === null ? null : bar("Recall", figure(module.recall), module.recall),
-      module.reworded === null ? null : bar("Recall, reworded", figure(module.reworded), module.reworded),
+      module.recall === null ? null : bar("Recall, trained wordings", figure(module.recall), module.recall),
+      module.reworded === null ? null : bar("Recall, held-out wordings", figure(module.reworded), module.reworded),
       full === null ? null : bar("Room used" + (module.measured ? "" : " (capacity not measured)"), `≈ ${count(module.tokens)} of ${count(module.room)}`, full),
       el("dl", { class: "pairs" }, this.facts(module).map(([name, value]) => [el("dt", {}, name), el("dd", { class: "number" }, value)])),
       el("div", { class: "actions" },
