@@ -16,6 +16,7 @@ from memkit.cli.inspector.module_rows import module_rows
 from memkit.cli.inspector.record_columns import RecordColumns, scope_numbers, seconds
 from memkit.cli.inspector.stored_routes import stored_routes
 from memkit.ledger import Ledger
+from memkit.routing.calibrator import STALE
 from memkit.types import Module, Scope
 from memkit.types.calibration import CALIBRATION, Calibration
 from memkit.types.scope import contains, scope_key
@@ -174,6 +175,7 @@ def _calibration(ledger: Ledger) -> dict[str, Any] | None:
         "unstored": measured.unstored,
         "curve": [[step.predicted, step.observed, step.n] for step in measured.curve],
         "changes": changes,
+        "stale": changes > STALE * measured.passages,  # measured anew with the next question
     }
 
 

@@ -27,6 +27,7 @@ class RoutesView {
     room.replaceChildren(
       el("div", { class: "bar" }, this.search),
       el("p", { class: "quiet note", id: "routes-note" }, `A replay: this page has no model. What you type is matched by its words with ${all}, whose routes memkit's own router computed from stored vectors when the page was made. For any other question use “memkit explain”.`),
+      this.memory.calibration?.stale ? el("p", { class: "quiet note" }, `The memory has changed in ${plural(this.memory.calibration.changes, "passage")} since the router was measured. These routes go by that measurement; the next question that is asked renews it.`) : "",
       this.result);
     this.suggest("Try one of these", this.rows.slice(0, 8).map((_, place) => place));
   }
