@@ -17,6 +17,7 @@ from memkit.cli import (
     answer_commands,
     explain_commands,
     inspect_commands,
+    mcp_commands,
     module_commands,
     read_commands,
     standalone_commands,
@@ -34,6 +35,7 @@ GROUPS = (
     explain_commands,
     module_commands,
     upkeep_commands,
+    mcp_commands,
     standalone_commands,
 )
 

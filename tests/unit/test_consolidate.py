@@ -23,6 +23,7 @@ from memkit.rag.index import FactIndex
 from memkit.routing.nearest import NearestRouter
 from memkit.testing import HashingEmbedder
 from memkit.types import Draft, Example, Query, Sampling
+from memkit.types.progress import watched_by
 from memkit.version import __version__
 
 QUICK = TrainSpec(epochs=2, batch_size=8, guards=0)
@@ -203,6 +204,28 @@ def test_a_second_memory_may_train_the_same_base_model(tmp_path, tiny, recipe, b
         bench.consolidator = consolidator
         assert len(bench.run(bench.add(badges[:2])).held) == 2
         bench.close()
+
+
+def test_whoever_watches_is_told_of_the_progress(bench, four):
+    heard = []
+    with watched_by(heard.append):
+        bench.run(four, train=QUICK, records_per_module=2, retries=0)
+
+    epochs = [progress.epochs for progress in heard]
+    assert epochs == sorted(epochs)
+    assert {(progress.modules, progress.total) for progress in heard} == {(2, 2 * QUICK.visits())}
+    assert [progress.module for progress in heard] == sorted(progress.module for progress in heard)
+    assert (heard[0].module, heard[0].epochs, heard[0].mastered) == (1, 0, 0.0)
+    assert (heard[-1].module, heard[-1].epochs) == (2, 2 * QUICK.visits())
+
+
+def test_whoever_has_watched_is_told_no_more(bench, four):
+    heard = []
+    with watched_by(heard.append):
+        pass
+    bench.run(four, train=QUICK)
+
+    assert heard == []
 
 
 @pytest.mark.parametrize("show", [True, False])

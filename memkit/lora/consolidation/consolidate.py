@@ -11,9 +11,6 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NoReturn
-
-from tqdm import tqdm
 
 from memkit.ledger.engine.locks import adapters_lock
 from memkit.lora.consolidation.capacity import law_for
@@ -23,6 +20,7 @@ from memkit.lora.consolidation.jobs import Job, plan_jobs, plan_retraining, wait
 from memkit.lora.consolidation.manifest import Candidate
 from memkit.lora.consolidation.module_builder import ModuleBuilder
 from memkit.lora.consolidation.partition import Limits, Part, plan
+from memkit.lora.consolidation.training_progress import TrainingProgress
 from memkit.lora.lora_backend import LoraBackend
 from memkit.lora.recipe import Recipe
 from memkit.lora.store.adapter_files import tidy
@@ -184,19 +182,17 @@ class Consolidator:
 
     def _modules(self, backend: LoraBackend, tasks: Sequence[_Task]) -> list[ModuleReport]:
         reports: list[ModuleReport] = []
-        show = self.recipe.progress
-        total = len(tasks) * self.recipe.train.visits()
-        bar: tqdm[NoReturn]
-        with tqdm(total=total, unit="epoch", disable=None if show is None else not show) as bar:
+        recipe = self.recipe
+        with TrainingProgress.of(len(tasks), recipe.train.visits(), show=recipe.progress) as bar:
             for number, task in enumerate(tasks, start=1):
-                bar.set_description(f"module {number}/{len(tasks)}")
+                bar.begin(number)
                 reported = task.builder.attempts(task.part, task.name, bar)
                 missed = set(ConsolidationReport(tuple(reported), 0.0).missed)
                 records = [record for record in task.part.records if record.id in missed]
                 if records and not task.repeated:
-                    backend.ledger.failed_attempts.note(records, self.recipe.key(backend.base))
+                    backend.ledger.failed_attempts.note(records, recipe.key(backend.base))
                 reports += reported
-                bar.update(number * self.recipe.train.visits() - bar.n)
+                bar.end()
         return reports
 
 

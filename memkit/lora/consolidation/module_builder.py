@@ -12,9 +12,6 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NoReturn
-
-from tqdm import tqdm
 
 from memkit.errors import RecordNotFoundError
 from memkit.lora.consolidation.examples import stored_examples
@@ -22,6 +19,7 @@ from memkit.lora.consolidation.fit_context import fitting
 from memkit.lora.consolidation.locality import PROMPTS, measure
 from memkit.lora.consolidation.manifest import Candidate, Outcome
 from memkit.lora.consolidation.partition import Part, halves, next_rank
+from memkit.lora.consolidation.training_progress import TrainingProgress
 from memkit.lora.lora_backend import LoraBackend, staged_key
 from memkit.lora.recipe import Recipe
 from memkit.lora.store.adapter_rows import written_row
@@ -42,7 +40,7 @@ class ModuleBuilder:
         self._backend = backend
         self._trainers = trainers
 
-    def attempts(self, part: Part, name: str | None, bar: tqdm[NoReturn]) -> list[ModuleReport]:
+    def attempts(self, part: Part, name: str | None, bar: TrainingProgress) -> list[ModuleReport]:
         """Train a part; the records that it misses get modules of their own, within bounds."""
         reports: list[ModuleReport] = []
         queue, spare = deque([part]), self.recipe.retries
@@ -98,7 +96,7 @@ class ModuleBuilder:
         missed = _others(candidate.records, report.held)
         return replace(report, missed=missed, seconds=time.perf_counter() - started)
 
-    def _module(self, part: Part, name: str | None, bar: tqdm[NoReturn]) -> ModuleReport | None:
+    def _module(self, part: Part, name: str | None, bar: TrainingProgress) -> ModuleReport | None:
         """Train and commit one module; None if a record was forgotten while it was trained."""
         started = time.perf_counter()
         lora = replace(self.recipe.lora, rank=part.rank)
@@ -109,13 +107,7 @@ class ModuleBuilder:
         trainer = self._trainers.get(
             backend.base, backend.layers, lora, recipe.train, recipe.prompt_format
         )
-        left = iter(range(recipe.train.visits()))  # resting facts can make it more of them
-
-        def progress(mastered: float) -> None:
-            bar.set_postfix(mastered=f"{mastered:.0%}", refresh=False)
-            bar.update(next(left, None) is not None)
-
-        trained = trainer.fit(examples, progress)
+        trained = trainer.fit(examples, bar.epoch)
         origin = {
             "train": trainer.train.as_dict(),
             "attempt": part.attempt,

@@ -1,0 +1,1 @@
+"""Servers: a memory for programs that are not written in Python."""

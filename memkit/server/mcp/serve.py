@@ -1,0 +1,67 @@
+"""Runs the server: over stdin and stdout, or over streamable HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+
+import uvicorn
+
+from memkit.memory.async_memory import AsyncMemory
+from memkit.memory.memory import Memory
+from memkit.server.mcp.http_access import Access, check_reach, header_checks
+from memkit.server.mcp.mcp_server import memory_server
+from memkit.types import Scope
+
+PATIENCE = 10  # seconds that a stop waits for requests that are under way
+
+
+def serve_stdio(memory: Memory, scope: Scope) -> None:
+    """Serve one client over stdin and stdout, until it closes stdin.
+
+    While it serves, whatever else writes to the standard output writes to the standard error.
+    """
+    _serve(memory, lambda shared: memory_server(shared, scope).run_stdio_async())
+
+
+def serve_http(
+    memory: Memory, scope: Scope, *, host: str, port: int, access: Access | None = None
+) -> None:
+    """Serve clients over streamable HTTP at ``/mcp``, until the process is told to stop.
+
+    Its address is printed to the standard error.
+
+    Args:
+        memory: Open already.
+        scope: Whose knowledge clients see.
+        host: The address to listen on.
+        port: 0 for any that is free.
+        access: Who may reach it; None for everybody on this machine.
+
+    Raises:
+        InvalidInputError: If other machines would reach it without a token.
+        OSError: If the address cannot be listened on.
+    """
+    check_reach(host, access)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, port), family=family) as listening:
+
+        async def run(shared: AsyncMemory) -> None:
+            server = memory_server(shared, scope, access=access)
+            app = server.streamable_http_app(host=host, transport_security=header_checks(host))
+            config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=PATIENCE)
+            name = f"[{host}]" if ":" in host else host
+            sys.stderr.write(f"serving at http://{name}:{listening.getsockname()[1]}/mcp\n")
+            await uvicorn.Server(config).serve(sockets=[listening])
+
+        _serve(memory, run)
+
+
+def _serve(memory: Memory, run: Callable[[AsyncMemory], Awaitable[None]]) -> None:
+    async def main() -> None:
+        async with AsyncMemory(memory) as shared:
+            await run(shared)
+
+    asyncio.run(main())
