@@ -62,8 +62,7 @@ def mcp(
 ) -> None:
     """Serve a memory to agents by the Model Context Protocol.
 
-    Clients see and change what belongs to --scope, and cannot choose another; without it, what
-    is shared by all. The memory is made if there is none.
+    Clients get what is of --scope, or else what is shared. A missing memory is made.
     """
     if not http and (host, port, token_file) != (None, None, None):
         raise typer.BadParameter("--host, --port and --token-file go with --http")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
 import uvicorn
 
@@ -15,6 +18,7 @@ from memkit.server.mcp.http_access import Access, check_reach, header_checks
 from memkit.server.mcp.mcp_server import memory_server
 from memkit.types import Scope
 
+STOPS = (signal.SIGINT, signal.SIGTERM)
 PATIENCE = 10  # seconds that a stop waits for requests that are under way
 
 
@@ -22,7 +26,11 @@ def serve_stdio(memory: Memory, scope: Scope) -> None:
     """Serve one client over stdin and stdout, until it closes stdin.
 
     While it serves, whatever else writes to the standard output writes to the standard error.
+    The memory is closed at the end. Ctrl-C ends the process at once, which loses nothing that
+    was acknowledged: otherwise it would wait for the next line that is read.
     """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     _serve(memory, lambda shared: memory_server(shared, scope).run_stdio_async())
 
 
@@ -31,7 +39,7 @@ def serve_http(
 ) -> None:
     """Serve clients over streamable HTTP at ``/mcp``, until the process is told to stop.
 
-    Its address is printed to the standard error.
+    Its address is printed to the standard error. The memory is closed at the end.
 
     Args:
         memory: Open already.
@@ -52,11 +60,40 @@ def serve_http(
             server = memory_server(shared, scope, access=access)
             app = server.streamable_http_app(host=host, transport_security=header_checks(host))
             config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=PATIENCE)
-            name = f"[{host}]" if ":" in host else host
-            sys.stderr.write(f"serving at http://{name}:{listening.getsockname()[1]}/mcp\n")
-            await uvicorn.Server(config).serve(sockets=[listening])
+            await _Server(config).serve(sockets=[listening])
 
         _serve(memory, run)
+
+
+class _Server(uvicorn.Server):
+    """Stops when the process is told to, and lets the memory be closed then.
+
+    The base class would end the process by the same signal, before anything else is done.
+    """
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen, and print where."""
+        await super().startup(sockets)
+        for listening in sockets or ():
+            host, port = listening.getsockname()[:2]
+            name = f"[{host}]" if ":" in host else host
+            sys.stderr.write(f"serving at http://{name}:{port}/mcp\n")
+            sys.stderr.flush()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop at a signal that comes during the block; only the main thread gets signals."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        loop = asyncio.get_running_loop()
+        for number in STOPS:
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in STOPS:
+                loop.remove_signal_handler(number)
 
 
 def _serve(memory: Memory, run: Callable[[AsyncMemory], Awaitable[None]]) -> None:
