@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -100,6 +101,10 @@ class ItemTable:
                 )
             for item, vectors in rows:
                 self._write(item, vectors)
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Make what is read and written in a block one step, whatever others write meanwhile."""
+        return self._database.transaction()
 
     def get(self, addresses: Sequence[Address]) -> list[StoredItem | None]:
         """Give the items at addresses, None where there is nothing."""
