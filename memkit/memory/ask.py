@@ -11,16 +11,18 @@ from memkit.errors import InvalidInputError, ModuleNotFoundInMemoryError
 from memkit.memory.engine import Engine
 from memkit.memory.options import (
     AskOptions,
+    BatchOptions,
     Question,
     Request,
     query_of,
     query_template,
+    refuse_unknown,
     request_of,
 )
 from memkit.memory.quotations import quotations
 from memkit.memory.recall import Findings, gather
-from memkit.types import PASSAGES, Answer, Claim, Query, Record, Route
-from memkit.types.validate import describe
+from memkit.types import PASSAGES, Answer, Claim, Query, Record, Route, Scope
+from memkit.types.validate import check_scope, describe
 
 if TYPE_CHECKING:
     from memkit.answering.generate import Answerer, AnswerStream
@@ -30,14 +32,31 @@ UNNAMED = "what is most relevant has too few words of the question to be sure to
 
 
 def ask_batch(
-    engine: Engine, questions: Sequence[Question], budget: int, options: AskOptions
+    engine: Engine, questions: Sequence[Question], budget: int, options: BatchOptions
 ) -> list[Answer]:
-    """Answer questions as one batch."""
+    """Answer questions as one batch, each for its own scope if there are several."""
     if isinstance(questions, str | Mapping) or not isinstance(questions, Iterable):
         raise InvalidInputError(f"`questions` must be a list, got {describe(questions)}")
+    refuse_unknown(options, BatchOptions)
+    scopes = options.pop("scopes", None)
     template = query_template(options, AskOptions, k=PASSAGES)
     queries = [query_of(question, template) for question in questions]
+    if scopes is not None:
+        queries = _scoped(queries, scopes, also="scope" in options)
     return answer(engine, queries, request_of(budget, options))
+
+
+def _scoped(queries: Sequence[Query], scopes: Sequence[Scope], *, also: bool) -> list[Query]:
+    """Give each query its own scope; ``also`` says whether there was one for all, too."""
+    if isinstance(scopes, str | Mapping) or not isinstance(scopes, Sequence):
+        raise InvalidInputError(f"`scopes` must be a list of scopes, got {describe(scopes)}")
+    if also or len(scopes) != len(queries):
+        raise InvalidInputError(
+            f"`scopes` must have one scope for each of {len(queries)} questions and take the "
+            f"place of `scope`, got {len(scopes)}{' beside `scope`' if also else ''}"
+        )
+    pairs = zip(queries, scopes, strict=True)
+    return [replace(query, scope=check_scope(scope)) for query, scope in pairs]
 
 
 def stream(engine: Engine, question: Question, budget: int, options: AskOptions) -> AnswerStream:

@@ -12,6 +12,7 @@ from memkit.memory.engine import Engine
 from memkit.memory.modules import Modules
 from memkit.memory.options import (
     AskOptions,
+    BatchOptions,
     DraftOptions,
     ExplainOptions,
     MessageOptions,
@@ -329,8 +330,7 @@ class Memory:
     ) -> Answer:
         """Answer with the local base model, the routed adapters and what is recalled.
 
-        What the model says is compared with what is stored: `Answer.claims` and `citations` say
-        what agrees, `Answer.conflict` what does not.
+        `Answer.claims`, `citations` and `conflict` say how it compares with what is stored.
 
         Args:
             question: The user's words; or messages that end with them, whose opening system
@@ -346,7 +346,7 @@ class Memory:
         return self.ask_batch([question], budget, **options)[0]
 
     def ask_batch(
-        self, questions: Sequence[Question], budget: int = BUDGET, **options: Unpack[AskOptions]
+        self, questions: Sequence[Question], budget: int = BUDGET, **options: Unpack[BatchOptions]
     ) -> list[Answer]:
         """Like `ask`, for several questions at once; each row has its own adapters."""
         return ask.ask_batch(self._engine, questions, budget, options)

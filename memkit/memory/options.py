@@ -225,6 +225,17 @@ class AskOptions(ExplainOptions, total=False):
     quote: bool | None
 
 
+class BatchOptions(AskOptions, total=False):
+    """What several questions at once can be told besides.
+
+    Attributes:
+        scopes: One for each question, in place of ``scope``: those of different users share a
+            batch, and each sees only what its own scope may see.
+    """
+
+    scopes: Sequence[Scope] | None
+
+
 def config_of(options: OpenOptions) -> Config:
     """What a memory is to be opened with."""
     refuse_unknown(options, OpenOptions)
@@ -363,6 +374,7 @@ _EVIDENCE = frozenset(RecallOptions.__annotations__)
 # What the verbs that take these options spell out beside them.
 _SPELLED_OUT: Mapping[type, tuple[str, ...]] = {
     AskOptions: ("budget",),
+    BatchOptions: ("budget",),
     ExplainOptions: ("budget",),
     OpenOptions: ("create",),
     RecallOptions: ("budget",),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from memkit.errors import InvalidInputError, ModuleNotFoundInMemoryError, RecordNotFoundError
 from memkit.ledger.items import NewItem
-from memkit.types import Draft
+from memkit.types import Draft, Sampling
 
 KEYS, VALUES = ("user", "agent", "session"), ("1", "2")
 scopes = st.dictionaries(st.sampled_from(KEYS), st.sampled_from(VALUES))
@@ -305,3 +305,33 @@ def traces(directory, words):
     ]
     files = [path.read_bytes() for path in directory.rglob("*") if path.is_file()]
     return sorted({word for word, code in spellings for content in files if code in content})
+
+
+def test_questions_of_different_tenants_share_a_batch_and_nothing_else(trained):
+    ann, ben = {"user": "ann"}, {"user": "ben"}
+    trained.add("The locker of the porter is 77.", scope=ann, id="of-ann")
+    trained.add("The locker of the porter is 88.", scope=ben, id="of-ben")
+    locker, badge = "What is the locker of the porter?", "What is the badge number of Nora?"
+    options = {"budget": 128, "min_score": None, "sampling": Sampling(max_new_tokens=4)}
+
+    answers = trained.ask_batch([locker, locker, badge], scopes=[ann, ben, {}], **options)
+
+    seen = [{hit.id for hit in answer.recall.hits} & {"of-ann", "of-ben"} for answer in answers]
+    assert seen == [{"of-ann"}, {"of-ben"}, set()]
+    alone = [
+        trained.ask(question, scope=scope, **options)
+        for question, scope in [(locker, ann), (locker, ben), (badge, {})]
+    ]
+    assert [a.text for a in answers] == [a.text for a in alone]
+    assert answers[2].route.modules == alone[2].route.modules != ()
+
+
+@pytest.mark.parametrize("scopes", [[{}], [{}, {}, {}]])
+def test_a_batch_needs_a_scope_for_each_question(trained, scopes):
+    with pytest.raises(InvalidInputError, match=f"each of 2 questions.*got {len(scopes)}"):
+        trained.ask_batch(["Who?", "Where?"], scopes=scopes)
+
+
+def test_a_batch_has_one_scope_or_several(trained):
+    with pytest.raises(InvalidInputError, match="got 2 beside `scope`"):
+        trained.ask_batch(["Who?", "Where?"], scopes=[{}, {}], scope={"user": "ann"})

@@ -139,6 +139,7 @@ KINDS = {
     "question": [None, *QUESTIONS],
     "questions": [None, "Who?", 5, [None], [""], ["x", "\ud800"], {"a": 1}],
     "role": [None, *STRINGS, "bot"],
+    "scopes": ["u1", 5, {}, [], [{}, {}], NESTED, Silent(), *([scope] for scope in SCOPES)],
     "choice": CHOICES,
     "sampling": [None, 5, {}, Sampling, Sampling(seed=-1), Sampling(max_new_tokens=True)],
     "messages": [
@@ -268,7 +269,10 @@ VERBS = {
     "recall": ({"question": "Who?"}, {"question": "question", "budget": "budget", **RECALL}),
     "explain": ({"question": "Who?"}, {"question": "question", "budget": "budget", **EXPLAIN}),
     "ask": ({"question": "Who?"}, {"question": "question", "budget": "budget", **ASK}),
-    "ask_batch": ({"questions": ["Who?"]}, {"questions": "questions", "budget": "budget", **ASK}),
+    "ask_batch": (
+        {"questions": ["Who?"]},
+        {"questions": "questions", "budget": "budget", "scopes": "scopes", **ASK},
+    ),
     "stream": ({"question": "Who?"}, {"question": "question", "budget": "budget", **ASK}),
     "export": (
         {"path": "never.archive"},
