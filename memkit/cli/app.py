@@ -20,6 +20,7 @@ from memkit.cli import (
     mcp_commands,
     module_commands,
     read_commands,
+    serve_commands,
     standalone_commands,
     upkeep_commands,
     write_commands,
@@ -36,6 +37,7 @@ GROUPS = (
     module_commands,
     upkeep_commands,
     mcp_commands,
+    serve_commands,
     standalone_commands,
 )
 

@@ -1,0 +1,119 @@
+"""Streams an answer as server-sent events, however slowly the client reads them.
+
+The model is held while an answer is made. So the pieces go into a queue as fast as they come, and
+a client that reads slowly, or not at all, keeps nobody waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from memkit import Answer
+from memkit.server.http.api_keys import ApiKey
+from memkit.server.http.error_bodies import ApiError, told
+from memkit.server.http.http_service import Service
+from memkit.server.http.openai_schema import ChatRequest
+from memkit.server.http.reply import Chunks, Cut, about, usage
+
+_Piece = str | Answer | Exception
+
+
+class ChatStream:
+    """One streamed answer.
+
+    Args:
+        service: Whose memory answers.
+        key: Who asks.
+        body: What is asked, and how.
+        deadline: When the answer has to be there, by the loop's clock.
+    """
+
+    def __init__(
+        self, service: Service, key: ApiKey, body: ChatRequest, *, deadline: float
+    ) -> None:
+        self._service = service
+        self._key = key
+        self._body = body
+        self._deadline = deadline
+        self._pieces: asyncio.Queue[_Piece] = asyncio.Queue()
+        self._first: _Piece = ""
+        self._pump: asyncio.Task[None] | None = None
+
+    async def begin(self) -> None:
+        """Wait for the first piece, so that what cannot be answered has the status of an error."""
+        self._pump = asyncio.create_task(self._fetch())
+        try:
+            self._first = await self._pieces.get()
+        except BaseException:
+            self._pump.cancel()
+            raise
+        if isinstance(self._first, Exception):
+            raise self._first
+
+    async def events(self, *, remember: bool) -> AsyncIterator[str]:
+        """The events of the response; the last one is followed by ``[DONE]``."""
+        try:
+            async for event in self._chunks(remember=remember):
+                yield _event(event)
+            yield "data: [DONE]\n\n"
+        except Exception as error:  # noqa: BLE001 - the client is told, as the status is sent
+            yield _event(told(error).body)
+        finally:
+            if self._pump is not None:
+                self._pump.cancel()  # lets go of the model, if the client has gone
+
+    async def _chunks(self, *, remember: bool) -> AsyncIterator[Mapping[str, Any]]:
+        options = self._body.stream_options
+        with_usage = options is not None and bool(options.include_usage)
+        chunks = Chunks(self._service.base_name, with_usage=with_usage)
+        cut = Cut(self._body.how().sampling, self._service.count)
+        yield chunks.delta({"role": "assistant", "content": ""})
+        piece = self._first
+        while isinstance(piece, str):
+            if text := cut.take(piece):
+                yield chunks.delta({"content": text})
+            piece = await self._next()
+        if isinstance(piece, Exception):
+            raise piece
+        if piece.withheld is not None:
+            yield chunks.delta({"refusal": piece.withheld})
+        if remember:
+            await self._service.remembered(self._key, self._body.exchange(cut.text))
+        reason = "stop" if piece.withheld is not None else cut.reason
+        yield chunks.delta({}, reason, memkit=about(piece, remembered=remember).model_dump())
+        if with_usage:
+            yield chunks.usage(usage(piece, cut.text, cut.count))
+
+    async def _next(self) -> _Piece:
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                return await self._pieces.get()
+        except TimeoutError:
+            raise ApiError(504, "the answer has taken too long", code="timeout") from None
+
+    async def _fetch(self) -> None:
+        """Put the answer's pieces into the queue, then the answer itself, or what went wrong."""
+        how = self._body.how()
+        try:
+            stream = self._service.memory.stream(
+                self._body.conversation, how.budget, scope=self._key.scope, **how.options()
+            )
+            async with stream:
+                async for piece in stream:
+                    self._pieces.put_nowait(piece)
+                answer = stream.answer
+            assert answer is not None  # noqa: S101 - the stream was read to its end
+            self._pieces.put_nowait(answer)
+        except Exception as error:  # noqa: BLE001 - whoever reads the queue raises it
+            self._pieces.put_nowait(error)
+
+
+def _event(content: Mapping[str, Any] | BaseModel) -> str:
+    if isinstance(content, BaseModel):
+        content = content.model_dump()
+    return f"data: {json.dumps(content)}\n\n"

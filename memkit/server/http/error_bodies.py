@@ -1,0 +1,166 @@
+"""Errors as OpenAI's clients expect them: a status, and a body that says what is wrong.
+
+    {"error": {"message": "…", "type": "invalid_request_error", "param": "n", "code": null}}
+
+What a client can mend is told to it. What it cannot is told to the log, as messages about files
+and models may say more of this machine than a client should know.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from memkit.errors import (
+    BusyError,
+    InvalidInputError,
+    MemkitError,
+    NotFoundError,
+    UnsupportedOperationError,
+)
+
+logger = logging.getLogger("memkit.server.http")
+
+INVALID, DENIED, LIMITED, FAILED = (
+    "invalid_request_error",
+    "permission_error",
+    "rate_limit_error",
+    "server_error",
+)
+_TYPES = {403: DENIED, 429: LIMITED}
+_RETRY = {"retry-after": "1"}
+
+
+class ErrorDetail(BaseModel):
+    """What is wrong."""
+
+    message: str
+    type: str
+    param: str | None = None
+    code: str | None = None
+
+
+class ErrorBody(BaseModel):
+    """The body of every error."""
+
+    error: ErrorDetail
+
+
+class ApiError(Exception):
+    """An error that is told to the client.
+
+    Args:
+        status: Of the response.
+        message: What was expected and what came.
+        param: Name of the parameter that is wrong.
+        code: For programs.
+        headers: Of the response.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers = dict(headers or {})
+        kind = _TYPES.get(status, FAILED if status >= 500 else INVALID)
+        detail = ErrorDetail(message=message, type=kind, param=param, code=code)
+        self.body = ErrorBody(error=detail)
+
+    def response(self) -> Response:
+        """The error as a response."""
+        # ASCII, as what is quoted of a request need not be valid Unicode.
+        content = self.body.model_dump_json(ensure_ascii=True)
+        return Response(content, self.status, self.headers, media_type="application/json")
+
+
+def busy(message: str) -> ApiError:
+    """The server has too much to do; clients try again."""
+    return ApiError(503, message, code="overloaded", headers=_RETRY)
+
+
+def too_many(message: str) -> ApiError:
+    """A client asks too much at once; it tries again."""
+    return ApiError(429, message, code="rate_limit_exceeded", headers=_RETRY)
+
+
+def told(error: Exception) -> ApiError:
+    """What a client is told of an error; what it cannot mend is logged, without its message.
+
+    Messages may quote what users have written, so the log has the error's class and place.
+    """
+    match error:
+        case ApiError():
+            return error
+        case NotFoundError():
+            return ApiError(404, _text(error), code="not_found")
+        case InvalidInputError():
+            return ApiError(400, _text(error))
+        case UnsupportedOperationError():
+            return ApiError(400, _text(error), code="unsupported")
+        case BusyError():
+            return busy("the memory is in use by another process, or has been for too long")
+    name = type(error).__name__
+    logger.error("%s\n%s", name, "".join(traceback.format_tb(error.__traceback__)).rstrip())
+    return ApiError(500, f"the server failed ({name}); its log says where", code="internal_error")
+
+
+def register_handlers(app: FastAPI) -> None:
+    """Have every error of an application told in this way."""
+
+    async def tell(_: Request, error: Exception) -> Response:
+        return told(error).response()
+
+    async def tell_invalid(_: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
+        return invalid(error.errors()).response()
+
+    async def tell_status(_: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
+        headers = error.headers
+        return ApiError(error.status_code, str(error.detail), headers=headers).response()
+
+    app.add_exception_handler(ApiError, tell)
+    app.add_exception_handler(MemkitError, tell)
+    app.add_exception_handler(Exception, tell)
+    app.add_exception_handler(RequestValidationError, tell_invalid)
+    app.add_exception_handler(HTTPException, tell_status)
+
+
+def invalid(errors: Sequence[Any]) -> ApiError:
+    """The first thing that is wrong with a request; what came is not repeated."""
+    first = errors[0]
+    place = [str(part) for part in first["loc"] if _is_named(part)]
+    param = ".".join(place) or None
+    if first["type"] == "json_invalid":
+        return ApiError(400, "the body is not valid JSON", code="invalid_json")
+    if first["type"] == "extra_forbidden":
+        return ApiError(400, f"unknown parameter: {param}", param=param, code="unknown_parameter")
+    if first["type"] == "model_attributes_type" and not param:
+        return ApiError(400, "expected a JSON object, sent as application/json", code="no_object")
+    message = first["msg"].removeprefix("Value error, ")
+    return ApiError(400, f"{param or 'the body'}: {message}", param=param)
+
+
+def _is_named(part: object) -> bool:
+    """Whether a part of a place is one that the client has written, and no type of pydantic's."""
+    kinds = {"body", "query", "path", "str", "dict", "constrained-str"}
+    return part not in kinds and "[" not in str(part)
+
+
+def _text(error: MemkitError) -> str:
+    return f"{error.message} ({error.hint})" if error.hint else error.message

@@ -1,0 +1,287 @@
+"""What OpenAI's endpoints take and give, as far as a memory can mean it.
+
+A parameter that a memory cannot follow is refused unless it has the one value that changes
+nothing. Four parameters that are for a provider's bookkeeping are taken and not used.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from memkit.server.http.answer_options import How
+from memkit.text.question_form import is_question
+from memkit.text.sentences import sentences
+from memkit.types import BUDGET, MIN_SCORE, PASSAGES, Sampling, TurnDraft
+
+MEMKIT = "memkit"  # names the memory as a model, whatever its base model is called
+
+
+def states_something(text: str) -> bool:
+    """Whether a text says something beside what it asks.
+
+    Example:
+        >>> states_something("I moved to Oslo. Where can I swim?"), states_something("Who am I?")
+        (True, False)
+    """
+    parts = (part for block in re.split(r"(?<=[?？؟])", text) for part in sentences(block))
+    return any(not is_question(part) for part in parts)
+
+
+class Strict(BaseModel):
+    """Whatever is not known is refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class TextPart(Strict):
+    """A part of a message; pictures, sounds and files are not understood."""
+
+    type: Literal["text"]
+    text: str
+
+
+class ChatMessage(Strict):
+    """A message; calls of tools and their results are not understood."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | Annotated[list[TextPart], Field(min_length=1)]
+    name: str | None = None
+    refusal: None = None
+
+    @property
+    def text(self) -> str:
+        """What it says."""
+        if isinstance(self.content, str):
+            return self.content
+        return "\n".join(part.text for part in self.content)
+
+
+class StreamOptions(Strict):
+    """How an answer is streamed."""
+
+    include_usage: bool | None = None
+    include_obfuscation: Literal[False] | None = None
+
+
+class ResponseFormat(Strict):
+    """Answers are text."""
+
+    type: Literal["text"]
+
+
+class MemoryOptions(Strict):
+    """What OpenAI has no parameter for; in its Python client, ``extra_body={"memkit": {...}}``."""
+
+    budget: int = Field(BUDGET, ge=0, description="Most tokens of evidence in the prompt.")
+    k: int = Field(PASSAGES, ge=1, le=100, description="Most passages in the prompt.")
+    strict: bool = Field(False, description="Refuse an answer that nothing stored supports.")
+    quote: bool | None = Field(None, description="Answer questions in stored words.")
+    min_score: float | None = Field(
+        MIN_SCORE, ge=0, allow_inf_nan=False, description="Least relevance of evidence."
+    )
+
+
+class ChatRequest(Strict):
+    """A conversation that ends with what the user asks."""
+
+    messages: list[ChatMessage] = Field(min_length=1)
+    model: str = Field(description="The memory's base model, or 'memkit'.")
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    max_completion_tokens: int | None = Field(None, ge=1)
+    max_tokens: int | None = Field(None, ge=1, description="The old name of the same.")
+    temperature: float | None = Field(None, ge=0, le=2, description="0, the default, is greedy.")
+    top_p: float | None = Field(None, gt=0, le=1)
+    seed: int | None = Field(None, ge=0, lt=2**63)
+    stop: (
+        Annotated[str, Field(min_length=1)]
+        | Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1, max_length=4)]
+        | None
+    ) = None
+    store: bool | None = Field(None, description="False: do not remember this exchange.")
+    memkit: MemoryOptions = Field(default_factory=lambda: MemoryOptions.model_validate({}))
+
+    # For a provider's bookkeeping; there is nothing that a memory could do with them.
+    user: str | None = Field(None, description="Not used: the API key says who asks.")
+    safety_identifier: str | None = Field(None, description="Not used.")
+    prompt_cache_key: str | None = Field(None, description="Not used.")
+    prompt_cache_retention: str | None = Field(None, description="Not used.")
+
+    # Taken with the value that changes nothing, and refused with any other.
+    n: Literal[1] | None = None
+    frequency_penalty: float | None = Field(None, ge=0, le=0)
+    presence_penalty: float | None = Field(None, ge=0, le=0)
+    logprobs: Literal[False] | None = None
+    top_logprobs: Literal[0] | None = None
+    logit_bias: Annotated[dict[str, float], Field(max_length=0)] | None = None
+    response_format: ResponseFormat | None = None
+    modalities: list[Literal["text"]] | None = None
+    tools: Annotated[list[Any], Field(max_length=0)] | None = None
+    tool_choice: Literal["none", "auto"] | None = None
+    parallel_tool_calls: bool | None = Field(None, description="Nothing calls tools.")
+    service_tier: Literal["auto", "default"] | None = None
+
+    @model_validator(mode="after")
+    def _agree(self) -> ChatRequest:
+        both = {self.max_tokens, self.max_completion_tokens} - {None}
+        if len(both) > 1:
+            raise ValueError("`max_tokens` and `max_completion_tokens` differ")
+        if self.messages[-1].role != "user" or not self.messages[-1].text.strip():
+            raise ValueError("the last message must be the user's, and say something")
+        if self.stream_options is not None and not self.stream:
+            raise ValueError("`stream_options` is for streams alone")
+        return self
+
+    @property
+    def conversation(self) -> list[dict[str, str]]:
+        """The messages for `Memory.ask`."""
+        return [{"role": message.role, "content": message.text} for message in self.messages]
+
+    def exchange(self, reply: str) -> list[TurnDraft]:
+        """What was said just now: the last message and, if there is one, the reply.
+
+        What the user states becomes a record, too. Questions and replies do not: they would be
+        found in place of what answers the question, and a reply would count as evidence of itself.
+        """
+        last = self.messages[-1]
+        said = [TurnDraft("user", last.text, last.name, remember=states_something(last.text))]
+        return said + ([TurnDraft("assistant", reply, remember=False)] if reply.strip() else [])
+
+    def how(self) -> How:
+        """How the answer is wanted; what is not said is left to memkit, whose default is greedy."""
+        stop = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        usual = Sampling()
+        sampling = Sampling(
+            max_new_tokens=self.max_completion_tokens or self.max_tokens or usual.max_new_tokens,
+            temperature=usual.temperature if self.temperature is None else self.temperature,
+            top_p=usual.top_p if self.top_p is None else self.top_p,
+            seed=usual.seed if self.seed is None else self.seed,
+            stop=tuple(stop),
+        )
+        return How(**self.memkit.model_dump(), sampling=sampling)
+
+
+class Usage(BaseModel):
+    """How many tokens the model has read and written.
+
+    A quotation is not written by the model: its prompt has no tokens, and its text as many as the
+    model's tokenizer sees in it.
+    """
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class Contradiction(BaseModel):
+    """What is stored, and contradicts an answer from the weights."""
+
+    answered: str
+    recorded: str
+    source: str
+    record_id: str | None
+    version: int | None
+
+
+class AboutAnswer(BaseModel):
+    """Where an answer is from."""
+
+    citations: list[str] = Field(description="Ids of the records that say the same.")
+    modules: dict[str, float] = Field(description="The adapters that were active, with weights.")
+    quoted: bool = Field(description="Whether it is in stored words.")
+    withheld: str | None = Field(description="Why a strict answer was refused.")
+    conflict: Contradiction | None
+    remembered: bool = Field(description="Whether question and answer were stored.")
+
+
+FinishReason = Literal["stop", "length"]
+
+
+class ReplyMessage(BaseModel):
+    """What the memory says."""
+
+    role: Literal["assistant"] = "assistant"
+    content: str | None
+    refusal: str | None = None
+
+
+class Choice(BaseModel):
+    """The one answer."""
+
+    index: Literal[0] = 0
+    message: ReplyMessage
+    finish_reason: FinishReason
+    logprobs: None = None
+
+
+class ChatCompletion(BaseModel):
+    """An answer, as OpenAI gives it; ``memkit`` says where it is from."""
+
+    id: str
+    object: Literal["chat.completion"] = "chat.completion"
+    created: int
+    model: str
+    choices: list[Choice]
+    usage: Usage
+    memkit: AboutAnswer
+
+
+class Model(BaseModel):
+    """A model that can be named in requests."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    owned_by: Literal["memkit"] = "memkit"
+
+
+class ModelList(BaseModel):
+    """All of them."""
+
+    object: Literal["list"] = "list"
+    data: list[Model]
+
+
+class EmbeddingRequest(Strict):
+    """Texts to be embedded."""
+
+    input: str | Annotated[list[str], Field(min_length=1)]
+    model: str = Field(description="The memory's embedder, or 'memkit'.")
+    encoding_format: Literal["float", "base64"] | None = None
+    dimensions: int | None = Field(None, ge=1, description="The embedder's own, or left out.")
+    input_type: Literal["query", "document"] | None = Field(
+        None, description="What the texts are to the embedder; a document by default."
+    )
+    user: str | None = Field(None, description="Not used: the API key says who asks.")
+
+    @property
+    def texts(self) -> list[str]:
+        """The texts."""
+        return [self.input] if isinstance(self.input, str) else self.input
+
+
+class Embedding(BaseModel):
+    """A unit vector; in base64 its numbers are float32, little-endian."""
+
+    object: Literal["embedding"] = "embedding"
+    index: int
+    embedding: list[float] | str
+
+
+class EmbeddingUsage(BaseModel):
+    """How many tokens the texts have."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class EmbeddingList(BaseModel):
+    """The vectors of the texts, in their order."""
+
+    object: Literal["list"] = "list"
+    data: list[Embedding]
+    model: str
+    usage: EmbeddingUsage

@@ -1,0 +1,149 @@
+"""Makes OpenAI's replies of a memory's answers: cut where the client said, counted, explained."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from memkit.server.http.openai_schema import (
+    AboutAnswer,
+    ChatCompletion,
+    Choice,
+    Contradiction,
+    FinishReason,
+    ReplyMessage,
+    Usage,
+)
+from memkit.types import Answer, Sampling
+
+Count = Callable[[str], int]
+
+
+@dataclass
+class Cut:
+    """Ends a text where a stop text begins or no more tokens may come.
+
+    The base model's own words end there anyway. Quotations and the joined parts of an answer do
+    not, as memkit gives them whole.
+
+    Args:
+        sampling: Says where the text ends.
+        count: Counts tokens.
+    """
+
+    sampling: Sampling
+    count: Count
+    text: str = ""
+    ended: bool = False
+    _tokens: int = field(default=0, repr=False)  # of the pieces, at least as many as of the text
+
+    def take(self, piece: str) -> str:
+        """Take the next piece of the text; give what of it stays."""
+        if self.ended or not piece:
+            return ""
+        start, text = len(self.text), self.text + piece
+        stops = [at for stop in self.sampling.stop if (at := text.find(stop)) >= 0]
+        if stops:
+            text, self.ended = text[: max(start, min(stops))], True
+        self._tokens += self.count(piece)
+        most = self.sampling.max_new_tokens
+        if self._tokens > most and self.count(text) > most:
+            text, self.ended = self._shortened(text, start), True
+        self.text = text
+        return text[start:]
+
+    @property
+    def reason(self) -> FinishReason:
+        """Why the text ends where it does."""
+        return "length" if self.count(self.text) >= self.sampling.max_new_tokens else "stop"
+
+    def _shortened(self, text: str, shortest: int) -> str:
+        """The longest beginning of a text that has few enough tokens."""
+        longest = len(text)
+        while shortest < longest:
+            middle = (shortest + longest + 1) // 2
+            if self.count(text[:middle]) <= self.sampling.max_new_tokens:
+                shortest = middle
+            else:
+                longest = middle - 1
+        return text[:shortest]
+
+
+def new_id() -> str:
+    """A name for a reply."""
+    return f"chatcmpl-{uuid.uuid4().hex}"
+
+
+def about(answer: Answer, *, remembered: bool) -> AboutAnswer:
+    """Where an answer is from."""
+    conflict = answer.conflict
+    return AboutAnswer(
+        citations=list(answer.citations),
+        modules=dict(answer.route.weights),
+        quoted=is_quoted(answer),
+        withheld=answer.withheld,
+        conflict=None if conflict is None else Contradiction(**conflict.to_dict()),
+        remembered=remembered,
+    )
+
+
+def is_quoted(answer: Answer) -> bool:
+    """Whether an answer is in stored words."""
+    return bool(answer.claims) and all(claim.quoted for claim in answer.claims)
+
+
+def usage(answer: Answer, text: str, count: Count) -> Usage:
+    """The tokens of an answer."""
+    written = count(text) if is_quoted(answer) else answer.completion_tokens
+    return Usage(
+        prompt_tokens=answer.prompt_tokens,
+        completion_tokens=written,
+        total_tokens=answer.prompt_tokens + written,
+    )
+
+
+def completion(
+    answer: Answer, cut: Cut, model: str, *, remembered: bool, created: int | None = None
+) -> ChatCompletion:
+    """A whole reply; ``cut`` has taken the answer's text."""
+    refused = answer.withheld is not None
+    message = ReplyMessage(content=None if refused else cut.text, refusal=answer.withheld)
+    return ChatCompletion(
+        id=new_id(),
+        created=int(time.time()) if created is None else created,
+        model=model,
+        choices=[Choice(message=message, finish_reason="stop" if refused else cut.reason)],
+        usage=usage(answer, cut.text, cut.count),
+        memkit=about(answer, remembered=remembered),
+    )
+
+
+class Chunks:
+    """Makes the chunks of a streamed reply.
+
+    Args:
+        model: As the reply calls it.
+        with_usage: Whether every chunk has the field ``usage``; the last one fills it.
+    """
+
+    def __init__(self, model: str, *, with_usage: bool) -> None:
+        self._common: dict[str, Any] = {
+            "id": new_id(),
+            "object": "chat.completion.chunk",
+            "created": int(time.time()),
+            "model": model,
+        } | ({"usage": None} if with_usage else {})
+
+    def delta(
+        self, delta: Mapping[str, str], reason: FinishReason | None = None, **more: Any
+    ) -> dict[str, Any]:
+        """A chunk with a piece of the message."""
+        choice = {"index": 0, "delta": dict(delta), "logprobs": None, "finish_reason": reason}
+        return {**self._common, "choices": [choice], **more}
+
+    def usage(self, counted: Usage) -> dict[str, Any]:
+        """The chunk behind all others that says how many tokens there were."""
+        return {**self._common, "choices": [], "usage": counted.model_dump()}

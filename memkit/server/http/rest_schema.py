@@ -1,0 +1,328 @@
+"""What the REST interface takes and gives: the verbs of a memory as JSON."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, Field, model_validator
+
+from memkit.server.http.answer_options import How
+from memkit.server.http.background_jobs import Job
+from memkit.server.http.openai_schema import (
+    AboutAnswer,
+    ChatMessage,
+    MemoryOptions,
+    Strict,
+    Usage,
+)
+from memkit.types import BUDGET, HITS, Draft, ModuleReport, Sampling
+
+Json = dict[str, Any]
+Text = Annotated[str, Field(min_length=1)]
+MOST_HITS = 100
+
+
+class RecordIn(Strict):
+    """A record to be stored; see `memkit.Memory.add`."""
+
+    text: Text
+    question: Text | None = Field(None, description="A question that it answers.")
+    answer: Text | None = Field(None, description="The answer, as it should be recalled.")
+    key: Text | None = Field(None, description="What it is about; takes the place of the last one.")
+    metadata: Json = Field(default_factory=dict)
+    ttl: float | None = Field(
+        None, ge=1, allow_inf_nan=False, description="How long it lives, in seconds."
+    )
+    pinned: bool = Field(False, description="Always part of the evidence.")
+    at: AwareDatetime | None = Field(None, description="When it was said or happened.")
+
+    def draft(self, scope: dict[str, str]) -> Draft:
+        """The record for `Memory.add`."""
+        return Draft(scope=scope, **self.model_dump())
+
+
+class RecordsIn(Strict):
+    """Several records, stored all or none."""
+
+    records: list[RecordIn] = Field(min_length=1)
+
+
+class Changes(Strict):
+    """What becomes different; what is left out stays, and null takes it away."""
+
+    text: Text = ""
+    question: Text | None = None
+    answer: Text | None = None
+    metadata: Json | None = None
+
+    @model_validator(mode="after")
+    def _some(self) -> Changes:
+        if not self.model_fields_set:
+            raise ValueError(
+                "at least one of `text`, `question`, `answer` and `metadata` is needed"
+            )
+        return self
+
+
+class RecordOut(BaseModel):
+    """A record as it is now."""
+
+    id: str
+    text: str
+    question: str | None
+    answer: str | None
+    key: str | None
+    metadata: Json
+    scope: dict[str, str]
+    version: int
+    created_at: datetime
+    updated_at: datetime
+    said_at: datetime | None
+    expires_at: datetime | None
+    pinned: bool
+
+
+class RecordPage(BaseModel):
+    """Some of the records; ``next`` is ``after`` of the next page, or null."""
+
+    records: list[RecordOut]
+    next: str | None
+
+
+class VersionOut(BaseModel):
+    """A record as it was."""
+
+    version: int
+    text: str
+    question: str | None
+    answer: str | None
+    metadata: Json
+    created_at: datetime
+
+
+class TurnOut(BaseModel):
+    """What somebody said in the conversation."""
+
+    id: str
+    role: str
+    content: str
+    name: str | None
+    created_at: datetime
+    record_id: str | None
+
+
+class TurnList(BaseModel):
+    """The newest turns, the oldest of them first."""
+
+    turns: list[TurnOut]
+
+
+class Selecting(Strict):
+    """What takes part in a query."""
+
+    where: Json | None = Field(None, description="A metadata filter.")
+    since: AwareDatetime | None = Field(None, description="Only what was said then or later.")
+    until: AwareDatetime | None = Field(None, description="Only what was said before.")
+    as_of: AwareDatetime | None = Field(None, description="Records as they were then.")
+
+
+class Asking(Selecting):
+    """A question, or a conversation that ends with one."""
+
+    question: Text | None = None
+    messages: Annotated[list[ChatMessage], Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Asking:
+        if (self.question is None) == (self.messages is None):
+            raise ValueError("expected either `question` or `messages`")
+        return self
+
+    @property
+    def asked(self) -> str | list[dict[str, str]]:
+        """What is asked, as the verbs of `Memory` take it."""
+        if self.messages is None:
+            return self.question or ""
+        return [{"role": message.role, "content": message.text} for message in self.messages]
+
+
+class SearchIn(Selecting):
+    """What is searched for."""
+
+    query: Text
+    k: int = Field(HITS, ge=1, le=MOST_HITS)
+
+
+class RecallIn(Asking):
+    """What evidence is wanted for."""
+
+    budget: int = Field(BUDGET, ge=0, description="Most tokens of evidence.")
+    k: int = Field(HITS, ge=1, le=MOST_HITS)
+
+
+class ExplainIn(Asking, MemoryOptions):
+    """What is to be explained."""
+
+    strict: Literal[False] = False
+    quote: None = None
+
+
+class AskIn(Asking, MemoryOptions):
+    """What is asked, and how the answer is wanted."""
+
+    max_tokens: int = Field(Sampling().max_new_tokens, ge=1)
+    temperature: float = Field(0.0, ge=0, le=2, description="0 is greedy.")
+    top_p: float = Field(1.0, gt=0, le=1)
+    seed: int = Field(0, ge=0, lt=2**63)
+    stop: Annotated[list[Text], Field(max_length=4)] = Field(default_factory=list)
+
+    def how(self) -> How:
+        """How the answer is wanted."""
+        sampling = Sampling(
+            self.max_tokens, self.temperature, self.top_p, tuple(self.stop), self.seed
+        )
+        return How(
+            budget=self.budget,
+            k=self.k,
+            strict=self.strict,
+            quote=self.quote,
+            min_score=self.min_score,
+            sampling=sampling,
+            where=None if self.where is None else json.dumps(self.where, sort_keys=True),
+            since=self.since,
+            until=self.until,
+            as_of=self.as_of,
+        )
+
+
+class HitOut(BaseModel):
+    """A record that was found, and the passage of it that matched."""
+
+    record: RecordOut
+    text: str
+    score: float
+    similarity: float | None
+    relevance: float | None
+
+
+class HitList(BaseModel):
+    """The hits, the best first."""
+
+    hits: list[HitOut]
+
+
+class RouteOut(BaseModel):
+    """The adapters that answer, and why."""
+
+    weights: dict[str, float]
+    reason: str
+    evidence: float
+    threshold: float
+
+
+class RecallOut(BaseModel):
+    """Evidence for any language model."""
+
+    text: str = Field(description="Ready to be put into a prompt.")
+    tokens: int
+    budget: int
+    omitted: int = Field(description="How many passages and turns had no room.")
+    hits: list[HitOut]
+    citations: list[str]
+    route: RouteOut
+
+
+class ExplainOut(RecallOut):
+    """How a question would be answered."""
+
+    left_out: list[HitOut]
+    passed_over: dict[str, str] = Field(description="Modules that are not asked, and why.")
+    summary: str = Field(description="All of it in lines for people.")
+
+
+class AnswerOut(AboutAnswer):
+    """An answer, and where it is from."""
+
+    text: str
+    route: RouteOut
+    usage: Usage
+
+
+class Counts(BaseModel):
+    """How much the scope of the key holds."""
+
+    records: int
+    versions: int
+    turns: int
+    passages: int
+    modules: int
+    held: int = Field(description="Records that modules hold.")
+    expired: int
+
+
+class ReceiptOut(BaseModel):
+    """What was erased, and what was checked afterwards."""
+
+    records: list[str]
+    versions: int
+    turns: int
+    retrained: list[str]
+    dropped: list[str] = Field(description="Modules that were removed.")
+    checks: dict[str, bool]
+
+
+class ConsolidateIn(Strict):
+    """What is to be learned."""
+
+    include_turns: bool = Field(False, description="Also what was said in conversations.")
+    retry_missed: bool = Field(False, description="Also what the same training has missed before.")
+
+
+class ModuleOut(BaseModel):
+    """A module that was trained."""
+
+    name: str
+    version: int
+    held: int = Field(description="Records whose recall was verified.")
+    missed: int
+    recall: float
+    paraphrase_recall: float
+    seconds: float
+
+    @classmethod
+    def of(cls, module: ModuleReport) -> ModuleOut:
+        """Counts of a report."""
+        counts = {"held": len(module.held), "missed": len(module.missed)}
+        return cls.model_validate(module.to_dict() | counts)
+
+
+class JobOut(BaseModel):
+    """A consolidation."""
+
+    id: str
+    status: Literal["running", "done", "failed"]
+    started_at: datetime
+    ended_at: datetime | None
+    modules: list[ModuleOut]
+    held: int
+    missed: int
+    left_out: int
+    error: str | None
+
+    @classmethod
+    def of(cls, job: Job) -> JobOut:
+        """How far a job is."""
+        report = job.report
+        return cls(
+            id=job.id,
+            status=job.status,
+            started_at=job.started_at,
+            ended_at=job.ended_at,
+            modules=[ModuleOut.of(module) for module in report.modules] if report else [],
+            held=len(report.held) if report else 0,
+            missed=len(report.missed) if report else 0,
+            left_out=len(report.left_out) if report else 0,
+            error=job.error,
+        )

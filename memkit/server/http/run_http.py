@@ -1,0 +1,119 @@
+"""Runs the server in this process until it is told to stop."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import os
+import signal
+from types import FrameType
+from typing import Any
+
+import uvicorn
+
+from memkit import AsyncMemory, Memory
+from memkit.errors import InvalidInputError
+from memkit.server.http.api_keys import ApiKey, KeyFile
+from memkit.server.http.gate import LAST_WORDS
+from memkit.server.http.http_app import create_app
+from memkit.server.http.serving_limits import Limits
+from memkit.types import Sampling
+
+logger = logging.getLogger("memkit.server.http")
+
+
+class _Server(uvicorn.Server):
+    """Ends in peace at the first signal, and at once at the second."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """See `uvicorn.Server.handle_exit`."""
+        if self.should_exit:  # it may be training, which no thread can be interrupted in
+            os._exit(128 + sig)
+        super().handle_exit(sig, frame)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address; names but "localhost" may lead anywhere."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def check_reach(host: str, keys: KeyFile | ApiKey) -> None:
+    """Refuse to serve other machines without keys.
+
+    Raises:
+        InvalidInputError: If others could reach the memory without one.
+    """
+    if isinstance(keys, ApiKey) and not is_loopback(host):
+        raise InvalidInputError(
+            f"without keys only this machine is served, got the host {host!r}",
+            "Give a key file with --keys, or leave --host out.",
+        )
+
+
+def run(
+    memory: Memory,
+    keys: KeyFile | ApiKey,
+    limits: Limits,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    remember: bool = True,
+    log_content: bool = False,
+) -> None:
+    """Serve a memory until SIGTERM or SIGINT; then requests under way are finished.
+
+    A second signal ends the process at once; what is committed is safe, what is being trained is
+    not kept.
+
+    Args:
+        memory: Open; it is closed at the end.
+        keys: Who may reach which scope.
+        limits: How much is taken on.
+        host: The address to listen at.
+        port: The port; 0 for one that is free.
+        remember: Whether conversations are stored, unless a request says otherwise.
+        log_content: Also log what memkit warns of, which may quote what is stored.
+
+    Raises:
+        InvalidInputError: If others could reach the memory without a key.
+        ModelUnavailableError: If there is no base model.
+    """
+    check_reach(host, keys)
+    warm_up(memory)
+    app = create_app(AsyncMemory(memory), keys, limits, remember=remember)
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        access_log=False,  # the gate logs, without what paths may say
+        log_config=_logging(log_content),
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=int(limits.seconds + LAST_WORDS) + 1,
+        ws="none",
+    )
+    # uvicorn raises the signal once more when it is done: to have stopped as told is no failure.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    _Server(config).run()
+
+
+def warm_up(memory: Memory) -> None:
+    """Load the models now, so that what is missing is known, and the first question is fast."""
+    memory.ask("Hello", 0, modules=[], sampling=Sampling(max_new_tokens=1))
+
+
+def _logging(content: bool) -> dict[str, Any]:
+    handler = {"class": "logging.StreamHandler", "formatter": "line"}
+    loggers = ["uvicorn", "memkit" if content else "memkit.server"]
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(message)s"}},
+        "handlers": {"stderr": handler},
+        "loggers": {
+            name: {"handlers": ["stderr"], "level": "INFO", "propagate": False} for name in loggers
+        },
+    }
