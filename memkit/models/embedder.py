@@ -92,8 +92,14 @@ class SentenceEmbedder:
         """Embed passages; errors as `encode_query`."""
         return self._encode(self._model.encode_document, texts)
 
+    @property
+    def longest(self) -> int | None:
+        """How many tokens of a text are embedded at most; None if the model states no limit."""
+        most = self._model.max_seq_length
+        return int(most) - 2 if most else None  # it counts the marks of start and end as well
+
     def count(self, text: str) -> int:
-        """Number of tokens in ``text``; what lies beyond the model's limit is not embedded."""
+        """Number of tokens in ``text``; what lies beyond `longest` is not embedded."""
         return len(self._model.tokenizer(text, add_special_tokens=False, verbose=False).input_ids)
 
     def _unreadable(self, texts: Sequence[str]) -> list[int]:

@@ -42,6 +42,7 @@ class ChatStream:
         self._deadline = deadline
         self._pieces: asyncio.Queue[_Piece] = asyncio.Queue()
         self._first: _Piece = ""
+        self._answer: Answer | None = None
         self._pump: asyncio.Task[None] | None = None
 
     async def begin(self) -> None:
@@ -73,21 +74,34 @@ class ChatStream:
         chunks = Chunks(self._service.base_name, with_usage=with_usage)
         cut = Cut(self._body.how().sampling, self._service.count)
         yield chunks.delta({"role": "assistant", "content": ""})
-        piece = self._first
-        while isinstance(piece, str):
-            if text := cut.take(piece):
-                yield chunks.delta({"content": text})
-            piece = await self._next()
-        if isinstance(piece, Exception):
-            raise piece
-        if piece.withheld is not None:
-            yield chunks.delta({"refusal": piece.withheld})
+        async for text in self._texts(cut):
+            yield chunks.delta({"content": text})
+        answer = self._answer
+        assert answer is not None  # noqa: S101 - it comes behind the texts
+        if answer.withheld is not None:
+            yield chunks.delta({"refusal": answer.withheld})
         if remember:
             await self._service.remembered(self._key, self._body.exchange(cut.text))
-        reason = "stop" if piece.withheld is not None else cut.reason
-        yield chunks.delta({}, reason, memkit=about(piece, remembered=remember).model_dump())
+        more = about(answer, remembered=remember).model_dump()
+        yield chunks.delta({}, cut.reason(answer), memkit=more)
         if with_usage:
-            yield chunks.usage(usage(piece, cut.text, cut.count))
+            yield chunks.usage(usage(answer, cut.text, cut.count))
+
+    async def _texts(self, cut: Cut) -> AsyncIterator[str]:
+        """The texts that the client gets, and then `_answer`."""
+        piece, coming = self._first, None
+        if isinstance(piece, str) and cut.is_too_long(piece):
+            coming = await self._next()  # if nothing more comes, the answer was given whole
+        if isinstance(coming, Answer):
+            yield cut.take_whole(coming)
+            piece = coming
+        while isinstance(piece, str):
+            if text := cut.take(piece):
+                yield text
+            piece, coming = await self._next() if coming is None else coming, None
+        if isinstance(piece, Exception):
+            raise piece
+        self._answer = piece
 
     async def _next(self) -> _Piece:
         try:

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from memkit.errors import MemkitError
 from memkit.server.http.api_keys import ApiKey, KeyFile
 from memkit.server.http.error_bodies import ApiError, busy, told, too_many
 from memkit.server.http.serving_limits import Limits
@@ -126,7 +127,7 @@ class Gate:
                 )
             return self._keys
         kind, _, token = headers.get("authorization", "").partition(" ")
-        key = self._keys.find(token.strip()) if kind.lower() == "bearer" else None
+        key = _found(self._keys, token.strip()) if kind.lower() == "bearer" else None
         if key is None:
             raise ApiError(
                 401,
@@ -161,6 +162,17 @@ class Gate:
                 "what it has begun to write is written all the same",
                 code="timeout",
             ) from None
+        finally:
+            out.timeout = None
+
+
+def _found(keys: KeyFile, token: str) -> ApiKey | None:
+    """Whose key it is; what is wrong with the file is for whoever runs the server."""
+    try:
+        return keys.find(token)
+    except MemkitError as error:
+        logger.error("nobody is let in: %s", error.message)
+        raise ApiError(500, "the keys of the server cannot be read", code="no_keys") from error
 
 
 class _Out:

@@ -59,7 +59,7 @@ async def create_chat_completion(
         )
     answer = await service.questions.ask(body.conversation, key.scope, how)
     cut = Cut(how.sampling, service.count)
-    cut.take(answer.text)
+    cut.take_whole(answer)
     remember = remember and not await request.is_disconnected()
     if remember:
         await service.remembered(key, body.exchange(cut.text))

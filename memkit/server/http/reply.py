@@ -32,43 +32,69 @@ class Cut:
     Args:
         sampling: Says where the text ends.
         count: Counts tokens.
+
+    Attributes:
+        text: What has been taken.
+        ended: Whether all further pieces are left out.
+        shortened: Whether tokens were left out because they were too many.
     """
 
     sampling: Sampling
     count: Count
     text: str = ""
     ended: bool = False
-    _tokens: int = field(default=0, repr=False)  # of the pieces, at least as many as of the text
+    shortened: bool = False
+    _pieces: int = field(default=0, repr=False)
 
     def take(self, piece: str) -> str:
-        """Take the next piece of the text; give what of it stays."""
+        """Take the next piece as the model words it; give what of it stays.
+
+        Each piece counts as a token, which it is at least: the model has counted them exactly,
+        where it answers in one part.
+        """
+        self._pieces += 1
+        if self._pieces > self.sampling.max_new_tokens:
+            self.ended = self.shortened = True
+        return self._until_stop(piece)
+
+    def take_whole(self, answer: Answer) -> str:
+        """Take an answer as a whole, and give what of its text stays."""
+        text = self._until_stop(answer.text)
+        given_whole = is_quoted(answer) or len(answer.claims) > 1
+        if given_whole and self.is_too_long(text):
+            self.text, self.ended, self.shortened = self._beginning(text), True, True
+        return self.text
+
+    def is_too_long(self, text: str) -> bool:
+        """Whether a text has more tokens than may come."""
+        return self.count(text) > self.sampling.max_new_tokens
+
+    def reason(self, answer: Answer) -> FinishReason:
+        """Why the text of an answer ends where it does."""
+        most = self.sampling.max_new_tokens
+        # The last of the model's tokens is one that ends the answer, or one more of its text.
+        out_of_tokens = answer.completion_tokens >= most and self.count(self.text) >= most
+        return "length" if self.shortened or out_of_tokens else "stop"
+
+    def _until_stop(self, piece: str) -> str:
         if self.ended or not piece:
             return ""
         start, text = len(self.text), self.text + piece
         stops = [at for stop in self.sampling.stop if (at := text.find(stop)) >= 0]
         if stops:
             text, self.ended = text[: max(start, min(stops))], True
-        self._tokens += self.count(piece)
-        most = self.sampling.max_new_tokens
-        if self._tokens > most and self.count(text) > most:
-            text, self.ended = self._shortened(text, start), True
         self.text = text
         return text[start:]
 
-    @property
-    def reason(self) -> FinishReason:
-        """Why the text ends where it does."""
-        return "length" if self.count(self.text) >= self.sampling.max_new_tokens else "stop"
-
-    def _shortened(self, text: str, shortest: int) -> str:
+    def _beginning(self, text: str) -> str:
         """The longest beginning of a text that has few enough tokens."""
-        longest = len(text)
+        shortest, longest = 0, len(text)
         while shortest < longest:
             middle = (shortest + longest + 1) // 2
-            if self.count(text[:middle]) <= self.sampling.max_new_tokens:
-                shortest = middle
-            else:
+            if self.is_too_long(text[:middle]):
                 longest = middle - 1
+            else:
+                shortest = middle
         return text[:shortest]
 
 
@@ -115,7 +141,7 @@ def completion(
         id=new_id(),
         created=int(time.time()) if created is None else created,
         model=model,
-        choices=[Choice(message=message, finish_reason="stop" if refused else cut.reason)],
+        choices=[Choice(message=message, finish_reason=cut.reason(answer))],
         usage=usage(answer, cut.text, cut.count),
         memkit=about(answer, remembered=remembered),
     )

@@ -139,7 +139,7 @@ async def ask(body: AskIn, key: Reader, service: Serving) -> AnswerOut:
     service.check_length(how.sampling.max_new_tokens, "max_tokens")
     answer = await service.questions.ask(body.asked, key.scope, how)
     cut = Cut(how.sampling, service.count)
-    cut.take(answer.text)
+    cut.take_whole(answer)
     return AnswerOut(
         text=cut.text,
         route=_out(RouteOut, answer.route),

@@ -1,0 +1,290 @@
+"""`/memory`: the verbs as JSON, each in the scope of the key and in no other."""
+
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+NORA = "What is the badge number of Nora?"
+
+
+@pytest.fixture
+def both(memory, serve, keys):
+    """Clients of two tenants and of the shared scope, over one memory."""
+    ann = serve(memory)
+
+    class As:
+        def __init__(self, name):
+            self._headers = keys.of(name)
+
+        def __getattr__(self, method):
+            def call(*args, **options):
+                return getattr(ann, method)(*args, headers=self._headers, **options)
+
+            return call
+
+        def delete(self, path, **options):
+            return ann.request("DELETE", path, headers=self._headers, **options)
+
+    return As("ann"), As("ben"), As("all")
+
+
+def texts(client):
+    return [record["text"] for record in client.get("/memory/records").json()["records"]]
+
+
+def test_a_record_lives_from_post_to_delete(memory, serve):
+    client = serve(memory)
+    said = datetime(2025, 3, 1, 12, tzinfo=UTC)
+    created = client.post(
+        "/memory/records",
+        json={
+            "text": "The archive is on the second floor.",
+            "question": "Where is the archive?",
+            "answer": "on the second floor",
+            "key": "archive",
+            "metadata": {"source": "hr", "pages": [1, 2]},
+            "ttl": 3600,
+            "pinned": False,
+            "at": said.isoformat(),
+        },
+    )
+    assert created.status_code == 201
+    record = created.json()
+    stored = memory.get(record["id"], scope={"user": "ann"})
+    assert (stored.text, stored.question, stored.answer) == (
+        record["text"], record["question"], record["answer"],
+    )  # fmt: skip
+    assert (stored.scope, stored.metadata) == ({"user": "ann"}, {"source": "hr", "pages": [1, 2]})
+    assert stored.said_at == said
+    assert stored.expires_at - stored.created_at == timedelta(hours=1)
+
+    place = f"/memory/records/{record['id']}"
+    assert client.get(place).json() == record
+    changed = client.patch(
+        place, json={"text": "The archive is in the attic.", "answer": "in the attic"}
+    ).json()
+    assert (changed["version"], changed["question"]) == (2, "Where is the archive?")
+    changed = client.patch(place, json={"question": None, "answer": None, "metadata": {}}).json()
+    assert (changed["version"], changed["question"], changed["metadata"]) == (3, None, {})
+    history = client.get(f"/memory/history/{record['id']}").json()
+    assert [version["text"] for version in history] == [
+        "The archive is on the second floor.",
+        "The archive is in the attic.",
+        "The archive is in the attic.",
+    ]
+    assert texts(client) == ["The archive is in the attic."]
+
+    receipt = client.delete(place).json()
+    assert receipt["records"] == [record["id"]]
+    assert receipt["versions"] == 3
+    assert set(receipt["checks"].values()) == {True}
+    assert client.get(place).status_code == 404
+    assert texts(client) == []
+
+
+def test_several_records_are_stored_all_or_none(memory, serve):
+    client = serve(memory)
+    many = {"records": [{"text": f"Text {n}."} for n in range(5)]}
+    assert [r["text"] for r in client.post("/memory/records/batch", json=many).json()] == [
+        f"Text {n}." for n in range(5)
+    ]
+    bad = {"records": [{"text": "A new text."}, {"text": "x", "question": "Which?"}]}
+    assert client.post("/memory/records/batch", json=bad).status_code == 400
+    long = {"records": [{"text": f"Long {n}."} for n in range(257)]}
+    assert client.post("/memory/records/batch", json=long).status_code == 400
+    assert len(texts(client)) == 5
+
+
+def test_records_come_in_pages(memory, serve):
+    client = serve(memory)
+    client.post(
+        "/memory/records/batch", json={"records": [{"text": f"Text {n}."} for n in range(5)]}
+    )
+    seen, after = [], None
+    while True:
+        query = {"limit": 2} | ({"after": after} if after else {})
+        page = client.get("/memory/records", params=query).json()
+        seen += [record["text"] for record in page["records"]]
+        after = page["next"]
+        if after is None:
+            break
+    assert seen == [f"Text {n}." for n in range(5)]
+
+
+def test_a_tenant_reaches_nothing_of_another(both, memory):
+    ann, ben, everybody = both
+    shared = everybody.post("/memory/records", json={"text": "The archive is open."}).json()
+    anns = ann.post("/memory/records", json={"text": "The archive of Ann is locked."}).json()
+    bens = ben.post("/memory/records", json={"text": "The archive of Ben is painted."}).json()
+    assert [r["scope"] for r in (shared, anns, bens)] == [{}, {"user": "ann"}, {"user": "ben"}]
+
+    assert texts(ann) == [anns["text"]]
+    assert texts(ben) == [bens["text"]]
+    assert texts(everybody) == [shared["text"]]
+    hits = ann.post("/memory/search", json={"query": "archive", "k": 10}).json()["hits"]
+    assert {hit["record"]["id"] for hit in hits} == {shared["id"], anns["id"]}
+    recalled = ann.post("/memory/recall", json={"question": "Where is the archive?"}).json()
+    assert "locked" in recalled["text"]
+    explained = ann.post("/memory/explain", json={"question": "Where is the archive?"})
+    for response in (ann.get("/memory/stats"), explained):
+        assert "painted" not in response.text
+    assert "painted" not in recalled["text"]
+    assert ann.get(f"/memory/records/{shared['id']}").json() == shared
+
+    place = f"/memory/records/{bens['id']}"
+    unknown = ann.get("/memory/records/unknown")
+    for response in (
+        ann.get(place),
+        ann.get(f"/memory/history/{bens['id']}"),
+        ann.patch(place, json={"text": "x"}),
+        ann.delete(place),
+    ):
+        assert response.status_code == unknown.status_code == 404
+        assert response.json()["error"]["code"] == "not_found"
+    shared_place = f"/memory/records/{shared['id']}"
+    assert ann.patch(shared_place, json={"text": "x"}).status_code == 403
+    assert ann.delete(shared_place).status_code == 404
+    assert memory.get(shared["id"]).version == 1
+
+    assert ann.delete("/memory/records").json()["records"] == [anns["id"]]
+    assert (texts(ben), texts(everybody)) == ([bens["text"]], [shared["text"]])
+    assert everybody.delete("/memory/records").status_code == 400
+    assert everybody.delete(shared_place).json()["records"] == [shared["id"]]
+
+
+def test_conversations_are_apart(both):
+    ann, ben, _ = both
+    for client, boat in ((ann, "Selkie"), (ben, "Puffin")):
+        said = [{"role": "user", "content": f"My boat is called {boat}."}]
+        client.post(
+            "/v1/chat/completions", json={"model": "memkit", "messages": said, "max_tokens": 2}
+        )
+    for client, boat in ((ann, "Selkie"), (ben, "Puffin")):
+        turns = client.get("/memory/turns").json()["turns"]
+        assert turns[0]["content"] == f"My boat is called {boat}."
+        assert client.get("/memory/stats").json()["turns"] == len(turns)
+    receipt = ann.delete("/memory/turns").json()
+    assert receipt["turns"] > 0
+    assert ann.get("/memory/turns").json()["turns"] == []
+    assert len(ben.get("/memory/turns").json()["turns"]) > 0
+
+
+def test_questions_are_answered_as_by_the_memory(trained, serve):
+    client = serve(trained)
+    reply = client.post("/memory/ask", json={"question": NORA, "budget": 0}).json()
+    expected = trained.ask(NORA, 0, scope={"user": "ann"})
+
+    assert (reply["text"], reply["citations"]) == ("4471", ["Nora"])
+    assert reply["text"] == expected.text
+    assert reply["modules"] == reply["route"]["weights"] == dict(expected.route.weights)
+    assert trained.turns(scope={"user": "ann"}) == []
+    in_messages = {"messages": [{"role": "user", "content": NORA}], "budget": 0}
+    assert client.post("/memory/ask", json=in_messages).json()["text"] == "4471"
+
+
+def test_what_is_shown_is_what_would_be_asked(trained, serve):
+    shown = serve(trained).post("/memory/explain", json={"question": NORA}).json()
+    expected = trained.explain(NORA, scope={"user": "ann"})
+
+    assert shown["route"]["weights"] == dict(expected.recall.route.weights)
+    assert shown["summary"] == str(expected)
+    assert shown["citations"] == list(expected.recall.citations)
+
+
+def test_queries_select_by_metadata_and_time(memory, serve):
+    client = serve(memory)
+    for year in (2020, 2024):
+        client.post("/memory/records", json={
+            "text": f"The archive moved in {year}.", "metadata": {"year": year},
+            "at": f"{year}-06-01T00:00:00Z",
+        })  # fmt: skip
+
+    def found(**selection):
+        body = {"query": "archive", **selection}
+        hits = client.post("/memory/search", json=body).json()["hits"]
+        return {hit["record"]["metadata"]["year"] for hit in hits}
+
+    assert found() == {2020, 2024}
+    assert found(where={"year": {"$gte": 2022}}) == {2024}
+    assert found(until="2022-01-01T00:00:00+00:00") == {2020}
+    assert found(since="2022-01-01T00:00:00+00:00") == {2024}
+    assert found(as_of="2022-01-01T00:00:00+00:00") == set()
+    asked = {"question": "When did the archive move?", "where": {"year": 2020}, "min_score": 0}
+    answer = client.post("/memory/ask", json={**asked, "quote": True}).json()
+    assert answer["text"] == "[1 June 2020] The archive moved in 2020."
+
+
+def wait_for(client, job):
+    while job["status"] == "running":
+        time.sleep(0.05)
+        job = client.get(f"/memory/consolidate/{job['id']}").json()
+    return job
+
+
+def test_records_are_consolidated_in_the_background(memory, serve, badges, keys):
+    memory.add(badges[:4])
+    client = serve(memory, "all")
+    started = client.post("/memory/consolidate")
+    assert started.status_code == 202
+    again = client.post("/memory/consolidate", json={"include_turns": True})
+    assert again.status_code == 409
+    job = wait_for(client, started.json())
+
+    assert (job["status"], job["held"], job["missed"], job["error"]) == ("done", 4, 0, None)
+    assert [module["held"] for module in job["modules"]] == [4]
+    assert client.get("/memory/stats").json()["held"] == 4
+    answer = client.post("/memory/ask", json={"question": NORA, "budget": 0}).json()
+    assert (answer["text"], answer["modules"]) == ("4471", {"m0001": 1.0})
+    assert client.get("/memory/consolidate/unknown").status_code == 404
+
+
+def test_a_failed_consolidation_says_so_and_the_next_may_start(memory, serve, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("the zebra")
+
+    monkeypatch.setattr("memkit.memory.learning.consolidate", fail)
+    client = serve(memory, "all")
+    job = wait_for(client, client.post("/memory/consolidate").json())
+
+    assert (job["status"], job["modules"]) == ("failed", [])
+    assert "RuntimeError" in job["error"]
+    assert "zebra" not in job["error"]
+    assert client.post("/memory/consolidate").status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "message"),
+    [
+        ("records", {"text": ""}, "text"),
+        ("records", {"text": " "}, "must not be empty"),
+        ("records", {"text": "x", "scope": {"user": "ben"}}, "unknown parameter: scope"),
+        ("records", {"text": "x", "id": "mine"}, "unknown parameter: id"),
+        ("records", {"text": "x", "at": "2025-01-01T00:00:00"}, "at"),
+        ("records", {"text": "x", "metadata": {"a": {"b": "\0"}}}, "NUL"),
+        ("search", {"query": "x", "scope": {}}, "unknown parameter: scope"),
+        ("search", {"query": "x", "where": {"a": {"$xor": 1}}}, "$xor"),
+        ("search", {"query": "x", "k": 101}, "k"),
+        ("recall", {}, "either `question` or `messages`"),
+        ("recall", {"question": "x", "messages": [{"role": "user", "content": "x"}]}, "either"),
+        ("recall", {"messages": [{"role": "assistant", "content": "x"}]}, "must end with"),
+        ("ask", {"question": "x", "max_tokens": 5000}, "at most 1024"),
+        ("ask", {"question": "x", "modules": ["m0001"]}, "unknown parameter: modules"),
+        ("ask", {"question": "x", "temperature": 1e-9}, "temperature"),
+    ],
+)
+def test_what_is_malformed_is_refused_and_changes_nothing(memory, serve, path, body, message):
+    before = memory.stats()
+    response = serve(memory).post(f"/memory/{path}", json=body)
+
+    assert response.status_code == 400
+    assert message in response.json()["error"]["message"]
+    assert memory.stats() == before
+
+
+def test_an_update_needs_a_change(memory, serve):
+    client = serve(memory)
+    record = client.post("/memory/records", json={"text": "A text."}).json()
+    response = client.patch(f"/memory/records/{record['id']}", json={})
+    assert response.status_code == 400
+    assert "at least one" in response.json()["error"]["message"]
