@@ -14,10 +14,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from memkit.answering.prompt import PromptFormat
-from memkit.cli.adapter_recall import count_correct, single_adapter_bank
-from memkit.cli.demo.company import Company
-from memkit.cli.measurement import Measurement, write_report
-from memkit.cli.unstored_records import drafts_of, unstored_records
+from memkit.evals.adapter_recall import count_correct, single_adapter_bank
+from memkit.evals.company.company import Company
+from memkit.evals.measurement import Measurement, write_report
+from memkit.evals.unstored_records import drafts_of, unstored_records
 from memkit.lora.consolidation.capacity import Point, fit, load_points, points_file, save_points
 from memkit.lora.consolidation.fit_context import answer_tokens
 from memkit.lora.serving.hooks import AdapterLayers

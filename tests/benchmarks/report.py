@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from memkit.cli.measurement import Measurement, write_report
+from memkit.evals.measurement import Measurement, write_report
 
 PROGRAM = "python tests/benchmarks"
 
@@ -41,6 +41,6 @@ def write(
     *,
     json_path: Path | None,
 ) -> None:
-    """Write figures as JSON if a file is named, see `memkit.cli.measurement.write_report`."""
+    """Write figures as JSON if a file is named, see `memkit.evals.measurement.write_report`."""
     if json_path is not None:
         write_report(json_path, name, results, ratios, program=PROGRAM)

@@ -8,8 +8,8 @@ from benchmarks.evals.mixing import Exam
 from benchmarks.evals.phonebook import drafts_of, invented
 from benchmarks.evals.trained_memory import PART, trained_memory
 
-from memkit.cli.measurement import Measurement
 from memkit.errors import NotFoundError
+from memkit.evals.measurement import Measurement
 from memkit.testing import HashingEmbedder
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memkit.cli.demo.company import MAX_FACTS, Company
 from memkit.errors import InvalidInputError
+from memkit.evals.company.company import MAX_FACTS, Company
 
 companies = st.builds(Company.generate, seed=st.integers(), facts=st.integers(1, 200))
 few = settings(max_examples=30, deadline=None)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from memkit.cli.demo.vocabulary import UNRELATED
+from memkit.evals.company.vocabulary import UNRELATED
 from memkit.lora.consolidation import locality
 from memkit.lora.consolidation.locality import PROMPTS, TOKENS, baseline, measure
 from memkit.lora.training.guard_prompts import GUARD_PROMPTS

@@ -6,7 +6,7 @@ import pytest
 
 from memkit.cli import main as cli
 from memkit.cli import measure_capacity
-from memkit.cli.demo.company import Company
+from memkit.evals.company.company import Company
 from memkit.lora.consolidation.capacity import load_points, points_file
 from memkit.lora.training.trainer import Trainer
 from memkit.models.language_model import TransformersModel

@@ -3,7 +3,7 @@
 import pytest
 
 from memkit import Draft, Memory
-from memkit.cli.demo.company import Company
+from memkit.evals.company.company import Company
 from memkit.lora.consolidation.consolidate import Recipe
 from memkit.lora.consolidation.exposure import ask, probes
 from memkit.lora.spec import TrainSpec

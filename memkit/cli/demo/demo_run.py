@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
-from memkit.cli.demo.company import Company
 from memkit.cli.demo.scores import Score, measurements, print_table, score
-from memkit.cli.measurement import write_report
+from memkit.evals.company.company import Company
+from memkit.evals.measurement import write_report
 from memkit.lora.consolidation.consolidate import Recipe
 from memkit.lora.spec import TrainSpec
 from memkit.memory.memory import Memory

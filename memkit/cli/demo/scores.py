@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
-from memkit.cli.measurement import Measurement
+from memkit.evals.measurement import Measurement
 from memkit.lora.verify import same_answer
 from memkit.types import Answer
 

@@ -26,7 +26,7 @@ import torch
 
 import memkit
 from benchmarks.report import report
-from memkit.cli.measurement import Measurement
+from memkit.evals.measurement import Measurement
 from memkit.memory.memory import Memory
 from memkit.models.language_model import TransformersModel
 from memkit.testing import HashingEmbedder, tiny_llama, tiny_recipe

@@ -19,8 +19,8 @@ import torch
 from benchmarks.engine.untrained_modules import NoEmbedder, add_modules
 from benchmarks.processes import output_of
 from benchmarks.report import report
-from memkit.cli.measurement import Measurement
 from memkit.errors import UnsupportedOperationError
+from memkit.evals.measurement import Measurement
 from memkit.ledger import Ledger
 from memkit.lora.serving.hooks import AdapterLayers
 from memkit.lora.spec import LoraSpec

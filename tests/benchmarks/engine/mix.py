@@ -28,7 +28,7 @@ from transformers import DynamicCache
 from benchmarks.engine.untrained_modules import NoEmbedder, add_modules, random_row
 from benchmarks.report import report
 from memkit.answering.prompt import PromptFormat
-from memkit.cli.measurement import Measurement
+from memkit.evals.measurement import Measurement
 from memkit.ledger import Ledger
 from memkit.lora.lora_backend import LoraBackend
 from memkit.lora.serving.bank import AdapterBank, Mixture

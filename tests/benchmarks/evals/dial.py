@@ -21,9 +21,9 @@ from benchmarks.evals.phonebook import drafts_of as lines_of
 from benchmarks.evals.trained_memory import parts_of, trained_memory
 from benchmarks.report import report
 from memkit.answering.grounding import agree
-from memkit.cli.demo.company import Company
-from memkit.cli.measurement import Measurement
-from memkit.cli.unstored_records import drafts_of
+from memkit.evals.company.company import Company
+from memkit.evals.measurement import Measurement
+from memkit.evals.unstored_records import drafts_of
 from memkit.lora.consolidation.consolidate import Recipe
 from memkit.lora.spec import TrainSpec
 from memkit.memory.ask import answer as answer_queries

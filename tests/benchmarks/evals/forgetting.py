@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.report import write
-from memkit.cli.demo.company import Company
-from memkit.cli.measurement import Measurement
-from memkit.cli.unstored_records import drafts_of
+from memkit.evals.company.company import Company
+from memkit.evals.measurement import Measurement
+from memkit.evals.unstored_records import drafts_of
 from memkit.lora.consolidation.consolidate import Recipe
 from memkit.lora.consolidation.examples import make_missing
 from memkit.lora.consolidation.exposure import ALTERNATIVES, ask, probes_of

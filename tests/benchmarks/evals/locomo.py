@@ -23,8 +23,8 @@ import numpy as np
 
 from benchmarks.evals.data_files import json_files
 from benchmarks.report import write
-from memkit.cli.measurement import Measurement
 from memkit.errors import InvalidInputError
+from memkit.evals.measurement import Measurement
 from memkit.memory.memory import Memory
 from memkit.models.embedder import SentenceEmbedder
 from memkit.protocols import Embedder

@@ -24,9 +24,9 @@ from tqdm import tqdm
 from benchmarks.evals.data_files import json_files
 from benchmarks.evals.unrelated_prompts import UNRELATED
 from benchmarks.report import report
-from memkit.cli.demo.company import Company
-from memkit.cli.measurement import Measurement
 from memkit.errors import InvalidInputError
+from memkit.evals.company.company import Company
+from memkit.evals.measurement import Measurement
 from memkit.lora.consolidation.consolidate import Recipe
 from memkit.lora.spec import TrainSpec
 from memkit.memory.memory import Memory

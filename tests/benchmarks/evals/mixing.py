@@ -19,7 +19,7 @@ from benchmarks.evals.phonebook import OTHER_WORDINGS, Entry, drafts_of, entries
 from benchmarks.evals.trained_memory import parts_of, trained_memory
 from benchmarks.report import report
 from memkit.answering.grounding import agree
-from memkit.cli.measurement import Measurement
+from memkit.evals.measurement import Measurement
 from memkit.lora.consolidation.consolidate import Recipe
 from memkit.lora.spec import TrainSpec
 from memkit.lora.verify import same_answer

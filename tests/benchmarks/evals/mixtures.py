@@ -22,9 +22,9 @@ from benchmarks.evals.phonebook import Entry, drafts_of, entries_of
 from benchmarks.report import report
 from memkit.answering.join import put_together
 from memkit.answering.prompt import PromptFormat
-from memkit.cli.adapter_recall import SHORT_ANSWER
-from memkit.cli.measurement import Measurement
-from memkit.cli.unstored_records import unstored_records
+from memkit.evals.adapter_recall import SHORT_ANSWER
+from memkit.evals.measurement import Measurement
+from memkit.evals.unstored_records import unstored_records
 from memkit.lora.serving.bank import AdapterBank, Mixture
 from memkit.lora.serving.hooks import Adapter, AdapterLayers, linear_layers
 from memkit.lora.serving.layout import Row

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from memkit.cli.demo.vocabulary import FIRST_NAMES, LAST_NAMES
 from memkit.errors import CorruptFileError, NotFoundError
+from memkit.evals.company.vocabulary import FIRST_NAMES, LAST_NAMES
 from memkit.types import Draft
 
 # Other words than those of the synthesizer's templates, trained or held out.

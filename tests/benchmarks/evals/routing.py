@@ -20,9 +20,9 @@ from benchmarks.evals import papers, routing_cost
 from benchmarks.evals.phonebook import OTHER_WORDINGS, Entry, drafts_of, entries_of
 from benchmarks.evals.routed_memory import Asked, CachedEmbedder, active, routed_memory
 from benchmarks.report import report
-from memkit.cli.demo.company import Company, Fact
-from memkit.cli.measurement import Measurement
-from memkit.cli.unstored_records import drafts_of as drafts_of_facts
+from memkit.evals.company.company import Company, Fact
+from memkit.evals.measurement import Measurement
+from memkit.evals.unstored_records import drafts_of as drafts_of_facts
 from memkit.lora.recipe import RECORDS_PER_MODULE
 from memkit.models.embedder import SentenceEmbedder
 from memkit.protocols import Embedder

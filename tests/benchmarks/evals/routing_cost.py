@@ -19,8 +19,8 @@ from zlib import crc32
 import numpy as np
 from tqdm import tqdm
 
-from memkit.cli.demo.vocabulary import FIRST_NAMES, LAST_NAMES
-from memkit.cli.measurement import Measurement
+from memkit.evals.company.vocabulary import FIRST_NAMES, LAST_NAMES
+from memkit.evals.measurement import Measurement
 from memkit.ledger import Ledger
 from memkit.lora.consolidation.examples import make_missing
 from memkit.lora.recipe import RECORDS_PER_MODULE

@@ -17,11 +17,11 @@ from tqdm import tqdm
 
 from benchmarks.report import write
 from memkit.answering.prompt import PromptFormat
-from memkit.cli.adapter_recall import count_correct, generate_answers, single_adapter_bank
-from memkit.cli.demo.company import Company, Fact
-from memkit.cli.demo.vocabulary import UNRELATED
-from memkit.cli.measurement import Measurement
-from memkit.cli.unstored_records import drafts_of, unstored_records
+from memkit.evals.adapter_recall import count_correct, generate_answers, single_adapter_bank
+from memkit.evals.company.company import Company, Fact
+from memkit.evals.company.vocabulary import UNRELATED
+from memkit.evals.measurement import Measurement
+from memkit.evals.unstored_records import drafts_of, unstored_records
 from memkit.lora.serving.hooks import AdapterLayers
 from memkit.lora.spec import LoraSpec, TrainSpec
 from memkit.lora.training.template_synthesizer import TemplateSynthesizer

@@ -11,7 +11,7 @@ from statistics import median
 from typing import NamedTuple
 
 from benchmarks.store.durability import WORDS
-from memkit.cli.measurement import Measurement
+from memkit.evals.measurement import Measurement
 from memkit.memory.memory import Memory
 
 REPEATS = 3

@@ -13,7 +13,7 @@ from benchmarks.report import show, write
 from benchmarks.store import adding, durability, residence, searching
 from benchmarks.store.corpus import Corpus
 from benchmarks.store.peers import PeerStore, peers_by_name
-from memkit.cli.measurement import Measurement
+from memkit.evals.measurement import Measurement
 
 RECORDS = (100_000, 1_000_000)
 TEXTS = 2000

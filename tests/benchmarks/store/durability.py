@@ -15,8 +15,8 @@ from pathlib import Path
 
 from benchmarks.processes import start
 from benchmarks.store.corpus import HashedVectors
-from memkit.cli.measurement import Measurement
 from memkit.errors import MemkitError
+from memkit.evals.measurement import Measurement
 from memkit.memory.memory import Memory
 
 KILLS = 25

@@ -14,7 +14,7 @@ from statistics import median
 from benchmarks.processes import output_of
 from benchmarks.store.corpus import DIM, HashedVectors, KnownVectors
 from benchmarks.store.durability import open_memory
-from memkit.cli.measurement import Measurement
+from memkit.evals.measurement import Measurement
 from memkit.memory.memory import Memory
 
 OPERATIONS = 10_000

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from benchmarks.store.corpus import Corpus, KnownVectors
 from benchmarks.store.peers import Peer, PeerStore
-from memkit.cli.measurement import Measurement
+from memkit.evals.measurement import Measurement
 from memkit.memory.memory import Memory
 
 K = 10

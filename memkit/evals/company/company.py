@@ -13,9 +13,15 @@ from itertools import cycle
 from random import Random
 from typing import Self
 
-from memkit.cli.demo import vocabulary
-from memkit.cli.demo.templates import FACTS, PARAGRAPHS, FactTemplate, ParagraphTemplate, Subject
 from memkit.errors import InvalidInputError
+from memkit.evals.company import vocabulary
+from memkit.evals.company.templates import (
+    FACTS,
+    PARAGRAPHS,
+    FactTemplate,
+    ParagraphTemplate,
+    Subject,
+)
 from memkit.text.words import MONTHS
 
 MAX_FACTS = 2000  # beyond it, names run out and numbers take long to be drawn

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-from memkit.cli.demo.company import Fact
+from memkit.evals.company.company import Fact
 from memkit.types import Draft, Record
 
 
