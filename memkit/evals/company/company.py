@@ -132,7 +132,7 @@ class _Inventor:
     """Draws names, numbers and places, and never an answer that could pass for another."""
 
     def __init__(self, seed: int, *, staff: int) -> None:
-        self._random = Random(f"memkit company {seed}")  # noqa: S311 (no secret)
+        self._random = Random(f"memkit company {seed}")
         self._answers: list[str] = []
         self._names = self._people()
         self.company = " ".join(

@@ -81,7 +81,14 @@ class Trainer:
         Raises:
             TrainingError: If there is nothing to learn, or the loss diverges at every rate.
         """
-        facts = facts_of(self.base, examples, self.prompt_format)
+        return self.fit_facts(facts_of(self.base, examples, self.prompt_format), progress)
+
+    def fit_facts(self, facts: Sequence[Fact], progress: Progress | None = None) -> Trained:
+        """The same for what is encoded already, in the chat format or not.
+
+        Raises:
+            TrainingError: As `fit`.
+        """
         if not facts:
             raise TrainingError("expected at least one training example, got none")
         train = self.train

@@ -1,0 +1,1 @@
+"""What is evaluated: loaders of published data, generators, and files of one's own."""

@@ -1,0 +1,1 @@
+"""How answers are judged, and how sure a difference is."""

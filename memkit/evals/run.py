@@ -1,0 +1,191 @@
+"""Measuring one point: from a configuration to a record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+
+from memkit.answering.prompt import Assembled, PromptFormat
+from memkit.evals.asking import Answers, Chosen, ask
+from memkit.evals.configuration import Configuration, EditRun, LifeRun, Point
+from memkit.evals.data.dataset import Asked, DataSet, every
+from memkit.evals.general_ability import perplexity, unrelated_answers
+from memkit.evals.knowledge import evidence_text
+from memkit.evals.lab import Lab
+from memkit.evals.metrics.answers import abstains, contains, exact_match, recall_at, token_f1
+from memkit.evals.metrics.multiple_choice import chosen
+from memkit.evals.metrics.overlap import rouge_l
+from memkit.evals.mixtures_of_modules import ModuleMixer
+from memkit.evals.records import RunRecord, recorded
+from memkit.evals.run_edits import run_edits
+from memkit.evals.run_life import run_life
+from memkit.evals.trained_modules import TrainedModule
+
+SHORT = 4  # words; longer references are hardly ever said word for word
+
+Scores = dict[str, list[float]]
+Figures = dict[str, float]
+Place = Callable[[Sequence[Sequence[str]]], AbstractContextManager[object]]
+
+
+def run(point: Point, lab: Lab) -> RunRecord:
+    """Measure one point.
+
+    Raises:
+        MemkitError: If data is missing or leaks, or evidence is not where it has to be.
+    """
+    match point:
+        case Configuration():
+            return run_answers(point, lab)
+        case EditRun():
+            return run_edits(point, lab)
+        case LifeRun():
+            return run_life(point, lab)
+
+
+def run_answers(configuration: Configuration, lab: Lab) -> RunRecord:
+    """Learn what a configuration says, and ask the questions of its data set."""
+    data = lab.data_set(configuration.data, configuration.size)
+    modules: dict[str, TrainedModule] = {}
+    placed: dict[str, str] = {}
+    if configuration.learning is not None:
+        modules, placed = lab.modules(configuration, data)
+    asked = _asked(configuration, data, placed)
+    routes = _routes(configuration, lab, data, asked, placed)
+    place = _placing(configuration, lab, modules)
+    answers = ask(
+        lab.base,
+        asked,
+        [_evidence(configuration, lab, data, question) for question in asked],
+        routes,
+        place,
+        rows=configuration.way == "rows" and configuration.top > 1,
+    )
+    scores = _scores(asked, answers)
+    if modules:
+        right = [placed[question.document] for question in asked]
+        scores["routed"] = [
+            float(recall_at(names, module)) for names, module in zip(routes, right, strict=True)
+        ]
+    figures = _figures(asked, answers) | _of_modules(modules, data)
+    if len(modules) == 1:
+        figures |= _side_effects(lab, place, next(iter(modules)))
+    return recorded(configuration, scores, figures, data=data.digest, base=lab.base.name)
+
+
+def _asked(configuration: Configuration, data: DataSet, placed: dict[str, str]) -> list[Asked]:
+    asked = list(data.asked)
+    if configuration.routing == "fixed":
+        first = _first(configuration)
+        asked = [question for question in asked if placed.get(question.document) in first]
+    return every(asked, configuration.asked)
+
+
+def _first(configuration: Configuration) -> list[str]:
+    return [f"m{number}" for number in range(configuration.top)]
+
+
+def _routes(
+    configuration: Configuration,
+    lab: Lab,
+    data: DataSet,
+    asked: Sequence[Asked],
+    placed: dict[str, str],
+) -> Chosen:
+    questions = [question.question for question in asked]
+    if not placed:
+        return [[] for _ in asked]
+    match configuration.routing:
+        case "fixed":
+            return [_first(configuration) for _ in asked]
+        case "oracle":
+            return [[placed[question.document]] for question in asked]
+        case "nearest":
+            return lab.knowledge(data).nearest(questions, placed, configuration.top)
+        case "centroid":
+            return lab.knowledge(data).centroid(questions, placed, configuration.top)
+
+
+def _placing(configuration: Configuration, lab: Lab, modules: dict[str, TrainedModule]) -> Place:
+    if not modules:
+        return lambda _: nullcontext()
+    adapters = {name: module.adapter for name, module in modules.items()}
+    mixer = ModuleMixer(lab.base, lab.layers, adapters, configuration.way, configuration.seed)
+    return mixer.place
+
+
+def _evidence(configuration: Configuration, lab: Lab, data: DataSet, question: Asked) -> Assembled:
+    if configuration.context == "none":
+        return Assembled()
+    knowledge = lab.knowledge(data)
+    found = (
+        knowledge.retrieved(question.question)
+        if configuration.context == "rag"
+        else knowledge.everything()
+    )
+    return evidence_text(lab.base, found, configuration.budget, PromptFormat())
+
+
+def _scores(asked: Sequence[Asked], answers: Answers) -> Scores:
+    pairs = list(zip(asked, answers.told, strict=True))
+    scores: Scores = {
+        "exact": [float(exact_match(told.text, q.answers)) for q, told in pairs],
+        "right": [float(contains(told.text, q.answers)) for q, told in pairs],
+        "f1": [token_f1(told.text, q.answers) for q, told in pairs],
+        "abstained": [float(abstains(told.text)) for _, told in pairs],
+    }
+    if any(len(q.reference.split()) > SHORT for q in asked):
+        scores["rouge_l"] = [rouge_l(told.text, q.answers) for q, told in pairs]
+    if any(told.evidence for _, told in pairs):
+        scores["retrieved"] = [float(recall_at(told.evidence, q.document)) for q, told in pairs]
+    if any(question.choices for question in asked):
+        scores["right"] = scores["choice"] = [float(_is_chosen(q, told.text)) for q, told in pairs]
+    return scores
+
+
+def _is_chosen(asked: Asked, text: str) -> bool:
+    place = chosen(text, asked.choices)
+    return place is not None and asked.choices[place] in asked.answers
+
+
+def _figures(asked: Sequence[Asked], answers: Answers) -> Figures:
+    n = len(asked)
+    return {
+        "questions": float(n),
+        "prompt_tokens": sum(told.prompt_tokens for told in answers.told) / n,
+        "cpu_seconds_per_question": answers.cpu_seconds / n,
+        "wall_seconds_per_question": answers.wall_seconds / n,
+    }
+
+
+def _of_modules(modules: dict[str, TrainedModule], data: DataSet) -> Figures:
+    trainings = [module.training for module in modules.values()]
+    if not trainings:
+        return {"documents": float(len(data.documents)), "train_cpu_seconds": 0.0}
+    return {
+        "documents": float(len(data.documents)),
+        "parameters": float(sum(t.parameters for t in trainings)),
+        "bytes": float(sum(module.bytes for module in modules.values())),
+        "lessons": float(sum(t.lessons for t in trainings)),
+        "trained_tokens": float(sum(t.tokens for t in trainings)),
+        "steps": float(sum(t.steps for t in trainings)),
+        "mastered": sum(t.mastered for t in trainings) / len(trainings),
+        "loss": sum(t.loss for t in trainings) / len(trainings),
+        "train_cpu_seconds": sum(t.cpu_seconds for t in trainings),
+        "train_wall_seconds": sum(t.wall_seconds for t in trainings),
+    }
+
+
+def _side_effects(lab: Lab, place: Place, name: str) -> Figures:
+    def adapters(rows: int, names: Sequence[str]) -> AbstractContextManager[object]:
+        return place([names] * rows)
+
+    on, off = partial(adapters, names=[name]), partial(adapters, names=[])
+    before, after = unrelated_answers(lab.base, off), unrelated_answers(lab.base, on)
+    same = [a == b for a, b in zip(before, after, strict=True)]
+    return {
+        "perplexity": perplexity(lab.base, on),
+        "perplexity_base": perplexity(lab.base, off),
+        "unrelated_same": sum(same) / len(same),
+    }

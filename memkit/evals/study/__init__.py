@@ -1,0 +1,1 @@
+"""The study: one module for each of its questions."""

@@ -1,0 +1,242 @@
+"""What is measured for each question, for one seed, in the order in which it is worth measuring."""
+
+from __future__ import annotations
+
+from itertools import product
+
+from memkit.evals.configuration import Configuration, EditRun, Learning, LifeRun, Point, Way
+from memkit.evals.study.design import Scale, small, tiny
+
+WAYS: tuple[Way, ...] = (
+    "rows",
+    "mix",
+    "ties",
+    "linear",
+    "mean_delta",
+    "cat",
+    "cat_root",
+    "dare_linear",
+    "dare_ties",
+)
+# Forms of supervision: the name in the report, the forms and the writer.
+SUPERVISION: tuple[tuple[str, tuple[str, ...], str], ...] = (
+    ("raw", ("raw",), "offline"),
+    ("questions", ("qa",), "scripted"),
+    ("summary", ("summary",), "scripted"),
+    ("rewrite", ("rewrite",), "scripted"),
+    ("raw + questions", ("raw", "qa"), "scripted"),
+    ("all", ("raw", "qa", "summary", "rewrite"), "scripted"),
+    ("questions, offline", ("qa",), "offline"),
+)
+
+
+# -- 1 to 3: how much a rank holds
+
+
+def edit_ranks(scale: Scale) -> tuple[int, ...]:
+    """Ranks of question 1."""
+    return (1, 8) if scale.quick else (1, 2, 4, 8, 16)
+
+
+def edits(scale: Scale, seed: int) -> list[Point]:
+    """Edited statements by rank, and the base model."""
+    if not scale.published:
+        return []
+    most = 24 if scale.quick else 1000
+    points: list[Point] = [EditRun("1K", None, most)]
+    return points + [EditRun("1K", tiny(rank), most, seed) for rank in edit_ranks(scale)]
+
+
+def more_edits(scale: Scale, seed: int) -> list[Point]:
+    """The larger subsets."""
+    if scale.quick or not scale.published:
+        return []
+    return [EditRun(size, tiny(rank), 1000, seed) for size in ("2K", "4K") for rank in (1, 4, 16)]
+
+
+def loads(scale: Scale) -> tuple[int, ...]:
+    """Numbers of facts of question 2."""
+    return (8, 24) if scale.quick else (24, 48, 97, 193, 387)
+
+
+def fact_ranks(scale: Scale) -> tuple[int, ...]:
+    """Ranks of question 2."""
+    return (1, 4) if scale.quick else (1, 2, 4, 8, 16)
+
+
+def load_point(scale: Scale, rank: int, facts: int, seed: int, epochs: int = 24) -> Configuration:
+    """A phone book in one adapter."""
+    return Configuration(scale.phone_book, facts, small(rank, epochs), seed=seed)
+
+
+FIRST_LOADS = ((1, 24), (1, 48), (1, 97), (4, 48), (4, 97), (4, 193), (2, 48), (2, 97))
+
+
+def facts(scale: Scale, seed: int) -> list[Point]:
+    """A phone book of growing size in one adapter, by rank."""
+    grid = list(product(fact_ranks(scale), loads(scale))) if scale.quick else list(FIRST_LOADS)
+    return [load_point(scale, rank, n, seed) for rank, n in grid]
+
+
+def more_facts(scale: Scale, seed: int) -> list[Point]:
+    """The rest of the grid, and full adapters with twice the visits."""
+    if scale.quick:
+        return []
+    grid = sorted(product(fact_ranks(scale), loads(scale)), key=lambda pair: (pair[1], pair[0]))
+    rest = [load_point(scale, r, n, seed) for r, n in grid if (r, n) not in FIRST_LOADS]
+    return [*(load_point(scale, 1, n, seed, epochs=48) for n in (48, 97)), *rest]
+
+
+# -- 4 and 5: what to train on
+
+
+def supervision(scale: Scale, seed: int) -> list[Point]:
+    """One adapter on reports, by the form of what it is trained on."""
+    documents, asked = (4, 16) if scale.quick else (12, 48)
+    base: list[Point] = [Configuration("invented reports", documents, asked=asked)]
+    return base + [
+        Configuration(
+            "invented reports",
+            documents,
+            Learning(rank=4, forms=forms, writer=writer),
+            asked=asked,
+            seed=seed,
+        )
+        for _, forms, writer in SUPERVISION
+    ]
+
+
+# -- 8 to 11: many modules
+
+
+def shared_out(scale: Scale) -> tuple[int, int]:
+    """Facts and modules of questions 8 to 11."""
+    return (24, 3) if scale.quick else (97, 6)
+
+
+def one_large(scale: Scale, seed: int) -> Configuration:
+    """One adapter with as many numbers as all the small ones."""
+    size, modules = shared_out(scale)
+    return Configuration(scale.phone_book, size, small(modules), seed=seed)
+
+
+def several_small(scale: Scale, seed: int, **how: object) -> Configuration:
+    """Modules of rank 1 that share the same facts."""
+    size, modules = shared_out(scale)
+    return Configuration(scale.phone_book, size, small(1), modules=modules, seed=seed, **how)  # type: ignore[arg-type]
+
+
+def everything_in_prompt(scale: Scale) -> Configuration:
+    """The same facts in the prompt, with no adapter."""
+    size, _ = shared_out(scale)
+    return Configuration(scale.phone_book, size, context="icl")
+
+
+def one_or_several(scale: Scale, seed: int) -> list[Point]:
+    """One large adapter, several small ones with an oracle, and the prompt."""
+    return [one_large(scale, seed), several_small(scale, seed), everything_in_prompt(scale)]
+
+
+def routed_book(scale: Scale, seed: int) -> list[Point]:
+    """The small modules, by how they are chosen."""
+    return [
+        several_small(scale, seed, routing=routing) for routing in ("oracle", "nearest", "centroid")
+    ]
+
+
+def reports_size(scale: Scale) -> tuple[int, int]:
+    """Reports and questions of questions 9 and 12 to 15."""
+    return (4, 16) if scale.quick else (16, 48)
+
+
+def reports_single(scale: Scale, seed: int, **how: object) -> Configuration:
+    """All reports in one adapter."""
+    size, asked = reports_size(scale)
+    learning = Learning(rank=8, writer="scripted")
+    return Configuration("invented reports", size, learning, asked=asked, seed=seed, **how)  # type: ignore[arg-type]
+
+
+def reports_several(scale: Scale, seed: int, **how: object) -> Configuration:
+    """The reports in four modules, with as many numbers together as the single one."""
+    size, asked = reports_size(scale)
+    learning = Learning(rank=2, writer="scripted")
+    values: dict[str, object] = {"modules": 4, "partition": "topic", "asked": asked} | how
+    return Configuration("invented reports", size, learning, seed=seed, **values)  # type: ignore[arg-type]
+
+
+def routed_reports(scale: Scale, seed: int) -> list[Point]:
+    """Modules by topic and in order, by how they are chosen."""
+    partitions = ("topic",) if scale.quick else ("topic", "order")
+    points: list[Point] = [reports_single(scale, seed)]
+    return points + [
+        reports_several(scale, seed, partition=partition, routing=routing)
+        for partition in partitions
+        for routing in ("oracle", "nearest", "centroid")
+    ]
+
+
+def merges(scale: Scale, seed: int) -> list[Point]:
+    """Three modules together, in every way."""
+    return [
+        several_small(scale, seed, routing="nearest", top=top, way=way)
+        for top, ways in ((1, ("mix",)), (3, WAYS))
+        for way in ways
+    ]
+
+
+def most_right(scale: Scale) -> int:
+    """How many right modules question 11 puts together."""
+    return 3 if scale.quick else 5
+
+
+def right_modules(scale: Scale, seed: int) -> list[Point]:
+    """From one right module to several, merged by TIES and mixed exactly."""
+    return [
+        several_small(scale, seed, routing="fixed", top=top, way=way)
+        for way in ("ties", "mix")
+        for top in range(1, most_right(scale) + 1)
+    ]
+
+
+# -- 12 to 15: long documents, with and without evidence in the prompt
+
+
+def hybrids(scale: Scale, seed: int) -> list[Point]:
+    """Base model, one adapter and several, each alone, with retrieval and with everything."""
+    size, asked = reports_size(scale)
+    points: list[Point] = []
+    for context in ("none", "rag", "icl"):
+        points += [
+            Configuration("invented reports", size, context=context, asked=asked),  # type: ignore[arg-type]
+            reports_single(scale, seed, context=context),
+            reports_several(scale, seed, routing="nearest", context=context),
+            reports_several(scale, seed, routing="nearest", top=3, way="rows", context=context),
+        ]
+    return points
+
+
+def papers(scale: Scale, seed: int) -> list[Point]:
+    """Introductions of papers, learned as text."""
+    if not scale.published:
+        return []
+    size, asked = (1, 6) if scale.quick else (2, 40)
+    learning = Learning(rank=8, forms=("raw",))
+    return [
+        Configuration("papers", size, learned, context=context, asked=asked, seed=own)  # type: ignore[arg-type]
+        for context in (("none", "rag") if scale.quick else ("none", "rag", "icl"))
+        for learned, own in ((None, 0), (learning, seed))
+    ]
+
+
+# -- beyond the study
+
+
+def lives(scale: Scale, seed: int) -> list[Point]:
+    """A memory that forgets, is corrected and rolled back."""
+    sizes = (6,) if scale.quick else (8, 16)
+    return [LifeRun(size, Learning(rank=8), seed) for size in sizes]
+
+
+def more_lives(scale: Scale, seed: int) -> list[Point]:
+    """The same with more facts."""
+    return [] if scale.quick else [LifeRun(32, Learning(rank=8), seed)]
