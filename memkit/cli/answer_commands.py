@@ -1,32 +1,56 @@
-"""Commands that answer: ``ask``."""
+"""Commands that answer: ``ask`` once, ``chat`` in a conversation that is remembered."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import sys
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from memkit.cli.exit_status import WITHHELD
 from memkit.cli.opening import open_memory
-from memkit.cli.output import print_json, print_note, print_text
+from memkit.cli.output import print_json, print_note, print_text, working
 from memkit.cli.parameters import (
     AsJson,
+    AsOf,
     BaseModel,
     Budget,
     EmbedderModel,
     MemoryPath,
     Question,
     Scopes,
+    Since,
+    Until,
+    Where,
     at_most,
     scope_of,
+    where_of,
 )
-from memkit.types import BUDGET, PASSAGES
+from memkit.types import ALL, BUDGET, PASSAGES, Answer
+from memkit.types.value import printable, shortened
+
+if TYPE_CHECKING:
+    from memkit import Memory
 
 PANEL = "Answer"
+
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Withhold an answer that nothing stored supports.")
+]
+Quote = Annotated[
+    bool | None,
+    typer.Option(
+        "--quote/--no-quote",
+        help="Answer in stored words, or in the model's; by default small models quote.",
+        show_default=False,
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("ask", rich_help_panel=PANEL)(ask)
+    app.command("chat", rich_help_panel=PANEL)(chat)
 
 
 def ask(
@@ -35,27 +59,85 @@ def ask(
     *,
     budget: Budget = BUDGET,
     k: Annotated[int, at_most(PASSAGES)] = PASSAGES,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Withhold what nothing stored supports.")
-    ] = False,
+    strict: Strict = False,
+    quote: Quote = None,
+    scope: Scopes = None,
+    where: Where = None,
+    since: Since = None,
+    until: Until = None,
+    as_of: AsOf = None,
+    base_model: BaseModel = None,
+    embedder: EmbedderModel = None,
+    as_json: AsJson = False,
+) -> None:
+    """Answer a question, as it is written; then say on stderr where the answer is from.
+
+    Exits with 3 if a --strict answer was withheld.
+    """
+    options: dict[str, Any] = {
+        "k": k, "scope": scope_of(scope), "where": where_of(where), "since": since,
+        "until": until, "as_of": as_of, "strict": strict, "quote": quote,
+    }  # fmt: skip
+    with open_memory(path, base_model=base_model, embedder=embedder) as memory:
+        if as_json:
+            with working("answering"):
+                answer = memory.ask(question, budget, **options)
+            print_json(answer)
+        else:
+            answer = streamed(memory, question, budget, options)
+            print_sources(memory, answer)
+    if answer.withheld is not None:
+        raise typer.Exit(WITHHELD)
+
+
+def streamed(memory: Memory, question: str, budget: int, options: dict[str, Any]) -> Answer:
+    """Print an answer piece by piece, as it is made; gives the whole of it."""
+    with working("answering"):  # until the first piece is there
+        stream = memory.stream(question, budget, **options)
+        piece = next(stream, None)
+    while piece is not None:
+        sys.stdout.write(piece)
+        sys.stdout.flush()
+        piece = next(stream, None)
+    print_text("")
+    return cast("Answer", stream.answer)  # which is there once the last piece has come
+
+
+def print_sources(memory: Memory, answer: Answer) -> None:
+    """Print on stderr what an answer rests on, or why there is none."""
+    for record in memory.get_many(answer.citations, scope=ALL):
+        print_note(printable(f"source: {record.id}  {shortened(record.text)}"))
+    if not answer.citations and answer.withheld is None:
+        print_note("source: none; nothing stored says so")
+    modules = ", ".join(f"{name} x {weight:.2f}" for name, weight in answer.route.weights.items())
+    print_note(f"adapters: {modules or 'none'}; {answer.prompt_tokens} tokens of prompt")
+    if answer.withheld is not None:
+        print_note(f"withheld: {answer.withheld}")
+    if answer.conflict is not None:
+        print_note(f"conflict: {answer.conflict}")
+
+
+def chat(
+    path: MemoryPath,
+    *,
+    budget: Budget = BUDGET,
+    k: Annotated[int, at_most(PASSAGES)] = PASSAGES,
+    strict: Strict = False,
+    quote: Quote = None,
     scope: Scopes = None,
     base_model: BaseModel = None,
     embedder: EmbedderModel = None,
     as_json: AsJson = False,
 ) -> None:
-    """Answer a question, with sources."""
+    """Talk to a memory, which is made if there is none, and which remembers what you say.
+
+    The next chat of the same --scope goes on where this one ended. What you tell becomes a
+    record; questions and answers stay turns of the conversation. With a pipe each line is a
+    message, and --json prints an answer a line. Ctrl-D ends it.
+    """
+    from memkit.cli.conversation import Conversation
+
+    options: dict[str, Any] = {"k": k, "strict": strict, "quote": quote}
     whose = scope_of(scope)
-    with open_memory(path, base_model=base_model, embedder=embedder) as memory:
-        answer = memory.ask(question, budget, k=k, scope=whose, strict=strict)
-    if as_json:
-        print_json(answer)
-    else:
-        print_text(answer)
-        print_note(answer.route)
-        print_note(f"citations: {', '.join(answer.citations) or 'none'}")
-        if answer.withheld is not None:
-            print_note(f"withheld: {answer.withheld}")
-        if answer.conflict is not None:
-            print_note(f"conflict: {answer.conflict}")
-    if answer.withheld is not None:
-        raise typer.Exit(1)
+    with open_memory(path, create=True, base_model=base_model, embedder=embedder) as memory:
+        Conversation(memory, whose, budget, options, as_json=as_json).run()

@@ -17,6 +17,7 @@ from memkit.cli import (
     answer_commands,
     explain_commands,
     inspect_commands,
+    machine_commands,
     mcp_commands,
     module_commands,
     read_commands,
@@ -38,12 +39,11 @@ GROUPS = (
     upkeep_commands,
     mcp_commands,
     serve_commands,
+    machine_commands,
     standalone_commands,
 )
 
 COMPLETING = "_MEMKIT_COMPLETE"  # set by the shell's completion, which asks for words
-
-USAGE = 2  # the exit status of a command line that cannot be meant
 
 
 def application() -> typer.Typer:
@@ -52,7 +52,7 @@ def application() -> typer.Typer:
         name="memkit",
         no_args_is_help=True,
         pretty_exceptions_enable=False,  # `exit_status` decides what is shown of an error
-        rich_markup_mode="rich",
+        rich_markup_mode="markdown",
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_root)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from memkit.cli.opening import open_memory
-from memkit.cli.output import print_result
+from memkit.cli.output import print_result, working
 from memkit.cli.parameters import (
     AsJson,
     BaseModel,
@@ -16,8 +16,10 @@ from memkit.cli.parameters import (
     MemoryPath,
     Question,
     Scopes,
+    Where,
     at_most,
     scope_of,
+    where_of,
 )
 from memkit.types import BUDGET, PASSAGES
 
@@ -34,12 +36,16 @@ def explain(
     budget: Budget = BUDGET,
     k: Annotated[int, at_most(PASSAGES)] = PASSAGES,
     scope: Scopes = None,
+    where: Where = None,
     base_model: BaseModel = None,
     embedder: EmbedderModel = None,
     as_json: AsJson = False,
 ) -> None:
     """Show route, evidence and prompt without generating an answer."""
-    whose = scope_of(scope)
-    with open_memory(path, base_model=base_model, embedder=embedder) as memory:
-        explanation = memory.explain(question, budget, k=k, scope=whose)
+    whose, filter_ = scope_of(scope), where_of(where)
+    with (
+        working("looking"),
+        open_memory(path, base_model=base_model, embedder=embedder) as memory,
+    ):
+        explanation = memory.explain(question, budget, k=k, scope=whose, where=filter_)
     print_result(explanation, as_json=as_json)

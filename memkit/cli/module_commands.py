@@ -1,31 +1,167 @@
-"""Commands about adapters: ``consolidate``."""
+"""Commands about adapters: ``consolidate``, and the group ``modules``."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
-from memkit.cli.opening import open_memory
-from memkit.cli.output import print_result
-from memkit.cli.parameters import AsJson, BaseModel, EmbedderModel, MemoryPath, Scopes, scope_of
+from memkit.cli.opening import RECORDS_ALONE, open_memory, open_to_train
+from memkit.cli.output import print_json, print_note, print_result, print_rows, print_text, working
+from memkit.cli.parameters import (
+    AsJson,
+    BaseModel,
+    EmbedderModel,
+    MemoryPath,
+    Scopes,
+    Where,
+    scope_of,
+    where_of,
+)
 
 PANEL = "Adapters"
+ModuleName = Annotated[str, typer.Argument(metavar="NAME", show_default=False)]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("consolidate", rich_help_panel=PANEL)(consolidate)
+    modules = typer.Typer(no_args_is_help=True, help="List, roll back, retrain, move adapters.")
+    for name, command in (
+        ("list", list_modules),
+        ("rollback", rollback),
+        ("retrain", retrain),
+        ("export", export_module),
+        ("import", import_module),
+    ):
+        modules.command(name)(command)
+    app.add_typer(modules, name="modules", rich_help_panel=PANEL)
 
 
 def consolidate(
     path: MemoryPath,
     *,
+    include_turns: Annotated[
+        bool, typer.Option("--include-turns", help="Also learn the turns of conversations.")
+    ] = False,
+    retry_missed: Annotated[
+        bool, typer.Option("--retry-missed", help="Also try what this training failed on before.")
+    ] = False,
     scope: Scopes = None,
+    where: Where = None,
     base_model: BaseModel = None,
     embedder: EmbedderModel = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train adapters on what no adapter holds yet; print the report."""
-    whose = scope_of(scope) or None
-    with open_memory(path, base_model=base_model, embedder=embedder) as memory:
-        report = memory.consolidate(scope=whose)
+    """Train adapters on what no adapter holds yet; print the report.
+
+    What an adapter does not recall stays with the index, and is answered from there.
+    """
+    whose, filter_ = scope_of(scope) or None, where_of(where)
+    with open_to_train(
+        path, "reading the memory", base_model=base_model, embedder=embedder
+    ) as memory:
+        report = memory.consolidate(
+            scope=whose, where=filter_, include_turns=include_turns, retry_missed=retry_missed
+        )
     print_result(report, as_json=as_json)
+
+
+def list_modules(path: MemoryPath, *, scope: Scopes = None, as_json: AsJson = False) -> None:
+    """List the modules in service, with the versions that are kept."""
+    whose = scope_of(scope) or None
+    with open_memory(path, backends=RECORDS_ALONE) as memory:
+        modules = memory.modules.list(scope=whose)
+    if as_json:
+        print_json(modules)
+        return
+    rows = [
+        (
+            m.name,
+            f"v{m.version}",
+            ", ".join(f"v{version}" for version in m.versions),
+            len(m.records),
+            m.manifest["lora"]["rank"],
+            f"{m.manifest['recall']:.2f}",
+            m.manifest["base_model"],
+        )
+        for m in modules
+    ]
+    columns = ("module", "version", "kept", "records", "rank", "recall", "base model")
+    print_rows(columns, rows, wide="base model")
+    if not modules:
+        print_note("there are no modules; memkit consolidate trains some")
+
+
+def rollback(
+    path: MemoryPath,
+    name: ModuleName,
+    version: Annotated[int, typer.Argument(min=1, metavar="VERSION", show_default=False)],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Put another version of a module into service, with the records that it holds."""
+    with open_memory(path) as memory:
+        module = memory.modules.rollback(name, version)
+    print_result(module, as_json=as_json)
+
+
+def retrain(
+    path: MemoryPath,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME...", help="All unless given.", show_default=False),
+    ] = None,
+    *,
+    base_model: BaseModel = None,
+    embedder: EmbedderModel = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train modules again from their records, with the same settings; print the report."""
+    with open_to_train(
+        path, "reading the memory", base_model=base_model, embedder=embedder
+    ) as memory:
+        report = memory.modules.retrain(names or None)
+    print_result(report, as_json=as_json)
+
+
+def export_module(
+    path: MemoryPath,
+    name: ModuleName,
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Empty, or not there.", show_default=False)
+    ],
+    *,
+    base_model: BaseModel = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a module as a folder for PEFT; forget does not reach it there."""
+    with working("exporting"), open_memory(path, base_model=base_model) as memory:
+        written = memory.modules.export(name, folder)
+    if as_json:
+        print_json({"module": name, "folder": str(written)})
+    else:
+        print_text(f"{name} is in {written}")
+
+
+def import_module(
+    path: MemoryPath,
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", show_default=False)],
+    records: Annotated[
+        list[str],
+        typer.Option("--record", metavar="ID", help="One that it answers; may be repeated."),
+    ],
+    *,
+    base_model: BaseModel = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take in a LoRA adapter that PEFT saved, for records that are here.
+
+    It is asked for each of them first. Exits with 1 if it recalls none, and is not kept.
+    """
+    with working("importing"), open_memory(path, base_model=base_model) as memory:
+        report = memory.modules.import_(folder, records=records)
+    print_result(report, as_json=as_json)
+    if not report.held:
+        raise typer.Exit(1)

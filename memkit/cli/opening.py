@@ -2,43 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 if TYPE_CHECKING:
     from memkit import Memory
+    from memkit.lora.recipe import Recipe
     from memkit.types import BackendName
 
 # Ledger and turns alone: no model is looked for, let alone loaded.
 RECORDS_ALONE: Sequence[BackendName] = ("buffer",)
 
 
-def open_memory(
-    path: Path,
-    *,
-    create: bool = False,
-    backends: Sequence[BackendName] | None = None,
-    base_model: str | None = None,
-    embedder: str | None = None,
-) -> Memory:
-    """Open a memory; what is None is left to `memkit.Memory.open`.
+class Given(TypedDict, total=False):
+    """What a command line says of how a memory is opened; None leaves the choice to memkit.
+
+    Attributes:
+        backends: As for `memkit.Memory.open`; so are the others.
+    """
+
+    backends: Sequence[BackendName] | None
+    base_model: str | None
+    embedder: str | None
+    recipe: Recipe | None
+
+
+def open_memory(path: Path, *, create: bool = False, **options: Unpack[Given]) -> Memory:
+    """Open a memory; models that were named are looked for before any is loaded.
 
     Args:
         path: Its directory.
         create: Whether to make the memory if there is none.
-        backends: `RECORDS_ALONE` for commands that need no model.
-        base_model: As given on the command line.
-        embedder: Likewise.
+        **options: See `Given`.
 
     Raises:
         NotAMemoryError: If there is none, or something else.
         IncompatibleModelError: If it was made with other models.
+        ModelUnavailableError: If a model that was named is nowhere.
     """
     from memkit import Memory
 
-    given: dict[str, Any] = {
-        "backends": backends, "base_model": base_model, "embedder": embedder
-    }  # fmt: skip
-    options = {name: value for name, value in given.items() if value is not None}
-    return Memory.open(path, create=create, **options)
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    if {"base_model", "embedder"} & given.keys():
+        from memkit.models.sources import find_base, find_embedder
+
+        for name, find in (("base_model", find_base), ("embedder", find_embedder)):
+            if name in given:
+                find(given[name])
+    return Memory.open(path, create=create, **given)
+
+
+@contextmanager
+def open_to_train(path: Path, doing: str, **options: Unpack[Given]) -> Iterator[Memory]:
+    """Open a memory to train adapters, which is shown on a terminal as it goes on.
+
+    Args:
+        path: Its directory.
+        doing: What is done before training, in a word or two.
+        **options: As for `open_memory`.
+    """
+    from memkit.cli.training_display import TrainingDisplay
+
+    # Before torch is loaded, which the recipe needs: whether there is anything to train.
+    open_memory(path, backends=RECORDS_ALONE).close()
+    with TrainingDisplay(doing) as display:
+        from memkit.lora.recipe import Recipe
+
+        options["recipe"] = Recipe(progress=display)
+        with open_memory(path, **options) as memory:
+            yield memory

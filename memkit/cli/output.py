@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -78,6 +80,33 @@ def print_rows(
     for line in lines:
         table.add_row(*map(Text, line))
     stdout_console().print(table)
+
+
+def print_fields(fields: Mapping[str, object]) -> None:
+    """Print labels with their values: folded on a terminal, a line each elsewhere."""
+    if not on_terminal():
+        for label, value in fields.items():
+            print_text(f"{label}\t{printable(str(value))}")
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for label, value in fields.items():
+        table.add_row(label, Text(str(value)))
+    stdout_console().print(table)
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Show on a terminal that something goes on, and for how long; nothing elsewhere."""
+    console = stderr_console()
+    if not console.is_terminal:
+        yield
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        progress.add_task(what, total=None)
+        yield
 
 
 def _plain(value: object) -> object:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from memkit.types import BUDGET
+from memkit.types import ALL, BUDGET, AnyScope
 
 
 class KeyValue(NamedTuple):
@@ -119,6 +119,11 @@ def scope_of(pairs: Sequence[KeyValue] | None) -> dict[str, str]:
             )
         scope[key] = value
     return scope
+
+
+def seen_by(pairs: Sequence[KeyValue] | None) -> AnyScope:
+    """The scope of commands that look after a memory as a whole: everything without any."""
+    return scope_of(pairs) or ALL
 
 
 def where_of(given: Sequence[Fields] | None) -> dict[str, Any] | None:

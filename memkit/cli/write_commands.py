@@ -1,59 +1,244 @@
-"""Commands that change what a memory knows: ``add`` and ``forget``."""
+"""Commands that change what a memory knows: ``init``, ``add``, ``update`` and ``forget``."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
-from memkit.cli.opening import open_memory
-from memkit.cli.output import print_json, print_result, print_text
-from memkit.cli.parameters import AsJson, MemoryPath, Scopes, scope_of
+from memkit.cli.opening import RECORDS_ALONE, open_memory, open_to_train
+from memkit.cli.output import print_json, print_note, print_result, print_text, working
+from memkit.cli.parameters import (
+    AsJson,
+    BaseModel,
+    EmbedderModel,
+    MemoryPath,
+    MetadataFields,
+    RecordId,
+    Scopes,
+    Where,
+    metadata_of,
+    moment,
+    scope_of,
+    seen_by,
+    where_of,
+)
+from memkit.cli.reading_files import STDIN, Form, drafts_of, messages_of, read_files, read_stdin
+from memkit.types import UNCHANGED, Draft
 
 PANEL = "Write"
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command("add", rich_help_panel=PANEL)(add)
-    app.command("forget", rich_help_panel=PANEL)(forget)
+    for command in (init, add, update, forget):
+        app.command(command.__name__, rich_help_panel=PANEL)(command)
+
+
+def init(path: MemoryPath, *, as_json: AsJson = False) -> None:
+    """Make an empty memory; one that is there already stays as it is."""
+    from memkit.ledger.engine.connect import FILE
+
+    fresh = not (path / FILE).exists()
+    with open_memory(path, create=True, backends=RECORDS_ALONE) as memory:
+        stats = memory.stats()
+    if as_json:
+        print_json({"path": str(path), "created": fresh, "records": stats.records})
+    elif fresh:
+        print_text(f"made the memory {path}")
+    else:
+        print_text(f"{path} is a memory already: {stats}")
 
 
 def add(
     path: MemoryPath,
-    texts: Annotated[list[str], typer.Argument(metavar="TEXT...", show_default=False)],
+    texts: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="TEXT...",
+            help="Each becomes a record; - reads one from the standard input.",
+            show_default=False,
+        ),
+    ] = None,
     *,
-    question: Annotated[str | None, typer.Option(help="What a single text answers.")] = None,
-    answer: Annotated[str | None, typer.Option(help="The answer, in a few words.")] = None,
+    files: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--from",
+            metavar="FILE",
+            help="A text file, a folder of these, a .jsonl of records, or a .json chat log; may "
+            "be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    form: Annotated[
+        Form, typer.Option("--format", help="How files and - are read; auto goes by the name.")
+    ] = Form.AUTO,
+    question: Annotated[
+        str | None, typer.Option(help="What a single text answers.", show_default=False)
+    ] = None,
+    answer: Annotated[
+        str | None, typer.Option(help="The answer, in a few words.", show_default=False)
+    ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            help="What a single text is about: the next text of this key replaces it.",
+            show_default=False,
+        ),
+    ] = None,
+    at: Annotated[
+        datetime | None,
+        typer.Option(
+            parser=moment,
+            metavar="TIME",
+            help="When it was said; now unless given.",
+            show_default=False,
+        ),
+    ] = None,
+    ttl: Annotated[
+        float | None,
+        typer.Option(min=1, metavar="SECONDS", help="How long it lives.", show_default=False),
+    ] = None,
+    pinned: Annotated[
+        bool, typer.Option("--pinned", help="Always part of the evidence; never expires.")
+    ] = False,
     scope: Scopes = None,
+    metadata: MetadataFields = None,
+    embedder: EmbedderModel = None,
     as_json: AsJson = False,
 ) -> None:
-    """Remember texts, each as a record; print the ids."""
-    if (question is not None or answer is not None) and len(texts) > 1:
+    """Remember texts, files, or a chat log; print the ids of the records.
+
+    A file that is added again after it was changed becomes the next version of its record. All
+    of it is stored or, if something is wrong, nothing.
+    """  # fmt: skip
+    given = Draft(
+        "", question, answer, scope_of(scope), metadata_of(metadata),
+        key=key, ttl=ttl, pinned=pinned, at=at,
+    )  # fmt: skip
+    drafts, logs = _gathered(texts or [], files or [], form, given)
+    if (question or answer or key) and len(drafts) + len(logs) != 1:
         raise typer.BadParameter(
-            f"a question belongs to one text, got {len(texts)}; add them one by one"
+            "a question, an answer and a key belong to one text, "
+            f"got {len(drafts) + len(logs)}; add them one by one"
         )
-    whose = scope_of(scope)
-    with open_memory(path, create=True) as memory:
-        if question is None and answer is None:
-            records = memory.add(texts, scope=whose)
-        else:
-            records = [memory.add(texts[0], question=question, answer=answer, scope=whose)]
+    with working("remembering"), open_memory(path, create=True, embedder=embedder) as memory:
+        reports = [memory.add_messages(log, scope=given.scope, at=at) for log in logs]
+        records = memory.add(drafts)
     if as_json:
-        print_json(records)
+        print_json(reports or records)
     else:
-        print_text("\n".join(record.id for record in records))
+        print_text("\n".join([*map(str, reports), *(record.id for record in records)]))
+
+
+def _gathered(
+    texts: Sequence[str], files: Sequence[Path], form: Form, given: Draft
+) -> tuple[list[Draft], list[list[dict[str, Any]]]]:
+    """The drafts and the chat logs that a command line names, all of them read and checked."""
+    from dataclasses import replace
+
+    if not texts and not files:
+        raise typer.BadParameter("expected a text, - or --from FILE")
+    drafts = [replace(given, text=text) for text in texts if text != STDIN]
+    skipped: list[str] = []
+    documents = [read_stdin(form)] if STDIN in texts else []
+    documents += [document for file in files for document in read_files(file, form, skipped)]
+    logs = [messages_of(document) for document in documents if document.form is Form.CHAT]
+    for document in documents:
+        if document.form is not Form.CHAT:
+            drafts += drafts_of(document, given)
+    if skipped:
+        print_note(f"left out {len(skipped)} files that are no text: {', '.join(skipped[:5])}")
+    if logs and drafts:
+        raise typer.BadParameter("add chat logs and other texts one after the other")
+    if logs and (given.metadata or given.ttl or given.pinned):
+        raise typer.BadParameter("of what goes with a text, chat logs take --scope and --at only")
+    if not logs and not drafts:
+        raise typer.BadParameter("there is no text in what was given")
+    return drafts, logs
+
+
+def update(
+    path: MemoryPath,
+    id: RecordId,
+    text: Annotated[
+        str | None, typer.Argument(metavar="TEXT", help="The new text.", show_default=False)
+    ] = None,
+    *,
+    question: Annotated[
+        str | None, typer.Option(help="The new question; '' takes it away.", show_default=False)
+    ] = None,
+    answer: Annotated[
+        str | None, typer.Option(help="The new answer; '' takes it away.", show_default=False)
+    ] = None,
+    scope: Scopes = None,
+    metadata: MetadataFields = None,
+    embedder: EmbedderModel = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a new version of a record; what is not given stays. Print the record.
+
+    Adapters that hold the old version no longer answer for it.
+    """
+    if text is None and question is None and answer is None and metadata is None:
+        raise typer.BadParameter("expected a new text, question, answer or metadata")
+    changes: dict[str, Any] = {
+        "text": UNCHANGED if text is None else text,
+        "question": _changed(question),
+        "answer": _changed(answer),
+        "metadata": UNCHANGED if metadata is None else metadata_of(metadata),
+    }
+    whose = seen_by(scope)
+    with working("updating"), open_memory(path, embedder=embedder) as memory:
+        record = memory.update(id, scope=whose, **changes)
+    print_result(record, as_json=as_json)
+
+
+def _changed(value: str | None) -> Any:  # noqa: ANN401 - a text, None, or what says "unchanged"
+    return UNCHANGED if value is None else value or None
 
 
 def forget(
     path: MemoryPath,
-    id: Annotated[str | None, typer.Argument(metavar="[ID]", show_default=False)] = None,
+    id: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="ID...", help="Records, or turns.", show_default=False),
+    ] = None,
+    *,
+    retrain: Annotated[
+        bool,
+        typer.Option(
+            help="Train the modules that held them anew without them; else they are dropped, "
+            "which loads no model."
+        ),
+    ] = True,
     scope: Scopes = None,
+    where: Where = None,
+    base_model: BaseModel = None,
+    embedder: EmbedderModel = None,
     as_json: AsJson = False,
 ) -> None:
-    """Erase a record, or all of a scope; print the receipt."""
-    whose = scope_of(scope)
-    if (id is None) != bool(whose):
-        raise typer.BadParameter("name either a record or a scope")
-    with open_memory(path) as memory:
-        print_result(memory.forget(id, scope=whose or "all"), as_json=as_json)
+    """Erase records everywhere, the weights included; print the receipt.
+
+    Name the records, or take all of a --scope, or all that pass --where; together they narrow
+    each other down. Exits with 1 if a check of the receipt did not hold.
+    """
+    if not id and not scope and not where:
+        raise typer.BadParameter("expected an ID, a --scope or a --where")
+    if not retrain and (base_model or embedder):
+        raise typer.BadParameter("--no-retrain loads no model, so there is none to choose")
+    whose, filter_ = seen_by(scope), where_of(where)
+    opened = (
+        open_to_train(path, "forgetting", base_model=base_model, embedder=embedder)
+        if retrain
+        else open_memory(path, backends=RECORDS_ALONE)
+    )
+    with opened as memory:
+        receipt = memory.forget(id or None, scope=whose, where=filter_, retrain=retrain)
+    print_result(receipt, as_json=as_json)
+    if not all(receipt.checks.values()):
+        raise typer.Exit(1)

@@ -10,6 +10,7 @@ from typing import Any
 
 from memkit.answering.prompt import PromptFormat
 from memkit.errors import InvalidInputError
+from memkit.lora.progress import TrainingProgress
 from memkit.lora.spec import LoraSpec, TrainSpec
 from memkit.lora.store.adapter_rows import ROW_DTYPES
 from memkit.lora.training.template_synthesizer import TemplateSynthesizer
@@ -55,7 +56,8 @@ class Recipe:
         router: What chooses modules for queries: "nearest", or "centroid" for comparisons; or a
             `memkit.protocols.Router`; or a class or function that makes one of the memory's
             `FactIndex` and `Ledger`.
-        progress: Show a progress bar; None shows one on terminals only.
+        progress: Show a progress bar; None shows one on terminals only. Or what shows progress
+            in its own way, a `memkit.lora.progress.TrainingProgress`.
     """
 
     lora: LoraSpec = field(default_factory=LoraSpec)
@@ -68,7 +70,7 @@ class Recipe:
     reworded_bar: float = 0.5
     row_dtype: str = "float16"
     router: str | Router | RouterFactory = "nearest"
-    progress: bool | None = None
+    progress: bool | TrainingProgress | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.row_dtype, str) or self.row_dtype not in ROW_DTYPES:
@@ -87,7 +89,7 @@ class Recipe:
             raise InvalidInputError(
                 f"`reworded_bar` must be from 0 to 1, got {self.reworded_bar!r}"
             )
-        if self.progress is not None:
+        if self.progress is not None and not isinstance(self.progress, TrainingProgress):
             check_flag("progress", self.progress)
         if isinstance(self.synthesizer, type):
             refuse_part("synthesizer", self.synthesizer, "a `memkit.protocols.Synthesizer`")

@@ -14,16 +14,10 @@ from typing import TYPE_CHECKING, NamedTuple, Self, TypeGuard, TypeVar
 
 from memkit.answering.prompt import PromptFormat
 from memkit.buffer import BufferBackend
-from memkit.errors import (
-    BusyError,
-    DestructionPendingError,
-    DiskFullError,
-    ModelUnavailableError,
-    UnsupportedOperationError,
-)
+from memkit.errors import ModelUnavailableError, UnsupportedOperationError
 from memkit.ledger import Ledger
+from memkit.memory.assembly import Parts, recover
 from memkit.memory.config import Config, CountTokens, check_embedder
-from memkit.memory.erasure import finish, sweep_if_idle
 from memkit.models.sources import settled
 from memkit.protocols import Backend, Embedder, LanguageModel
 from memkit.types import BackendName
@@ -70,7 +64,8 @@ class Engine:
             config, base_model=settled(config.base_model), embedder=settled(config.embedder)
         )
         self._base: LanguageModel | None = None
-        self._loading = threading.Lock()
+        self._parts: Parts | None = None
+        self._loading, self._making = threading.Lock(), threading.RLock()
         self._closed = False
 
     @classmethod
@@ -80,9 +75,7 @@ class Engine:
         check_flag("create", create)
         engine = cls(Ledger.open(path, create=create, busy_timeout=config.busy_timeout), config)
         try:
-            engine.recover()
-            engine.catch_up()
-            engine.calibrate()
+            recover(engine)
         except BaseException as exc:
             try:
                 engine.close()
@@ -91,11 +84,30 @@ class Engine:
             raise
         return engine
 
-    @cached_property
+    @property
+    def needs_parts(self) -> bool:
+        """Whether there is anything among the backends that needs an embedder."""
+        return bool({"rag", "lora"} & set(self.names))
+
+    @property
+    def parts(self) -> Parts:
+        """The heavy parts; made when they are first needed, by one thread while others wait.
+
+        A transaction of the ledger must not be open then: the thread that makes them reads it.
+        """
+        if self._parts is None:
+            with self._making:
+                if self._parts is None:
+                    self._parts = Parts.of(self)
+        return self._parts
+
+    @property
     def index(self) -> FactIndex | None:
         """The index of facts: rag searches it, the adapter router lets its facts vote."""
-        if not {"rag", "lora"} & set(self.names):
-            return None
+        return self.parts.indexing.facts if self.needs_parts else None
+
+    def load_index(self) -> FactIndex:
+        """Load the embedder, and the index of what it has embedded."""
         from memkit.rag.index import FactIndex
 
         return FactIndex(
@@ -114,25 +126,18 @@ class Engine:
             return None
         return BufferBackend(self.ledger, with_records=self.names == ("buffer",))
 
-    @cached_property
-    def indexing(self) -> RagBackend | None:
-        """Keeps the index, for retrieval and for the router of adapters."""
-        if self.index is None:
-            return None
-        from memkit.rag.rag_backend import RagBackend
-
-        return RagBackend(self.ledger, self.index)
-
     @property
     def rag(self) -> RagBackend | None:
         """Retrieval."""
-        return self.indexing if "rag" in self.names else None
+        return self.parts.indexing if "rag" in self.names else None
 
-    @cached_property
+    @property
     def lora(self) -> LoraBackend | None:
         """Adapters."""
-        if "lora" not in self.names or self.index is None:
-            return None
+        return self.parts.lora if "lora" in self.names else None
+
+    def make_lora(self, index: FactIndex) -> LoraBackend:
+        """The backend of adapters, with the router that the recipe names."""
         from memkit.lora.compatibility import adaptable
         from memkit.lora.lora_backend import LoraBackend
         from memkit.routing.registry import router_of
@@ -141,7 +146,7 @@ class Engine:
         if not (given is None or isinstance(given, str | Path)):
             adaptable(given)
         recipe = self.consolidator.recipe
-        router = router_of(recipe.router, self.index, self.ledger)
+        router = router_of(recipe.router, index, self.ledger)
         return LoraBackend(
             self.ledger,
             router,
@@ -227,7 +232,9 @@ class Engine:
     @cached_property
     def backends(self) -> Sequence[Backend]:
         """All that is written to and deleted from."""
-        parts = [self.buffer, self.indexing, *self.config.own_backends, self.lora]
+        made = self.parts if self.needs_parts else None
+        derived = [None, None] if made is None else [made.indexing, made.lora]
+        parts = [self.buffer, derived[0], *self.config.own_backends, derived[1]]
         return [part for part in parts if part is not None]
 
     @cached_property
@@ -294,79 +301,22 @@ class Engine:
         if self._base is not None:
             self._base.forget_prefixes()
 
-    def recover(self) -> None:
-        """Bring derived state in line with the ledger: what a crash or another set-up left.
-
-        Takes modules out of service whose files are damaged or whose base model is being
-        replaced, finishes interrupted erasures, and removes what killed runs left behind.
-        `catch_up` indexes records that have no passage yet.
-        """
-        lora = self.lora
-        if not self.ledger.writable:
-            return
-        if lora is not None:
-            lora.check_files()
-            if self.config.rebuild:
-                lora.retire_other_models()
-        try:
-            if self.ledger.erasures.pending():
-                finish(self.ledger, self.backends)
-            else:
-                sweep_if_idle(self.ledger)
-        except DestructionPendingError as exc:
-            if exc.__cause__ is not None and not isinstance(
-                exc.__cause__, DiskFullError | BusyError
-            ):
-                raise exc.__cause__ from None
-            # It stays pending; reading must work where there is no room, or no turn, for it.
-            logger.warning("destroying what was forgotten goes on later: %s", exc.message)
-        if lora is not None and not self.config.rebuild:
-            self._check_base(lora)
-
     def catch_up(self) -> None:
         """Let the backends take in what the ledger holds and they do not have."""
         for backend in self.backends:
             backend.sync(self.ledger.records)
-
-    def calibrate(self) -> None:
-        """Let the router measure what it goes by, if it has not or another memkit has."""
-        lora = self.lora
-        if lora is None or not self.ledger.modules.active():
-            return
-        if lora.router.calibrated and not self.config.rebuild:
-            return
-        logger.info("the router is calibrated on what this memory holds, which takes some seconds")
-        lora.router.calibrate([])
-
-    def _check_base(self, lora: LoraBackend) -> None:
-        """Refuse another base model on opening; one of the same name is compared when it is used.
-
-        Raises:
-            IncompatibleModelError: If a module was trained for another one.
-        """
-        trained_for = {m.manifest["base_model"] for m in self.ledger.modules.active()}
-        if not trained_for:
-            return
-        given = self.config.base_model
-        if given is None or isinstance(given, str | Path):
-            try:
-                named = self.base_name
-            except ModelUnavailableError:
-                return  # recalling works without; whoever needs it says that it is missing
-            if trained_for == {named}:
-                return
-        _ = lora.base  # compares the fingerprints
 
     def close(self) -> None:
         """Close what is open; the ledger last. Repeating it changes nothing."""
         if self._closed:
             return
         self._closed = True
-        made = [self.__dict__.get(name) for name in ("lora", "indexing")]
-        with ExitStack() as parts:  # all are closed, whichever fails
-            for part in [self.ledger, *self.config.own_backends[::-1], *made[::-1]]:
-                if part is not None:
-                    parts.enter_context(closing(part))
+        with ExitStack() as parts:  # all are closed, whichever fails; the last one first
+            parts.enter_context(closing(self.ledger))
+            for backend in self.config.own_backends[::-1]:
+                parts.enter_context(closing(backend))
+            if self._parts is not None:
+                parts.enter_context(closing(self._parts))
         self._base = None
 
     @staticmethod

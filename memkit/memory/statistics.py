@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from memkit.files import files_below
@@ -11,10 +12,10 @@ from memkit.types.validate import check_characters, check_part
 
 
 def stats(engine: Engine, scope: Scope | None) -> Stats:
-    """Count what a memory holds, or a scope of it."""
+    """Count what a memory holds, or a scope of it; all is in the ledger, so no model is loaded."""
     ledger = engine.ledger
     modules = ledger.modules.active(within=scope)
-    return Stats(
+    counted = Stats(
         records=ledger.records.count(within=scope),
         versions=ledger.records.count_versions(within=scope),
         turns=ledger.turns.count(within=scope),
@@ -25,8 +26,20 @@ def stats(engine: Engine, scope: Scope | None) -> Stats:
         embedder=ledger.get_meta("embedder"),
         base_model=modules[0].manifest["base_model"] if modules else None,
         expired=ledger.records.count_expired(within=scope),
-        backends={b.name: dict(b.stats()) for b in engine.backends_asked} if scope is None else {},
     )
+    return replace(counted, backends=_by_backend(engine, counted)) if scope is None else counted
+
+
+def _by_backend(engine: Engine, counted: Stats) -> dict[str, dict[str, int]]:
+    """What each backend has, in order of precedence."""
+    own = {backend.name: dict(backend.stats()) for backend in engine.config.own_backends}
+    counts = {
+        "buffer": {"turns": counted.turns},
+        "rag": {"passages": counted.passages},
+        **own,
+        "lora": {"modules": counted.modules, "held": counted.held},
+    }
+    return {name: count for name, count in counts.items() if name in engine.names}
 
 
 def count_tokens(engine: Engine, text: str) -> int:

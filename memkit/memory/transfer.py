@@ -108,20 +108,20 @@ def import_(
         )
     archive = Archive(path)
     _check(engine, archive, adapters=adapters)
-    ledger = engine.ledger
+    ledger, backends = engine.ledger, engine.backends  # made before the transaction begins
     replaced = False
 
     def take_out(ids: Any) -> None:  # noqa: ANN401 - as `Importer` says
         nonlocal replaced
         replaced = True
-        remove(ledger, ids, engine.backends)
+        remove(ledger, ids, backends)
 
     with ledger.transaction():
         importer = ledger.importer(take_out, on_conflict=on_conflict, scope=scope)
         members = _take(importer, archive)
         ledger.log_event("import", dict(importer.counts))
     if replaced or ledger.destruction_pending:
-        finish(ledger, engine.backends)
+        finish(ledger, backends)
         engine.drop_caches()
     engine.catch_up()
     held = _import_modules(engine, path, members) if adapters else []

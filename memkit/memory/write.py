@@ -159,7 +159,8 @@ def draft_of_turn(
 def prepare(engine: Engine, drafts: Sequence[Draft], *, enrich: bool = True) -> None:
     """Check drafts and let backends embed the new ones: that takes too long for a lock."""
     unsaid = engine.ledger.records.unsaid(drafts, enrich=enrich)
-    for backend in engine.backends if unsaid else ():
+    backends = engine.backends  # made now, as `Engine.parts` asks, and not inside a transaction
+    for backend in backends if unsaid else ():
         backend.prepare(unsaid)
 
 

@@ -71,19 +71,21 @@ _EMBEDDER = _Default(
 )
 
 
-def find_base(spec: str | Path | None = None) -> Source:
+def find_base(spec: str | Path | None = None, *, fetch: bool = True) -> Source:
     """Find a base model: a folder, a GGUF file or a hub id; None for SmolLM2-135M-Instruct.
+
+    With ``fetch`` False only what is on this machine is found.
 
     Raises:
         InvalidInputError: If ``spec`` is neither a path nor a hub id.
         ModelUnavailableError: If it is nowhere; the message lists where it was looked for.
     """
-    return _find(spec, _BASE)
+    return _find(spec, _BASE, fetch=fetch)
 
 
-def find_embedder(spec: str | Path | None = None) -> Source:
+def find_embedder(spec: str | Path | None = None, *, fetch: bool = True) -> Source:
     """Find an embedder of sentence-transformers, as `find_base`; None for all-MiniLM-L6-v2."""
-    return _find(spec, _EMBEDDER)
+    return _find(spec, _EMBEDDER, fetch=fetch)
 
 
 def settled(spec: Part) -> Part | str:
@@ -112,14 +114,14 @@ def quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _find(spec: str | Path | None, default: _Default) -> Source:
+def _find(spec: str | Path | None, default: _Default, *, fetch: bool) -> Source:
     tried: list[str] = []
     if spec is None:
-        source = _from_package(default, tried) or _from_hub(default.hub_id, default, tried)
+        source = _from_package(default, tried) or _from_hub(default.hub_id, default, tried, fetch)
     elif isinstance(spec, Path) or _looks_like_path(spec):
         return _from_path(Path(spec).expanduser(), default)
     elif _HUB_ID.fullmatch(spec):
-        source = _from_hub(spec, default, tried)
+        source = _from_hub(spec, default, tried, fetch)
     else:
         raise InvalidInputError(
             f"`{default.argument}` must be a path or a hub id such as {default.hub_id!r}, "
@@ -169,7 +171,7 @@ def _from_package(default: _Default, tried: list[str]) -> Source | None:
     return Source(name=default.name, path=files[0], origin="package", gguf=gguf)
 
 
-def _from_hub(hub_id: str, default: _Default, tried: list[str]) -> Source | None:
+def _from_hub(hub_id: str, default: _Default, tried: list[str], fetch: bool) -> Source | None:
     """Take the model from the hub's cache, else from the hub unless that is turned off."""
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
@@ -182,6 +184,8 @@ def _from_hub(hub_id: str, default: _Default, tried: list[str]) -> Source | None
     if not lack:
         return Source(name=hub_id, path=Path(folder), origin="cache")
     tried.append(f"hub cache for {hub_id}: {lack}")
+    if not fetch:
+        return None
     if constants.HF_HUB_OFFLINE:
         tried.append("hub: HF_HUB_OFFLINE is set")
         return None

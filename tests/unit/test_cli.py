@@ -9,11 +9,25 @@ from pathlib import Path
 import pytest
 
 import memkit
-from memkit import Answer, Hit, Memory, Recall, Receipt, Record, RecordNotFoundError, Route, Stats
+from memkit import (
+    Answer,
+    ConsolidationReport,
+    Draft,
+    Hit,
+    Memory,
+    Page,
+    Recall,
+    Receipt,
+    Record,
+    RecordNotFoundError,
+    Route,
+    Stats,
+    Version,
+)
 from memkit.answering.explain import Explanation
 from memkit.cli import main as cli
 from memkit.memory.config import ALL_BACKENDS
-from memkit.types import Claim, TransferReport
+from memkit.types import UNCHANGED, Claim, TransferReport
 
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
 PORTER = Record(
@@ -54,6 +68,18 @@ MOVED = TransferReport(Path("x"), 3, 2, 1, 0, 0, 0, skipped=4)
 LIGHT = ("open", Path("a.mem"), False, ("buffer",))
 CREATED = ("open", Path("a.mem"), True)
 OPENED = ("open", Path("a.mem"), False)
+TRAINS = (*OPENED, "shows training")
+
+
+class FakeStream:
+    """Gives an answer in two pieces."""
+
+    def __init__(self, answer):
+        self.answer = answer
+        self._pieces = iter([answer.text[:2], answer.text[2:]])
+
+    def __next__(self):
+        return next(self._pieces)
 
 
 class FakeMemory:
@@ -62,10 +88,17 @@ class FakeMemory:
     def __init__(self):
         self.calls = []
         self.answer = ANSWER
+        self.modules = self
 
-    def open(self, path, *, create=True, backends=ALL_BACKENDS):
-        self.calls.append(("open", path, create, *([backends] * (backends != ALL_BACKENDS))))
+    def open(self, path, *, create=True, backends=ALL_BACKENDS, recipe=None, **models):
+        more = [backends] if backends != ALL_BACKENDS else []
+        more += ["shows training"] if recipe is not None and recipe.progress is not None else []
+        more += [models] if models else []
+        self.calls.append(("open", path, create, *more))
         return self
+
+    def close(self):
+        self.calls.append("closed")
 
     def __enter__(self):
         return self
@@ -73,33 +106,64 @@ class FakeMemory:
     def __exit__(self, *error):
         self.calls.append("closed")
 
-    def add(self, text, **options):
-        self.calls.append((text, options))
-        return PORTER if isinstance(text, str) else [PORTER] * len(text)
+    def add(self, texts, **options):
+        self.calls.append((texts, options))
+        return [PORTER] * len(texts)
+
+    def update(self, id, **options):
+        self.calls.append((id, options))
+        return PORTER
+
+    def get(self, id, **options):
+        self.calls.append((id, options))
+        return PORTER
+
+    def get_many(self, ids, **options):
+        return [PORTER for id in ids if id == PORTER.id]
+
+    def records(self, **options):
+        self.calls.append(options)
+        return Page((PORTER,), None)
+
+    def history(self, id, **options):
+        self.calls.append((id, options))
+        return [Version(id, 1, PORTER.text, None, None, {}, NOW)]
 
     def consolidate(self, **options):
         self.calls.append(options)
-        return "report"
+        return ConsolidationReport((), 0.0)
+
+    def retrain(self, names):
+        self.calls.append(names)
+        return ConsolidationReport((), 0.0)
 
     def search(self, *arguments, **options):
         self.calls.append((*arguments, options))
         return [HIT]
 
+    def recall(self, *arguments, **options):
+        self.calls.append((*arguments, options))
+        return ANSWER.recall
+
     def ask(self, *arguments, **options):
         self.calls.append((*arguments, options))
         return self.answer
+
+    def stream(self, *arguments, **options):
+        self.calls.append((*arguments, options))
+        return FakeStream(self.answer)
 
     def explain(self, *arguments, **options):
         self.calls.append((*arguments, options))
         return Explanation(ANSWER.recall, ())
 
-    def forget(self, id, **options):
-        if id not in {PORTER.id, None}:
-            raise RecordNotFoundError(f"no record has the id {id!r}", "Ids are printed by add.")
-        self.calls.append((id, options))
+    def forget(self, ids, **options):
+        if ids not in ([PORTER.id], None):
+            raise RecordNotFoundError(f"no record has the id {ids[0]!r}", "Ids are printed by add.")
+        self.calls.append((ids, options))
         return RECEIPT
 
-    def stats(self):
+    def stats(self, **options):
         return STATS
 
     def export(self, file, **options):
@@ -118,101 +182,160 @@ def memory(monkeypatch):
     return fake
 
 
+ANYTIME = {"since": None, "until": None, "as_of": None}
+ASKED = {"k": 3, "scope": {}, "where": None, **ANYTIME, "strict": False, "quote": None}
+NOTHING = ConsolidationReport((), 0.0)
+
+
+def drafts(*texts, **given):
+    return [Draft(text, **given) for text in texts]
+
+
 @pytest.mark.parametrize(
     ("argv", "calls", "printed"),
     [
-        (
-            ["add", "a.mem", "one", "two"],
-            [CREATED, (["one", "two"], {"scope": {}}), "closed"],
-            "r1\nr1\n",
-        ),
+        (["add", "a.mem", "one", "two"], [CREATED, (drafts("one", "two"), {})], "r1\nr1\n"),
         (
             ["add", "a.mem", "one", "--question", "Which?", "--answer", "one", "--scope", "u=1=2"],
-            [
-                CREATED,
-                ("one", {"question": "Which?", "answer": "one", "scope": {"u": "1=2"}}),
-                "closed",
-            ],
+            [CREATED, (drafts("one", question="Which?", answer="one", scope={"u": "1=2"}), {})],
             "r1\n",
         ),
         (
-            ["consolidate", "a.mem", "--scope", "u=1", "--scope", "app=x"],
-            [OPENED, {"scope": {"u": "1", "app": "x"}}, "closed"],
-            "report\n",
+            ["add", "a.mem", "one", "--metadata", "source=hr", "--metadata", "year:=2020",
+             "--metadata", '{"tags": ["a"]}', "--at", "2025-01-01", "--ttl", "60", "--pinned",
+             "--key", "k"],
+            [CREATED, (drafts(
+                "one", metadata={"source": "hr", "year": 2020, "tags": ["a"]}, at=NOW, ttl=60.0,
+                pinned=True, key="k",
+            ), {})],
+            "r1\n",
         ),
-        (["consolidate", "a.mem"], [OPENED, {"scope": None}, "closed"], "report\n"),
         (
-            ["search", "a.mem", "badge", "-k", "1"],
-            [OPENED, ("badge", 1, {"scope": {}}), "closed"],
+            ["update", "a.mem", "r1", "new", "--question", "", "--metadata", "a=b"],
+            [OPENED, ("r1", {"text": "new", "question": None, "answer": UNCHANGED,
+                             "metadata": {"a": "b"}, "scope": "all"})],
+            f"{PORTER}\n",
+        ),
+        (
+            ["get", "a.mem", "r1", "--scope", "u=1"],
+            [LIGHT, ("r1", {"scope": {"u": "1"}})],
+            f"id\tr1\ntext\t{PORTER.text}\nversion\t1\nadded\t2025-01-01 00:00 UTC\n",
+        ),
+        (
+            ["list", "a.mem", "--where", "a=b", "--where", '{"n": {"$gt": 1}}', "--limit", "5"],
+            [LIGHT, {"scope": "all", "after": None, "limit": 5,
+                     "where": {"$and": [{"a": "b"}, {"n": {"$gt": 1}}]}}],
+            f"r1\t{PORTER.text}\n",
+        ),
+        (
+            ["history", "a.mem", "r1"],
+            [LIGHT, ("r1", {"scope": "all"})],
+            f"1\t2025-01-01 00:00\t{PORTER.text}\n",
+        ),
+        (
+            ["consolidate", "a.mem", "--scope", "u=1", "--scope", "app=x", "--retry-missed"],
+            [LIGHT, "closed", TRAINS, {"scope": {"u": "1", "app": "x"}, "where": None,
+                                       "include_turns": False, "retry_missed": True}],
+            f"{NOTHING}\n",
+        ),
+        (["modules", "retrain", "a.mem"], [LIGHT, "closed", TRAINS, None], f"{NOTHING}\n"),
+        (["modules", "retrain", "a.mem", "m1"], [LIGHT, "closed", TRAINS, ["m1"]], f"{NOTHING}\n"),
+        (
+            ["search", "a.mem", "badge", "-k", "1", "--since", "2025-01-01"],
+            [("open", Path("a.mem"), False, ("rag",)),
+             ("badge", 1, {"scope": {}, "where": None, **ANYTIME, "since": NOW})],
             f"0.500\tr1\t{PORTER.text}\n",
         ),
         (
+            ["recall", "a.mem", "badge?", "--budget", "40"],
+            [OPENED, ("badge?", 40, {"k": 5, "scope": {}, "where": None, **ANYTIME})],
+            f"{PORTER.text}\n",
+        ),
+        (
             ["ask", "a.mem", "badge?", "--budget", "0", "--strict", "--scope", "u=1"],
-            [OPENED, ("badge?", 0, {"k": 3, "scope": {"u": "1"}, "strict": True}), "closed"],
+            [OPENED, ("badge?", 0, {**ASKED, "scope": {"u": "1"}, "strict": True})],
             "4471\n",
         ),
         (
-            ["explain", "a.mem", "badge?", "-k", "2"],
-            [OPENED, ("badge?", 512, {"k": 2, "scope": {}}), "closed"],
+            ["ask", "a.mem", "badge?", "--json", "--no-quote"],
+            [OPENED, ("badge?", 512, {**ASKED, "quote": False})],
+            f"{ANSWER.to_json(indent=2)}\n",
+        ),
+        (
+            ["explain", "a.mem", "badge?", "-k", "2", "--where", "a=b"],
+            [OPENED, ("badge?", 512, {"k": 2, "scope": {}, "where": {"a": "b"}})],
             f"{Explanation(ANSWER.recall, ())}\n",
         ),
         (
             ["explain", "a.mem", "badge?", "--json"],
-            [OPENED, ("badge?", 512, {"k": 3, "scope": {}}), "closed"],
+            [OPENED, ("badge?", 512, {"k": 3, "scope": {}, "where": None})],
             f"{Explanation(ANSWER.recall, ()).to_json(indent=2)}\n",
         ),
-        (["forget", "a.mem", "r1"], [OPENED, ("r1", {"scope": "all"}), "closed"], f"{RECEIPT}\n"),
         (
-            ["forget", "a.mem", "--scope", "u=1"],
-            [OPENED, (None, {"scope": {"u": "1"}}), "closed"],
+            ["forget", "a.mem", "r1"],
+            [LIGHT, "closed", TRAINS, (["r1"], {"scope": "all", "where": None, "retrain": True})],
             f"{RECEIPT}\n",
         ),
         (
-            ["export", "a.mem", "x"],
-            [LIGHT, (Path("x"), {"adapters": False}), "closed"],
+            ["forget", "a.mem", "--scope", "u=1", "--where", "a=b", "--no-retrain"],
+            [LIGHT, (None, {"scope": {"u": "1"}, "where": {"a": "b"}, "retrain": False})],
+            f"{RECEIPT}\n",
+        ),
+        (
+            ["export", "a.mem", "x", "--scope", "u=1"],
+            [LIGHT, (Path("x"), {"scope": {"u": "1"}, "adapters": False})],
             f"{MOVED}\n",
         ),
         (
             ["export", "a.mem", "x", "--adapters"],
-            [OPENED, (Path("x"), {"adapters": True}), "closed"],
+            [OPENED, (Path("x"), {"scope": None, "adapters": True})],
             f"{MOVED}\n",
         ),
         (
             ["import", "a.mem", "x", "--on-conflict", "skip"],
-            [CREATED, (Path("x"), {"adapters": False, "on_conflict": "skip"}), "closed"],
+            [CREATED, (Path("x"), {"scope": None, "adapters": False, "on_conflict": "skip"})],
             f"{MOVED}\n",
         ),
-        (["stats", "a.mem"], [OPENED, "closed"], f"{STATS}\n"),
+        (["stats", "a.mem"], [LIGHT], f"{STATS}\n"),
+        (["stats", "a.mem", "--json"], [LIGHT], f"{STATS.to_json(indent=2)}\n"),
     ],
-)
+)  # fmt: skip
 def test_a_command_opens_the_memory_asks_it_and_closes_it(memory, capsys, argv, calls, printed):
     assert cli.main(argv) == 0
 
-    assert memory.calls == calls
+    assert memory.calls == [*calls, "closed"]
     assert capsys.readouterr().out == printed
 
 
 def test_ask_says_on_stderr_where_the_answer_is_from(memory, capsys):
     cli.main(["ask", "a.mem", "badge?"])
 
-    assert capsys.readouterr().err == f"{ROUTE}\ncitations: r1\n"
+    assert capsys.readouterr().err == (
+        f"source: r1  {PORTER.text}\nadapters: m0001 x 1.00; 12 tokens of prompt\n"
+    )
 
 
 def test_ask_says_on_stderr_why_it_has_no_answer(memory, capsys):
     memory.answer = replace(ANSWER, text="", withheld="nothing supports '4471'")
 
-    assert cli.main(["ask", "a.mem", "badge?", "--strict"]) == 1
+    assert cli.main(["ask", "a.mem", "badge?", "--strict"]) == 3
     assert "withheld: nothing supports '4471'\n" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["add", "a.mem", "one", "two", "--question", "Which?"], "a question belongs to one text"),
+        (["add", "a.mem", "one", "two", "--question", "Which?"], "belong to one text"),
         (["search", "a.mem", "x", "--scope", "u=1", "--scope", "u=2"], "expected each key once"),
         (["search", "a.mem", "x", "-k", "0"], "greater than or equal to 1"),
-        (["forget", "a.mem"], "name either a record or a scope"),
-        (["forget", "a.mem", "r1", "--scope", "u=1"], "name either a record or a scope"),
+        (["forget", "a.mem"], "expected an ID, a --scope or a --where"),
+        (["forget", "a.mem", "r1", "--no-retrain", "--embedder", "x"], "there is none to choose"),
+        (["update", "a.mem", "r1"], "expected a new text, question, answer or metadata"),
+        (["add", "a.mem"], "expected a text, - or --from FILE"),
+        (["add", "a.mem", "  ", "--metadata", "a"], "expected KEY=TEXT, KEY:=JSON or a JSON"),
+        (["add", "a.mem", "x", "--metadata", "a=1", "--metadata", "a=2"], "each key once"),
+        (["list", "a.mem", "--where", "a:=x"], "expected JSON, got 'a:=x'"),
+        (["search", "a.mem", "x", "--since", "yesterday"], "expected a time such as"),
     ],
 )
 def test_what_does_not_go_together_is_refused(memory, capsys, argv, message):
@@ -237,7 +360,7 @@ def test_debug_lets_the_error_through(memory):
 
 
 def test_an_error_that_is_not_memkits_is_not_hidden(memory, monkeypatch):
-    def broken():
+    def broken(**_):
         raise ZeroDivisionError("a bug")
 
     monkeypatch.setattr(memory, "stats", broken)
@@ -246,7 +369,7 @@ def test_an_error_that_is_not_memkits_is_not_hidden(memory, monkeypatch):
 
 
 def test_an_interrupt_is_no_traceback(memory, monkeypatch, capsys):
-    def interrupted():
+    def interrupted(**_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(memory, "stats", interrupted)
@@ -260,7 +383,7 @@ def test_an_interrupt_is_no_traceback(memory, monkeypatch, capsys):
     [
         [],
         ["nonsense"],
-        ["add", "a.mem"],
+        ["add"],
         ["demo", "--seed", "x"],
         ["bench", "train"],
         ["eval", "routing"],

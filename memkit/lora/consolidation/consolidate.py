@@ -20,8 +20,8 @@ from memkit.lora.consolidation.jobs import Job, plan_jobs, plan_retraining, wait
 from memkit.lora.consolidation.manifest import Candidate
 from memkit.lora.consolidation.module_builder import ModuleBuilder
 from memkit.lora.consolidation.partition import Limits, Part, plan
-from memkit.lora.consolidation.training_progress import TrainingProgress
 from memkit.lora.lora_backend import LoraBackend
+from memkit.lora.progress import progress_of
 from memkit.lora.recipe import Recipe
 from memkit.lora.store.adapter_files import tidy
 from memkit.lora.training.trainer import Trainers
@@ -182,17 +182,18 @@ class Consolidator:
 
     def _modules(self, backend: LoraBackend, tasks: Sequence[_Task]) -> list[ModuleReport]:
         reports: list[ModuleReport] = []
-        recipe = self.recipe
-        with TrainingProgress.of(len(tasks), recipe.train.visits(), show=recipe.progress) as bar:
+        progress = progress_of(self.recipe.progress)
+        progress.begin(len(tasks), self.recipe.train.visits())
+        try:
             for number, task in enumerate(tasks, start=1):
-                bar.begin(number)
-                reported = task.builder.attempts(task.part, task.name, bar)
+                reported = task.builder.attempts(task.part, task.name, number, progress)
                 missed = set(ConsolidationReport(tuple(reported), 0.0).missed)
                 records = [record for record in task.part.records if record.id in missed]
                 if records and not task.repeated:
-                    backend.ledger.failed_attempts.note(records, recipe.key(backend.base))
+                    backend.ledger.failed_attempts.note(records, self.recipe.key(backend.base))
                 reports += reported
-                bar.end()
+        finally:
+            progress.end()
         return reports
 
 

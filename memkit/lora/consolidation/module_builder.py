@@ -19,8 +19,8 @@ from memkit.lora.consolidation.fit_context import fitting
 from memkit.lora.consolidation.locality import PROMPTS, measure
 from memkit.lora.consolidation.manifest import Candidate, Outcome
 from memkit.lora.consolidation.partition import Part, halves, next_rank
-from memkit.lora.consolidation.training_progress import TrainingProgress
 from memkit.lora.lora_backend import LoraBackend, staged_key
+from memkit.lora.progress import TrainingProgress
 from memkit.lora.recipe import Recipe
 from memkit.lora.store.adapter_rows import written_row
 from memkit.lora.training.trainer import Trainers
@@ -40,14 +40,18 @@ class ModuleBuilder:
         self._backend = backend
         self._trainers = trainers
 
-    def attempts(self, part: Part, name: str | None, bar: TrainingProgress) -> list[ModuleReport]:
+    def attempts(
+        self, part: Part, name: str | None, number: int, progress: TrainingProgress
+    ) -> list[ModuleReport]:
         """Train a part; the records that it misses get modules of their own, within bounds."""
         reports: list[ModuleReport] = []
         queue, spare = deque([part]), self.recipe.retries
         while queue:
             now = queue.popleft()
-            report = self._module(now, None if reports else name, bar)
+            progress.module(number, len(now.records), now.attempt)
+            report = self._module(now, None if reports else name, progress)
             if report is not None:
+                progress.trained(report)
                 reports.append(report)
                 retries = self._retries(now, report, spare)
                 spare -= len(retries)
@@ -96,7 +100,9 @@ class ModuleBuilder:
         missed = _others(candidate.records, report.held)
         return replace(report, missed=missed, seconds=time.perf_counter() - started)
 
-    def _module(self, part: Part, name: str | None, bar: TrainingProgress) -> ModuleReport | None:
+    def _module(
+        self, part: Part, name: str | None, progress: TrainingProgress
+    ) -> ModuleReport | None:
         """Train and commit one module; None if a record was forgotten while it was trained."""
         started = time.perf_counter()
         lora = replace(self.recipe.lora, rank=part.rank)
@@ -107,7 +113,7 @@ class ModuleBuilder:
         trainer = self._trainers.get(
             backend.base, backend.layers, lora, recipe.train, recipe.prompt_format
         )
-        trained = trainer.fit(examples, bar.epoch)
+        trained = trainer.fit(examples, progress.epoch)
         origin = {
             "train": trainer.train.as_dict(),
             "attempt": part.attempt,
