@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from starlette.requests import ClientDisconnect
+
 from memkit.errors import MemkitError
 from memkit.server.http.api_keys import ApiKey, KeyFile
 from memkit.server.http.error_bodies import ApiError, busy, told, too_many
@@ -108,6 +110,8 @@ class Gate:
                 await self._within_time(visit, scope, receive, out)
             finally:
                 self._inside[key.name] -= 1
+        except ClientDisconnect:  # nobody is left to be told
+            logger.info("the client of %s has gone", visit.id)
         except Exception as error:  # noqa: BLE001 - the outermost frame of a request
             if not visit.status:
                 await told(error).response()(scope, receive, out)

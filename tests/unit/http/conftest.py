@@ -69,3 +69,25 @@ def serve_async(keys):
             yield client
 
     return open_client
+
+
+@pytest.fixture
+def asgi_scope():
+    """Makes what a server tells an application of a POST request."""
+
+    def scope_of(path, headers):
+        sent = {"content-type": "application/json"} | headers
+        return {
+            "type": "http",
+            "asgi": {"spec_version": "2.4"},
+            "http_version": "1.1",
+            "method": "POST",
+            "scheme": "http",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "headers": [(name.encode(), value.encode()) for name, value in sent.items()],
+            "server": ("test", 80),
+        }
+
+    return scope_of

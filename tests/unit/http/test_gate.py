@@ -216,7 +216,7 @@ async def test_what_takes_too_long_is_given_up(memory, serve_async, keys, monkey
         assert "0.2 s" in response.json()["error"]["message"]
 
 
-async def test_a_body_that_does_not_come_is_given_up(memory, keys):
+async def test_a_body_that_does_not_come_is_given_up(memory, keys, asgi_scope):
     app = create_app(AsyncMemory(memory), keys.file, Limits(seconds=0.2))
 
     async def never():
@@ -225,11 +225,7 @@ async def test_a_body_that_does_not_come_is_given_up(memory, keys):
 
     async with app.app.router.lifespan_context(app.app):
         sent = []
-        scope = {
-            "type": "http", "method": "POST", "path": "/memory/search", "raw_path": b"",
-            "query_string": b"", "http_version": "1.1", "scheme": "http", "server": ("x", 1),
-            "headers": [(b"authorization", keys.of("ann")["authorization"].encode())],
-        }  # fmt: skip
+        scope = asgi_scope("/memory/search", keys.of("ann"))
         body = never()
 
         async def receive():
