@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 
@@ -12,17 +11,17 @@ from memkit.lora.serving.hooks import AdapterLayers, Scaled
 from memkit.lora.serving.layout import Row
 from memkit.models.language_model import TransformersModel
 
-# The weight of each of N adapters: what the study's code gives its merges, and 1/N where the
-# merge is a mean of deltas already.
-_WEIGHTS = {
-    "mix": lambda n: 1.0 / n,
-    "linear": lambda n: 1.0 / n,
-    "dare_linear": lambda n: 1.0 / n,
-    "ties": lambda _: 1.0,
-    "dare_ties": lambda _: 1.0,
-    "cat": lambda _: 1.0,
-    "cat_root": lambda n: 1.0 / math.sqrt(n),
-    "mean_delta": lambda _: 1.0,
+# The power p in weights of 1 / N ** p: what the study's code gives its merges, and 1/N where the
+# way is no mean by itself.
+_POWERS: Mapping[str, float] = {
+    "mix": 1.0,
+    "linear": 1.0,
+    "dare_linear": 1.0,
+    "ties": 0.0,
+    "dare_ties": 0.0,
+    "cat": 0.0,
+    "cat_root": 0.5,
+    "mean_delta": 0.0,
 }
 _METHODS = {"cat_root": "cat"}
 _SEEDED = frozenset(("dare_linear", "dare_ties"))
@@ -65,7 +64,7 @@ class ModuleMixer:
         if len(names) == 1:
             return {names[0]: 1.0}
         if self._way == "mix":
-            return dict.fromkeys(names, _WEIGHTS["mix"](len(names)))
+            return dict.fromkeys(names, self._weight(len(names)))
         return {_SEPARATOR.join(sorted(names)): 1.0}
 
     def _row(self, key: str) -> Row:
@@ -78,5 +77,8 @@ class ModuleMixer:
             _METHODS.get(self._way, self._way),
             seed=self._seed if self._way in _SEEDED else None,
         )
-        merged = merge(parts, [_WEIGHTS[self._way](len(parts))] * len(parts))
+        merged = merge(parts, [self._weight(len(parts))] * len(parts))
         return Row.of(merged.adapter, merged.scale)
+
+    def _weight(self, n: int) -> float:
+        return float(n ** -_POWERS[self._way])

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 
 @dataclass(frozen=True)
@@ -103,9 +103,8 @@ class DataSet:
     @property
     def digest(self) -> str:
         """SHA-256 over all of it: two data sets of one digest are the same."""
-        parts = [
-            asdict(part) for part in (*self.documents, *self.asked, *self.pairs, *self.scripts)
-        ]
+        kinds: Any = (self.documents, self.asked, self.pairs, self.scripts)
+        parts = [asdict(part) for kind in kinds for part in kind]
         text = json.dumps(parts, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
 

@@ -40,6 +40,10 @@ class Interval:
         """Whether all of it is below 0."""
         return self.high < 0.0
 
+    def negated(self) -> Interval:
+        """The interval of the difference the other way round."""
+        return Interval(-self.mean, -self.high, -self.low, self.seeds, self.n)
+
     def __str__(self) -> str:
         return f"{self.mean:.2f} ({self.low:.2f} to {self.high:.2f})"
 

@@ -6,20 +6,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from memkit.evals.configuration import Configuration, Learning, Point
+from memkit.evals.configuration import EPOCHS, Configuration, Learning, Point
 from memkit.evals.metrics.bootstrap import Interval
 from memkit.evals.records import RunRecord
 
 SEEDS = (0, 1, 2)
 
-# Shapes, as fractions of the depth: the upper half as a fast default, and a last quarter that is
-# small enough to be filled by what a laptop can train.
+# As a fraction of the depth: small enough to be filled by what a laptop can train.
 SMALL_LAYERS = (0.75, 1.0)
 
 
-def small(rank: int, epochs: int = 24) -> Learning:
+def small(
+    rank: int, epochs: int = EPOCHS, forms: tuple[str, ...] = ("qa",), writer: str = "offline"
+) -> Learning:
     """An adapter on all linear layers of the last quarter of the decoder."""
-    return Learning(rank=rank, layers=SMALL_LAYERS, epochs=epochs)
+    return Learning(rank, layers=SMALL_LAYERS, epochs=epochs, forms=forms, writer=writer)
 
 
 def tiny(rank: int) -> Learning:

@@ -21,9 +21,9 @@ PLAN: Sequence[tuple[str, Points]] = (
     ("9", p.routed_reports),
     ("14", p.hybrids),
     ("beyond", p.lives),
-    ("12", p.papers),
 )
 LATER: Sequence[tuple[str, Points]] = (
+    ("12", p.papers),
     ("2", p.more_facts),
     ("1", p.more_edits),
     ("beyond", p.more_lives),

@@ -18,6 +18,7 @@ WAYS: tuple[Way, ...] = (
     "dare_linear",
     "dare_ties",
 )
+MOST_RIGHT = 5  # modules that question 11 puts together
 # Forms of supervision: the name in the report, the forms and the writer.
 SUPERVISION: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("raw", ("raw",), "offline"),
@@ -33,6 +34,9 @@ SUPERVISION: tuple[tuple[str, tuple[str, ...], str], ...] = (
 # -- 1 to 3: how much a rank holds
 
 
+FIRST_RANKS = (1, 4, 16)
+
+
 def edit_ranks(scale: Scale) -> tuple[int, ...]:
     """Ranks of question 1."""
     return (1, 8) if scale.quick else (1, 2, 4, 8, 16)
@@ -44,19 +48,24 @@ def edits(scale: Scale, seed: int) -> list[Point]:
         return []
     most = 24 if scale.quick else 1000
     points: list[Point] = [EditRun("1K", None, most)]
-    return points + [EditRun("1K", tiny(rank), most, seed) for rank in edit_ranks(scale)]
+    ranks = edit_ranks(scale) if scale.quick else FIRST_RANKS
+    return points + [EditRun("1K", tiny(rank), most, seed) for rank in ranks]
 
 
 def more_edits(scale: Scale, seed: int) -> list[Point]:
-    """The larger subsets."""
+    """The other ranks, then the larger subsets."""
     if scale.quick or not scale.published:
         return []
-    return [EditRun(size, tiny(rank), 1000, seed) for size in ("2K", "4K") for rank in (1, 4, 16)]
+    others = [rank for rank in edit_ranks(scale) if rank not in FIRST_RANKS]
+    more: list[Point] = [EditRun("1K", tiny(rank), 1000, seed) for rank in others]
+    return more + [
+        EditRun(size, tiny(rank), 1000, seed) for size in ("2K", "4K") for rank in (1, 4, 16)
+    ]
 
 
 def loads(scale: Scale) -> tuple[int, ...]:
     """Numbers of facts of question 2."""
-    return (8, 24) if scale.quick else (24, 48, 97, 193, 387)
+    return (8, 24) if scale.quick else (12, 24, 48, 97, 193, 387)
 
 
 def fact_ranks(scale: Scale) -> tuple[int, ...]:
@@ -69,20 +78,29 @@ def load_point(scale: Scale, rank: int, facts: int, seed: int, epochs: int = 24)
     return Configuration(scale.phone_book, facts, small(rank, epochs), seed=seed)
 
 
-FIRST_LOADS = ((1, 24), (1, 48), (1, 97), (4, 48), (4, 97), (4, 193), (2, 48), (2, 97))
+def tiny_point(scale: Scale, facts: int, seed: int) -> Configuration:
+    """A phone book in an adapter of as few numbers as there can be."""
+    return Configuration(scale.phone_book, facts, tiny(1), seed=seed)
+
+
+FIRST_LOADS = ((1, 24), (1, 48), (1, 97), (2, 97), (4, 97))
+TINY_LOADS = (12, 24, 48)
 
 
 def facts(scale: Scale, seed: int) -> list[Point]:
     """A phone book of growing size in one adapter, by rank."""
     grid = list(product(fact_ranks(scale), loads(scale))) if scale.quick else list(FIRST_LOADS)
-    return [load_point(scale, rank, n, seed) for rank, n in grid]
+    points: list[Point] = [load_point(scale, rank, n, seed) for rank, n in grid]
+    tiny_loads = loads(scale) if scale.quick else TINY_LOADS
+    return [*(tiny_point(scale, n, seed) for n in tiny_loads), *points]
 
 
 def more_facts(scale: Scale, seed: int) -> list[Point]:
     """The rest of the grid, and full adapters with twice the visits."""
     if scale.quick:
         return []
-    grid = sorted(product(fact_ranks(scale), loads(scale)), key=lambda pair: (pair[1], pair[0]))
+    sizes = loads(scale)[1:]
+    grid = sorted(product(fact_ranks(scale), sizes), key=lambda pair: (pair[1], pair[0]))
     rest = [load_point(scale, r, n, seed) for r, n in grid if (r, n) not in FIRST_LOADS]
     return [*(load_point(scale, 1, n, seed, epochs=48) for n in (48, 97)), *rest]
 
@@ -92,13 +110,13 @@ def more_facts(scale: Scale, seed: int) -> list[Point]:
 
 def supervision(scale: Scale, seed: int) -> list[Point]:
     """One adapter on reports, by the form of what it is trained on."""
-    documents, asked = (4, 16) if scale.quick else (12, 48)
+    documents, asked = (4, 16) if scale.quick else (8, 32)
     base: list[Point] = [Configuration("invented reports", documents, asked=asked)]
     return base + [
         Configuration(
             "invented reports",
             documents,
-            Learning(rank=4, forms=forms, writer=writer),
+            small(4, forms=forms, writer=writer),
             asked=asked,
             seed=seed,
         )
@@ -111,7 +129,7 @@ def supervision(scale: Scale, seed: int) -> list[Point]:
 
 def shared_out(scale: Scale) -> tuple[int, int]:
     """Facts and modules of questions 8 to 11."""
-    return (24, 3) if scale.quick else (97, 6)
+    return (25, 5) if scale.quick else (48, 6)
 
 
 def one_large(scale: Scale, seed: int) -> Configuration:
@@ -146,20 +164,20 @@ def routed_book(scale: Scale, seed: int) -> list[Point]:
 
 def reports_size(scale: Scale) -> tuple[int, int]:
     """Reports and questions of questions 9 and 12 to 15."""
-    return (4, 16) if scale.quick else (16, 48)
+    return (4, 16) if scale.quick else (8, 32)
 
 
 def reports_single(scale: Scale, seed: int, **how: object) -> Configuration:
     """All reports in one adapter."""
     size, asked = reports_size(scale)
-    learning = Learning(rank=8, writer="scripted")
+    learning = small(8, writer="scripted")
     return Configuration("invented reports", size, learning, asked=asked, seed=seed, **how)  # type: ignore[arg-type]
 
 
 def reports_several(scale: Scale, seed: int, **how: object) -> Configuration:
     """The reports in four modules, with as many numbers together as the single one."""
     size, asked = reports_size(scale)
-    learning = Learning(rank=2, writer="scripted")
+    learning = small(2, writer="scripted")
     values: dict[str, object] = {"modules": 4, "partition": "topic", "asked": asked} | how
     return Configuration("invented reports", size, learning, seed=seed, **values)  # type: ignore[arg-type]
 
@@ -178,15 +196,10 @@ def routed_reports(scale: Scale, seed: int) -> list[Point]:
 def merges(scale: Scale, seed: int) -> list[Point]:
     """Three modules together, in every way."""
     return [
-        several_small(scale, seed, routing="nearest", top=top, way=way)
+        several_small(scale, seed, routing="nearest", top=top, way=way, asked=24)
         for top, ways in ((1, ("mix",)), (3, WAYS))
         for way in ways
     ]
-
-
-def most_right(scale: Scale) -> int:
-    """How many right modules question 11 puts together."""
-    return 3 if scale.quick else 5
 
 
 def right_modules(scale: Scale, seed: int) -> list[Point]:
@@ -194,7 +207,7 @@ def right_modules(scale: Scale, seed: int) -> list[Point]:
     return [
         several_small(scale, seed, routing="fixed", top=top, way=way)
         for way in ("ties", "mix")
-        for top in range(1, most_right(scale) + 1)
+        for top in range(1, MOST_RIGHT + 1)
     ]
 
 
@@ -207,7 +220,7 @@ def hybrids(scale: Scale, seed: int) -> list[Point]:
     points: list[Point] = []
     for context in ("none", "rag", "icl"):
         points += [
-            Configuration("invented reports", size, context=context, asked=asked),  # type: ignore[arg-type]
+            Configuration("invented reports", size, context=context, asked=asked),
             reports_single(scale, seed, context=context),
             reports_several(scale, seed, routing="nearest", context=context),
             reports_several(scale, seed, routing="nearest", top=3, way="rows", context=context),
@@ -220,9 +233,9 @@ def papers(scale: Scale, seed: int) -> list[Point]:
     if not scale.published:
         return []
     size, asked = (1, 6) if scale.quick else (2, 40)
-    learning = Learning(rank=8, forms=("raw",))
+    learning = small(8, forms=("raw",))
     return [
-        Configuration("papers", size, learned, context=context, asked=asked, seed=own)  # type: ignore[arg-type]
+        Configuration("papers", size, learned, context=context, asked=asked, seed=own)
         for context in (("none", "rag") if scale.quick else ("none", "rag", "icl"))
         for learned, own in ((None, 0), (learning, seed))
     ]
@@ -233,10 +246,10 @@ def papers(scale: Scale, seed: int) -> list[Point]:
 
 def lives(scale: Scale, seed: int) -> list[Point]:
     """A memory that forgets, is corrected and rolled back."""
-    sizes = (6,) if scale.quick else (8, 16)
+    sizes = (6,) if scale.quick else (8,)
     return [LifeRun(size, Learning(rank=8), seed) for size in sizes]
 
 
 def more_lives(scale: Scale, seed: int) -> list[Point]:
     """The same with more facts."""
-    return [] if scale.quick else [LifeRun(32, Learning(rank=8), seed)]
+    return [] if scale.quick else [LifeRun(n, Learning(rank=8), seed) for n in (16, 32)]
