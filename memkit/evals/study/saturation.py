@@ -15,7 +15,14 @@ from memkit.evals.study.design import (
     Series,
     Verdict,
 )
-from memkit.evals.study.points import fact_ranks, facts, load_point, loads, more_facts
+from memkit.evals.study.points import (
+    fact_ranks,
+    facts,
+    load_point,
+    loads,
+    more_facts,
+    tiny_point,
+)
 from memkit.evals.study.summary import Make, figure, knee, measured, share
 
 TAU = 0.9  # of the facts: what a full adapter still recalls
@@ -57,7 +64,7 @@ def conclude(results: Results, scale: Scale) -> Conclusion:
             _order(knees),
             Finding("One rank makes the most of its numbers, and it is a small one.", verdict, why),
         ),
-        plots=_plots(table, scale, knees, parameters),
+        plots=_plots(table, _tiny(results, scale), scale, knees, parameters),
         ratios=ratios,
     )
 
@@ -65,6 +72,16 @@ def conclude(results: Results, scale: Scale) -> Conclusion:
 def _knee(row: dict[int, Interval | None]) -> tuple[float, bool] | None:
     known = [(load, value.mean) for load, value in row.items() if value is not None]
     return knee([load for load, _ in known], [value for _, value in known], TAU)
+
+
+def _tiny(results: Results, scale: Scale) -> Series:
+    """The smallest adapter that there can be."""
+
+    def at(load: int) -> Make:
+        return lambda seed: tiny_point(scale, load, seed)
+
+    values = tuple(measured(results, scale, at(load), "exact") for load in loads(scale))
+    return Series("rank 1, queries and values only", values)
 
 
 def _collapse(table: dict[int, dict[int, Interval | None]]) -> Finding:
@@ -136,6 +153,7 @@ def _best(knees: Knees, parameters: dict[int, float]) -> tuple[int, Verdict, str
 
 def _plots(
     table: dict[int, dict[int, Interval | None]],
+    smallest: Series,
     scale: Scale,
     knees: Knees,
     parameters: dict[int, float],
@@ -143,13 +161,14 @@ def _plots(
     rows = {rank: row for rank, row in table.items() if any(row.values())}
     if not rows:
         return ()
+    by_rank = [Series(f"rank {rank}", tuple(row.values())) for rank, row in rows.items()]
     saturation = Plot(
         name="saturation",
         title="Phone numbers that one adapter recalls, by how many it was given",
         x_label="facts in the adapter (all linear layers, last quarter of the decoder)",
         y_label="share recalled exactly",
         x=tuple(map(str, loads(scale))),
-        series=tuple(Series(f"rank {rank}", tuple(row.values())) for rank, row in rows.items()),
+        series=(*by_rank, smallest),
     )
     ranks = [rank for rank in knees if rank in parameters]
     rates = [1000.0 * knees[rank][0] / parameters[rank] for rank in ranks]
