@@ -13,13 +13,13 @@ from memkit.evals.data.dataset import Asked, DataSet, every
 from memkit.evals.general_ability import perplexity, unrelated_answers
 from memkit.evals.knowledge import evidence_text
 from memkit.evals.lab import Lab
-from memkit.evals.metrics.answers import abstains, contains, exact_match, recall_at, token_f1
+from memkit.evals.metrics.answer_scores import abstains, contains, exact_match, recall_at, token_f1
 from memkit.evals.metrics.multiple_choice import chosen
 from memkit.evals.metrics.overlap import rouge_l
 from memkit.evals.mixtures_of_modules import ModuleMixer
-from memkit.evals.records import RunRecord, recorded
 from memkit.evals.run_edits import run_edits
 from memkit.evals.run_life import run_life
+from memkit.evals.run_records import RunRecord, recorded
 from memkit.evals.trained_modules import TrainedModule
 
 SHORT = 4  # words; longer references are hardly ever said word for word

@@ -14,7 +14,7 @@ from memkit.evals.lab import Lab
 from memkit.evals.lessons import Lesson
 from memkit.evals.metrics.edit_scores import efficacy, target_log_probabilities
 from memkit.evals.mixtures_of_modules import ModuleMixer
-from memkit.evals.records import RunRecord, recorded
+from memkit.evals.run_records import RunRecord, recorded
 from memkit.models.scoring import Mix, no_adapters
 
 NAME = "m0"

@@ -11,8 +11,8 @@ from pathlib import Path
 from memkit.evals.configuration import LifeRun
 from memkit.evals.data.phone_book import Entry, drafts_of, invented, phone_book
 from memkit.evals.lab import Lab
-from memkit.evals.metrics.answers import contains
-from memkit.evals.records import RunRecord, recorded
+from memkit.evals.metrics.answer_scores import contains
+from memkit.evals.run_records import RunRecord, recorded
 from memkit.evals.trained_modules import fast_precision
 from memkit.lora.recipe import Recipe
 from memkit.memory.memory import Memory

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from memkit.evals.configuration import Configuration, EditRun, LifeRun, Point
 from memkit.evals.lab import Lab
-from memkit.evals.records import RecordFile, RunRecord
 from memkit.evals.run import run
+from memkit.evals.run_records import RecordFile, RunRecord
 
 Report = Callable[[str], None]
 

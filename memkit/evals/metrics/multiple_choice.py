@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from string import ascii_uppercase
 
-from memkit.evals.metrics.answers import contains, exact_match
+from memkit.evals.metrics.answer_scores import contains, exact_match
 
 # "C", "(C)", "C.", "C) the mill"; not the article of "A storm broke the mast."
 _ALONE = re.compile(r"\(?([A-Z])\)?(?:[.):,]+(?:\s.*)?|\s*)", re.DOTALL)

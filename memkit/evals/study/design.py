@@ -8,7 +8,7 @@ from typing import Literal
 
 from memkit.evals.configuration import EPOCHS, Configuration, Learning, Point
 from memkit.evals.metrics.bootstrap import Interval
-from memkit.evals.records import RunRecord
+from memkit.evals.run_records import RunRecord
 
 SEEDS = (0, 1, 2)
 

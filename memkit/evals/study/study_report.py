@@ -8,10 +8,10 @@ from pathlib import Path
 
 from memkit.evals.metrics.bootstrap import Interval
 from memkit.evals.plots import draw
-from memkit.evals.records import RunRecord
+from memkit.evals.run_records import RunRecord
+from memkit.evals.study.all_questions import QUESTIONS
 from memkit.evals.study.design import Conclusion, Plot, Question, Results, Scale
 from memkit.evals.study.plan import planned
-from memkit.evals.study.questions import QUESTIONS
 from memkit.files import file_draft
 
 FOLDER = "study"  # of the figures, beside the page

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from memkit.evals.configuration import Point
 from memkit.evals.metrics.bootstrap import Interval, interval, paired
-from memkit.evals.records import RunRecord
+from memkit.evals.run_records import RunRecord
 from memkit.evals.study.design import Results, Scale, Verdict
 
 Make = Callable[[int], Point]  # the point of a seed
