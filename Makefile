@@ -8,6 +8,7 @@
 #   make lint    only the linters and types
 #   make dist    both distributions in dist/: looked into, installed elsewhere, and tried there
 #   make format  rewrite the sources the way `make lint` wants them
+#   make docs    the documentation site, in build/docs
 #   make clean   remove the environment and everything that was built
 
 PYTHON ?= python3
@@ -28,7 +29,7 @@ SETUP := $(VENV)/.setup
 TESTABLE := $(VENV)/.testable
 PEERS := $(VENV)/.peers
 
-.PHONY: setup demo test check bench lint format dist clean
+.PHONY: setup demo test check bench lint format dist docs clean
 
 setup: $(SETUP)
 
@@ -64,6 +65,10 @@ dist: $(TESTABLE)
 	$(BIN)/python -m build --outdir dist integrations/langchain
 	$(BIN)/python .ci/contents.py dist
 	PYTHON=$(PYTHON) .ci/install $(MODELS)
+
+# The notice of Material's end of life is no warning of the build.
+docs: $(TESTABLE)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --config-file .mkdocs.yml
 
 clean:
 	rm -rf $(VENV) dist build .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis

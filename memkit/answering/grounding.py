@@ -1,6 +1,6 @@
 """Whether what a model said is what is stored: compared word by word, without asking a model.
 
-What counts for more decides, in this order (docs/concepts.md, "Evidence"):
+What counts for more decides, in this order (docs/concepts/answers.md):
 
 1. the conversation: a turn in the buffer that says something about the question;
 2. a record that answers the same question and was written later than the held one;

@@ -1,7 +1,7 @@
 """Any causal language model: each family works as its own rows do, or is refused by name.
 
 For one family: ``pytest tests/unit/test_model_families.py -k qwen2_moe``. What holds of each is in
-docs/concepts.md.
+docs/concepts/base-models.md.
 """
 
 import copy
@@ -249,4 +249,4 @@ def test_what_is_no_causal_decoder_is_refused_by_name(family):
     with pytest.raises(IncompatibleModelError, match=REFUSED[family][2]) as refused:
         tiny_of(family)
     assert repr(family) in str(refused.value)
-    assert "docs/concepts.md" in refused.value.hint
+    assert "docs/concepts/base-models.md" in refused.value.hint
