@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from memkit.answering.prompt import Quoted
@@ -49,32 +49,46 @@ class Explanation(Value):
         quoted = Quoted([*self.recall.hits, *self.recall.turns])
         return tuple(hit.id for hit in self.left_out if quoted.has(hit))
 
-    def _why_not(self, fact: Support) -> str:
-        route = self.recall.route
-        if not route:
-            return route.reason
-        text = self._texts().get(fact.record_id)
-        name = fact.record_id if text is None else f'{fact.record_id} ("{shortened(text)}")'
-        behind = route.support[0].score - fact.score
-        return f"its best fact, {name}, is {behind:.2f} behind the first"
-
-    def _texts(self) -> dict[str, str]:
+    @property
+    def texts(self) -> dict[str, str]:
         """The texts of all records that are known, by id."""
         hits = {hit.id: hit.record.text for hit in (*self.recall.hits, *self.left_out)}
         return hits | {id: record.text for id, record in self.records.items()}
 
+    def why_left_out(self, hit: Hit) -> str:
+        """Why one of the passages that were left out is not in the prompt."""
+        if hit.id in self.recall.in_weights:
+            return "held in weights"
+        if hit.id in self.repeated:
+            return "its text is in the prompt already"
+        if hit.id in self.recall.irrelevant:
+            return f"not about the question (relevance {hit.relevance or 0.0:.2f})"
+        return "no room in the budget"
+
+    def _why_not(self, fact: Support) -> str:
+        route = self.recall.route
+        if not route:
+            return route.reason
+        text = self.texts.get(fact.record_id)
+        name = fact.record_id if text is None else f'{fact.record_id} ("{shortened(text)}")'
+        behind = route.support[0].score - fact.score
+        return f"its best fact, {name}, is {behind:.2f} behind the first"
+
     def __str__(self) -> str:
-        recall, route, repeated = self.recall, self.recall.route, self.repeated
+        recall, route = self.recall, self.recall.route
         lines = [
             f"query: {recall.query}",
-            *route_lines(route, self._texts()),
+            *route_lines(route, self.texts),
             *self._figures(),
             *(f"asked: {p.module}: {p.question} ({p.score:.0%} sure)" for p in route.parts),
             *(f"not asked: {name}: {why}" for name, why in self.passed_over.items()),
             f"prompt: {recall.tokens} of {recall.budget} tokens of evidence",
             *(f"  {hit.id}: {shortened(hit.text)}" for hit in recall.hits),
             *(f"  {turn.role}: {shortened(turn.content)}" for turn in recall.turns),
-            *(self._omission(hit, repeated) for hit in self.left_out),
+            *(
+                f"not in the prompt, {self.why_left_out(hit)}: {hit.id}: {shortened(hit.text)}"
+                for hit in self.left_out
+            ),
         ]
         return "\n".join(printable(" ".join(line.splitlines())) for line in lines)
 
@@ -91,14 +105,3 @@ class Explanation(Value):
             f"of general prompts {measured.false_activation:.1%} pass, of questions whose "
             f"record was left out {measured.unstored:.1%}",
         ]
-
-    def _omission(self, hit: Hit, repeated: Sequence[str]) -> str:
-        if hit.id in self.recall.in_weights:
-            why = "held in weights"
-        elif hit.id in repeated:
-            why = "its text is in the prompt already"
-        elif hit.id in self.recall.irrelevant:
-            why = f"not about the question (relevance {hit.relevance or 0.0:.2f})"
-        else:
-            why = "no room in the budget"
-        return f"not in the prompt, {why}: {hit.id}: {shortened(hit.text)}"

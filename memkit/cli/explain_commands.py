@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from memkit.cli.opening import open_memory
-from memkit.cli.output import print_result, working
+from memkit.cli.output import on_terminal, print_result, stdout_console, working
 from memkit.cli.parameters import (
     AsJson,
     BaseModel,
@@ -48,4 +48,9 @@ def explain(
         open_memory(path, base_model=base_model, embedder=embedder) as memory,
     ):
         explanation = memory.explain(question, budget, k=k, scope=whose, where=filter_)
-    print_result(explanation, as_json=as_json)
+    if on_terminal() and not as_json:
+        from memkit.cli.explanation import print_explanation
+
+        print_explanation(stdout_console(), explanation)
+    else:
+        print_result(explanation, as_json=as_json)
