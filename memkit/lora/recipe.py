@@ -10,10 +10,10 @@ from typing import Any
 
 from memkit.answering.prompt import PromptFormat
 from memkit.errors import InvalidInputError
-from memkit.lora.progress import TrainingProgress
 from memkit.lora.spec import LoraSpec, TrainSpec
 from memkit.lora.store.adapter_rows import ROW_DTYPES
 from memkit.lora.training.template_synthesizer import TemplateSynthesizer
+from memkit.lora.training_progress import TrainingProgress
 from memkit.models.language_model import TransformersModel
 from memkit.protocols import Router, Synthesizer
 from memkit.routing.registry import RouterFactory, check_router
@@ -57,7 +57,7 @@ class Recipe:
             `memkit.protocols.Router`; or a class or function that makes one of the memory's
             `FactIndex` and `Ledger`.
         progress: Show a progress bar; None shows one on terminals only. Or what shows progress
-            in its own way, a `memkit.lora.progress.TrainingProgress`.
+            in its own way, a `memkit.lora.training_progress.TrainingProgress`.
     """
 
     lora: LoraSpec = field(default_factory=LoraSpec)

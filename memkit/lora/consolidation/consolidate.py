@@ -21,10 +21,10 @@ from memkit.lora.consolidation.manifest import Candidate
 from memkit.lora.consolidation.module_builder import ModuleBuilder
 from memkit.lora.consolidation.partition import Limits, Part, plan
 from memkit.lora.lora_backend import LoraBackend
-from memkit.lora.progress import progress_of
 from memkit.lora.recipe import Recipe
 from memkit.lora.store.adapter_files import tidy
 from memkit.lora.training.trainer import Trainers
+from memkit.lora.training_progress import progress_of
 from memkit.types import ConsolidationReport, ModuleReport, Record
 
 __all__ = ["Consolidator", "Recipe"]

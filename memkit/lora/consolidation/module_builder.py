@@ -20,10 +20,10 @@ from memkit.lora.consolidation.locality import PROMPTS, measure
 from memkit.lora.consolidation.manifest import Candidate, Outcome
 from memkit.lora.consolidation.partition import Part, halves, next_rank
 from memkit.lora.lora_backend import LoraBackend, staged_key
-from memkit.lora.progress import TrainingProgress
 from memkit.lora.recipe import Recipe
 from memkit.lora.store.adapter_rows import written_row
 from memkit.lora.training.trainer import Trainers
+from memkit.lora.training_progress import TrainingProgress
 from memkit.lora.verify import canonical, verify
 from memkit.types import Example, Locality, Module, ModuleReport, Query, Record, Route
 
