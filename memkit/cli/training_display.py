@@ -11,7 +11,7 @@ from memkit.types import ModuleReport
 
 
 class TrainingDisplay:
-    """Implements `memkit.lora.training_progress.TrainingProgress`; shows nothing without a terminal.
+    """Implements `memkit.lora.training_progress.TrainingProgress`; nothing without a terminal.
 
     Args:
         before: What is done before training begins.
