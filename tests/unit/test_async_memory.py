@@ -128,12 +128,14 @@ async def test_errors_come_out_as_they_are(amemory):
         await amemory.search("badge", 0)
 
 
+@pytest.mark.slow
 async def test_answers_are_those_of_the_weights(atrained, badges):
     answers = await asyncio.gather(*(atrained.ask(badge.question, 0) for badge in badges))
 
     assert [answer.text for answer in answers] == [badge.answer for badge in badges]
 
 
+@pytest.mark.slow
 async def test_consolidating_in_the_background(amemory, badges):
     await amemory.add(badges[:4])
     training = asyncio.create_task(amemory.consolidate())
@@ -147,6 +149,7 @@ async def test_consolidating_in_the_background(amemory, badges):
 # -- the event loop
 
 
+@pytest.mark.slow
 async def test_no_verb_blocks_the_event_loop(tmp_path, tiny, recipe, badges):
     with blockbuster_ctx(memkit):
         async with AsyncMemory.open(

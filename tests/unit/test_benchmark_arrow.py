@@ -60,6 +60,7 @@ def test_it_turns_to_the_adapter_that_points_where_the_tokens_do(base, tmp_path,
     assert Arrow(base, folders, adapters=1).first(QUESTION) == order.index(0)
 
 
+@pytest.mark.slow
 def test_routers_and_arrow_are_asked_for_the_same_entries(base, tmp_path, monkeypatch):
     monkeypatch.setattr(TransformersModel, "load", lambda **_: tiny_llama())
     entries = invented(4)

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from benchmarks import command, processes
+from benchmarks import command, processes, report
 from benchmarks.engine import ask
 from benchmarks.store import peers
 
@@ -87,9 +87,10 @@ def test_the_folder_runs_from_anywhere(tmp_path):
 
 def test_a_process_that_fails_is_an_error():
     with pytest.raises(subprocess.CalledProcessError):
-        processes.output_of(ask.main, "not a keyword")
+        processes.output_of(report.write, "one argument too few")
 
 
+@pytest.mark.slow
 def test_ask_counts_what_a_question_takes(tmp_path, monkeypatch):
     monkeypatch.setattr(ask, "FACTS", (4,))
     file = tmp_path / "ask.json"

@@ -33,6 +33,7 @@ def report(capsys, arguments):
     return written
 
 
+@pytest.mark.slow
 def test_mixing(tiny_default, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(mix, "IN_MEMORY", 4)
     monkeypatch.setattr(mix, "MODULES", 150)

@@ -97,6 +97,7 @@ def test_shares_are_counted_in_pairs(tmp_path):
     assert {name: ratios[name] for name in expected} == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_every_stage_is_asked(tmp_path, tiny):
     memories, models = read(write(tmp_path, ENTRIES)), (tiny, HashingEmbedder())
     alone = without_training(memories, models)

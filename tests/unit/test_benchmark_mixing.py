@@ -24,6 +24,7 @@ def book():
     return invented(4)
 
 
+@pytest.mark.slow
 def test_what_was_learned_is_gone_on_with(models, recipe, book, monkeypatch):
     parts = [drafts_of(book[:2]), drafts_of(book[2:])]
     with trained_memory(models, parts, recipe) as memory:
@@ -36,6 +37,7 @@ def test_what_was_learned_is_gone_on_with(models, recipe, book, monkeypatch):
         assert [(m.name, m.manifest["data"]) for m in memory.modules.list()] == first
 
 
+@pytest.mark.slow
 def test_numbers_are_asked_for_one_by_one_and_together(models, recipe, book):
     parts = [drafts_of(book[:2]), drafts_of(book[2:])]
     with trained_memory(models, parts, recipe) as memory:
@@ -53,6 +55,7 @@ def test_numbers_are_asked_for_one_by_one_and_together(models, recipe, book):
         assert exam.draw(7, questions=3, seed=0) == []
 
 
+@pytest.mark.slow
 def test_the_report_has_the_ratios(models, recipe, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(mixing.TransformersModel, "load", lambda: models[0])
     monkeypatch.setattr(mixing.SentenceEmbedder, "load", lambda: models[1])

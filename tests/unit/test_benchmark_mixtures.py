@@ -16,6 +16,7 @@ def base():
     return tiny_llama()
 
 
+@pytest.mark.slow
 def test_all_ways_are_compared(base, monkeypatch):
     monkeypatch.setattr(mixtures, "FACTS", 2)
     quick = TrainSpec(epochs=2, batch_size=2, guards=0, precision="float32")

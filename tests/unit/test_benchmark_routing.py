@@ -108,6 +108,7 @@ def test_missing_papers_are_named(tmp_path):
         papers.read(tmp_path)
 
 
+@pytest.mark.slow
 def test_the_report_has_the_shape_of_all_reports(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(routing.SentenceEmbedder, "load", lambda: HashingEmbedder(256))
     monkeypatch.setattr(routing, "ENTRIES", 24)

@@ -59,6 +59,7 @@ def test_entries_become_drafts():
     assert draft.answer in draft.text
 
 
+@pytest.mark.slow
 def test_the_report_has_every_case_and_ratio(tmp_path, monkeypatch, capsys):
     short = TrainSpec(epochs=2, batch_size=2, guards=1)
     monkeypatch.setattr(TransformersModel, "load", lambda **_: tiny_llama())

@@ -226,6 +226,7 @@ def test_templates_that_fail_in_python_are_refused_by_name(tokenizer, template):
 FRAGMENTS = ["<|im_end|>", "<|im_start|>", "<|im_", "end|>", "<|endoftext|>", "<", "|", ">", "\n"]
 
 
+@pytest.mark.slow
 @given(
     texts=st.lists(
         st.lists(

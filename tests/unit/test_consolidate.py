@@ -163,6 +163,7 @@ def test_the_manifest_says_how_the_module_was_made(bench, four, tiny, recipe):
     assert 0.0 < manifest["loss"] < 1.0
 
 
+@pytest.mark.slow
 def test_the_same_records_and_seed_give_the_same_bytes(tmp_path, tiny, recipe, badges):
     digests = []
     for name in ("one", "other"):
@@ -174,6 +175,7 @@ def test_the_same_records_and_seed_give_the_same_bytes(tmp_path, tiny, recipe, b
     assert digests[0] == digests[1]
 
 
+@pytest.mark.slow
 def test_scopes_have_modules_of_their_own(bench, badges):
     mine = [replace(draft, scope={"user": "u1"}) for draft in badges[:2]]
     bench.run(bench.add([*mine, *badges[2:4]]))
@@ -196,6 +198,7 @@ def test_what_is_held_is_not_trained_again(bench, four):
     assert len(bench.rows()) == 1
 
 
+@pytest.mark.slow
 def test_a_second_memory_may_train_the_same_base_model(tmp_path, tiny, recipe, badges):
     """The hooks of a closed backend are gone: nothing may still train through them."""
     consolidator = Consolidator(replace(recipe, synthesizer=FirstWordings()))
@@ -250,6 +253,7 @@ def test_records_that_are_not_recalled_are_not_held(bench, four):
     assert bench.rows() == {}
 
 
+@pytest.mark.slow
 def test_the_bar_for_held_out_wordings_decides(bench, four):
     class HoldsOut(Script):
         def examples(self, records):
@@ -279,6 +283,7 @@ def test_a_record_whose_questions_lead_elsewhere_is_not_held(bench, badges):
     assert bench.run([nora], retry_missed=True, synthesizer=asked).held == ("Nora",)
 
 
+@pytest.mark.slow
 def test_all_facts_of_a_record_have_to_be_recalled(bench, badges):
     (nora,) = bench.add(badges[:1])
     contradiction = Script(Nora=[(nora.question, "4471"), (nora.question, "9999")])

@@ -265,6 +265,7 @@ def drawn(model, prompt, monkeypatch, chances, **sampling):
     return {token: count[token] / seeds for token in chances}
 
 
+@pytest.mark.slow
 def test_tokens_are_drawn_by_their_chances(model, prompt, monkeypatch):
     chances = {30: 0.5, 31: 0.3, 32: 0.2}
 
@@ -273,6 +274,7 @@ def test_tokens_are_drawn_by_their_chances(model, prompt, monkeypatch):
     assert frequencies == pytest.approx(chances, abs=0.07)
 
 
+@pytest.mark.slow
 def test_temperature_flattens_and_the_nucleus_cuts(model, prompt, monkeypatch):
     chances = {30: 0.5, 31: 0.3, 32: 0.2}
 

@@ -133,6 +133,7 @@ def test_what_weights_never_saw_does_not(trained):
     assert [one.record_id for one in others if one.stands_out] == []
 
 
+@pytest.mark.slow
 def test_the_receipt_says_how_little_the_weights_know(trained):
     receipt = trained.forget("Nora")
 
@@ -143,6 +144,7 @@ def test_the_receipt_says_how_little_the_weights_know(trained):
     assert f"1 forgotten answers; the most exposed: rank {one.rank} of 32" in str(receipt)
 
 
+@pytest.mark.slow
 def test_weights_that_still_know_it_are_reported(trained, monkeypatch):
     """Retraining that is handed the forgotten record all the same."""
     examples = TemplateSynthesizer().examples([trained.get("Nora")])
@@ -175,6 +177,7 @@ def test_an_older_text_is_asked_for_too(trained):
     assert {probe.answer for probe in found} == {"4471", "7777"}
 
 
+@pytest.mark.slow
 def test_a_bounded_number_is_asked_evenly_from_all(memory, badges, monkeypatch):
     monkeypatch.setattr(exposure, "ANSWERS", 3)
     memory.add(badges)
@@ -203,6 +206,7 @@ def test_only_other_records_of_the_module_count_as_known(trained):
     assert "anton" not in probe.known  # of another module
 
 
+@pytest.mark.slow
 def test_all_other_modules_stay_as_they_are(trained):
     before = trained._engine.ledger.modules.file("m0002")
 

@@ -113,6 +113,7 @@ def umask(request):
     os.umask(before)
 
 
+@pytest.mark.slow
 def test_what_a_memory_makes_is_for_its_owner_alone(
     tmp_path, umask, trained_directory, open_memory, badges
 ):

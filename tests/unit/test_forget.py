@@ -53,6 +53,7 @@ def directory(tmp_path, trained):
 # -- by id, with the weights
 
 
+@pytest.mark.slow
 def test_the_weights_are_trained_anew_without_it(trained, directory, adapters_in):
     before = adapters_in(directory)
     receipt = trained.forget("Nora")
@@ -84,6 +85,7 @@ def test_the_weights_are_trained_anew_without_it(trained, directory, adapters_in
         assert trained.ask(question, budget=0).text == expected
 
 
+@pytest.mark.slow
 def test_without_retraining_the_module_is_dropped_and_the_rest_left_to_rag(
     trained, directory, adapters_in
 ):
@@ -110,6 +112,7 @@ def test_a_module_of_nothing_else_is_gone(trained, directory):
     assert traces(directory, "Lena", "Hugo", "Mira", "Anton") == []
 
 
+@pytest.mark.slow
 def test_an_older_version_in_the_weights_counts(trained, directory):
     trained.update("Nora", "The badge number of Nora is 7777.", answer="7777")
     assert "Nora" in trained.consolidate().held
@@ -261,6 +264,7 @@ def test_a_turn_without_a_record_is_forgotten_by_its_id(memory, tmp_path):
     assert memory.stats().turns == 0
 
 
+@pytest.mark.slow
 def test_a_text_of_a_megabyte_leaves_no_piece(memory, tmp_path):
     text = " ".join(f"word{number:06}zq" for number in range(80_000))
     record = memory.add(text)
@@ -315,6 +319,7 @@ def test_a_turn_that_stays_somewhere_is_an_alarm(memory, tmp_path, role):
     assert receipt.checks["no file holds their texts"] is False
 
 
+@pytest.mark.slow
 def test_no_cache_in_memory_remembers(trained, tiny):
     trained.add_turn("user", "Nora is my friend.", remember=False)
     trained.ask(NORA, modules=[])  # with its passage in the prompt, which is cached
@@ -335,6 +340,7 @@ def test_no_cache_in_memory_remembers(trained, tiny):
 # -- races and crashes
 
 
+@pytest.mark.slow
 def test_a_module_that_was_being_trained_on_it_is_not_committed(
     memory, tmp_path, badges, adapters_in
 ):
@@ -376,6 +382,7 @@ memory.forget("Nora")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["finish", "scrub", "destroy"])
 def test_a_crash_after_the_deletion_is_finished_by_the_next_opening(
     trained, directory, open_memory, moment, adapters_in

@@ -168,6 +168,7 @@ def test_what_a_killed_run_left_is_cleaned(file, cache):
     assert not (folder / "junk").exists()
 
 
+@pytest.mark.slow
 def test_two_processes_convert_once(file, cache):
     script = (
         "import logging, sys, pathlib; logging.basicConfig(level='INFO')\n"

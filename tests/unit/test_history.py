@@ -180,6 +180,7 @@ def folder():
         yield Path(folder)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, suppress_health_check=list(HealthCheck))
 @given(history=st.lists(steps, min_size=4, max_size=24), order=st.integers(0, 9))
 def test_the_same_content_is_found_alike_whatever_happened_before(folder, opener, history, order):

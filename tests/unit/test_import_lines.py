@@ -80,6 +80,7 @@ odd = st.one_of(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data(), scope=st.sampled_from([None, ANN]),
        choice=st.sampled_from(["error", "skip", "replace"]))  # fmt: skip

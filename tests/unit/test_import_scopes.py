@@ -197,6 +197,7 @@ def taught(open_memory, tmp_path, badges):
     return memory
 
 
+@pytest.mark.slow
 def test_a_record_that_changes_its_scope_leaves_its_modules(taught, tmp_path, badges):
     nora, emil = badges[:2]
     taught.export(tmp_path / "all")
@@ -225,6 +226,7 @@ def test_a_record_that_changes_its_scope_leaves_its_modules(taught, tmp_path, ba
     assert taught.ask(emil.question, budget=0, scope=ANN).text == emil.answer
 
 
+@pytest.mark.slow
 def test_check_finds_a_record_and_a_module_of_two_scopes(taught, badges):
     """As a memory may be that another program has changed."""
     nora = badges[0]
@@ -241,6 +243,7 @@ def test_check_finds_a_record_and_a_module_of_two_scopes(taught, badges):
     assert check(ledger.directory).sound
 
 
+@pytest.mark.slow
 def test_a_router_cannot_lead_to_a_module_of_others(taught, badges):
     routed = taught.ask(badges[0].question, budget=0, scope=ANN).route
     assert routed

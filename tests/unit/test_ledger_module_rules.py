@@ -6,6 +6,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -100,6 +101,7 @@ class Played:
         assert sorted(paths + pending) == sorted(f"adapters/{n + 1}" for n in range(self.files))
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.lists(steps, max_size=14))
 def test_the_rules_hold_after_every_step(steps):

@@ -220,6 +220,7 @@ def test_looking_for_leftovers(ledger):
     assert not ledger.records.has_text("old words")
 
 
+@pytest.mark.slow
 def test_thousands_of_ids_at_once(ledger):
     records = add(ledger, *(f"fact {n}" for n in range(5000)))
     ids = [record.id for record in records]

@@ -87,6 +87,7 @@ def test_a_turn_without_record_leaves_no_byte_either(ledger):
     assert traces(ledger.directory, ["Xqturnzvrk"]) == []
 
 
+@pytest.mark.slow
 def test_no_byte_remains_after_a_long_life(ledger):
     rng = random.Random(0)
     alive: dict[str, list[str]] = {}

@@ -12,6 +12,7 @@ from memkit.lora.training.trainer import Trainer
 from memkit.models.language_model import TransformersModel
 
 
+@pytest.mark.slow
 def test_points_are_kept_and_a_run_goes_on_where_it_was(tiny, tmp_path, monkeypatch):
     file = tmp_path / "points.json"
     (first,) = measure_capacity.measure(tiny, (1,), (4,), file)

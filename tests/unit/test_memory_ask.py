@@ -45,6 +45,7 @@ def test_what_is_consolidated_is_answered_from_the_weights(trained, badges):
         assert draft.id in next(m.records for m in trained.modules.list() if m.name == module)
 
 
+@pytest.mark.slow
 def test_the_report_and_the_ledger_agree(memory, badges):
     records = memory.add(badges[:5])
     report = memory.consolidate()
@@ -65,6 +66,7 @@ def test_there_may_be_nothing_to_consolidate(trained, memory):
         assert (report.modules, str(report)) == ((), "nothing to consolidate")
 
 
+@pytest.mark.slow
 def test_consolidate_takes_what_it_is_told_to(memory, badges):
     nora, emil = badges[:2]
     memory.add(nora.text, question=nora.question, answer=nora.answer, scope={"user": "u1"})
@@ -82,6 +84,7 @@ def test_consolidate_takes_what_it_is_told_to(memory, badges):
         memory.consolidate(where={"year": {"$near": 1}})
 
 
+@pytest.mark.slow
 def test_what_was_not_recalled_stays_with_rag(memory, badges, monkeypatch):
     memory.add(badges[:2])
     right = "memkit.lora.verify.same_answer"
@@ -114,6 +117,7 @@ def test_a_failed_run_leaves_the_memory_as_it_was(trained, monkeypatch):
     assert trained.ask(NORA, budget=0).text == "4471"
 
 
+@pytest.mark.slow
 def test_the_same_seed_trains_the_same_adapter(tmp_path, open_memory, badges):
     digests = []
     for name in ("a", "b"):
@@ -196,6 +200,7 @@ def test_bad_questions_are_refused(memory, arguments, message):
         "".join(memory.stream(**arguments))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("retrain", [True, False])
 def test_a_module_that_goes_after_the_routing_is_not_missed(trained, monkeypatch, retrain):
     router = trained._engine.lora.router
@@ -307,6 +312,7 @@ def test_threads_may_share_a_memory(trained, badges):
     assert len(trained.records(scope="all", where={"thread": {"$gte": 0}}).records) == 8
 
 
+@pytest.mark.slow
 def test_questions_are_answered_while_another_thread_trains(trained, badges):
     trained.add([Draft(f"The shelf of {n} is {n}00.", f"Shelf of {n}?", f"{n}00") for n in "1234"])
     started, reports = threading.Event(), []

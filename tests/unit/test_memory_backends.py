@@ -81,6 +81,7 @@ def test_verbs_that_need_a_backend_name_it(some, backends):
         assert repr(backends) in e.value.message
 
 
+@pytest.mark.slow
 def test_forgetting_reaches_the_weights_in_every_subset(some, backends, adapters_in):
     directory = some._engine.ledger.directory
     before = adapters_in(directory)

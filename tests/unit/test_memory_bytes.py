@@ -76,6 +76,7 @@ class Life:
             del self.alive[id]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_no_byte_is_left_after_a_long_life(tmp_path, open_memory, seed):
     memory = open_memory(tmp_path / "agent.mem", backends=("buffer", "rag"))

@@ -107,6 +107,7 @@ def test_sweep_destroys_what_has_expired(memory, clock, tmp_path):
     assert traces(tmp_path, *words) == []
 
 
+@pytest.mark.slow
 def test_weights_that_know_what_has_expired_do_not_answer(trained, tmp_path):
     clock = trained._engine.ledger._database.clock = Clock()
     name = next(m.name for m in trained.modules.list() if "Nora" in m.records)
@@ -130,6 +131,7 @@ def test_weights_that_know_what_has_expired_do_not_answer(trained, tmp_path):
     assert traces(tmp_path / "trained.mem", "Nora", " 4471") == []
 
 
+@pytest.mark.slow
 def test_consolidate_and_retrain_sweep_first(trained, tmp_path):
     clock = trained._engine.ledger._database.clock = Clock()
     trained.retention.expire("Nora", 60)

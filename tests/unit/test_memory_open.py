@@ -199,6 +199,7 @@ def test_without_adapters_no_base_model_is_looked_for(tmp_path, open_memory, mon
     assert open_memory(tmp_path / "m", base_model=None, count_tokens=len).search("deliveries")
 
 
+@pytest.mark.slow
 def test_rebuild_adopts_another_base_model(directory, open_memory, other_base, caplog):
     old = open_memory(directory)
     names, records = [module.name for module in old.modules.list()], old.records().records
@@ -226,6 +227,7 @@ def test_rebuild_adopts_another_base_model(directory, open_memory, other_base, c
     assert open_memory(directory, base_model=other_base, rebuild=True).modules.list()
 
 
+@pytest.mark.slow
 def test_retrain_makes_modules_for_another_base_model(directory, open_memory, other_base):
     memory = open_memory(directory, base_model=other_base, rebuild=True)
     assert memory.modules.retrain("m0001").held

@@ -41,6 +41,7 @@ def scoped(tmp_path, directory, open_memory):
     return open_memory(tmp_path / "m")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("scope", "expected"), VISIBLE)
 def test_who_sees_what(scoped, badges, scope, expected):
     assert {hit.id for hit in scoped.search("badge number", k=10, scope=scope)} == expected

@@ -47,6 +47,7 @@ def owners():
     return {f"zebra{number}": scope for number, scope in enumerate(every_scope())}
 
 
+@pytest.mark.slow
 @given(query=scopes)
 def test_every_reading_verb_against_the_rule(crowded, owners, query):
     memory = crowded
