@@ -7,7 +7,6 @@ another (docs/decisions/0008-mixing.md), and what the rows say is put together a
 
 from __future__ import annotations
 
-import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, replace
@@ -32,6 +31,7 @@ from memkit.types import (
     Route,
     Sampling,
 )
+from memkit.types.timings import step
 from memkit.types.validate import check_results
 
 CANDIDATES = 3  # modules that "confident" asks
@@ -126,7 +126,6 @@ class Answerer:
                 question of the modules of the nearest facts, if the route has but one part.
             contexts: For each question what was said before it; None if nothing was.
         """
-        started = time.perf_counter()
         before = contexts or [None] * len(recalls)
         rows = [
             self._rows(recall, combine, context)
@@ -134,19 +133,17 @@ class Answerer:
         ]
         batch = [row for of_recall in rows for row in of_recall]
         adapters = self._adapters([row.route for row in batch])
-        with self._base.hold():
+        with self._base.hold(), step("decode"):
             completed = self._base.generate(
                 [row.prompt for row in batch], sampling, adapters=adapters
             )
         part = f"`generate` of the language model {self._base.name!r}"
         check_results(part, completed, Completion, "a list of `Completion`")
         completions = iter(completed)
-        answers = [
+        return [
             self._composed(recall, of_recall, list(islice(completions, len(of_recall))))
             for recall, of_recall in zip(recalls, rows, strict=True)
         ]
-        seconds = (time.perf_counter() - started) / max(1, len(recalls))
-        return [replace(answer, seconds=seconds) for answer in answers]
 
     def recite(self, parts: Sequence[Part]) -> list[tuple[Prompt, Completion]]:
         """What modules say when they are asked for facts in the words that they know.
@@ -155,7 +152,7 @@ class Answerer:
         """
         prompts = [self._prompt(_asked(part, ""), "", Context(), adapted=True) for part in parts]
         adapters = self._adapters([Route({part.module: 1.0}) for part in parts])
-        with self._base.hold():
+        with self._base.hold(), step("decode"):
             completions = self._base.generate(prompts, GREEDY, adapters=adapters)
         return list(zip(prompts, completions, strict=True))
 
@@ -173,7 +170,6 @@ class Answerer:
             (answer,) = self.answer([recall], sampling, combine=combine, contexts=[context])
             yield answer.text
             return answer
-        started = time.perf_counter()
         texts: list[str] = []
         with self._base.hold():
             for row, joint in zip(rows, joints([row.question for row in rows]), strict=True):
@@ -186,8 +182,7 @@ class Answerer:
                         texts[-1] += piece
                         yield piece
         tokens = sum(map(self._base.count, texts))
-        seconds = time.perf_counter() - started
-        return replace(_answer(recall, rows, texts, tokens), seconds=seconds)
+        return _answer(recall, rows, texts, tokens)
 
     # -- rows ------------------------------------------------------------------------------
 
@@ -263,7 +258,7 @@ def _narrowed(route: Route, rows: Sequence[Row]) -> Route:
 
 
 def _answer(recall: Recall, rows: Sequence[Row], texts: Sequence[str], tokens: int) -> Answer:
-    """An answer that has not been compared with anything yet."""
+    """An answer that has not been compared with anything yet, and not been timed."""
     claims = tuple(
         Claim(row.question, text, row.route.modules[0] if row.route else None)
         for row, text in zip(rows, texts, strict=True)

@@ -25,6 +25,7 @@ from memkit.text.question_form import named
 from memkit.text.quoting import quoted
 from memkit.text.words import content_stems
 from memkit.types import Evidence, Hit, Prompt
+from memkit.types.timings import step
 
 LIFT = 0.3  # what a nat per token counts beside a cosine similarity of 1
 STRANGE = 0.25  # more relevance is asked of what has none of the names in a question
@@ -90,7 +91,8 @@ class Relevance:
 
     def of(self, question: str, texts: Sequence[str], similarities: Sequence[float]) -> list[float]:
         """The relevance of each text, whose cosine similarity with the question is known."""
-        lifts = self.lifts(question, texts)
+        with step("judge"):
+            lifts = self.lifts(question, texts)
         return [s + LIFT * lift for s, lift in zip(similarities, lifts, strict=True)]
 
     @torch.no_grad()

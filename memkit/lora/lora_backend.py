@@ -33,6 +33,7 @@ from memkit.types import (
     Sampling,
     Scope,
 )
+from memkit.types.timings import step
 
 _ANSWER_MARGIN = 4  # tokens beyond the expected answer, to notice that it goes on
 
@@ -169,9 +170,10 @@ class LoraBackend(Backend):
         keys = dict(pending or {})
         for name in {name for route in routes for name in route.weights} - keys.keys():
             keys[name] = _key(self.ledger.modules.file(name))
-        return self.bank.mix(
-            [{keys[name]: weight for name, weight in route.weights.items()} for route in routes]
-        )
+        with step("mix"):  # entering it is measured where the model is run
+            return self.bank.mix(
+                [{keys[name]: weight for name, weight in route.weights.items()} for route in routes]
+            )
 
     def sureness(
         self, prompts: Sequence[Prompt], answers: Sequence[tuple[int, ...]], routes: Sequence[Route]

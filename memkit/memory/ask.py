@@ -22,6 +22,7 @@ from memkit.memory.options import (
 from memkit.memory.quotations import quotations
 from memkit.memory.recall import Findings, gather
 from memkit.types import PASSAGES, Answer, Claim, Query, Record, Route, Scope
+from memkit.types.timings import Stopwatch
 from memkit.types.validate import check_scope, describe
 
 if TYPE_CHECKING:
@@ -65,16 +66,34 @@ def stream(engine: Engine, question: Question, budget: int, options: AskOptions)
 
     query = query_of(question, query_template(options, AskOptions, k=PASSAGES))
     request = request_of(budget, options)
-    answerer = engine.answerer  # a base model that does not fit is refused now, not when read
-    return AnswerStream(_pieces(engine, answerer, gather(engine, query, request), request))
+    stopwatch = Stopwatch()
+    with stopwatch.running():
+        answerer = engine.answerer  # a base model that does not fit is refused now, not when read
+        findings = gather(engine, query, request)
+    return AnswerStream(_timed(_pieces(engine, answerer, findings, request), stopwatch))
 
 
 def answer(engine: Engine, queries: Sequence[Query], request: Request) -> list[Answer]:
     """Answer queries as one batch."""
+    stopwatch, share = Stopwatch(), max(1, len(queries))
+    with stopwatch.running():
+        answers = _answers(engine, queries, request)
+    seconds, timings = stopwatch.seconds / share, stopwatch.timings(share)
+    return [replace(answer, seconds=seconds, timings=timings) for answer in answers]
+
+
+def _answers(engine: Engine, queries: Sequence[Query], request: Request) -> list[Answer]:
     try:
         return _answer(engine, queries, request)
     except ModuleNotFoundInMemoryError:  # others have dropped or replaced one: route again
         return _answer(engine, queries, request)
+
+
+def _timed(
+    pieces: Generator[str, None, Answer], stopwatch: Stopwatch
+) -> Generator[str, None, Answer]:
+    answer = yield from stopwatch.over(pieces)
+    return replace(answer, seconds=stopwatch.seconds, timings=stopwatch.timings())
 
 
 def _answer(engine: Engine, queries: Sequence[Query], request: Request) -> list[Answer]:
@@ -98,7 +117,7 @@ def _pieces(
     engine: Engine, answerer: Answerer, findings: Findings, request: Request
 ) -> Generator[str, None, Answer]:
     if request.strict:
-        (checked,) = answer(engine, [findings.query], request)
+        (checked,) = _answers(engine, [findings.query], request)
         if checked.text:
             yield checked.text
         return checked

@@ -5,7 +5,6 @@ Which of it is quoted, the base model judges (docs/decisions/0013-quotations.md)
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -67,7 +66,6 @@ def _quoter(engine: Engine, request: Request) -> Quoter | None:
 
 def _out_of_prompt(quoter: Quoter, findings: Findings, least: float) -> Answer | None:
     """An answer out of what stands in the prompt; None if some passages of it cannot be judged."""
-    started = time.perf_counter()
     recall = findings.recall
     judged = {hit.id for hit in findings.judged}
     if any(hit.id not in judged and not hit.record.pinned for hit in recall.hits):
@@ -83,8 +81,7 @@ def _out_of_prompt(quoter: Quoter, findings: Findings, least: float) -> Answer |
         return None
     labels = {hit.id: label_of(hit) for hit in hits}
     lines = [f"{labels.get(claim.record_id or '', '')}{claim.text}" for claim in claims]
-    seconds = time.perf_counter() - started
-    return Answer("\n".join(lines), recall, 0, 0, seconds, claims=tuple(claims))
+    return Answer("\n".join(lines), recall, 0, 0, seconds=0.0, claims=tuple(claims))
 
 
 def _untouched(findings: Findings) -> Findings:

@@ -33,6 +33,7 @@ from memkit.types import (
     Record,
     Route,
 )
+from memkit.types.timings import step
 from memkit.types.validate import check_result
 
 # Cosine similarity of a question with the fact it is about: nearer than that, it is asked much
@@ -146,7 +147,8 @@ def gather(engine: Engine, query: Query, request: Request) -> Findings:
 
 
 def _recalled(backend: Backend, query: Query) -> Evidence:
-    evidence = backend.recall(query)
+    with step("route" if backend.name == "lora" else "search"):
+        evidence = backend.recall(query)
     check_result(f"`recall` of the backend {backend.name!r}", evidence, Evidence, "`Evidence`")
     return evidence
 

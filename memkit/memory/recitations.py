@@ -8,7 +8,6 @@ those questions.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -52,16 +51,13 @@ def recitations(
 
     It must be more relevant than ``least``, unless the question is known to be about the fact.
     """
-    started = time.perf_counter()
     cues = [_cues(engine, quoter, each) for each in findings]
     parts = [cue.part for of_question in cues for cue in of_question]
     said = iter(engine.answerer.recite(parts) if parts else [])
-    answers = [
+    return [
         _answer(quoter, each, of_question, [next(said) for _ in of_question], least)
         for each, of_question in zip(findings, cues, strict=True)
     ]
-    seconds = (time.perf_counter() - started) / max(1, len(findings))
-    return [None if answer is None else replace(answer, seconds=seconds) for answer in answers]
 
 
 def _cues(engine: Engine, quoter: Quoter, findings: Findings) -> list[Cue]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing
 from typing import Any, Protocol
 
 import torch
@@ -13,6 +13,7 @@ from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopPLogit
 from memkit.errors import InvalidInputError
 from memkit.models.kv_cache import KVCache
 from memkit.types import Completion, Prompt, Sampling
+from memkit.types.timings import step
 
 Adapters = AbstractContextManager[object] | None
 
@@ -94,11 +95,16 @@ def _steps(
 ) -> Generator[list[int]]:
     """Yield the next token of every row, until `max_new_tokens` or the consumer has enough."""
     choose = _Chooser(sampling, rows=len(prompts))
-    past = base.past([prompt.prefix for prompt in prompts])
-    with adapters if adapters is not None else nullcontext():
+    with step("prefill"):
+        past = base.past([prompt.prefix for prompt in prompts])
+    with ExitStack() as in_place:
+        if adapters is not None:
+            with step("mix"):
+                in_place.enter_context(adapters)
         fed: Sequence[Sequence[int]] = [prompt.question for prompt in prompts]
-        for _ in range(sampling.max_new_tokens):
-            with torch.no_grad():  # not around the yield: the consumer's code may want gradients
+        for number in range(sampling.max_new_tokens):
+            # Not around the yield: the consumer's code may want gradients.
+            with torch.no_grad(), step("decode" if number else "prefill"):
                 hidden = base.extend(past, fed)
                 last = torch.tensor([len(ids) - 1 for ids in fed], device=hidden.device)
                 rows = torch.arange(len(fed), device=hidden.device)

@@ -16,6 +16,7 @@ from memkit.rag.reembed import BATCH
 from memkit.rag.vectors.custom_vectors import CustomVectors
 from memkit.rag.vectors.flat import check_vectors
 from memkit.rag.vectors.synced_index import SyncedIndex
+from memkit.types.timings import step
 
 if TYPE_CHECKING:
     from memkit.protocols import Floats2d, VectorIndexFactory
@@ -93,7 +94,9 @@ class EmbeddingSpace:
             vectors = {text: self._cache[text] for text in texts if text in self._cache}
         unknown = list(dict.fromkeys(text for text in texts if text not in vectors))
         if unknown:
-            rows = check_vectors(self.embedder.encode_query(unknown), rows=len(unknown), dim=dim)
+            with step("embed"):
+                rows = self.embedder.encode_query(unknown)
+            rows = check_vectors(rows, rows=len(unknown), dim=dim)
             vectors |= zip(unknown, rows, strict=True)
         with self._cache_lock:
             for text in filter(lambda text: len(text) <= CACHED_LENGTH, texts):

@@ -21,6 +21,7 @@ from memkit.rag.search import Search
 from memkit.rag.vectors.flat import check_vectors
 from memkit.types import Draft, Hit, Period, Query, Record
 from memkit.types.scope import scope_key
+from memkit.types.timings import step
 from memkit.types.validate import check_limit, check_text
 
 if TYPE_CHECKING:
@@ -228,7 +229,9 @@ class FactIndex:
 
         def compare(space: EmbeddingSpace) -> list[float]:
             (query,) = space.embed_queries([question])
-            products: list[float] = (space.embed_passages(texts, show=False) @ query).tolist()
+            with step("embed"):
+                vectors = space.embed_passages(texts, show=False)
+            products: list[float] = (vectors @ query).tolist()
             return products
 
         return self._current.run(compare)

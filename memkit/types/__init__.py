@@ -19,6 +19,7 @@ from memkit.types.check_report import CheckReport as CheckReport
 from memkit.types.check_report import Finding as Finding
 from memkit.types.check_report import State as State
 from memkit.types.drafts import DraftLike as DraftLike
+from memkit.types.progress import Progress as Progress
 from memkit.types.queries import BUDGET as BUDGET
 from memkit.types.queries import COMBINATIONS as COMBINATIONS
 from memkit.types.queries import GREEDY as GREEDY
@@ -60,4 +61,5 @@ from memkit.types.reports import Locality as Locality
 from memkit.types.reports import ModuleReport as ModuleReport
 from memkit.types.reports import Stats as Stats
 from memkit.types.reports import TransferReport as TransferReport
+from memkit.types.timings import Timings as Timings
 from memkit.types.value import Value as Value

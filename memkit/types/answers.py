@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from memkit.types.records import Record, Turn, source_of
+from memkit.types.timings import Timings
 from memkit.types.value import Value, printable, shortened
 
 Order = Literal["earlier", "latest"]
@@ -205,9 +206,10 @@ class Answer(Value):
         text: The answer; empty if it was withheld.
         recall: The evidence that was in the prompt.
         prompt_tokens: Length of the whole prompt; for a question in parts, of all their prompts.
-        seconds: Wall-clock time; in a batch, this answer's share.
+        seconds: Wall-clock time from the question to the answer; in a batch, this answer's share.
         claims: The answer to each part of the question, compared with what is stored.
         withheld: Why a strict answer was withheld; None if it was not.
+        timings: What the seconds were spent on; equal answers may differ in it.
     """
 
     derived = ("citations", "conflict")
@@ -219,6 +221,7 @@ class Answer(Value):
     seconds: float
     claims: tuple[Claim, ...] = ()
     withheld: str | None = None
+    timings: Timings = field(default=Timings(), compare=False)
 
     @property
     def route(self) -> Route:

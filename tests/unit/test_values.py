@@ -29,12 +29,14 @@ from memkit.types import (
     ModuleReport,
     Page,
     Part,
+    Progress,
     Recall,
     Receipt,
     Record,
     Route,
     Stats,
     Support,
+    Timings,
     TransferReport,
     Turn,
     TurnDraft,
@@ -98,6 +100,7 @@ ANSWER = Answer(
         Claim("Where?", "Here.", None, "asked", None, True),
     ),
     withheld=None,
+    timings=Timings(embed=0.125, decode=0.25),
 )
 CALIBRATION = Calibration(0.1, 0.2, 0.5, 9.0, None, 0.01, 0.02, 0.03, (Bin(0.1, 0.0, 7),))
 MODULE_REPORT = ModuleReport("m1", 1, ("emil",), ("nora",), 1.0, 0.5, 40, 2.5, Locality(1, 0.5, 2))
@@ -130,6 +133,8 @@ VALUES = [
     TransferReport.of(Path("a/b.tar"), {"record": 3}),
     Stats(1, 2, 3, 4, 5, 6, 7, "minilm", None),
     Finding("note", "three files"),
+    Progress(1, 2, 75, 300, 0.5),
+    ANSWER.timings,
     CheckReport(Path("a.mem"), repair=False, findings=[Finding("problem", "a gap")]),
 ]
 

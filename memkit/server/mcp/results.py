@@ -102,6 +102,7 @@ class AskResult(BaseModel):
     prompt_tokens: int
     completion_tokens: int
     seconds: float
+    timings: dict[str, float] = Field(description="Seconds by what they were spent on.")
 
     @classmethod
     def of(cls, answer: Answer) -> Self:
@@ -115,6 +116,7 @@ class AskResult(BaseModel):
             prompt_tokens=answer.prompt_tokens,
             completion_tokens=answer.completion_tokens,
             seconds=answer.seconds,
+            timings=answer.timings.to_dict(),
         )
 
 
