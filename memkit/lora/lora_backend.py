@@ -37,7 +37,7 @@ from memkit.types.timings import step
 
 _ANSWER_MARGIN = 4  # tokens beyond the expected answer, to notice that it goes on
 
-logger = logging.getLogger("memkit")
+logger = logging.getLogger(__name__)
 
 
 class LoraBackend(Backend):

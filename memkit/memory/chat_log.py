@@ -11,6 +11,7 @@ from typing import Any
 from memkit.memory.engine import Engine
 from memkit.memory.messages import Message, again, read_messages, without_recalled
 from memkit.memory.options import MessageOptions, refuse_unknown
+from memkit.memory.telemetry import traced
 from memkit.memory.write import add_turn, draft_of_turn, prepare
 from memkit.text.quoting import quoted
 from memkit.types import Draft, ImportReport, Scope, Turn, TurnDraft
@@ -20,6 +21,7 @@ _CANDIDATES = 20  # passages that may be where a line of evidence comes from
 _RECENT = 200  # turns that may be
 
 
+@traced("create_memory", "add_messages")
 def import_messages(
     engine: Engine, messages: Sequence[Mapping[str, Any]], options: MessageOptions
 ) -> ImportReport:

@@ -18,6 +18,7 @@ from memkit.errors import ModelUnavailableError, UnsupportedOperationError
 from memkit.ledger import Ledger
 from memkit.memory.assembly import Parts, recover
 from memkit.memory.config import Config, CountTokens, check_embedder
+from memkit.memory.telemetry import creating
 from memkit.models.sources import settled
 from memkit.protocols import Backend, Embedder, LanguageModel
 from memkit.types import BackendName
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from memkit.rag.index import FactIndex
     from memkit.rag.rag_backend import RagBackend
 
-logger = logging.getLogger("memkit")
+logger = logging.getLogger(__name__)
 
 Part = TypeVar("Part")
 
@@ -73,7 +74,9 @@ class Engine:
         """Open a memory's ledger, and bring what is derived from it in line."""
         config, path = config or Config(), check_path("path", path)
         check_flag("create", create)
-        engine = cls(Ledger.open(path, create=create, busy_timeout=config.busy_timeout), config)
+        with creating(path, create=create):
+            ledger = Ledger.open(path, create=create, busy_timeout=config.busy_timeout)
+        engine = cls(ledger, config)
         try:
             recover(engine)
         except BaseException as exc:
@@ -259,9 +262,7 @@ class Engine:
             if given is not None:
                 raise
             logger.warning("counting tokens by length, as there is no base model: %s", exc.message)
-            return Counter(
-                "an estimate of 3 bytes a token", lambda text: -(-len(text.encode()) // 3)
-            )
+            return Counter("an estimate of 3 bytes a token", lambda t: -(-len(t.encode()) // 3))
 
     def need_index(self, verb: str) -> FactIndex:
         """The index of facts, for a verb that cannot do without.

@@ -15,13 +15,14 @@ from memkit.memory.engine import Engine
 from memkit.memory.erasure import Erased, erase, finish
 from memkit.memory.reach import selected_by
 from memkit.memory.residue import samples, search_files
+from memkit.memory.telemetry import traced
 from memkit.types import AnyScope, Exposure, Metadata, ModuleReport, Receipt, Scope
 from memkit.types.validate import check_flag, check_ids
 
 if TYPE_CHECKING:
     from memkit.lora.consolidation.exposure import Probe
 
-logger = logging.getLogger("memkit")
+logger = logging.getLogger(__name__)
 
 NO_TEXT = "no file holds their texts"  # checks of the receipt
 NO_VECTOR = "no file holds their vectors"
@@ -31,9 +32,10 @@ UNKNOWN = "weights know it no better than what they never saw"
 NOTHING = Receipt((), 0, 0, (), (), (), (), {})
 
 
+@traced("delete_memory", "forget", about=True)
 def forget(
     engine: Engine,
-    ids: Sequence[str] | None,
+    id: str | Sequence[str] | None,
     *,
     scope: AnyScope | None,
     where: Metadata | None,
@@ -43,6 +45,7 @@ def forget(
     check_flag("retrain", retrain)
     reach = selected_by(scope)
     turns: list[str] = []
+    ids = [id] if isinstance(id, str) else id
     if ids is not None:
         ids = check_ids("id", ids, single=True)
         records = engine.ledger.records.existing(ids, expired=True)
@@ -68,12 +71,14 @@ def forget(
     return replace(rest, turns=count, files=files, checks=checks)
 
 
+@traced("delete_memory", "forget_all")
 def forget_all(engine: Engine) -> Receipt:
     """Erase all records, turns and items of all scopes; the empty memory stays."""
     ids = engine.ledger.records.ids(expired=True)
     return _forget(engine, ids, turns_of={}, retrain=False)
 
 
+@traced("delete_memory", "clear")
 def clear(engine: Engine, scope: Scope) -> Receipt:
     """Erase the turns of exactly one conversation; records stay."""
     return _without_turns(engine, engine.ledger.turns.clear(scope))
@@ -94,6 +99,7 @@ def _without_turns(engine: Engine, texts: Sequence[str]) -> Receipt:
     )
 
 
+@traced("delete_memory", "sweep")
 def sweep(engine: Engine, *, retrain: bool) -> Receipt:
     """Erase what has expired; if nothing has, finish what is still to be destroyed."""
     check_flag("retrain", retrain)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from memkit.ledger.records.filters import parse
 from memkit.memory.engine import Engine
 from memkit.memory.forget import sweep
+from memkit.memory.telemetry import traced
 from memkit.types import ConsolidationReport, Metadata, Scope
 from memkit.types.validate import check_flag, check_scope
 
@@ -29,6 +30,7 @@ class Learnable:
         check_flag("retry_missed", self.retry_missed)
 
 
+@traced("upsert_memory", "consolidate")
 def consolidate(engine: Engine, learnable: Learnable) -> ConsolidationReport:
     """Train, verify and commit modules for records that no module holds as they are now."""
     lora = engine.need_lora("consolidate()")

@@ -184,8 +184,7 @@ class Memory:
         What the others said becomes part of its history until it is forgotten; their turns
         belong to it. It expires when the first of them would have.
         """
-        records = self._engine.ledger.records.get(ids, scope=seen_by(scope))
-        return self._engine.ledger.merge([record.id for record in records])
+        return write.merge(self._engine, ids, scope=seen_by(scope))
 
     def consolidate(
         self,
@@ -231,8 +230,7 @@ class Memory:
             retrain: Train the modules that held the records anew without them; False drops
                 them, as does a failure, and leaves their other records to rag.
         """
-        ids = [id] if isinstance(id, str) else id
-        return forget.forget(self._engine, ids, scope=scope, where=where, retrain=retrain)
+        return forget.forget(self._engine, id, scope=scope, where=where, retrain=retrain)
 
     def forget_all(self) -> Receipt:
         """Erase all records, turns, items and modules of all scopes; the empty memory stays."""

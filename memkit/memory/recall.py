@@ -20,6 +20,7 @@ from memkit.memory.options import (
     query_template,
     request_of,
 )
+from memkit.memory.telemetry import traced
 from memkit.protocols import Backend
 from memkit.types import (
     HITS,
@@ -65,10 +66,12 @@ class Findings:
 
 def search(engine: Engine, query: Question, k: int, selection: Selection) -> list[Hit]:
     """Find records by meaning and by words."""
-    rag = engine.need_rag("search()")
-    return list(
-        rag.recall(query_of(query, query_template(selection, Selection, k=k), name="query")).hits
-    )
+    return _hits(engine, query_of(query, query_template(selection, Selection, k=k), name="query"))
+
+
+@traced("search_memory", "search", about=True)
+def _hits(engine: Engine, query: Query) -> list[Hit]:
+    return list(engine.need_rag("search()").recall(query).hits)
 
 
 def recall(engine: Engine, question: Question, budget: int, options: RecallOptions) -> Recall:
@@ -92,6 +95,7 @@ def explain(
     )
 
 
+@traced("search_memory", "recall", about=True)
 def gather(engine: Engine, query: Query, request: Request) -> Findings:
     """Ask every backend, and assemble what goes into the prompt of an answer."""
     least = request.min_score if request.budget else None

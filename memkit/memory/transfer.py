@@ -22,6 +22,7 @@ from memkit.lora.store.adapter_files import destroy_folder
 from memkit.memory.archive import Archive, write_archive
 from memkit.memory.engine import Engine
 from memkit.memory.erasure import finish, remove
+from memkit.memory.telemetry import traced
 from memkit.protocols import Embedder
 from memkit.types import Module, ModuleReport, Scope, TransferReport
 from memkit.types.validate import (
@@ -39,7 +40,7 @@ _WEIGHTS = "adapter_model.safetensors"  # PEFT's name for the file
 _SLOW = 2.0  # seconds before a progress bar is shown
 
 T = TypeVar("T")
-logger = logging.getLogger("memkit")
+logger = logging.getLogger(__name__)
 
 
 def export(
@@ -80,6 +81,7 @@ def export(
     return TransferReport.of(path, counts)
 
 
+@traced("upsert_memory", "import_")
 def import_(
     engine: Engine,
     path: str | Path,

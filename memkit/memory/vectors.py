@@ -11,6 +11,7 @@ from memkit.memory import transfer
 from memkit.memory.engine import Engine
 from memkit.memory.options import Selection, query_template
 from memkit.memory.reach import seen_by, selected_by
+from memkit.memory.telemetry import observation
 from memkit.protocols import Embedder
 from memkit.types import AnyScope, Hit, Metadata
 from memkit.types.validate import refuse_part, unit_vector
@@ -54,7 +55,12 @@ class Vectors:
             UnsupportedOperationError: Without the "rag" backend.
         """
         rag = self._engine.need_rag("vectors.search()")
-        return rag.search(query_template(selection, Selection, k=k), _unit_row(vector))
+        query = query_template(selection, Selection, k=k)
+        directory = self._engine.ledger.directory
+        with observation("search_memory", "vectors.search", directory) as seen:
+            hits = rag.search(query, _unit_row(vector))
+            seen.touched(hits)
+        return hits
 
     def get(self, ids: Sequence[str], *, scope: AnyScope | None = None) -> dict[str, Floats2d]:
         """Give the vectors of records' passages: by id, shape ``(passages, dim)``, unit rows.

@@ -14,6 +14,7 @@ from memkit.errors import InvalidInputError
 from memkit.memory.engine import Engine
 from memkit.memory.erasure import remove
 from memkit.memory.options import DraftOptions, TurnOptions, draft_of, refuse_unknown
+from memkit.memory.telemetry import traced
 from memkit.text.small_talk import is_small_talk
 from memkit.types import (
     UNCHANGED,
@@ -38,11 +39,11 @@ from memkit.types.validate import (
     describe,
     validate_draft,
 )
-from memkit.types.value import shortened
 
-logger = logging.getLogger("memkit")
+logger = logging.getLogger(__name__)
 
 
+@traced("upsert_memory", "add")
 def store(
     engine: Engine, texts: DraftLike | Iterable[DraftLike], options: DraftOptions
 ) -> Record | list[Record]:
@@ -51,10 +52,11 @@ def store(
     prepare(engine, drafts)
     with engine.ledger.transaction():
         records = write(engine, drafts)
-    _warn_of_answers(drafts)
+    _warn_of_answers(records)
     return records[0] if single else records
 
 
+@traced("create_memory", "add_turn")
 def note(engine: Engine, role: str, content: str, options: TurnOptions) -> Turn:
     """Add a turn and, if it is to be remembered, a record of the same content."""
     refuse_unknown(options, TurnOptions)
@@ -63,6 +65,7 @@ def note(engine: Engine, role: str, content: str, options: TurnOptions) -> Turn:
     return _note(engine, [_checked(turn)], options.get("scope", {}))[0]
 
 
+@traced("create_memory", "add_turns")
 def note_all(engine: Engine, turns: Iterable[TurnDraft], scope: Scope) -> list[Turn]:
     """Add the turns that the conversation does not have yet, with their records."""
     if isinstance(turns, str | bytes | Mapping) or not isinstance(turns, Iterable):
@@ -218,6 +221,7 @@ class Changes:
         return draft
 
 
+@traced("update_memory", "update", about=True)
 def rewrite(engine: Engine, id: str, changes: Changes, *, scope: Scope | None) -> Record:
     """Write a new version of a record and bring it to the backends."""
     records = engine.ledger.records
@@ -238,24 +242,30 @@ def rewrite(engine: Engine, id: str, changes: Changes, *, scope: Scope | None) -
             )
             for backend in engine.backends:
                 backend.write([record])
-        _warn_of_answers([draft])
+        _warn_of_answers([record])
         return record
 
 
-def _warn_of_answers(drafts: Sequence[Draft]) -> None:
+@traced("update_memory", "merge")
+def merge(engine: Engine, ids: Sequence[str], *, scope: Scope | None) -> Record:
+    """Make one record of several that the scope sees; see `Memory.merge`."""
+    records = engine.ledger.records.get(ids, scope=scope)
+    return engine.ledger.merge([record.id for record in records])
+
+
+def _warn_of_answers(records: Sequence[Record]) -> None:
     """Say which answers their texts do not know: prompt and weights would contradict each other.
 
     They are stored all the same, as only a reader can tell whether "two" follows from a text.
+    What is stored is not told, as logs are read by others than memories.
     """
-    foreign = [draft for draft in drafts if draft.answer and not _knows(draft.text, draft.answer)]
+    foreign = [r.id for r in records if r.answer and not _knows(r.text, r.answer)]
     if foreign:
         logger.warning(
-            "nothing in the text %r says %r, the answer to %r%s: put the answer into the text, "
-            "or correct it with update()",
-            shortened(foreign[0].text),
-            foreign[0].answer,
-            foreign[0].question,
-            f" (nor in {len(foreign) - 1} other texts)" if foreign[1:] else "",
+            "the text of the record %s does not say the answer to its question%s: put the answer "
+            "into the text, or correct it with update()",
+            foreign[0],
+            f" (nor do those of {len(foreign) - 1} others)" if foreign[1:] else "",
         )
 
 

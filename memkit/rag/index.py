@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 5  # searches before a reader gives up on records that others keep changing
 
-_log = logging.getLogger("memkit")
+_log = logging.getLogger(__name__)
 R = TypeVar("R")
 
 

@@ -236,8 +236,10 @@ def test_an_answer_that_its_text_does_not_know_is_told(memory, caplog, text, ans
     assert record.answer == answer
     assert bool(caplog.records) == warned
     if warned:
-        assert f"says {answer!r}, the answer to 'What is it?'" in caplog.text
+        expected = f"the text of the record {record.id} does not say the answer to its question"
+        assert expected in caplog.text
         assert "put the answer into the text" in caplog.text
+        assert answer not in caplog.text
 
 
 def test_duplicates_are_told_apart_by_scope(memory):

@@ -25,7 +25,7 @@ from memkit.models.gguf import cache_dir
 if TYPE_CHECKING:
     from memkit.models.language_model import TransformersModel
 
-logger = logging.getLogger("memkit")
+logger = logging.getLogger(__name__)
 
 DEFAULT_NAME = "SmolLM2-135M-Instruct"
 RECALL = 0.9  # of held-out wordings: what a full adapter is to recall

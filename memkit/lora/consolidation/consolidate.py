@@ -29,7 +29,7 @@ from memkit.types import ConsolidationReport, ModuleReport, Record
 
 __all__ = ["Consolidator", "Recipe"]
 
-logger = logging.getLogger("memkit")
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

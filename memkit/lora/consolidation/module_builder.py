@@ -27,7 +27,7 @@ from memkit.lora.training_progress import TrainingProgress
 from memkit.lora.verify import canonical, verify
 from memkit.types import Example, Locality, Module, ModuleReport, Query, Record, Route
 
-logger = logging.getLogger("memkit")
+logger = logging.getLogger(__name__)
 
 _NEXT = "next"  # stands for the module that a record would be trained into
 

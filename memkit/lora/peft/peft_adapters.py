@@ -30,7 +30,7 @@ from memkit.version import __version__
 # Of a module's manifest; the ids of its records are not exported.
 _EXPORTED = ("data", "lora", "train", "imported", "recall", "paraphrase_recall")
 
-logger = logging.getLogger("memkit")
+logger = logging.getLogger(__name__)
 
 
 def export_adapter(

@@ -51,7 +51,7 @@ _SHARING = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
 # Parts of the names of experts, and of what chooses among them.
 _CHOICE = {"experts", "router", "gate"}
 
-logger = logging.getLogger("memkit")
+logger = logging.getLogger(__name__)
 
 
 def shapes_of(adapter: Adapter) -> dict[str, tuple[int, int]]:

@@ -32,7 +32,7 @@ WRITING = "adapter_being_written"  # ledger meta: the row, or nothing
 _FEW = 8  # free rows that are not worth a compaction
 _BLOCK = 1 << 20  # bytes that are overwritten at once
 
-logger = logging.getLogger("memkit")
+logger = logging.getLogger(__name__)
 
 
 @contextmanager

@@ -44,7 +44,7 @@ GUARD_TOKENS = 8  # enough to pin how the base model's answer begins
 CACHE_BATCH = 32  # costs an example half of what it costs in a batch of five
 HALVINGS = 2  # of the learning rate, after a divergence
 
-logger = logging.getLogger("memkit")
+logger = logging.getLogger(__name__)
 
 Progress = Callable[[float], None]  # after every epoch: the share of facts mastered
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from memkit.errors import MemkitError
 from memkit.rag.vectors.ivf_build import BuildStoppedError, Stopped
 
-_log = logging.getLogger("memkit")
+_log = logging.getLogger(__name__)
 
 
 class BackgroundWorker:

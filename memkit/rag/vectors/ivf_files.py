@@ -19,7 +19,7 @@ from memkit.ledger.stored_paths import DENSE, LISTS
 from memkit.rag.vectors.ivf import HEAD, IvfIndex
 from memkit.rag.vectors.ivf_build import Stopped, build, probes_needed
 
-_log = logging.getLogger("memkit")
+_log = logging.getLogger(__name__)
 
 
 class IvfFiles:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 SHARE = 16  # clusters are built anew once so large a part of their vectors has come on top
 CHECKED_AT_ONCE = 2**26  # bytes of clusters that opening reads through; a thread does if more
 
-_log = logging.getLogger("memkit")
+_log = logging.getLogger(__name__)
 
 
 class SyncedIndex(LedgerVectors):
