@@ -135,8 +135,14 @@ class Needs:
         """Whose request it is.
 
         Raises:
-            ApiError: If they lack the right.
+            ApiError: If they lack the right, or the request has a parameter that nobody reads.
         """
+        known = {parameter.alias for parameter in request.scope["route"].dependant.query_params}
+        for name in request.query_params:
+            if name not in known:
+                raise ApiError(
+                    400, f"unknown parameter: {name}", param=name, code="unknown_parameter"
+                )
         key = visit_of(request).key
         assert key is not None  # noqa: S101 - the gate lets nobody through without
         if self._right not in key.rights:

@@ -10,6 +10,7 @@ import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Strict as OfType
 
 from memkit.server.http.answer_options import How
 from memkit.text.question_form import is_question
@@ -28,6 +29,12 @@ def states_something(text: str) -> bool:
     """
     parts = (part for block in re.split(r"(?<=[?？؟])", text) for part in sentences(block))
     return any(not is_question(part) for part in parts)
+
+
+# As JSON has them: the text "5" is no number, and 1 is not true.
+Int = Annotated[int, OfType()]
+Number = Annotated[float, OfType()]
+Flag = Annotated[bool, OfType()]
 
 
 class Strict(BaseModel):
@@ -62,7 +69,7 @@ class ChatMessage(Strict):
 class StreamOptions(Strict):
     """How an answer is streamed."""
 
-    include_usage: bool | None = None
+    include_usage: Flag | None = None
     include_obfuscation: Literal[False] | None = None
 
 
@@ -75,11 +82,11 @@ class ResponseFormat(Strict):
 class MemoryOptions(Strict):
     """What OpenAI has no parameter for; in its Python client, ``extra_body={"memkit": {...}}``."""
 
-    budget: int = Field(BUDGET, ge=0, description="Most tokens of evidence in the prompt.")
-    k: int = Field(PASSAGES, ge=1, le=100, description="Most passages in the prompt.")
-    strict: bool = Field(False, description="Refuse an answer that nothing stored supports.")
-    quote: bool | None = Field(None, description="Answer questions in stored words.")
-    min_score: float | None = Field(
+    budget: Int = Field(BUDGET, ge=0, description="Most tokens of evidence in the prompt.")
+    k: Int = Field(PASSAGES, ge=1, le=100, description="Most passages in the prompt.")
+    strict: Flag = Field(False, description="Refuse an answer that nothing stored supports.")
+    quote: Flag | None = Field(None, description="Answer questions in stored words.")
+    min_score: Number | None = Field(
         MIN_SCORE, ge=0, allow_inf_nan=False, description="Least relevance of evidence."
     )
 
@@ -89,19 +96,19 @@ class ChatRequest(Strict):
 
     messages: list[ChatMessage] = Field(min_length=1)
     model: str = Field(description="The memory's base model, or 'memkit'.")
-    stream: bool | None = None
+    stream: Flag | None = None
     stream_options: StreamOptions | None = None
-    max_completion_tokens: int | None = Field(None, ge=1)
-    max_tokens: int | None = Field(None, ge=1, description="The old name of the same.")
-    temperature: float | None = Field(None, ge=0, le=2, description="0, the default, is greedy.")
-    top_p: float | None = Field(None, gt=0, le=1)
-    seed: int | None = Field(None, ge=0, lt=2**63)
+    max_completion_tokens: Int | None = Field(None, ge=1)
+    max_tokens: Int | None = Field(None, ge=1, description="The old name of the same.")
+    temperature: Number | None = Field(None, ge=0, le=2, description="0, the default, is greedy.")
+    top_p: Number | None = Field(None, gt=0, le=1)
+    seed: Int | None = Field(None, ge=0, lt=2**63)
     stop: (
         Annotated[str, Field(min_length=1)]
         | Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1, max_length=4)]
         | None
     ) = None
-    store: bool | None = Field(None, description="False: do not remember this exchange.")
+    store: Flag | None = Field(None, description="False: do not remember this exchange.")
     memkit: MemoryOptions = Field(default_factory=lambda: MemoryOptions.model_validate({}))
 
     # For a provider's bookkeeping; there is nothing that a memory could do with them.
@@ -112,16 +119,16 @@ class ChatRequest(Strict):
 
     # Taken with the value that changes nothing, and refused with any other.
     n: Literal[1] | None = None
-    frequency_penalty: float | None = Field(None, ge=0, le=0)
-    presence_penalty: float | None = Field(None, ge=0, le=0)
+    frequency_penalty: Number | None = Field(None, ge=0, le=0)
+    presence_penalty: Number | None = Field(None, ge=0, le=0)
     logprobs: Literal[False] | None = None
     top_logprobs: Literal[0] | None = None
-    logit_bias: Annotated[dict[str, float], Field(max_length=0)] | None = None
+    logit_bias: Annotated[dict[str, Number], Field(max_length=0)] | None = None
     response_format: ResponseFormat | None = None
     modalities: list[Literal["text"]] | None = None
     tools: Annotated[list[Any], Field(max_length=0)] | None = None
     tool_choice: Literal["none", "auto"] | None = None
-    parallel_tool_calls: bool | None = Field(None, description="Nothing calls tools.")
+    parallel_tool_calls: Flag | None = Field(None, description="Nothing calls tools.")
     service_tier: Literal["auto", "default"] | None = None
 
     @model_validator(mode="after")
@@ -251,7 +258,7 @@ class EmbeddingRequest(Strict):
     input: str | Annotated[list[str], Field(min_length=1)]
     model: str = Field(description="The memory's embedder, or 'memkit'.")
     encoding_format: Literal["float", "base64"] | None = None
-    dimensions: int | None = Field(None, ge=1, description="The embedder's own, or left out.")
+    dimensions: Int | None = Field(None, ge=1, description="The embedder's own, or left out.")
     input_type: Literal["query", "document"] | None = Field(
         None, description="What the texts are to the embedder; a document by default."
     )

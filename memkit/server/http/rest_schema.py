@@ -6,14 +6,17 @@ import json
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, model_validator
 
 from memkit.server.http.answer_options import How
 from memkit.server.http.background_jobs import Job
 from memkit.server.http.openai_schema import (
     AboutAnswer,
     ChatMessage,
+    Flag,
+    Int,
     MemoryOptions,
+    Number,
     Strict,
     Usage,
 )
@@ -24,6 +27,16 @@ Text = Annotated[str, Field(min_length=1)]
 MOST_HITS = 100
 
 
+def _written(value: object) -> object:
+    """A time as it is written: pydantic would take numbers for seconds as well."""
+    if not isinstance(value, str):
+        raise ValueError("a time must be a text such as 2026-07-28T14:30:00+02:00")
+    return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_written)]
+
+
 class RecordIn(Strict):
     """A record to be stored; see `memkit.Memory.add`."""
 
@@ -32,11 +45,11 @@ class RecordIn(Strict):
     answer: Text | None = Field(None, description="The answer, as it should be recalled.")
     key: Text | None = Field(None, description="What it is about; takes the place of the last one.")
     metadata: Json = Field(default_factory=dict)
-    ttl: float | None = Field(
+    ttl: Number | None = Field(
         None, ge=1, allow_inf_nan=False, description="How long it lives, in seconds."
     )
-    pinned: bool = Field(False, description="Always part of the evidence.")
-    at: AwareDatetime | None = Field(None, description="When it was said or happened.")
+    pinned: Flag = Field(False, description="Always part of the evidence.")
+    at: Moment | None = Field(None, description="When it was said or happened.")
 
     def draft(self, scope: dict[str, str]) -> Draft:
         """The record for `Memory.add`."""
@@ -123,9 +136,9 @@ class Selecting(Strict):
     """What takes part in a query."""
 
     where: Json | None = Field(None, description="A metadata filter.")
-    since: AwareDatetime | None = Field(None, description="Only what was said then or later.")
-    until: AwareDatetime | None = Field(None, description="Only what was said before.")
-    as_of: AwareDatetime | None = Field(None, description="Records as they were then.")
+    since: Moment | None = Field(None, description="Only what was said then or later.")
+    until: Moment | None = Field(None, description="Only what was said before.")
+    as_of: Moment | None = Field(None, description="Records as they were then.")
 
 
 class Asking(Selecting):
@@ -152,14 +165,14 @@ class SearchIn(Selecting):
     """What is searched for."""
 
     query: Text
-    k: int = Field(HITS, ge=1, le=MOST_HITS)
+    k: Int = Field(HITS, ge=1, le=MOST_HITS)
 
 
 class RecallIn(Asking):
     """What evidence is wanted for."""
 
-    budget: int = Field(BUDGET, ge=0, description="Most tokens of evidence.")
-    k: int = Field(HITS, ge=1, le=MOST_HITS)
+    budget: Int = Field(BUDGET, ge=0, description="Most tokens of evidence.")
+    k: Int = Field(HITS, ge=1, le=MOST_HITS)
 
 
 class ExplainIn(Asking, MemoryOptions):
@@ -172,10 +185,10 @@ class ExplainIn(Asking, MemoryOptions):
 class AskIn(Asking, MemoryOptions):
     """What is asked, and how the answer is wanted."""
 
-    max_tokens: int = Field(Sampling().max_new_tokens, ge=1)
-    temperature: float = Field(0.0, ge=0, le=2, description="0 is greedy.")
-    top_p: float = Field(1.0, gt=0, le=1)
-    seed: int = Field(0, ge=0, lt=2**63)
+    max_tokens: Int = Field(Sampling().max_new_tokens, ge=1)
+    temperature: Number = Field(0.0, ge=0, le=2, description="0 is greedy.")
+    top_p: Number = Field(1.0, gt=0, le=1)
+    seed: Int = Field(0, ge=0, lt=2**63)
     stop: Annotated[list[Text], Field(max_length=4)] = Field(default_factory=list)
 
     def how(self) -> How:
@@ -276,8 +289,8 @@ class ReceiptOut(BaseModel):
 class ConsolidateIn(Strict):
     """What is to be learned."""
 
-    include_turns: bool = Field(False, description="Also what was said in conversations.")
-    retry_missed: bool = Field(False, description="Also what the same training has missed before.")
+    include_turns: Flag = Field(False, description="Also what was said in conversations.")
+    retry_missed: Flag = Field(False, description="Also what the same training has missed before.")
 
 
 class ModuleOut(BaseModel):
