@@ -51,7 +51,7 @@ def example_page(path: str) -> str:
     """A page that shows an example."""
     code = (ROOT / path).read_text(encoding="utf-8")
     title = code.split('"""')[1].split("\n")[0].rstrip(".")
-    return f"# {title}\n\n`{path}`\n\n```python\n{code}```\n"
+    return f"---\nsearch:\n  exclude: true\n---\n\n# {title}\n\n`{path}`\n\n```python\n{code}```\n"
 
 
 def examples_index() -> str:

@@ -60,3 +60,46 @@ def test_the_readme_names_the_models_that_the_makefile_installs():
 
     assert models
     assert models[1] in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def documented():
+    """Names that the reference has; it shows the module of the errors as a whole."""
+    pages = "\n".join(p.read_text(encoding="utf-8") for p in (ROOT / "docs/reference").glob("*.md"))
+    names = set(re.findall(r"^::: ([\w.]+)$", pages, flags=re.MULTILINE))
+    return names | {f"memkit.errors.{name}" for name in errors.__all__}
+
+
+def public_names():
+    import langchain_memkit
+    import memkit
+    from memkit import testing
+
+    yield from ((f"memkit.{name}", getattr(memkit, name)) for name in memkit.__all__)
+    for name in langchain_memkit.__all__:
+        yield f"langchain_memkit.{name}", getattr(langchain_memkit, name)
+    for name, value in vars(testing).items():
+        if getattr(value, "__module__", "").startswith("memkit.testing."):
+            yield f"memkit.testing.{name}", value
+
+
+def test_the_reference_has_every_public_name():
+    known = documented()
+    missing = [
+        name
+        for name, value in public_names()
+        if not name.endswith("__version__")
+        and not {name, f"memkit.types.{name.rpartition('.')[2]}"} & known
+        and f"{getattr(value, '__module__', '')}.{getattr(value, '__name__', '')}" not in known
+    ]
+
+    assert missing == []
+
+
+def test_the_drawn_floors_are_those_that_hold():
+    from unit.test_layers import ORDER
+
+    drawing = (ROOT / "docs" / "images" / "floors.svg").read_text(encoding="utf-8")
+    drawn = re.findall(r'<text class="name"[^>]*>([^<]+)</text>', drawing)
+
+    assert [set(floor.split(" · ")) for floor in drawn] == list(ORDER)
+    assert f"{len(ORDER)} floors" in (ROOT / "docs/architecture.md").read_text()

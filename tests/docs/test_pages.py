@@ -48,7 +48,7 @@ class HostedModel(BaseHTTPRequestHandler):
             message |= {"content": None, "tool_calls": [call]}
         else:
             seen = [m["content"] for m in request["messages"] if m["role"] == "system"]
-            lines = re.findall(r"^(?:- |user: )(.*)", "\n".join(seen), re.MULTILINE)
+            lines = re.findall(r"^(?:- |user: )(.*\.)$", "\n".join(seen), re.MULTILINE)
             words = set(re.findall(r"\w+", asked.lower()))
             shared = [len(words & set(re.findall(r"\w+", line.lower()))) for line in lines]
             best = max(zip(shared, lines, strict=True), default=(0, ""))
