@@ -64,17 +64,17 @@ class Memory:
     ``Memory(path)`` is ``Memory.open(path)``, options included. Threads may share a `Memory`, and
     several processes a directory.
 
-    A query with a scope sees a record if every key of the record's scope has the same value in
-    the query's. Without a scope, no verb shows, changes or forgets other than shared records;
-    ``scope="all"`` is every scope. Verbs that list, count or forget take a scope and all narrower
-    ones; those that move or maintain the memory as a whole take all of it by default.
+    A query sees a record if the query's scope has every key of the record's scope, with the same
+    value. Without a scope, verbs see and change shared records only; ``scope="all"`` means every
+    scope. Verbs that list, count or forget take a scope with all narrower ones; those that move
+    or maintain the memory as a whole take all of it by default.
 
-    Bad input raises `InvalidInputError`, and nothing is changed. An id that is unknown, or of a
-    record that the given scope may not see, raises `RecordNotFoundError`; a turn's id stands for
-    its record. A verb without its backend raises `UnsupportedOperationError`.
+    Bad input raises `InvalidInputError`, and nothing changes. An id that is unknown, or that the
+    given scope may not see, raises `RecordNotFoundError`; a turn's id stands for its record. A
+    verb whose backend is missing raises `UnsupportedOperationError`.
 
     Attributes:
-        items: JSON objects under a namespace and a key; what stores for agents are made of.
+        items: JSON objects under a namespace and a key, for stores of agents.
         modules: The adapter modules: list, roll back, retrain, export, import.
         retention: How long records live: pin, expire, sweep.
         vectors: Search and read by vector, and change the embedder.
@@ -95,7 +95,7 @@ class Memory:
 
         Args:
             path: Its directory.
-            create: Whether to make the memory if there is none.
+            create: Whether to make the memory if it does not exist.
             **options: Backends, models and settings; see `OpenOptions`.
 
         Raises:
@@ -107,7 +107,7 @@ class Memory:
         return cls(path, create=create, **options)
 
     def close(self) -> None:
-        """Write the index file and close the ledger. Repeating it changes nothing."""
+        """Write the index file and close the ledger. A second call does nothing."""
         self._engine.close()
 
     def __enter__(self) -> Self:
@@ -130,23 +130,23 @@ class Memory:
     def add(
         self, text: DraftLike | Iterable[DraftLike], **options: Unpack[DraftOptions]
     ) -> Record | list[Record]:
-        """Store knowledge; it can be recalled as soon as this returns, and survives a crash.
+        """Store knowledge. It can be found as soon as this returns, and survives a crash.
 
-        The same text is stored once in a scope. New metadata of it, a question, another text
-        under its key or another answer to its question become the record's next version.
+        The same text is stored once in a scope. New metadata or a question for it, another text
+        under its key, or another answer to its question make the record's next version.
 
         Args:
-            text: A text, a `Draft` or a dict of its fields; or an iterable, stored all or not.
-            **options: What goes with a text; see `DraftOptions`.
+            text: A text, a `Draft` or a dict of its fields; or many of them, all stored or none.
+            **options: What goes with the text; see `DraftOptions`.
         """
         return write.store(self._engine, text, options)
 
     def add_turn(self, role: str, content: str, **options: Unpack[TurnOptions]) -> Turn:
-        """Note who said what in a conversation; see `TurnOptions`."""
+        """Note what somebody said in a conversation; see `TurnOptions`."""
         return write.note(self._engine, role, content, options)
 
     def add_turns(self, turns: Iterable[TurnDraft], *, scope: Scope = SHARED) -> list[Turn]:
-        """Note several turns or none; returns those whose id the conversation did not have yet."""
+        """Note several turns, all or none; returns those whose id was new to the conversation."""
         return write.note_all(self._engine, turns, scope)
 
     def add_messages(
@@ -154,9 +154,9 @@ class Memory:
     ) -> ImportReport:
         """Take in a chat log in OpenAI's format, as turns of a conversation and as records.
 
-        What tools returned becomes turns only; instructions and recalled evidence are left out.
-        A log that has grown can be handed in again: messages that are there are known by their
-        ``id``, or else by what they say and how often it was said before; see `MessageOptions`.
+        Results of tools become turns only; instructions and recalled evidence are left out. You
+        can hand in a log again when it has grown: a message is recognized by its ``id``, or else
+        by what it says and how often that was said before; see `MessageOptions`.
         """
         return import_messages(self._engine, messages, options)
 
@@ -170,19 +170,19 @@ class Memory:
         metadata: Metadata | Unchanged | None = UNCHANGED,
         scope: AnyScope | None = None,
     ) -> Record:
-        """Write a new version of a record; what is not given stays, and None takes it away.
+        """Write a new version of a record. What you leave out stays; None takes it away.
 
-        Adapters that hold the old version no longer answer for it; `consolidate` trains the new
-        one. A text that contradicts the answer that would stay is refused.
+        Adapters that hold the old version stop answering for the record until `consolidate` has
+        trained the new one. A text without the answer that would stay is refused.
         """
         changes = write.Changes(text, question, answer, metadata)
         return write.rewrite(self._engine, id, changes, scope=seen_by(scope))
 
     def merge(self, ids: Sequence[str], *, scope: AnyScope | None = None) -> Record:
-        """Make one record of at least two of the same scope: the pinned one, or the newest.
+        """Make one record of two or more of the same scope; the pinned or else the newest stays.
 
-        What the others said becomes part of its history until it is forgotten; their turns
-        belong to it. It expires when the first of them would have.
+        What the others said becomes part of its history, and their turns belong to it. It
+        expires when the first of them would have.
         """
         return write.merge(self._engine, ids, scope=seen_by(scope))
 
@@ -196,19 +196,19 @@ class Memory:
     ) -> ConsolidationReport:
         """Move knowledge into the weights: train, verify and commit adapter modules.
 
-        Takes every record that no module holds as it is now. A record counts as held only after
-        its recall from the weights was verified; the others stay with rag. Modules that hold an
-        older text, or have lost their file, are trained again; what has expired is destroyed.
+        Takes every record that no module holds in its current version. A record counts as held
+        once it was recalled from the weights in a test; the others stay with rag. Modules that
+        hold an older text, or lost their file, are trained again. Expired records are destroyed.
 
         Args:
             scope: Only records of this scope.
             where: Only records that pass this metadata filter.
-            include_turns: Also learn the turns of conversations.
-            retry_missed: Also try records on which the same training has failed before.
+            include_turns: Also learn what was said in conversations.
+            retry_missed: Also try records that the same training has missed before.
 
         Raises:
             BusyError: If another process is consolidating this memory.
-            TrainingError: If training diverges; modules that are done stay.
+            TrainingError: If training diverges; modules that were finished stay.
         """
         selection = learning.Learnable(scope, where, include_turns, retry_missed)
         return learning.consolidate(self._engine, selection)
@@ -224,28 +224,28 @@ class Memory:
         """Erase records from the ledger, the indexes, the caches and the weights.
 
         Args:
-            id: One record or turn, or several; if one is unknown, nothing is erased.
+            id: A record or turn, or several; if any is unknown, nothing is erased.
             scope: Everything of this scope, turns included; with ``id``, refuse other records.
             where: Only records that pass this metadata filter.
-            retrain: Train the modules that held the records anew without them; False drops
-                them, as does a failure, and leaves their other records to rag.
+            retrain: Train the modules that held the records again, without them. False drops
+                these modules, as a failure does, and leaves their other records to rag.
         """
         return forget.forget(self._engine, id, scope=scope, where=where, retrain=retrain)
 
     def forget_all(self) -> Receipt:
-        """Erase all records, turns, items and modules of all scopes; the empty memory stays."""
+        """Erase all records, turns, items and modules of all scopes; an empty memory is left."""
         return forget.forget_all(self._engine)
 
     def clear(self, scope: Scope = SHARED) -> Receipt:
-        """Erase the turns of exactly this conversation; records that were made of them stay."""
+        """Erase the turns of exactly this conversation; records made of them stay."""
         return forget.clear(self._engine, scope)
 
     def get(self, id: str, *, scope: AnyScope | None = None) -> Record:
-        """Give a record as it is now."""
+        """Return a record as it is now."""
         return self._engine.ledger.records.get([id], scope=seen_by(scope))[0]
 
     def get_many(self, ids: Sequence[str], *, scope: AnyScope | None = None) -> list[Record]:
-        """Give several records in the order asked; what is missing or not visible is left out."""
+        """Return several records in the order asked; missing or invisible ones are left out."""
         return self._engine.ledger.records.find(ids, scope=seen_by(scope))
 
     def __contains__(self, id: object) -> bool:
@@ -253,7 +253,7 @@ class Memory:
         return self._engine.ledger.records.has(id, scope=SHARED)
 
     def __iter__(self) -> Iterator[Record]:
-        """All shared records, in the order in which they were added; `records` lists others."""
+        """Iterate over all shared records, oldest first; `records` lists others, too."""
         page = self.records()
         yield from page.records
         while page.next is not None:
@@ -268,7 +268,7 @@ class Memory:
         after: str | None = None,
         limit: int = 100,
     ) -> Page:
-        """List records in the order in which they were added, selected as by `forget`."""
+        """List records, oldest first, selected as by `forget`."""
         reach = selected_by(scope)
         return self._engine.ledger.records.page(**reach, where=where, after=after, limit=limit)
 
@@ -277,15 +277,15 @@ class Memory:
         return self._engine.ledger.records.count(**selected_by(scope), where=where)
 
     def history(self, id: str, *, scope: AnyScope | None = None) -> list[Version]:
-        """List the versions of a record, the oldest first and the current one last."""
+        """List the versions of a record, oldest first; the last one is current."""
         return self._engine.ledger.records.history(self.get(id, scope=scope).id)
 
     def turns(self, *, scope: Scope = SHARED, limit: int = 50) -> list[Turn]:
-        """List the newest turns of exactly this conversation, the oldest of them first."""
+        """List the newest turns of exactly this conversation, oldest first."""
         return self._engine.ledger.turns.recent(scope, limit)[::-1]
 
     def scopes(self) -> list[Scope]:
-        """List the scopes that have records or turns, in the order of their keys and values."""
+        """List the scopes that have records or turns, sorted by keys and values."""
         return self._engine.ledger.scopes()
 
     def search(self, query: Question, k: int = 5, **selection: Unpack[Selection]) -> list[Hit]:
@@ -293,26 +293,26 @@ class Memory:
         return recall.search(self._engine, query, k, selection)
 
     def stats(self, *, scope: Scope | None = None) -> Stats:
-        """Count what the memory holds, or what of it is of a scope or of narrower ones."""
+        """Count what the memory holds, or what a scope and narrower ones hold."""
         return statistics.stats(self._engine, scope)
 
     @property
     def model_name(self) -> str:
-        """Name of the base model that answers; it is not loaded for that."""
+        """The name of the base model that answers; reading it loads no model."""
         return self._engine.base_name
 
     def count_tokens(self, text: str) -> int:
-        """Count the tokens of a text as for a budget: with the base model's tokenizer."""
+        """Count the tokens of a text as a budget does, with the base model's tokenizer."""
         return statistics.count_tokens(self._engine, text)
 
     def recall(
         self, question: Question, budget: int = BUDGET, **options: Unpack[RecallOptions]
     ) -> Recall:
-        """Gather evidence for any language model, within a token budget; needs none itself.
+        """Gather evidence for any language model, within a token budget; runs no model itself.
 
         Args:
-            question: The user's words, or messages that end with them: the last one decides.
-            budget: Most tokens that the evidence may take; 0 for the route alone.
+            question: The user's words, or messages that end with them; the last one counts.
+            budget: The most tokens that the evidence may take; 0 for the route alone.
             **options: What takes part; see `RecallOptions`.
         """
         return recall.recall(self._engine, question, budget, options)
@@ -320,20 +320,20 @@ class Memory:
     def explain(
         self, question: Question, budget: int = BUDGET, **options: Unpack[ExplainOptions]
     ) -> Explanation:
-        """Show route, evidence and prompt without generating an answer; print the result."""
+        """Show route, evidence and prompt without generating an answer. Print the result."""
         return recall.explain(self._engine, question, budget, options)
 
     def ask(
         self, question: Question, budget: int = BUDGET, **options: Unpack[AskOptions]
     ) -> Answer:
-        """Answer with the local base model, the routed adapters and what is recalled.
+        """Answer with the local base model, the routed adapters and what was recalled.
 
         `Answer.claims`, `citations` and `conflict` say how it compares with what is stored.
 
         Args:
             question: The user's words; or messages that end with them, whose opening system
                 messages take the place of the usual one.
-            budget: Most tokens of evidence in the prompt; 0 answers from the weights alone.
+            budget: The most tokens of evidence in the prompt; 0 answers from the weights alone.
                 Passages are left out where the routed modules are sure of the answer.
             **options: What takes part, and how it is answered; see `AskOptions`.
 
@@ -346,13 +346,13 @@ class Memory:
     def ask_batch(
         self, questions: Sequence[Question], budget: int = BUDGET, **options: Unpack[BatchOptions]
     ) -> list[Answer]:
-        """Like `ask`, for several questions at once; each row has its own adapters."""
+        """Like `ask`, for several questions at once, each with its own adapters."""
         return ask.ask_batch(self._engine, questions, budget, options)
 
     def stream(
         self, question: Question, budget: int = BUDGET, **options: Unpack[AskOptions]
     ) -> AnswerStream:
-        """Like `ask`, piece by piece (strict: in one piece); at the end ``answer`` is there."""
+        """Like `ask`, piece by piece (strict: in one); ``answer`` is there at the end."""
         return ask.stream(self._engine, question, budget, options)
 
     def export(
@@ -360,11 +360,11 @@ class Memory:
     ) -> TransferReport:
         """Write records with their versions, turns, items and times to live to one file.
 
-        JSON lines under zstd with a checksum, all as it is at one moment; vectors are made again
-        by `import_`. `forget` does not reach the file.
+        The file has JSON lines, compressed with zstd, with a checksum, as of one moment. Vectors
+        are computed again by `import_`. `forget` does not reach the file.
 
         Args:
-            path: The file; it is replaced as a whole, or stays as it was.
+            path: The file. It is replaced as a whole, or stays as it was.
             scope: Only what is of this scope.
             adapters: Also write each module as a folder for PEFT, below ``path + ".adapters"``.
         """
@@ -378,7 +378,7 @@ class Memory:
         on_conflict: OnConflict = "error",
         adapters: bool = False,
     ) -> TransferReport:
-        """Take in what `export` has written, with its ids, versions and times, as a whole.
+        """Take in what `export` wrote, with its ids, versions and times, all or nothing.
 
         Args:
             path: The file; nothing in it is executed.

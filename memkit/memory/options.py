@@ -55,18 +55,18 @@ class OpenOptions(TypedDict, total=False):
     Attributes:
         backends: Where knowledge may live: any of "buffer", "rag" and "lora", which are the
             default together, and backends of your own (`memkit.protocols.Backend`).
-        base_model: Folder, hub id or any `memkit.protocols.LanguageModel`; by default
-            SmolLM2-135M-Instruct. Loaded when an answer or an adapter is first asked for. "lora"
-            needs one of transformers, `memkit.models.language_model.TransformersModel`.
-        embedder: Folder, hub id or any `memkit.protocols.Embedder`; by default all-MiniLM-L6-v2.
+        base_model: A folder, a hub id or any `memkit.protocols.LanguageModel`; by default
+            SmolLM2-135M-Instruct. It is loaded when an answer or an adapter is first needed. With
+            "lora" it has to be a `memkit.models.language_model.TransformersModel`, a folder or id.
+        embedder: A folder, hub id or any `memkit.protocols.Embedder`; by default all-MiniLM-L6-v2.
         recipe: How `Memory.consolidate` makes adapters, and how prompts look.
         count_tokens: Counts tokens for budgets, for example with a hosted model's tokenizer; by
             default the base model's does.
-        rebuild: Adopt another embedder or base model than the memory was made with: records are
-            embedded anew now; modules are out of service until `Memory.consolidate` has trained
-            them anew.
-        busy_timeout: Bound on waiting for other processes, in seconds; by default 30.
-        ranking: What weighs how much in a search.
+        rebuild: Adopt another embedder or base model than the memory was made with. Records are
+            embedded again now; modules are out of service until `Memory.consolidate` has trained
+            them again.
+        busy_timeout: How long to wait for other processes, in seconds; by default 30.
+        ranking: How much each part of a score weighs in a search.
         reranker: Scores ``(query, texts)`` and so puts the best hits in their final order; or
             the folder or hub id of a sentence-transformers ``CrossEncoder``.
         vector_index: Makes an empty `memkit.protocols.MutableVectorIndex` of a dimension, for
@@ -87,17 +87,17 @@ class OpenOptions(TypedDict, total=False):
 
 
 class DraftOptions(TypedDict, total=False):
-    """What `Memory.add` can be told beside a text.
+    """What `Memory.add` takes beside a text.
 
     Attributes:
-        question: A question that it answers; adapters learn it best as such a pair.
+        question: A question that the text answers. Adapters learn question and answer best.
         answer: The answer, as it should be recalled.
-        scope: Who may see it; by default everybody. In a list it is of every plain text, while
+        scope: Who may see it; by default everybody. With a list it holds for every plain text;
             drafts bring their own.
-        metadata: JSON values to filter by; in a list as ``scope``.
-        id: Chosen by the caller; made up by default.
-        key: What it is about; by default its question. Different keys keep different answers to
-            one question side by side.
+        metadata: JSON values to filter by; with a list as ``scope``.
+        id: Your own id; by default one is made.
+        key: What the text is about; by default its question. Different keys keep different
+            answers to one question side by side.
         ttl: How long it lives, in seconds (1 at least) or as a timedelta; by default as long as
             `Retention.set_ttl` says for the scope.
         pinned: See `Retention.pin`.
@@ -116,12 +116,12 @@ class DraftOptions(TypedDict, total=False):
 
 
 class SpokenOptions(TypedDict, total=False):
-    """What can be told beside something that was said.
+    """What verbs for conversations take beside what was said.
 
     Attributes:
         scope: The conversation; by default the one that everybody shares.
-        remember: Make records as well, so that what was said is found when it has left the
-            buffer; the default. What users and assistants say becomes one, unless it is small
+        remember: Also make records, so that what was said is found when it has left the buffer;
+            by default True. What users and assistants say becomes a record, unless it is small
             talk such as "OK" or "Thanks!".
         at: When it was said; by default now.
     """
@@ -132,21 +132,21 @@ class SpokenOptions(TypedDict, total=False):
 
 
 class MessageOptions(SpokenOptions, total=False):
-    """What `Memory.add_messages` can be told beside a chat log.
+    """What `Memory.add_messages` takes beside a chat log.
 
     Attributes:
-        continues: None of the messages is there already, whatever they say: for those who hand
-            in each exchange by itself. By default a log may begin with what is there.
+        continues: Take every message as new, whatever it says. For those who hand in each
+            exchange by itself; by default a log may begin with messages that are known.
     """
 
     continues: bool
 
 
 class TurnOptions(SpokenOptions, total=False):
-    """What `Memory.add_turn` can be told beside a turn.
+    """What `Memory.add_turn` takes beside a role and a text.
 
     Attributes:
-        name: Of who speaks: finds the turn when a question names a speaker.
+        name: The speaker's name. Questions that name a speaker look for it.
     """
 
     name: str | None
@@ -156,12 +156,12 @@ class Selection(TypedDict, total=False):
     """Which records and turns take part in a query.
 
     Attributes:
-        scope: Only what this scope may see; by default what is shared.
+        scope: Only what this scope may see; by default only what is shared.
         where: Metadata filter, e.g. ``{"source": "hr", "year": {"$gte": 2020}}``.
         since: Only what was said at this moment or later; see `Record.at`.
         until: Only what was said before this moment.
         as_of: Records as they were at this moment. Those that have changed since are ranked by
-            meaning alone; what was forgotten is not there. Nothing is routed to adapters, as
+            meaning alone, and what was forgotten is not there. No adapter takes part, because
             weights have no past.
     """
 
@@ -176,7 +176,7 @@ class RecallOptions(Selection, total=False):
     """What takes part as evidence.
 
     Attributes:
-        k: At most this many records; by default 5, and 3 where the default base model answers,
+        k: At most this many records; by default 5, or 3 where the default base model answers,
             which loses the thread in more.
     """
 
@@ -187,35 +187,35 @@ class ExplainOptions(RecallOptions, total=False):
     """What takes part in the prompt of an answer.
 
     Attributes:
-        min_score: Passages of less relevance are no evidence (`Hit.relevance`, mostly from 0 to
-            2); by default 0.45. With None all that was found is, and so it is with a reranker or
-            a language model of your own.
+        min_score: Leave out passages of less relevance (`Hit.relevance`, mostly from 0 to 2); by
+            default 0.45. None takes everything that was found, as does a reranker or a language
+            model of your own.
     """
 
     min_score: float | None
 
 
 class AskOptions(ExplainOptions, total=False):
-    """What takes part in an answer, and how it is made.
+    """What takes part in an answer, and how the answer is made.
 
     Attributes:
-        modules: Use these adapters in equal parts instead of the routed ones; an empty list for
-            the untouched base model.
+        modules: Use these adapters, in equal parts, instead of the routed ones. An empty list
+            gives the untouched base model.
         combine: How several modules answer: "rows" asks each its part of the question and puts
             the answers together; "mix" adds their effects by the route's weights; "confident"
             asks the whole question of each of the likeliest and takes the surest answer.
         strict: Withhold an answer that no record and no turn supports: its text is empty, and
-            `Answer.withheld` says why. What a conversation itself says counts, unless the
-            assistant said it. A stream gives such an answer in one piece, as only its end shows
-            whether it is withheld.
+            `Answer.withheld` says why. What was said in the conversation counts as support, unless
+            the assistant said it. A stream gives such an answer in one piece, because only its
+            end shows whether it is withheld.
         sampling: How tokens are chosen, where the base model words the answer; greedy by
             default.
         quote: Answer a question with the most relevant sentences, as they are stored or as
             modules recite them, instead of having the base model word the answer; a question
             that is asked as it was trained is answered by its module. By default with local base
-            models of less than a billion parameters, which word what they read wrongly too
-            often (docs/decisions/0013-quotations.md). What is no question is never answered so,
-            nor is anything with ``min_score=None``, chosen ``modules`` or another ``combine``.
+            models of less than a billion parameters, which too often word wrongly what they
+            read (docs/decisions/0013-quotations.md). Only questions are answered so, and nothing
+            with ``min_score=None``, chosen ``modules`` or another ``combine``.
     """
 
     modules: Sequence[str] | None

@@ -20,12 +20,13 @@ class Hit(Value):
     Attributes:
         text: The matching passage, ``record.text[start:end]``.
         score: Higher is better; comparable within one search only.
-        similarity: Cosine similarity of query and best passage; None where nothing was compared.
-        parts: The summands of the score, by name; see `memkit.rag.fusion.Ranking`.
+        similarity: Cosine similarity of the query and the best passage; None if no vectors were
+            compared.
+        parts: What the score is the sum of, by name; see `memkit.rag.fusion.Ranking`.
         order: "latest" or "earlier" where the same speaker said several things about one
             subject; None elsewhere. See `memkit.rag.succession`.
-        relevance: How much the base model expects the question once it has read the passage,
-            together with the similarity; None where no model was asked. See
+        relevance: How much more the base model expects the question once it has read the
+            passage, together with the similarity; None if no model was asked. See
             `memkit.answering.relevance`.
     """
 
@@ -153,10 +154,10 @@ class Recall(Value):
         text: The evidence as text, ready to be put into a prompt; may be empty.
         hits: The passages in ``text``, best first.
         turns: The conversation turns in ``text``, oldest first.
-        route: The adapters that hold the answer, for models whose weights can be adapted.
-        tokens: Length of ``text``.
-        budget: Most tokens that it was allowed to take.
-        omitted: How many passages and turns were found but did not fit.
+        route: The adapters that hold the answer; for models whose weights can be adapted.
+        tokens: The length of ``text``.
+        budget: The most tokens that it was allowed to take.
+        omitted: How many passages and turns were found, but did not fit.
         counter: Name of the tokenizer that counted the tokens.
         in_weights: Ids of the records that `Memory.ask` left out of ``text``, because the
             route's modules are sure of the answer.
@@ -200,13 +201,13 @@ class Recall(Value):
 class Answer(Value):
     """What the base model answered, and the evidence it had.
 
-    As text it is the answer alone; `route`, `citations` and `conflict` say where it is from.
+    As text it is the answer alone. `route`, `citations` and `conflict` say what it rests on.
 
     Attributes:
         text: The answer; empty if it was withheld.
         recall: The evidence that was in the prompt.
-        prompt_tokens: Length of the whole prompt; for a question in parts, of all their prompts.
-        seconds: Wall-clock time from the question to the answer; in a batch, this answer's share.
+        prompt_tokens: The length of the whole prompt; for a question in parts, of all prompts.
+        seconds: Wall-clock time; in a batch, this answer's share.
         claims: The answer to each part of the question, compared with what is stored.
         withheld: Why a strict answer was withheld; None if it was not.
         timings: What the seconds were spent on; equal answers may differ in it.

@@ -56,7 +56,7 @@ class Draft(Value):
             next version of the same record. None takes the question, if there is one.
         ttl: How long it lives; None takes the default of its scope, if any.
         pinned: Always part of the evidence; does not expire.
-        at: When it was said or happened; None for now. Must have a time zone.
+        at: When it was said or happened, with a time zone; None for now.
     """
 
     text: str
@@ -76,7 +76,7 @@ class Record(Value):
     """One piece of knowledge, verbatim, as the ledger holds it now.
 
     Attributes:
-        scope: Who may see it: queries whose scope has every key of it with the same value.
+        scope: Who may see it: queries whose scope has each of its keys, with the same value.
         created_at: When version 1 was added (UTC).
         updated_at: When this version was written (UTC).
         content_hash: SHA-256 over text, question and answer.
@@ -172,11 +172,11 @@ class TurnDraft(Value):
     """A turn that is about to be stored, by `Memory.add_turns`.
 
     Attributes:
-        name: Of who speaks; see `TurnOptions`.
-        at: When it was said; None for now. Must have a time zone.
-        remember: Make a record as well.
-        id: By which the message is known again: a conversation takes it once. None for a turn
-            that is added whatever was said before.
+        name: The speaker's name; see `TurnOptions`.
+        at: When it was said, with a time zone; None for now.
+        remember: Also make a record.
+        id: The message's own id: a conversation takes each id once. None adds the turn whatever
+            was said before.
     """
 
     role: Role
