@@ -26,6 +26,7 @@ from memkit.testing.record_list import RecordList as RecordList
 from memkit.testing.reranker_contract import RerankerContract as RerankerContract
 from memkit.testing.router_contract import RouterBench as RouterBench
 from memkit.testing.router_contract import RouterContract as RouterContract
+from memkit.testing.scripted_chat import ScriptedChat as ScriptedChat
 from memkit.testing.synthesizer_contract import SynthesizerContract as SynthesizerContract
 from memkit.testing.vector_index_contract import (
     MutableVectorIndexContract as MutableVectorIndexContract,
