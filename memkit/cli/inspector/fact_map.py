@@ -66,8 +66,10 @@ def principal_plane(rows: NDArray[np.float32]) -> tuple[NDArray[np.float64], flo
     Source:
         Pearson 1901, "On lines and planes of closest fit to systems of points in space".
     """
-    centred = rows.astype(np.float64) - rows.mean(axis=0, dtype=np.float64)
-    variances, directions = np.linalg.eigh(centred.T @ centred)
+    mean = rows.mean(axis=0, dtype=np.float64)
+    blocks = [slice(start, start + _BATCH) for start in range(0, len(rows), _BATCH)]
+    scatter = sum(centred.T @ centred for centred in (rows[block] - mean for block in blocks))
+    variances, directions = np.linalg.eigh(scatter)
     plane = directions[:, ::-1][:, :2]
     if plane.shape[1] < 2:  # vectors of a single number
         plane = np.column_stack([plane, np.zeros(len(plane))])
@@ -75,7 +77,8 @@ def principal_plane(rows: NDArray[np.float32]) -> tuple[NDArray[np.float64], flo
     signs = np.where(plane[largest, [0, 1]] < 0, -1.0, 1.0)
     total = float(variances.sum())
     explained = float(variances[::-1][:2].sum()) / total if total > 0 else 0.0
-    return centred @ (plane * signs), min(1.0, max(0.0, explained))
+    flat = np.concatenate([(rows[block] - mean) @ (plane * signs) for block in blocks])
+    return flat, min(1.0, max(0.0, explained))
 
 
 def _on_grid(flat: NDArray[np.float64]) -> NDArray[np.int64]:
