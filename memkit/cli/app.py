@@ -23,6 +23,7 @@ from memkit.cli import (
     read_commands,
     serve_commands,
     standalone_commands,
+    study_commands,
     upkeep_commands,
     write_commands,
 )
@@ -41,6 +42,7 @@ GROUPS = (
     serve_commands,
     machine_commands,
     standalone_commands,
+    study_commands,
 )
 
 COMPLETING = "_MEMKIT_COMPLETE"  # set by the shell's completion, which asks for words

@@ -22,6 +22,7 @@ from memkit.evals.run_life import run_life
 from memkit.evals.run_records import RunRecord, recorded
 from memkit.evals.trained_modules import TrainedModule
 
+BESIDE = 224  # tokens that are kept for the question, its answer and the chat format
 SHORT = 4  # words; longer references are hardly ever said word for word
 
 Scores = dict[str, list[float]]
@@ -69,6 +70,7 @@ def run_answers(configuration: Configuration, lab: Lab) -> RunRecord:
             float(recall_at(names, module)) for names, module in zip(routes, right, strict=True)
         ]
     figures = _figures(asked, answers) | _of_modules(modules, data)
+    figures["budget"] = float(_budget(configuration, lab))
     if len(modules) == 1:
         figures |= _side_effects(lab, place, next(iter(modules)))
     return recorded(configuration, scores, figures, data=data.digest, base=lab.base.name)
@@ -124,7 +126,15 @@ def _evidence(configuration: Configuration, lab: Lab, data: DataSet, question: A
         if configuration.context == "rag"
         else knowledge.everything()
     )
-    return evidence_text(lab.base, found, configuration.budget, PromptFormat())
+    return evidence_text(lab.base, found, _budget(configuration, lab), PromptFormat())
+
+
+def _budget(configuration: Configuration, lab: Lab) -> int:
+    """The tokens of evidence: no more than the base model can read beside question and answer."""
+    context = lab.base.context
+    if context is None:
+        return configuration.budget
+    return max(0, min(configuration.budget, context - BESIDE))
 
 
 def _scores(asked: Sequence[Asked], answers: Answers) -> Scores:

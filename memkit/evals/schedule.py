@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 
 from memkit.evals.configuration import Configuration, EditRun, LifeRun, Point
 from memkit.evals.lab import Lab
@@ -129,11 +128,6 @@ def headline(record: RunRecord) -> str:
     """The most telling scores of a record."""
     names = [name for name in ("efficacy", "right", "kept", "forgotten") if name in record.scores]
     return ", ".join(f"{name} {record.mean(name):.2f}" for name in names)
-
-
-def results_folder(folder: Path, *, quick: bool) -> Path:
-    """Where the records and adapters of a scale are."""
-    return folder / ("quick" if quick else "full")
 
 
 def _span(seconds: float) -> str:

@@ -1,0 +1,157 @@
+"""Running the study: which points, where their records lie, and what is written in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from memkit.evals.data.missing_data import data_folder
+from memkit.evals.lab import Lab
+from memkit.evals.measurement import Measurement, write_report
+from memkit.evals.metrics.bootstrap import interval
+from memkit.evals.run_records import RecordFile, RunRecord
+from memkit.evals.schedule import described, measure
+from memkit.evals.study.all_questions import QUESTIONS, question
+from memkit.evals.study.design import SEEDS, Question, Scale
+from memkit.evals.study.plan import planned
+from memkit.evals.study.study_report import conclusions, ratios_of, write_study
+from memkit.models.gguf import cache_dir
+
+if TYPE_CHECKING:
+    from memkit.evals.configuration import Point
+    from memkit.models.language_model import TransformersModel
+    from memkit.protocols import Embedder
+
+RECORDS = "records.jsonl"
+PAGE = "study.md"
+
+
+@dataclass(frozen=True)
+class StudyRun:
+    """One call of ``memkit study``.
+
+    Attributes:
+        quick: In miniature, with one seed; otherwise in full.
+        numbers: Of the questions to answer; empty for all.
+        data: The folder with published data, or None: the environment may name one, and what
+            is not there is replaced by invented data, which the report says.
+        folder: Where records and adapters are kept; None for memkit's cache folder.
+        page: The report; None for ``study.md`` beside the records.
+        seeds: Training seeds; None for those of the scale.
+        seconds: Start no point after so many; None for no limit.
+    """
+
+    quick: bool = True
+    numbers: tuple[str, ...] = ()
+    data: Path | None = None
+    folder: Path | None = None
+    page: Path | None = None
+    seeds: tuple[int, ...] | None = None
+    seconds: float | None = None
+
+    @property
+    def questions(self) -> tuple[Question, ...]:
+        """The questions to answer.
+
+        Raises:
+            InvalidInputError: If a number is unknown.
+        """
+        wanted = [question(number) for number in self.numbers]
+        return tuple(q for q in QUESTIONS if q in wanted) if wanted else QUESTIONS
+
+    @property
+    def scale(self) -> Scale:
+        """How much is measured."""
+        found = data_folder(self.data)
+        published = found is not None and (found / "phonebook").is_dir()
+        return Scale(self.quick, published, self.seeds or (SEEDS[:1] if self.quick else SEEDS))
+
+    @property
+    def place(self) -> Path:
+        """The folder of records and adapters."""
+        root = self.folder or cache_dir() / "study"
+        return root / ("quick" if self.quick else "full")
+
+    @property
+    def points(self) -> list[Point]:
+        """What is to be measured, in order; of some questions only what they need."""
+        scale = self.scale
+        if not self.numbers:
+            return planned(scale)
+        found = {
+            point.key: point
+            for make in (
+                *(q.points for q in self.questions),
+                *(q.later for q in self.questions),
+            )
+            for seed in scale.seeds
+            for point in make(scale, seed)
+        }
+        return list(found.values())
+
+
+def run_study(
+    run: StudyRun,
+    base: TransformersModel,
+    embedder: Embedder,
+    *,
+    command: str,
+    tell: Callable[[str], None],
+    json_path: Path | None = None,
+) -> Path:
+    """Measure what is missing, write the report, and return where it is.
+
+    Args:
+        run: What to measure.
+        base: The base model.
+        embedder: Embeds documents and questions.
+        command: The command line, for the report.
+        tell: Is told how it goes, line by line.
+        json_path: Takes all figures as JSON.
+
+    Raises:
+        MemkitError: If data is missing or leaks, or a library of the extra ``evals`` is.
+    """
+    file = RecordFile(run.place / RECORDS)
+    scale = run.scale
+    if not scale.published:
+        tell("no published data is given (--data): invented phone books stand in, no CounterFact")
+    with Lab(base, embedder, run.place, data_folder(run.data)) as lab:
+        measure(run.points, lab, file, tell=tell, seconds=run.seconds)
+    return report(run, file.read(), command=command, json_path=json_path)
+
+
+def report(
+    run: StudyRun,
+    records: Mapping[str, RunRecord],
+    *,
+    command: str,
+    json_path: Path | None = None,
+) -> Path:
+    """Write page, figures and JSON of what was measured so far; returns the page."""
+    page = run.page or run.place / PAGE
+    write_study(page, records, run.scale, command=command, questions=run.questions)
+    if json_path is not None:
+        concluded = conclusions(records, run.scale, run.questions)
+        write_report(json_path, "study", _measurements(run.points, records), ratios_of(concluded))
+    return page
+
+
+def _measurements(points: Sequence[Point], records: Mapping[str, RunRecord]) -> list[Measurement]:
+    """All mean scores and figures of the points that were measured."""
+    rows = []
+    for point in points:
+        record = records.get(point.key)
+        if record is None:
+            continue
+        case = described(point)
+        for metric, scores in record.scores.items():
+            if scores:
+                mean = interval([scores])
+                rows.append(
+                    Measurement(case, metric, mean.mean, "share", mean.low, mean.high, mean.n)
+                )
+        rows += [Measurement.of(case, name, [v], "") for name, v in record.figures.items()]
+    return rows
