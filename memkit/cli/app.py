@@ -15,6 +15,7 @@ import typer.main
 
 from memkit.cli import (
     answer_commands,
+    eval_commands,
     explain_commands,
     inspect_commands,
     machine_commands,
@@ -35,6 +36,7 @@ GROUPS = (
     read_commands,
     inspect_commands,
     answer_commands,
+    eval_commands,
     explain_commands,
     module_commands,
     upkeep_commands,
@@ -43,6 +45,7 @@ GROUPS = (
     machine_commands,
     standalone_commands,
     study_commands,
+    eval_commands,
 )
 
 COMPLETING = "_MEMKIT_COMPLETE"  # set by the shell's completion, which asks for words

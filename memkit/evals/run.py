@@ -65,9 +65,9 @@ def run_answers(configuration: Configuration, lab: Lab) -> RunRecord:
     )
     scores = _scores(asked, answers)
     if modules:
-        right = [placed[question.document] for question in asked]
         scores["routed"] = [
-            float(recall_at(names, module)) for names, module in zip(routes, right, strict=True)
+            float(_is_routed(names, placed.get(question.document)))
+            for names, question in zip(routes, asked, strict=True)
         ]
     figures = _figures(asked, answers) | _of_modules(modules, data)
     figures["budget"] = float(_budget(configuration, lab))
@@ -102,11 +102,22 @@ def _routes(
         case "fixed":
             return [_first(configuration) for _ in asked]
         case "oracle":
-            return [[placed[question.document]] for question in asked]
+            return [_holders(placed, question.document) for question in asked]
         case "nearest":
             return lab.knowledge(data).nearest(questions, placed, configuration.top)
         case "centroid":
             return lab.knowledge(data).centroid(questions, placed, configuration.top)
+
+
+def _holders(placed: dict[str, str], document: str) -> list[str]:
+    """The module that learned a document; the only one there is for what no document answers."""
+    names = set(placed.values())
+    return sorted(names) if len(names) == 1 else [placed[document]] if document in placed else []
+
+
+def _is_routed(names: Sequence[str], right: str | None) -> bool:
+    """Whether the right module is asked, or none where no module is right."""
+    return recall_at(names, right) if right is not None else not names
 
 
 def _placing(configuration: Configuration, lab: Lab, modules: dict[str, TrainedModule]) -> Place:
@@ -145,6 +156,7 @@ def _scores(asked: Sequence[Asked], answers: Answers) -> Scores:
         "f1": [token_f1(told.text, q.answers) for q, told in pairs],
         "abstained": [float(abstains(told.text)) for _, told in pairs],
     }
+    scores["quality"] = [_quality(q, told.text) for q, told in pairs]
     if any(len(q.reference.split()) > SHORT for q in asked):
         scores["rouge_l"] = [rouge_l(told.text, q.answers) for q, told in pairs]
     if any(told.evidence for _, told in pairs):
@@ -152,6 +164,15 @@ def _scores(asked: Sequence[Asked], answers: Answers) -> Scores:
     if any(question.choices for question in asked):
         scores["right"] = scores["choice"] = [float(_is_chosen(q, told.text)) for q, told in pairs]
     return scores
+
+
+def _quality(asked: Asked, text: str) -> float:
+    """Whether a short answer is right, the overlap of a long one; abstaining where none is."""
+    if not asked.answers:
+        return float(abstains(text))
+    if len(asked.reference.split()) > SHORT:
+        return token_f1(text, asked.answers)
+    return float(contains(text, asked.answers))
 
 
 def _is_chosen(asked: Asked, text: str) -> bool:

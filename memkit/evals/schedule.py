@@ -36,7 +36,7 @@ def measure(
     """
     records = file.read()
     wanted = {point.key: point for point in points}
-    missing = [point for key, point in wanted.items() if key not in records]
+    missing = [point for key, point in wanted.items() if not _is_there(records.get(key), lab)]
     if len(missing) < len(wanted):
         tell(f"{len(wanted) - len(missing)} of {len(wanted)} points are there already")
     started, done = time.perf_counter(), 0.0
@@ -53,6 +53,14 @@ def measure(
         place = f"[{number}/{len(missing)}]"
         tell(f"{place} {described(point)}: {headline(records[point.key])}; {left}")
     return {key: record for key, record in records.items() if key in wanted}
+
+
+def _is_there(record: RunRecord | None, lab: Lab) -> bool:
+    """Whether a point was measured, on the data that is there now."""
+    if record is None or record.kind != Configuration.kind:
+        return record is not None
+    name, size = record.point["data"], record.point["size"]
+    return record.data == lab.data_set(name, size).digest
 
 
 def _efforts(points: Sequence[Point]) -> dict[str, float]:

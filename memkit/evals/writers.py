@@ -64,6 +64,15 @@ def write(
     return lessons
 
 
+def sentence_records(documents: Sequence[Document]) -> list[Record]:
+    """The sentences of documents as records that bear the id of their document."""
+    return [
+        Record(document.id, sentence, None, None, {}, {}, _THEN, _THEN, 1, "")
+        for document in documents
+        for sentence in sentences(document.text)
+    ]
+
+
 def _scripted(data: DataSet, by_id: Mapping[str, Document], form: str) -> list[Lesson]:
     scripts = [s for s in data.scripts if s.form == form and s.document in by_id]
     if not scripts:
@@ -91,11 +100,7 @@ def _pairs(data: DataSet, by_id: Mapping[str, Document]) -> list[Lesson]:
 
 def _asked(documents: Sequence[Document], synthesizer: Synthesizer | None) -> list[Lesson]:
     """Questions about every sentence, in the wordings that are trained."""
-    records = [
-        Record(document.id, sentence, None, None, {}, {}, _THEN, _THEN, 1, "")
-        for document in documents
-        for sentence in sentences(document.text)
-    ]
+    records = sentence_records(documents)
     grouped: dict[tuple[str, str], list[str]] = {}
     for example in (synthesizer or TemplateSynthesizer()).examples(records):
         if not example.held_out:
