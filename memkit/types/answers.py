@@ -207,7 +207,7 @@ class Answer(Value):
         text: The answer; empty if it was withheld.
         recall: The evidence that was in the prompt.
         prompt_tokens: The length of the whole prompt; for a question in parts, of all prompts.
-        seconds: Wall-clock time; in a batch, this answer's share.
+        seconds: Wall-clock time from question to answer; in a batch, this answer's share.
         claims: The answer to each part of the question, compared with what is stored.
         withheld: Why a strict answer was withheld; None if it was not.
         timings: What the seconds were spent on; equal answers may differ in it.
