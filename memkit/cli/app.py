@@ -36,7 +36,6 @@ GROUPS = (
     read_commands,
     inspect_commands,
     answer_commands,
-    eval_commands,
     explain_commands,
     module_commands,
     upkeep_commands,
@@ -74,6 +73,7 @@ def command_line() -> Any:  # noqa: ANN401 - a command of click's, which typer k
     commands = _below(root)
     for command in commands:
         command.params.append(debug)
+        command.short_help = " ".join(command.help.partition("\n\n")[0].split())  # not cut off
     for option in (option for command in [root, *commands] for option in command.params):
         if getattr(option, "is_flag", False):
             option.metavar = ""  # typer would show "<bool>", as if a value were expected

@@ -137,7 +137,8 @@ def _processor() -> Health:
     from memkit.cli.threads import cores, others
 
     busy = others()
-    found = f"{cores()} cores, {os.environ.get('OMP_NUM_THREADS', 'unknown')} threads for memkit"
+    threads = os.environ.get("OMP_NUM_THREADS", f"{cores():g}")
+    found = f"{cores():g} cores, {threads} threads for memkit"
     if busy >= cores() / 2:
         found += f"; other programs keep {busy:.1f} of them busy"
         return Health("note", "processor", found, "training takes longer until they are done")

@@ -89,7 +89,7 @@ def _model(use: str, name: str, origin: str, path: Path) -> dict[str, Any]:
 def doctor(
     path: Annotated[
         Path | None,
-        typer.Argument(metavar="[PATH]", help="Also look at this memory.", show_default=False),
+        typer.Argument(metavar="PATH", help="Also look at this memory.", show_default=False),
     ] = None,
     *,
     as_json: AsJson = False,

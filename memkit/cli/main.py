@@ -23,7 +23,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     def run() -> int:
         # Imported here, so that an interrupt while they are loaded is no traceback either.
         from memkit.cli.app import run_command
+        from memkit.cli.threads import settle_threads
 
+        if argv is None:  # the process is the command's own
+            settle_threads()
         return run_command(words)
 
     return exit_status("memkit", run, debug="--debug" in options)

@@ -111,7 +111,7 @@ def retrain(
     path: MemoryPath,
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NAME...", help="All unless given.", show_default=False),
+        typer.Argument(metavar="NAME", help="All unless given.", show_default=False),
     ] = None,
     *,
     base_model: BaseModel = None,

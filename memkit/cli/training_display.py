@@ -18,21 +18,13 @@ class TrainingDisplay:
     """
 
     def __init__(self, before: str) -> None:
-        console = stderr_console()
-        self._progress = Progress(
-            SpinnerColumn(finished_text=" "),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
-            TextColumn("{task.fields[state]}"),
-            TimeElapsedColumn(),
-            console=console,
-            disable=not console.is_terminal,
-        )
         self._before = before
+        self._progress = _bars()
         self._modules = self._epochs = 0
         self._task: TaskID | None = None
 
     def __enter__(self) -> Self:
+        self._progress = _bars()
         self._progress.start()
         self._task = self._progress.add_task(self._before, total=None, state="")
         return self
@@ -83,3 +75,16 @@ class TrainingDisplay:
         if self._task is not None:
             self._progress.remove_task(self._task)
             self._task = None
+
+
+def _bars() -> Progress:
+    console = stderr_console()
+    return Progress(
+        SpinnerColumn(finished_text=" "),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        TextColumn("{task.fields[state]}"),
+        TimeElapsedColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )

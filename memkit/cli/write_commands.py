@@ -58,7 +58,7 @@ def add(
     texts: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="TEXT...",
+            metavar="TEXT",
             help="Each becomes a record; - reads one from the standard input.",
             show_default=False,
         ),
@@ -206,7 +206,7 @@ def forget(
     path: MemoryPath,
     id: Annotated[
         list[str] | None,
-        typer.Argument(metavar="ID...", help="Records, or turns.", show_default=False),
+        typer.Argument(metavar="ID", help="Records, or turns.", show_default=False),
     ] = None,
     *,
     retrain: Annotated[

@@ -7,14 +7,17 @@ and the exit status says whether all of it happened.
 from __future__ import annotations
 
 import logging
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TextIO
 
-from memkit.cli.demo.scores import Score, measurements, print_table, score
+from rich.console import Console
+from rich.text import Text
+
+from memkit.cli.demo.scores import Score, measurements, score, table
+from memkit.cli.output import stdout_console
+from memkit.cli.training_display import TrainingDisplay
 from memkit.evals.company.company import Company
 from memkit.evals.measurement import write_report
 from memkit.lora.consolidation.consolidate import Recipe
@@ -32,7 +35,7 @@ def main(*, quick: bool, seed: int, json_path: Path | None) -> int:
     """Run the demo in a temporary directory; returns the exit status."""
     logging.getLogger("memkit").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory(prefix="memkit-demo-") as folder:
-        demo = Demo(Path(folder) / "company.mem", quick=quick, seed=seed, out=sys.stdout)
+        demo = Demo(Path(folder) / "company.mem", quick=quick, seed=seed, out=stdout_console())
         demo.run()
     if json_path is not None:
         write_report(json_path, "demo", measurements(demo.scores))
@@ -42,7 +45,7 @@ def main(*, quick: bool, seed: int, json_path: Path | None) -> int:
 class Demo:
     """The steps of the demo, over one memory; ``seed`` is that of the company and of training."""
 
-    def __init__(self, path: Path, *, quick: bool, seed: int, out: TextIO) -> None:
+    def __init__(self, path: Path, *, quick: bool, seed: int, out: Console) -> None:
         facts, paragraphs = SIZES[quick]
         company = Company.generate(seed, facts)
         self._company = company
@@ -52,7 +55,10 @@ class Demo:
         self._started = time.perf_counter()
         self._failed: list[str] = []
         per_module = -(-(facts + paragraphs) // MODULES)
-        recipe = Recipe(train=TrainSpec(seed=seed), records_per_module=per_module)
+        self._training = TrainingDisplay("choosing what to train")
+        recipe = Recipe(
+            train=TrainSpec(seed=seed), records_per_module=per_module, progress=self._training
+        )
         self._memory = Memory.open(path, recipe=recipe)
         self._records: list[Record] = []
         self.scores: list[Score] = []
@@ -76,10 +82,12 @@ class Demo:
             self._update()
             self._forget()
         self._head("result")
-        print_table(self.scores, self._out)
+        self._out.print(table(self.scores))
         self._say(f"{time.perf_counter() - self._started:.0f} s in all")
         for step in self._failed:
-            self._say(f"DID NOT HAPPEN: {step}")
+            self._say(f"DID NOT HAPPEN: {step}", "bold red")
+        if self.succeeded:
+            self._say("all of it happened as it should", "green")
 
     # -- the steps ---------------------------------------------------------------------------
 
@@ -109,7 +117,8 @@ class Demo:
 
     def _consolidate(self) -> None:
         self._head("consolidate: into the weights")
-        report = self._memory.consolidate()
+        with self._training:
+            report = self._memory.consolidate()
         self._say(str(report))
         self._expect(f"{MODULES} modules are trained", len(self._memory.modules.list()) >= MODULES)
         share = len(report.held) / len(self._records)
@@ -169,7 +178,8 @@ class Demo:
         answer = self._ask(old.question, k=1)
         self._show(answer)
         self._expect("the new version is answered at once", new in answer.text)
-        report = self._memory.consolidate()
+        with self._training:
+            report = self._memory.consolidate()
         answer = self._memory.ask(old.question or "", budget=0, sampling=BRIEF)
         self._say(f"  consolidated again in {report.seconds:.0f} s; closed book:")
         self._show(answer)
@@ -181,7 +191,8 @@ class Demo:
         self._head("forget one fact")
         record = self._records[-1 - len(self._paragraphs)]
         self._say(f"  {record.text}")
-        receipt = self._memory.forget(record.id)
+        with self._training:
+            receipt = self._memory.forget(record.id)
         self._say(str(receipt))
         answer = self._memory.ask(record.question or "", budget=0, sampling=BRIEF)
         self._show(answer)
@@ -236,19 +247,24 @@ class Demo:
     def _show(self, answer: Answer) -> None:
         route = ", ".join(answer.route.modules) or "no adapter"
         self._say(f"  Q: {answer.recall.query}")
-        self._say(f"  A: {answer.text}   [{route}; {answer.prompt_tokens} prompt tokens]")
+        said = Text(f"  A: {answer.text}   ", "bold")
+        said.append(f"[{route}; {answer.prompt_tokens} prompt tokens]", "dim not bold")
+        self._say(said)
 
     def _expect(self, what: str, happened: bool) -> None:
         if not happened:
             self._failed.append(what)
-            self._say(f"  did not happen: {what}")
+            self._say(f"  did not happen: {what}", "bold red")
 
     def _head(self, title: str) -> None:
-        self._say(f"\n== {title} ({time.perf_counter() - self._started:.0f} s)")
+        seconds = time.perf_counter() - self._started
+        self._say("")
+        self._say(Text(f"== {title} ", "bold cyan").append(f"({seconds:.0f} s)", "dim not bold"))
 
-    def _say(self, line: str) -> None:
-        self._out.write(f"{line}\n")
-        self._out.flush()
+    def _say(self, line: str | Text, style: str = "") -> None:
+        # Whoever reads it through a pipe gets lines as they are, and at once.
+        self._out.print(line, style=style, soft_wrap=not self._out.is_terminal)
+        self._out.file.flush()
 
 
 def _other_number(answer: str) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TextIO
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
 
 from memkit.evals.measurement import Measurement
 from memkit.lora.verify import same_answer
@@ -46,15 +48,16 @@ def score(name: str, answers: Sequence[Answer], expected: Sequence[str]) -> Scor
     )
 
 
-def print_table(scores: Sequence[Score], out: TextIO) -> None:
-    """One line per configuration."""
-    head = f"{'':<24}{'exact':>8}{'contained':>11}{'of':>5}{'prompt tokens':>15}{'s/question':>12}"
-    lines = [
-        f"{s.name:<24}{s.exact / max(1, s.asked):>8.2f}{s.contained / max(1, s.asked):>11.2f}"
-        f"{s.asked:>5}{s.prompt_tokens:>15.0f}{s.seconds:>12.2f}"
-        for s in scores
-    ]
-    out.write("\n".join([head, *lines]) + "\n")
+def table(scores: Sequence[Score]) -> Table:
+    """One row per configuration."""
+    rows = Table(box=SIMPLE_HEAD, pad_edge=False)
+    rows.add_column("")
+    for heading in ("exact", "contained", "of", "prompt tokens", "s/question"):
+        rows.add_column(heading, justify="right")
+    for s in scores:
+        shares = (f"{hits / max(1, s.asked):.2f}" for hits in (s.exact, s.contained))
+        rows.add_row(s.name, *shares, str(s.asked), f"{s.prompt_tokens:.0f}", f"{s.seconds:.2f}")
+    return rows
 
 
 def measurements(scores: Sequence[Score]) -> list[Measurement]:

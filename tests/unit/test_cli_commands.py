@@ -1,0 +1,216 @@
+"""Every command of the command line, one after the other, on a memory with small models."""
+
+import io
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+from typer.testing import CliRunner
+
+from memkit import Memory
+from memkit.cli import main as cli
+from memkit.cli.app import application, command_line
+from memkit.testing import HashingEmbedder
+
+# What each command is called with, behind the memory's path; None where it takes none.
+ON_A_MEMORY = {
+    "add": ["A new fact."],
+    "ask": ["What is the badge number of Nora?"],
+    "chat": [],
+    "check": [],
+    "consolidate": [],
+    "explain": ["What is the badge number of Nora?"],
+    "export": ["{tmp}/archive"],
+    "forget": ["Nora"],
+    "get": ["Nora"],
+    "history": ["Nora"],
+    "import": ["{tmp}/given"],
+    "init": [],
+    "list": [],
+    "modules list": [],
+    "modules export": ["m0001", "{tmp}/adapter"],
+    "modules import": ["{tmp}/given-adapter", "--record", "Nora"],
+    "modules retrain": ["m0001"],
+    "modules rollback": ["m0001", "1"],
+    "recall": ["badge number of Nora"],
+    "reembed": ["{tmp}/nothing"],
+    "search": ["badge number of Nora"],
+    "stats": [],
+    "update": ["Nora", "--metadata", "source=hr"],
+}
+MAKES_ONE = {"add", "chat", "import", "init"}  # where there is no memory yet
+# They have a page of their own in the tests.
+ELSEWHERE = {"capacity", "demo", "doctor", "models", "eval", "inspect", "mcp", "serve", "study"}
+
+
+def leaves(command, words=()):
+    children = getattr(command, "commands", None)
+    if children is None:
+        return [" ".join(words)]
+    return [leaf for name, child in children.items() for leaf in leaves(child, (*words, name))]
+
+
+COMMANDS = leaves(command_line())
+
+
+@pytest.fixture(autouse=True)
+def small(tiny, recipe, monkeypatch):
+    """`Memory.open` takes small models, whatever the command line says."""
+    opened = Memory.open
+
+    def open_memory(path, **options):
+        shown = options.pop("recipe", None)
+        chosen = recipe if shown is None else replace(recipe, progress=shown.progress)
+        models = {"base_model": tiny, "embedder": HashingEmbedder(), "recipe": chosen}
+        return opened(path, **{**options, **models})
+
+    monkeypatch.setattr(Memory, "open", open_memory)
+
+
+@pytest.fixture
+def directory(tmp_path, trained_directory):
+    return shutil.copytree(trained_directory, tmp_path / "agent.mem")
+
+
+def test_no_command_is_forgotten_here():
+    assert set(ON_A_MEMORY) == {c for c in COMMANDS if c.split()[0] not in ELSEWHERE}
+
+
+@pytest.mark.parametrize("command", ["", "modules", *COMMANDS])
+def test_every_command_has_help(command):
+    result = CliRunner().invoke(application(), [*command.split(), "--help"])
+
+    assert result.exit_code == 0
+    assert f"Usage: {' '.join(['memkit', *command.split()])}" in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize("command", sorted(set(ON_A_MEMORY) - MAKES_ONE))
+def test_an_unknown_memory_is_told_before_anything_is_loaded(
+    command, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("memkit.memory.engine.Engine.load_embedder", pytest.fail)
+    arguments = [word.format(tmp=tmp_path) for word in ON_A_MEMORY[command]]
+
+    assert cli.main([*command.split(), str(tmp_path / "nowhere"), *arguments]) == 1
+
+    output, told = capsys.readouterr()
+    assert output == ""
+    assert told.startswith(f"memkit: there is no memory at '{tmp_path / 'nowhere'}'")
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize("command", sorted(set(ON_A_MEMORY) - {"reembed", "modules import"}))
+def test_what_every_command_prints_as_json_is_json(
+    command, directory, tmp_path, capsys, monkeypatch
+):
+    if command == "import":
+        assert cli.main(["export", str(directory), str(tmp_path / "given")]) == 0
+        directory = tmp_path / "fresh.mem"
+    monkeypatch.setattr(sys, "stdin", io.StringIO("What is the badge number of Nora?\n"))
+    arguments = [word.format(tmp=tmp_path) for word in ON_A_MEMORY[command]]
+    capsys.readouterr()
+
+    assert cli.main([*command.split(), str(directory), *arguments, "--json"]) == 0
+
+    printed = json.loads(capsys.readouterr().out)
+    assert isinstance(printed, dict | list)
+
+
+@pytest.mark.parametrize(
+    ("words", "field", "value"),
+    [
+        (["ask", "What is the badge number of Nora?", "--budget", "0"], "text", "4471"),
+        (["get", "Nora"], "answer", "4471"),
+        (["stats"], "records", 8),
+        (["forget", "Nora", "--no-retrain"], "records", ["Nora"]),
+        (["list", "--where", "source=nowhere"], "records", []),
+    ],
+)
+def test_json_says_what_the_verb_returned(words, field, value, directory, capsys):
+    assert cli.main([words[0], str(directory), *words[1:], "--json"]) == 0
+
+    assert json.loads(capsys.readouterr().out)[field] == value
+
+
+def test_what_is_not_there_is_not_found(directory, capsys):
+    for words in (["get"], ["history"], ["forget", "--no-retrain"], ["update", "--answer", "x"]):
+        assert cli.main([words[0], str(directory), "nobody", *words[1:]]) == 1
+        assert "no record has the id 'nobody'" in capsys.readouterr().err
+
+
+def test_a_record_is_shown_to_whom_its_scope_lets(directory, capsys):
+    assert cli.main(["add", str(directory), "Ada likes tea.", "--scope", "user=ada"]) == 0
+    id = capsys.readouterr().out.strip()
+
+    assert cli.main(["get", str(directory), id]) == 0  # whoever looks after the memory sees all
+    assert cli.main(["get", str(directory), id, "--scope", "user=ada"]) == 0
+    assert cli.main(["get", str(directory), id, "--scope", "user=bob"]) == 1
+    assert cli.main(["forget", str(directory), id, "--scope", "user=bob", "--no-retrain"]) == 1
+    capsys.readouterr()
+    assert cli.main(["search", str(directory), "tea"]) == 0
+    assert id not in capsys.readouterr().out
+    assert cli.main(["search", str(directory), "tea", "--scope", "user=ada"]) == 0
+    assert id in capsys.readouterr().out
+
+
+def test_a_list_goes_on_where_it_ended(directory, capsys):
+    ids = []
+    after = []
+    for _ in range(3):
+        assert cli.main(["list", str(directory), "--limit", "3", "--json", *after]) == 0
+        page = json.loads(capsys.readouterr().out)
+        ids += [record["id"] for record in page["records"]]
+        after = ["--after", str(page["next"])]
+    assert page["next"] is None
+    assert ids == ["Nora", "Emil", "Tara", "Owen", "Lena", "Hugo", "Mira", "Anton"]
+
+
+def test_modules_are_listed_and_rolled_back(directory, capsys):
+    assert cli.main(["modules", "list", str(directory)]) == 0
+    rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [(row[0], row[1], row[3]) for row in rows] == [
+        ("m0001", "v1", "4"),
+        ("m0002", "v1", "4"),
+    ]
+
+    assert cli.main(["modules", "rollback", str(directory), "m0001", "9"]) == 1
+    assert "memkit: " in capsys.readouterr().err
+
+
+def test_a_module_goes_out_and_comes_in_again(directory, tmp_path, capsys):
+    folder = str(tmp_path / "adapter")
+    assert cli.main(["modules", "export", str(directory), "m0001", folder]) == 0
+    assert (tmp_path / "adapter" / "adapter_model.safetensors").exists()
+    assert cli.main(["forget", str(directory), "Owen", "--no-retrain"]) == 0  # drops the module
+    records = [word for id in ("Nora", "Emil", "Tara") for word in ("--record", id)]
+    capsys.readouterr()
+    assert cli.main(["modules", "import", str(directory), folder, *records, "--json"]) == 0
+    assert sorted(json.loads(capsys.readouterr().out)["held"]) == ["Emil", "Nora", "Tara"]
+
+
+LIGHT = """
+import sys
+from memkit.cli.main import main
+path, out = sys.argv[1:]
+for words in (
+    ["init"], ["stats"], ["list"], ["get", "Nora"], ["history", "Nora"], ["modules", "list"],
+    ["export", out], ["forget", "Nora", "--no-retrain"], ["check"], ["nonsense"], ["--help"],
+):
+    main([words[0], *words[1:2], path] if words[0] == "modules" else [words[0], path, *words[1:]])
+heavy = {"torch", "transformers", "sentence_transformers", "peft", "fastapi", "mcp", "matplotlib"}
+print(sorted(heavy & set(sys.modules)), file=sys.stderr)
+"""
+
+
+def test_commands_that_need_no_model_load_none(directory, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", LIGHT, str(directory), str(tmp_path / "archive")],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+
+    assert done.stderr.splitlines()[-1] == "[]", done.stderr
+    assert "forgotten records   Nora" in done.stdout
+    assert f"{directory} is sound" in done.stdout
