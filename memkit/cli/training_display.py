@@ -82,9 +82,10 @@ def _bars() -> Progress:
     return Progress(
         SpinnerColumn(finished_text=" "),
         TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
+        BarColumn(bar_width=12),
         TextColumn("{task.fields[state]}"),
         TimeElapsedColumn(),
         console=console,
+        redirect_stdout=False,
         disable=not console.is_terminal,
     )

@@ -59,6 +59,7 @@ class OpenOptions(TypedDict, total=False):
             SmolLM2-135M-Instruct. It is loaded when an answer or an adapter is first needed. With
             "lora" it has to be a `memkit.models.language_model.TransformersModel`, a folder or id.
         embedder: A folder, hub id or any `memkit.protocols.Embedder`; by default all-MiniLM-L6-v2.
+            One that is named is loaded when a verb first needs it: not to list or to count.
         recipe: How `Memory.consolidate` makes adapters, and how prompts look.
         count_tokens: Counts tokens for budgets, for example with a hosted model's tokenizer; by
             default the base model's does.
