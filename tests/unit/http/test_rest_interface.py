@@ -1,9 +1,19 @@
 """`/memory`: the verbs as JSON, each in the scope of the key and in no other."""
 
+import asyncio
 import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from starlette.testclient import TestClient
+
+from memkit import AsyncMemory
+from memkit.errors import StorageError
+from memkit.server.http.api_keys import ApiKey
+from memkit.server.http.background_jobs import Jobs
+from memkit.server.http.error_bodies import ApiError
+from memkit.server.http.http_app import create_app
+from memkit.types import ConsolidationReport
 
 NORA = "What is the badge number of Nora?"
 
@@ -251,6 +261,36 @@ def test_a_failed_consolidation_says_so_and_the_next_may_start(memory, serve, mo
     assert "RuntimeError" in job["error"]
     assert "zebra" not in job["error"]
     assert client.post("/memory/consolidate").status_code == 202
+
+
+def test_a_consolidation_is_told_about_to_its_owner_alone():
+    jobs = Jobs()
+    ann, ben = (ApiKey(name, {"user": name}) for name in ("ann", "ben"))
+
+    async def work():
+        return ConsolidationReport((), 0.0)
+
+    async def start():
+        job = jobs.start(ann, work)
+        await jobs.finish()
+        return job
+
+    job = asyncio.run(start())
+    assert jobs.find(ann, job.id).status == "done"
+    with pytest.raises(ApiError, match="no consolidation of this key"):
+        jobs.find(ben, job.id)
+
+
+def test_a_consolidation_is_finished_before_the_server_stops(tmp_path, opener, badges, keys):
+    memory = opener(tmp_path / "agent.mem")
+    memory.add(badges[:4])
+    app = create_app(AsyncMemory(memory), keys.file)
+    with TestClient(app, headers=keys.of("all")) as client:
+        assert client.post("/memory/consolidate").json()["status"] == "running"
+    with pytest.raises(StorageError, match="closed"):
+        memory.count()
+    with opener(tmp_path / "agent.mem") as memory:
+        assert memory.stats().held == 4
 
 
 @pytest.mark.parametrize(
