@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -21,6 +21,8 @@ from starlette.responses import Response
 
 from memkit.errors import (
     BusyError,
+    DestructionPendingError,
+    DiskFullError,
     InvalidInputError,
     MemkitError,
     NotFoundError,
@@ -103,17 +105,11 @@ def told(error: Exception) -> ApiError:
 
     Messages may quote what users have written, so the log has the error's class and place.
     """
-    match error:
-        case ApiError():
-            return error
-        case NotFoundError():
-            return ApiError(404, _text(error), code="not_found")
-        case InvalidInputError():
-            return ApiError(400, _text(error))
-        case UnsupportedOperationError():
-            return ApiError(400, _text(error), code="unsupported")
-        case BusyError():
-            return busy("the memory is in use by another process, or has been for too long")
+    if isinstance(error, ApiError):
+        return error
+    for kind, tell in _TOLD.items():
+        if isinstance(error, kind):
+            return tell(error)
     name = type(error).__name__
     logger.error("%s\n%s", name, "".join(traceback.format_tb(error.__traceback__)).rstrip())
     return ApiError(500, f"the server failed ({name}); its log says where", code="internal_error")
@@ -162,5 +158,29 @@ def _is_named(part: object) -> bool:
     return part not in kinds and "[" not in str(part)
 
 
-def _text(error: MemkitError) -> str:
-    return f"{error.message} ({error.hint})" if error.hint else error.message
+def _text(error: Exception) -> str:
+    """The message of an error of memkit, and its hint."""
+    message, hint = error.args
+    return f"{message} ({hint})" if hint else str(message)
+
+
+def _told_of_bytes(_: Exception) -> ApiError:
+    return ApiError(
+        503,
+        "it is erased, but its bytes are not destroyed yet, as others are still reading; "
+        "the server goes on with that later",
+        code="destruction_pending",
+    )
+
+
+# What clients are told, by the class of the error; the first that fits counts.
+_TOLD: Mapping[type[MemkitError], Callable[[Exception], ApiError]] = {
+    NotFoundError: lambda error: ApiError(404, _text(error), code="not_found"),
+    InvalidInputError: lambda error: ApiError(400, _text(error)),
+    UnsupportedOperationError: lambda error: ApiError(400, _text(error), code="unsupported"),
+    BusyError: lambda _: busy("the memory is in use by others, or has been for too long"),
+    DiskFullError: lambda _: ApiError(
+        507, "the disk of the server is full, nothing was stored", code="disk_full"
+    ),
+    DestructionPendingError: _told_of_bytes,
+}

@@ -69,13 +69,13 @@ async def create_chat_completion(
 @router.get("/models")
 async def list_models(_: Reader, service: Serving) -> ModelList:
     """List the names that requests may use: the memory's, its base model's, its embedder's."""
-    return ModelList(data=_models(service))
+    return ModelList(data=await asyncio.to_thread(_models, service))
 
 
 @router.get("/models/{id:path}")
 async def retrieve_model(id: str, _: Reader, service: Serving) -> Model:
     """Give one of them."""
-    for model in _models(service):
+    for model in await asyncio.to_thread(_models, service):
         if model.id == id:
             return model
     raise ApiError(404, f"there is no model {id!r}", param="model", code="model_not_found")
@@ -84,7 +84,7 @@ async def retrieve_model(id: str, _: Reader, service: Serving) -> Model:
 @router.post("/embeddings")
 async def create_embeddings(body: EmbeddingRequest, _: Reader, service: Serving) -> EmbeddingList:
     """Embed texts with the memory's embedder, as unit vectors."""
-    embedder = service.memory.memory.vectors.embedder
+    embedder = await asyncio.to_thread(lambda: service.memory.memory.vectors.embedder)
     service.check_model(body.model, embedder.name)
     if body.dimensions not in {None, embedder.dim}:
         raise ApiError(

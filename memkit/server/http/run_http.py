@@ -102,6 +102,7 @@ def run(
 
 def warm_up(memory: Memory) -> None:
     """Load the models now, so that what is missing is known, and the first question is fast."""
+    _ = memory.vectors.embedder
     memory.ask("Hello", 0, modules=[], sampling=Sampling(max_new_tokens=1))
 
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from starlette.testclient import TestClient
 
-from memkit import AsyncMemory
+from memkit import AsyncMemory, errors
 from memkit.server.http.api_keys import local_key
 from memkit.server.http.gate import _without_port
 from memkit.server.http.http_app import create_app
@@ -283,6 +283,36 @@ def test_a_fault_is_told_without_its_message(memory, serve, caplog, monkeypatch)
     assert "zebra" not in logged
     assert "in fail" in logged
     assert logged.count("RuntimeError\n") == 1
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        (errors.InvalidInputError("zebra"), 400, None),
+        (errors.UnsupportedOperationError("zebra"), 400, "unsupported"),
+        (errors.RecordNotFoundError("zebra"), 404, "not_found"),
+        (errors.BusyError("/zebra"), 503, "overloaded"),
+        (errors.DiskFullError("/zebra"), 507, "disk_full"),
+        (errors.DestructionPendingError("/zebra"), 503, "destruction_pending"),
+        (errors.CorruptFileError("/zebra"), 500, "internal_error"),
+        (errors.ModelUnavailableError("/zebra"), 500, "internal_error"),
+        (errors.IncompatibleModelError("/zebra"), 500, "internal_error"),
+        (OSError("/zebra"), 500, "internal_error"),
+    ],
+    ids=lambda told: type(told[0]).__name__,
+)
+def test_clients_are_told_what_they_can_mend(memory, serve, monkeypatch, told):
+    error, status, code = told
+
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr("memkit.memory.recall.search", fail)
+    response = serve(memory).post(**SEARCH)
+
+    assert (response.status_code, response.json()["error"]["code"]) == (status, code)
+    assert "/zebra" not in response.text
+    assert ("zebra" in response.text) is (status in {400, 404})
 
 
 def test_every_request_has_a_name(memory, serve, caplog):
