@@ -21,7 +21,7 @@ from memkit.version import __version__
 FORMAT = 1
 LIBRARIES = ("torch", "transformers", "numpy", "faiss-cpu", "sentence-transformers")
 
-logger = logging.getLogger("memkit")
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

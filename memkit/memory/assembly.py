@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from memkit.protocols import Backend
     from memkit.rag.rag_backend import RagBackend
 
-logger = logging.getLogger("memkit")
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
