@@ -15,6 +15,7 @@ import threading
 import tomllib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import mcp.client.stdio  # noqa: F401 - it takes stderr as it is now, before it is captured
 import pytest
 
 from docs import pages
