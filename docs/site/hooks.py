@@ -11,6 +11,7 @@ import logging
 import posixpath
 import re
 from pathlib import Path
+from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files, InclusionLevel
@@ -61,6 +62,22 @@ def examples_index() -> str:
         title = (ROOT / path).read_text(encoding="utf-8").split('"""')[1].split("\n")[0]
         lines += ["", f"- [`{path}`]({posixpath.basename(page_of(path) or '')}): {title}"]
     return "\n".join(lines) + "\n"
+
+
+def on_config(config: MkDocsConfig) -> None:
+    """Leave pages out of the navigation that are not written yet."""
+    config.nav = [entry for entry in map(there, config.nav or []) if entry]
+
+
+def there(entry: Any) -> Any:  # noqa: ANN401 - a page, or a section of such
+    """What of an entry of the navigation is there."""
+    if isinstance(entry, dict):
+        kept = {title: there(part) for title, part in entry.items()}
+        return {title: part for title, part in kept.items() if part}
+    if isinstance(entry, list):
+        return [part for part in map(there, entry) if part]
+    made = entry.startswith("examples/") or entry == "langchain.md"
+    return entry if made or (ROOT / "docs" / entry).exists() else None
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

@@ -78,7 +78,8 @@ def commands_of(code):
         while line.endswith("\\"):
             more, _, shown = shown.partition("\n")
             line = line[:-1] + more.strip()
-        yield line.partition("  # ")[0].strip(), shown
+        if "[OPTIONS]" not in line:  # a synopsis
+            yield line.partition("  # ")[0].strip(), shown
 
 
 def agrees(printed, shown):
