@@ -212,6 +212,27 @@ class TestRecords:
         assert page.locator("#row-705").inner_text().startswith("Shelf 0705")
 
 
+def test_a_scope_that_the_list_is_too_short_for_is_still_found(view, opener, tmp_path):
+    with opener(tmp_path / "many.mem", backends=("rag",), embedder=HashingEmbedder(16)) as memory:
+        memory.add(
+            {"text": f"Locker n{number} is open.", "scope": {"user": f"u{number:03}"}}
+            for number in range(520)
+        )
+    path = tmp_path / "page.html"
+    path.write_text(html_page(snapshot(tmp_path / "many.mem")), encoding="utf-8")
+    page = view(path, "records")
+    assert page.locator("[aria-label=Scope] option").count() == 501
+
+    page.fill("#records input", "n519")
+    rows_become(page, 1)
+    page.click("#records .row")
+    page.click("text=All of its scope")
+
+    assert shown(page) == ["Locker n519 is open."]
+    assert page.locator("#records .count").inner_text() == "1 of 520 records"
+    assert page.locator("[aria-label=Scope] option:checked").inner_text() == "user=u519 (1)"
+
+
 PIXELS = """() => {
     const { width, height } = document.querySelector("#map canvas");
     const copy = Object.assign(document.createElement("canvas"), { width, height });

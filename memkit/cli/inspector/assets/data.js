@@ -61,15 +61,33 @@ function matching(memory, { query = "", module = "", scope = "" }) {
   return found;
 }
 
-/** Options for a list of modules, those that hold most first if there are very many. */
+const CHOICES = 500; // in a list; whatever is linked to elsewhere joins them
+
+/** Options for a list of modules: those that hold most, in the order of their names. */
 function moduleChoices(memory) {
-  const numbers = memory.modules.map((_, number) => number);
-  const entries = numbers.map((n) => [String(n), `${memory.modules[n].name} (${count(memory.inModule[n])})`]);
   const held = memory.inModule.reduce((sum, n) => sum + n, 0);
-  return [["", "All modules"], ...entries, ["-1", `In no module (${count(memory.size - held)})`]];
+  return [["", "All modules"], ...largest(memory.inModule).map((n) => moduleChoice(memory, n)), ["-1", `In no module (${count(memory.size - held)})`]];
 }
 
+/** Options for a list of scopes: those with most records, in the order of their names. */
 function scopeChoices(memory) {
-  const entries = memory.scopeNames.map((name, n) => [String(n), `${name} (${count(memory.inScope[n])})`]);
-  return [["", "All scopes"], ...entries];
+  return [["", "All scopes"], ...largest(memory.inScope).map((n) => scopeChoice(memory, n))];
+}
+
+const moduleChoice = (memory, n) => [String(n), `${memory.moduleName(n)} (${count(memory.inModule[n])})`];
+const scopeChoice = (memory, n) => [String(n), `${memory.scopeNames[n]} (${count(memory.inScope[n])})`];
+
+/** Numbers of the largest counts, ascending. */
+function largest(counts) {
+  const order = counts.map((_, n) => n).sort((a, b) => counts[b] - counts[a] || a - b);
+  return order.slice(0, CHOICES).sort((a, b) => a - b);
+}
+
+/** Choose an option of a list, and add it before if need be. */
+function chosen(list, value, made) {
+  if (value !== "" && ![...list.options].some((option) => option.value === value)) {
+    const [own, text] = made();
+    list.append(el("option", { value: own }, text));
+  }
+  list.value = value;
 }

@@ -26,6 +26,7 @@ class Detail {
       el("div", { class: "actions" },
         records.x[i] !== null ? this.action("Show on the map", () => this.open("map", { record: i })) : null,
         memory.routeOf.has(i) ? this.action("Route of its question", () => this.open("routes", { route: memory.routeOf.get(i) })) : null,
+        memory.scopes.length > 1 ? this.action("All of its scope", () => this.open("records", { scope: String(records.scope[i]) })) : null,
         held >= 0 ? this.action(`Others in ${memory.moduleName(held)}`, () => this.open("records", { module: String(held) })) : null)));
     if (!this.dialog.open) this.dialog.showModal();
     close.focus();

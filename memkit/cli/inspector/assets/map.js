@@ -44,7 +44,7 @@ class MapView {
   set(change) {
     Object.assign(this.filter, change);
     this.search.value = this.filter.query;
-    this.module.value = this.filter.module;
+    chosen(this.module, this.filter.module, () => moduleChoice(this.memory, +this.filter.module));
     this.select();
   }
 

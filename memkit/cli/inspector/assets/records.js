@@ -39,8 +39,8 @@ class RecordsView {
   set(change) {
     Object.assign(this.filter, change);
     this.search.value = this.filter.query;
-    this.module.value = this.filter.module;
-    this.scope.value = this.filter.scope;
+    chosen(this.module, this.filter.module, () => moduleChoice(this.memory, +this.filter.module));
+    chosen(this.scope, this.filter.scope, () => scopeChoice(this.memory, +this.filter.scope));
     this.apply();
   }
 

@@ -29,7 +29,13 @@ class RoutesView {
       el("p", { class: "quiet note", id: "routes-note" }, `A replay: this page has no model. What you type is matched by its words with ${all}, whose routes memkit's own router computed from stored vectors when the page was made. For any other question use “memkit explain”.`),
       this.memory.calibration?.stale ? el("p", { class: "quiet note" }, `The memory has changed in ${plural(this.memory.calibration.changes, "passage")} since the router was measured. These routes go by that measurement; the next question that is asked renews it.`) : "",
       this.result);
-    this.suggest("Try one of these", this.rows.slice(0, 8).map((_, place) => place));
+    this.suggest("Try one of these", this.samples());
+  }
+
+  /** Eight questions from all over the list. */
+  samples() {
+    const every = Math.max(1, Math.floor(this.rows.length / 8));
+    return this.rows.map((_, place) => place).filter((place) => place % every === 0).slice(0, 8);
   }
 
   /** Stored questions by the share of typed words that they have, rare words counting more. */
@@ -46,7 +52,7 @@ class RoutesView {
 
   typed() {
     const text = this.search.value.trim();
-    if (!text) return this.suggest("Try one of these", this.rows.slice(0, 8).map((_, place) => place));
+    if (!text) return this.suggest("Try one of these", this.samples());
     const found = this.ranked(text);
     if (!found.length || found[0][1] < 0.3) {
       return this.suggest("No stored question resembles this one. The nearest by words:", found.map(([place]) => place));
@@ -125,7 +131,7 @@ class RoutesView {
   }
 }
 
-/** The words of a text in small letters; scripts without blanks give single signs. */
+/** The words of a text in small letters, without "'s"; scripts without blanks give single signs. */
 function wordsOf(text) {
-  return folded(text).match(/\p{Script=Han}|[\p{L}\p{N}\p{M}]+/gu) ?? [];
+  return folded(text).replace(/['’]s(?!\p{L})/gu, "").match(/\p{Script=Han}|[\p{L}\p{N}\p{M}]+/gu) ?? [];
 }
