@@ -32,7 +32,7 @@ cells, and `--json` prints one JSON document instead.
 after a memory as a whole, such as `get`, `list`, `update` and `forget ID`, reach every scope.
 
 `--where source=hr` filters by metadata, and `--metadata source=hr` sets it. `KEY=TEXT` is a text
-and `KEY:=JSON` any other value: `--where year:=2026`. A whole [filter](how-to.md) is JSON:
+and `KEY:=JSON` any other value: `--where year:=2026`. A whole [filter](how-to/filter.md) is JSON:
 `--where '{"year": {"$gte": 2020}}'`.
 
 No command waits for a model that it does not need: `init`, `get`, `list`, `history`, `stats`,
