@@ -9,7 +9,7 @@ import typer
 
 from memkit.cli.exit_status import WITHHELD
 from memkit.cli.opening import open_memory
-from memkit.cli.output import print_json, print_note, print_text, working
+from memkit.cli.output import fitted, print_json, print_note, print_text, working
 from memkit.cli.parameters import (
     AsJson,
     AsOf,
@@ -27,7 +27,6 @@ from memkit.cli.parameters import (
     where_of,
 )
 from memkit.types import ALL, BUDGET, PASSAGES, Answer
-from memkit.types.value import printable, shortened
 
 if TYPE_CHECKING:
     from memkit import Memory
@@ -106,7 +105,7 @@ def streamed(memory: Memory, question: str, budget: int, options: dict[str, Any]
 def print_sources(memory: Memory, answer: Answer) -> None:
     """Print on stderr what an answer rests on, or why there is none."""
     for record in memory.get_many(answer.citations, scope=ALL):
-        print_note(printable(f"source: {record.id}  {shortened(record.text)}"))
+        print_note(fitted(f"source: {record.id}  {record.text}"))
     if not answer.citations and answer.withheld is None:
         print_note("source: none; nothing stored says so")
     modules = ", ".join(f"{name} x {weight:.2f}" for name, weight in answer.route.weights.items())

@@ -47,6 +47,7 @@ GROUPS = (
     eval_commands,
 )
 
+HELP = ["-h", "--help"]
 COMPLETING = "_MEMKIT_COMPLETE"  # set by the shell's completion, which asks for words
 
 
@@ -57,7 +58,7 @@ def application() -> typer.Typer:
         no_args_is_help=True,
         pretty_exceptions_enable=False,  # `exit_status` decides what is shown of an error
         rich_markup_mode="markdown",
-        context_settings={"help_option_names": ["-h", "--help"]},
+        context_settings={"help_option_names": HELP},
     )
     app.callback()(_root)
     for group in GROUPS:
@@ -74,9 +75,11 @@ def command_line() -> Any:  # noqa: ANN401 - a command of click's, which typer k
     for command in commands:
         command.params.append(debug)
         command.short_help = " ".join(command.help.partition("\n\n")[0].split())  # not cut off
-    for option in (option for command in [root, *commands] for option in command.params):
-        if getattr(option, "is_flag", False):
-            option.metavar = ""  # typer would show "<bool>", as if a value were expected
+    for command in [root, *commands]:
+        shows_help = command.get_help_option(typer.Context(command, help_option_names=HELP))
+        for option in [*command.params, shows_help]:
+            if getattr(option, "is_flag", False):
+                option.metavar = ""  # typer would show "<bool>", as if a value were expected
     return root
 
 

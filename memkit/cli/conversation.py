@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from memkit.cli.answer_commands import print_sources, streamed
-from memkit.cli.output import print_note, print_text
+from memkit.cli.output import fitted, print_note, print_text
 from memkit.errors import InvalidInputError
 from memkit.text.question_form import is_question
 from memkit.types import Answer, Scope
@@ -68,7 +68,7 @@ class Conversation:
     def _greet(self) -> None:
         turns = self._memory.turns(scope=self._scope, limit=SHOWN)
         for turn in turns:
-            print_note(turn)
+            print_note(fitted(str(turn)))
         known = "what was said before is above" if turns else "nothing was said before"
         print_note(f"{known}; /help lists commands, Ctrl-D ends the chat")
 
@@ -79,7 +79,7 @@ class Conversation:
             print_note("there is no answer yet")
         elif line == "/turns":
             for turn in self._memory.turns(scope=self._scope):
-                print_note(turn)
+                print_note(fitted(str(turn)))
         else:
             print_note(HELP)
 

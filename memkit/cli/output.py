@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from memkit.types import Value
-from memkit.types.value import printable
+from memkit.types.value import printable, shortened
 
 
 def on_terminal() -> bool:
@@ -44,6 +44,12 @@ def print_text(text: object) -> None:
 def print_note(text: object) -> None:
     """Print something beside the result, on stderr."""
     sys.stderr.write(f"{text}\n")
+
+
+def fitted(line: str) -> str:
+    """A note in one line: cut off to the width of the terminal, or of a hundred characters."""
+    console = stderr_console()
+    return printable(shortened(line, console.width) if console.is_terminal else shortened(line))
 
 
 def print_json(value: Value | Mapping[str, Any] | Sequence[Any]) -> None:

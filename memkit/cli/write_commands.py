@@ -232,9 +232,11 @@ def forget(
     if not retrain and (base_model or embedder):
         raise typer.BadParameter("--no-retrain loads no model, so there is none to choose")
     whose, filter_ = seen_by(scope), where_of(where)
+    with open_memory(path, backends=RECORDS_ALONE) as memory:
+        trains = retrain and bool(memory.modules.list())
     opened = (
         open_to_train(path, "forgetting", base_model=base_model, embedder=embedder)
-        if retrain
+        if trains
         else open_memory(path, backends=RECORDS_ALONE)
     )
     with opened as memory:

@@ -288,6 +288,14 @@ class Engine:
         """
         return self._need(self.lora, "lora", verb)
 
+    def require(self, name: BackendName, verb: str) -> None:
+        """Refuse a verb without its backend, which is not made for that.
+
+        Raises:
+            UnsupportedOperationError: If the memory was opened without it.
+        """
+        self._need(name if name in self.names else None, name, verb)
+
     def _need(self, part: Part | None, name: BackendName, verb: str) -> Part:
         if part is None:
             raise UnsupportedOperationError(

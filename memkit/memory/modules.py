@@ -65,7 +65,7 @@ class Modules:
             ModuleNotFoundInMemoryError: If there is no such module, or it has no such version.
             UnsupportedOperationError: Without the "lora" backend.
         """
-        self._engine.need_lora("modules.rollback()")
+        self._engine.require("lora", "modules.rollback()")
         check_limit("version", version)
         return self._engine.ledger.modules.activate(check_id("name", name), version)
 

@@ -129,6 +129,9 @@ class FakeMemory:
         self.calls.append((id, options))
         return [Version(id, 1, PORTER.text, None, None, {}, NOW)]
 
+    def list(self):
+        return ["a module"]
+
     def consolidate(self, **options):
         self.calls.append(options)
         return ConsolidationReport((), 0.0)
@@ -273,12 +276,14 @@ def drafts(*texts, **given):
         ),
         (
             ["forget", "a.mem", "r1"],
-            [LIGHT, "closed", TRAINS, (["r1"], {"scope": "all", "where": None, "retrain": True})],
+            [LIGHT, "closed", LIGHT, "closed", TRAINS,
+             (["r1"], {"scope": "all", "where": None, "retrain": True})],
             f"{RECEIPT}\n",
         ),
         (
             ["forget", "a.mem", "--scope", "u=1", "--where", "a=b", "--no-retrain"],
-            [LIGHT, (None, {"scope": {"u": "1"}, "where": {"a": "b"}, "retrain": False})],
+            [LIGHT, "closed",
+             LIGHT, (None, {"scope": {"u": "1"}, "where": {"a": "b"}, "retrain": False})],
             f"{RECEIPT}\n",
         ),
         (
