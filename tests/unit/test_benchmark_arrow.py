@@ -5,10 +5,10 @@ import copy
 import pytest
 import torch
 from benchmarks.evals.arrow import Arrow, _compared
-from benchmarks.evals.phonebook import drafts_of, invented
 from peft import LoraConfig, get_peft_model
 
 from memkit import Memory
+from memkit.evals.data.phone_book import drafts_of, invented
 from memkit.models.language_model import TransformersModel
 from memkit.testing import HashingEmbedder, tiny_llama, tiny_recipe
 

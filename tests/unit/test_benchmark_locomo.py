@@ -3,9 +3,10 @@
 import json
 
 import pytest
-from benchmarks.evals.locomo import Result, evaluate, read, summarise
+from benchmarks.evals.locomo import Result, evaluate, summarise
 
-from memkit.errors import InvalidInputError
+from memkit.errors import CorruptFileError, NotFoundError
+from memkit.evals.data.locomo_talks import read_locomo as read
 from memkit.testing import HashingEmbedder
 
 SAMPLE = {
@@ -60,7 +61,7 @@ def test_recall_is_averaged_over_questions():
 
 
 def test_missing_or_foreign_data_is_named(tmp_path):
-    with pytest.raises(InvalidInputError, match=r"expected LoCoMo conversations in DIR/locomo"):
+    with pytest.raises(NotFoundError, match=r"expected LoCoMo in DIR/locomo"):
         read(None)
-    with pytest.raises(InvalidInputError, match=r"talk\.json is not in LoCoMo's format: KeyError"):
+    with pytest.raises(CorruptFileError, match=r"talk\.json' is not in LoCoMo's format: KeyError"):
         read(write(tmp_path, {}))

@@ -5,10 +5,10 @@ import json
 import pytest
 from benchmarks.evals import dial, mixing
 from benchmarks.evals.mixing import Exam
-from benchmarks.evals.phonebook import drafts_of, invented
 from benchmarks.evals.trained_memory import PART, trained_memory
 
 from memkit.errors import NotFoundError
+from memkit.evals.data.phone_book import drafts_of, invented
 from memkit.evals.measurement import Measurement
 from memkit.testing import HashingEmbedder
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from benchmarks.evals import mixtures
 from benchmarks.evals.mixtures import Lab, folding
-from benchmarks.evals.phonebook import invented
 
+from memkit.evals.data.phone_book import invented
 from memkit.lora.serving.hooks import Factors, linear_layers
 from memkit.lora.spec import TrainSpec
 from memkit.testing import tiny_llama

@@ -5,10 +5,10 @@ import re
 
 import pytest
 from benchmarks.evals import papers, routing, routing_cost
-from benchmarks.evals.phonebook import invented
 from benchmarks.evals.routed_memory import Asked, CachedEmbedder, reliability, routed_memory
 
 from memkit.errors import NotFoundError
+from memkit.evals.data.phone_book import invented
 from memkit.testing import HashingEmbedder
 from memkit.types import Draft, Route
 from memkit.types.calibration import Calibration

@@ -3,10 +3,10 @@
 import random
 
 import pytest
-from benchmarks.evals.phonebook import drafts_of, invented
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from memkit.evals.data.phone_book import drafts_of, invented
 from memkit.ledger import Ledger
 from memkit.lora.consolidation.examples import make_missing
 from memkit.lora.training.template_synthesizer import TemplateSynthesizer

@@ -10,6 +10,7 @@ from memkit.evals.data.dataset import DataSet
 from memkit.evals.data.invented_reports import invented_reports
 from memkit.evals.data.papers_qa import read_papers
 from memkit.evals.data.phone_book import invented, phone_book, read
+from memkit.evals.data.stories import read_narrativeqa, read_quality
 
 _Load = Callable[[Path | None, int], DataSet]
 
@@ -20,6 +21,8 @@ LOADERS: Mapping[str, _Load] = {
     "invented phone book, other words": lambda _, size: phone_book(invented(size), reworded=True),
     "invented reports": lambda _, size: invented_reports(size),
     "papers": read_papers,
+    "stories": read_narrativeqa,
+    "articles": read_quality,
 }
 
 

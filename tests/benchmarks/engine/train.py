@@ -20,10 +20,10 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.engine.peft_loop import STUDY_STEPS, PeftLoop
-from benchmarks.evals.phonebook import OTHER_WORDINGS, Entry, drafts_of, entries_of
 from benchmarks.report import report
 from memkit.answering.prompt import PromptFormat
 from memkit.evals.adapter_recall import count_correct, single_adapter_bank
+from memkit.evals.data.phone_book import OTHER_WORDINGS, Entry, drafts_of, entries_of
 from memkit.evals.measurement import Measurement
 from memkit.evals.unstored_records import unstored_records
 from memkit.lora.serving.bank import AdapterBank

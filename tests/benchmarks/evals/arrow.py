@@ -25,10 +25,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from benchmarks.evals.mixing import PER_MODULE
-from benchmarks.evals.phonebook import Entry, drafts_of, entries_of
 from benchmarks.evals.trained_memory import parts_of, trained_memory
 from benchmarks.report import report
 from memkit.evals.adapter_recall import count_correct
+from memkit.evals.data.phone_book import Entry, drafts_of, entries_of
 from memkit.evals.measurement import Measurement
 from memkit.lora.consolidation.consolidate import Recipe
 from memkit.lora.spec import TrainSpec

@@ -16,12 +16,12 @@ from statistics import mean
 from tqdm import tqdm
 
 from benchmarks.evals.mixing import PER_MODULE
-from benchmarks.evals.phonebook import OTHER_WORDINGS, entries_of
-from benchmarks.evals.phonebook import drafts_of as lines_of
 from benchmarks.evals.trained_memory import parts_of, trained_memory
 from benchmarks.report import report
 from memkit.answering.grounding import agree
 from memkit.evals.company.company import Company
+from memkit.evals.data.phone_book import OTHER_WORDINGS, entries_of
+from memkit.evals.data.phone_book import drafts_of as lines_of
 from memkit.evals.measurement import Measurement
 from memkit.evals.unstored_records import drafts_of
 from memkit.lora.consolidation.consolidate import Recipe

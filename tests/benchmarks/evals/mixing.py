@@ -15,10 +15,10 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from benchmarks.evals.phonebook import OTHER_WORDINGS, Entry, drafts_of, entries_of
 from benchmarks.evals.trained_memory import parts_of, trained_memory
 from benchmarks.report import report
 from memkit.answering.grounding import agree
+from memkit.evals.data.phone_book import OTHER_WORDINGS, Entry, drafts_of, entries_of
 from memkit.evals.measurement import Measurement
 from memkit.lora.consolidation.consolidate import Recipe
 from memkit.lora.spec import TrainSpec

@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from benchmarks.evals.phonebook import Entry, drafts_of, entries_of
 from benchmarks.report import report
 from memkit.answering.join import put_together
 from memkit.answering.prompt import PromptFormat
 from memkit.evals.adapter_recall import SHORT_ANSWER
+from memkit.evals.data.phone_book import Entry, drafts_of, entries_of
 from memkit.evals.measurement import Measurement
 from memkit.evals.unstored_records import unstored_records
 from memkit.lora.serving.bank import AdapterBank, Mixture

@@ -17,10 +17,10 @@ from statistics import median
 from tqdm import tqdm
 
 from benchmarks.evals import papers, routing_cost
-from benchmarks.evals.phonebook import OTHER_WORDINGS, Entry, drafts_of, entries_of
 from benchmarks.evals.routed_memory import Asked, CachedEmbedder, active, routed_memory
 from benchmarks.report import report
 from memkit.evals.company.company import Company, Fact
+from memkit.evals.data.phone_book import OTHER_WORDINGS, Entry, drafts_of, entries_of
 from memkit.evals.measurement import Measurement
 from memkit.evals.unstored_records import drafts_of as drafts_of_facts
 from memkit.lora.recipe import RECORDS_PER_MODULE
