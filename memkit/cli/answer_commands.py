@@ -26,7 +26,7 @@ from memkit.cli.parameters import (
     scope_of,
     where_of,
 )
-from memkit.types import ALL, BUDGET, PASSAGES, Answer
+from memkit.types import ALL, BUDGET, PASSAGES, Answer, Sampling
 
 if TYPE_CHECKING:
     from memkit import Memory
@@ -46,6 +46,19 @@ Quote = Annotated[
 ]
 
 
+MaxTokens = Annotated[
+    int | None,
+    typer.Option(
+        "--max-tokens",
+        min=1,
+        metavar="N",
+        help="Most tokens that the model words an answer in.",
+        show_default=False,
+    ),
+]
+CHATTY = 48  # tokens: a small model that is told something goes on and on
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("ask", rich_help_panel=PANEL)(ask)
@@ -60,6 +73,7 @@ def ask(
     k: Annotated[int, at_most(PASSAGES)] = PASSAGES,
     strict: Strict = False,
     quote: Quote = None,
+    max_tokens: MaxTokens = None,
     scope: Scopes = None,
     where: Where = None,
     since: Since = None,
@@ -77,6 +91,8 @@ def ask(
         "k": k, "scope": scope_of(scope), "where": where_of(where), "since": since,
         "until": until, "as_of": as_of, "strict": strict, "quote": quote,
     }  # fmt: skip
+    if max_tokens is not None:
+        options["sampling"] = Sampling(max_new_tokens=max_tokens)
     with open_memory(path, base_model=base_model, embedder=embedder) as memory:
         if as_json:
             with working("answering"):
@@ -105,7 +121,7 @@ def streamed(memory: Memory, question: str, budget: int, options: dict[str, Any]
 def print_sources(memory: Memory, answer: Answer) -> None:
     """Print on stderr what an answer rests on, or why there is none."""
     for record in memory.get_many(answer.citations, scope=ALL):
-        print_note(fitted(f"source: {record.id}  {record.text}"))
+        print_note(fitted(f"source: {record.id} {record.text}"))
     if not answer.citations and answer.withheld is None:
         print_note("source: none; nothing stored says so")
     modules = ", ".join(f"{name} x {weight:.2f}" for name, weight in answer.route.weights.items())
@@ -123,6 +139,7 @@ def chat(
     k: Annotated[int, at_most(PASSAGES)] = PASSAGES,
     strict: Strict = False,
     quote: Quote = None,
+    max_tokens: MaxTokens = CHATTY,
     scope: Scopes = None,
     base_model: BaseModel = None,
     embedder: EmbedderModel = None,
@@ -136,7 +153,8 @@ def chat(
     """
     from memkit.cli.conversation import Conversation
 
-    options: dict[str, Any] = {"k": k, "strict": strict, "quote": quote}
+    sampling = Sampling(max_new_tokens=max_tokens or CHATTY)
+    options: dict[str, Any] = {"k": k, "strict": strict, "quote": quote, "sampling": sampling}
     whose = scope_of(scope)
     with open_memory(path, create=True, base_model=base_model, embedder=embedder) as memory:
         Conversation(memory, whose, budget, options, as_json=as_json).run()

@@ -27,7 +27,7 @@ from memkit import (
 from memkit.answering.explain import Explanation
 from memkit.cli import main as cli
 from memkit.memory.config import ALL_BACKENDS
-from memkit.types import UNCHANGED, Claim, TransferReport
+from memkit.types import UNCHANGED, Claim, Sampling, TransferReport
 
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
 PORTER = Record(
@@ -260,8 +260,9 @@ def drafts(*texts, **given):
             "4471\n",
         ),
         (
-            ["ask", "a.mem", "badge?", "--json", "--no-quote"],
-            [OPENED, ("badge?", 512, {**ASKED, "quote": False})],
+            ["ask", "a.mem", "badge?", "--json", "--no-quote", "--max-tokens", "9"],
+            [OPENED, ("badge?", 512, {**ASKED, "quote": False,
+                                      "sampling": Sampling(max_new_tokens=9)})],
             f"{ANSWER.to_json(indent=2)}\n",
         ),
         (
@@ -316,7 +317,7 @@ def test_ask_says_on_stderr_where_the_answer_is_from(memory, capsys):
     cli.main(["ask", "a.mem", "badge?"])
 
     assert capsys.readouterr().err == (
-        f"source: r1  {PORTER.text}\nadapters: m0001 x 1.00; 12 tokens of prompt\n"
+        f"source: r1 {PORTER.text}\nadapters: m0001 x 1.00; 12 tokens of prompt\n"
     )
 
 
@@ -391,7 +392,6 @@ def test_an_interrupt_is_no_traceback(memory, monkeypatch, capsys):
         ["add"],
         ["demo", "--seed", "x"],
         ["bench", "train"],
-        ["eval", "routing"],
         ["search", "a.mem", "x", "--scope", "ada"],
     ],
 )
