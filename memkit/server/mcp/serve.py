@@ -94,6 +94,7 @@ class _Server(uvicorn.Server):
         finally:
             for number in STOPS:
                 loop.remove_signal_handler(number)
+                signal.signal(number, signal.SIG_DFL)  # the next one does not wait for training
 
 
 def _serve(memory: Memory, run: Callable[[AsyncMemory], Awaitable[None]]) -> None:
