@@ -59,8 +59,9 @@ def serve(
     remember: Annotated[
         bool, typer.Option("--remember/--no-remember", help="Store conversations.")
     ] = True,
-    max_body: Annotated[int, typer.Option(min=1, metavar="BYTES", help="Longest request.")] = 1
-    << 20,
+    max_body: Annotated[
+        int, typer.Option(min=1, metavar="BYTES", help="Longest request.")
+    ] = 1_048_576,
     max_seconds: Annotated[
         float, typer.Option(min=1, metavar="SECONDS", help="Longest time for a request.")
     ] = 120.0,
@@ -76,9 +77,6 @@ def serve(
     batch: Annotated[
         int, typer.Option(min=1, metavar="N", help="Most questions that share a batch.")
     ] = 8,
-    log_content: Annotated[
-        bool, typer.Option("--log-content", help="Log warnings that may quote what is stored.")
-    ] = False,
     base_model: BaseModel = None,
     embedder: EmbedderModel = None,
 ) -> None:
@@ -117,7 +115,6 @@ def serve(
             host=host,
             port=port,
             remember=remember,
-            log_content=log_content,
         )
 
 

@@ -109,6 +109,10 @@ def test_the_defaults_that_are_named_are_those_of_the_command():
         default = parameters[name.replace("-", "_")].default
         assert default == (1 << 20 if shown == "1 MiB" else float(shown)), name
     limits = Limits()
+    of_command = [parameters[f"max_{name}"].default for name in ("body", "seconds", "requests")]
+    assert of_command == [limits.body, limits.seconds, limits.requests]
+    assert parameters["max_per_key"].default == limits.requests_per_key
+    assert parameters["batch"].default == limits.batch
     assert (limits.batch_wait, limits.max_tokens) == (0.01, 1024)
 
     options = re.findall(r"^\| `(\w+)` \|[^|]*\| ([\w.]+) \|$", text, re.MULTILINE)

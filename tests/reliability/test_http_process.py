@@ -50,10 +50,6 @@ class Server:
     def client(self, key, **options):
         return openai.OpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=0, **options)
 
-    def stop(self):
-        self.process.terminate()
-        return self.wait()
-
     def wait(self):
         with self.process.stderr as stderr:
             self.log += stderr.readlines()
@@ -234,33 +230,6 @@ def test_sigterm_finishes_what_is_under_way(server, ann, keys, directory, opener
         asked, answered = memory.turns(scope={"user": "ann"}, limit=2)
         said = "".join(c.choices[0].delta.content or "" for c in [first, *rest] if c.choices)
         assert (asked.content, answered.content) == (SONG["content"], said.strip())
-
-
-@pytest.mark.real
-def test_the_command_serves_the_default_models(tmp_path, smollm2, minilm):
-    from memkit import Memory
-
-    with Memory(tmp_path / "agent.mem", base_model=smollm2, embedder=minilm) as memory:
-        memory.add("The archive is on the second floor.", scope={"user": "ann"})
-    memkit = [sys.executable, "-m", "memkit", "serve", str(tmp_path / "agent.mem")]
-    keys = ["--keys", str(tmp_path / "keys.toml")]
-    made = subprocess.run(
-        [*memkit, *keys, "--new-key", "ann", "--scope", "user=ann"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    server = Server([*memkit, *keys, "--port", "0"])
-    try:
-        with server.client(made.stdout.strip()) as client:
-            reply = client.chat.completions.create(
-                model="memkit", messages=[{"role": "user", "content": "Where is the archive?"}]
-            )
-            assert reply.choices[0].message.content == "The archive is on the second floor."
-            vector = client.embeddings.create(model="memkit", input="The archive").data[0].embedding
-            assert vector == pytest.approx(minilm.encode_document(["The archive"])[0].tolist())
-            with pytest.raises(openai.BadRequestError, match="the embedder reads 254 at most"):
-                client.embeddings.create(model="memkit", input="word " * 400)
-    finally:
-        assert server.stop() == 0
 
 
 def refused(tmp_path, *words):

@@ -86,6 +86,14 @@ def test_tokens_are_counted(loaded):
     assert loaded.count("the porter is the archive") == 5
 
 
+def test_what_is_beyond_the_longest_text_is_not_embedded(loaded):
+    assert loaded.longest == 30  # of 32 tokens, two are marks
+    full = "the " * (loaded.longest - 1) + "porter"
+    vectors = loaded.encode_document([full, f"{full} badge keys", full.replace("porter", "badge")])
+    np.testing.assert_allclose(vectors[0], vectors[1], atol=1e-6)
+    assert not np.allclose(vectors[0], vectors[2], atol=1e-3)
+
+
 def test_texts_whose_words_are_unknown_are_compared_by_their_words(loaded):
     """All unknown words are one token, so the model itself would take them for the same text."""
     texts = [

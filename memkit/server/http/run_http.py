@@ -22,6 +22,19 @@ from memkit.types import Sampling
 logger = logging.getLogger("memkit.server.http")
 
 
+# On stderr; neither memkit nor the gate logs what is stored or asked.
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "loggers": {
+        name: {"handlers": ["stderr"], "level": "INFO", "propagate": False}
+        for name in ("uvicorn", "memkit")
+    },
+}
+
+
 class _Server(uvicorn.Server):
     """Ends in peace at the first signal, and at once at the second."""
 
@@ -61,7 +74,6 @@ def run(
     host: str = "127.0.0.1",
     port: int = 8000,
     remember: bool = True,
-    log_content: bool = False,
 ) -> None:
     """Serve a memory until SIGTERM or SIGINT; then requests under way are finished.
 
@@ -75,7 +87,6 @@ def run(
         host: The address to listen at.
         port: The port; 0 for one that is free.
         remember: Whether conversations are stored, unless a request says otherwise.
-        log_content: Also log what memkit warns of, which may quote what is stored.
 
     Raises:
         InvalidInputError: If others could reach the memory without a key.
@@ -89,7 +100,7 @@ def run(
         host=host,
         port=port,
         access_log=False,  # the gate logs, without what paths may say
-        log_config=_logging(log_content),
+        log_config=LOGGING,
         proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=int(limits.seconds + LAST_WORDS) + 1,
@@ -104,17 +115,3 @@ def warm_up(memory: Memory) -> None:
     """Load the models now, so that what is missing is known, and the first question is fast."""
     _ = memory.vectors.embedder
     memory.ask("Hello", 0, modules=[], sampling=Sampling(max_new_tokens=1))
-
-
-def _logging(content: bool) -> dict[str, Any]:
-    handler = {"class": "logging.StreamHandler", "formatter": "line"}
-    loggers = ["uvicorn", "memkit" if content else "memkit.server"]
-    return {
-        "version": 1,
-        "disable_existing_loggers": False,
-        "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(message)s"}},
-        "handlers": {"stderr": handler},
-        "loggers": {
-            name: {"handlers": ["stderr"], "level": "INFO", "propagate": False} for name in loggers
-        },
-    }
