@@ -139,3 +139,11 @@ def test_commands_are_run_or_name_what_there_is(page, command, benchmarks):
         assert (pages.ROOT / arguments[0].partition("::")[0]).exists()
     else:
         assert program == "memkit", f"{page}: {command} is of no kind that is known"
+
+
+def test_code_of_other_kinds_is_run_by_a_test_of_its_page():
+    tests = [path.read_text(encoding="utf-8") for path in pages.ROOT.glob("tests/*/test_*.py")]
+    for page in ALL:
+        text = page.path.read_text(encoding="utf-8")
+        if re.search(r"^ *```(sh|bash|python .+)$", text, re.MULTILINE):
+            assert any(f'"{page.path.name}"' in test for test in tests), page.name
