@@ -19,6 +19,7 @@ import mcp.client.stdio  # noqa: F401 - it takes stderr as it is now, before it 
 import pytest
 
 from docs import pages
+from memkit.cli.reference import reference
 from memkit.models.sources import quiet
 
 ALL = [pages.read(path) for path in pages.PAGES]
@@ -141,9 +142,25 @@ def test_commands_are_run_or_name_what_there_is(page, command, benchmarks):
         assert program == "memkit", f"{page}: {command} is of no kind that is known"
 
 
-def test_code_of_other_kinds_is_run_by_a_test_of_its_page():
+def test_code_with_a_title_is_run_by_a_test_of_its_page():
     tests = [path.read_text(encoding="utf-8") for path in pages.ROOT.glob("tests/*/test_*.py")]
     for page in ALL:
-        text = page.path.read_text(encoding="utf-8")
-        if re.search(r"^ *```(sh|bash|python .+)$", text, re.MULTILINE):
+        if re.search(r"^ *```python .+$", page.path.read_text(encoding="utf-8"), re.MULTILINE):
             assert any(f'"{page.path.name}"' in test for test in tests), page.name
+
+
+def shell_lines():
+    for page in ALL:
+        text = page.path.read_text(encoding="utf-8")
+        for block in re.findall(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+            for line in block.replace("\\\n", " ").splitlines():
+                yield page.name, line
+
+
+def test_commands_that_wait_for_a_client_have_the_options_that_they_are_given():
+    sections = re.split(r"^## `(memkit \w+)`$", reference(), flags=re.MULTILINE)
+    known = dict(zip(sections[1::2], sections[2::2], strict=True))
+    for page, line in shell_lines():
+        for command, options in re.findall(r"(memkit (?!-)\w+)([^)|]*)", line.partition(" #")[0]):
+            for option in re.findall(r"--[\w-]+", options):
+                assert f"`{option}" in known[command], f"{page}: {line}"
