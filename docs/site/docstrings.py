@@ -6,10 +6,18 @@ import io
 import re
 import textwrap
 import tokenize
+from pathlib import Path
 from typing import Any
 
 import griffe
 
+REFERENCE = Path(__file__).parents[1] / "reference"
+SHOWN = {
+    name.rpartition(".")[2]: name
+    for page in REFERENCE.glob("*.md")
+    for name in re.findall(r"^::: ([\w.]+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+}
+NAME = re.compile(r"(?<!`)`((?:memkit\.[\w.]+\.)?)([A-Z]\w+)((?:\.\w+)?)`(?!`)")
 EXAMPLE = re.compile(r"^Example:\n((?:[ ]+.*\n?|\n)+)", re.MULTILINE)
 
 
@@ -29,9 +37,18 @@ class Docstrings(griffe.Extension):
                 attribute.docstring = griffe.Docstring(comment, parent=attribute)
 
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
-        """An example is code, in a docstring that has one."""
+        """Examples are code, and names of other classes lead to them."""
         if obj.docstring:
-            obj.docstring.value = EXAMPLE.sub(fenced, obj.docstring.value)
+            obj.docstring.value = EXAMPLE.sub(fenced, NAME.sub(linked, obj.docstring.value))
+
+
+def linked(match: re.Match[str]) -> str:
+    """Make a link of the name of a class that the reference shows, or of a member of one."""
+    path, name, member = match.groups()
+    if name not in SHOWN:
+        return match[0]
+    target = f"{SHOWN[name]}{member}"
+    return f'<autoref optional identifier="{target}"><code>{path}{name}{member}</code></autoref>'
 
 
 def fenced(match: re.Match[str]) -> str:
