@@ -90,6 +90,17 @@ class TestSnapshot:
             assert not row["measured"]  # nobody has measured the tiny model
             assert [version for version, *_ in row["versions"]] == list(module.versions)
 
+    def test_what_a_module_has_in_an_older_version_is_told(self, inspected, open_memory):
+        with open_memory(inspected) as memory:
+            memory.update("Nora", "The badge number of Nora is 7003.", answer="7003")
+
+        columns = snapshot(inspected)["records"]
+
+        nora, emil, canteen = map(columns["id"].index, ("Nora", "Emil", "canteen"))
+        assert [columns["module"][place] for place in (nora, emil, canteen)] == [-1, 0, -1]
+        assert [columns["tried"][place] for place in (nora, emil, canteen)] == [0, -1, -1]
+        assert [columns["outdated"][place] for place in (nora, emil, canteen)] == [1, 0, 0]
+
     def test_routes_are_those_of_the_memory(self, inspected, open_memory):
         seen = snapshot(inspected)
         with open_memory(inspected) as memory:

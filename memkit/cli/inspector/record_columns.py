@@ -18,7 +18,7 @@ _ROOM = 32_000_000  # characters of all texts together, about
 _VERSIONS = 20  # older versions of a record, the latest ones
 _COLUMNS = (
     *("text", "question", "answer", "scope", "module", "version", "created", "updated", "said"),
-    *("expires", "key", "pinned", "meta"),
+    *("expires", "key", "pinned", "meta", "tried", "outdated"),
 )
 
 
@@ -31,6 +31,7 @@ class RecordColumns:
         most: At most so many, the latest ones.
         scopes: Scope as JSON to its number.
         modules: Name of each module to its number.
+        trained: Name of the module that was trained on a record, by the record's id.
         routes: Records with a question that are kept, at most.
 
     Attributes:
@@ -53,6 +54,7 @@ class RecordColumns:
         *,
         scopes: Mapping[str, int],
         modules: Mapping[str, int],
+        trained: Mapping[str, str],
         routes: int,
     ) -> None:
         ids = ledger.records.ids(within=scope)
@@ -70,17 +72,19 @@ class RecordColumns:
         others: list[Record] = []
         for start in range(0, len(self.ids), _BATCH):
             batch = ledger.records.get(self.ids[start : start + _BATCH])
-            placed = ledger.modules.placements([record.id for record in batch])
+            ids = [record.id for record in batch]
+            placed, former = ledger.modules.placements(ids), ledger.modules.former_placements(ids)
             for place, record in enumerate(batch, start=start):
                 holder = modules.get(placed.get(record.id, ""), -1)
-                self._add(place, record, holder)
+                tried = modules.get(trained.get(record.id, ""), -1) if holder < 0 else -1
+                self._add(place, record, holder, (tried, int(record.id in former)))
                 kept = others if holder < 0 else held
                 if record.question is not None:
                     self.questions += 1
                     kept += [record] if len(kept) < routes else []
         self.asking = (held + others)[:routes]
 
-    def _add(self, place: int, record: Record, holder: int) -> None:
+    def _add(self, place: int, record: Record, holder: int, tried: tuple[int, int]) -> None:
         values = (
             self.shortened(record.text),
             self.shortened(record.question),
@@ -95,6 +99,7 @@ class RecordColumns:
             self.shortened(record.key),
             int(record.pinned),
             self._metadata(record),
+            *tried,
         )
         for name, value in zip(_COLUMNS, values, strict=True):
             self.columns[name].append(value)

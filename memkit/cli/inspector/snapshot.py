@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -59,7 +59,7 @@ def overview(path: str | Path, scope: Scope | None = None) -> dict[str, Any]:
             **_general(ledger, within, modules),
             "scopes": _counted(ledger, scopes, modules),
             "modules": module_rows(
-                ledger, modules, scope_numbers(scopes), _learned(ledger, modules)
+                ledger, modules, scope_numbers(scopes), _learned(ledger, _trained(ledger, modules))
             ),
         }
 
@@ -83,17 +83,18 @@ def snapshot(
             modules = ledger.modules.active(within=within)
             scopes = _scopes(ledger, within, modules)
             numbers = {module.name: number for number, module in enumerate(modules)}
+            trained = _trained(ledger, modules)
             shown = RecordColumns(
                 ledger,
                 within,
                 limits.records,
                 scopes=scope_numbers(scopes),
                 modules=numbers,
+                trained=trained,
                 routes=limits.routes,
             )
             places = fact_map(ledger, shown.ids)
-            learned = _learned(ledger, modules)
-            rows = module_rows(ledger, modules, scope_numbers(scopes), learned)
+            rows = module_rows(ledger, modules, scope_numbers(scopes), _learned(ledger, trained))
             general = _general(ledger, within, modules)
         routes = stored_routes(ledger, shown.asking, numbers, shown.index)
     return {
@@ -189,7 +190,12 @@ def _events(ledger: Ledger) -> list[list[Any]]:
     return found[-_EVENTS:]
 
 
-def _learned(ledger: Ledger, modules: Sequence[Module]) -> dict[str, str]:
-    """What is learned of each record that a module holds: its answer, else its text."""
-    ids = [id for module in modules for id in ledger.modules.members(module.name)]
-    return {record.id: record.answer or record.text for record in ledger.records.find(ids)}
+def _trained(ledger: Ledger, modules: Sequence[Module]) -> dict[str, str]:
+    """The module that each record's text is in, by the record's id: whether it holds it or not."""
+    return {id: m.name for m in modules for id in ledger.modules.members(m.name)}
+
+
+def _learned(ledger: Ledger, trained: Collection[str]) -> dict[str, str]:
+    """What is learned of each record that a module was trained on: its answer, else its text."""
+    records = ledger.records.find(list(trained))
+    return {record.id: record.answer or record.text for record in records}

@@ -95,7 +95,7 @@ def _disk(disk: Mapping[str, int]) -> Table:
     total = sum(disk.values()) or 1
     for part, size in disk.items():
         if size or part != "other":
-            bar = "█" * round(_BAR * size / total) or "▏"
+            bar = "█" * round(_BAR * size / total) or ("▏" if size else "")
             table.add_row(part, f"{size / 2**20:,.1f} MiB", Text(bar, "blue"))
     return table
 

@@ -46,7 +46,7 @@ class Detail {
     const { records, scopeNames, moduleName } = this.memory;
     const held = records.module[i];
     return [
-      ["Held by", el("span", { class: "tag" }, dot(held), held < 0 ? "no module: the index answers" : moduleName(held))],
+      ["Held by", el("span", { class: "tag" }, dot(held), held < 0 ? this.missed(i) : moduleName(held))],
       ["Scope", scopeNames[records.scope[i]]],
       ["Version", String(records.version[i])],
       ["Added", `${moment(records.created[i])} UTC`],
@@ -57,6 +57,14 @@ class Detail {
       records.key[i] !== null ? ["Key", el("span", { class: "mono" }, records.key[i])] : null,
       ["Id", el("span", { class: "mono" }, records.id[i])],
     ].filter(Boolean);
+  }
+
+  /** Why no module holds a record, as far as that is known. */
+  missed(i) {
+    const { records, moduleName } = this.memory;
+    if (records.tried[i] < 0) return "no module: the index answers";
+    const name = moduleName(records.tried[i]);
+    return records.outdated[i] ? `no module: ${name} has an older version, the index answers` : `no module: ${name} was trained on it and missed it, the index answers`;
   }
 
   history(i) {
