@@ -8,6 +8,7 @@ class MapView {
     this.zoom = { scale: 1, x: 0.5, y: 0.5 };
     this.hovered = -1;
     this.chosen = -1;
+    this.still = el("canvas"); // the dots alone, which are many
     this.build();
     this.select();
   }
@@ -63,10 +64,13 @@ class MapView {
   /** The order of drawing: by module, so that colours change seldom; what stands out comes last. */
   order() {
     const { x, module } = this.memory.records;
-    const all = [];
-    for (let i = 0; i < this.memory.size; i++) if (x[i] !== null) all.push(i);
-    const rank = (i) => (this.bright?.has(i) ? 1e9 : 0) + module[i];
-    this.drawn = Int32Array.from(all).sort((a, b) => rank(a) - rank(b));
+    const faint = this.memory.modules.map(() => []);
+    const bright = this.memory.modules.map(() => []);
+    for (const groups of [faint, bright]) groups.unshift([]); // of records in no module
+    for (let i = 0; i < this.memory.size; i++) {
+      if (x[i] !== null) (this.bright?.has(i) ? bright : faint)[module[i] + 1].push(i);
+    }
+    this.drawn = Int32Array.from([...faint, ...bright].flat());
   }
 
   keyed() {
@@ -107,11 +111,22 @@ class MapView {
     const frame = this.frame();
     if (!frame.width) return;
     const ratio = Math.min(2, window.devicePixelRatio || 1);
-    this.canvas.width = Math.round(frame.width * ratio);
-    this.canvas.height = Math.round(frame.height * ratio);
+    for (const canvas of [this.still, this.canvas]) {
+      canvas.width = Math.round(frame.width * ratio);
+      canvas.height = Math.round(frame.height * ratio);
+      canvas.getContext("2d").scale(ratio, ratio);
+    }
+    this.points(this.still.getContext("2d"), frame);
+    this.rings();
+  }
+
+  /** Mark what is chosen and what is pointed at, over the dots that are drawn already. */
+  rings() {
+    const frame = this.frame();
+    if (!frame.width || !this.still.width) return;
     const pen = this.canvas.getContext("2d");
-    pen.scale(ratio, ratio);
-    this.points(pen, frame);
+    pen.clearRect(0, 0, frame.width, frame.height);
+    pen.drawImage(this.still, 0, 0, frame.width, frame.height);
     for (const i of [this.chosen, this.hovered]) if (i >= 0) this.ring(pen, frame, i);
   }
 
@@ -192,7 +207,7 @@ class MapView {
       this.tip.style.left = `${Math.max(8, Math.min(x + 14, room - Math.min(320, room - 16) - 8))}px`;
       this.tip.style.top = `${Math.max(8, y + 16)}px`;
     }
-    this.draw();
+    this.rings();
   }
 
   ondown(event) {
