@@ -74,7 +74,7 @@ class MapView {
   }
 
   keyed() {
-    const most = this.memory.modules.map((_, n) => n).sort((a, b) => this.memory.inModule[b] - this.memory.inModule[a]).slice(0, 11);
+    const most = this.memory.modules.map((_, n) => n).sort((a, b) => this.memory.inModule[b] - this.memory.inModule[a]).slice(0, 11).sort((a, b) => a - b);
     const more = this.memory.modules.length - most.length;
     this.legend.replaceChildren(...[...most, -1].map((m) =>
       el("button", { type: "button", "aria-pressed": this.filter.module === String(m) ? "true" : "false",
@@ -205,7 +205,9 @@ class MapView {
       const [x, y] = this.at(i, this.frame());
       const room = this.canvas.clientWidth;
       this.tip.style.left = `${Math.max(8, Math.min(x + 14, room - Math.min(320, room - 16) - 8))}px`;
-      this.tip.style.top = `${Math.max(8, y + 16)}px`;
+      const above = y > this.canvas.clientHeight * 0.6;
+      this.tip.style.top = above ? "auto" : `${Math.max(8, y + 16)}px`;
+      this.tip.style.bottom = above ? `${this.canvas.clientHeight - y + 14}px` : "auto";
     }
     this.rings();
   }

@@ -43,9 +43,9 @@ function notes(memory) {
 function placesCard(memory, open) {
   const modules = memory.modules.map((_, number) => number).sort((a, b) => memory.inModule[b] - memory.inModule[a]);
   const inIndex = memory.size - memory.inModule.reduce((sum, n) => sum + n, 0);
-  const shown = modules.slice(0, 40);
+  const shown = modules.slice(0, 40).sort((a, b) => a - b);
   const inOthers = modules.slice(40).reduce((sum, m) => sum + memory.inModule[m], 0);
-  const legend = modules.slice(0, 9).map((m) =>
+  const legend = modules.slice(0, 9).sort((a, b) => a - b).map((m) =>
     el("button", { type: "button", class: "link", onclick: () => open("records", { module: String(m) }) },
       el("span", { class: "tag" }, dot(m), `${memory.modules[m].name}: ${count(memory.inModule[m])}`)));
   return card("Where answers come from",
