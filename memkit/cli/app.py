@@ -138,6 +138,8 @@ def _root(
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Log what is done, and show the traceback of an error.")
+    ] = False,
 ) -> None:
     """Memory for language-model agents: in the weights, in an index, in the prompt."""

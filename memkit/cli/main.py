@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 
@@ -18,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status of `exit_status`.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    options = words[: words.index("--")] if "--" in words else words
+    debug = "--debug" in (words[: words.index("--")] if "--" in words else words)
 
     def run() -> int:
         # Imported here, so that an interrupt while they are loaded is no traceback either.
@@ -27,6 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         if argv is None:  # the process is the command's own
             settle_threads()
+            logging.basicConfig(format="memkit: %(message)s")  # warnings, on stderr
+            logging.getLogger("memkit").setLevel(logging.DEBUG if debug else logging.WARNING)
         return run_command(words)
 
-    return exit_status("memkit", run, debug="--debug" in options)
+    return exit_status("memkit", run, debug=debug)

@@ -41,6 +41,7 @@ ON_A_MEMORY = {
     "stats": [],
     "update": ["Nora", "--metadata", "source=hr"],
 }
+TRAINING = {"forget", "modules retrain"}
 MAKES_ONE = {"add", "chat", "import", "init"}  # where there is no memory yet
 # They have a page of their own in the tests.
 ELSEWHERE = {"capacity", "demo", "doctor", "models", "eval", "inspect", "mcp", "serve", "study"}
@@ -102,7 +103,13 @@ def test_an_unknown_memory_is_told_before_anything_is_loaded(
     assert not (tmp_path / "nowhere").exists()
 
 
-@pytest.mark.parametrize("command", sorted(set(ON_A_MEMORY) - {"reembed", "modules import"}))
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(command, marks=[pytest.mark.slow] * (command in TRAINING))
+        for command in sorted(set(ON_A_MEMORY) - {"reembed", "modules import"})
+    ],
+)
 def test_what_every_command_prints_as_json_is_json(
     command, directory, tmp_path, capsys, monkeypatch
 ):

@@ -162,3 +162,11 @@ def test_bad_arguments_are_told_without_a_traceback(
 def test_figures_are_measured_only_if_they_can_be_written(file, capsys):
     assert cli.main(["demo", "--quick", "--json", file]) == 2
     assert "'--json': expected a file" in capsys.readouterr().err
+
+
+def test_what_is_done_is_logged_on_stderr_if_asked_for(path):
+    assert run("search", path, "locker")[2] == ""
+    status, _, log = run("search", path, "locker", "--debug")
+    assert status == 0
+    assert any(line.startswith("memkit: search: ") for line in log.splitlines()), log
+    assert "locker" not in log  # what is asked is no business of a log
