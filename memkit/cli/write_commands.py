@@ -143,6 +143,12 @@ def _gathered(
 
     if not texts and not files:
         raise typer.BadParameter("expected a text, - or --from FILE")
+    for text in texts:
+        if _is_file(text):
+            raise typer.BadParameter(
+                f"there is a file {text!r}: --from {text} adds what it says; to add its name as "
+                "a text, pipe it in with -"
+            )
     drafts = [replace(given, text=text) for text in texts if text != STDIN]
     skipped: list[str] = []
     documents = [read_stdin(form)] if STDIN in texts else []
@@ -160,6 +166,13 @@ def _gathered(
     if not logs and not drafts:
         raise typer.BadParameter("there is no text in what was given")
     return drafts, logs
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return text != STDIN and Path(text).exists()
+    except (OSError, ValueError):  # too long for a name, or with null characters
+        return False
 
 
 def update(

@@ -162,6 +162,7 @@ def test_a_chat_log_becomes_turns_and_records_once(add, tmp_path, form):
         (["--from", "{tmp}/blank.txt"], 2, "there is no text in what was given"),
         (["--from", "{tmp}/latin.txt"], 1, "byte 3 of"),
         (["one", "two", "--key", "k"], 2, "belong to one text, got 2"),
+        (["one", "{tmp}/log.json"], 2, "--from {tmp}/log.json adds what it says"),
     ],
 )
 def test_what_cannot_be_added_is_told_and_nothing_is(add, tmp_path, words, status, complaint):
@@ -173,4 +174,4 @@ def test_what_cannot_be_added_is_told_and_nothing_is(add, tmp_path, words, statu
     done, records, told = add(*(word.format(tmp=tmp_path) for word in words))
 
     assert (done, records) == (status, [])
-    assert complaint in told
+    assert complaint.format(tmp=tmp_path) in told
