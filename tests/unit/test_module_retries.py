@@ -78,7 +78,8 @@ def test_a_part_that_is_mostly_missed_is_split(bench, badges, monkeypatch):
     assert report.missed == ()
 
 
-def test_attempts_are_bounded_and_only_what_helps_is_kept(bench, badges, monkeypatch):
+@pytest.mark.slow
+def test_attempts_are_bounded_and_only_what_helps_is_kept(bench, recipe, badges, monkeypatch):
     ranks = trainings(monkeypatch)
 
     class Contradicts(FirstWordings):
@@ -88,7 +89,9 @@ def test_attempts_are_bounded_and_only_what_helps_is_kept(bench, badges, monkeyp
             other = Example("What is the badge number of Tara?", "0000", "Tara")
             return super().examples(records) + [other] * any(r.id == "Tara" for r in records)
 
-    memory = bench(max_rank=64, synthesizer=Contradicts())
+    # Nothing stops the training early; what can be learned is learned in half of these epochs.
+    train = replace(recipe.train, epochs=48)
+    memory = bench(max_rank=64, synthesizer=Contradicts(), train=train)
     memory.add(badges[:4])
 
     report = memory.consolidate()
