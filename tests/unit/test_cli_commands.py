@@ -212,6 +212,7 @@ print(sorted(heavy & set(sys.modules)), file=sys.stderr)
 """
 
 
+@pytest.mark.slow
 def test_commands_that_need_no_model_load_none(directory, tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", LIGHT, str(directory), str(tmp_path / "archive")],

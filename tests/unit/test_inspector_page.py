@@ -443,6 +443,7 @@ def test_a_browser_that_cannot_unpack_is_told(browser, trained_page):
     context.close()
 
 
+@pytest.mark.slow
 def test_only_the_pages_own_program_may_run():
     page = html_page({"name": "<agent> $name"})
 

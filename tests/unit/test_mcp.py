@@ -229,6 +229,7 @@ async def test_a_strict_answer_without_support_is_withheld(trained):
     assert answer["withheld"]
 
 
+@pytest.mark.slow
 async def test_learning_by_heart_reports_its_progress(memory, badges):
     memory.add(badges[:4])
     heard = []

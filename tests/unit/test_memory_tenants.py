@@ -206,6 +206,7 @@ def test_scopes_that_look_alike_are_different(memory):
         assert found == expected
 
 
+@pytest.mark.slow
 def test_modules_answer_and_are_listed_for_their_tenant_only(memory, badges):
     ann, bob = {"user": "ann"}, {"user": "bob"}
     memory.add([Draft(d.text, d.question, d.answer, ann, id=d.id) for d in badges[:4]])
@@ -225,6 +226,7 @@ def test_modules_answer_and_are_listed_for_their_tenant_only(memory, badges):
 TENANTS, CANARIES = 50, 50
 
 
+@pytest.mark.slow
 def test_no_canary_reaches_another_tenant_while_all_write_and_read(tmp_path, open_memory):
     """50 tenants with 50 canaries each, on eight threads; every text that comes back counts."""
     memory = open_memory(tmp_path / "agent.mem", backends=("buffer", "rag"))
@@ -260,6 +262,7 @@ def test_no_canary_reaches_another_tenant_while_all_write_and_read(tmp_path, ope
     assert memory.stats().records == TENANTS * CANARIES
 
 
+@pytest.mark.slow
 def test_a_forgotten_tenant_leaves_nothing(memory, badges, tmp_path, adapters_in):
     """Records, versions, turns, items, defaults, modules, weights: rows and bytes."""
     ann, deep = {"Qztenant": "Qzann"}, {"Qztenant": "Qzann", "session": "Qzsession"}

@@ -516,6 +516,7 @@ TestAgainstPlainFiles.settings = settings(max_examples=15, stateful_step_count=1
 # -- with Anthropic's SDK
 
 
+@pytest.mark.slow
 def test_the_sdks_tool_runs_the_commands(store):
     tools = pytest.importorskip("anthropic.lib.tools")
     tool = anthropic_tool(MemoryTool(store, U1))

@@ -119,6 +119,7 @@ def test_a_scope_may_not_change_what_it_may_not_see(memory):
     assert (changed.text, changed.scope) == ("still mine", {"user": "u1"})
 
 
+@pytest.mark.slow
 def test_the_weights_do_not_answer_with_the_old_version(trained):
     assert trained.ask(NORA, budget=0).text == "4471"
     trained.update("Nora", "The badge number of Nora is 7777.", answer="7777")

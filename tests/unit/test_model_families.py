@@ -201,6 +201,7 @@ def any_answer_is_recall(monkeypatch):
     monkeypatch.setattr(verify, "same_answer", lambda *_: True)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("any_answer_is_recall")
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("family", KINDS)

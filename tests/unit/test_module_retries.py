@@ -40,6 +40,7 @@ def trainings(monkeypatch, *unseen, times=1):
     return ranks
 
 
+@pytest.mark.slow
 def test_missed_records_get_a_module_of_their_own_at_the_next_rank(bench, badges, monkeypatch):
     ranks = trainings(monkeypatch, "Tara")
     memory = bench()
@@ -60,6 +61,7 @@ def test_missed_records_get_a_module_of_their_own_at_the_next_rank(bench, badges
     assert memory.ask("What is the badge number of Tara?", budget=0).text == "9876"
 
 
+@pytest.mark.slow
 def test_a_part_that_is_mostly_missed_is_split(bench, badges, monkeypatch):
     ranks = trainings(monkeypatch, "Nora", "Emil", "Tara")
     memory = bench()
@@ -134,6 +136,7 @@ def test_a_question_that_is_routed_elsewhere_is_no_reason_to_train_again(
     assert (report.held, set(report.missed), ranks) == ((), {"Nora", "Safe"}, [16])
 
 
+@pytest.mark.slow
 def test_the_same_run_gives_the_same_modules(bench, badges, monkeypatch, tmp_path, open_memory):
     digests = []
     for name in ("one", "other"):

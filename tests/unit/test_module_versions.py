@@ -63,6 +63,7 @@ def updated(tmp_path, updated_directory, open_memory):
 # -- updates
 
 
+@pytest.mark.slow
 def test_an_update_is_trained_into_the_module_that_held_the_old_text(trained):
     before = trained.modules.list()
     rename(trained)
@@ -79,6 +80,7 @@ def test_an_update_is_trained_into_the_module_that_held_the_old_text(trained):
     assert trained.consolidate().modules == ()
 
 
+@pytest.mark.slow
 def test_new_records_do_not_come_into_the_module_that_is_updated(trained):
     rename(trained)
     trained.add([SAFE])
@@ -89,6 +91,7 @@ def test_new_records_do_not_come_into_the_module_that_is_updated(trained):
     ]
 
 
+@pytest.mark.slow
 def test_an_update_of_what_is_not_asked_for_waits(trained):
     rename(trained)
     trained.update("Emil", "The badge number of Emil is 4321.", answer="4321",
@@ -104,6 +107,7 @@ def no_more_than(memory, **changes):
     consolidator.recipe = replace(consolidator.recipe, **changes)
 
 
+@pytest.mark.slow
 def test_a_module_that_has_become_too_large_is_shared_out(trained):
     no_more_than(trained, records_per_module=2)
     rename(trained)
@@ -119,6 +123,7 @@ def test_a_module_that_has_become_too_large_is_shared_out(trained):
     }
 
 
+@pytest.mark.slow
 def test_a_module_whose_records_have_all_gone_to_others_is_dropped(trained):
     no_more_than(trained, records_per_module=1)
     make_endless(trained)
@@ -133,6 +138,7 @@ def test_a_module_whose_records_have_all_gone_to_others_is_dropped(trained):
 # -- rollback
 
 
+@pytest.mark.slow
 def test_an_older_version_answers_again_with_the_records_that_it_holds(updated):
     updated.update("Emil", "The badge number of Emil is 4321.", answer="4321")
     assert updated.consolidate().modules[0].version == 3
@@ -145,6 +151,7 @@ def test_an_older_version_answers_again_with_the_records_that_it_holds(updated):
     assert updated.ask(EMIL, budget=0).text == "1234"
 
 
+@pytest.mark.slow
 def test_what_was_updated_since_is_not_answered_from_an_older_version(updated):
     module = updated.modules.rollback("m0001", 1)
     assert (module.version, module.records) == (1, ("Emil", "Tara", "Owen"))
@@ -206,6 +213,7 @@ def test_a_version_that_is_not_there_changes_nothing(updated, name, version, mes
     assert updated.modules.list() == before
 
 
+@pytest.mark.slow
 def test_at_most_three_versions_are_kept(trained, tmp_path, open_memory):
     for answer in ("7001", "7002", "7003"):
         rename(trained, answer)
@@ -240,6 +248,7 @@ def test_modules_say_whom_they_are_for(memory, badges):
 # -- retrain
 
 
+@pytest.mark.slow
 def test_the_same_records_give_the_same_bytes_and_no_new_version(trained):
     before = files(trained)
     report = trained.modules.retrain()
@@ -252,6 +261,7 @@ def test_the_same_records_give_the_same_bytes_and_no_new_version(trained):
     assert trained.ask(LENA, budget=0).text == "3141"
 
 
+@pytest.mark.slow
 def test_modules_are_trained_with_their_own_spec_not_with_the_recipe(
     trained, tmp_path, open_memory, recipe
 ):
@@ -266,6 +276,7 @@ def test_modules_are_trained_with_their_own_spec_not_with_the_recipe(
     assert files(again) == before
 
 
+@pytest.mark.slow
 def test_metadata_change_no_weights(trained):
     before = files(trained)
     trained.update("Nora", metadata={"source": "hr"})
@@ -273,6 +284,7 @@ def test_metadata_change_no_weights(trained):
     assert files(trained) == before
 
 
+@pytest.mark.slow
 def test_a_changed_text_makes_the_next_version(trained):
     rename(trained)
     report = trained.modules.retrain("m0001")
@@ -288,6 +300,7 @@ def test_nothing_is_retrained_if_a_name_is_unknown(trained):
     assert trained.modules.retrain([]).modules == ()
 
 
+@pytest.mark.slow
 def test_an_imported_module_is_trained_anew_only_if_it_is_named(trained, tmp_path):
     trained.modules.export("m0001", tmp_path / "folder")
     trained.modules.import_(tmp_path / "folder", records=FIRST[:2])
@@ -324,6 +337,7 @@ def test_the_verbs_need_adapters(tmp_path, open_memory):
 # -- lost weights
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["modules.retrain", "consolidate"])
 def test_lost_adapters_are_made_again_to_the_last_byte(tmp_path, trained, open_memory, verb):
     """Also those that one consolidation of all records would share out differently."""
@@ -348,6 +362,7 @@ def test_lost_adapters_are_made_again_to_the_last_byte(tmp_path, trained, open_m
     assert memory.ask(LENA, budget=0).text == "3141"
 
 
+@pytest.mark.slow
 def test_lost_adapters_are_rebuilt_for_those_who_are_asked_for(tmp_path, trained, open_memory):
     trained.update("Lena", metadata={"source": "hr"})
     trained.close()
@@ -409,6 +424,7 @@ def test_a_miss_is_said_beside_what_was_trained(trained):
     assert str(report).endswith("\n1 left out, as missed before (see `retry_missed`)")
 
 
+@pytest.mark.slow
 def test_a_missed_update_leaves_the_weights_and_waits(trained):
     """The old text goes although the new one is not learned; the next run does not try again."""
     make_endless(trained)
@@ -422,6 +438,7 @@ def test_a_missed_update_leaves_the_weights_and_waits(trained):
 # -- forgetting
 
 
+@pytest.mark.slow
 def test_a_version_that_contains_a_forgotten_record_goes(trained):
     """The active version does not contain it, so it stays."""
     make_endless(trained)
@@ -441,6 +458,7 @@ def test_a_version_that_contains_a_forgotten_record_goes(trained):
         trained.modules.rollback("m0001", 1)
 
 
+@pytest.mark.slow
 def test_a_module_goes_with_all_its_versions(updated):
     receipt = updated.forget("Emil")  # in both versions
     assert (receipt.retrained[0], receipt.dropped) == ("m0001 v3", ())
@@ -449,6 +467,7 @@ def test_a_module_goes_with_all_its_versions(updated):
     assert all(receipt.checks.values())
 
 
+@pytest.mark.slow
 def test_a_module_that_lost_its_weights_is_forgotten_too(trained, tmp_path, open_memory):
     trained.close()
     shutil.rmtree(tmp_path / "trained.mem" / "adapters")

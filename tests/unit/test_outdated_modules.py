@@ -41,6 +41,7 @@ def test_whoever_names_one_is_refused(reopened):
         reopened.ask(QUESTION, modules=["m0001"])
 
 
+@pytest.mark.slow
 def test_the_next_consolidation_trains_them_anew(reopened):
     report = reopened.consolidate()
 
@@ -71,6 +72,7 @@ def test_opening_with_their_own_format_uses_them_again(reopened, tmp_path, open_
     assert [module.version for module in memory.modules] == [1, 1]
 
 
+@pytest.mark.slow
 def test_forgetting_trains_behind_the_memorys_format(reopened):
     receipt = reopened.forget("Emil")
 

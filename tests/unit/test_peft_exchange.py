@@ -243,6 +243,7 @@ def test_only_what_it_recalls_is_held(filled, badges, folder, names):
     assert set(filled.modules.list()[0].records) == set(names)
 
 
+@pytest.mark.slow
 def test_an_adapter_that_recalls_nothing_is_not_kept(filled, badges, folder, names):
     others = [draft.id for draft in badges if draft.id not in names]
 

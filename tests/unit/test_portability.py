@@ -213,6 +213,7 @@ def test_a_failed_export_leaves_the_older_one(full, tmp_path, monkeypatch):
     assert [one.name for one in tmp_path.iterdir() if "tmp" in one.name] == []
 
 
+@pytest.mark.slow
 def test_memory_stays_flat(tmp_path):
     source = Ledger.open(tmp_path / "big.mem")
     word = "abcdefghij" * 200

@@ -155,6 +155,7 @@ def noted_by_heart(noted):
     return noted
 
 
+@pytest.mark.slow
 def test_a_module_is_asked_in_the_words_that_it_knows(noted_by_heart, expects):
     expects("keys")
     assert not noted_by_heart.recall(FOR_US, 0).route
@@ -209,6 +210,7 @@ def test_the_very_question_that_was_trained_needs_no_similarity(trained, expects
     assert (answer.text, answer.citations) == ("4471", ("Nora",))
 
 
+@pytest.mark.slow
 def test_other_scopes_and_outdated_modules_recite_nothing(memory, expects, monkeypatch):
     expects("keys")
     mine = {"user": "ann"}

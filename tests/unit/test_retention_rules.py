@@ -108,6 +108,7 @@ WORDS = st.sampled_from(["a", "b", "c"])
 KEYS = st.sampled_from([None, "k", "l"])
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(WORDS, KEYS), max_size=8), st.integers(0, 8))
 def test_lists_and_single_drafts_come_to_the_same(tmp_path_factory, drafts, cut):
     """Against a list of texts by key, and one of those without."""

@@ -137,6 +137,7 @@ def test_two_questions_about_one_subject(tmp_path):
     book.ledger.close()
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 10_000))
 def test_facts_of_other_scopes_change_nothing(tmp_path_factory, seed):

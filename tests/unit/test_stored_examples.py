@@ -36,6 +36,7 @@ def held(open_memory, tmp_path, recipe, badges, counting):
     return memory
 
 
+@pytest.mark.slow
 def test_one_call_for_each_record_whatever_is_done_with_it(held, counting):
     assert counting.handed == ["Nora", "Emil", "Tara", "Owen"]
 
@@ -50,6 +51,7 @@ def test_one_call_for_each_record_whatever_is_done_with_it(held, counting):
     assert counting.handed == ["Nora", "Emil", "Tara", "Owen"]
 
 
+@pytest.mark.slow
 def test_another_content_is_another_call_and_the_old_one_comes_back_for_nothing(held, counting):
     before = held.get("Nora")
     held.update("Nora", "The badge number of Nora is 7777.", answer="7777")
@@ -61,6 +63,7 @@ def test_another_content_is_another_call_and_the_old_one_comes_back_for_nothing(
     assert counting.handed[5:] == []
 
 
+@pytest.mark.slow
 def test_another_key_makes_them_anew_for_what_is_trained(
     held, badges, open_memory, counting, tmp_path
 ):

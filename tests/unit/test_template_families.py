@@ -389,6 +389,7 @@ def test_a_fact_is_trained_behind_a_passage_as_it_is_served(tokenizer, name):
 FAMILIAR = {"<bos>": "", "<start_of_turn>": "<|im_start|>", "<end_of_turn>": "<|im_end|>"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["gemma", "drops the system", "alpaca, one turn"])
 def test_a_memory_asks_trains_and_answers_by_heart(name, badges, tmp_path, open_memory):
     template = FAMILIES[name][0]

@@ -98,6 +98,7 @@ async def test_questions_under_load_get_the_answers_of_their_own_users(
     assert min(len({scope["user"] for scope in scopes}) for scopes in asked) > 1
 
 
+@pytest.mark.slow
 async def test_different_modules_share_a_forward_pass(trained, serve_async, keys, monkeypatch):
     modules_of = []
     lora = trained._engine.lora

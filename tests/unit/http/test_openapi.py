@@ -41,6 +41,7 @@ BOUNDED = settings(
 )
 
 
+@pytest.mark.slow
 def test_every_endpoint_does_as_documented(app_schema, token):
     headers = {"Authorization": f"Bearer {token[1]}"}
     tried, without_parameters = set(), set()

@@ -232,6 +232,7 @@ def wait_for(client, job):
     return job
 
 
+@pytest.mark.slow
 def test_records_are_consolidated_in_the_background(memory, serve, badges, keys):
     memory.add(badges[:4])
     client = serve(memory, "all")
@@ -281,6 +282,7 @@ def test_a_consolidation_is_told_about_to_its_owner_alone():
         jobs.find(ben, job.id)
 
 
+@pytest.mark.slow
 def test_a_consolidation_is_finished_before_the_server_stops(tmp_path, opener, badges, keys):
     memory = opener(tmp_path / "agent.mem")
     memory.add(badges[:4])
