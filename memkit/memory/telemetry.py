@@ -75,6 +75,8 @@ def traced(
     def decorate(run: Callable[Concatenate[Engine, P], R]) -> Callable[Concatenate[Engine, P], R]:
         @wraps(run)
         def observed(engine: Engine, /, *args: P.args, **kwargs: P.kwargs) -> R:
+            if not _is_observed(operation):
+                return run(engine, *args, **kwargs)
             with observation(operation, verb, engine.ledger.directory) as seen:
                 if about:
                     seen.asked(args[0])
@@ -164,6 +166,15 @@ class Observation:
             self._span.set_attribute(name, value)
 
 
+def _is_observed(operation: Operation) -> bool:
+    """Whether anybody may be listening."""
+    return "opentelemetry.trace" in sys.modules or logger.isEnabledFor(_level(operation))
+
+
+def _level(operation: Operation) -> int:
+    return logging.DEBUG if operation == "search_memory" else logging.INFO
+
+
 def _tracer() -> Tracer | None:
     """What makes spans; None where nothing has imported OpenTelemetry, so that nobody listens."""
     if "opentelemetry.trace" not in sys.modules:
@@ -180,7 +191,7 @@ def _captures() -> bool:
 @contextmanager
 def _logged(operation: Operation, verb: str, seen: Observation) -> Iterator[Observation]:
     """Write a line on what was done or has failed, without a word of what it was about."""
-    level = logging.DEBUG if operation == "search_memory" else logging.INFO
+    level = _level(operation)
     started = time.perf_counter()
     try:
         yield seen

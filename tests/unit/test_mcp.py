@@ -383,6 +383,39 @@ async def test_a_slow_call_does_not_hold_up_others(open_memory, tmp_path):
         assert (await adding)["version"] == 1
 
 
+async def test_many_calls_at_once_are_all_served(client, light):
+    texts = [f"Locker {number} belongs to crew {number % 7}." for number in range(30)]
+    async with connected(light, U1) as other:
+        calls = [other.call_tool("remember", {"text": text}) for text in texts]
+        facts = [result.structured_content for result in await asyncio.gather(*calls)]
+
+    assert {fact["text"] for fact in facts} == set(texts)
+    assert (await said(client, "stats"))["records"] == len(texts)
+
+
+async def test_a_client_that_gives_up_on_training_can_go_on(memory, badges):
+    memory.add(badges[:2])
+    begun = asyncio.Event()
+
+    async def hear(*_):
+        begun.set()
+
+    async with AsyncMemory(memory) as shared:  # waits for the training at the end
+        async with Client(memory_server(shared, {})) as client:
+            training = asyncio.create_task(
+                client.call_tool("consolidate", {}, progress_callback=hear)
+            )
+            await begun.wait()
+            training.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await training
+            found = await client.call_tool("search", {"query": "badge Nora"})
+            assert found.structured_content["hits"][0]["id"] == "Nora"
+        report = await shared.consolidate()
+
+    assert report.held == ()  # the thread has finished the work
+
+
 # -- who may reach it over HTTP
 
 
