@@ -283,3 +283,17 @@ def test_a_missing_extra_is_named(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("memkit.server.extras.find_spec", lambda name: None)
     assert refused(tmp_path, "--no-auth") == 1
     assert "pip install 'memkit-sdk[serve]'" in capsys.readouterr().err
+
+
+def test_a_second_signal_ends_the_process_at_once(monkeypatch):
+    import uvicorn
+
+    from memkit.server.http import run_http
+
+    ended = []
+    monkeypatch.setattr(os, "_exit", ended.append)
+    server = run_http._Server(uvicorn.Config(app=None))
+    server.handle_exit(signal.SIGTERM, None)
+    assert (server.should_exit, ended) == (True, [])
+    server.handle_exit(signal.SIGTERM, None)
+    assert ended == [128 + signal.SIGTERM]

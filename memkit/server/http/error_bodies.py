@@ -29,7 +29,7 @@ from memkit.errors import (
     UnsupportedOperationError,
 )
 
-logger = logging.getLogger("memkit.server.http")
+logger = logging.getLogger(__name__)
 
 INVALID, DENIED, LIMITED, FAILED = (
     "invalid_request_error",

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from starlette.types import Message, Receive, Scope, Send
 
-logger = logging.getLogger("memkit.server.http")
+logger = logging.getLogger(__name__)
 
 OPEN = frozenset({"/health", "/openapi.json", "/docs"})  # nothing of a memory is there
 LOCAL = frozenset({"localhost", "127.0.0.1", "[::1]"})

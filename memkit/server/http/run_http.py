@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
-import logging
 import os
 import signal
 from types import FrameType
@@ -17,10 +15,8 @@ from memkit.server.http.api_keys import ApiKey, KeyFile
 from memkit.server.http.gate import LAST_WORDS
 from memkit.server.http.http_app import create_app
 from memkit.server.http.serving_limits import Limits
+from memkit.server.loopback import is_loopback
 from memkit.types import Sampling
-
-logger = logging.getLogger("memkit.server.http")
-
 
 # On stderr; neither memkit nor the gate logs what is stored or asked.
 LOGGING: dict[str, Any] = {
@@ -43,14 +39,6 @@ class _Server(uvicorn.Server):
         if self.should_exit:  # it may be training, which no thread can be interrupted in
             os._exit(128 + sig)
         super().handle_exit(sig, frame)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches an address; names but "localhost" may lead anywhere."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def check_reach(host: str, keys: KeyFile | ApiKey) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -14,6 +13,7 @@ from mcp.server.transport_security import TransportSecuritySettings
 from pydantic import AnyHttpUrl
 
 from memkit.errors import InvalidInputError
+from memkit.server.loopback import is_loopback
 
 SHORTEST = 16  # characters of a token; shorter ones can be guessed
 
@@ -55,14 +55,6 @@ class Access(TokenVerifier):
         if not hmac.compare_digest(token.encode(), self.token.encode()):
             return None
         return AccessToken(token=token, client_id="memkit", scopes=[])
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches an address; names but "localhost" may lead anywhere."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def check_reach(host: str, access: Access | None) -> None:
