@@ -65,7 +65,7 @@ def examples_index() -> str:
 
 
 def on_config(config: MkDocsConfig) -> None:
-    """Leave pages out of the navigation that are not written yet."""
+    """Leave pages out of the navigation that are not written yet, and say so."""
     config.nav = [entry for entry in map(there, config.nav or []) if entry]
 
 
@@ -77,7 +77,10 @@ def there(entry: Any) -> Any:  # noqa: ANN401 - a page, or a section of such
     if isinstance(entry, list):
         return [part for part in map(there, entry) if part]
     made = entry.startswith("examples/") or entry == "langchain.md"
-    return entry if made or (ROOT / "docs" / entry).exists() else None
+    if made or (ROOT / "docs" / entry).exists():
+        return entry
+    LOG.info("%s is in the navigation, and not written yet", entry)
+    return None
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

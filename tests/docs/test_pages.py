@@ -152,7 +152,7 @@ def test_code_with_a_title_is_run_by_a_test_of_its_page():
 def shell_lines():
     for page in ALL:
         text = page.path.read_text(encoding="utf-8")
-        for block in re.findall(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+        for block in re.findall(r"^```(?:sh|bash)\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
             for line in block.replace("\\\n", " ").splitlines():
                 yield page.name, line
 
