@@ -94,11 +94,15 @@ def paired(first: Scores, second: Scores, *, seed: int = 0) -> Interval:
 
 
 def _resampled(rows: Sequence[NDArray[np.float64]], seed: int) -> NDArray[np.float64]:
+    """Means of resamples, shape ``(RESAMPLES,)``."""
     random = np.random.default_rng(seed)
-    drawn = random.integers(len(rows), size=(RESAMPLES, len(rows)))
-    means = np.empty(RESAMPLES)
-    for number, chosen in enumerate(drawn):
-        means[number] = np.mean(
-            [random.choice(rows[place], len(rows[place])).mean() for place in chosen]
-        )
-    return means
+    places = len(rows)
+    drawn = random.integers(places, size=(RESAMPLES, places))  # a seed for each place
+    # For every place a mean of its own of each seed: one that is drawn twice is resampled twice.
+    means = np.empty((places, RESAMPLES, places))
+    for number, row in enumerate(rows):
+        questions = random.integers(len(row), size=(places, RESAMPLES, len(row)))
+        means[:, :, number] = row[questions].mean(axis=2)
+    chosen = np.take_along_axis(means, drawn.T[:, :, None], axis=2)  # (places, RESAMPLES, 1)
+    resampled: NDArray[np.float64] = chosen[:, :, 0].mean(axis=0)
+    return resampled
