@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from difflib import SequenceMatcher
 
 from memkit.errors import InvalidInputError
@@ -47,6 +48,29 @@ def check_leaks(lessons: Sequence[Lesson], asked: Iterable[Asked]) -> None:
                     hint="take it out of the training data, or ask something else; nothing was "
                     "trained",
                 )
+
+
+def held_back(lessons: Sequence[Lesson], asked: Iterable[Asked]) -> list[Lesson]:
+    """Lessons that memkit wrote itself, without wordings that give an evaluation question away.
+
+    A lesson that has no other wording is left out. What users give to be learned is not changed:
+    there, `check_leaks` stops the run.
+    """
+    questions = [question for question in asked if not question.trained]
+    kept = []
+    for lesson in lessons:
+        wordings = tuple(
+            w for w in lesson.wordings if not any(_gives_away(w, lesson, q) for q in questions)
+        )
+        if wordings or not lesson.wordings:
+            kept.append(replace(lesson, wordings=wordings))
+    return kept
+
+
+def _gives_away(wording: str, lesson: Lesson, asked: Asked) -> bool:
+    plain, other = _plain(asked.question), _plain(wording)
+    same_answer = _plain(lesson.target) in map(_plain, asked.answers)
+    return plain == other or (same_answer and _likeness(plain, other) >= NEAR)
 
 
 def _copy_of(

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 from memkit.errors import InvalidInputError
 from memkit.evals.data.dataset import DataSet, Document
+from memkit.evals.leakage import held_back
 from memkit.evals.lessons import Lesson
 from memkit.lora.training.template_synthesizer import TemplateSynthesizer
 from memkit.protocols import Synthesizer
@@ -58,7 +59,7 @@ def write(
         if writer == "scripted" and form != "raw":
             lessons += _scripted(data, by_id, form)
         elif form == "qa":
-            lessons += _pairs(data, by_id) or _asked(documents, synthesizer)
+            lessons += _pairs(data, by_id) or held_back(_asked(documents, synthesizer), data.asked)
         else:
             lessons += [lesson for d in documents for lesson in _TEXTS[form](d)]
     return lessons
