@@ -78,7 +78,7 @@ def _offered(name: str, value: object, module: str) -> bool:
 def described(name: str, value: object) -> list[str]:
     """The lines of one name: of a class, its public members too."""
     if is_typeddict(value):
-        keys = sorted(value.__annotations__.items())  # type: ignore[attr-defined]
+        keys = sorted(value.__annotations__.items())
         return [f"{name}: keywords", *(f"    {key}: {_plain(kind)}" for key, kind in keys)]
     if not isinstance(value, type):
         return [f"{name}{_signature(value)}" if callable(value) else f"{name}"]
