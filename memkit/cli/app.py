@@ -36,7 +36,6 @@ GROUPS = (
     read_commands,
     inspect_commands,
     answer_commands,
-    eval_commands,
     explain_commands,
     module_commands,
     upkeep_commands,

@@ -331,6 +331,7 @@ def test_other_seeds_are_other_points(tmp_path):
 def test_the_whole_study_in_miniature(small_models, tmp_path, monkeypatch):
     """Every point of every question, through the real loop: untrained, but for a visit or two."""
 
+    monkeypatch.setattr("memkit.evals.run.every", lambda asked, _most: list(asked)[:2])
     monkeypatch.setattr(p, "shared_out", lambda _: (10, 5))
     monkeypatch.setattr(
         p, "lives", lambda _, seed: [LifeRun(4, Learning(2, layers=(0.5, 1.0), epochs=1), seed)]
