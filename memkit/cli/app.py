@@ -36,6 +36,7 @@ GROUPS = (
     read_commands,
     inspect_commands,
     answer_commands,
+    eval_commands,
     explain_commands,
     module_commands,
     upkeep_commands,
@@ -44,7 +45,6 @@ GROUPS = (
     machine_commands,
     standalone_commands,
     study_commands,
-    eval_commands,
 )
 
 HELP = ["-h", "--help"]

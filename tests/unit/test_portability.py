@@ -87,7 +87,10 @@ def test_everything_arrives_as_it_was(full, rag, tmp_path):
     assert (
         copy.search("tea", k=1, scope=BOB)[0].record == full.search("tea", k=1, scope=BOB)[0].record
     )
-    assert copy.history(copy.search("locker 9001", k=1, scope=ANN)[0].id, scope=ANN)[0].answer == "8812"
+    assert (
+        copy.history(copy.search("locker 9001", k=1, scope=ANN)[0].id, scope=ANN)[0].answer
+        == "8812"
+    )
 
 
 def test_a_second_export_is_the_same_but_for_its_first_line(full, rag, tmp_path):
