@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from memkit.evals.configuration import Configuration
+from memkit.evals.metrics.bootstrap import Interval
 from memkit.evals.study.design import Conclusion, Finding, Plot, Question, Results, Scale, Series
 from memkit.evals.study.points import WAYS, merges, several_small
 from memkit.evals.study.summary import Make, compared, measured, said
@@ -59,7 +62,7 @@ def conclude(results: Results, scale: Scale) -> Conclusion:
             Finding(
                 "TIES is the best merge of three modules.",
                 "cannot be told here"
-                if "ties" not in merged or not rivals
+                if "ties" not in merged or not rivals or _equal(merged.values())
                 else "holds"
                 if merged["ties"].mean > max(rivals.values())
                 else "does not hold",
@@ -91,6 +94,11 @@ def conclude(results: Results, scale: Scale) -> Conclusion:
         plots=(plot,) if known else (),
         ratios=ratios,
     )
+
+
+def _equal(means: Iterable[Interval]) -> bool:
+    """Whether all merges recall the same, which may be nothing."""
+    return len({mean.mean for mean in means}) == 1
 
 
 QUESTION = Question(
