@@ -6,7 +6,6 @@ import locale
 import os
 import platform
 import shutil
-import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Literal
 from packaging.requirements import Requirement
 
 from memkit.errors import MemkitError, ModelUnavailableError
+from memkit.ledger.engine import full_text
 from memkit.models.gguf import cache_dir
 from memkit.models.sources import find_base, find_embedder
 from memkit.types import Value
@@ -104,15 +104,12 @@ def _lack(requirement: Requirement) -> str:
 
 
 def _sqlite() -> Health:
-    version = sqlite3.sqlite_version
-    try:
-        with sqlite3.connect(":memory:") as database:
-            database.execute("CREATE VIRTUAL TABLE probe USING fts5(text)")
-        database.close()
-    except sqlite3.Error as error:
+    fault = full_text.missing()
+    if fault:
         remedy = "use a Python whose SQLite has FTS5, such as that of python.org or of conda"
-        return Health("problem", "SQLite", f"{version} without full-text search: {error}", remedy)
-    return Health("ok", "SQLite", f"{version} with full-text search")
+        found = f"{full_text.SQLITE} without full-text search: {fault}"
+        return Health("problem", "SQLite", found, remedy)
+    return Health("ok", "SQLite", f"{full_text.SQLITE} with full-text search")
 
 
 def _model(what: str, find: Callable[..., object]) -> Health:

@@ -18,8 +18,9 @@ from langchain_memkit.tools import MemoryTool
 from memkit import Memory
 
 UNIT_TESTS = Path(__file__).parent / "unit_tests"
-STORE, RETRIEVER, TOOLS = (
-    UNIT_TESTS / f"test_{name}.py" for name in ("vectorstore", "retriever", "tools")
+STORE, SEARCH, RETRIEVER, TOOLS = (
+    UNIT_TESTS / f"test_{name}.py"
+    for name in ("vectorstore", "vectorstore_search", "retriever", "tools")
 )
 
 add_texts, selected = MemkitVectorStore.add_texts, vectorstore.selected
@@ -65,9 +66,9 @@ MUTANTS = {
         STORE, vectorstore, "selected",
         lambda options, scope: {**selected(options, scope), "where": None},
     ),
-    "thresholds are ignored": (STORE, vectorstore, "near_enough", lambda hits, options: hits),
+    "thresholds are ignored": (SEARCH, vectorstore, "near_enough", lambda hits, options: hits),
     "the worst comes first": (
-        STORE, MemkitVectorStore, "similarity_search_with_score_by_vector",
+        SEARCH, MemkitVectorStore, "similarity_search_with_score_by_vector",
         lambda self, *query, **options: by_vector(self, *query, **options)[::-1],
     ),
     "a retriever drops ids": (

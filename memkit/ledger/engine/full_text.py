@@ -6,7 +6,9 @@ them at blanks; English endings are its own. So SQLite's idea of what a letter i
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 
 from memkit.errors import CorruptFileError
 from memkit.ledger.engine.dialect import in_list, list_parameter
@@ -17,6 +19,7 @@ TABLE = """
         words, content='passages', content_rowid='key', tokenize='porter ascii'
     )
 """
+SQLITE = sqlite3.sqlite_version
 WORDS = 100  # that one statement looks up, well below SQLite's limit on compound ones
 # What the triggers of passages do.
 ADD = "INSERT INTO passages_fts (rowid, words) VALUES (new.key, new.words);"
@@ -98,6 +101,16 @@ def _for_each(database: Database, words: Sequence[str], sql: str, *parameters: o
         values = (value for at in places for value in (at, query([words[at]]), *parameters))
         rows += database.rows(" UNION ALL ".join([sql] * len(places)), *values)
     return rows
+
+
+def missing() -> str:
+    """Say why this Python's SQLite cannot index words; empty if it can."""
+    try:
+        with closing(sqlite3.connect(":memory:")) as database:
+            database.execute("CREATE VIRTUAL TABLE probe USING fts5(words)")
+    except sqlite3.Error as error:
+        return str(error)
+    return ""
 
 
 def optimize(database: Database) -> None:
