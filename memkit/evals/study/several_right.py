@@ -22,7 +22,8 @@ def conclude(results: Results, scale: Scale) -> Conclusion:
     }
     curve = [mean.mean for mean in means["ties"] if mean is not None]
     complete = len(curve) == MOST_RIGHT
-    falls = all(after <= before for before, after in pairwise(curve))
+    lower = all(after <= before for before, after in pairwise(curve))
+    falls = complete and lower and curve[-1] < curve[0]
     plot = Plot(
         name="right-modules",
         title="Recall with several modules in place, each right for a share of the questions",
