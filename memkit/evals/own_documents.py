@@ -189,10 +189,8 @@ def advise(
     good = [row for row in rows if _is_close(quality[row.name], quality[best.name])]
     chosen = min(good, key=lambda row: (row.training > 0, row.prompt_tokens))
     held = _held(quality.get("routed adapters", ()), asked)
-    reason = (
-        f"{chosen.name} is at {chosen.quality}, the best ({best.name}) at {best.quality}, with "
-        f"{chosen.prompt_tokens:.0f} prompt tokens a question"
-    )
+    others = f", the best ({best.name}) at {best.quality}" if chosen is not best else ", the best"
+    reason = f"it is at {chosen.quality}{others}, with {chosen.prompt_tokens:.0f} prompt tokens a question"
     if chosen.training:
         pays = "never" if chosen.break_even is None else f"after {chosen.break_even:.0f} questions"
         reason += f"; training took {chosen.training:.0f} CPU seconds and pays off {pays}"

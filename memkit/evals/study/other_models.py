@@ -20,8 +20,8 @@ def _untold(claim: str, needs: str) -> Conclusion:
 def _conclude_size(_results: Results, _scale: Scale) -> Conclusion:
     return _untold(
         _SIZE,
-        "one base model was measured; `memkit study --full --base-model MODEL` measures another one, to "
-        "be compared by hand",
+        "one base model was measured; `memkit study --full --base-model MODEL` measures another "
+        "one, to be compared by hand",
     )
 
 
