@@ -190,7 +190,8 @@ def advise(
     chosen = min(good, key=lambda row: (row.training > 0, row.prompt_tokens))
     held = _held(quality.get("routed adapters", ()), asked)
     others = f", the best ({best.name}) at {best.quality}" if chosen is not best else ", the best"
-    reason = f"it is at {chosen.quality}{others}, with {chosen.prompt_tokens:.0f} prompt tokens a question"
+    tokens = f"{chosen.prompt_tokens:.0f} prompt tokens a question"
+    reason = f"it is at {chosen.quality}{others}, with {tokens}"
     if chosen.training:
         pays = "never" if chosen.break_even is None else f"after {chosen.break_even:.0f} questions"
         reason += f"; training took {chosen.training:.0f} CPU seconds and pays off {pays}"

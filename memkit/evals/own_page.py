@@ -30,6 +30,7 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: .35rem .6rem; border-bottom: 1px solid #8884; }
 th:first-child, td:first-child { text-align: left; }
+td { white-space: nowrap; }
 tr.chosen td { font-weight: 600; }
 .advice { border-left: .3rem solid #0072b2; padding: .6rem 1rem; background: #0072b214; }
 figure { margin: 1.5rem 0; background: white; overflow-x: auto; }
