@@ -202,3 +202,13 @@ def test_each_example_is_run_here():
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("own_*.py")), ids=lambda p: p.stem)
 def test_what_is_to_be_copied_is_short(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) < 60
+
+
+@pytest.mark.real
+def test_places_are_compared_on_documents_of_ones_own(tmp_path):
+    printed = run(ROOT / "examples" / "choose_places.py", cwd=tmp_path)
+
+    assert "4 documents, 4 questions." in printed
+    places = ("base model", "everything in the prompt", "retrieval", "one adapter", "routed")
+    assert all(re.search(rf"^{place}.* [01]\.\d\d \(", printed, re.M) for place in places)
+    assert re.search(r"^Use [a-z +]+: it is at ", printed, re.M)
