@@ -205,9 +205,43 @@ class LifeRun:
         return cls(**{**values, "learning": learning})
 
 
-Point = Configuration | EditRun | LifeRun
-KINDS: Mapping[str, type[Configuration | EditRun | LifeRun]] = {
-    kind.kind: kind for kind in (Configuration, EditRun, LifeRun)
+@dataclass(frozen=True)
+class MemoryRun:
+    """A memory as users have it, with its defaults.
+
+    Attributes:
+        data: Name of a data set.
+        size: How many documents it holds.
+        asked: The most questions that are asked.
+        weights: Whether the documents are consolidated first.
+    """
+
+    data: str
+    size: int
+    asked: int = 100
+    weights: bool = False
+    seed: int = 0
+
+    kind = "memory"
+
+    @property
+    def key(self) -> str:
+        """See `Configuration.key`."""
+        return key_of(self.kind, self.as_dict())
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Inverse of `as_dict`."""
+        return cls(**values)
+
+
+Point = Configuration | EditRun | LifeRun | MemoryRun
+KINDS: Mapping[str, type[Point]] = {
+    kind.kind: kind for kind in (Configuration, EditRun, LifeRun, MemoryRun)
 }
 
 

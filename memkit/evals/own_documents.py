@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from math import ceil
 
 from memkit.errors import InvalidInputError
-from memkit.evals.configuration import Configuration, Learning
+from memkit.evals.configuration import Configuration, Learning, MemoryRun
 from memkit.evals.data.dataset import Asked, DataSet, every
 from memkit.evals.lab import Lab
 from memkit.evals.metrics.bootstrap import Interval, interval, paired
@@ -121,13 +121,14 @@ def evaluate(
     )
 
 
-def configurations(data: DataSet, asked: int, seed: int) -> dict[str, Configuration]:
+def configurations(data: DataSet, asked: int, seed: int) -> dict[str, Configuration | MemoryRun]:
     """What is compared, by name."""
     lessons = len(write(data, data.documents, WEIGHTS.forms))
     modules = max(1, min(len(data.documents), ceil(lessons / PER_MODULE)))
     base = Configuration(data.name, len(data.documents), asked=asked)
     single = replace(base, learning=WEIGHTS, seed=seed)
     routed = replace(single, modules=modules, routing="nearest")
+    memory = MemoryRun(data.name, len(data.documents), asked=asked, seed=seed)
     return {
         "base model": base,
         "everything in the prompt": replace(base, context="icl"),
@@ -137,6 +138,8 @@ def configurations(data: DataSet, asked: int, seed: int) -> dict[str, Configurat
         "one adapter + retrieval": replace(single, context="rag"),
         "routed adapters + retrieval": replace(routed, context="rag"),
         "routed adapters + everything": replace(routed, context="icl"),
+        "Memory.ask, index alone": memory,
+        "Memory.ask, weights and index": replace(memory, weights=True),
     }
 
 

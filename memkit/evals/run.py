@@ -7,26 +7,23 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
 from memkit.answering.prompt import Assembled, PromptFormat
-from memkit.evals.asking import Answers, Chosen, ask
-from memkit.evals.configuration import Configuration, EditRun, LifeRun, Point
+from memkit.evals.asking import Chosen, ask
+from memkit.evals.configuration import Configuration, EditRun, LifeRun, MemoryRun, Point
 from memkit.evals.data.dataset import Asked, DataSet, every
 from memkit.evals.general_ability import perplexity, unrelated_answers
 from memkit.evals.knowledge import evidence_text
 from memkit.evals.lab import Lab
-from memkit.evals.metrics.answer_scores import abstains, contains, exact_match, recall_at, token_f1
-from memkit.evals.metrics.multiple_choice import chosen
-from memkit.evals.metrics.overlap import rouge_l
+from memkit.evals.metrics.answer_scores import recall_at
 from memkit.evals.mixtures_of_modules import ModuleMixer
 from memkit.evals.run_edits import run_edits
 from memkit.evals.run_life import run_life
+from memkit.evals.run_memory import run_memory
 from memkit.evals.run_records import RunRecord, recorded
+from memkit.evals.scored_answers import Figures, asking_figures, scores_of
 from memkit.evals.trained_modules import TrainedModule
 
 BESIDE = 224  # tokens that are kept for the question, its answer and the chat format
-SHORT = 4  # words; longer references are hardly ever said word for word
 
-Scores = dict[str, list[float]]
-Figures = dict[str, float]
 Place = Callable[[Sequence[Sequence[str]]], AbstractContextManager[object]]
 
 
@@ -43,6 +40,8 @@ def run(point: Point, lab: Lab) -> RunRecord:
             return run_edits(point, lab)
         case LifeRun():
             return run_life(point, lab)
+        case MemoryRun():
+            return run_memory(point, lab)
 
 
 def run_answers(configuration: Configuration, lab: Lab) -> RunRecord:
@@ -63,13 +62,13 @@ def run_answers(configuration: Configuration, lab: Lab) -> RunRecord:
         place,
         rows=configuration.way == "rows" and configuration.top > 1,
     )
-    scores = _scores(asked, answers)
+    scores = scores_of(asked, answers)
     if modules:
         scores["routed"] = [
             float(_is_routed(names, placed.get(question.document)))
             for names, question in zip(routes, asked, strict=True)
         ]
-    figures = _figures(asked, answers) | _of_modules(modules, data)
+    figures = asking_figures(asked, answers) | _of_modules(modules, data)
     figures["budget"] = float(_budget(configuration, lab))
     if len(modules) == 1:
         figures |= _side_effects(lab, place, next(iter(modules)))
@@ -146,48 +145,6 @@ def _budget(configuration: Configuration, lab: Lab) -> int:
     if context is None:
         return configuration.budget
     return max(0, min(configuration.budget, context - BESIDE))
-
-
-def _scores(asked: Sequence[Asked], answers: Answers) -> Scores:
-    pairs = list(zip(asked, answers.told, strict=True))
-    scores: Scores = {
-        "exact": [float(exact_match(told.text, q.answers)) for q, told in pairs],
-        "right": [float(contains(told.text, q.answers)) for q, told in pairs],
-        "f1": [token_f1(told.text, q.answers) for q, told in pairs],
-        "abstained": [float(abstains(told.text)) for _, told in pairs],
-    }
-    scores["quality"] = [_quality(q, told.text) for q, told in pairs]
-    if any(len(q.reference.split()) > SHORT for q in asked):
-        scores["rouge_l"] = [rouge_l(told.text, q.answers) for q, told in pairs]
-    if any(told.evidence for _, told in pairs):
-        scores["retrieved"] = [float(recall_at(told.evidence, q.document)) for q, told in pairs]
-    if any(question.choices for question in asked):
-        scores["right"] = scores["choice"] = [float(_is_chosen(q, told.text)) for q, told in pairs]
-    return scores
-
-
-def _quality(asked: Asked, text: str) -> float:
-    """Whether a short answer is right, the overlap of a long one; abstaining where none is."""
-    if not asked.answers:
-        return float(abstains(text))
-    if len(asked.reference.split()) > SHORT:
-        return token_f1(text, asked.answers)
-    return float(contains(text, asked.answers))
-
-
-def _is_chosen(asked: Asked, text: str) -> bool:
-    place = chosen(text, asked.choices)
-    return place is not None and asked.choices[place] in asked.answers
-
-
-def _figures(asked: Sequence[Asked], answers: Answers) -> Figures:
-    n = len(asked)
-    return {
-        "questions": float(n),
-        "prompt_tokens": sum(told.prompt_tokens for told in answers.told) / n,
-        "cpu_seconds_per_question": answers.cpu_seconds / n,
-        "wall_seconds_per_question": answers.wall_seconds / n,
-    }
 
 
 def _of_modules(modules: dict[str, TrainedModule], data: DataSet) -> Figures:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from memkit.evals.configuration import Configuration, EditRun, LifeRun, Point
+from memkit.evals.configuration import Configuration, EditRun, Learning, LifeRun, MemoryRun, Point
 from memkit.evals.lab import Lab
 from memkit.evals.run import run
 from memkit.evals.run_records import RecordFile, RunRecord
@@ -94,6 +94,9 @@ def visited(point: Point) -> float:
             lessons, learning = min(point.edits, _EDITS.get(point.size, 1000)), point.learning
         case LifeRun():
             lessons, learning = 4 * point.facts, point.learning
+        case MemoryRun():
+            lessons = 2 * point.size
+            learning = Learning() if point.weights else None
     if learning is None:
         return 0.0
     first, last = learning.layers
@@ -108,6 +111,8 @@ def _questions(point: Point) -> float:
             return min(point.edits, _EDITS.get(point.size, 1000)) / 2
         case LifeRun():
             return 3.0 * point.facts
+        case MemoryRun():
+            return 4.0 * point.asked
 
 
 def described(point: Point) -> str:
@@ -129,6 +134,9 @@ def described(point: Point) -> str:
             parts = [f"CounterFact {point.size}", rank]
         case LifeRun():
             parts = [f"life of {point.facts} facts"]
+        case MemoryRun():
+            parts = [f"{point.data} x {point.size}", "a memory"]
+            parts.append("weights and index" if point.weights else "index alone")
     return ", ".join([*parts, f"seed {point.seed}"])
 
 

@@ -2,12 +2,15 @@
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
 from memkit.cli.app import run_command
 from memkit.errors import InvalidInputError
-from memkit.evals.data.dataset import Asked, DataSet, Document
+from memkit.evals.configuration import MemoryRun
+from memkit.evals.data.dataset import Asked, DataSet, Document, Pair
+from memkit.evals.lab import Lab
 from memkit.evals.leakage import LeakError, check_leaks
 from memkit.evals.metrics.bootstrap import Interval
 from memkit.evals.own_documents import (
@@ -19,10 +22,13 @@ from memkit.evals.own_documents import (
     with_questions,
 )
 from memkit.evals.own_page import as_json, as_text, write_page
+from memkit.evals.run_memory import HeldBack, run_memory
 from memkit.evals.writers import write
 from memkit.lora.training.template_synthesizer import TemplateSynthesizer
 from memkit.testing import HashingEmbedder, tiny_llama
+from memkit.types import Record
 
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 HALF = Interval(0.5, 0.4, 0.6, 1, 20)
 ASKED = [Asked(f"question {n}", ("a",), f"d{n // 2}") for n in range(20)]
 
@@ -154,8 +160,8 @@ def test_the_command_compares_and_recommends(small, tmp_path, capsys):
     again = capsys.readouterr()
 
     assert "2 documents, 3 questions." in shown.out
-    assert "[8/8]" in shown.err
-    assert "8 of 8 points are there already" in again.err
+    assert "[10/10]" in shown.err
+    assert "10 of 10 points are there already" in again.err
     assert [r["name"] for r in json.loads(again.out)["rows"]][:2] == [
         "base model",
         "everything in the prompt",
@@ -188,3 +194,35 @@ def test_a_question_that_is_given_to_be_learned_stops_the_command(small, tmp_pat
 
     with pytest.raises(InvalidInputError, match="is among what would be trained"):
         run_command(["eval", str(file)])
+
+
+def test_a_memory_is_not_taught_what_it_is_asked():
+    record = Record("d", "Mara Feld's extension is 4417.", None, None, {}, {}, NOW, NOW, 1, "")
+    asked = (Asked("What is Mara Feld's extension?", ("4417",), "d"),)
+    free = {e.question for e in TemplateSynthesizer().examples([record])}
+    held = {e.question for e in HeldBack(asked).examples([record])}
+
+    assert asked[0].question in free
+    assert held < free
+    assert asked[0].question not in held
+    assert HeldBack(asked).key != HeldBack(()).key
+
+
+def test_a_memory_answers_from_its_index(tmp_path):
+    data = DataSet(
+        "mine",
+        (
+            Document("hours", "The workshop opens at seven."),
+            Document("pay", "Wages come on Friday."),
+        ),
+        (Asked("At what hour opens the workshop?", ("seven",), "hours"),),
+        (Pair("Who pays the wages?", "Mara", "pay"),),
+    )
+    with Lab(tiny_llama(), HashingEmbedder(), tmp_path) as lab:
+        lab.add(data)
+        record = run_memory(MemoryRun("mine", 2), lab)
+
+    assert record.scores["quality"] == [1.0]  # the sentence is quoted
+    assert record.scores["retrieved"] == [1.0]
+    assert record.figures["train_cpu_seconds"] == record.figures["held"] == 0.0
+    assert record.figures["prompt_tokens"] > 0
