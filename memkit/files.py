@@ -61,7 +61,9 @@ def _plain(path: Path) -> os.stat_result | None:
     if not stat.S_ISREG(state.st_mode):
         raise UnsafePathError(
             f"expected a plain file at {str(path)!r}, found {_kind(state.st_mode)}",
-            f"Remove it, or put a file in its place: {_COPY}",
+            "Give the path of a file, such as one in this folder."
+            if stat.S_ISDIR(state.st_mode)
+            else f"Remove it, or put a file in its place: {_COPY}",
         )
     return state
 

@@ -27,6 +27,7 @@ from memkit.cli.parameters import (
     where_of,
 )
 from memkit.types import ALL, BUDGET, PASSAGES, Answer, Sampling
+from memkit.types.value import counted
 
 if TYPE_CHECKING:
     from memkit import Memory
@@ -124,12 +125,22 @@ def print_sources(memory: Memory, answer: Answer) -> None:
         print_note(fitted(f"source: {record.id} {record.text}"))
     if not answer.citations and answer.withheld is None:
         print_note("source: none; nothing stored says so")
-    modules = ", ".join(f"{name} x {weight:.2f}" for name, weight in answer.route.weights.items())
-    print_note(f"adapters: {modules or 'none'}; {answer.prompt_tokens} tokens of prompt")
+    print_note(_way(answer))
     if answer.withheld is not None:
         print_note(f"withheld: {answer.withheld}")
     if answer.conflict is not None:
         print_note(f"conflict: {answer.conflict}")
+
+
+def _way(answer: Answer) -> str:
+    """By which way an answer came."""
+    modules = ", ".join(f"{name} x {weight:.2f}" for name, weight in answer.route.weights.items())
+    prompt = f"{counted(answer.prompt_tokens, 'token')} of prompt"
+    if modules:
+        return f"adapters: {modules}; {prompt}"
+    if not answer.prompt_tokens:  # nothing was worded, so the model read nothing
+        return "found in the index; no adapter and no prompt were needed"
+    return f"no adapter was used; {prompt}"
 
 
 def chat(
@@ -149,7 +160,8 @@ def chat(
 
     The next chat of the same --scope goes on where this one ended. What you tell becomes a
     record; questions and answers stay turns of the conversation. With a pipe each line is a
-    message, and --json prints an answer a line. Ctrl-D ends it.
+    message, and --json prints an answer a line. Ctrl-D ends it; Ctrl-C stops an answer, and what
+    was told stays.
     """
     from memkit.cli.conversation import Conversation
 

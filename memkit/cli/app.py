@@ -87,7 +87,7 @@ def run_command(words: Sequence[str]) -> int:
     """Run what the words of a command line say.
 
     Returns:
-        0, or what the command exited with; 2 if the words cannot be meant, which is told on
+        0, or what the command exited with; 2 if the words were not understood, which is told on
         stderr.
     """
     root = command_line()

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from memkit.cli.answer_commands import print_sources, streamed
-from memkit.cli.output import fitted, print_note, print_text
+from memkit.cli.output import fitted, print_note, print_text, working
 from memkit.errors import InvalidInputError
 from memkit.text.question_form import is_question
 from memkit.types import Answer, Scope
@@ -50,6 +50,8 @@ class Conversation:
         interactive = sys.stdin.isatty() and not self._as_json
         if interactive:
             self._greet()
+            with working("loading the embedder"):  # a Ctrl-C later must find it whole, to note
+                _ = self._memory.vectors.embedder
         for line in _typed() if interactive else _piped():
             if line == "/quit":
                 break
@@ -59,7 +61,7 @@ class Conversation:
                 try:
                     self._reply(line)
                 except KeyboardInterrupt:  # stops an answer, not the conversation
-                    print_note("\nstopped; Ctrl-D ends the chat")
+                    print_note("\nstopped; /turns shows what is noted, Ctrl-D ends the chat")
                 except InvalidInputError as error:  # of this line; the next may be better
                     print_note(f"memkit: {error.message}")
             else:
@@ -84,7 +86,24 @@ class Conversation:
             print_note(HELP)
 
     def _reply(self, line: str) -> None:
-        """Answer a line, then note it: before that, it would be its own best evidence."""
+        """Answer a line, and note both, the line also if no answer comes."""
+        try:
+            answer = self._answer_to(line)
+        except BaseException:  # Ctrl-C as well: what was told is not lost
+            self._note(line)
+            raise
+        self._note(line)  # before the answer, the line would be its own best evidence
+        self._answer = answer
+        if answer.text.strip():
+            self._memory.add_turn("assistant", answer.text, scope=self._scope, remember=False)
+
+    def _note(self, line: str) -> None:
+        """Store what the user said; of what tells something, a record as well."""
+        # As a record, a question would be found instead of its answer.
+        self._memory.add_turn("user", line, scope=self._scope, remember=not is_question(line))
+
+    def _answer_to(self, line: str) -> Answer:
+        """Answer a line, and print the answer."""
         if self._as_json:
             answer = self._memory.ask(line, self._budget, **self._options)
             sys.stdout.write(answer.to_json() + "\n")
@@ -93,11 +112,7 @@ class Conversation:
             answer = streamed(self._memory, line, self._budget, self._options)
         if answer.withheld is not None and not self._as_json:
             print_note(f"withheld: {answer.withheld}")
-        self._answer = answer
-        # A question tells nothing, and as a record it would be found instead of its answer.
-        self._memory.add_turn("user", line, scope=self._scope, remember=not is_question(line))
-        if answer.text.strip():
-            self._memory.add_turn("assistant", answer.text, scope=self._scope, remember=False)
+        return answer
 
 
 def _typed() -> Iterator[str]:

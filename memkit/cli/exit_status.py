@@ -12,7 +12,7 @@ from pathlib import Path
 from memkit.errors import MemkitError
 
 FAILED = 1
-USAGE = 2  # the command line cannot be meant
+USAGE = 2  # the command line was not understood
 WITHHELD = 3  # nothing stored supports an answer that was to be strict
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 PIPE_CLOSED = 141  # 128 + SIGPIPE

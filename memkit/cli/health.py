@@ -135,7 +135,7 @@ def _processor() -> Health:
 
     busy = others()
     threads = os.environ.get("OMP_NUM_THREADS", f"{cores():g}")
-    found = f"{cores():g} cores, {threads} threads for memkit"
+    found = f"{cores():g} cores, threads for memkit: {threads}"
     if busy >= cores() / 2:
         found += f"; other programs keep {busy:.1f} of them busy"
         return Health("note", "processor", found, "training takes longer until they are done")

@@ -20,6 +20,7 @@ from memkit.cli.output import (
     working,
 )
 from memkit.cli.parameters import AsJson
+from memkit.types.value import counted
 
 if TYPE_CHECKING:
     from memkit.cli.health import Health
@@ -108,7 +109,7 @@ def doctor(
         _print_health(found)
     problems = sum(each.state == "problem" for each in found)
     if problems:
-        print_note(f"{problems} things keep memkit from working")
+        print_note(f"{counted(problems, 'thing keeps', 'things keep')} memkit from working")
         raise typer.Exit(1)
 
 

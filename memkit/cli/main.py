@@ -24,11 +24,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     def run() -> int:
         # Imported here, so that an interrupt while they are loaded is no traceback either.
         from memkit.cli.app import run_command
+        from memkit.cli.output import NoteHandler
         from memkit.cli.threads import settle_threads
 
         if argv is None:  # the process is the command's own
             settle_threads()
-            logging.basicConfig(format="memkit: %(message)s")  # warnings, on stderr
+            logging.basicConfig(format="memkit: %(message)s", handlers=[NoteHandler()])
             logging.getLogger("memkit").setLevel(logging.DEBUG if debug else logging.WARNING)
         return run_command(words)
 

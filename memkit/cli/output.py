@@ -7,6 +7,7 @@ between them, whole and without colours, for other programs to read.
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -44,6 +45,14 @@ def print_text(text: object) -> None:
 def print_note(text: object) -> None:
     """Print something beside the result, on stderr."""
     sys.stderr.write(f"{text}\n")
+
+
+class NoteHandler(logging.Handler):
+    """Logs as notes: to what stderr is now, so that a display of progress makes room for them."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print what was logged."""
+        print_note(self.format(record))
 
 
 def fitted(line: str) -> str:

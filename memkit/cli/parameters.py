@@ -127,11 +127,24 @@ def seen_by(pairs: Sequence[KeyValue] | None) -> AnyScope:
 
 
 def where_of(given: Sequence[Fields] | None) -> dict[str, Any] | None:
-    """The filter that all ``--where`` of a command line make together; None without any."""
+    """The filter that all ``--where`` of a command line make together; None without any.
+
+    Raises:
+        BadParameter: If it is no filter.
+    """
+    from memkit.errors import InvalidInputError
+    from memkit.ledger.records.filters import parse
+
     filters = [part.values for part in given or ()]
-    if len(filters) > 1:
-        return {"$and": filters}
-    return filters[0] if filters else None
+    if not filters:
+        return None
+    where = {"$and": filters} if filters[1:] else filters[0]
+    try:
+        parse(where)
+    except InvalidInputError as error:
+        hint = f" ({error.hint})" if error.hint else ""
+        raise typer.BadParameter(f"{error.message}{hint}", param_hint="--where") from None
+    return where
 
 
 def metadata_of(given: Sequence[Fields] | None) -> dict[str, Any]:
@@ -163,9 +176,16 @@ def _json(text: str, whole: str) -> Any:  # noqa: ANN401 - any JSON value
 MemoryPath = Annotated[
     Path, typer.Argument(metavar="PATH", help="The memory's directory.", show_default=False)
 ]
-Question = Annotated[str, typer.Argument(help="What is asked.", show_default=False)]
+Question = Annotated[
+    str, typer.Argument(metavar="QUESTION", help="What is asked.", show_default=False)
+]
 RecordId = Annotated[
-    str, typer.Argument(metavar="ID", help="The record, or a turn of it.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="ID",
+        help="The record, or a turn of it; the first characters of a record's id will do.",
+        show_default=False,
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Report = Annotated[

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import typer
 
+from memkit.cli.finding import fields_shown, unused_scope, whole_id, why_nothing
 from memkit.cli.opening import RECORDS_ALONE, open_memory
 from memkit.cli.output import (
+    on_terminal,
     print_fields,
     print_json,
     print_note,
@@ -38,6 +40,7 @@ from memkit.types import BUDGET, HITS, Record
 from memkit.types.value import shortened
 
 PANEL = "Read"
+LONGEST = 200  # characters of a text in a list
 
 
 def register(app: typer.Typer) -> None:
@@ -57,7 +60,7 @@ def get(path: MemoryPath, id: RecordId, *, scope: Scopes = None, as_json: AsJson
     """Show a record as it is now."""
     whose = seen_by(scope)
     with open_memory(path, backends=RECORDS_ALONE) as memory:
-        record = memory.get(id, scope=whose)
+        record = memory.get(whole_id(memory, id, whose), scope=whose)
     if as_json:
         print_json(record)
     else:
@@ -76,36 +79,47 @@ def list_(
     where: Where = None,
     as_json: AsJson = False,
 ) -> None:
-    """List records in the order in which they were added; without a --scope, of all scopes."""
+    """List records in the order in which they were added; without a --scope, of all scopes.
+
+    Of a long text the beginning is shown; `get` and --json give all of it.
+    """
     whose, filter_ = seen_by(scope), where_of(where)
     with open_memory(path, backends=RECORDS_ALONE) as memory:
         page = memory.records(scope=whose, where=filter_, after=after, limit=limit)
+        notes = [] if page.records else list(why_nothing(memory, where, whose))
     if as_json:
         print_json(page)
-        return
-    scoped = any(record.scope for record in page.records)
-    columns = ("id", *(["scope"] if scoped else []), "text")
-    print_rows(
-        columns,
-        [(r.id, *([_pairs(r.scope)] if scoped else []), r.text) for r in page.records],
-    )
-    if page.next is not None:
-        print_note(f"there are more: --after {page.next}")
+    else:
+        _print_records(page.records)
+    if not page.records:
+        notes.append("there are no more records" if after else "there are no such records")
+    if page.next is not None and not as_json:
+        notes.append(f"there are more: --after {page.next}")
+    for note in notes:
+        print_note(note)
 
 
 def history(
     path: MemoryPath, id: RecordId, *, scope: Scopes = None, as_json: AsJson = False
 ) -> None:
-    """List the versions of a record, the oldest first."""
+    """List the versions of a record, the oldest first; of long texts the beginning."""
     whose = seen_by(scope)
     with open_memory(path, backends=RECORDS_ALONE) as memory:
-        versions = memory.history(id, scope=whose)
+        versions = memory.history(whole_id(memory, id, whose), scope=whose)
     if as_json:
         print_json(versions)
     else:
         print_rows(
-            ("version", "written", "text"),
-            [(v.version, f"{v.created_at:%Y-%m-%d %H:%M}", v.text) for v in versions],
+            ("version", "written", "metadata", "text"),
+            [
+                (
+                    v.version,
+                    f"{v.created_at:%Y-%m-%d %H:%M}",
+                    shortened(fields_shown(v.metadata)),
+                    shortened(v.text, LONGEST),
+                )
+                for v in versions
+            ],
         )
 
 
@@ -131,10 +145,13 @@ def search(
         hits = memory.search(
             query, k, scope=whose, where=filter_, since=since, until=until, as_of=as_of
         )
+        notes = [*unused_scope(memory, whose), *([] if hits else why_nothing(memory, where, whose))]
     if as_json:
         print_json(hits)
     else:
         print_rows(("score", "id", "text"), [(f"{h.score:.3f}", h.id, h.text) for h in hits])
+    for note in notes:
+        print_note(note)
 
 
 def recall(
@@ -174,6 +191,18 @@ def stats(path: MemoryPath, *, scope: Scopes = None, as_json: AsJson = False) ->
         print_result(memory.stats(scope=whose), as_json=as_json)
 
 
+def _print_records(records: Sequence[Record]) -> None:
+    """Rows of a list; through a pipe they have the same columns whatever the records are."""
+    scoped = not on_terminal() or any(record.scope for record in records)
+    print_rows(
+        ("id", *(["scope"] if scoped else []), "text"),
+        [
+            (r.id, *([_pairs(r.scope)] if scoped else []), shortened(r.text, LONGEST))
+            for r in records
+        ],
+    )
+
+
 def _fields_of(record: Record) -> Mapping[str, object]:
     """What there is to be said of a record, by label."""
     times = {
@@ -188,7 +217,7 @@ def _fields_of(record: Record) -> Mapping[str, object]:
         "answer": record.answer,
         "key": None if record.question else record.key,  # which is made of the question
         "scope": _pairs(record.scope),
-        "metadata": ", ".join(f"{name}={value}" for name, value in record.metadata.items()),
+        "metadata": fields_shown(record.metadata),
         "version": record.version,
         **{label: f"{time:%Y-%m-%d %H:%M} UTC" for label, time in times.items() if time},
         "pinned": "yes" if record.pinned else None,
@@ -197,4 +226,4 @@ def _fields_of(record: Record) -> Mapping[str, object]:
 
 
 def _pairs(scope: Mapping[str, str]) -> str:
-    return shortened(", ".join(f"{key}={value}" for key, value in scope.items()))
+    return shortened(fields_shown(scope))

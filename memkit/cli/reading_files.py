@@ -15,6 +15,7 @@ import typer
 from memkit.cli.parameters import moment
 from memkit.errors import InvalidInputError, MemkitError, storage_errors
 from memkit.types import Draft
+from memkit.types.validate import validate_draft
 
 STDIN = "-"
 _FIELDS = frozenset(field.name for field in fields(Draft))
@@ -94,7 +95,7 @@ def drafts_of(document: Document, given: Draft) -> list[Draft]:
         if not document.text.strip():
             return []
         if document.name == STDIN:
-            return [replace(given, text=document.text)]
+            return [replace(given, text=document.text.rstrip("\r\n"))]  # `echo` ends a line
         metadata = {"source": document.name, **given.metadata}
         key = given.key or f"file:{document.name}"
         return [replace(given, text=document.text, key=key, metadata=metadata)]
@@ -115,7 +116,11 @@ def messages_of(document: Document) -> list[dict[str, Any]]:
         content = content["messages"]
     elif isinstance(content, Mapping):
         content = [content]
-    if not isinstance(content, list) or not all(isinstance(item, dict) for item in content):
+    if (
+        not isinstance(content, list)
+        or not all(isinstance(item, dict) for item in content)
+        or (content and not any("role" in item for item in content))
+    ):
         raise InvalidInputError(
             f"expected {document.name} to be a list of messages, or an object with `messages`",
             hint='a message is {"role": "user", "content": "..."}; --format text takes the file '
@@ -185,7 +190,7 @@ def _draft(entry: Mapping[str, Any], given: Draft, where: str) -> Draft:
     metadata = {**given.metadata, **_object(values, "metadata", where)}
     scope = {**given.scope, **_object(values, "scope", where)}
     try:
-        return replace(given, **{**values, "metadata": metadata, "scope": scope})
+        return validate_draft(replace(given, **{**values, "metadata": metadata, "scope": scope}))
     except MemkitError as error:
         raise InvalidInputError(f"{where}: {error.message}", error.hint) from error
 

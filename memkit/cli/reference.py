@@ -22,7 +22,7 @@ cells, and `--json` prints one JSON document instead.
 |---|---|
 | 0 | it worked |
 | 1 | it failed, or a check found something wrong; the message says what to do |
-| 2 | the command line cannot be meant; nothing was opened or loaded |
+| 2 | the command line was not understood, or contradicts itself; nothing was opened or loaded |
 | 3 | `ask --strict` withheld the answer, as nothing stored supports it |
 | 130 | interrupted |
 | 141 | whoever read the output went away |
@@ -33,7 +33,11 @@ after a memory as a whole, such as `get`, `list`, `update` and `forget ID`, reac
 
 `--where source=hr` filters by metadata, and `--metadata source=hr` sets it. `KEY=TEXT` is a text
 and `KEY:=JSON` any other value: `--where year:=2026`. A whole [filter](how-to/filter.md) is JSON:
-`--where '{"year": {"$gte": 2020}}'`.
+`--where '{"year": {"$gte": 2020}}'`. `KEY=` is an empty text; `update --remove-metadata KEY` takes
+a key out.
+
+Where a command takes the id of a record, its first characters will do: six or more, and enough
+to tell it from the others.
 
 No command waits for a model that it does not need: `init`, `get`, `list`, `history`, `stats`,
 `check`, `export`, `modules list` and `forget --no-retrain` load none.

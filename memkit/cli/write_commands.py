@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from memkit.cli.finding import whole_id
 from memkit.cli.opening import RECORDS_ALONE, open_memory, open_to_train
 from memkit.cli.output import print_json, print_note, print_result, print_text, working
 from memkit.cli.parameters import (
@@ -27,7 +28,9 @@ from memkit.cli.parameters import (
     where_of,
 )
 from memkit.cli.reading_files import STDIN, Form, drafts_of, messages_of, read_files, read_stdin
-from memkit.types import UNCHANGED, Draft
+from memkit.errors import InvalidInputError
+from memkit.types import UNCHANGED, Draft, Metadata
+from memkit.types.value import counted
 
 PANEL = "Write"
 
@@ -132,7 +135,10 @@ def add(
     if as_json:
         print_json(reports or records)
     else:
-        print_text("\n".join([*map(str, reports), *(record.id for record in records)]))
+        for report in reports:
+            print_note(report)
+        for id in [*(id for report in reports for id in report.records), *(r.id for r in records)]:
+            print_text(id)
 
 
 def _gathered(
@@ -158,7 +164,10 @@ def _gathered(
         if document.form is not Form.CHAT:
             drafts += drafts_of(document, given)
     if skipped:
-        print_note(f"left out {len(skipped)} files that are no text: {', '.join(skipped[:5])}")
+        print_note(
+            f"left out {counted(len(skipped), 'file that is', 'files that are')} no text: "
+            + ", ".join(skipped[:5])
+        )
     if logs and drafts:
         raise typer.BadParameter("add chat logs and other texts one after the other")
     if logs and (given.metadata or given.ttl or given.pinned):
@@ -190,25 +199,52 @@ def update(
     ] = None,
     scope: Scopes = None,
     metadata: MetadataFields = None,
+    remove_metadata: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--remove-metadata",
+            metavar="KEY",
+            help="Take this key out of the metadata; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     embedder: EmbedderModel = None,
     as_json: AsJson = False,
 ) -> None:
     """Write a new version of a record; what is not given stays. Print the record.
 
-    Adapters that hold the old version no longer answer for it.
+    --metadata sets the keys that it names and leaves the others as they are. Adapters that hold
+    the old version no longer answer for it.
     """
-    if text is None and question is None and answer is None and metadata is None:
+    given, removed = metadata_of(metadata), remove_metadata or ()
+    both = sorted(given.keys() & set(removed))
+    if both:
+        raise typer.BadParameter(f"the key {both[0]!r} is to be set and to be taken out")
+    if text is None and question is None and answer is None and not given and not removed:
         raise typer.BadParameter("expected a new text, question, answer or metadata")
     changes: dict[str, Any] = {
         "text": UNCHANGED if text is None else text,
         "question": _changed(question),
         "answer": _changed(answer),
-        "metadata": UNCHANGED if metadata is None else metadata_of(metadata),
     }
     whose = seen_by(scope)
     with working("updating"), open_memory(path, embedder=embedder) as memory:
+        id = whole_id(memory, id, whose)
+        if given or removed:
+            old = memory.get(id, scope=whose).metadata
+            changes["metadata"] = {**_without(removed, old), **given}
         record = memory.update(id, scope=whose, **changes)
     print_result(record, as_json=as_json)
+
+
+def _without(keys: Sequence[str], metadata: Metadata) -> Metadata:
+    for key in keys:
+        if key not in metadata:
+            raise InvalidInputError(
+                f"expected a key of the record's metadata, got {key!r}",
+                hint=f"it has {', '.join(sorted(metadata)) or 'none'}",
+            )
+    return {key: value for key, value in metadata.items() if key not in keys}
 
 
 def _changed(value: str | None) -> Any:  # noqa: ANN401 - a text, None, or what says "unchanged"
@@ -219,7 +255,11 @@ def forget(
     path: MemoryPath,
     id: Annotated[
         list[str] | None,
-        typer.Argument(metavar="ID", help="Records, or turns.", show_default=False),
+        typer.Argument(
+            metavar="ID",
+            help="Records, or turns; the first characters of a record's id will do.",
+            show_default=False,
+        ),
     ] = None,
     *,
     retrain: Annotated[
@@ -246,6 +286,7 @@ def forget(
         raise typer.BadParameter("--no-retrain loads no model, so there is none to choose")
     whose, filter_ = seen_by(scope), where_of(where)
     with open_memory(path, backends=RECORDS_ALONE) as memory:
+        ids = [whole_id(memory, each, whose) for each in id or ()] or None
         trains = retrain and bool(memory.modules.list())
     opened = (
         open_to_train(path, "forgetting", base_model=base_model, embedder=embedder)
@@ -253,7 +294,7 @@ def forget(
         else open_memory(path, backends=RECORDS_ALONE)
     )
     with opened as memory:
-        receipt = memory.forget(id or None, scope=whose, where=filter_, retrain=retrain)
+        receipt = memory.forget(ids, scope=whose, where=filter_, retrain=retrain)
     print_result(receipt, as_json=as_json)
     if not all(receipt.checks.values()):
         raise typer.Exit(1)

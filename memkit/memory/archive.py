@@ -32,6 +32,7 @@ LONGEST = 2**26  # bytes in a line; texts and answers at their longest need half
 _WINDOW = 2**27  # bytes that zstd may look back
 # A block of zstd takes 4 bytes at least and gives 2^17 at most: so many bytes give 2^25 at most.
 _CHUNK = 2**10
+_MAGIC = b"\x28\xb5\x2f\xfd"  # how each zstd file begins (RFC 8878)
 
 Entry = Mapping[str, Any]
 
@@ -158,6 +159,12 @@ class Archive:
                 raise self._corrupt(f"zstd cannot read it: {exc}") from exc
 
     def _split(self, file: BinaryIO) -> Iterator[bytes]:
+        if file.read(len(_MAGIC)) != _MAGIC:
+            raise CorruptFileError(
+                f"expected a whole archive of memkit in {str(self.path)!r}: it is no archive",
+                hint="`memkit export` writes one; `memkit add --from` takes texts and chat logs",
+            )
+        file.seek(0)
         stream = zstandard.ZstdDecompressor(max_window_size=_WINDOW).decompressobj()
         rest = bytearray()
         while not stream.eof and (chunk := file.read(_CHUNK)):

@@ -18,6 +18,7 @@ from memkit.memory.erasure import finish, remove, sweep_if_idle
 from memkit.rag.vectors.index_files import FILE
 from memkit.rag.vectors.ivf_files import IvfFiles
 from memkit.types import CheckReport
+from memkit.types.value import counted
 
 _OURS = {LEDGER, f"{LEDGER}-wal", f"{LEDGER}-shm", ADAPTERS, INDEX, LOCK, EMBEDDING}
 _SUFFIXES = {".bank", ".faiss", ".head", ".lists", ".lock", ".tmp"}  # of files in our folders
@@ -37,8 +38,8 @@ def check_erasures(ledger: Ledger, report: CheckReport) -> None:
     if expired and report.repair:
         remove(ledger, expired, [])
     if expired:
-        done = "are destroyed" if report.repair else "wait for sweep() to destroy them"
-        report.note(f"{len(expired)} records have expired and {done}")
+        done = "gone for good now" if report.repair else "to be destroyed by sweep()"
+        report.note(f"{counted(len(expired), 'expired record is', 'expired records are')} {done}")
 
 
 def check_folders(ledger: Ledger, report: CheckReport) -> None:

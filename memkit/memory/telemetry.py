@@ -34,6 +34,7 @@ from memkit.types import (
     TransferReport,
     Turn,
 )
+from memkit.types.value import counted
 from memkit.version import __version__
 
 if TYPE_CHECKING:
@@ -199,7 +200,7 @@ def _logged(operation: Operation, verb: str, seen: Observation) -> Iterator[Obse
         logger.log(level, "%s failed: %s", verb, type(error).__name__)
         raise
     if logger.isEnabledFor(level):
-        count = "" if seen.count is None else f"{seen.count} records, "
+        count = "" if seen.count is None else f"{counted(seen.count, 'record')}, "
         logger.log(level, "%s: %s%.3f s", verb, count, time.perf_counter() - started)
 
 

@@ -17,6 +17,7 @@ from memkit.rag.vectors.index_files import FILE
 from memkit.rag.vectors.ivf_files import IvfFiles
 from memkit.rag.vectors.synced_index import SyncedIndex
 from memkit.types import CheckReport
+from memkit.types.value import counted
 
 _BLOCK = 4096  # vectors that are in memory at once
 
@@ -26,7 +27,7 @@ _Part = tuple[int, NDArray[np.int64], NDArray[np.float32]]  # of the files: stam
 def check_vectors(ledger: Ledger, report: CheckReport) -> bool:
     """Each passage has one vector, finite and of length 1; returns whether that is so now."""
     dim = _dim(ledger)
-    with report.looking_at(f"the vectors of {ledger.passages.count()} passages"):
+    with report.looking_at(f"the vectors of {counted(ledger.passages.count(), 'passage')}"):
         keys = ledger.passages.all_keys()
         bad = [key for start in range(0, len(keys), _BLOCK)
                for key in _bad(ledger, keys[start : start + _BLOCK].tolist(), dim)]  # fmt: skip
@@ -34,14 +35,18 @@ def check_vectors(ledger: Ledger, report: CheckReport) -> bool:
             if report.repair:
                 ledger.passages.delete_with(bad)
             report.problem(
-                f"{len(bad)} passages have no vector, or one that is not of length 1 in {dim} "
-                "dimensions" + ("; their records are embedded anew" if report.repair else ""),
+                f"{counted(len(bad), 'passage has', 'passages have')} no vector, or one that is "
+                f"not of length 1 in {dim} dimensions"
+                + ("; their records are embedded anew" if report.repair else ""),
                 repaired=report.repair,
             )
     with report.looking_at("the feed of changes, which indexes follow, has every passage"):
         _check_feed(ledger, report)
     if dim is not None and (unindexed := ledger.records.count_unindexed()):
-        report.note(f"{unindexed} records have no passages; the next opening embeds them")
+        report.note(
+            f"{counted(unindexed, 'record has', 'records have')} no passages yet; the next opening "
+            "embeds what is missing"
+        )
     return report.repair or not bad
 
 
@@ -85,7 +90,10 @@ def _check_feed(ledger: Ledger, report: CheckReport) -> None:
     if count:
         if report.repair:
             ledger.passages.announce()
-        report.problem(f"{count} passages are not in the feed of changes", repaired=report.repair)
+        report.problem(
+            f"{counted(count, 'passage is', 'passages are')} not in the feed of changes",
+            repaired=report.repair,
+        )
 
 
 def _fault(ledger: Ledger, tail: Path, dim: int) -> str:

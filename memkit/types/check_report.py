@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from memkit.errors import MemkitError
-from memkit.types.value import Value
+from memkit.types.value import Value, counted
 
 # A "problem" remains; one that was "repaired" does not; a "note" is about no problem.
 State = Literal["sound", "problem", "repaired", "note"]
@@ -53,7 +53,7 @@ class CheckReport(Value):
 
     def __str__(self) -> str:
         repaired = len(self.problems) - len(self.left)
-        outcome = f"{self.path}: {len(self.problems)} problems, {repaired} repaired"
+        outcome = f"{self.path}: {counted(len(self.problems), 'problem')}, {repaired} repaired"
         last = f"{self.path} is sound" if self.sound else outcome
         return "\n".join([*map(str, self.findings), last])
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from memkit.types.value import Value, printable
+from memkit.types.value import Value, counted, printable
 
 STANDS_OUT = 0.5  # nats; between all that was measured (docs/decisions/0005-capacity.md)
 
@@ -63,20 +63,23 @@ class Receipt(Value):
         def some(ids: tuple[str, ...]) -> str:
             return printable(", ".join(ids)) if ids else "none"
 
+        others = " (other records, which no module holds any more)" if self.demoted else ""
         lines = [
             f"forgotten records   {some(self.records)}",
-            f"versions, turns     {self.versions}, {self.turns}",
-            *([f"items               {self.items}"] if self.items else []),
+            f"their versions      {self.versions}",
+            f"forgotten turns     {self.turns}",
+            *([f"forgotten items     {self.items}"] if self.items else []),
             f"modules retrained   {some(self.retrained)}",
             f"modules dropped     {some(self.dropped)}",
-            f"demoted to rag      {some(self.demoted)}",
+            f"left to the index   {some(self.demoted)}{others}",
             f"files destroyed     {some(self.files)}",
             *(f"checked: {what:<34} {'yes' if ok else 'NO'}" for what, ok in self.checks.items()),
         ]
         if self.exposure:
             most = max(self.exposure, key=lambda exposure: exposure.ahead)
             lines.append(
-                f"weights asked for   {len(self.exposure)} forgotten answers; the most exposed: "
-                f"rank {most.rank} of {most.of}, {most.ahead:+.1f} nats from the best canary"
+                f"weights asked for   {counted(len(self.exposure), 'forgotten answer')}; "
+                f"the most exposed: rank {most.rank} of {most.of}, "
+                f"{most.ahead:+.1f} nats from the best canary"
             )
         return "\n".join(lines)

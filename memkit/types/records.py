@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, Final, Literal, get_args
 
-from memkit.types.value import Value, printable, shortened
+from memkit.types.value import Value, counted, printable, shortened
 
 Metadata = Mapping[str, Any]  # JSON values only
 Scope = Mapping[str, str]  # e.g. {"user": "u1", "session": "s7"}
@@ -229,6 +229,6 @@ class Module(Value):
             if key in self.manifest
         ]
         name = f"{self.name} v{self.version}" + (f" (also kept: {others})" if others else "")
-        records = f"{len(self.records)} records" + (f" of {scope}" if scope else "")
+        records = counted(len(self.records), "record") + (f" of {scope}" if scope else "")
         trained = f"trained {self.created_at:%Y-%m-%d %H:%M} UTC"
         return printable("; ".join([name, records, *figures, trained]))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
-from memkit.types.value import Value
+from memkit.types.value import Value, counted
 
 # Verification asks in wordings that a synthesizer wrote, not in those of the people who will ask.
 WORDINGS = "trained, held-out: share recited when asked in memkit's own wordings, not in a user's"
@@ -84,7 +84,8 @@ class ConsolidationReport(Value):
                 f"{'module':<20} {'held':>6} {'trained':>7} {'held-out':>9} "
                 f"{'left alone':>10} {'forced':>7} {'steps':>6} {'s':>7}",
                 *map(str, self.modules),
-                f"{len(self.held)} records held in weights, {len(self.missed)} stay with rag",
+                f"{counted(len(self.held), 'record')} held in weights, "
+                f"{counted(len(self.missed), 'stays', 'stay')} with rag",
                 WORDINGS,
             ]
         if self.left_out:
@@ -103,8 +104,9 @@ class ImportReport(Value):
 
     def __str__(self) -> str:
         return (
-            f"{len(self.turns)} turns added, and {len(self.records)} records; "
-            f"{self.known} were there already, {self.left_out} are no memories"
+            f"{counted(len(self.turns), 'turn')} added, and {counted(len(self.records), 'record')}"
+            f"; {counted(self.known, 'was', 'were')} there already, "
+            f"{counted(self.left_out, 'is no memory', 'are no memories')}"
         )
 
 
@@ -139,9 +141,11 @@ class TransferReport(Value):
             ("under another id", len(self.renamed)),
         )
         return (
-            f"{self.path}: {self.records} records with {self.versions} older versions, "
-            f"{self.turns} turns, {self.items} items, {self.ttls} times to live, "
-            f"{self.modules} modules"
+            f"{self.path}: {counted(self.records, 'record')} with "
+            f"{counted(self.versions, 'older version')}, {counted(self.turns, 'turn')}, "
+            f"{counted(self.items, 'item')}, "
+            f"{counted(self.ttls, 'time to live', 'times to live')}, "
+            f"{counted(self.modules, 'module')}"
             + "".join(f", {count} {label}" for label, count in others if count)
         )
 
@@ -170,7 +174,8 @@ class Stats(Value):
             if name not in {"buffer", "rag", "lora"} and counts
         )
         return (
-            f"{self.records} records ({self.versions} versions), {self.turns} turns, "
-            f"{self.passages} passages, {self.held} held by {self.modules} modules, "
+            f"{counted(self.records, 'record')} ({counted(self.versions, 'version')}), "
+            f"{counted(self.turns, 'turn')}, {counted(self.passages, 'passage')}, "
+            f"{self.held} held by {counted(self.modules, 'module')}, "
             f"{self.bytes_on_disk / 2**20:.1f} MiB{expired}{own}"
         )

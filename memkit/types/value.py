@@ -84,6 +84,16 @@ def shortened(text: str, width: int = WIDTH) -> str:
     return line if len(line) <= width else line[: width - 1] + "…"
 
 
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """Give a number with its noun; ``plural`` where an "s" at the end does not make it.
+
+    Example:
+        >>> counted(1, "record"), counted(2, "record"), counted(0, "memory", "memories")
+        ('1 record', '2 records', '0 memories')
+    """
+    return f"{count} {noun if count == 1 else plural or noun + 's'}"
+
+
 def printable(line: str) -> str:
     r"""Give a text as one line for people: what would leave it or rearrange it is spelled out.
 

@@ -125,17 +125,17 @@ DAMAGE = {
         lambda d: sql(d, "DROP INDEX turns_by_scope"), "the index 'turns_by_scope' is missing",
     ),
     "vector gone": (lambda d: sql(d, "DELETE FROM vectors WHERE passage = 20"),
-                    "1 passages have no vector"),
+                    "1 passage has no vector"),
     "vector cut": (lambda d: sql(d, "UPDATE vectors SET vector = x'00' WHERE passage = 20"),
-                   "1 passages have no vector"),
-    "vector not finite": (nan, "1 passages have no vector"),
-    "vector too long": (longer, "1 passages have no vector"),
+                   "1 passage has no vector"),
+    "vector not finite": (nan, "1 passage has no vector"),
+    "vector too long": (longer, "1 passage has no vector"),
     "record gone": (lambda d: sql(d, "DELETE FROM records WHERE text LIKE 'Parcel 0 %'"),
                     "1 rows of 'versions' refer to what is not there"),
     "turn's record gone": (lambda d: sql(d, "DELETE FROM records WHERE text LIKE 'Where%'"),
                            "1 rows of 'turns' refer to what is not there"),
     "checksum": (lambda d: sql(d, "UPDATE records SET content_hash = 'x' WHERE id = 'Nora'"),
-                 "1 records have another checksum than their text, such as ['Nora']"),
+                 "1 record has another checksum than the text, such as ['Nora']"),
     "bank flipped": (lambda d: flip(bank(d), 4096 + 1000), "module m0001 v1: expected SHA-256"),
     "bank cut": (cut_bank, "the file ends before"),
     "bank gone": (lambda d: bank(d).unlink(), "found none"),
@@ -170,29 +170,29 @@ DAMAGE = {
         "the table 'metadata_terms' is missing",
     ),
     "no passages, it says": (lambda d: sql(d, "INSERT INTO unindexed VALUES (3)"),
-                             "of 1 records it is not right whether they have passages"),
+                             "of 1 record it is not right whether there are passages"),
     "not embedded, and unknown": (
         lambda d: sql(d, "DELETE FROM passages WHERE record = 3", "DELETE FROM unindexed"),
-        "of 1 records it is not right whether they have passages",
+        "of 1 record it is not right whether there are passages",
     ),
     "passage of another text": (
         lambda d: sql(d, "UPDATE passages SET text = 'x' WHERE key = 20"),
-        "1 records have passages that are no slices of them",
+        "1 record has passages that are no slices of the text",
     ),
     "passage elsewhere": (
         lambda d: sql(d, "UPDATE passages SET start = 1 WHERE key = 20"),
-        "1 records have passages that are no slices of them",
+        "1 record has passages that are no slices of the text",
     ),
     "question changed": (
         lambda d: sql(d, "UPDATE passages SET kind = 'question' WHERE key = 20"),
-        "1 records have passages that are no slices of them",
+        "1 record has passages that are no slices of the text",
     ),
     "digest": (lambda d: sql(d, "UPDATE passages SET digest = 7 WHERE key = 20"),
-               "1 passages have other words or another digest than their text"),
+               "1 passage has other words or another digest than the text"),
     "words of another text": (
         lambda d: sql(d, "UPDATE passages SET words = 'gate' WHERE key = 20",
                          "INSERT INTO passages_fts (passages_fts) VALUES ('rebuild')"),
-        "1 passages have other words or another digest than their text",
+        "1 passage has other words or another digest than the text",
     ),
     # SQLite keeps the number of passages and of their words, which BM25 goes by, in row 1: here
     # 127 and 127.
@@ -208,7 +208,7 @@ DAMAGE = {
                      "the counter of 'turns' is behind"),
     "version back": (
         lambda d: sql(d, "UPDATE records SET version = 1 WHERE version = 2"),
-        "1 records have a lower version than their history",
+        "1 record has a lower version than the history says",
     ),
     "active version": (lambda d: sql(d, "UPDATE modules SET active = 9 WHERE name = 'm0001'"),
                        "the active versions of modules ['m0001'] are not there"),
@@ -218,7 +218,7 @@ DAMAGE = {
     ),
     "placement": (
         lambda d: sql(d, "UPDATE placements SET content_hash = 'x' WHERE record = 1"),
-        "1 records are placed in modules that were not seen to recall them",
+        "1 record is placed in modules without a test of recall",
     ),
     "dimension": (lambda d: sql(d, "UPDATE meta SET value = 'x' WHERE name = 'embedder_dim'"),
                   "the setting 'embedder_dim' cannot be 'x'"),
@@ -320,7 +320,7 @@ def test_expired_records_are_noted_and_swept(directory, open_memory):
     sql(directory, "UPDATE records SET expires_at = 5 WHERE expires_at IS NOT NULL")
     report = check(directory)
     assert report.sound
-    assert "note      1 records have expired and wait for sweep()" in str(report)
+    assert "note      1 expired record is to be destroyed by sweep()" in str(report)
     assert check(directory, repair=True).left == []
     assert b"Gone in a moment" not in (directory / FILE).read_bytes()
     assert "have expired" not in str(check(directory))
@@ -334,7 +334,11 @@ def test_what_waits_is_noted(directory, open_memory):
     (directory / "notes.txt").write_text("mine")
     report = check(directory, repair=True)
     assert report.sound
-    for words in ("1 records have no passages", "embedder 'other' is not finished", "'notes.txt'"):
+    for words in (
+        "1 record has no passages yet",
+        "embedder 'other' is not finished",
+        "'notes.txt'",
+    ):
         assert words in str(report)
     assert (directory / "notes.txt").exists()
 
@@ -362,9 +366,9 @@ def test_an_older_format_is_looked_at_and_left(tmp_path, monkeypatch):
 def test_the_command_says_so_by_its_status(directory, capsys):
     flip(directory / "index" / "dense.faiss", 2000)
     assert cli.main(["check", str(directory)]) == 1
-    assert "1 problems, 0 repaired" in capsys.readouterr().out
+    assert "1 problem, 0 repaired" in capsys.readouterr().out
     assert cli.main(["check", str(directory), "--repair"]) == 1
-    assert "1 problems, 1 repaired" in capsys.readouterr().out
+    assert "1 problem, 1 repaired" in capsys.readouterr().out
     assert cli.main(["check", str(directory)]) == 0
 
 

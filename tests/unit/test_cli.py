@@ -215,8 +215,9 @@ def drafts(*texts, **given):
         ),
         (
             ["update", "a.mem", "r1", "new", "--question", "", "--metadata", "a=b"],
-            [OPENED, ("r1", {"text": "new", "question": None, "answer": UNCHANGED,
-                             "metadata": {"a": "b"}, "scope": "all"})],
+            [OPENED, ("r1", {"scope": "all"}),
+             ("r1", {"text": "new", "question": None, "answer": UNCHANGED, "metadata": {"a": "b"},
+                     "scope": "all"})],
             f"{PORTER}\n",
         ),
         (
@@ -228,12 +229,12 @@ def drafts(*texts, **given):
             ["list", "a.mem", "--where", "a=b", "--where", '{"n": {"$gt": 1}}', "--limit", "5"],
             [LIGHT, {"scope": "all", "after": None, "limit": 5,
                      "where": {"$and": [{"a": "b"}, {"n": {"$gt": 1}}]}}],
-            f"r1\t{PORTER.text}\n",
+            f"r1\t\t{PORTER.text}\n",
         ),
         (
             ["history", "a.mem", "r1"],
             [LIGHT, ("r1", {"scope": "all"})],
-            f"1\t2025-01-01 00:00\t{PORTER.text}\n",
+            f"1\t2025-01-01 00:00\t\t{PORTER.text}\n",
         ),
         (
             ["consolidate", "a.mem", "--scope", "u=1", "--scope", "app=x", "--retry-missed"],
@@ -321,6 +322,22 @@ def test_ask_says_on_stderr_where_the_answer_is_from(memory, capsys):
     )
 
 
+@pytest.mark.parametrize(
+    ("tokens", "way"),
+    [
+        (0, "found in the index; no adapter and no prompt were needed"),
+        (1, "no adapter was used; 1 token of prompt"),
+    ],
+)
+def test_ask_says_so_if_no_adapter_was_used(memory, capsys, tokens, way):
+    bare = replace(ANSWER.recall, route=Route(weights={}))
+    memory.answer = replace(ANSWER, recall=bare, prompt_tokens=tokens)
+
+    cli.main(["ask", "a.mem", "badge?"])
+
+    assert capsys.readouterr().err.splitlines()[-1] == way
+
+
 def test_ask_says_on_stderr_why_it_has_no_answer(memory, capsys):
     memory.answer = replace(ANSWER, text="", withheld="nothing supports '4471'")
 
@@ -340,6 +357,8 @@ def test_ask_says_on_stderr_why_it_has_no_answer(memory, capsys):
         (["add", "a.mem"], "expected a text, - or --from FILE"),
         (["add", "a.mem", "  ", "--metadata", "a"], "expected KEY=TEXT, KEY:=JSON or a JSON"),
         (["add", "a.mem", "x", "--metadata", "a=1", "--metadata", "a=2"], "each key once"),
+        (["update", "a.mem", "r1", "--metadata", "a=b", "--remove-metadata", "a"], "taken out"),
+        (["list", "a.mem", "--where", '{"a": {"$foo": 1}}'], "expected one of $eq, $ne, $gt"),
         (["list", "a.mem", "--where", "a:=x"], "expected JSON, got 'a:=x'"),
         (["search", "a.mem", "x", "--since", "yesterday"], "expected a time such as"),
     ],
@@ -433,7 +452,7 @@ def test_a_memory_from_the_command_line(tmp_path, capsys):
     assert cli.main(["forget", path, porter]) == 0
     assert porter in capsys.readouterr().out
     assert cli.main(["stats", path]) == 0
-    assert capsys.readouterr().out.startswith("1 records")
+    assert capsys.readouterr().out.startswith("1 record (")
 
 
 def test_a_path_that_is_no_memory_is_refused(tmp_path, capsys):

@@ -102,7 +102,7 @@ def test_lines_of_json_bring_what_the_command_line_does_not_say(add, tmp_path):
         ('{"role": "user", "content": "x"}', "--format chat takes chat logs"),
         ('{"text": "x", "scope": "ada"}', "`scope` in line 2 of facts.jsonl to be an object"),
         ('{"text": "x", "at": "soon"}', "`at` in line 2 of facts.jsonl: expected a time"),
-        ('{"text": 7}', "string"),
+        ('{"text": 7}', "line 2 of facts.jsonl: `text` must be a string"),
     ],
 )
 def test_one_wrong_line_keeps_all_of_a_file_out(add, tmp_path, line, complaint):
@@ -117,7 +117,7 @@ def test_one_wrong_line_keeps_all_of_a_file_out(add, tmp_path, line, complaint):
 
 def test_a_pipe_is_a_text_or_what_it_is_said_to_be(add, piped):
     piped(b"Alpha is\nfirst.\n")
-    assert [record.text.strip() for record in add("-")[1]] == ["Alpha is\nfirst."]
+    assert [record.text for record in add("-")[1]] == ["Alpha is\nfirst."]
     piped(b'{"text": "Beta is second."}\n{"text": "Gamma is third."}\n')
     assert [record.text for record in add("-", "--format", "jsonl")[1]][1:] == [
         "Beta is second.", "Gamma is third.",
@@ -159,6 +159,7 @@ def test_a_chat_log_becomes_turns_and_records_once(add, tmp_path, form):
         (["--from", "{tmp}/log.json", "A text."], 2, "one after the other"),
         (["--from", "{tmp}/log.json", "--metadata", "a=b"], 2, "--scope and --at only"),
         (["--from", "{tmp}/object.json"], 1, "expected object.json to be a list of messages"),
+        (["--from", "{tmp}/no-log.json"], 1, "expected no-log.json to be a list of messages"),
         (["--from", "{tmp}/blank.txt"], 2, "there is no text in what was given"),
         (["--from", "{tmp}/latin.txt"], 1, "byte 3 of"),
         (["one", "two", "--key", "k"], 2, "belong to one text, got 2"),
@@ -168,6 +169,7 @@ def test_a_chat_log_becomes_turns_and_records_once(add, tmp_path, form):
 def test_what_cannot_be_added_is_told_and_nothing_is(add, tmp_path, words, status, complaint):
     (tmp_path / "log.json").write_text(json.dumps(LOG), encoding="utf-8")
     (tmp_path / "object.json").write_text('["a", 1]', encoding="utf-8")
+    (tmp_path / "no-log.json").write_text('{"a": 1}', encoding="utf-8")
     (tmp_path / "blank.txt").write_text("\n", encoding="utf-8")
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
 

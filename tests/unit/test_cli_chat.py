@@ -9,6 +9,7 @@ import pytest
 from memkit import Memory
 from memkit.cli import conversation
 from memkit.cli import main as cli
+from memkit.errors import ModelUnavailableError
 from memkit.testing import HashingEmbedder, HashingModel
 
 
@@ -108,8 +109,20 @@ def test_ctrl_c_stops_an_answer_and_not_the_conversation(chat, monkeypatch):
 
     monkeypatch.setattr(conversation, "streamed", stopped_once)
     output, told = chat("It is late.", "It is early.", typed=True)
-    assert "stopped; Ctrl-D ends the chat" in told
+    assert "stopped; /turns shows what is noted" in told
     assert len(output.strip().splitlines()) == 1
-    assert [content for role, content in turns(chat.path, {})[0] if role == "user"] == [
-        "It is early."
-    ]
+    noted, records = turns(chat.path, {})
+    assert [content for role, content in noted if role == "user"] == ["It is late.", "It is early."]
+    assert records == ["It is late.", "It is early."]  # what was told is not lost
+
+
+def test_what_was_told_is_noted_before_an_error_ends_a_piped_chat(chat, monkeypatch, capsys):
+    def failing(*_):
+        raise ModelUnavailableError("no model")
+
+    monkeypatch.setattr(conversation, "streamed", failing)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("It is late.\n"))
+
+    assert cli.main(["chat", str(chat.path)]) == 1
+    assert capsys.readouterr().err == "memkit: no model\n"
+    assert turns(chat.path, {}) == ([("user", "It is late.")], ["It is late."])

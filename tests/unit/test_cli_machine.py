@@ -156,7 +156,7 @@ def test_a_memory_is_examined_as_well(found, capsys, tmp_path, monkeypatch):
 
     status, findings = examined(capsys, str(path))
     assert (status, findings[-1]["what"], findings[-1]["state"]) == (0, "this memory", "ok")
-    assert findings[-1]["found"].startswith("1 records")
+    assert findings[-1]["found"].startswith("1 record (")
 
     status, findings = examined(capsys, str(tmp_path / "nowhere"))
     assert (status, findings[-1]["state"]) == (1, "problem")

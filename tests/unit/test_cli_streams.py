@@ -142,7 +142,9 @@ def test_an_interrupt_is_told_in_a_word(path):
         (["stats", "/dev/null"], "expected a directory"),
         (["import", "{}", "/nowhere"], "there is no file '/nowhere' to import"),
         (["import", "{}", "{}/ledger.sqlite3"], "expected a whole archive of memkit"),
+        (["import", "{}", "/dev/null"], "expected a"),
         (["export", "{}", "/nowhere/x"], "there is no folder"),
+        (["export", "{}", "/tmp"], "found a folder\nhint: Give the path of a file"),
     ],
 )
 def test_bad_arguments_are_told_without_a_traceback(
@@ -162,6 +164,18 @@ def test_bad_arguments_are_told_without_a_traceback(
 def test_figures_are_measured_only_if_they_can_be_written(file, capsys):
     assert cli.main(["demo", "--quick", "--json", file]) == 2
     assert "'--json': expected a file" in capsys.readouterr().err
+
+
+def test_a_warning_is_printed_and_the_result_is_not_mixed_with_it(tmp_path):
+    status, id, told = run(
+        "add", str(tmp_path / "new.mem"), "Nora has badge 4471.", "--question", "Which badge?",
+        "--answer", "9911",
+    )  # fmt: skip
+    assert (status, len(id.split())) == (0, 1)
+    assert told == (
+        f"memkit: the text of the record {id.decode().strip()} does not say the answer to its "
+        "question: put the answer into the text, or correct it with update()\n"
+    )
 
 
 def test_what_is_done_is_logged_on_stderr_if_asked_for(path):

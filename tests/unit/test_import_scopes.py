@@ -236,8 +236,8 @@ def test_check_finds_a_record_and_a_module_of_two_scopes(taught, badges):
     found = check(ledger.directory)
     assert not found.sound
     said = "\n".join(found.problems)
-    assert "modules were trained on 1 records of other scopes" in said
-    assert "1 records are placed in modules that were not seen to recall them" in said
+    assert "modules were trained on 1 record of other scopes" in said
+    assert "1 record is placed in modules without a test of recall" in said
     taught.close()
     assert check(ledger.directory, repair=True).left == []
     assert check(ledger.directory).sound

@@ -285,12 +285,12 @@ def test_the_log_tells_what_was_done_and_no_content(light, caplog):
         if record.name == "memkit.memory.telemetry"
     ]
     assert told == [
-        ("INFO", "add: 1 records"),
-        ("DEBUG", "search: 1 records"),
-        ("DEBUG", "recall: 1 records"),
-        ("INFO", "add_turn: 1 records"),
+        ("INFO", "add: 1 record"),
+        ("DEBUG", "search: 1 record"),
+        ("DEBUG", "recall: 1 record"),
+        ("INFO", "add_turn: 1 record"),
         ("INFO", "update failed: RecordNotFoundError"),
-        ("INFO", "forget: 1 records"),
+        ("INFO", "forget: 1 record"),
     ]
     assert SECRET not in caplog.text
     assert {record.name.partition(".")[0] for record in caplog.records} == {"memkit"}

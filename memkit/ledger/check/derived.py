@@ -13,6 +13,7 @@ from memkit.ledger.engine.sqlite import Database
 from memkit.ledger.modules.module_table import ModuleTable
 from memkit.ledger.passages.passage_writes import derived
 from memkit.types import CheckReport
+from memkit.types.value import counted
 
 # Tables whose numbers never come back, because others remember them.
 _NUMBERED = {
@@ -64,7 +65,7 @@ def check_derived(database: Database, report: CheckReport) -> None:
     with report.looking_at("records without passages are known"):
         if wrong := sum(_compare(database, report, "unindexed", UNINDEXED)):
             report.problem(
-                f"of {wrong} records it is not right whether they have passages",
+                f"of {counted(wrong, 'record')} it is not right whether there are passages",
                 repaired=report.repair,
             )
     with report.looking_at("passages are slices of their records"):
@@ -106,8 +107,8 @@ def _check_passages(database: Database, report: CheckReport) -> None:
             theirs = list_parameter("wrong", wrong)
             database.execute(f"DELETE FROM passages WHERE {in_list('record')}", theirs)
         report.problem(
-            f"{len(wrong)} records have passages that are no slices of them"
-            + ("; they are embedded anew" if report.repair else ""),
+            f"{counted(len(wrong), 'record has', 'records have')} passages that are no slices of "
+            "the text" + ("; they are embedded anew" if report.repair else ""),
             repaired=report.repair,
         )
     changed = [
@@ -123,7 +124,8 @@ def _check_passages(database: Database, report: CheckReport) -> None:
                 )
                 full_text.rebuild(database)
         report.problem(
-            f"{len(changed)} passages have other words or another digest than their text",
+            f"{counted(len(changed), 'passage has', 'passages have')} other words or another "
+            "digest than the text",
             repaired=report.repair,
         )
 
@@ -138,7 +140,8 @@ def _check_counters(database: Database, report: CheckReport) -> None:
         if report.repair:
             database.execute(f"UPDATE records SET version = 1 + {_OLDER} WHERE version <= {_OLDER}")
         report.problem(
-            f"{count} records have a lower version than their history", repaired=report.repair
+            f"{counted(count, 'record has', 'records have')} a lower version than the history says",
+            repaired=report.repair,
         )
 
 
@@ -151,14 +154,18 @@ def _check_pointers(database: Database, report: CheckReport) -> None:
     if count := database.count("placements", _UNFOUNDED):
         if repaired:
             database.execute(f"UPDATE placements SET content_hash = '' WHERE {_UNFOUNDED}")
-        problem = f"{count} records are placed in modules that were not seen to recall them"
+        problem = (
+            f"{counted(count, 'record is', 'records are')} placed in modules without "
+            "a test of recall"
+        )
         report.problem(problem, repaired=repaired)
     if ids := database.column(_FOREIGN):
         if repaired:
             modules = ModuleTable(database)
             modules.drop_trained_on(ids, modules.drop)
         report.problem(
-            f"modules were trained on {len(ids)} records of other scopes, such as {ids[:3]}"
+            f"modules were trained on {counted(len(ids), 'record')} of other scopes, "
+            f"such as {ids[:3]}"
             + ("; consolidate() trains those of their own scope anew" if repaired else ""),
             repaired=repaired,
         )

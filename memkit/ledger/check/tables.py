@@ -11,6 +11,7 @@ from memkit.ledger.engine.sqlite import Database
 from memkit.ledger.ledger import Ledger
 from memkit.ledger.records.record_rows import content_hash
 from memkit.types import CheckReport
+from memkit.types.value import counted
 
 _RESTORE = "restore the directory from a backup, or import an export into a new one"
 # Tables that can be made anew, or that nothing is lost with.
@@ -79,7 +80,7 @@ def check_contents(ledger: Ledger, database: Database, report: CheckReport) -> N
         _check_references(database, report)
     with report.looking_at("the word index has the words of the passages"):
         _check_words(database, report)
-    with report.looking_at(f"the checksums of {database.count('records')} records"):
+    with report.looking_at(f"the checksums of {counted(database.count('records'), 'record')}"):
         _check_hashes(database, report)
     with report.looking_at("no vectors of a former embedder are left"):
         if ledger.shadow_vectors.left_over and ledger.shadow_vectors.begun is None:
@@ -143,7 +144,7 @@ def _check_hashes(database: Database, report: CheckReport) -> None:
             f"SELECT id FROM records WHERE {in_list('number')}", list_parameter("rows", wrong[:3])
         )
         report.problem(
-            f"{len(wrong)} records have another checksum than their text, such as {ids}; their "
-            "texts are as they are found",
+            f"{counted(len(wrong), 'record has', 'records have')} another checksum than the text, "
+            f"such as {ids}; texts are taken as they are found",
             repaired=report.repair,
         )

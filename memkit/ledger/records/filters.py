@@ -149,7 +149,7 @@ def _parse_key(key: str, value: object) -> list[_Condition]:
         raise InvalidInputError(f"the key {key!r} of `where` has no operator, got {{}}")
     for operator in value:
         if operator not in _OPERATORS:
-            raise _unknown(operator, _OPERATORS, f"A dot reaches into objects: '{key}.…'.")
+            raise _unknown(operator, _OPERATORS, f"To reach into an object, write '{key}.…'.")
     return [_Condition(key, name, _operand(key, name, value)) for name, value in value.items()]
 
 
