@@ -8,6 +8,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from memkit.cli.output import stderr_console
 from memkit.types import ModuleReport
+from memkit.types.value import counted
 
 
 class TrainingDisplay:
@@ -41,9 +42,8 @@ class TrainingDisplay:
     def module(self, number: int, records: int, attempt: int) -> None:
         """Begin a line for a module."""
         again = f", try {attempt}" if attempt > 1 else ""
-        noun = "record" if records == 1 else "records"
         self._task = self._progress.add_task(
-            f"module {number}/{self._modules}: {records} {noun}{again}",
+            f"module {number}/{self._modules}: {counted(records, 'record')}{again}",
             total=self._epochs,
             state="",
         )

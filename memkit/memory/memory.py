@@ -172,9 +172,7 @@ class Memory:
     ) -> Record:
         """Write a new version of a record. What you leave out stays; None takes it away.
 
-        ``metadata`` replaces all that the record had; to change one key, give the others as well:
-        ``{**memory.get(id).metadata, "source": "hr"}``.
-
+        ``metadata`` replaces all there is of it, so give the keys that are to stay as well.
         Adapters that hold the old version stop answering for the record until `consolidate` has
         trained the new one. A text without the answer that would stay is refused.
         """

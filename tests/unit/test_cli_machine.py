@@ -131,7 +131,7 @@ def test_what_keeps_memkit_from_working_is_told_with_its_remedy(found, capsys, m
     assert cli.main(["doctor"]) == 1
     output, told = capsys.readouterr()
     assert "problem\tembedder\texpected the model in one of these places\tpip install it" in output
-    assert told == "1 things keep memkit from working\n"
+    assert told == "1 thing keeps memkit from working\n"
 
 
 def test_little_room_is_worth_a_note(found, capsys, monkeypatch):

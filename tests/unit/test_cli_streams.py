@@ -1,5 +1,7 @@
 """The command line as a process: whatever becomes of its output, it ends with a status for it."""
 
+import io
+import logging
 import os
 import signal
 import subprocess
@@ -11,6 +13,7 @@ import pytest
 
 from memkit import Memory
 from memkit.cli import main as cli
+from memkit.cli.output import NoteHandler
 from memkit.testing import HashingEmbedder
 
 FULL = Path("/dev/full")
@@ -142,7 +145,6 @@ def test_an_interrupt_is_told_in_a_word(path):
         (["stats", "/dev/null"], "expected a directory"),
         (["import", "{}", "/nowhere"], "there is no file '/nowhere' to import"),
         (["import", "{}", "{}/ledger.sqlite3"], "expected a whole archive of memkit"),
-        (["import", "{}", "/dev/null"], "expected a"),
         (["export", "{}", "/nowhere/x"], "there is no folder"),
         (["export", "{}", "/tmp"], "found a folder\nhint: Give the path of a file"),
     ],
@@ -176,6 +178,14 @@ def test_a_warning_is_printed_and_the_result_is_not_mixed_with_it(tmp_path):
         f"memkit: the text of the record {id.decode().strip()} does not say the answer to its "
         "question: put the answer into the text, or correct it with update()\n"
     )
+
+
+def test_a_log_makes_way_for_what_shows_progress(monkeypatch):
+    handler = NoteHandler()
+    display = io.StringIO()  # what rich puts in the place of stderr while it shows progress
+    monkeypatch.setattr(sys, "stderr", display)
+    handler.handle(logging.makeLogRecord({"msg": "careful"}))
+    assert display.getvalue() == "careful\n"
 
 
 def test_what_is_done_is_logged_on_stderr_if_asked_for(path):
