@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -222,6 +223,7 @@ def test_sigterm_finishes_what_is_under_way(server, ann, keys, directory, opener
     assert server.wait() == 0
     log = "".join(server.log)
     assert "Traceback" not in log
+    assert 0 < log.index("loading the models") < log.index("running on http://127.0.0.1:")
     assert "POST /v1/chat/completions 200" in log
     assert all(word not in log for word in ("Sing", "Oslo", keys[1]["ann"]))
     with pytest.raises(httpx.ConnectError):
@@ -245,7 +247,11 @@ def refused(tmp_path, *words):
         (["--no-auth", "--keys", "k"], "expected either --keys FILE or --no-auth"),
         (["--no-auth", "--host", "0.0.0.0"], "without keys only this machine is served"),
         (["--no-auth", "--host", "example.com"], "without keys only this machine is served"),
-        (["--keys", "missing.toml"], "missing.toml"),
+        (
+            ["--keys", "missing.toml"],
+            "there is no key file 'missing.toml' hint: memkit serve MEMORY "
+            "--keys missing.toml --new-key NAME",
+        ),
         (["--keys", "k", "--scope", "user=ann"], "keys have their scopes"),
         (["--no-auth", "--shared"], "--shared and --right are for --new-key"),
         (["--new-key", "ann", "--scope", "user=ann"], "--new-key needs --keys"),
@@ -274,8 +280,30 @@ def test_a_new_key_is_printed_once(tmp_path, capsys):
 
     assert KeyFile(path).find(key).rights == {"read"}
     assert refused(tmp_path, *words) == 1
-    assert "of another one" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert f"memkit: {str(path)!r} has a key named 'ann' already" in error
+    assert "hint: Give the new key another name" in error
     assert json.dumps(key) not in path.read_text()
+
+
+@pytest.mark.parametrize("command", [["serve", "--no-auth"], ["mcp", "--http"]])
+def test_a_port_that_is_taken_is_told_before_models_are_loaded(
+    tmp_path, monkeypatch, capsys, opener, command
+):
+    from memkit.cli.main import main
+    from memkit.server.http import run_http
+
+    opener(tmp_path / "agent.mem").close()
+    monkeypatch.setattr(run_http, "warm_up", lambda memory: pytest.fail("models are loaded"))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        name, *options = command
+        status = main([name, str(tmp_path / "agent.mem"), *options, "--port", str(port)])
+    assert status == 1
+    assert capsys.readouterr().err == (
+        f"memkit: port {port} of 127.0.0.1 is taken by another program\n"
+        "hint: Give another port with --port, or --port 0 for any that is free.\n"
+    )
 
 
 def test_a_missing_extra_is_named(tmp_path, monkeypatch, capsys):

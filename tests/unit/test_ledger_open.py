@@ -441,9 +441,9 @@ def test_a_closed_ledger_says_so(directory):
     ledger = Ledger.open(directory)
     ledger.close()
     ledger.close()
-    with pytest.raises(StorageError, match="expected an open ledger") as caught:
+    with pytest.raises(StorageError, match="the memory is closed") as caught:
         ledger.records.count()
-    assert "Open the memory again" in caught.value.hint
+    assert "Open it again" in caught.value.hint
 
 
 def test_closing_empties_the_log_even_beside_another_user(directory):

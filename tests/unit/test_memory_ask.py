@@ -269,7 +269,7 @@ def test_a_stream_that_outlives_its_memory_stays_what_it_was(trained, tiny, unto
     trained.close()
     assert first + "".join(stream) == "4471"
     assert alone(tiny, NORA) == alone(untouched, NORA)
-    with pytest.raises(StorageError, match="expected an open ledger"):
+    with pytest.raises(StorageError, match="the memory is closed"):
         next(unread)
     assert unread.answer is None
 

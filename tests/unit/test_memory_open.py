@@ -359,12 +359,12 @@ def test_real_permissions_make_a_memory_read_only(open_memory, indexed):
 def test_a_memory_is_a_context_manager(tmp_path, opener):
     with opener(tmp_path / "m") as memory:
         memory.add("kept")
-    with pytest.raises(StorageError, match="expected an open ledger"):
+    with pytest.raises(StorageError, match="the memory is closed"):
         memory.search("kept")
     with pytest.raises(NotAMemoryError), opener(tmp_path / "m") as memory:  # noqa: PT012
         assert memory.search("kept")
         opener(tmp_path / "other", create=False)
-    with pytest.raises(StorageError, match="expected an open ledger"):
+    with pytest.raises(StorageError, match="the memory is closed"):
         memory.search("kept")
     memory.close()
 
@@ -389,9 +389,9 @@ def test_every_verb_of_a_closed_memory_says_that_it_is_closed(trained, caplog):
         lambda: trained.stream("badge"),
         trained.stats,
     ):
-        with pytest.raises(StorageError, match=r"expected an open ledger, but .* was closed") as e:
+        with pytest.raises(StorageError, match="the memory is closed") as e:
             verb()
-        assert e.value.hint == "Open the memory again."
+        assert e.value.hint == "Open it again, or use it inside its `with` block."
     assert "trained.mem" in repr(trained)
     assert caplog.records == []
 

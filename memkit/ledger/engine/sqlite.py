@@ -315,8 +315,8 @@ class Database:
         with self._held():
             if self._connection is None:
                 raise StorageError(
-                    f"expected an open ledger, but {str(self.path)!r} was closed",
-                    "Open the memory again.",
+                    f"the memory is closed: {str(self.path)!r}",
+                    "Open it again, or use it inside its `with` block.",
                 )
             yield self._connection
 

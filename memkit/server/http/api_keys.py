@@ -19,13 +19,14 @@ import re
 import secrets
 import stat
 import tomllib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import permutations
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
-from memkit.errors import InvalidInputError, storage_errors
+from memkit.errors import InvalidInputError, StorageError, storage_errors
 from memkit.files import file_lock, plain_file, replace_file
 from memkit.types import Scope
 from memkit.types.scope import contains
@@ -39,7 +40,6 @@ _PREFIX = "mk-"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _FIELDS = {"name", "sha256", "scope", "rights"}
-_NEW_KEY = "memkit serve --new-key NAME --scope user=NAME --keys FILE adds a key."
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class KeyFile:
             InvalidInputError: If the file has become malformed: then no key is right.
             StorageError: If it cannot be read any more.
         """
-        with storage_errors(self.path):
+        with _file_errors(self.path):
             mark = _mark(self.path.stat())
         if mark != self._content.mark:
             self._content = self._read()
@@ -107,7 +107,7 @@ class KeyFile:
         return len(self._content.keys)
 
     def _read(self) -> _Content:
-        with storage_errors(self.path), self.path.open("rb") as file:
+        with _file_errors(self.path), self.path.open("rb") as file:
             state = os.fstat(file.fileno())
             if state.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
                 raise InvalidInputError(
@@ -117,7 +117,7 @@ class KeyFile:
             text = file.read()
         keys = parse(text.decode(errors="replace"), str(self.path))
         if not keys:
-            raise InvalidInputError(f"{str(self.path)!r} has no keys", _NEW_KEY)
+            raise InvalidInputError(f"{str(self.path)!r} has no keys", _new_key(self.path))
         return _Content(_mark(state), keys)
 
 
@@ -143,11 +143,12 @@ def parse(text: str, source: str) -> dict[str, ApiKey]:
     try:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise InvalidInputError(f"{source!r} is no TOML: {error}", _NEW_KEY) from error
+        raise InvalidInputError(f"{source!r} is no TOML: {error}", _new_key(source)) from error
     entries = content.get("keys", [])
     if content.keys() - {"keys"} or not isinstance(entries, list):
         raise InvalidInputError(
-            f"expected nothing but [[keys]] in {source!r}, got {shown(sorted(content))}", _NEW_KEY
+            f"expected nothing but [[keys]] in {source!r}, got {shown(sorted(content))}",
+            _new_key(source),
         )
     found: dict[str, ApiKey] = {}
     for number, entry in enumerate(entries, start=1):
@@ -158,7 +159,11 @@ def parse(text: str, source: str) -> dict[str, ApiKey]:
                 f"key {number} of {source!r}: {error.message}", error.hint
             ) from error
         if sha256 in found or key.name in {other.name for other in found.values()}:
-            raise InvalidInputError(f"key {number} of {source!r} has a name or hash of another one")
+            same = f"`sha256` as {found[sha256].name!r}" if sha256 in found else "`name` as another"
+            raise InvalidInputError(
+                f"key {number} of {source!r}, {key.name!r}, has the same {same}",
+                "Each key has a name of its own, and is listed once; remove one of the two.",
+            )
         found[sha256] = key
     _check_apart(list(found.values()), source)
     return found
@@ -175,21 +180,42 @@ def add_key(path: Path, name: str, scope: Scope, rights: Collection[str] = USUAL
             that of another key, or the file is malformed.
         StorageError: If the file cannot be written.
     """
-    key = _PREFIX + secrets.token_urlsafe(32)
+    token = _PREFIX + secrets.token_urlsafe(32)
     lines = [
         "[[keys]]",
         f"name = {_quoted(name)}",
-        f"sha256 = {_quoted(digest(key))}",
+        f"sha256 = {_quoted(digest(token))}",
         f"scope = {{ {', '.join(f'{_quoted(k)} = {_quoted(v)}' for k, v in scope.items())} }}",
         f"rights = [{', '.join(map(_quoted, rights))}]",
     ]
     with storage_errors(path), file_lock(path.with_name(path.name + ".lock"), timeout=30):
         old = plain_file(path).read_text(encoding="utf-8") if path.exists() else ""
+        if name in {key.name for key in parse(old, str(path)).values()}:
+            raise InvalidInputError(
+                f"{str(path)!r} has a key named {name!r} already",
+                "Give the new key another name; or remove the old one from the file, which "
+                "revokes it.",
+            )
         before = f"{old.rstrip()}\n\n" if old.strip() else ""
         new = before + "\n".join(lines) + "\n"
         parse(new, str(path))
         replace_file(path, [new.encode()])
-    return key
+    return token
+
+
+@contextmanager
+def _file_errors(path: Path) -> Iterator[None]:
+    """Turn the operating system's errors about a key file into memkit's."""
+    with storage_errors(path):
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise StorageError(f"there is no key file {str(path)!r}", _new_key(path)) from error
+
+
+def _new_key(file: Path | str) -> str:
+    """How a key is made."""
+    return f"memkit serve MEMORY --keys {file} --new-key NAME --scope user=NAME adds a key."
 
 
 def _entry(entry: object) -> tuple[str, ApiKey]:

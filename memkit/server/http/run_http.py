@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
+import socket
 from types import FrameType
 from typing import Any
 
@@ -15,8 +17,11 @@ from memkit.server.http.api_keys import ApiKey, KeyFile
 from memkit.server.http.gate import LAST_WORDS
 from memkit.server.http.http_app import create_app
 from memkit.server.http.serving_limits import Limits
+from memkit.server.listening import listen, url_of
 from memkit.server.loopback import is_loopback
 from memkit.types import Sampling
+
+logger = logging.getLogger(__name__)
 
 # On stderr; neither memkit nor the gate logs what is stored or asked.
 LOGGING: dict[str, Any] = {
@@ -33,6 +38,12 @@ LOGGING: dict[str, Any] = {
 
 class _Server(uvicorn.Server):
     """Ends in peace at the first signal, and at once at the second."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to answer, and log where."""
+        await super().startup(sockets)
+        for listening in sockets or ():
+            logger.info("running on %s (Ctrl-C ends it)", url_of(listening))
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """See `uvicorn.Server.handle_exit`."""
@@ -65,6 +76,8 @@ def run(
 ) -> None:
     """Serve a memory until SIGTERM or SIGINT; then requests under way are finished.
 
+    The port is taken first, then the models are loaded: clients that come meanwhile wait.
+
     A second signal ends the process at once; what is committed is safe, what is being trained is
     not kept.
 
@@ -77,26 +90,26 @@ def run(
         remember: Whether conversations are stored, unless a request says otherwise.
 
     Raises:
-        InvalidInputError: If others could reach the memory without a key.
+        InvalidInputError: If others could reach the memory without a key, or the port is taken.
         ModelUnavailableError: If there is no base model.
     """
     check_reach(host, keys)
-    warm_up(memory)
-    app = create_app(AsyncMemory(memory), keys, limits, remember=remember)
-    config = uvicorn.Config(
-        app,
-        host=host,
-        port=port,
-        access_log=False,  # the gate logs, without what paths may say
-        log_config=LOGGING,
-        proxy_headers=False,
-        server_header=False,
-        timeout_graceful_shutdown=int(limits.seconds + LAST_WORDS) + 1,
-        ws="none",
-    )
-    # uvicorn raises the signal once more when it is done: to have stopped as told is no failure.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    _Server(config).run()
+    with listen(host, port) as listening:
+        app = create_app(AsyncMemory(memory), keys, limits, remember=remember)
+        config = uvicorn.Config(
+            app,
+            access_log=False,  # the gate logs, without what paths may say
+            log_config=LOGGING,
+            proxy_headers=False,
+            server_header=False,
+            timeout_graceful_shutdown=int(limits.seconds + LAST_WORDS) + 1,
+            ws="none",
+        )
+        logger.info("loading the models; this may take a while")
+        warm_up(memory)
+        # uvicorn raises the signal once more when it is done: to stop as told is no failure.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        _Server(config).run(sockets=[listening])
 
 
 def warm_up(memory: Memory) -> None:

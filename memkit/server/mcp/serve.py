@@ -14,6 +14,7 @@ import uvicorn
 
 from memkit.memory.async_memory import AsyncMemory
 from memkit.memory.memory import Memory
+from memkit.server.listening import listen, url_of
 from memkit.server.mcp.http_access import Access, check_reach, header_checks
 from memkit.server.mcp.mcp_server import memory_server
 from memkit.types import Scope
@@ -49,12 +50,10 @@ def serve_http(
         access: Who may reach it; None for everybody on this machine.
 
     Raises:
-        InvalidInputError: If other machines would reach it without a token.
-        OSError: If the address cannot be listened on.
+        InvalidInputError: If other machines would reach it without a token, or the port is taken.
     """
     check_reach(host, access)
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.create_server((host, port), family=family) as listening:
+    with listen(host, port) as listening:
 
         async def run(shared: AsyncMemory) -> None:
             server = memory_server(shared, scope, access=access)
@@ -75,9 +74,7 @@ class _Server(uvicorn.Server):
         """Begin to listen, and print where."""
         await super().startup(sockets)
         for listening in sockets or ():
-            host, port = listening.getsockname()[:2]
-            name = f"[{host}]" if ":" in host else host
-            sys.stderr.write(f"serving at http://{name}:{port}/mcp\n")
+            sys.stderr.write(f"serving at {url_of(listening)}/mcp\n")
             sys.stderr.flush()
 
     @contextmanager

@@ -88,8 +88,8 @@ def test_keys_that_are_made_at_once_are_all_kept(tmp_path):
         (entry(more="rights = []"), "`rights` must be some of"),
         (entry(more='rights = ["root"]'), "`rights` must be some of"),
         (entry(more='rights = "read"'), "`rights` must be some of"),
-        (ANN + entry(sha256="0" * 64, scope='{ user = "ben" }'), "key 2 .* of another one"),
-        (ANN + entry(name="ben", scope='{ user = "ben" }'), "key 2 .* of another one"),
+        (ANN + entry(sha256="0" * 64, scope='{ user = "ben" }'), "key 2 .* same `name` as another"),
+        (ANN + entry(name="ben", scope='{ user = "ben" }'), "key 2 .* same `sha256` as 'ann'"),
     ],
 )
 def test_what_is_malformed_is_refused(tmp_path, text, message):
@@ -122,8 +122,20 @@ def test_a_file_that_others_can_write_to_is_refused(tmp_path, mode):
 
 
 def test_a_file_that_is_not_there_is_an_error(tmp_path):
-    with pytest.raises(StorageError, match=r"keys\.toml"):
-        KeyFile(tmp_path / "keys.toml")
+    path = tmp_path / "keys.toml"
+    with pytest.raises(StorageError, match="there is no key file") as raised:
+        KeyFile(path)
+    assert f"--keys {path} --new-key NAME" in raised.value.hint
+
+
+def test_a_name_that_is_taken_is_refused(tmp_path):
+    path = tmp_path / "keys.toml"
+    add_key(path, "ann", {"user": "ann"})
+    before = path.read_bytes()
+    with pytest.raises(InvalidInputError, match="has a key named 'ann' already") as raised:
+        add_key(path, "ann", {"user": "other"})
+    assert "another name" in raised.value.hint
+    assert path.read_bytes() == before
 
 
 def test_a_file_that_changes_is_read_again(tmp_path):
