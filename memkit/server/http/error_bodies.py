@@ -28,6 +28,7 @@ from memkit.errors import (
     NotFoundError,
     UnsupportedOperationError,
 )
+from memkit.server.complaints import complaint
 
 logger = logging.getLogger(__name__)
 
@@ -125,10 +126,13 @@ def register_handlers(app: FastAPI) -> None:
         assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
         return invalid(error.errors()).response()
 
-    async def tell_status(_: Request, error: Exception) -> Response:
+    async def tell_status(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
-        headers = error.headers
-        return ApiError(error.status_code, str(error.detail), headers=headers).response()
+        message = {
+            404: "there is no such path; /openapi.json lists those that there are",
+            405: f"{request.method} is not for this path; /openapi.json lists what is",
+        }.get(error.status_code, str(error.detail))
+        return ApiError(error.status_code, message, headers=error.headers).response()
 
     app.add_exception_handler(ApiError, tell)
     app.add_exception_handler(MemkitError, tell)
@@ -140,22 +144,16 @@ def register_handlers(app: FastAPI) -> None:
 def invalid(errors: Sequence[Any]) -> ApiError:
     """The first thing that is wrong with a request; what came is not repeated."""
     first = errors[0]
-    place = [str(part) for part in first["loc"] if _is_named(part)]
-    param = ".".join(place) or None
+    # A place begins with the part of the request: its body, its query, or its path.
+    place, what = complaint([error | {"loc": error["loc"][1:]} for error in errors])
+    param = place or None
     if first["type"] == "json_invalid":
         return ApiError(400, "the body is not valid JSON", code="invalid_json")
     if first["type"] == "extra_forbidden":
         return ApiError(400, f"unknown parameter: {param}", param=param, code="unknown_parameter")
     if first["type"] == "model_attributes_type" and not param:
         return ApiError(400, "expected a JSON object, sent as application/json", code="no_object")
-    message = first["msg"].removeprefix("Value error, ")
-    return ApiError(400, f"{param or 'the body'}: {message}", param=param)
-
-
-def _is_named(part: object) -> bool:
-    """Whether a part of a place is one that the client has written, and no type of pydantic's."""
-    kinds = {"body", "query", "path", "str", "dict", "constrained-str"}
-    return part not in kinds and "[" not in str(part)
+    return ApiError(400, f"{param or 'the body'}: {what}", param=param)
 
 
 def _text(error: Exception) -> str:

@@ -8,14 +8,15 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from mcp.server.mcpserver import MCPServer
-from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetadata
 from mcp_types import ToolAnnotations
-from pydantic import create_model
+from pydantic import ValidationError, create_model
 
 from memkit.errors import MemkitError
 from memkit.memory.async_memory import AsyncMemory
+from memkit.server.complaints import complaint
 from memkit.server.mcp.http_access import Access
 from memkit.server.mcp.tools import MemoryTools
 from memkit.types import Scope
@@ -77,7 +78,7 @@ def memory_server(memory: AsyncMemory, scope: Scope, *, access: Access | None = 
 
 
 def _tool(verb: Callable[..., Awaitable[object]], kind: _Kind) -> Tool:
-    tool = Tool.from_function(
+    tool = _PlainTool.from_function(
         _with_tool_errors(verb),
         title=kind.title,
         description=inspect.getdoc(verb),
@@ -113,6 +114,22 @@ def _with_tool_errors(verb: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[
 def _strict(arguments: type[ArgModelBase]) -> type[ArgModelBase]:
     """Arguments of which unknown ones are refused: a scope, say, must not seem to work."""
     return create_model(arguments.__name__, __base__=(_Closed, arguments))
+
+
+class _PlainTool(Tool):
+    """Says what is wrong with arguments in plain words, where the SDK repeats pydantic's text."""
+
+    async def run(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - as the SDK has it
+        """See `Tool.run`."""
+        try:
+            return await super().run(*args, **kwargs)
+        except UnexpectedToolError:
+            raise
+        except ToolError as error:
+            if not isinstance(error.__cause__, ValidationError):
+                raise
+            name, what = complaint(error.__cause__.errors())
+            raise ToolError(f"Error executing tool {self.name}: {name}: {what}") from error
 
 
 class _Closed(ArgModelBase, extra="forbid"):

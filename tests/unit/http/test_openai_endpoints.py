@@ -270,11 +270,19 @@ def test_values_that_change_nothing_are_taken(trained, serve):
 @pytest.mark.parametrize(
     ("request_says", "message"),
     [
-        ({"messages": []}, "messages"),
+        ({"messages": []}, "messages: expected at least one item"),
+        ({"messages": "x"}, "messages: expected a list"),
+        ({"messages": [user(None)]}, "messages.0.content: expected a text or a list"),
+        ({"tools": [{"type": "function"}]}, "tools: this is not supported, leave it out"),
+        ({"temperature": 3}, "temperature: expected 2 or less"),
+        ({"stop": ["x"] * 5}, "stop: expected at most 4 items"),
         ({"messages": [{"role": "assistant", "content": "x"}]}, "the last message"),
         ({"messages": [user(" ")]}, "the last message"),
         ({"messages": [{"role": "tool", "content": "x", "tool_call_id": "1"}]}, "messages.0.role"),
-        ({"messages": [user([{"type": "image_url", "image_url": {"url": "x"}}])]}, "messages.0"),
+        (
+            {"messages": [user([{"type": "image_url", "image_url": {"url": "x"}}])]},
+            "messages.0.content.0.type: expected 'text'",
+        ),
         ({"messages": [user("a\0b")]}, "NUL"),
         ({"max_tokens": 3, "max_completion_tokens": 4}, "differ"),
         ({"max_tokens": 1025}, "at most 1024"),

@@ -298,7 +298,9 @@ def test_a_consolidation_is_finished_before_the_server_stops(tmp_path, opener, b
 @pytest.mark.parametrize(
     ("path", "body", "message"),
     [
-        ("records", {"text": ""}, "text"),
+        ("records", {"text": ""}, "text: it must not be empty"),
+        ("records", {"text": 5}, "text: expected a text"),
+        ("search", {}, "query: it is missing"),
         ("records", {"text": " "}, "must not be empty"),
         ("records", {"text": "x", "scope": {"user": "ben"}}, "unknown parameter: scope"),
         ("records", {"text": "x", "id": "mine"}, "unknown parameter: id"),
@@ -306,7 +308,7 @@ def test_a_consolidation_is_finished_before_the_server_stops(tmp_path, opener, b
         ("records", {"text": "x", "metadata": {"a": {"b": "\0"}}}, "NUL"),
         ("search", {"query": "x", "scope": {}}, "unknown parameter: scope"),
         ("search", {"query": "x", "where": {"a": {"$xor": 1}}}, "$xor"),
-        ("search", {"query": "x", "k": 101}, "k"),
+        ("search", {"query": "x", "k": 101}, "k: expected 100 or less"),
         ("recall", {}, "either `question` or `messages`"),
         ("recall", {"question": "x", "messages": [{"role": "user", "content": "x"}]}, "either"),
         ("recall", {"messages": [{"role": "assistant", "content": "x"}]}, "must end with"),
@@ -322,6 +324,20 @@ def test_what_is_malformed_is_refused_and_changes_nothing(memory, serve, path, b
     assert response.status_code == 400
     assert message in response.json()["error"]["message"]
     assert memory.stats() == before
+
+
+def test_what_is_wrong_with_a_query_or_a_path_is_told_in_plain_words(memory, serve):
+    client = serve(memory)
+    words = client.get("/memory/records?limit=x")
+    none = client.get("/memory/nothing")
+    other = client.get("/memory/search")
+
+    assert words.json()["error"]["message"] == "limit: expected a whole number"
+    assert words.json()["error"]["param"] == "limit"
+    assert (none.status_code, other.status_code) == (404, 405)
+    assert "there is no such path" in none.json()["error"]["message"]
+    assert "GET is not for this path" in other.json()["error"]["message"]
+    assert other.headers["allow"] == "POST"
 
 
 def test_an_update_needs_a_change(memory, serve):
