@@ -88,5 +88,5 @@ async def _run(job: Job, work: Callable[[], Awaitable[ConsolidationReport]]) -> 
     try:
         job.report = await work()
     except Exception as error:  # noqa: BLE001 - whoever asks for the job is told
-        job.error = told(error).body.error.message
+        job.error = told(error).message
     job.ended_at = datetime.now(UTC)

@@ -11,8 +11,6 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from pydantic import BaseModel
-
 from memkit import Answer
 from memkit.server.http.api_keys import ApiKey
 from memkit.server.http.error_bodies import ApiError, told
@@ -108,7 +106,12 @@ class ChatStream:
             async with asyncio.timeout_at(self._deadline):
                 return await self._pieces.get()
         except TimeoutError:
-            raise ApiError(504, "the answer has taken too long", code="timeout") from None
+            raise ApiError(
+                504,
+                "the answer has taken too long; nothing was stored",
+                code="timeout",
+                untouched=True,
+            ) from None
 
     async def _fetch(self) -> None:
         """Put the answer's pieces into the queue, then the answer itself, or what went wrong."""
@@ -127,7 +130,5 @@ class ChatStream:
             self._pieces.put_nowait(error)
 
 
-def _event(content: Mapping[str, Any] | BaseModel) -> str:
-    if isinstance(content, BaseModel):
-        content = content.model_dump()
+def _event(content: Mapping[str, Any]) -> str:
     return f"data: {json.dumps(content)}\n\n"

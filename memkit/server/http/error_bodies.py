@@ -8,10 +8,11 @@ and models may say more of this machine than a client should know.
 
 from __future__ import annotations
 
+import json
 import logging
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -43,12 +44,13 @@ _RETRY = {"retry-after": "1"}
 
 
 class ErrorDetail(BaseModel):
-    """What is wrong."""
+    """What is wrong; ``remembered`` is there only if it is false, and known to be."""
 
     message: str
     type: str
     param: str | None = None
     code: str | None = None
+    remembered: Literal[False] | None = None
 
 
 class ErrorBody(BaseModel):
@@ -66,6 +68,7 @@ class ApiError(Exception):
         param: Name of the parameter that is wrong.
         code: For programs.
         headers: Of the response.
+        untouched: Whether it is known that the request has stored nothing; told of timeouts.
     """
 
     def __init__(
@@ -76,18 +79,27 @@ class ApiError(Exception):
         param: str | None = None,
         code: str | None = None,
         headers: Mapping[str, str] | None = None,
+        untouched: bool = False,
     ) -> None:
         super().__init__(message)
         self.status = status
+        self.message = message
         self.headers = dict(headers or {})
         kind = _TYPES.get(status, FAILED if status >= 500 else INVALID)
         detail = ErrorDetail(message=message, type=kind, param=param, code=code)
-        self.body = ErrorBody(error=detail)
+        if untouched:
+            detail.remembered = False
+        self._body = ErrorBody(error=detail)
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The body of the response."""
+        return self._body.model_dump(exclude_unset=True)
 
     def response(self) -> Response:
         """The error as a response."""
         # ASCII, as what is quoted of a request need not be valid Unicode.
-        content = self.body.model_dump_json(ensure_ascii=True)
+        content = json.dumps(self.body)
         return Response(content, self.status, self.headers, media_type="application/json")
 
 

@@ -42,12 +42,14 @@ class Visit:
         deadline: When its time is up, by the loop's clock.
         key: Who sends it; None while nobody knows.
         status: Of its response; 0 while there is none.
+        writes: Whether it may have begun to store something.
     """
 
     id: str
     deadline: float
     key: ApiKey | None = None
     status: int = 0
+    writes: bool = False
 
 
 class Gate:
@@ -163,8 +165,13 @@ class Gate:
             raise ApiError(
                 504 if "memkit.read" in scope else 408,
                 f"the request has taken more than {self._limits.seconds:g} s; "
-                "what it has begun to write is written all the same",
+                + (
+                    "what it has begun to write is written"
+                    if visit.writes
+                    else "nothing was stored"
+                ),
                 code="timeout",
+                untouched=not visit.writes,
             ) from None
         finally:
             out.timeout = None

@@ -149,6 +149,8 @@ class Needs:
             raise ApiError(
                 403, f"the key {key.name!r} has no right to {self._right}", code="no_right"
             )
+        if self._right != "read":
+            visit_of(request).writes = True
         return key
 
 

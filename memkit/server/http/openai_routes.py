@@ -62,6 +62,7 @@ async def create_chat_completion(
     cut.take_whole(answer)
     remember = remember and not await request.is_disconnected()
     if remember:
+        visit_of(request).writes = True
         await service.remembered(key, body.exchange(cut.text))
     return completion(answer, cut, service.base_name, remembered=remember)
 

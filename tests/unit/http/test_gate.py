@@ -14,6 +14,7 @@ from memkit.server.http.api_keys import local_key
 from memkit.server.http.gate import _without_port
 from memkit.server.http.http_app import create_app
 from memkit.server.http.serving_limits import Limits
+from memkit.types import Sampling
 
 EVERY = [
     ("GET", "/v1/models"),
@@ -213,7 +214,59 @@ async def test_what_takes_too_long_is_given_up(memory, serve_async, keys, monkey
         release.set()
         assert response.status_code == 504
         assert response.json()["error"]["code"] == "timeout"
-        assert "0.2 s" in response.json()["error"]["message"]
+        assert "0.2 s; nothing was stored" in response.json()["error"]["message"]
+        assert response.json()["error"]["remembered"] is False
+
+
+def slow_verb(release):
+    async def verb(*_, **__):
+        await asyncio.to_thread(release.wait, 30)
+
+    return verb
+
+
+CHAT = {
+    "url": "/v1/chat/completions",
+    "json": {"model": "memkit", "messages": [{"role": "user", "content": "I live in Oslo."}]},
+}
+
+
+async def test_a_chat_that_takes_too_long_says_that_nothing_was_stored(
+    memory, serve_async, keys, monkeypatch
+):
+    release = threading.Event()
+    monkeypatch.setattr(AsyncMemory, "ask_batch", slow_verb(release))
+    async with serve_async(memory, limits=Limits(seconds=0.2)) as client:
+        response = await client.post(**CHAT, headers=keys.of("ann"))
+        release.set()
+        assert response.status_code == 504
+        assert response.json()["error"]["remembered"] is False
+        assert not memory.turns(scope={"user": "ann"})
+
+
+@pytest.mark.parametrize(
+    "case",
+    [(CHAT, "add_turns"), ({"url": "/memory/records", "json": {"text": "x"}}, "add")],
+)
+async def test_what_may_have_been_stored_is_not_said_to_be_lost(
+    memory, serve_async, keys, monkeypatch, case
+):
+    request, verb = case
+    release = threading.Event()
+    answer = memory.ask("Sing to me.", scope={"user": "ann"}, sampling=Sampling(2))
+
+    async def answered(*_):
+        return answer
+
+    monkeypatch.setattr("memkit.server.http.batcher.Batcher.ask", answered)
+    monkeypatch.setattr(AsyncMemory, verb, slow_verb(release))
+    async with serve_async(memory, limits=Limits(seconds=1)) as client:
+        response = await client.post(**request, headers=keys.of("ann"))
+        release.set()
+        assert response.status_code == 504
+        error = response.json()["error"]
+        assert error["message"].endswith("what it has begun to write is written")
+        assert "remembered" not in error
 
 
 async def test_a_body_that_does_not_come_is_given_up(memory, keys, asgi_scope):
