@@ -7,11 +7,11 @@ links lead to those.
 
 from __future__ import annotations
 
+import json
 import logging
 import posixpath
 import re
 from pathlib import Path
-from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files, InclusionLevel
@@ -23,7 +23,7 @@ LOG = logging.getLogger("mkdocs.hooks.memkit")  # a warning fails a strict build
 EXAMPLES = sorted(
     path.relative_to(ROOT).as_posix()
     for folder in ("examples", "integrations/langchain/examples")
-    for path in (ROOT / folder).glob("*.py")
+    for path in (ROOT / folder).glob("*.*")
 )
 LINK = re.compile(r"(!?\[[^\]]*\])\(([^)\s]+)\)")
 CODE = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
@@ -33,10 +33,14 @@ FIGURE = re.compile(r"^!\[([^\]]*)\]\(([^)]+\.svg)\)$", re.MULTILINE)
 def page_of(path: str) -> str | None:
     """The page that a file outside of docs/ becomes, by the file's path below the root."""
     if path in EXAMPLES:
-        return "examples/" + path.removeprefix("integrations/").replace(
-            "langchain/examples/", "langchain-"
-        ).removeprefix("examples/").replace(".py", ".md")
-    known = {"README.md": "index.md", "integrations/langchain/README.md": "langchain.md"}
+        folder, name = posixpath.split(path)
+        package = "langchain-" if folder.startswith("integrations/langchain") else ""
+        return f"examples/{package}{posixpath.splitext(name)[0]}.md"
+    known = {
+        "README.md": "index.md",
+        "integrations/langchain/README.md": "langchain.md",
+        "examples": "examples/index.md",
+    }
     if path in known:
         return known[path]
     return path.removeprefix("docs/") if path.startswith("docs/") else None
@@ -50,37 +54,38 @@ def source_of(src_uri: str) -> str:
 
 def example_page(path: str) -> str:
     """A page that shows an example."""
-    code = (ROOT / path).read_text(encoding="utf-8")
-    title = code.split('"""')[1].split("\n")[0].rstrip(".")
-    return f"---\nsearch:\n  exclude: true\n---\n\n# {title}\n\n`{path}`\n\n```python\n{code}```\n"
+    content = (ROOT / path).read_text(encoding="utf-8")
+    text = notebook(content) if path.endswith(".ipynb") else f"```python\n{content}```\n"
+    title = title_of(path).rstrip(".")
+    return f"---\nsearch:\n  exclude: true\n---\n\n# {title}\n\n`{path}`\n\n{text}"
+
+
+def title_of(path: str) -> str:
+    """What an example says in its first line."""
+    content = (ROOT / path).read_text(encoding="utf-8")
+    if path.endswith(".ipynb"):
+        heading: str = json.loads(content)["cells"][0]["source"][0]
+        return heading.removeprefix("# ").strip()
+    return content.split('"""')[1].split("\n")[0]
+
+
+def notebook(content: str) -> str:
+    """The cells of a notebook, without its title, as they would be written in Markdown."""
+    parts = []
+    for cell in json.loads(content)["cells"]:
+        source = "".join(cell["source"])
+        parts.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
+        shown = "".join("".join(out["text"]) for out in cell.get("outputs", ()))
+        parts += [f"```text\n{shown.rstrip()}\n```"] if shown else []
+    return "\n\n".join(parts).partition("\n")[2] + "\n"
 
 
 def examples_index() -> str:
     """A page that lists the examples."""
     lines = ["# Examples", "", "Each is one file that runs as it stands, and is run by the tests."]
     for path in EXAMPLES:
-        title = (ROOT / path).read_text(encoding="utf-8").split('"""')[1].split("\n")[0]
-        lines += ["", f"- [`{path}`]({posixpath.basename(page_of(path) or '')}): {title}"]
+        lines += ["", f"- [`{path}`]({posixpath.basename(page_of(path) or '')}): {title_of(path)}"]
     return "\n".join(lines) + "\n"
-
-
-def on_config(config: MkDocsConfig) -> None:
-    """Leave pages out of the navigation that are not written yet, and say so."""
-    config.nav = [entry for entry in map(there, config.nav or []) if entry]
-
-
-def there(entry: Any) -> Any:  # noqa: ANN401 - a page, or a section of such
-    """What of an entry of the navigation is there."""
-    if isinstance(entry, dict):
-        kept = {title: there(part) for title, part in entry.items()}
-        return {title: part for title, part in kept.items() if part}
-    if isinstance(entry, list):
-        return [part for part in map(there, entry) if part]
-    made = entry.startswith("examples/") or entry == "langchain.md"
-    if made or (ROOT / "docs" / entry).exists():
-        return entry
-    LOG.info("%s is in the navigation, and not written yet", entry)
-    return None
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

@@ -62,6 +62,13 @@ def test_the_readme_names_the_models_that_the_makefile_installs():
     assert models[1] in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
+def test_the_readme_names_every_example():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    examples = [path.name for path in (ROOT / "examples").iterdir() if path.is_file()]
+
+    assert [name for name in sorted(examples) if f"(examples/{name})" not in readme] == []
+
+
 def documented():
     """Names that the reference has; it shows the module of the errors as a whole."""
     pages = "\n".join(p.read_text(encoding="utf-8") for p in (ROOT / "docs/reference").glob("*.md"))

@@ -136,6 +136,8 @@ def test_commands_are_run_or_name_what_there_is(page, command, benchmarks):
             assert set(extra.split(",")) <= EXTRAS
     elif program == "python" and arguments[0] == "tests/benchmarks":
         assert arguments[1].startswith("--") or re.search(rf"\b{arguments[1]}\b", benchmarks)
+    elif program == "source":
+        assert arguments == [".venv/bin/activate"]  # which make setup creates
     elif program in {"python", "pytest"}:
         assert (pages.ROOT / arguments[0].partition("::")[0]).exists()
     else:
