@@ -92,7 +92,8 @@ _SAID: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "missing": lambda _: "it is missing",
     "missing_argument": lambda _: "it is missing",
     "extra_forbidden": lambda _: "there is no such parameter",
-    "literal_error": lambda context: f"expected {context['expected']}",
+    # As JSON has it.
+    "literal_error": lambda context: f"expected {context['expected'].replace('False', 'false')}",
     "greater_than": lambda context: f"expected more than {context['gt']:g}",
     "greater_than_equal": lambda context: f"expected {context['ge']:g} or more",
     "less_than": lambda context: f"expected less than {context['lt']:.0f}",

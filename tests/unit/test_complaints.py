@@ -20,6 +20,7 @@ class Request(BaseModel):
     count: int = Field(1, ge=1, le=9)
     share: float = Field(0.5, gt=0, lt=1, allow_inf_nan=False)
     flag: bool = False
+    off: Literal[False] = False
     items: list[int] = Field(default_factory=list, max_length=2)
     nothing: list[int] = Field(default_factory=list, max_length=0)
     several: list[int] = Field(default_factory=lambda: [1, 2], min_length=2)
@@ -45,6 +46,7 @@ class Request(BaseModel):
         ({"share": 1}, "share", "expected less than 1"),
         ({"share": float("nan")}, "share", "expected a finite number"),
         ({"flag": "maybe"}, "flag", "expected true or false"),
+        ({"off": True}, "off", "expected false"),
         ({"items": [1, 2, 3]}, "items", "expected at most 2 items"),
         ({"items": [1, "x"]}, "items.1", "expected a whole number"),
         ({"nothing": [1]}, "nothing", "this is not supported, leave it out"),
