@@ -51,7 +51,7 @@ def test_missing_data_are_an_error_with_a_hint(tmp_path, capsys):
 
     message = capsys.readouterr().err
     assert message.startswith("python tests/benchmarks: expected the study's PhoneBook in")
-    assert "hint: leave `--data` out" in message
+    assert "`--data` left out uses invented entries" in message
 
 
 def test_a_missing_peer_is_an_error_that_names_the_extra(monkeypatch):
