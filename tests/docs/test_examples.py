@@ -135,7 +135,7 @@ def test_a_chat_log_is_taken_in_once(tmp_path):
     own = run(ROOT / "examples" / "import_chat_log.py", cwd=tmp_path)
     given = run(ROOT / "examples" / "import_chat_log.py", file, cwd=tmp_path)
 
-    assert own.startswith("3 turns added, and 3 records; 0 were there already, 1 are no memories\n")
+    assert own.startswith("3 turns added, and 3 records; 0 were there already, 1 is no memory\n")
     assert "1 turn added, and 1 record; 3 were there already" in own
     assert "Ben 2026-05-08 The kite is in my shed now." in own
     assert own.endswith("4 turns in the conversation\n")

@@ -141,7 +141,7 @@ def test_the_receipt_says_how_little_the_weights_know(trained):
     assert (one.record_id, one.module, one.of) == ("Nora", "m0001 v2", ALTERNATIVES + 1)
     assert receipt.checks[UNKNOWN] is True
     assert not one.stands_out
-    assert f"1 forgotten answers; the most exposed: rank {one.rank} of 32" in str(receipt)
+    assert f"1 forgotten answer; the most exposed: rank {one.rank} of 32" in str(receipt)
 
 
 @pytest.mark.slow

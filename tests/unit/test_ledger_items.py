@@ -150,7 +150,7 @@ def test_forgetting_a_scope_reaches_its_items(memory, tmp_path):
     assert memory.forget(memory.add("Ann is tall.", scope=ann).id, scope=ann).items == 0
     receipt = memory.forget(scope=ann)
     assert (len(receipt.records), receipt.items) == (1, 1)
-    assert "items               1" in str(receipt)
+    assert "forgotten items     1" in str(receipt)
     assert all(receipt.checks.values())
     assert [item.namespace for item in memory.items.below(())] == [("bob",), ("all",)]
     memory.close()
