@@ -29,7 +29,16 @@ def title(licence: str) -> str:
 
 def licences(python: str) -> list[tuple[str, str, str]]:
     """Name, version and licence of each installed package."""
-    command = ["pip-licenses", "--python", python, "--with-system", "--format", "json"]
+    command = [
+        sys.executable,
+        "-m",
+        "piplicenses",
+        "--python",
+        python,
+        "--with-system",
+        "--format",
+        "json",
+    ]
     listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return [(row["Name"], row["Version"], row["License"]) for row in json.loads(listed)]
 
