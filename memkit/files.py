@@ -211,6 +211,14 @@ def files_below(directory: Path) -> list[Path]:
     return sorted(path for path in paths if path.is_file() and not path.is_symlink())
 
 
+def size_of(path: Path) -> int:
+    """Bytes of a file; 0 if another process has removed it."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 def open_plain(path: Path) -> BinaryIO:
     """Open a plain file of somebody else's to read it; what a link leads to counts.
 

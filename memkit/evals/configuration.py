@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Self, get_args
+from typing import Any, ClassVar, Literal, Self, get_args
 
 from memkit.errors import InvalidInputError
 from memkit.evals.writers import FORMS, WRITERS
@@ -75,7 +75,36 @@ class Learning:
 
 
 @dataclass(frozen=True)
-class Configuration:
+class Recorded:
+    """A point that is measured once and recorded under its key.
+
+    Attributes:
+        kind: What is measured at it; with the values of its fields it makes up the key.
+    """
+
+    kind: ClassVar[str]
+
+    @property
+    def key(self) -> str:
+        """Tells points apart: 16 hexadecimal digits of a SHA-256 over kind and values."""
+        text = json.dumps([self.kind, self.as_dict()], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Inverse of `as_dict`."""
+        if values.get("learning") is None:
+            return cls(**values)
+        return cls(**{**values, "learning": _learning(values["learning"])})
+
+
+@dataclass(frozen=True)
+class Configuration(Recorded):
     """One cell: which data, learned how, asked how.
 
     Attributes:
@@ -125,24 +154,9 @@ class Configuration:
                     f"`{name}` must be one of {get_args(known)}, got {getattr(self, name)!r}"
                 )
 
-    @property
-    def key(self) -> str:
-        """Tells configurations apart: 16 hexadecimal digits of a SHA-256 over all values."""
-        return key_of(self.kind, self.as_dict())
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON form."""
-        values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        return values
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Inverse of `as_dict`."""
-        return cls(**{**values, "learning": _learning(values["learning"])})
-
 
 @dataclass(frozen=True)
-class EditRun:
+class EditRun(Recorded):
     """Edited statements that are learned, and how probable their targets are then.
 
     Attributes:
@@ -157,24 +171,9 @@ class EditRun:
 
     kind = "edits"
 
-    @property
-    def key(self) -> str:
-        """See `Configuration.key`."""
-        return key_of(self.kind, self.as_dict())
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON form."""
-        values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        return values
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Inverse of `as_dict`."""
-        return cls(**{**values, "learning": _learning(values["learning"])})
-
 
 @dataclass(frozen=True)
-class LifeRun:
+class LifeRun(Recorded):
     """A memory that is taught, made to forget, corrected and rolled back.
 
     Attributes:
@@ -188,25 +187,9 @@ class LifeRun:
 
     kind = "life"
 
-    @property
-    def key(self) -> str:
-        """See `Configuration.key`."""
-        return key_of(self.kind, self.as_dict())
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON form."""
-        values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        return values
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Inverse of `as_dict`."""
-        learning = _learning(values["learning"]) or Learning()
-        return cls(**{**values, "learning": learning})
-
 
 @dataclass(frozen=True)
-class MemoryRun:
+class MemoryRun(Recorded):
     """A memory as users have it, with its defaults.
 
     Attributes:
@@ -224,20 +207,6 @@ class MemoryRun:
 
     kind = "memory"
 
-    @property
-    def key(self) -> str:
-        """See `Configuration.key`."""
-        return key_of(self.kind, self.as_dict())
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON form."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Inverse of `as_dict`."""
-        return cls(**values)
-
 
 Point = Configuration | EditRun | LifeRun | MemoryRun
 KINDS: Mapping[str, type[Point]] = {
@@ -245,15 +214,7 @@ KINDS: Mapping[str, type[Point]] = {
 }
 
 
-def key_of(kind: str, values: Mapping[str, Any]) -> str:
-    """Identify a point by its kind and its values."""
-    text = json.dumps([kind, values], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _learning(values: Mapping[str, Any] | None) -> Learning | None:
-    if values is None:
-        return None
+def _learning(values: Mapping[str, Any]) -> Learning:
     targets = values["targets"]
     return Learning(
         **{

@@ -16,6 +16,7 @@ from memkit.evals.leakage import held_back
 from memkit.evals.lessons import Lesson
 from memkit.evals.run_records import RunRecord, recorded
 from memkit.evals.scored_answers import asking_figures, scores_of
+from memkit.files import files_below, size_of
 from memkit.lora.recipe import Recipe
 from memkit.lora.spec import TrainSpec
 from memkit.lora.training.template_synthesizer import TemplateSynthesizer
@@ -61,8 +62,9 @@ def run_memory(point: MemoryRun, lab: Lab) -> RunRecord:
             Path(folder, "memory"), base_model=lab.base, embedder=lab.embedder, recipe=recipe
         ) as memory,
     ):
-        added = memory.add([draft for _, draft in _drafts(data)])
-        documents = {record.id: id for (id, _), record in zip(_drafts(data), added, strict=True)}
+        drafts = list(_drafts(data))
+        added = memory.add([draft for _, draft in drafts])
+        documents = {record.id: id for (id, _), record in zip(drafts, added, strict=True)}
         started, held = time.process_time(), 0
         if point.weights:
             held = len(memory.consolidate().held)
@@ -72,7 +74,7 @@ def run_memory(point: MemoryRun, lab: Lab) -> RunRecord:
             "documents": float(len(data.documents)),
             "held": float(held),
             "train_cpu_seconds": training if point.weights else 0.0,
-            "bytes": float(_bytes(Path(folder, "memory", "adapters"))),
+            "bytes": float(sum(map(size_of, files_below(Path(folder, "memory", "adapters"))))),
         }
     scores = scores_of(asked, answers)
     return recorded(point, scores, figures, data=data.digest, base=lab.base.name)
@@ -102,7 +104,3 @@ def _told(answer: Answer, documents: dict[str, str]) -> Told:
     tokens = max(answer.prompt_tokens, answer.recall.tokens)
     evidence = dict.fromkeys(documents[hit.id] for hit in answer.recall.hits)
     return Told(answer.text, tokens, tuple(evidence))
-
-
-def _bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

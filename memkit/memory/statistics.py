@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
-from memkit.files import files_below
+from memkit.files import files_below, size_of
 from memkit.memory.engine import Engine
 from memkit.types import Scope, Stats
 from memkit.types.validate import check_characters, check_part
@@ -22,7 +21,7 @@ def stats(engine: Engine, scope: Scope | None) -> Stats:
         passages=ledger.passages.count(within=scope),
         modules=len(modules),
         held=sum(len(module.records) for module in modules),
-        bytes_on_disk=sum(map(_size, files_below(ledger.directory))),
+        bytes_on_disk=sum(map(size_of, files_below(ledger.directory))),
         embedder=ledger.get_meta("embedder"),
         base_model=modules[0].manifest["base_model"] if modules else None,
         expired=ledger.records.count_expired(within=scope),
@@ -46,10 +45,3 @@ def count_tokens(engine: Engine, text: str) -> int:
     """Count the tokens of a text as for a budget."""
     check_part("text", text, str, "a string")
     return engine.counter[1](check_characters("text", text))
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:  # another process has removed it
-        return 0

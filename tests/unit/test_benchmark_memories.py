@@ -3,9 +3,10 @@
 import json
 
 import pytest
-from benchmarks.evals.memories import Outcome, contains, read, summarise, trained, without_training
+from benchmarks.evals.memories import Outcome, read, summarise, trained, without_training
 
 from memkit.errors import InvalidInputError
+from memkit.evals.metrics.answer_scores import contains
 from memkit.testing import HashingEmbedder, tiny_recipe
 
 ENTRIES = [
@@ -60,7 +61,7 @@ def test_another_format_is_refused(tmp_path, content):
     ],
 )
 def test_an_answer_is_right_on_word_boundaries(answer, accepted, right):
-    assert contains(answer, accepted) is right
+    assert contains(answer, [accepted]) is right
 
 
 def test_shares_are_counted_in_pairs(tmp_path):

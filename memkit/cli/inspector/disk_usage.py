@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from memkit.files import files_below
+from memkit.files import files_below, size_of
+from memkit.ledger.engine.connect import FILE
 
 _PARTS = {"adapters": "adapters", "index": "index"}
-_LEDGER = "ledger.sqlite3"
 
 
 def disk_usage(directory: Path) -> dict[str, int]:
@@ -16,9 +16,6 @@ def disk_usage(directory: Path) -> dict[str, int]:
     sizes: Counter[str] = Counter({"ledger": 0, "index": 0, "adapters": 0})
     for path in files_below(directory):
         inside = path.relative_to(directory)
-        part = "ledger" if inside.name.startswith(_LEDGER) else _PARTS.get(inside.parts[0], "other")
-        try:
-            sizes[part] += path.stat().st_size
-        except FileNotFoundError:  # another process has removed it
-            continue
+        part = "ledger" if inside.name.startswith(FILE) else _PARTS.get(inside.parts[0], "other")
+        sizes[part] += size_of(path)
     return dict(sizes)

@@ -9,9 +9,7 @@ so that what one stage answers and another does not can be counted in pairs.
 from __future__ import annotations
 
 import json
-import re
 import time
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,6 +25,7 @@ from benchmarks.report import report
 from memkit.errors import InvalidInputError
 from memkit.evals.company.company import Company
 from memkit.evals.measurement import Measurement
+from memkit.evals.metrics.answer_scores import contains
 from memkit.lora.consolidation.consolidate import Recipe
 from memkit.lora.spec import TrainSpec
 from memkit.memory.memory import Memory
@@ -50,7 +49,7 @@ class Asked:
 
     def is_right(self, answer: str) -> bool:
         """Whether an accepted string stands in an answer on word boundaries."""
-        return any(contains(answer, text) for text in self.accepted)
+        return contains(answer, self.accepted)
 
 
 @dataclass(frozen=True)
@@ -202,7 +201,7 @@ def trained(
         held=[id in report.held for id in ids],
         recited=_recited(report),
         as_stored=[
-            contains(answer.text, m.draft.answer or "")
+            contains(answer.text, [m.draft.answer or ""])
             for m, answer in zip(stored, again, strict=True)
         ],
         seconds=seconds,
@@ -221,7 +220,7 @@ def company(models: tuple[TransformersModel, Embedder], recipe: Recipe) -> list[
         memory.add([Draft(fact.text, fact.question, fact.answer) for fact in invented.facts])
         memory.consolidate()
         answers = _answers(memory, [question for question, _ in asked], budget=0)
-    return [contains(a.text, answer) for a, (_, answer) in zip(answers, asked, strict=True)]
+    return [contains(a.text, [answer]) for a, (_, answer) in zip(answers, asked, strict=True)]
 
 
 def summarise(
@@ -277,16 +276,6 @@ def summarise(
     results.append(Measurement.of("memories", "train_seconds_per_fact", per_fact, "s"))
     ratios["train_seconds_per_fact"] = fmean(per_fact)
     return results, ratios
-
-
-def contains(answer: str, accepted: str) -> bool:
-    """Whether a string stands in an answer on word boundaries, whatever its case."""
-    pattern = rf"(?<!\w){re.escape(_plain(accepted))}(?!\w)"
-    return re.search(pattern, _plain(answer)) is not None
-
-
-def _plain(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def _memory(entry: Mapping[str, Any], place: int) -> Remembered:
