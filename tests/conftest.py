@@ -1,6 +1,7 @@
 """Shared by all tests: no network, and models that are made or loaded once."""
 
 import json
+import logging
 import os
 import shutil
 import struct
@@ -19,6 +20,17 @@ from hypothesis import settings
 # How long an example takes says more about the machine than about memkit.
 settings.register_profile("memkit", deadline=None)
 settings.load_profile("memkit")
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was():
+    """What a test sets up for the log of the whole process, a server or a command, ends with it."""
+    loggers = [logging.getLogger(name) for name in (None, "memkit", "uvicorn")]
+    before = [(log, log.level, log.propagate, list(log.handlers)) for log in loggers]
+    yield
+    for log, level, propagate, handlers in before:
+        log.setLevel(level)
+        log.propagate, log.handlers[:] = propagate, handlers
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import mcp.client.stdio  # noqa: F401 - it takes stderr as it is now, before it is captured
 import pytest
+from opentelemetry import trace
+from opentelemetry.util._once import Once
 
 from docs import pages
 from memkit.cli.reference import reference
@@ -83,6 +85,9 @@ def hosted_model():
 @pytest.fixture
 def folder(tmp_path, monkeypatch, hosted_model, tiny):
     """Where a reader works: the examples lie there, and a base model of their own."""
+    # A process can set this up once only, and the pages are many readers.
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER_SET_ONCE", Once())
     monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{hosted_model.server_port}/v1")
     monkeypatch.setenv("OPENAI_API_KEY", "none")
     home = tmp_path / "first"

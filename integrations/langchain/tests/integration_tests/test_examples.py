@@ -79,7 +79,7 @@ def test_a_store_is_there_the_next_time_and_forgets(run):
     assert "That reminds me: I never eat mushrooms." in after
     assert "That reminds me: My sister lives in Trondheim." in after
     assert "bob: What should I cook for dinner?\n  agent: That reminds me: I bake bread" in after
-    assert "items               4" in after
+    assert re.search(r"^forgotten items +4$", after, re.MULTILINE)
     assert after.endswith("namespaces: [('bob', 'notes')]\n")
 
 
