@@ -41,6 +41,14 @@ def eval_(
             show_default=False,
         ),
     ] = None,
+    judge: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE:NAME",
+            help="A function or chat model that marks answers, too.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of training.")] = 0,
     base_model: BaseModel = None,
@@ -50,6 +58,7 @@ def eval_(
     from memkit.cli.output import print_json, print_note, print_text
     from memkit.evals.data.own_files import read_own
     from memkit.evals.lab import Lab
+    from memkit.evals.metrics.judge import named_judge
     from memkit.evals.own_documents import evaluate
     from memkit.evals.own_page import as_json as to_json
     from memkit.evals.own_page import as_text, write_page
@@ -61,13 +70,15 @@ def eval_(
     data = read_own(file)  # what is wrong with it is told before a model is loaded
     if documents is not None:
         data = data.head(documents)
+    marks = None if judge is None else named_judge(judge)
     base = TransformersModel.load(base_model)
     place = cache_dir() / "evals" / f"{data.digest[:16]}-{base.fingerprint[:8]}"
-    with Lab(base, SentenceEmbedder.load(embedder), place) as lab:
+    records = "records.jsonl" if judge is None else f"judged-{judge.replace(':', '-')}.jsonl"
+    with Lab(base, SentenceEmbedder.load(embedder), place, judge=marks) as lab:
         evaluation = evaluate(
             data,
             lab,
-            RecordFile(place / "records.jsonl"),
+            RecordFile(place / records),
             tell=print_note,
             asked=questions,
             seed=seed,

@@ -7,28 +7,20 @@ as it is measured, so that an interrupted run continues where it stopped.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
-from memkit.answering.prompt import PromptFormat
-from memkit.evals.adapter_recall import count_correct, single_adapter_bank
-from memkit.evals.company.company import Company
+from memkit.evals.configuration import CapacityRun
 from memkit.evals.measurement import Measurement, write_report
-from memkit.evals.unstored_records import drafts_of, unstored_records
-from memkit.lora.consolidation.capacity import Point, fit, load_points, points_file, save_points
-from memkit.lora.consolidation.fit_context import answer_tokens
+from memkit.evals.run_capacity import capacity_point, run_capacity
+from memkit.lora.consolidation.capacity import Point, add_points, fit, load_points, points_file
 from memkit.lora.serving.hooks import AdapterLayers
-from memkit.lora.spec import LoraSpec, TrainSpec
-from memkit.lora.training.template_synthesizer import TemplateSynthesizer
-from memkit.lora.training.trainer import Trainers
 from memkit.models.language_model import TransformersModel
 
 RANKS = (1, 2, 4)
 LOADS = (48, 96, 192)
-SAMPLE = 24  # facts that are asked for, at equal distances from the first on
 
 
 def main(
@@ -72,48 +64,17 @@ def main(
 def measure(
     base: TransformersModel, ranks: Sequence[int], loads: Sequence[int], file: Path
 ) -> list[Point]:
-    """All points of a grid, by load and rank; the file's points are not measured again."""
+    """All points of a file, by load and rank, once those of a grid are among them."""
     layers = AdapterLayers.of(base)
-    points = {(p.facts, p.rank): p for p in load_points(file)}
-    missing = [(n, r) for n in sorted(loads) for r in sorted(ranks) if (n, r) not in points]
+    known = {point.case for point in load_points(file)}
+    grid = [CapacityRun(rank, facts) for facts in sorted(loads) for rank in sorted(ranks)]
+    missing = [run for run in grid if (run.facts, run.rank, run.seed) not in known]
     try:
-        for facts, rank in tqdm(missing, desc="adapters", disable=None):
-            points[facts, rank] = _point(base, layers, rank, facts)
-            save_points(file, [points[key] for key in sorted(points)])
+        for run in tqdm(missing, desc="adapters", disable=None):
+            add_points(file, [capacity_point(run_capacity(run, base, layers))])
     finally:
         layers.detach()
-    return [points[key] for key in sorted(points)]
-
-
-def _point(base: TransformersModel, layers: AdapterLayers, rank: int, facts: int) -> Point:
-    company = Company.generate(seed=0, facts=facts)
-    examples = TemplateSynthesizer().examples(unstored_records(drafts_of(company.facts)))
-    spec = LoraSpec(rank=rank)
-    trainer = Trainers().get(base, layers, spec, TrainSpec(), PromptFormat())
-    started = time.process_time()
-    trained = trainer.fit(examples)
-    seconds = time.process_time() - started
-    bank = single_adapter_bank(base, layers, trained.adapter, spec)
-    asked = {str(number): company.facts[number] for number in _sample(facts)}
-    reworded = [(e.question, e.answer) for e in examples if e.held_out and e.record_id in asked]
-    paraphrases = [(p, fact.answer) for fact in asked.values() for p in fact.paraphrases]
-    questions = [(fact.question, fact.answer) for fact in asked.values()]
-    return Point(
-        rank=rank,
-        facts=facts,
-        tokens=answer_tokens(base, examples).total(),
-        asked=len(reworded),
-        recalled=count_correct(base, reworded, bank),
-        exact=count_correct(base, questions, bank) / len(questions),
-        paraphrased=count_correct(base, paraphrases, bank) / len(paraphrases),
-        cpu_seconds=seconds,
-    )
-
-
-def _sample(facts: int) -> list[int]:
-    """Numbers of the facts that are asked for."""
-    size = min(facts, SAMPLE)
-    return [i * facts // size for i in range(size)]
+    return load_points(file)
 
 
 def _measurements(points: Sequence[Point]) -> list[Measurement]:
@@ -127,7 +88,7 @@ def _measurements(points: Sequence[Point]) -> list[Measurement]:
         ]
 
     return [
-        Measurement.of(f"rank {p.rank}, {p.facts} facts", metric, [value], unit)
+        Measurement.of(f"rank {p.rank}, {p.facts} facts, seed {p.seed}", metric, [value], unit)
         for p in points
         for metric, value, unit in figures(p)
     ]

@@ -9,7 +9,14 @@ from typing import Annotated
 
 import typer
 
-from memkit.cli.parameters import BaseModel, EmbedderModel, Numbers, Report, positive_numbers
+from memkit.cli.parameters import (
+    BaseModel,
+    EmbedderModel,
+    Numbers,
+    Report,
+    output_file,
+    positive_numbers,
+)
 
 PANEL = "Evaluate"
 DataFolder = Annotated[
@@ -81,6 +88,16 @@ def study(
     base_model: BaseModel = None,
     embedder: EmbedderModel = None,
     json_path: Report = None,
+    csv_path: Annotated[
+        Path | None,
+        typer.Option(
+            "--csv",
+            parser=output_file,
+            metavar="FILE",
+            help="Also write all figures as a table.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Measure what weights, retrieval and prompts hold, and write a report with figures."""
     if quick and full:
@@ -107,13 +124,14 @@ def study(
         command=shlex.join(["memkit", *_words()]),
         tell=print_note,
         json_path=json_path,
+        csv_path=csv_path,
     )
     print_text(written)
 
 
 def _words() -> list[str]:
     """The words of the command line, without where this machine keeps things."""
-    places = ("--data", "--results", "--report", "--json", "--minutes")
+    places = ("--data", "--results", "--report", "--json", "--csv", "--minutes")
     words, skip = [], False
     for word in sys.argv[1:]:
         if skip or word.startswith(tuple(f"{place}=" for place in places)):

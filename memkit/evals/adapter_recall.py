@@ -40,9 +40,16 @@ def generate_answers(
     return texts
 
 
+def are_correct(
+    base: TransformersModel, pairs: Sequence[tuple[str, str]], bank: AdapterBank | None
+) -> list[bool]:
+    """Whether the question of each pair is answered exactly, as `generate_answers` asks it."""
+    texts = generate_answers(base, [question for question, _ in pairs], bank)
+    return [same_answer(answer, text) for (_, answer), text in zip(pairs, texts, strict=True)]
+
+
 def count_correct(
     base: TransformersModel, pairs: Sequence[tuple[str, str]], bank: AdapterBank | None
 ) -> int:
-    """Count the questions of pairs that are answered exactly, as `generate_answers` asks them."""
-    texts = generate_answers(base, [question for question, _ in pairs], bank)
-    return sum(same_answer(answer, text) for (_, answer), text in zip(pairs, texts, strict=True))
+    """Count the questions of pairs that are answered exactly."""
+    return sum(are_correct(base, pairs, bank))

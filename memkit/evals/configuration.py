@@ -208,9 +208,26 @@ class MemoryRun(Recorded):
     kind = "memory"
 
 
-Point = Configuration | EditRun | LifeRun | MemoryRun
+@dataclass(frozen=True)
+class CapacityRun(Recorded):
+    """An adapter as `consolidate` trains it, on facts of an invented company.
+
+    Attributes:
+        rank: Of the adapter; all else is as in a `Recipe`.
+        facts: How many it is given.
+        seed: Of training and of the company.
+    """
+
+    rank: int
+    facts: int
+    seed: int = 0
+
+    kind = "capacity"
+
+
+Point = Configuration | EditRun | LifeRun | MemoryRun | CapacityRun
 KINDS: Mapping[str, type[Point]] = {
-    kind.kind: kind for kind in (Configuration, EditRun, LifeRun, MemoryRun)
+    kind.kind: kind for kind in (Configuration, EditRun, LifeRun, MemoryRun, CapacityRun)
 }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from memkit.errors import InvalidInputError
 from memkit.evals.configuration import Configuration, Learning
@@ -32,6 +32,8 @@ class Lab:
         folder: Where trained adapters are kept.
         data: The folder with published data; None where only invented data is used.
         synthesizer: Writes questions about plain texts; None for templates.
+        judge: Gives marks to answers, beside the metrics: a function from a prompt to a text, or
+            a chat model of LangChain. None for no marks.
     """
 
     def __init__(
@@ -42,11 +44,13 @@ class Lab:
         data: Path | None = None,
         *,
         synthesizer: Synthesizer | None = None,
+        judge: Any = None,
     ) -> None:
         self.base = base
         self.embedder = embedder
         self.folder = folder
         self.data = data
+        self.judge = judge
         self._synthesizer = synthesizer
         self._sets: dict[tuple[str, int], DataSet] = {}
         self._knowledge: dict[str, Knowledge] = {}

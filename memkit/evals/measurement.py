@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import platform
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from math import sqrt
 from pathlib import Path
 from statistics import median
@@ -87,3 +88,11 @@ def write_report(
         "ratios": dict(ratios or {}),
     }
     path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+
+
+def write_csv(path: Path, measurements: Sequence[Measurement]) -> None:
+    """Write measurements as a table with a heading, one a line; a file that exists is replaced."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        rows = csv.DictWriter(file, [field.name for field in fields(Measurement)])
+        rows.writeheader()
+        rows.writerows(asdict(measurement) for measurement in measurements)

@@ -36,6 +36,7 @@ class Row:
         bytes: Of adapters on disk.
         break_even: Number of questions after which training has paid off beside putting
             everything into the prompt; None where nothing is trained, or it never does.
+        judged: The mean mark of a judge, from 0 to 1; None without one. Nothing is chosen by it.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Row:
     training: float
     bytes: int
     break_even: float | None
+    judged: Interval | None = None
 
 
 @dataclass(frozen=True)
@@ -244,6 +246,7 @@ def _row(name: str, record: RunRecord, prompt: RunRecord) -> Row:
     figures = record.figures
     seconds = figures["cpu_seconds_per_question"]
     training = figures.get("train_cpu_seconds", 0.0)
+    marks = record.scores.get("judged")
     saved = prompt.figures["cpu_seconds_per_question"] - seconds
     return Row(
         name=name,
@@ -253,4 +256,5 @@ def _row(name: str, record: RunRecord, prompt: RunRecord) -> Row:
         training=training,
         bytes=int(figures.get("bytes", 0)),
         break_even=training / saved if training and saved > 0 else None,
+        judged=None if marks is None else interval([marks]),
     )

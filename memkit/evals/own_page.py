@@ -14,6 +14,7 @@ from memkit.evals.plots import draw
 from memkit.evals.run_records import environment
 from memkit.evals.study.design import Plot, Series
 
+JUDGED = "judge (95 %)"  # where there is one
 COLUMNS = (
     "configuration",
     "quality (95 %)",
@@ -40,7 +41,7 @@ small { opacity: .8; }
 
 
 def cells(row: Row) -> tuple[str, ...]:
-    """A row of the table, as text."""
+    """A row of the table, as text; what a judge says comes last."""
     trained = row.training > 0
     pays = "–" if not trained else "never" if row.break_even is None else f"{row.break_even:.0f}"
     return (
@@ -51,13 +52,19 @@ def cells(row: Row) -> tuple[str, ...]:
         f"{row.training:.0f}" if trained else "–",
         f"{row.bytes / 1024:.0f}" if trained else "–",
         pays,
+        *([] if row.judged is None else [str(row.judged)]),
     )
+
+
+def columns(evaluation: Evaluation) -> tuple[str, ...]:
+    """The headings of the table."""
+    return (*COLUMNS, JUDGED) if any(row.judged for row in evaluation.rows) else COLUMNS
 
 
 def as_text(evaluation: Evaluation) -> str:
     """The table with the recommendation below it, in columns."""
-    rows = [COLUMNS, *(cells(row) for row in evaluation.rows)]
-    widths = [max(len(row[place]) for row in rows) for place in range(len(COLUMNS))]
+    rows = [columns(evaluation), *(cells(row) for row in evaluation.rows)]
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     lines = [
         "  ".join(
             cell.ljust(width) if place == 0 else cell.rjust(width)
@@ -93,7 +100,8 @@ def _page(evaluation: Evaluation) -> Iterator[str]:
     yield f"<h1>Where to keep {name}</h1>\n<p>{html.escape(_about(evaluation))}</p>"
     yield f'<p class="advice">{html.escape(advice_text(evaluation))}</p>'
     yield '<div class="table"><table>\n<tr>'
-    yield "".join(f'<th scope="col">{html.escape(column)}</th>' for column in COLUMNS) + "</tr>"
+    headings = (f'<th scope="col">{html.escape(each)}</th>' for each in columns(evaluation))
+    yield "".join(headings) + "</tr>"
     for row in evaluation.rows:
         chosen = ' class="chosen"' if row.name == evaluation.advice.choice else ""
         yield f"<tr{chosen}>" + "".join(f"<td>{html.escape(c)}</td>" for c in cells(row)) + "</tr>"

@@ -8,13 +8,21 @@ from functools import partial
 
 from memkit.answering.prompt import Assembled, PromptFormat
 from memkit.evals.asking import Chosen, ask
-from memkit.evals.configuration import Configuration, EditRun, LifeRun, MemoryRun, Point
+from memkit.evals.configuration import (
+    CapacityRun,
+    Configuration,
+    EditRun,
+    LifeRun,
+    MemoryRun,
+    Point,
+)
 from memkit.evals.data.dataset import Asked, DataSet, every
 from memkit.evals.general_ability import perplexity, unrelated_answers
 from memkit.evals.knowledge import evidence_text
 from memkit.evals.lab import Lab
 from memkit.evals.metrics.answer_scores import recall_at
 from memkit.evals.mixtures_of_modules import ModuleMixer
+from memkit.evals.run_capacity import run_capacity
 from memkit.evals.run_edits import run_edits
 from memkit.evals.run_life import run_life
 from memkit.evals.run_memory import run_memory
@@ -42,6 +50,8 @@ def run(point: Point, lab: Lab) -> RunRecord:
             return run_life(point, lab)
         case MemoryRun():
             return run_memory(point, lab)
+        case CapacityRun():
+            return run_capacity(point, lab.base, lab.layers)
 
 
 def run_answers(configuration: Configuration, lab: Lab) -> RunRecord:
@@ -62,7 +72,7 @@ def run_answers(configuration: Configuration, lab: Lab) -> RunRecord:
         place,
         rows=configuration.way == "rows" and configuration.top > 1,
     )
-    scores = scores_of(asked, answers)
+    scores = scores_of(asked, answers, lab.judge)
     if modules:
         scores["routed"] = [
             float(_is_routed(names, placed.get(question.document)))

@@ -76,7 +76,7 @@ def run_memory(point: MemoryRun, lab: Lab) -> RunRecord:
             "train_cpu_seconds": training if point.weights else 0.0,
             "bytes": float(sum(map(size_of, files_below(Path(folder, "memory", "adapters"))))),
         }
-    scores = scores_of(asked, answers)
+    scores = scores_of(asked, answers, lab.judge)
     return recorded(point, scores, figures, data=data.digest, base=lab.base.name)
 
 

@@ -5,9 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from memkit.evals.configuration import Configuration, EditRun, Learning, LifeRun, MemoryRun, Point
+from memkit.evals.configuration import (
+    CapacityRun,
+    Configuration,
+    EditRun,
+    Learning,
+    LifeRun,
+    MemoryRun,
+    Point,
+)
 from memkit.evals.lab import Lab
 from memkit.evals.run import run
+from memkit.evals.run_capacity import SAMPLE
 from memkit.evals.run_records import RecordFile, RunRecord
 
 Report = Callable[[str], None]
@@ -97,6 +106,8 @@ def visited(point: Point) -> float:
         case MemoryRun():
             lessons = 2 * point.size
             learning = Learning() if point.weights else None
+        case CapacityRun():
+            lessons, learning = 2 * point.facts, Learning()
     if learning is None:
         return 0.0
     first, last = learning.layers
@@ -113,6 +124,8 @@ def _questions(point: Point) -> float:
             return 3.0 * point.facts
         case MemoryRun():
             return 4.0 * point.asked
+        case CapacityRun():
+            return 7.0 * min(point.facts, SAMPLE)
 
 
 def described(point: Point) -> str:
@@ -137,12 +150,15 @@ def described(point: Point) -> str:
         case MemoryRun():
             parts = [f"{point.data} x {point.size}", "a memory"]
             parts.append("weights and index" if point.weights else "index alone")
+        case CapacityRun():
+            parts = [f"a company's facts x {point.facts}", f"rank {point.rank}, as by default"]
     return ", ".join([*parts, f"seed {point.seed}"])
 
 
 def headline(record: RunRecord) -> str:
     """The most telling scores of a record."""
-    names = [name for name in ("efficacy", "right", "kept", "forgotten") if name in record.scores]
+    told = ("efficacy", "right", "kept", "forgotten", "reworded")
+    names = [name for name in told if name in record.scores]
     return ", ".join(f"{name} {record.mean(name):.2f}" for name in names)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from memkit.evals.asking import Answers
 from memkit.evals.data.dataset import Asked
 from memkit.evals.metrics.answer_scores import abstains, contains, exact_match, recall_at, token_f1
+from memkit.evals.metrics.judge import judged
 from memkit.evals.metrics.multiple_choice import chosen
 from memkit.evals.metrics.overlap import rouge_l
 
@@ -16,8 +18,14 @@ Scores = dict[str, list[float]]
 Figures = dict[str, float]
 
 
-def scores_of(asked: Sequence[Asked], answers: Answers) -> Scores:
-    """For each metric the score of every question, in order."""
+def scores_of(asked: Sequence[Asked], answers: Answers, judge: Any = None) -> Scores:
+    """For each metric the score of every question, in order.
+
+    Args:
+        asked: The questions.
+        answers: What was answered.
+        judge: Gives marks beside all metrics, see `judged`; None for none.
+    """
     pairs = list(zip(asked, answers.told, strict=True))
     scores: Scores = {
         "exact": [float(exact_match(told.text, q.answers)) for q, told in pairs],
@@ -32,6 +40,8 @@ def scores_of(asked: Sequence[Asked], answers: Answers) -> Scores:
         scores["retrieved"] = [float(recall_at(told.evidence, q.document)) for q, told in pairs]
     if any(question.choices for question in asked):
         scores["right"] = scores["choice"] = [float(_is_chosen(q, told.text)) for q, told in pairs]
+    if judge is not None:
+        scores["judged"] = [_mark(judge, q, told.text) for q, told in pairs]
     return scores
 
 
@@ -42,6 +52,13 @@ def _quality(asked: Asked, text: str) -> float:
     if len(asked.reference.split()) > SHORT:
         return token_f1(text, asked.answers)
     return float(contains(text, asked.answers))
+
+
+def _mark(judge: Any, asked: Asked, text: str) -> float:
+    """The judge's; whether a model abstains where nothing answers is no matter of opinion."""
+    if not asked.answers:
+        return float(abstains(text))
+    return judged(judge, asked.question, asked.reference, text)
 
 
 def _is_chosen(asked: Asked, text: str) -> bool:

@@ -11,11 +11,11 @@ from memkit.lora.consolidation.capacity import (
     DEFAULT,
     DEFAULT_NAME,
     Point,
+    add_points,
     fit,
     law_for,
     load_points,
     points_file,
-    save_points,
 )
 
 POINTS = [Point(1, 48, 300, 72, 70, 1.0, 0.9, 12.5), Point(4, 48, 300, 72, 60, 1.0, 0.8, 13.5)]
@@ -35,7 +35,7 @@ def cache(tmp_path, monkeypatch):
 
 
 def test_what_was_measured_on_this_machine_comes_first():
-    save_points(points_file("a" * 64), POINTS)
+    add_points(points_file("a" * 64), POINTS)
 
     assert law_for(Base(DEFAULT_NAME, "a" * 64)) == fit(POINTS)
     assert law_for(Base(DEFAULT_NAME, "b" * 64)) == DEFAULT
@@ -52,8 +52,8 @@ def test_unknown_models_get_half_and_are_named_once(caplog):
 
 def test_points_come_back_and_nothing_else_is_left(cache):
     path = points_file("a" * 64)
-    save_points(path, POINTS[:1])
-    save_points(path, POINTS)
+    add_points(path, POINTS[:1])
+    add_points(path, POINTS)
 
     assert load_points(path) == POINTS
     assert list((cache / "capacity").iterdir()) == [path]
@@ -73,7 +73,7 @@ def test_a_damaged_file_is_named(cache, text):
 
 
 def test_the_file_is_plain_json():
-    save_points(points_file("a" * 64), POINTS)
+    add_points(points_file("a" * 64), POINTS)
 
     document = json.loads(points_file("a" * 64).read_text(encoding="utf-8"))
     assert document["points"][0]["tokens"] == 300

@@ -169,6 +169,26 @@ def test_the_command_compares_and_recommends(small, tmp_path, capsys):
     assert "<svg" in page.read_text(encoding="utf-8")
 
 
+def test_a_judge_marks_what_has_a_reference(small, tmp_path, monkeypatch, capsys):
+    """Two of three questions have one; at the third it counts whether the model abstains."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.jsonl").write_text(LINES, encoding="utf-8")
+    (tmp_path / "strict_judges.py").write_text('def judge(prompt):\n    return "3"\n')
+    words = ["eval", "mine.jsonl", "--judge", "strict_judges:judge"]
+
+    assert run_command(words) == 0
+    shown = capsys.readouterr().out
+    assert run_command([*words, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+
+    assert "judge (95 %)" in shown
+    marks = {round(row["judged"]["mean"], 3) for row in rows}
+    assert marks <= {0.2, 0.533}  # 0.3 twice, and 0 or 1 from abstaining
+    for unknown in ("strict_judges:nobody", "no_such_module:judge", "strict_judges"):
+        with pytest.raises(InvalidInputError, match="expected a judge as MODULE:NAME"):
+            run_command(["eval", "mine.jsonl", "--judge", unknown])
+
+
 def test_memkit_does_not_train_the_questions_that_are_asked():
     sentence = Document("d", "Mara Feld's extension is 4417.")
     asked = (Asked("What is Mara Feld's extension?", ("4417",), "d"),)

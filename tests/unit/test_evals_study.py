@@ -1,13 +1,15 @@
 """What the study concludes from records, its figures, its page and its command."""
 
+import csv
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
 from memkit.cli.app import run_command
 from memkit.errors import InvalidInputError
-from memkit.evals.configuration import Configuration, EditRun, Learning, LifeRun
+from memkit.evals.configuration import CapacityRun, Configuration, EditRun, Learning, LifeRun
 from memkit.evals.data.edits import Edits
 from memkit.evals.plots import draw
 from memkit.evals.run_records import RecordFile, recorded
@@ -15,9 +17,11 @@ from memkit.evals.study import points as p
 from memkit.evals.study.all_questions import QUESTIONS, question
 from memkit.evals.study.design import Interval, Plot, Scale, Series, tiny
 from memkit.evals.study.plan import planned
+from memkit.evals.study.planned_capacity import planned_capacity
 from memkit.evals.study.study_report import conclusions, ratios_of, write_study
-from memkit.evals.study.study_run import StudyRun, report, run_study
+from memkit.evals.study.study_run import StudyRun, run_study
 from memkit.evals.study.summary import knee, slope
+from memkit.lora.consolidation.capacity import fit, law_for, load_points, points_file
 from memkit.testing import HashingEmbedder, tiny_llama
 
 SCALE = Scale(quick=False, seeds=(0, 1))
@@ -28,6 +32,7 @@ FIGURES = {
     "parameters": 1000.0,
     "train_cpu_seconds": 100.0,
     "cpu_seconds_per_question": 0.5,
+    "answer_tokens": 80.0,
 }
 
 
@@ -45,6 +50,7 @@ def answered(point, share, *, n=20, **figures):
         Configuration.kind: ("exact", "right", "f1", "routed"),
         EditRun.kind: ("efficacy", "locality"),
         LifeRun.kind: ("forgotten", "rolled_back", "corrected", "kept"),
+        CapacityRun.kind: ("exact", "reworded", "paraphrased"),
     }[point.kind]
     made = dict.fromkeys(names, scores)
     return recorded(point, made, FIGURES | figures, data="d", base="b")
@@ -203,6 +209,24 @@ def test_forgotten_facts_that_come_back_are_a_failure():
     assert verdict_of(failed, "What is forgotten") == "does not hold"
 
 
+def test_what_consolidate_plans_is_asked_of_adapters_within_its_law():
+    """By the law that ships, rank 1 is given 82 answer tokens; to other bases half of that."""
+    full = CapacityRun(1, 12, 0), CapacityRun(1, 48, 0), CapacityRun(8, 96, 0)
+
+    def verdict(shares, tokens, base):
+        records = [
+            replace(answered(run, share, n=100, answer_tokens=load), environment={"base": base})
+            for run, share, load in zip(full, shares, tokens, strict=True)
+        ]
+        return planned_capacity(records).verdict
+
+    default = "SmolLM2-135M-Instruct"
+    assert verdict((0.9, 0.3, 0.95), (82, 323, 647), default) == "holds"  # 323 is more than planned
+    assert verdict((0.89, 1.0, 1.0), (82, 323, 647), default) == "does not hold"
+    assert verdict((0.0, 0.0, 0.0), (83, 323, 648), default) == "cannot be told here"
+    assert verdict((0.0, 0.0, 0.0), (82, 323, 647), "another") == "cannot be told here"
+
+
 # -- the plan
 
 
@@ -223,15 +247,34 @@ def test_the_first_seed_of_everything_comes_first():
 
 
 def test_without_published_data_invented_data_stands_in():
-    kinds = {point.kind for point in planned(Scale(quick=True, published=False, seeds=(0,)))}
-    data = {
-        point.data
-        for point in planned(Scale(quick=True, published=False, seeds=(0,)))
-        if point.kind == Configuration.kind
-    }
+    points = planned(Scale(quick=True, published=False, texts=(), seeds=(0,)))
+    kinds = {point.kind for point in points}
+    data = {point.data for point in points if point.kind == Configuration.kind}
 
-    assert kinds == {Configuration.kind, LifeRun.kind}
+    assert kinds == {Configuration.kind, LifeRun.kind, CapacityRun.kind}
     assert data == {"invented phone book", "invented reports"}
+
+
+def test_long_texts_are_learned_where_they_are_given(tmp_path):
+    for folder in ("phonebook", "narrativeqa", "quality"):
+        (tmp_path / folder).mkdir()
+
+    scale = StudyRun(quick=False, data=tmp_path).scale
+
+    assert (scale.published, scale.texts) == (True, ("stories", "articles"))
+    claims = [finding.claim for _, c in conclusions({}, scale) for finding in c.findings]
+    learned = [claim.split(",")[0] for claim in claims if "learned as text" in claim]
+    assert learned == ["Summaries of stories", "Long articles"]
+    named = {point.data for point in planned(scale) if point.kind == Configuration.kind}
+    assert {"stories", "articles"} < named
+    assert "papers" not in named
+
+
+def test_each_base_model_has_records_of_its_own(tmp_path):
+    run, first, second = StudyRun(folder=tmp_path), tiny_llama(seed=0), tiny_llama(seed=1)
+
+    assert run.place(first) != run.place(second)
+    assert run.place(first) == run.place(tiny_llama(seed=0))
 
 
 def test_unknown_questions_are_refused():
@@ -300,7 +343,7 @@ def small_models(monkeypatch):
 def test_a_question_in_miniature(small_models, tmp_path, capsys):
     json_path, page = tmp_path / "study.json", tmp_path / "study.md"
     words = ["study", "--quick", "--question", "8", "--results", str(tmp_path / "results")]
-    words += ["--report", str(page), "--json", str(json_path)]
+    words += ["--report", str(page), "--json", str(json_path), "--csv", str(tmp_path / "all.csv")]
     assert run_command(words) == 0
     first = capsys.readouterr()
     assert run_command(words) == 0
@@ -313,6 +356,10 @@ def test_a_question_in_miniature(small_models, tmp_path, capsys):
     document = json.loads(json_path.read_text(encoding="utf-8"))
     assert document["name"] == "study"
     assert "q8_multi_minus_single" in document["ratios"]
+    with (tmp_path / "all.csv").open(encoding="utf-8", newline="") as file:
+        table = list(csv.DictReader(file))
+    assert [row["case"] for row in table] == [result["case"] for result in document["results"]]
+    assert float(table[0]["value"]) == document["results"][0]["value"]
     assert "## Question 8" in page.read_text(encoding="utf-8")
 
 
@@ -325,7 +372,6 @@ def test_other_seeds_are_other_points(tmp_path):
     run = StudyRun(folder=tmp_path, seeds=(7,), numbers=("8",))
 
     assert {point.seed for point in run.points} == {7, 0}  # 0: the prompt has none
-    assert report(run, RecordFile(run.place / "none").read(), command="memkit study").exists()
 
 
 def test_the_whole_study_in_miniature(small_models, tmp_path, monkeypatch):
@@ -338,13 +384,29 @@ def test_the_whole_study_in_miniature(small_models, tmp_path, monkeypatch):
     )
     run = StudyRun(folder=tmp_path)
     told = []
-    page = run_study(
-        run, tiny_llama(), HashingEmbedder(), command="memkit study --quick", tell=told.append
-    )
+    monkeypatch.setenv("MEMKIT_CACHE", str(tmp_path / "cache"))
+    base = tiny_llama()
+    page = run_study(run, base, HashingEmbedder(), command="memkit study --quick", tell=told.append)
 
     text = page.read_text(encoding="utf-8")
-    assert len(RecordFile(run.place / "records.jsonl").read()) == len(run.points) > 40
+    assert len(RecordFile(run.place(base) / "records.jsonl").read()) == len(run.points) > 40
     assert f"{len(run.points)} of {len(run.points)} points are there." in text
     assert all(f"## Question {n}" in text for n in ("2, 3", "4, 5", "8", "9", "10", "11", "12"))
     assert len(list((page.parent / "study").glob("*.svg"))) >= 9
     assert "about" in told[-2]  # how long the rest takes
+    assert not points_file(base.fingerprint).exists()  # too small for `consolidate` to go by
+
+
+def test_consolidation_goes_by_what_was_measured_in_full(small_models, tmp_path, monkeypatch):
+    monkeypatch.setenv("MEMKIT_CACHE", str(tmp_path / "cache"))
+    base, told = tiny_llama(), []
+    monkeypatch.setattr(
+        StudyRun, "points", property(lambda _: [CapacityRun(1, 2, seed) for seed in (0, 1)])
+    )
+    run = StudyRun(quick=False, folder=tmp_path)
+    run_study(run, base, HashingEmbedder(), command="memkit study --full", tell=told.append)
+
+    points = load_points(points_file(base.fingerprint))
+    assert [point.case for point in points] == [(2, 1, 0), (2, 1, 1)]
+    assert "goes by the capacity of 2 adapters" in told[-1]
+    assert law_for(base) == fit(points)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 from memkit.errors import InvalidInputError
@@ -47,3 +49,22 @@ def judged(judge: Any, question: str, reference: str, answer: str) -> float:
             f"expected the judge to give one whole number from 0 to {BEST}, got {text!r}"
         )
     return mark / BEST
+
+
+def named_judge(name: str) -> Any:
+    """The judge that a module has, as ``MODULE:NAME`` gives it; the module may lie here.
+
+    Raises:
+        InvalidInputError: If there is no such module, or nothing in it of this name.
+    """
+    module, _, attribute = name.partition(":")
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # which a command that is installed does not look into
+    try:
+        return getattr(import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InvalidInputError(
+            f"expected a judge as MODULE:NAME, cannot find {name!r}: {error}",
+            hint="give a function from a prompt to a text, or a chat model, in a module that "
+            "Python finds: `--judge my_judges:judge` for `judge` in my_judges.py",
+        ) from error

@@ -34,11 +34,13 @@ class Scale:
 
     Attributes:
         published: Whether the study's own data is there; without it, invented data stands in.
+        texts: Data sets of long texts that are there, by their names in the catalogue.
         seeds: Each is a training run of its own, and draws its own modules.
     """
 
     quick: bool
     published: bool = True
+    texts: tuple[str, ...] = ("papers",)
     seeds: tuple[int, ...] = SEEDS
 
     @property

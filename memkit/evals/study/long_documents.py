@@ -16,7 +16,8 @@ from memkit.evals.study.design import (
 )
 from memkit.evals.study.points import (
     hybrids,
-    papers,
+    long_text,
+    long_texts,
     reports_several,
     reports_single,
     reports_size,
@@ -42,8 +43,8 @@ NEVER = -1.0  # the number of questions after which training pays off, where it 
 
 
 def points(scale: Scale, seed: int) -> list[Point]:
-    """Invented reports, and introductions of papers where they are given."""
-    return hybrids(scale, seed) + papers(scale, seed)
+    """Invented reports, and the long texts that are given."""
+    return hybrids(scale, seed) + long_texts(scale, seed)
 
 
 def cases(scale: Scale) -> dict[str, dict[Context, Make]]:
@@ -105,7 +106,7 @@ def conclude(results: Results, scale: Scale) -> Conclusion:
                 f"{hybrid}: {said(gain)}; {why}",
             ),
             cost,
-            *_papers(results, scale),
+            *(_learned_text(results, scale, name) for name in scale.texts),
         ),
         plots=tuple(p for p in (_quality(means), _seconds(results, scale, table)) if p.x),
         ratios=ratios,
@@ -175,29 +176,34 @@ def _costs(
     return Finding(claim, verdict, said_), {"q15_break_even_questions": even}
 
 
-def _papers(results: Results, scale: Scale) -> list[Finding]:
-    """Introductions of papers: overlap with the reference answers."""
-    made = papers(scale, 0)
-    if not made:
-        return []
+# By name in the catalogue: what is learned, and the metric that goes by its answers.
+TEXTS = {
+    "papers": ("Introductions of papers", "f1"),
+    "stories": ("Summaries of stories", "f1"),
+    "articles": ("Long articles", "right"),
+}
+
+
+def _learned_text(results: Results, scale: Scale, name: str) -> Finding:
+    """Whether an adapter that learned long texts answers about them."""
+    what, metric = TEXTS[name]
+    made = long_text(scale, name, 0)
 
     def at(place: int) -> Make:
-        return lambda seed: papers(scale, seed)[place]
+        return lambda seed: long_text(scale, name, seed)[place]
 
-    gain = compared(results, scale, at(1), at(0), "f1")
+    gain = compared(results, scale, at(1), at(0), metric)
     values = "; ".join(
         f"{CONTEXTS[point.context]}, {'one adapter' if point.learning else 'base'}: "
-        f"{share(measured(results, scale, at(place), 'f1'))}"
+        f"{share(measured(results, scale, at(place), metric))}"
         for place, point in enumerate(made)
-        if isinstance(point, Configuration)
     )
-    return [
-        Finding(
-            "Introductions of papers, learned as text, help a small model to answer about them.",
-            is_above(gain),
-            f"token F1, one adapter minus base, without evidence: {said(gain)}. All: {values}",
-        )
-    ]
+    told = "token F1" if metric == "f1" else "right answers"
+    return Finding(
+        f"{what}, learned as text, help a small model to answer about them.",
+        is_above(gain),
+        f"{told}, one adapter minus base, without evidence: {said(gain)}. All: {values}",
+    )
 
 
 def _quality(means: dict[str, dict[Context, Interval | None]]) -> Plot:

@@ -16,6 +16,7 @@ PLAN: Sequence[tuple[str, Points]] = (
     ("11", p.right_modules),
     ("10", p.merges),
     ("2", p.facts),
+    ("3", p.planned_loads),
     ("1", p.edits),
     ("5", p.supervision),
     ("9", p.routed_reports),
@@ -23,8 +24,9 @@ PLAN: Sequence[tuple[str, Points]] = (
     ("beyond", p.lives),
 )
 LATER: Sequence[tuple[str, Points]] = (
-    ("12", p.papers),
+    ("12", p.long_texts),
     ("2", p.more_facts),
+    ("3", p.more_planned_loads),
     ("1", p.more_edits),
     ("beyond", p.more_lives),
 )

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from itertools import product
 
-from memkit.evals.configuration import Configuration, EditRun, Learning, LifeRun, Point, Way
+from memkit.evals.configuration import (
+    CapacityRun,
+    Configuration,
+    EditRun,
+    Learning,
+    LifeRun,
+    Point,
+    Way,
+)
 from memkit.evals.study.design import Scale, small, tiny
 
 WAYS: tuple[Way, ...] = (
@@ -103,6 +111,17 @@ def more_facts(scale: Scale, seed: int) -> list[Point]:
     grid = sorted(product(fact_ranks(scale), sizes), key=lambda pair: (pair[1], pair[0]))
     rest = [load_point(scale, r, n, seed) for r, n in grid if (r, n) not in FIRST_LOADS]
     return [*(load_point(scale, 1, n, seed, epochs=48) for n in (48, 97)), *rest]
+
+
+def planned_loads(scale: Scale, seed: int) -> list[Point]:
+    """Adapters as `consolidate` trains them: two that are given no more than it would, one more."""
+    grid = ((1, 8), (1, 16)) if scale.quick else ((1, 12), (1, 48), (8, 48))
+    return [CapacityRun(rank, facts, seed) for rank, facts in grid]
+
+
+def more_planned_loads(scale: Scale, seed: int) -> list[Point]:
+    """As much as `consolidate` gives to the rank that it uses."""
+    return [] if scale.quick else [CapacityRun(8, 96, seed)]
 
 
 # -- 4 and 5: what to train on
@@ -228,14 +247,17 @@ def hybrids(scale: Scale, seed: int) -> list[Point]:
     return points
 
 
-def papers(scale: Scale, seed: int) -> list[Point]:
-    """Introductions of papers, learned as text."""
-    if not scale.published:
-        return []
+def long_texts(scale: Scale, seed: int) -> list[Point]:
+    """Papers, stories and articles that are given, learned as text."""
+    return [point for name in scale.texts for point in long_text(scale, name, seed)]
+
+
+def long_text(scale: Scale, name: str, seed: int) -> list[Configuration]:
+    """One of them, for each kind of prompt without an adapter and with one."""
     size, asked = (1, 6) if scale.quick else (2, 40)
     learning = small(8, forms=("raw",))
     return [
-        Configuration("papers", size, learned, context=context, asked=asked, seed=own)
+        Configuration(name, size, learned, context=context, asked=asked, seed=own)
         for context in (("none", "rag") if scale.quick else ("none", "rag", "icl"))
         for learned, own in ((None, 0), (learning, seed))
     ]

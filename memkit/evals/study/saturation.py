@@ -15,12 +15,15 @@ from memkit.evals.study.design import (
     Series,
     Verdict,
 )
+from memkit.evals.study.planned_capacity import planned_capacity
 from memkit.evals.study.points import (
     fact_ranks,
     facts,
     load_point,
     loads,
     more_facts,
+    more_planned_loads,
+    planned_loads,
     tiny_point,
 )
 from memkit.evals.study.summary import Make, figure, knee, measured, share
@@ -63,6 +66,7 @@ def conclude(results: Results, scale: Scale) -> Conclusion:
             _training(again),
             _order(knees),
             Finding("One rank makes the most of its numbers, and it is a small one.", verdict, why),
+            planned_capacity(results),
         ),
         plots=_plots(table, _tiny(results, scale), scale, knees, parameters),
         ratios=ratios,
@@ -188,7 +192,7 @@ def _plots(
 QUESTION = Question(
     ("2", "3"),
     "When is an adapter full, and which rank makes the most of its numbers?",
-    facts,
+    lambda scale, seed: facts(scale, seed) + planned_loads(scale, seed),
     conclude,
-    later=more_facts,
+    later=lambda scale, seed: more_facts(scale, seed) + more_planned_loads(scale, seed),
 )

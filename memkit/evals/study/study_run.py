@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING
 
 from memkit.evals.data.missing_data import data_folder
 from memkit.evals.lab import Lab
-from memkit.evals.measurement import Measurement, write_report
+from memkit.evals.measurement import Measurement, write_csv, write_report
 from memkit.evals.metrics.bootstrap import interval
 from memkit.evals.run_records import RecordFile, RunRecord
 from memkit.evals.schedule import described, measure
 from memkit.evals.study.all_questions import QUESTIONS, question
 from memkit.evals.study.design import SEEDS, Question, Scale
 from memkit.evals.study.plan import planned
+from memkit.evals.study.planned_capacity import capacity_points
 from memkit.evals.study.study_report import conclusions, ratios_of, write_study
+from memkit.lora.consolidation.capacity import add_points, points_file
 from memkit.models.gguf import cache_dir
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from memkit.models.language_model import TransformersModel
     from memkit.protocols import Embedder
 
+# Data sets of long texts, by the folder that each is in.
+TEXT_FOLDERS = {"papers": "paperqa", "stories": "narrativeqa", "articles": "quality"}
 RECORDS = "records.jsonl"
 PAGE = "study.md"
 
@@ -65,14 +69,18 @@ class StudyRun:
     def scale(self) -> Scale:
         """How much is measured."""
         found = data_folder(self.data)
-        published = found is not None and (found / "phonebook").is_dir()
-        return Scale(self.quick, published, self.seeds or (SEEDS[:1] if self.quick else SEEDS))
+        given = {p.name for p in found.iterdir() if p.is_dir()} if found is not None else set()
+        return Scale(
+            self.quick,
+            "phonebook" in given,
+            tuple(name for name, kind in TEXT_FOLDERS.items() if kind in given),
+            self.seeds or (SEEDS[:1] if self.quick else SEEDS),
+        )
 
-    @property
-    def place(self) -> Path:
-        """The folder of records and adapters."""
+    def place(self, base: TransformersModel) -> Path:
+        """The folder of records and adapters; each base model has one of its own."""
         root = self.folder or cache_dir() / "study"
-        return root / ("quick" if self.quick else "full")
+        return root / f"{'quick' if self.quick else 'full'}-{base.fingerprint[:8]}"
 
     @property
     def points(self) -> list[Point]:
@@ -100,8 +108,12 @@ def run_study(
     command: str,
     tell: Callable[[str], None],
     json_path: Path | None = None,
+    csv_path: Path | None = None,
 ) -> Path:
     """Measure what is missing, write the report, and return where it is.
+
+    What was measured in full of adapters as `consolidate` trains them is kept for it, too: it
+    plans with that from then on.
 
     Args:
         run: What to measure.
@@ -110,32 +122,30 @@ def run_study(
         command: The command line, for the report.
         tell: Is told how it goes, line by line.
         json_path: Takes all figures as JSON.
+        csv_path: Takes them as a table, one figure a line.
 
     Raises:
         MemkitError: If data is missing or leaks, or a library of the extra ``evals`` is.
     """
-    file = RecordFile(run.place / RECORDS)
+    place = run.place(base)
+    file = RecordFile(place / RECORDS)
     scale = run.scale
     if not scale.published:
         tell("no published data is given (--data): invented phone books stand in, no CounterFact")
-    with Lab(base, embedder, run.place, data_folder(run.data)) as lab:
+    with Lab(base, embedder, place, data_folder(run.data)) as lab:
         measure(run.points, lab, file, tell=tell, seconds=run.seconds)
-    return report(run, file.read(), command=command, json_path=json_path)
-
-
-def report(
-    run: StudyRun,
-    records: Mapping[str, RunRecord],
-    *,
-    command: str,
-    json_path: Path | None = None,
-) -> Path:
-    """Write page, figures and JSON of what was measured so far; returns the page."""
-    page = run.page or run.place / PAGE
-    write_study(page, records, run.scale, command=command, questions=run.questions)
+    records = file.read()
+    if not run.quick and (points := capacity_points(records.values())):
+        add_points(points_file(base.fingerprint), points)
+        tell(f"consolidation on {base.name} goes by the capacity of {len(points)} adapters")
+    page = run.page or place / PAGE
+    write_study(page, records, scale, command=command, questions=run.questions)
+    figures = _measurements(run.points, records)
     if json_path is not None:
-        concluded = conclusions(records, run.scale, run.questions)
-        write_report(json_path, "study", _measurements(run.points, records), ratios_of(concluded))
+        concluded = conclusions(records, scale, run.questions)
+        write_report(json_path, "study", figures, ratios_of(concluded))
+    if csv_path is not None:
+        write_csv(csv_path, figures)
     return page
 
 

@@ -58,6 +58,12 @@ class Point:
     exact: float
     paraphrased: float
     cpu_seconds: float
+    seed: int = 0
+
+    @property
+    def case(self) -> tuple[int, int, int]:
+        """What was measured, in the order of the loads: facts, rank and seed."""
+        return self.facts, self.rank, self.seed
 
 
 @dataclass(frozen=True)
@@ -162,9 +168,14 @@ def known_law(name: str, fingerprint: str) -> tuple[Law, bool]:
     points = load_points(points_file(fingerprint))
     if points:
         return fit(points), True
+    return shipped_law(name), name == DEFAULT_NAME
+
+
+def shipped_law(name: str) -> Law:
+    """The law for a base model, by its name, of which nothing was measured on this machine."""
     if name == DEFAULT_NAME:
-        return DEFAULT, True
-    return Law(DEFAULT.scale / 2, DEFAULT.exponent, DEFAULT.most // 2), False
+        return DEFAULT
+    return Law(DEFAULT.scale / 2, DEFAULT.exponent, DEFAULT.most // 2)
 
 
 @lru_cache(maxsize=32)  # once for each name
@@ -200,8 +211,14 @@ def load_points(path: Path) -> list[Point]:
         ) from error
 
 
-def save_points(path: Path, points: Sequence[Point]) -> None:
-    """Replace the measurements in a file, all at once."""
+def add_points(path: Path, points: Sequence[Point]) -> None:
+    """Put measurements into a file, all at once, beside those of other cases that it has.
+
+    Raises:
+        CorruptFileError: If the file holds something else.
+    """
+    known = {point.case: point for point in [*load_points(path), *points]}
+    points = [known[case] for case in sorted(known)]
     path.parent.mkdir(parents=True, exist_ok=True)
     document = {"points": [asdict(point) for point in points]}
     with file_draft(path) as draft:
