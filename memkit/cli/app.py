@@ -28,6 +28,7 @@ from memkit.cli import (
     upkeep_commands,
     write_commands,
 )
+from memkit.cli.placing import add_options, one_command_line
 from memkit.version import __version__
 
 # In the order in which the help lists them.
@@ -67,12 +68,16 @@ def application() -> typer.Typer:
 
 
 def command_line() -> Any:  # noqa: ANN401 - a command of click's, which typer keeps to itself
-    """The application as one command, in which every command takes ``--debug``."""
+    """The application as one command.
+
+    Every command takes ``--debug``, and those that name a model say where it computes.
+    """
     root = typer.main.get_command(application())
     debug = next(option for option in root.params if option.name == "debug")
     debug.expose_value = False
     commands = _below(root)
     for command in commands:
+        add_options(command)
         command.params.append(debug)
         command.short_help = " ".join(command.help.partition("\n\n")[0].split())  # not cut off
     for command in [root, *commands]:
@@ -94,7 +99,7 @@ def run_command(words: Sequence[str]) -> int:
     if COMPLETING in os.environ:
         root.main(args=list(words), prog_name="memkit")  # exits
     try:
-        with root.make_context("memkit", list(words)) as context:
+        with one_command_line(), root.make_context("memkit", list(words)) as context:
             root.invoke(context)
     except typer.Exit as exit_:
         return exit_.exit_code

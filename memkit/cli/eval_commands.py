@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from memkit.cli.parameters import BaseModel, EmbedderModel, output_file
+from memkit.cli.placing import placed, placed_embedder
 from memkit.cli.study_commands import PANEL
 
 
@@ -71,10 +72,11 @@ def eval_(
     if documents is not None:
         data = data.head(documents)
     marks = None if judge is None else named_judge(judge)
-    base = TransformersModel.load(base_model)
-    place = cache_dir() / "evals" / f"{data.digest[:16]}-{base.fingerprint[:8]}"
+    base = TransformersModel.load(base_model, **placed())
+    named = f"{data.digest[:16]}-{base.fingerprint[:8]}-{base.computes['dtype']}"
+    place = cache_dir() / "evals" / named
     records = "records.jsonl" if judge is None else f"judged-{judge.replace(':', '-')}.jsonl"
-    with Lab(base, SentenceEmbedder.load(embedder), place, judge=marks) as lab:
+    with Lab(base, SentenceEmbedder.load(embedder, **placed_embedder()), place, judge=marks) as lab:
         evaluation = evaluate(
             data,
             lab,

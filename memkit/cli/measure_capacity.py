@@ -7,8 +7,10 @@ as it is measured, so that an interrupted run continues where it stopped.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from tqdm import tqdm
 
@@ -28,6 +30,7 @@ def main(
     ranks: Sequence[int] = RANKS,
     loads: Sequence[int] = LOADS,
     base: str | None = None,
+    placed: Mapping[str, Any] = MappingProxyType({}),
     json_path: Path | None,
 ) -> int:
     """Measure the missing points of a grid, print all of them and the fitted law.
@@ -36,12 +39,13 @@ def main(
         ranks: Of the adapters.
         loads: Numbers of facts.
         base: Folder or hub id of the base model; None for the default.
+        placed: Where it computes, and how; options of `TransformersModel.load`.
         json_path: Where to write the figures as JSON.
 
     Returns:
         The exit status.
     """
-    model = TransformersModel.load(base)
+    model = TransformersModel.load(base, **placed)
     file = points_file(model.fingerprint)
     points = measure(model, ranks, loads, file)
     law = fit(points)

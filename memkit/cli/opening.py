@@ -7,6 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
+from memkit.cli.placing import placed
+from memkit.models.placement import Placement
+
 if TYPE_CHECKING:
     from memkit import Memory
     from memkit.lora.recipe import Recipe
@@ -35,9 +38,10 @@ def open_memory(path: Path, *, create: bool = False, **options: Unpack[Given]) -
     Args:
         path: Its directory.
         create: Whether to make the memory if there is none.
-        **options: See `Given`.
+        **options: See `Given`; where models compute, the command line says besides.
 
     Raises:
+        InvalidInputError: If this machine has no such device.
         NotAMemoryError: If there is none, or something else.
         IncompatibleModelError: If it was made with other models.
         ModelUnavailableError: If a model that was named is nowhere.
@@ -45,6 +49,9 @@ def open_memory(path: Path, *, create: bool = False, **options: Unpack[Given]) -
     from memkit import Memory
 
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    if given.get("backends") != RECORDS_ALONE:
+        given |= placed()
+        Placement(**placed()).check_here()  # before a model is looked for
     if {"base_model", "embedder"} & given.keys():
         from memkit.models.sources import find_base, find_embedder
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from memkit.cli.parameters import BaseModel, Numbers, Report, positive_numbers
+from memkit.cli.placing import placed
 
 PANEL = "Without a memory"
 
@@ -36,6 +37,7 @@ def capacity(
         ranks=ranks.values if ranks else measure_capacity.RANKS,
         loads=loads.values if loads else measure_capacity.LOADS,
         base=base_model,
+        placed=placed(),
         json_path=json_path,
     )
     raise typer.Exit(status)

@@ -17,6 +17,7 @@ from memkit.cli.parameters import (
     output_file,
     positive_numbers,
 )
+from memkit.cli.placing import placed, placed_embedder
 
 PANEL = "Evaluate"
 DataFolder = Annotated[
@@ -119,8 +120,8 @@ def study(
     _ = run.questions  # unknown numbers are refused before a model is loaded
     written = run_study(
         run,
-        TransformersModel.load(base_model),
-        SentenceEmbedder.load(embedder),
+        TransformersModel.load(base_model, **placed()),
+        SentenceEmbedder.load(embedder, **placed_embedder()),
         command=shlex.join(["memkit", *_words()]),
         tell=print_note,
         json_path=json_path,

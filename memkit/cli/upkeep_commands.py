@@ -11,6 +11,7 @@ import typer
 from memkit.cli.opening import RECORDS_ALONE, open_memory
 from memkit.cli.output import print_result, working
 from memkit.cli.parameters import AsJson, BaseModel, EmbedderModel, MemoryPath, Scopes, scope_of
+from memkit.cli.placing import placed
 
 PANEL = "Maintain"
 Adapters = Annotated[bool, typer.Option("--adapters", help="With the modules, beside the file.")]
@@ -109,7 +110,7 @@ def reembed(
     with (
         working("embedding"),
         Memory.open(
-            path, create=False, backends=("rag",), embedder=embedder, rebuild=True
+            path, create=False, backends=("rag",), embedder=embedder, rebuild=True, **placed()
         ) as memory,
     ):
         stats = memory.stats()

@@ -27,6 +27,7 @@ from memkit.cli.parameters import (
     seen_by,
     where_of,
 )
+from memkit.cli.placing import placed
 from memkit.cli.reading_files import STDIN, Form, drafts_of, messages_of, read_files, read_stdin
 from memkit.errors import InvalidInputError
 from memkit.types import UNCHANGED, Draft, Metadata
@@ -282,7 +283,7 @@ def forget(
     """
     if not id and not scope and not where:
         raise typer.BadParameter("expected an ID, a --scope or a --where")
-    if not retrain and (base_model or embedder):
+    if not retrain and (base_model or embedder or placed()):
         raise typer.BadParameter("--no-retrain loads no model, so there is none to choose")
     whose, filter_ = seen_by(scope), where_of(where)
     with open_memory(path, backends=RECORDS_ALONE) as memory:

@@ -84,7 +84,20 @@ class LoraBackend(Backend):
         base = adaptable(self._base())
         for module in self.ledger.modules.active():
             check_base(module, base)
+        self._tell_of_other_precisions(base)
         return base
+
+    def _tell_of_other_precisions(self, base: TransformersModel) -> None:
+        """Log which modules were verified in another precision than they answer in now."""
+        dtype = base.computes["dtype"]
+        verified = {m.name: m.manifest.get("verified", {}) for m in self.ledger.modules.active()}
+        others = [name for name, how in verified.items() if how.get("dtype", dtype) != dtype]
+        if others:
+            logger.info(
+                "%d of %d modules were verified in another precision than %s, in which they "
+                "answer now: %s",
+                len(others), len(verified), dtype, ", ".join(others[:5]),
+            )  # fmt: skip
 
     @cached_property
     def layers(self) -> AdapterLayers:

@@ -110,6 +110,7 @@ class Recipe:
             "router": self.router if isinstance(self.router, str) else _name_of(self.router),
             "memkit": __version__,
             "base": base.fingerprint,
+            "computes": base.computes,
         }
         return hashlib.sha256(json.dumps(parts, default=_described).encode()).hexdigest()[:16]
 

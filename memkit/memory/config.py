@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from memkit.errors import InvalidInputError
+from memkit.models.placement import Placement
 from memkit.protocols import Backend, Embedder, LanguageModel, Reranker, VectorIndexFactory
 from memkit.types import BackendName
 from memkit.types.validate import (
@@ -16,11 +17,14 @@ from memkit.types.validate import (
     check_methods,
     check_part,
     check_path,
+    describe,
     refuse_part,
     shown,
 )
 
 if TYPE_CHECKING:
+    import torch
+
     from memkit.lora.recipe import Recipe
     from memkit.rag.fusion import Ranking
 
@@ -28,22 +32,56 @@ ALL_BACKENDS: tuple[BackendName, ...] = ("buffer", "rag", "lora")
 CountTokens = Callable[[str], int]
 
 
-@dataclass(frozen=True)
-class Config:
-    """What `Memory.open` was asked for; see there.
+class OpenOptions(TypedDict, total=False):
+    """How a memory is opened.
 
     Attributes:
-        backends: Names of memkit's backends and backends of the caller's own, in any order.
-        base_model: Path, hub id or a loaded model; None for the default.
-        embedder: Path, hub id or an embedder; None for the default.
-        recipe: How records become adapters; None for the defaults.
-        count_tokens: Counts tokens for budgets; None for the base model's tokenizer.
-        rebuild: Adopt another embedder or base model than the memory was made with.
-        busy_timeout: Bound on waiting for other processes, in seconds.
-        ranking: What weighs how much in a search; None for the defaults.
-        reranker: Puts the best hits in their final order; None for none.
-        vector_index: Makes an empty vector index of a dimension; None for memkit's own.
+        backends: Where knowledge may live: any of "buffer", "rag" and "lora", which are the
+            default together, and backends of your own (`memkit.protocols.Backend`).
+        base_model: A folder, a hub id or any `memkit.protocols.LanguageModel`; by default
+            SmolLM2-135M-Instruct. It is loaded when an answer or an adapter is first needed. With
+            "lora" it has to be a `memkit.models.language_model.TransformersModel`, a folder or id.
+        embedder: A folder, hub id or any `memkit.protocols.Embedder`; by default all-MiniLM-L6-v2.
+            One that is named is loaded when a verb first needs it: not to list or to count.
+        recipe: How `Memory.consolidate` makes adapters, and how prompts look.
+        count_tokens: Counts tokens for budgets, for example with a hosted model's tokenizer; by
+            default the base model's does.
+        rebuild: Adopt another embedder or base model than the memory was made with. Records are
+            embedded again now; modules are out of service until `Memory.consolidate` has trained
+            them again.
+        busy_timeout: How long to wait for other processes, in seconds; by default 30.
+        device: Where the models that are named compute, in torch's words, such as "cpu" or
+            "cuda:1"; by default on CUDA if there is a GPU for it, else on the CPU.
+        dtype: What the language model computes in, "float32" or "bfloat16"; by default bfloat16
+            on a GPU and float32 on the CPU.
+        attn_implementation: How the language model computes attention, in transformers' words,
+            such as "sdpa" or "eager"; by default as transformers chooses.
+        ranking: How much each part of a score weighs in a search.
+        reranker: Scores ``(query, texts)`` and so puts the best hits in their final order; or
+            the folder or hub id of a sentence-transformers ``CrossEncoder``.
+        vector_index: Makes an empty `memkit.protocols.MutableVectorIndex` of a dimension, for
+            example its class; by default memkit's own, exact and then IVF. It is filled from the
+            ledger each time the memory is opened.
     """
+
+    backends: Sequence[BackendName | Backend]
+    base_model: str | Path | LanguageModel | None
+    embedder: str | Path | Embedder | None
+    recipe: Recipe | None
+    count_tokens: CountTokens | None
+    rebuild: bool
+    busy_timeout: float
+    device: str | torch.device | None
+    dtype: str | torch.dtype | None
+    attn_implementation: str | None
+    ranking: Ranking | None
+    reranker: Reranker | str | None
+    vector_index: VectorIndexFactory | None
+
+
+@dataclass(frozen=True)
+class Config:
+    """What `Memory.open` was asked for, with what stands for an option that was left out."""
 
     backends: Sequence[BackendName | Backend] = ALL_BACKENDS
     base_model: str | Path | LanguageModel | None = None
@@ -52,6 +90,9 @@ class Config:
     count_tokens: CountTokens | None = None
     rebuild: bool = False
     busy_timeout: float = 30.0
+    device: str | torch.device | None = None
+    dtype: str | torch.dtype | None = None
+    attn_implementation: str | None = None
     ranking: Ranking | None = None
     reranker: Reranker | str | None = None
     vector_index: VectorIndexFactory | None = None
@@ -87,6 +128,14 @@ class Config:
         if self.count_tokens is not None:
             expected = "a function of a text that gives a number"
             check_methods("count_tokens", self.count_tokens, ["__call__"], expected)
+        placement = self.placement  # their values are looked at first
+        _check_use(self)
+        placement.check_here()
+
+    @property
+    def placement(self) -> Placement:
+        """Where the models that are named compute, and how."""
+        return Placement.of(self.device, self.dtype, self.attn_implementation)
 
     @property
     def own_backends(self) -> list[Backend]:
@@ -120,6 +169,23 @@ def check_base_model(given: object) -> None:
             given,
             "a folder, a hub id or a `memkit.protocols.LanguageModel`",
             "`memkit.testing.LanguageModelContract` tests a language model of your own.",
+        )
+
+
+def _check_use(config: Config) -> None:
+    """Refuse options for models that are loaded, where none is."""
+    if config.base_model is None or isinstance(config.base_model, str | Path):
+        return
+    useless = [
+        name for name in ("dtype", "attn_implementation") if getattr(config, name) is not None
+    ]
+    if config.embedder is not None and not isinstance(config.embedder, str | Path):
+        useless += ["device"] if config.device is not None else []
+    if useless:
+        raise InvalidInputError(
+            f"`{'`, `'.join(useless)}` say how memkit loads a model, `base_model` is one already: "
+            f"{describe(config.base_model)}",
+            hint="name the model by its folder or hub id, or load it as it is to be",
         )
 
 

@@ -20,7 +20,7 @@ from memkit.memory.assembly import Parts, recover
 from memkit.memory.config import Config, CountTokens, check_embedder
 from memkit.memory.telemetry import creating
 from memkit.models.sources import settled
-from memkit.protocols import Backend, Embedder, LanguageModel
+from memkit.protocols import Backend, Embedder, LanguageModel, Reranker
 from memkit.types import BackendName
 from memkit.types.validate import check_flag, check_path
 
@@ -118,7 +118,7 @@ class Engine:
             self.load_embedder(self.config.embedder),
             rebuild=self.config.rebuild,
             ranking=self.config.ranking,
-            reranker=self.config.reranker,
+            reranker=self.load_reranker(),
             vector_index=self.config.vector_index,
         )
 
@@ -171,7 +171,7 @@ class Engine:
         """The language model."""
         with self._loading:  # threads share one
             if self._base is None:
-                self._base = self.load_base(self.config.base_model)
+                self._base = self.load_base()
             return self._base
 
     @property
@@ -328,24 +328,37 @@ class Engine:
                 parts.enter_context(closing(self._parts))
         self._base = None
 
-    @staticmethod
-    def load_base(given: str | Path | LanguageModel | None) -> LanguageModel:
-        """Give a language model as it is, or load it by folder or hub id; None for the default."""
+    def load_base(self) -> LanguageModel:
+        """Give the language model as it is, or load it by folder or hub id."""
+        given, placement = self.config.base_model, self.config.placement
         if not (given is None or isinstance(given, str | Path)):
             return given
         from memkit.models.language_model import TransformersModel
 
-        return TransformersModel.load(given)
+        return TransformersModel.load(
+            given,
+            device=placement.device,
+            dtype=placement.dtype,
+            attn_implementation=placement.attn_implementation,
+        )
 
-    @staticmethod
-    def load_embedder(given: str | Path | Embedder | None) -> Embedder:
+    def load_reranker(self) -> Reranker | None:
+        """Give a reranker as it is, or load it by folder or hub id."""
+        given = self.config.reranker
+        if not isinstance(given, str):
+            return given
+        from memkit.rag.reranker import CrossEncoderReranker
+
+        return CrossEncoderReranker.load(given, device=self.config.placement.device)
+
+    def load_embedder(self, given: str | Path | Embedder | None) -> Embedder:
         """Give an embedder as it is, or load it by folder or hub id; None for the default."""
         check_embedder(given)
         if not (given is None or isinstance(given, str | Path)):
             return given
         from memkit.models.embedder import SentenceEmbedder
 
-        return SentenceEmbedder.load(given)
+        return SentenceEmbedder.load(given, device=self.config.placement.device)
 
 
 def _is_local(base: LanguageModel) -> TypeGuard[TransformersModel]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 
 from memkit.memory import ask, forget, learning, recall, statistics, transfer, write
 from memkit.memory.chat_log import import_messages
+from memkit.memory.config import OpenOptions
 from memkit.memory.engine import Engine
 from memkit.memory.modules import Modules
 from memkit.memory.options import (
@@ -16,7 +17,6 @@ from memkit.memory.options import (
     DraftOptions,
     ExplainOptions,
     MessageOptions,
-    OpenOptions,
     Question,
     RecallOptions,
     Selection,

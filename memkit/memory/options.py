@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, TypedDict
 
 from memkit.errors import InvalidInputError
 from memkit.ledger.records.filters import parse
-from memkit.memory.config import Config, CountTokens
+from memkit.memory.config import Config, OpenOptions
 from memkit.memory.messages import role_and_content
-from memkit.protocols import Backend, Embedder, LanguageModel, Reranker, VectorIndexFactory
 from memkit.types import (
     COMBINATIONS,
     GREEDY,
     MIN_SCORE,
-    BackendName,
     Combine,
     Context,
     Draft,
@@ -42,49 +39,7 @@ from memkit.types.validate import (
     shown,
 )
 
-if TYPE_CHECKING:
-    from memkit.lora.recipe import Recipe
-    from memkit.rag.fusion import Ranking
-
 Question = str | Sequence[Message]
-
-
-class OpenOptions(TypedDict, total=False):
-    """How a memory is opened.
-
-    Attributes:
-        backends: Where knowledge may live: any of "buffer", "rag" and "lora", which are the
-            default together, and backends of your own (`memkit.protocols.Backend`).
-        base_model: A folder, a hub id or any `memkit.protocols.LanguageModel`; by default
-            SmolLM2-135M-Instruct. It is loaded when an answer or an adapter is first needed. With
-            "lora" it has to be a `memkit.models.language_model.TransformersModel`, a folder or id.
-        embedder: A folder, hub id or any `memkit.protocols.Embedder`; by default all-MiniLM-L6-v2.
-            One that is named is loaded when a verb first needs it: not to list or to count.
-        recipe: How `Memory.consolidate` makes adapters, and how prompts look.
-        count_tokens: Counts tokens for budgets, for example with a hosted model's tokenizer; by
-            default the base model's does.
-        rebuild: Adopt another embedder or base model than the memory was made with. Records are
-            embedded again now; modules are out of service until `Memory.consolidate` has trained
-            them again.
-        busy_timeout: How long to wait for other processes, in seconds; by default 30.
-        ranking: How much each part of a score weighs in a search.
-        reranker: Scores ``(query, texts)`` and so puts the best hits in their final order; or
-            the folder or hub id of a sentence-transformers ``CrossEncoder``.
-        vector_index: Makes an empty `memkit.protocols.MutableVectorIndex` of a dimension, for
-            example its class; by default memkit's own, exact and then IVF. It is filled from the
-            ledger each time the memory is opened.
-    """
-
-    backends: Sequence[BackendName | Backend]
-    base_model: str | Path | LanguageModel | None
-    embedder: str | Path | Embedder | None
-    recipe: Recipe | None
-    count_tokens: CountTokens | None
-    rebuild: bool
-    busy_timeout: float
-    ranking: Ranking | None
-    reranker: Reranker | str | None
-    vector_index: VectorIndexFactory | None
 
 
 class DraftOptions(TypedDict, total=False):

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from sentence_transformers import SentenceTransformer
 
 from memkit.errors import CorruptFileError, InvalidInputError, NonFiniteError
+from memkit.models.placement import Placement
 from memkit.models.sources import find_embedder, quiet
 from memkit.text.scripts import terms
 from memkit.text.word_hash import hashed
@@ -59,15 +60,17 @@ class SentenceEmbedder:
             device: None for CUDA if there is one, else the CPU.
 
         Raises:
+            InvalidInputError: If there is no such device here.
             ModelUnavailableError: If no source has the model.
             CorruptFileError: If its weights cannot be read.
         """
+        on = str(Placement.of(device).torch_device())
         source = find_embedder(spec)
         try:
             with quiet():
                 model = SentenceTransformer(
                     str(source.path),
-                    device=device,
+                    device=on,
                     local_files_only=True,
                     model_kwargs={"use_safetensors": True},
                 )

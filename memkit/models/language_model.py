@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import OrderedDict
 from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager
@@ -12,27 +10,20 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn import functional
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    DynamicCache,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
-from memkit.errors import CorruptFileError, IncompatibleModelError
 from memkit.models import decode
 from memkit.models.acting_tokens import ActingTokens
 from memkit.models.chat_template import ChatFormat, Message
-from memkit.models.gguf import converted
+from memkit.models.fingerprint import fingerprint
 from memkit.models.kv_cache import KVCache
+from memkit.models.load_model import load_model
 from memkit.models.model_lock import ModelLock
 from memkit.models.model_probe import Traits, check_kind, decoder_of, probe, smallest_window
 from memkit.models.output_head import OutputHead
-from memkit.models.sources import find_base, quiet
+from memkit.models.placement import Placement
 from memkit.types import GREEDY, Completion, Prompt, Sampling
 
 _MAX_CACHED_TOKENS = 4096  # SmolLM2-135M takes 45 KiB a token in float32: 180 MiB
@@ -95,41 +86,27 @@ class TransformersModel:
         spec: str | Path | None = None,
         *,
         device: str | torch.device | None = None,
-        dtype: torch.dtype | None = None,
+        dtype: str | torch.dtype | None = None,
+        attn_implementation: str | None = None,
     ) -> Self:
         """Load a model from a folder, a GGUF file, an installed package or the hub.
 
         Args:
             spec: Path or hub id; None for the default, SmolLM2-135M-Instruct.
-            device: None for CUDA if there is one, else the CPU.
-            dtype: None for bfloat16 on CUDA and float32 on the CPU.
+            device: Where it computes; see `memkit.models.placement.Placement`, also for the rest.
+            dtype: What it computes in.
+            attn_implementation: How it computes attention.
 
         Raises:
+            InvalidInputError: If there is no such device here, or one of the others is unknown.
             ModelUnavailableError: If no source has the model.
             CorruptFileError: If its weights cannot be read.
-            IncompatibleModelError: If it is no causal language model with a tokenizer.
+            IncompatibleModelError: If it is no causal language model with a tokenizer, or cannot
+                compute so.
         """
-        source = find_base(spec)
-        folder = converted(source.path) if source.gguf else source.path
-        on = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        kind = dtype or (torch.bfloat16 if on.type == "cuda" else torch.float32)
-        try:
-            with quiet():
-                tokenizer = AutoTokenizer.from_pretrained(folder)
-                model: Any = AutoModelForCausalLM.from_pretrained(
-                    folder, dtype=kind, use_safetensors=True
-                )
-        except SafetensorError as error:
-            raise CorruptFileError(
-                f"the weights in {str(folder)!r} cannot be read: {error}",
-                hint="delete the folder, so that it is made or fetched again",
-            ) from error
-        except (OSError, ValueError, LookupError) as error:
-            raise IncompatibleModelError(
-                f"expected a causal language model and its tokenizer in {str(folder)!r}, "
-                f"transformers cannot load them: {error}"
-            ) from error
-        return cls(model.to(on), tokenizer, name=source.name)
+        placement = Placement.of(device, dtype, attn_implementation)
+        model, tokenizer, name = load_model(spec, placement)
+        return cls(model, tokenizer, name=name)
 
     @property
     def size(self) -> int:
@@ -304,22 +281,22 @@ class TransformersModel:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over weights, vocabulary and chat template.
+        """Tells this base model from others; see `memkit.models.fingerprint.fingerprint`."""
+        return fingerprint(self._weights, self.tokenizer)
 
-        Weights count as rounded to bfloat16, so that the same model has one fingerprint in
-        float32 on the CPU and in bfloat16 on CUDA.
-        """
-        digest = hashlib.sha256()
-        seen: set[int] = set()
-        for key, tensor in sorted(self._weights.items()):
-            if tensor.data_ptr() in seen:
-                continue  # tied to one that is in already
-            seen.add(tensor.data_ptr())
-            rounded = tensor.detach().to(torch.bfloat16).cpu().contiguous()
-            digest.update(f"{key}{tuple(rounded.shape)}".encode())
-            digest.update(rounded.view(torch.uint8).numpy().data)
-        digest.update(_tokenizer_identity(self.tokenizer).encode())
-        return digest.hexdigest()
+    @property
+    def attn_implementation(self) -> str:
+        """How attention is computed, in transformers' words."""
+        return str(self.model.config.get_text_config()._attn_implementation)  # noqa: SLF001
+
+    @property
+    def computes(self) -> dict[str, str]:
+        """Where and how the model computes, in words, for manifests."""
+        return {
+            "device": self.device.type,
+            "dtype": str(self.model.dtype).removeprefix("torch."),
+            "attn_implementation": self.attn_implementation,
+        }
 
     # -- inside --------------------------------------------------------------------------------
 
@@ -379,11 +356,3 @@ def _eos_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[
     ):
         ids.update(stated if isinstance(stated, list) else [stated] if stated is not None else [])
     return ids
-
-
-def _tokenizer_identity(tokenizer: PreTrainedTokenizerBase) -> str:
-    fast: Any = tokenizer
-    backend = json.loads(fast.backend_tokenizer.to_str())
-    return json.dumps(
-        [backend["model"], backend["added_tokens"], fast.chat_template], sort_keys=True
-    )

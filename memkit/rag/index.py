@@ -16,7 +16,6 @@ from memkit.rag.chunks import slots
 from memkit.rag.current_space import CurrentSpace
 from memkit.rag.fusion import Ranking
 from memkit.rag.reembed import BATCH, reembed
-from memkit.rag.reranker import CrossEncoderReranker
 from memkit.rag.search import Search
 from memkit.rag.vectors.flat import check_vectors
 from memkit.types import Draft, Hit, Period, Query, Record
@@ -58,8 +57,7 @@ class FactIndex:
         embedder: Must be the one that the memory was made with.
         rebuild: If it is another one, embed everything anew instead of raising.
         ranking: The weights of a score's parts.
-        reranker: Puts the best hits in their final order; a folder or hub id loads a
-            cross-encoder; None for none.
+        reranker: Puts the best hits in their final order; None for none.
         vector_index: Makes an empty vector index of a dimension; None for memkit's own.
 
     Raises:
@@ -74,14 +72,12 @@ class FactIndex:
         *,
         rebuild: bool = False,
         ranking: Ranking | None = None,
-        reranker: Reranker | str | None = None,
+        reranker: Reranker | None = None,
         vector_index: VectorIndexFactory | None = None,
     ) -> None:
         self._ledger = ledger
         self._ranking = ranking or Ranking()
-        self._reranker = (
-            CrossEncoderReranker.load(reranker) if isinstance(reranker, str) else reranker
-        )
+        self._reranker = reranker
         self._current = CurrentSpace(ledger, embedder, vector_index)
         if rebuild and not self._current.is_ours(self._current.space):
             reembed(ledger, embedder)

@@ -18,8 +18,12 @@ class CrossEncoderReranker:
         self._model = model
 
     @classmethod
-    def load(cls, spec: str) -> Self:
+    def load(cls, spec: str, *, device: str | None = None) -> Self:
         """Load a model from a folder, or by hub id if it was fetched before; nothing is fetched.
+
+        Args:
+            spec: Path or hub id.
+            device: Where it computes; None for CUDA if there is one, else the CPU.
 
         Raises:
             ModelUnavailableError: If it is not on this machine.
@@ -27,7 +31,7 @@ class CrossEncoderReranker:
         from sentence_transformers import CrossEncoder
 
         try:
-            return cls(CrossEncoder(spec, local_files_only=True))
+            return cls(CrossEncoder(spec, device=device, local_files_only=True))
         except (OSError, ValueError) as exc:
             raise ModelUnavailableError(
                 f"no cross-encoder {spec!r} is on this machine: {exc}",

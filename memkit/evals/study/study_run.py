@@ -78,9 +78,10 @@ class StudyRun:
         )
 
     def place(self, base: TransformersModel) -> Path:
-        """The folder of records and adapters; each base model has one of its own."""
+        """The folder of records and adapters; each base model and type has one of its own."""
         root = self.folder or cache_dir() / "study"
-        return root / f"{'quick' if self.quick else 'full'}-{base.fingerprint[:8]}"
+        scale = "quick" if self.quick else "full"
+        return root / f"{scale}-{base.fingerprint[:8]}-{base.computes['dtype']}"
 
     @property
     def points(self) -> list[Point]:

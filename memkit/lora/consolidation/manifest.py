@@ -65,6 +65,7 @@ class Outcome:
             "memkit": __version__,
             "base_model": base.name,
             "fingerprint": base.fingerprint,
+            "verified": base.computes,
             "data": hashlib.sha256(json.dumps(contents).encode()).hexdigest(),
             "lora": self.candidate.lora.as_dict(),
             "synthesizer": synthesizer,

@@ -33,8 +33,9 @@ def in_precision(
     if base.model.dtype == dtype:
         return base, layers
     model: Any = copy_without_hooks(base.model)  # its `to` carries no usable annotations
-    # The fused attention's backward pass is many times slower than its parts in bfloat16.
-    model.set_attn_implementation("eager")
+    if base.device.type == "cpu":
+        # The fused attention's backward pass is many times slower than its parts in bfloat16.
+        model.set_attn_implementation("eager")
     other = TransformersModel(model.to(dtype), base.tokenizer, name=base.name)
     return other, AdapterLayers.of(other)
 

@@ -1,0 +1,59 @@
+"""Loading a language model of transformers, with its tokenizer, to where it computes."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from memkit.errors import CorruptFileError, IncompatibleModelError
+from memkit.models.gguf import converted
+from memkit.models.placement import Placement
+from memkit.models.sources import find_base, quiet
+
+logger = logging.getLogger(__name__)
+
+
+def load_model(
+    spec: str | Path | None, placement: Placement
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, str]:
+    """Give a model, its tokenizer and its name; see `TransformersModel.load` for the errors."""
+    device = placement.torch_device()
+    dtype = placement.torch_dtype(device)
+    source = find_base(spec)
+    folder = converted(source.path) if source.gguf else source.path
+    options: dict[str, Any] = {"dtype": dtype, "use_safetensors": True}
+    if placement.attn_implementation is not None:
+        options["attn_implementation"] = placement.attn_implementation
+    try:
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(folder)
+            model: Any = AutoModelForCausalLM.from_pretrained(folder, **options)
+    except SafetensorError as error:
+        raise CorruptFileError(
+            f"the weights in {str(folder)!r} cannot be read: {error}",
+            hint="delete the folder, so that it is made or fetched again",
+        ) from error
+    except (ImportError, OSError, ValueError, LookupError) as error:
+        raise IncompatibleModelError(
+            f"expected a causal language model and its tokenizer in {str(folder)!r}, "
+            f"transformers cannot load them: {error}",
+            hint=_hint(placement.attn_implementation),
+        ) from error
+    attention = model.config.get_text_config()._attn_implementation  # noqa: SLF001 - nothing public
+    logger.info("%s computes on %s in %s, attention by %s", source.name, device, dtype, attention)
+    return model.to(device), tokenizer, source.name
+
+
+def _hint(attention: str | None) -> str:
+    if attention is None:
+        return ""
+    return f"`attn_implementation` is {attention!r}; leave it out if that is what is missing"
