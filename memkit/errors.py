@@ -21,6 +21,7 @@
     ├ UnsupportedOperationError (NotImplementedError)
     ├ MissingDependencyError (ImportError)
     ├ ModelUnavailableError             no source has the model
+    ├ IncompleteAnswerError             tokens ran out within JSON or a call of a tool
     ├ TrainingError                     a training run diverged or had nothing to learn
     └ BackendError                      wraps an error of faiss, torch or SQLite
 
@@ -44,6 +45,7 @@ __all__ = [
     "DiskFullError",
     "FormatVersionError",
     "IncompatibleModelError",
+    "IncompleteAnswerError",
     "InvalidInputError",
     "MemkitError",
     "MissingDependencyError",
@@ -157,6 +159,10 @@ class MissingDependencyError(MemkitError, ImportError):
 
 class ModelUnavailableError(MemkitError):
     """No source has the requested model."""
+
+
+class IncompleteAnswerError(MemkitError):
+    """An answer that has to fit a schema was not whole when its tokens ran out."""
 
 
 class TrainingError(MemkitError):

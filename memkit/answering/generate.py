@@ -16,6 +16,7 @@ from typing import Protocol
 from memkit.answering.join import joints, put_together, without_end
 from memkit.answering.prompt import PromptFormat
 from memkit.answering.reading import reading_prompt
+from memkit.errors import UnsupportedOperationError
 from memkit.protocols import LanguageModel
 from memkit.text.quoting import on_one_line
 from memkit.types import (
@@ -24,6 +25,7 @@ from memkit.types import (
     Claim,
     Combine,
     Completion,
+    Constraint,
     Context,
     Part,
     Prompt,
@@ -35,6 +37,7 @@ from memkit.types.timings import step
 from memkit.types.validate import check_results
 
 CANDIDATES = 3  # modules that "confident" asks
+TOLD = "Answer in JSON that fits this schema:"
 
 
 class Adapters(Protocol):
@@ -114,6 +117,7 @@ class Answerer:
         *,
         combine: Combine = "rows",
         contexts: Sequence[Context | None] | None = None,
+        constraints: Sequence[Constraint | None] | None = None,
     ) -> list[Answer]:
         """One answer per recall, computed as one batch.
 
@@ -125,11 +129,17 @@ class Answerer:
                 "mix" puts all in place at once, with the route's weights. "confident" asks the
                 question of the modules of the nearest facts, if the route has but one part.
             contexts: For each question what was said before it; None if nothing was.
+            constraints: For each question what its answer is held to; None if it is free.
+
+        Raises:
+            UnsupportedOperationError: If an answer is to be held to something, and the language
+                model cannot be.
+            IncompleteAnswerError: If an answer is not whole when its tokens run out.
         """
-        before = contexts or [None] * len(recalls)
+        free = [None] * len(recalls)
         rows = [
-            self._rows(recall, combine, context)
-            for recall, context in zip(recalls, before, strict=True)
+            self._rows(*asked, combine)
+            for asked in zip(recalls, contexts or free, constraints or free, strict=True)
         ]
         batch = [row for of_recall in rows for row in of_recall]
         adapters = self._adapters([row.route for row in batch])
@@ -163,11 +173,18 @@ class Answerer:
         *,
         combine: Combine = "rows",
         context: Context | None = None,
+        constraint: Constraint | None = None,
     ) -> Generator[str, None, Answer]:
         """The same answer, piece by piece; its parts one after the other."""
-        rows = self._rows(recall, combine, context)
+        rows = self._rows(recall, context, constraint, combine)
         if len({row.question for row in rows}) < len(rows):  # one is chosen once all have answered
-            (answer,) = self.answer([recall], sampling, combine=combine, contexts=[context])
+            (answer,) = self.answer(
+                [recall],
+                sampling,
+                combine=combine,
+                contexts=[context],
+                constraints=[constraint],
+            )
             yield answer.text
             return answer
         texts: list[str] = []
@@ -186,11 +203,19 @@ class Answerer:
 
     # -- rows ------------------------------------------------------------------------------
 
-    def _rows(self, recall: Recall, combine: Combine, context: Context | None) -> list[Row]:
+    def _rows(
+        self,
+        recall: Recall,
+        context: Context | None,
+        constraint: Constraint | None,
+        combine: Combine,
+    ) -> list[Row]:
         """What is asked of which modules to answer one question."""
         route, parts = recall.route, recall.route.parts
         asked: Sequence[Part | None] = [None]  # all modules of the route at once
-        if combine != "mix" and len(parts) > 1:
+        # Several answers could not be put together as one JSON value.
+        several = constraint is not None and len({part.question for part in parts}) > 1
+        if combine != "mix" and len(parts) > 1 and not several:
             asked = parts
         elif combine == "confident":
             asked = candidates(route) or asked
@@ -199,9 +224,27 @@ class Answerer:
         for part in asked:
             text = recall.query if part is None else _asked(part, recall.query)
             mix = route if part is None else replace(route, weights={part.module: 1.0})
-            prompt = self._prompt(text, recall.text, before, adapted=bool(mix.weights))
+            if constraint is None:
+                prompt = self._prompt(text, recall.text, before, adapted=bool(mix.weights))
+            else:
+                prompt = self._constrained(text, recall.text, before, constraint)
             rows.append(Row(text, mix, prompt, part))
         return rows
+
+    def _constrained(
+        self, question: str, evidence: str, before: Context, constraint: Constraint
+    ) -> Prompt:
+        """A prompt that says what the answer is held to, and holds it to that."""
+        if not hasattr(self._base, "constraints"):
+            raise UnsupportedOperationError(
+                f"`schema` needs a language model that can be held to one, {self._base.name!r} "
+                "cannot",
+                hint="open the memory with a model of transformers (a folder or a hub id)",
+            )
+        system = self._format.system_message(evidence, before.system) or self._format.opening
+        told = f"{system}\n\n{TOLD}\n{constraint.schema}"
+        prompt = self._base.prompt(question, system=told, history=before.history)
+        return replace(prompt, constraint=constraint)
 
     def _prompt(self, question: str, evidence: str, before: Context, *, adapted: bool) -> Prompt:
         if self._examples and evidence and not adapted:

@@ -7,20 +7,22 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from memkit.answering.grounding import Stored, Utterance, check, names
+from memkit.answering.json_claims import values_in
 from memkit.errors import InvalidInputError, ModuleNotFoundInMemoryError
+from memkit.memory.asked import query_of
 from memkit.memory.engine import Engine
 from memkit.memory.options import (
     AskOptions,
     BatchOptions,
     Question,
     Request,
-    query_of,
     query_template,
     refuse_unknown,
     request_of,
 )
 from memkit.memory.quotations import quotations
 from memkit.memory.recall import Findings, gather
+from memkit.memory.schemas import Schema, constraint_of
 from memkit.types import PASSAGES, Answer, Claim, Query, Record, Route, Scope
 from memkit.types.timings import Stopwatch
 from memkit.types.validate import check_scope, describe
@@ -39,11 +41,13 @@ def ask_batch(
     if isinstance(questions, str | Mapping) or not isinstance(questions, Iterable):
         raise InvalidInputError(f"`questions` must be a list, got {describe(questions)}")
     refuse_unknown(options, BatchOptions)
-    scopes = options.pop("scopes", None)
+    scopes, schemas = options.pop("scopes", None), options.pop("schemas", None)
     template = query_template(options, AskOptions, k=PASSAGES)
     queries = [query_of(question, template) for question in questions]
     if scopes is not None:
         queries = _scoped(queries, scopes, also="scope" in options)
+    if schemas is not None:
+        queries = _held(queries, schemas, also=options.get("schema") is not None)
     return answer(engine, queries, request_of(budget, options))
 
 
@@ -58,6 +62,19 @@ def _scoped(queries: Sequence[Query], scopes: Sequence[Scope], *, also: bool) ->
         )
     pairs = zip(queries, scopes, strict=True)
     return [replace(query, scope=check_scope(scope)) for query, scope in pairs]
+
+
+def _held(queries: Sequence[Query], schemas: Sequence[Schema | None], *, also: bool) -> list[Query]:
+    """Give each query its own schema; ``also`` says whether there was one for all, too."""
+    if isinstance(schemas, str | Mapping) or not isinstance(schemas, Sequence):
+        raise InvalidInputError(f"`schemas` must be a list of schemas, got {describe(schemas)}")
+    if also or len(schemas) != len(queries):
+        raise InvalidInputError(
+            f"`schemas` must have one schema for each of {len(queries)} questions and take the "
+            f"place of `schema`, got {len(schemas)}{' beside `schema`' if also else ''}"
+        )
+    pairs = zip(queries, schemas, strict=True)
+    return [replace(query, constraint=constraint_of(schema)) for query, schema in pairs]
 
 
 def stream(engine: Engine, question: Question, budget: int, options: AskOptions) -> AnswerStream:
@@ -106,6 +123,7 @@ def _answer(engine: Engine, queries: Sequence[Query], request: Request) -> list[
             request.sampling,
             combine=request.combine,
             contexts=[each.query.context for each in silent],
+            constraints=[each.query.constraint for each in silent],
         )
     )
     answers = [result if isinstance(result, Answer) else next(generated) for result in results]
@@ -130,6 +148,7 @@ def _pieces(
         request.sampling,
         combine=request.combine,
         context=findings.query.context,
+        constraint=findings.query.constraint,
     )
     return _compared(findings, generated, strict=False)
 
@@ -142,7 +161,11 @@ def _compared(findings: Findings, answer: Answer, *, strict: bool) -> Answer:
         if claim.supported:  # it quotes a record
             return claim
         held = records.get(claim.record_id or _fact(answer.route, claim))
-        return check(claim, Stored(held, list(records.values()), utterances))
+        stored = Stored(held, list(records.values()), utterances)
+        if findings.query.constraint is None:
+            return check(claim, stored)
+        said = replace(claim, text=values_in(claim.text))  # the names of fields claim nothing
+        return replace(check(said, stored), text=claim.text)
 
     answer = replace(answer, claims=tuple(map(compared, answer.claims)))
     reasons = [_doubt(claim, answer.route, records) for claim in answer.claims] if strict else []

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypedDict
 
 from memkit.errors import InvalidInputError
 from memkit.ledger.records.filters import parse
 from memkit.memory.config import Config, OpenOptions
-from memkit.memory.messages import role_and_content
+from memkit.memory.schemas import Schema, constraint_of
 from memkit.types import (
     COMBINATIONS,
     GREEDY,
     MIN_SCORE,
     Combine,
-    Context,
     Draft,
     Message,
     Metadata,
@@ -34,8 +33,6 @@ from memkit.types.validate import (
     check_part,
     check_period,
     check_scope,
-    check_text,
-    describe,
     shown,
 )
 
@@ -172,6 +169,9 @@ class AskOptions(ExplainOptions, total=False):
             models of less than a billion parameters, which too often word wrongly what they
             read (docs/decisions/0013-quotations.md). Only questions are answered so, and nothing
             with ``min_score=None``, chosen ``modules`` or another ``combine``.
+        schema: A JSON schema, or a class of Pydantic: the answer's text is JSON that fits it and
+            nothing else, worded by the base model with the routed modules. It is never quoted,
+            and modules answer it together. Needs the extra ``structured``.
     """
 
     modules: Sequence[str] | None
@@ -179,6 +179,7 @@ class AskOptions(ExplainOptions, total=False):
     strict: bool
     sampling: Sampling
     quote: bool | None
+    schema: Schema | None
 
 
 class BatchOptions(AskOptions, total=False):
@@ -187,9 +188,11 @@ class BatchOptions(AskOptions, total=False):
     Attributes:
         scopes: One for each question, in place of ``scope``: those of different users share a
             batch, and each sees only what its own scope may see.
+        schemas: One for each question, in place of ``schema``; None for an answer without one.
     """
 
     scopes: Sequence[Scope] | None
+    schemas: Sequence[Schema | None] | None
 
 
 def config_of(options: OpenOptions) -> Config:
@@ -254,7 +257,7 @@ class Request:
 
 def request_of(budget: int, options: ExplainOptions) -> Request:
     """How questions are to be answered; what takes part is for `query_template`."""
-    how: dict[str, Any] = {n: value for n, value in options.items() if n not in _EVIDENCE}
+    how: dict[str, Any] = {n: value for n, value in options.items() if n not in _OF_QUERIES}
     return Request(budget, **how)
 
 
@@ -278,55 +281,11 @@ def query_template(options: Mapping[str, Any], known: type, *, k: int) -> Query:
         parse(where)
     period = Period(options.get("since"), options.get("until"), options.get("as_of"))
     check_period(period)
-    return Query("", k, scope, where, period=period)
+    constraint = constraint_of(options.get("schema"))
+    return Query("", k, scope, where, period=period, constraint=constraint)
 
 
-_ENDING = 'The last one is what is answered: {"role": "user", "content": "..."}.'
-
-
-def query_of(question: Question, template: Query, *, name: str = "question") -> Query:
-    """Make a query of a question, or of a conversation that ends with one.
-
-    Args:
-        question: The user's words, or messages that end with them.
-        template: All but the text.
-        name: Of the argument, for errors.
-
-    Raises:
-        InvalidInputError: If the question is blank, or the messages are malformed or do not end
-            with the user's.
-    """
-    context = None
-    if not isinstance(question, str):
-        question, context = _conversation(question, name)
-    return replace(template, text=check_text(name, question), context=context)
-
-
-def _conversation(messages: Sequence[Message], name: str) -> tuple[str, Context]:
-    """The last message of a conversation, and what was said before it."""
-    if not isinstance(messages, Sequence):
-        raise InvalidInputError(
-            f"`{name}` must be a string or a list of messages, got {describe(messages)}"
-        )
-    if not messages:
-        raise InvalidInputError(f"`{name}` must not be empty, got {messages!r}", hint=_ENDING)
-    if all(isinstance(message, str) for message in messages):
-        raise InvalidInputError(
-            f"`{name}` must be a string or a list of messages, got a list of strings",
-            hint="ask_batch() answers several questions at once",
-        )
-    pairs = [role_and_content(place, message) for place, message in enumerate(messages)]
-    if pairs[-1][0] != "user":
-        raise InvalidInputError(
-            f"`messages` must end with the user's, got {pairs[-1]!r}", hint=_ENDING
-        )
-    opening = next(place for place, (role, _) in enumerate(pairs) if role != "system")
-    system = "\n\n".join(content for _, content in pairs[:opening]) or None
-    history = tuple(pair for pair in pairs[opening:-1] if pair[1].strip())  # no calls of tools
-    return pairs[-1][1], Context(system, history)
-
-
-_EVIDENCE = frozenset(RecallOptions.__annotations__)
+_OF_QUERIES = frozenset(RecallOptions.__annotations__) | {"schema"}
 # What the verbs that take these options spell out beside them.
 _SPELLED_OUT: Mapping[type, tuple[str, ...]] = {
     AskOptions: ("budget",),

@@ -11,7 +11,7 @@ from dataclasses import replace
 from memkit.answering.grounding import same
 from memkit.answering.prompt import label_of
 from memkit.answering.quote import Passage, Quoter
-from memkit.errors import UnsupportedOperationError
+from memkit.errors import InvalidInputError, UnsupportedOperationError
 from memkit.memory.engine import Engine
 from memkit.memory.options import Request
 from memkit.memory.recall import Findings
@@ -29,15 +29,21 @@ def quotations(
     """For each question its answer in stored words, or what the base model is to answer from.
 
     Raises:
+        InvalidInputError: If quotations were asked for beside a schema.
         UnsupportedOperationError: If quotations were asked for, and nothing can judge them.
     """
+    if request.quote and any(each.query.constraint is not None for each in findings):
+        raise InvalidInputError(
+            "`quote` answers in stored words, which fit no `schema`; got both",
+            hint="leave one of them out",
+        )
     results: list[Answer | Findings] = list(findings)
     quoter, least = _quoter(engine, request), request.min_score
     if quoter is None or least is None:
         return results
     silent = []
     for place, each in enumerate(findings):
-        if is_question(each.query.text):
+        if is_question(each.query.text) and each.query.constraint is None:
             answer = None if each.by_heart else _out_of_prompt(quoter, each, least)
             if answer is None:
                 silent.append(place)

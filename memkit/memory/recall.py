@@ -9,6 +9,7 @@ from itertools import dropwhile
 from memkit.answering.explain import Explanation
 from memkit.answering.prompt import Quoted, assemble
 from memkit.ledger.records.filters import parse
+from memkit.memory.asked import query_of
 from memkit.memory.engine import Engine
 from memkit.memory.options import (
     ExplainOptions,
@@ -16,7 +17,6 @@ from memkit.memory.options import (
     RecallOptions,
     Request,
     Selection,
-    query_of,
     query_template,
     request_of,
 )

@@ -11,8 +11,9 @@ from torch import Tensor
 from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopPLogitsWarper
 
 from memkit.errors import InvalidInputError
+from memkit.models.constrained import Constraints, Keeper, mask
 from memkit.models.kv_cache import KVCache
-from memkit.types import Completion, Prompt, Sampling
+from memkit.types import Completion, Constraint, Prompt, Sampling
 from memkit.types.timings import step
 
 Adapters = AbstractContextManager[object] | None
@@ -25,6 +26,7 @@ class Reader(Protocol):
     context: int | None
     stop_ids: frozenset[int]
     device: torch.device
+    constraints: Constraints
 
     def past(self, prefixes: Sequence[tuple[int, ...]]) -> KVCache:
         """Encode one prefix per row."""
@@ -46,22 +48,22 @@ def generate(
     check(base, prompts, sampling)
     if not prompts:
         return []
-    rows = [_Row(base, sampling.stop) for _ in prompts]
-    with closing(_steps(base, prompts, sampling, adapters)) as steps:
+    rows = [_Row(base, sampling, prompt.constraint) for prompt in prompts]
+    with closing(_steps(base, prompts, rows, sampling, adapters)) as steps:
         for tokens in steps:
             for row, token in zip(rows, tokens, strict=True):
                 row.take(token)
             if all(row.done for row in rows):
                 break
-    return [Completion(text=row.text(), ids=tuple(row.ids)) for row in rows]
+    return [Completion(text=row.whole_text(), ids=tuple(row.ids)) for row in rows]
 
 
 def stream(base: Reader, prompt: Prompt, sampling: Sampling, adapters: Adapters) -> Generator[str]:
     """Pieces of one completion; see `memkit.protocols.LanguageModel.stream`."""
-    row = _Row(base, sampling.stop)
+    row = _Row(base, sampling, prompt.constraint)
     sent = 0
     # Closing leaves the adapters at once when the consumer abandons this iterator.
-    with closing(_steps(base, [prompt], sampling, adapters)) as steps:
+    with closing(_steps(base, [prompt], [row], sampling, adapters)) as steps:
         for (token,) in steps:
             row.take(token)
             if row.done:
@@ -70,7 +72,7 @@ def stream(base: Reader, prompt: Prompt, sampling: Sampling, adapters: Adapters)
             if len(settled) > sent:
                 yield settled[sent:]
                 sent = len(settled)
-    if rest := row.text()[sent:]:
+    if rest := row.whole_text()[sent:]:
         yield rest
 
 
@@ -80,6 +82,8 @@ def check(base: Reader, prompts: Sequence[Prompt], sampling: Sampling) -> None:
     for prompt in prompts:
         if not prompt.question:
             raise InvalidInputError("`question` must hold at least one token, got none")
+        if prompt.constraint is not None:
+            base.constraints.check(prompt.constraint, sampling)
         longest = len(prompt) + sampling.max_new_tokens
         if base.context is not None and longest > base.context:
             raise InvalidInputError(
@@ -91,9 +95,16 @@ def check(base: Reader, prompts: Sequence[Prompt], sampling: Sampling) -> None:
 
 
 def _steps(
-    base: Reader, prompts: Sequence[Prompt], sampling: Sampling, adapters: Adapters
+    base: Reader,
+    prompts: Sequence[Prompt],
+    answers: Sequence[_Row],
+    sampling: Sampling,
+    adapters: Adapters,
 ) -> Generator[list[int]]:
-    """Yield the next token of every row, until `max_new_tokens` or the consumer has enough."""
+    """Yield the next token of every row, until `max_new_tokens` or the consumer has enough.
+
+    The consumer puts the tokens into ``answers``: what is in them decides what may come next.
+    """
     choose = _Chooser(sampling, rows=len(prompts))
     with step("prefill"):
         past = base.past([prompt.prefix for prompt in prompts])
@@ -108,7 +119,8 @@ def _steps(
                 hidden = base.extend(past, fed)
                 last = torch.tensor([len(ids) - 1 for ids in fed], device=hidden.device)
                 rows = torch.arange(len(fed), device=hidden.device)
-                tokens = choose(base.logits(hidden[rows, last]))
+                logits = base.logits(hidden[rows, last])
+                tokens = choose(mask(logits, [answer.keeper for answer in answers]))
             yield tokens
             fed = [[token] for token in tokens]
 
@@ -145,19 +157,27 @@ class _Chooser:
 class _Row:
     """The answer of one row as far as it has come."""
 
-    def __init__(self, base: Reader, stop: Sequence[str]) -> None:
+    def __init__(self, base: Reader, sampling: Sampling, constraint: Constraint | None) -> None:
         self.ids: list[int] = []
         self.done = False
         self._base = base
-        self._stop = stop
+        self._stop = sampling.stop
+        self._limit = sampling.max_new_tokens
         self._cut: int | None = None  # where a stop text begins
+        # What keeps it to its constraint.
+        self.keeper: Keeper | None = None
+        if constraint is not None:
+            self.keeper = base.constraints.keeper(constraint)
 
     def take(self, token: int) -> None:
         """Append a token, unless the answer has ended before."""
         if self.done:
             return
         self.ids.append(token)
-        if token in self._base.stop_ids:
+        if self.keeper is not None:
+            self.keeper.take(token)
+            self.done = self.keeper.ended
+        elif token in self._base.stop_ids:
             self.done = True
         elif self._stop:
             starts = [at for at in map(self._decoded().find, self._stop) if at >= 0]
@@ -167,6 +187,12 @@ class _Row:
     def text(self) -> str:
         """The answer: without a stop text, surrounding blanks or half a character at the end."""
         return self._decoded()[: self._cut].rstrip("\ufffd").strip()
+
+    def whole_text(self) -> str:
+        """The answer, unless it is bound by a constraint and its tokens did not suffice."""
+        if self.keeper is not None:
+            self.keeper.check_whole(self.text(), self._limit)
+        return self.text()
 
     def settled_text(self) -> str:
         """The part of `text` that no further token can change."""

@@ -17,6 +17,7 @@ from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 from memkit.models import decode
 from memkit.models.acting_tokens import ActingTokens
 from memkit.models.chat_template import ChatFormat, Message
+from memkit.models.constrained import Constraints
 from memkit.models.fingerprint import fingerprint
 from memkit.models.kv_cache import KVCache
 from memkit.models.load_model import load_model
@@ -50,6 +51,7 @@ class TransformersModel:
         head: Makes logits of hidden states.
         traits: What the model keeps of what it has read, and which of its layers see tokens.
         acting: On which tokens of a forward pass adapters act.
+        constraints: What keeps answers to a schema.
 
     Raises:
         IncompatibleModelError: If nothing ends an answer, or it is no decoder whose logits are
@@ -70,6 +72,7 @@ class TransformersModel:
         self.chat = ChatFormat(tokenizer)
         self.special_tokens = self.chat.special_tokens
         self.stop_ids = frozenset({self.chat.end_id, *_eos_ids(model, tokenizer)})
+        self.constraints = Constraints(tokenizer, name=name, stop_ids=self.stop_ids)
         # Adapters add to the model later; these are the weights as they came.
         self._weights = dict(model.state_dict())
         self._prefixes: OrderedDict[tuple[int, ...], Layers] = OrderedDict()

@@ -28,6 +28,7 @@ from memkit.types.queries import MIN_SCORE as MIN_SCORE
 from memkit.types.queries import PASSAGES as PASSAGES
 from memkit.types.queries import Combine as Combine
 from memkit.types.queries import Completion as Completion
+from memkit.types.queries import Constraint as Constraint
 from memkit.types.queries import Context as Context
 from memkit.types.queries import Example as Example
 from memkit.types.queries import Prompt as Prompt

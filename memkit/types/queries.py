@@ -26,6 +26,17 @@ class Context:
 
 
 @dataclass(frozen=True)
+class Constraint:
+    """What an answer is held to while it is decoded, so that it cannot be anything else.
+
+    Attributes:
+        schema: A JSON schema, as JSON: the answer is one JSON value that fits it.
+    """
+
+    schema: str
+
+
+@dataclass(frozen=True)
 class Query:
     """One query as the backends see it."""
 
@@ -35,6 +46,7 @@ class Query:
     where: Metadata | None = None  # metadata filter, or None
     context: Context | None = None  # what was said before; backends look at the text alone
     period: Period = ALWAYS
+    constraint: Constraint | None = None  # what the answer is held to; backends need not look
 
 
 @dataclass(frozen=True)
@@ -43,6 +55,7 @@ class Prompt:
 
     prefix: tuple[int, ...]  # system prompt, passages, history; no adapter acts on these tokens
     question: tuple[int, ...]  # from the user's question up to where the answer starts
+    constraint: Constraint | None = None  # what the answer is held to, token by token
 
     def __len__(self) -> int:
         return len(self.prefix) + len(self.question)

@@ -141,6 +141,11 @@ KINDS = {
     "role": [None, *STRINGS, "bot"],
     "scopes": ["u1", 5, {}, [], [{}, {}], NESTED, Silent(), *([scope] for scope in SCOPES)],
     "choice": CHOICES,
+    "schema": [
+        *(5, True, "x", b"x", [], NESTED, Silent(), int, Equal(), np.zeros(2), DEEP),
+        *({"const": math.nan}, {"const": Silent()}, {"const": "\ud800"}, {(1,): 2}),
+    ],
+    "schemas": [5, "x", {}, [], [{}, {}], [5], NESTED, Silent()],
     "sampling": [None, 5, {}, Sampling, Sampling(seed=-1), Sampling(max_new_tokens=True)],
     "messages": [
         *([{"role": "user", "content": "x", part: NESTED}] for part in ("id", "name")),
@@ -177,6 +182,7 @@ ASK = {
     "strict": "flag",
     "sampling": "sampling",
     "quote": "optional flag",
+    "schema": "schema",
 }
 BY_ID = {"id": "id", "scope": "optional scope"}
 
@@ -271,7 +277,13 @@ VERBS = {
     "ask": ({"question": "Who?"}, {"question": "question", "budget": "budget", **ASK}),
     "ask_batch": (
         {"questions": ["Who?"]},
-        {"questions": "questions", "budget": "budget", "scopes": "scopes", **ASK},
+        {
+            "questions": "questions",
+            "budget": "budget",
+            "scopes": "scopes",
+            "schemas": "schemas",
+            **ASK,
+        },
     ),
     "stream": ({"question": "Who?"}, {"question": "question", "budget": "budget", **ASK}),
     "export": (

@@ -8,6 +8,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+import torch
 from pytest_socket import disable_socket, enable_socket
 
 from langchain_memkit import ChatMemkit
@@ -36,6 +37,24 @@ def memory(tmp_path):
 def tiny():
     """A random Llama of two layers."""
     return tiny_llama()
+
+
+@pytest.fixture(scope="session")
+def terse(tmp_path_factory):
+    """A chat model that says little: random, but inclined to close what it has opened.
+
+    So its strings end, which those of a random model do not. What it says fits a schema because
+    decoding allows nothing else: it knows nothing.
+    """
+    base = tiny_llama(seed=1)
+    base.context = None  # of 512 tokens, where a schema may be 400: its positions are computed
+    inclined = torch.zeros(base.model.config.vocab_size)
+    inclined[base.tokenizer.convert_tokens_to_ids(['"', "}", "]"])] = 1000.0
+    logits = base.logits
+    base.logits = lambda hidden: logits(hidden) + inclined
+    path = tmp_path_factory.mktemp("terse") / "agent.mem"
+    with Memory.open(path, base_model=base, embedder=HashingEmbedder(), backends=["rag"]) as memory:
+        yield ChatMemkit(memory=memory, max_tokens=120)
 
 
 FACTS = [

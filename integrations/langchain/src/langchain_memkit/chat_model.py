@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from langchain_core.caches import BaseCache
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -20,6 +20,7 @@ from langchain_core.tools import BaseTool
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from langchain_memkit._batch import BATCH, Batch, Conversation, shared
+from langchain_memkit._structured import METHODS, parsed, response_schema, schema_of, text_parser
 from langchain_memkit.messages import conversation_of
 from memkit import Answer, AsyncMemory, InvalidInputError, Memory
 from memkit.errors import UnsupportedOperationError
@@ -35,6 +36,8 @@ _PER_CALL = {
     "max_tokens",
     "modules",
     "quote",
+    "response_format",
+    "schema",
     "scope",
     "seed",
     "since",
@@ -44,6 +47,9 @@ _PER_CALL = {
     "until",
     "where",
 }
+
+_FOR_TRACES = {"ls_structured_output_format", "stream"}
+_OF_CALLS = {"response_format", "schema"}  # the model has none of its own
 
 
 class ChatMemkit(BaseChatModel):
@@ -60,9 +66,9 @@ class ChatMemkit(BaseChatModel):
     empty); the last two are None in most answers.
 
     Each of the parameters from ``scope`` to ``seed`` can also be given with a call, or bound:
-    ``model.bind(scope={"user": "ann"})``. Tool calling and structured output are not offered:
-    models of this size are not good enough at them. Answers are not cached, even if LangChain has
-    a cache for all models: a memory changes, and forgets.
+    ``model.bind(scope={"user": "ann"})``. `with_structured_output` gives answers that fit a schema.
+    Tool calling is not offered: models of this size are not good enough at it. Answers are not
+    cached, even if LangChain has a cache for all models: a memory changes, and forgets.
 
     Attributes:
         memory: Open, and closed by its owner.
@@ -159,16 +165,18 @@ class ChatMemkit(BaseChatModel):
 
     def bind_tools(
         self,
-        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],  # noqa: ARG002
+        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
         *,
         tool_choice: str | None = None,  # noqa: ARG002 - the base class has it
-        **kwargs: Any,  # noqa: ARG002 - the same
+        **kwargs: Any,
     ) -> Runnable[LanguageModelInput, AIMessage]:
         """Refuse tools: models of this size are not good enough at calling them.
 
         Raises:
-            UnsupportedOperationError: Always.
+            UnsupportedOperationError: If there are any.
         """
+        if not tools:  # an agent without tools, which may have a `response_format`
+            return self.bind(**kwargs)
         raise UnsupportedOperationError(
             f"ChatMemkit calls no tools: {self.model_name} is not good enough at it",
             hint="give the agent a model that calls tools; over the same memory, `MemkitMiddleware`"
@@ -177,20 +185,33 @@ class ChatMemkit(BaseChatModel):
 
     def with_structured_output(
         self,
-        schema: dict[str, Any] | type,  # noqa: ARG002 - the base class has it
+        schema: dict[str, Any] | type,
         *,
-        include_raw: bool = False,  # noqa: ARG002 - the same
-        **kwargs: Any,  # noqa: ARG002 - the same
+        include_raw: bool = False,
+        method: Literal["json_schema", "function_calling", "json_mode"] = "json_schema",
+        strict: bool | None = None,  # noqa: ARG002 - every answer is strict
+        **kwargs: Any,
     ) -> Runnable[LanguageModelInput, dict[str, Any] | BaseModel]:
-        """Refuse structured output, which needs a model that calls tools.
+        """Answer with an object that fits a schema: decoding allows nothing else.
+
+        Needs ``pip install 'memkit-sdk[structured]'``. An answer that `max_tokens` cuts off raises
+        `memkit.errors.IncompleteAnswerError`.
+
+        Args:
+            schema: A Pydantic class, a TypedDict or a JSON schema.
+            include_raw: Give a dict of ``raw``, ``parsed`` and ``parsing_error`` instead.
+            method: All are the same: decoding is held to the schema in any case.
+            strict: For compatibility; an answer fits the schema in any case.
+            **kwargs: Parameters of the call, such as ``max_tokens``.
 
         Raises:
-            UnsupportedOperationError: Always.
+            InvalidInputError: If the schema or the method is none.
         """
-        raise UnsupportedOperationError(
-            f"ChatMemkit makes no structured output: {self.model_name} is not good enough at it",
-            hint="take another model for that; `memory.search` gives records with their metadata",
-        )
+        if method not in METHODS:
+            raise InvalidInputError(f"`method` must be one of {METHODS}, got {method!r}")
+        about = {"kwargs": {"method": method}, "schema": schema}
+        model = self.bind(schema=schema_of(schema), ls_structured_output_format=about, **kwargs)
+        return parsed(model, text_parser(schema), include_raw=include_raw)
 
     # -- required by BaseChatModel -----------------------------------------------------------
 
@@ -200,7 +221,7 @@ class ChatMemkit(BaseChatModel):
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        chosen = _PER_CALL | {"model_name", "stop"}
+        chosen = (_PER_CALL - _OF_CALLS) | {"model_name", "stop"}
         return {name: getattr(self, name) for name in sorted(chosen)}
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
@@ -213,7 +234,7 @@ class ChatMemkit(BaseChatModel):
             "image_inputs": False,
             "audio_inputs": False,
             "tool_calling": False,
-            "structured_output": False,
+            "structured_output": True,
         }
 
     def _generate(
@@ -269,13 +290,13 @@ class ChatMemkit(BaseChatModel):
         Raises:
             InvalidInputError: If the call has an unknown option.
         """
-        unknown = given.keys() - _PER_CALL - {"stream"}
+        unknown = given.keys() - _PER_CALL - _FOR_TRACES
         if unknown:
             raise InvalidInputError(
                 f"expected any of {sorted(_PER_CALL)}, got {sorted(unknown)}",
-                hint="ChatMemkit calls no tools and makes no structured output",
+                hint="`bind_tools` refuses tools; the other options are those of the class",
             )
-        chosen = {name: given.get(name, getattr(self, name)) for name in _PER_CALL}
+        chosen = {name: given.get(name, getattr(self, name)) for name in _PER_CALL - _OF_CALLS}
         sampling = Sampling(
             max_new_tokens=chosen.pop("max_tokens"),
             temperature=chosen.pop("temperature"),
@@ -283,7 +304,10 @@ class ChatMemkit(BaseChatModel):
             stop=tuple(stop or self.stop or ()),
             seed=chosen.pop("seed"),
         )
-        return {**chosen, "sampling": sampling}
+        schema = given.get("schema")
+        if schema is None and given.get("response_format") is not None:
+            schema = response_schema(given["response_format"])
+        return {**chosen, "schema": schema, "sampling": sampling}
 
     def _batch_of(
         self, inputs: Sequence[LanguageModelInput], stop: Sequence[str] | None = None, **given: Any

@@ -8,8 +8,9 @@ from langchain_memkit import ChatMemkit
 
 class TestChatMemkit(ChatModelIntegrationTests):
     @pytest.fixture(autouse=True)
-    def _with(self, trained):
-        self.memory = trained
+    def _with(self, trained, terse, request):
+        in_json = any(part in request.node.name for part in ("structured_output", "json_mode"))
+        self.memory, self.tokens = (terse.memory, 120) if in_json else (trained, 24)
 
     @property
     def chat_model_class(self):
@@ -17,13 +18,17 @@ class TestChatMemkit(ChatModelIntegrationTests):
 
     @property
     def chat_model_params(self):
-        return {"memory": self.memory, "max_tokens": 24}
+        return {"memory": self.memory, "max_tokens": self.tokens}
 
-    # Both are there only to say that they are not offered.
+    # It is there only to say that it is not offered.
     @property
     def has_tool_calling(self):
         return False
 
     @property
     def has_structured_output(self):
-        return False
+        return True
+
+    @property
+    def supports_json_mode(self):
+        return True

@@ -19,11 +19,11 @@ class TestChatMemkit(ChatModelUnitTests):
     def chat_model_params(self):
         return {"memory": self.memory}
 
-    # Both are there only to say that they are not offered.
+    # It is there only to say that it is not offered.
     @property
     def has_tool_calling(self):
         return False
 
     @property
     def has_structured_output(self):
-        return False
+        return True
