@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from memkit.errors import IncompatibleModelError, InvalidInputError
+from memkit.ledger.engine.checksums import CHECKED, amended, stamp, verify
 from memkit.ledger.engine.dialect import in_list, list_parameter, within_scope
 from memkit.ledger.engine.readable import as_text, readable
 from memkit.ledger.engine.sqlite import Database, Row
@@ -36,7 +37,7 @@ Address = tuple[Namespace, str]  # namespace, key
 
 MAX_KEY_CHARACTERS = 1024
 
-_COLUMNS = ("namespace", "key", "value", "created_at", "updated_at", "expires_at")
+_COLUMNS = (*CHECKED["items"].columns, "checksum")
 _SELECT = f"SELECT number, {', '.join(_COLUMNS)} FROM items"
 _PAGE = 256  # items that `ItemTable.nearest` reads at once
 
@@ -131,12 +132,15 @@ class ItemTable:
 
     def refresh(self, rows: Sequence[int]) -> None:
         """Let the time of items begin anew; those that live for ever stay so."""
-        with self._database.transaction():
+        condition = f"ttl IS NOT NULL AND {in_list('number')}"
+        wanted = list_parameter("rows", rows)
+        with (
+            self._database.transaction(),
+            amended(self._database, "items", condition, wanted),
+        ):
             self._database.execute(
-                "UPDATE items SET expires_at = ? + ttl "
-                f"WHERE ttl IS NOT NULL AND {in_list('number')}",
-                self._database.now(),
-                list_parameter("rows", rows),
+                f"UPDATE items SET expires_at = ? + ttl WHERE {condition}",
+                *(self._database.now(), wanted),
             )
 
     def below(self, prefix: Namespace) -> Iterator[StoredItem]:
@@ -191,6 +195,7 @@ class ItemTable:
             "expires_at = excluded.expires_at RETURNING number",
             *(item.namespace, item.key, item.scope, item.value, now, now, item.ttl, ends),
         )
+        stamp(self._database, "items", "number = ?", number)
         self._database.execute("DELETE FROM item_vectors WHERE item = ?", number)
         self._database.execute_many(
             "INSERT INTO item_vectors (item, position, vector) VALUES (?, ?, ?)",
@@ -222,11 +227,11 @@ class ItemTable:
         return [*best.items(), *others]
 
     def _item(self, row: Row) -> StoredItem:
-        return readable("items", row[0], self._readable_item, row)
+        return readable("items", row[2], self._readable_item, row)
 
     def _readable_item(self, row: Row) -> StoredItem:
-        number, namespace, key, value, created_at, updated_at, expires_at = row
-        return StoredItem(
+        number, namespace, key, _, value, created_at, updated_at, _, expires_at, _ = row
+        item = StoredItem(
             row=number,
             namespace=tuple(namespace.split(".")),
             key=as_text(key),
@@ -236,6 +241,8 @@ class ItemTable:
             expires_at=expires_at,
             expired=expires_at is not None and expires_at <= self._database.now(),
         )
+        verify("items", row[1:])
+        return item
 
 
 def check_address(address: object) -> tuple[str, str]:

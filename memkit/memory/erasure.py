@@ -73,8 +73,7 @@ def erase(
     with ledger.transaction():
         existing = set(ledger.records.existing(ids, expired=True))
         ids = [id for id in ids if id in existing]
-        versions = [version for id in ids for version in ledger.records.history(id)]
-        texts = [text for v in versions for text in (v.text, v.question, v.answer) if text]
+        versions, texts = ledger.records.ever_said(ids)
         texts += ledger.examples.texts(ids)
         vectors = vector_samples(ledger.passages.vectors_of(ids[:_MOST]))
         weights = [
@@ -93,7 +92,7 @@ def erase(
     texts += [*turn_texts, *item_texts]
     return Erased(
         records=tuple(ids),
-        versions=len(versions),
+        versions=versions,
         turns=turns + len(turn_texts),
         modules=modules,
         files=tuple(files),

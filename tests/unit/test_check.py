@@ -19,7 +19,8 @@ from memkit.errors import (
 )
 from memkit.ledger import Ledger
 from memkit.ledger.engine import schema
-from memkit.ledger.engine.connect import FILE
+from memkit.ledger.engine.checksums import stamp
+from memkit.ledger.engine.connect import FILE, inspect
 from memkit.memory.check import check
 from memkit.rag.vectors.flat import FlatIndex
 
@@ -45,11 +46,15 @@ def directory(tmp_path, whole):
     return shutil.copytree(whole, tmp_path / "m")
 
 
-def sql(directory, *statements):
+def sql(directory, *statements, signed=None):
+    """Run statements; a table may be signed, as if memkit itself had written it."""
     with closing(sqlite3.connect(directory / FILE, isolation_level=None)) as connection:
         connection.execute("PRAGMA writable_schema = ON")
         for statement in statements:
             found = connection.execute(statement).fetchall()
+    if signed is not None:
+        with closing(inspect(directory / FILE, 5.0)) as database:
+            stamp(database, signed, "TRUE")
     return found
 
 
@@ -203,8 +208,9 @@ DAMAGE = {
                      "the counter of 'passages' is behind"),
     "counter back": (lambda d: sql(d, "UPDATE sqlite_sequence SET seq = 1 WHERE name = 'turns'",
                                    "INSERT INTO turns SELECT 2, 't', scope, role, content, "
-                                   "NULL, created_at, added_at, NULL, NULL, NULL FROM turns",
-                                   "UPDATE sqlite_sequence SET seq = 1 WHERE name = 'turns'"),
+                                   "NULL, created_at, added_at, NULL, NULL, NULL, '' FROM turns",
+                                   "UPDATE sqlite_sequence SET seq = 1 WHERE name = 'turns'",
+                                   signed="turns"),
                      "the counter of 'turns' is behind"),
     "version back": (
         lambda d: sql(d, "UPDATE records SET version = 1 WHERE version = 2"),
@@ -317,7 +323,11 @@ def test_expired_records_are_noted_and_swept(directory, open_memory):
     memory = open_memory(directory)
     memory.add("Gone in a moment.", ttl=60)
     memory.close()
-    sql(directory, "UPDATE records SET expires_at = 5 WHERE expires_at IS NOT NULL")
+    sql(
+        directory,
+        "UPDATE records SET expires_at = 5 WHERE expires_at IS NOT NULL",
+        signed="records",
+    )
     report = check(directory)
     assert report.sound
     assert "note      1 expired record is to be destroyed by sweep()" in str(report)
@@ -357,10 +367,10 @@ def test_an_older_format_is_looked_at_and_left(tmp_path, monkeypatch):
     monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, later))
     report = check(tmp_path / "m")
     assert report.sound
-    assert "the ledger has format 1; the next opening brings it up to date" in str(report)
+    assert "the ledger has format 2; the next opening brings it up to date" in str(report)
     assert check(tmp_path / "m", repair=True).left == []
     assert "format" not in str(check(tmp_path / "m").findings[-1])
-    assert sql(tmp_path / "m", "PRAGMA user_version") == [(2,)]
+    assert sql(tmp_path / "m", "PRAGMA user_version") == [(3,)]
 
 
 def test_the_command_says_so_by_its_status(directory, capsys):

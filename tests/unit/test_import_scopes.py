@@ -6,6 +6,7 @@ import pytest
 from archives import archive, content, forge, item, lines, record, ttl, turn, version
 
 from memkit import InvalidInputError
+from memkit.ledger.engine.checksums import stamp
 from memkit.ledger.items import NewItem
 from memkit.memory.check import check
 from memkit.types import Draft
@@ -232,6 +233,7 @@ def test_check_finds_a_record_and_a_module_of_two_scopes(taught, badges):
     nora = badges[0]
     ledger = taught._engine.ledger
     ledger._database.execute("UPDATE records SET scope = ? WHERE id = ?", '{"user":"bob"}', nora.id)
+    stamp(ledger._database, "records", "id = ?", nora.id)
     assert not taught.ask(nora.question, budget=0, scope=BOB).route
     found = check(ledger.directory)
     assert not found.sound

@@ -11,6 +11,7 @@ from memkit.errors import (
     UnsafePathError,
 )
 from memkit.ledger import Ledger, ModuleFile
+from memkit.ledger.engine.checksums import stamp
 from memkit.types import Draft
 
 
@@ -392,6 +393,7 @@ def test_a_record_that_is_for_others_by_now_is_held_by_no_module(ledger):
     a, b = add(ledger, "a", "b", scope=mine)
     commit(ledger, "m0001", [a, b], scope=mine)
     ledger._database.execute("UPDATE records SET scope = '{}' WHERE id = ?", a.id)
+    stamp(ledger._database, "records", "id = ?", a.id)
     ids = [a.id, b.id]
     assert ledger.modules.placements(ids) == {b.id: "m0001"}
     assert ledger.modules.former_placements(ids) == {}

@@ -171,7 +171,7 @@ def test_a_newer_format_is_refused(directory):
     with sqlite3.connect(directory / FILE) as plain:
         plain.execute("PRAGMA user_version = 99")
     plain.close()
-    with pytest.raises(FormatVersionError, match="format 99, this memkit reads up to 1") as caught:
+    with pytest.raises(FormatVersionError, match="format 99, this memkit reads up to 2") as caught:
         Ledger.open(directory)
     assert "newer memkit" in caught.value.hint
 
@@ -184,7 +184,7 @@ def test_an_older_format_is_brought_up_to_date_in_order(directory, monkeypatch):
     )
     monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, *later))
     ledger = Ledger.open(directory)
-    assert ledger._database.value("PRAGMA user_version") == current_version() == 3
+    assert ledger._database.value("PRAGMA user_version") == current_version() == 4
     assert ledger._database.column("SELECT colour FROM records") == ["reddish"] * 3
     ledger.close()
     Ledger.open(directory).close()
@@ -207,7 +207,7 @@ def test_an_older_format_that_cannot_be_written_is_refused(directory, monkeypatc
     fill(directory)
     monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, ["SELECT 1"]))
     monkeypatch.setattr(opening, "_can_write", lambda path: False)
-    with pytest.raises(ReadOnlyError, match="format 1, this memkit reads 2"):
+    with pytest.raises(ReadOnlyError, match="format 2, this memkit reads 3"):
         Ledger.open(directory)
 
 

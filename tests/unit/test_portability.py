@@ -552,7 +552,12 @@ def test_adapters_need_the_backend(full, tmp_path):
 # -- nothing is left behind
 
 
-DERIVED = {"number", "content_hash", "record"}  # numbers of rows; what is computed from the rest
+DERIVED = {
+    "number",
+    "content_hash",
+    "checksum",
+    "record",
+}  # numbers of rows; what is computed from the rest
 
 
 def test_every_column_travels(full):

@@ -59,4 +59,5 @@ def checked_ledger(report: CheckReport, busy_timeout: float) -> Iterator[Ledger 
         ledger = Ledger(report.path, database)
         tables.check_contents(ledger, database, report)
         derived.check_derived(database, report)
+        tables.check_rows(database, report)
         yield ledger

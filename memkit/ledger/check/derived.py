@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 
 from memkit.ledger.engine import full_text, inspection, metadata_index
+from memkit.ledger.engine.checksums import mended
 from memkit.ledger.engine.dialect import in_list, list_parameter, octets, same, upsert
 from memkit.ledger.engine.readable import whole
 from memkit.ledger.engine.schema import UNINDEXED
@@ -138,7 +139,10 @@ def _check_counters(database: Database, report: CheckReport) -> None:
             report.problem(f"the counter of {table!r} is behind", repaired=report.repair)
     if count := database.count("records", f"version <= {_OLDER}"):
         if report.repair:
-            database.execute(f"UPDATE records SET version = 1 + {_OLDER} WHERE version <= {_OLDER}")
+            with database.transaction(), mended(database, "records", f"version <= {_OLDER}"):
+                database.execute(
+                    f"UPDATE records SET version = 1 + {_OLDER} WHERE version <= {_OLDER}"
+                )
         report.problem(
             f"{counted(count, 'record has', 'records have')} a lower version than the history says",
             repaired=report.repair,

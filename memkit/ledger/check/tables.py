@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 
 from memkit.errors import CorruptFileError
 from memkit.ledger.engine import full_text, inspection
+from memkit.ledger.engine.checksums import CHECKED, checked_columns, is_intact, mended
 from memkit.ledger.engine.dialect import in_list, is_object, list_parameter
-from memkit.ledger.engine.sqlite import Database
+from memkit.ledger.engine.sqlite import Database, Row
 from memkit.ledger.ledger import Ledger
 from memkit.ledger.records.record_rows import content_hash
 from memkit.types import CheckReport
@@ -112,7 +114,11 @@ def _check_references(database: Database, report: CheckReport) -> None:
         mendable = report.repair and table in _MEND
         if mendable:
             with database.transaction():
-                database.execute(_MEND[table])
+                if table == "turns":
+                    with mended(database, table, f"record {_NO_RECORD}"):
+                        database.execute(_MEND[table])
+                else:
+                    database.execute(_MEND[table])
         report.problem(
             f"{count} rows of {table!r} refer to what is not there",
             repaired=mendable and not inspection.broken_references(database)[table],
@@ -148,3 +154,34 @@ def _check_hashes(database: Database, report: CheckReport) -> None:
             f"such as {ids}; texts are taken as they are found",
             repaired=report.repair,
         )
+
+
+def check_rows(database: Database, report: CheckReport) -> None:
+    """Whether rows are as they were written, what was repaired included."""
+    for table in CHECKED:
+        with report.looking_at(f"{table} are as they were written"):
+            _check_rows(database, table, report)
+
+
+def _check_rows(database: Database, table: str, report: CheckReport) -> None:
+    checked = CHECKED[table]
+    place = checked.columns.index(checked.name)
+    damaged = [row[place] for row in _rows(database, table) if not is_intact(row)]
+    if damaged:
+        report.problem(
+            f"{counted(len(damaged), f'row of {table!r} is', f'rows of {table!r} are')} not as "
+            f"written, such as {damaged[:3]!r:.200}: they are not given to anybody; "
+            + ("forget their records" if table == "versions" else "forget them")
+            + ", or "
+            + _RESTORE
+        )
+
+
+def _rows(database: Database, table: str) -> Iterator[Row]:
+    columns = checked_columns(table)
+    if table != "versions":
+        yield from (tuple(row) for _, *row in database.pages("number", [columns], table))
+        return
+    older = "EXISTS (SELECT 1 FROM versions WHERE record = number)"
+    for number, _ in database.pages("number", ["id"], "records", older):
+        yield from database.rows(f"SELECT {columns} FROM versions WHERE record = ?", number)

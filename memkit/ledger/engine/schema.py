@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from memkit.ledger.engine import full_text, metadata_index
+from memkit.ledger.engine.checksums import CHECKED, stamp
 from memkit.ledger.engine.sqlite import Database
 
 APPLICATION_ID = 0x6D6B6974  # "mkit": tells our files from other SQLite databases
@@ -302,6 +303,8 @@ MIGRATIONS: tuple[Sequence[str], ...] = (
         *_MODULES,
         *_ITEMS,
     ),
+    # What rows say is compared with it when they are read; '' is that of none.
+    tuple(f"ALTER TABLE {table} ADD COLUMN checksum TEXT NOT NULL DEFAULT ''" for table in CHECKED),
 )
 
 
@@ -325,6 +328,8 @@ def migrate(database: Database, version: int) -> None:
         for statement in statements:
             database.execute(statement)
         database.execute(f"PRAGMA user_version = {number}")
+    for table in CHECKED:
+        stamp(database, table, "checksum = ''")
 
 
 def vectors_sql(table: str) -> str:

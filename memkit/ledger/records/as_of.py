@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 
+from memkit.ledger.engine.checksums import checked_columns
 from memkit.ledger.engine.sqlite import Database
 from memkit.ledger.records.filters import parse
-from memkit.ledger.records.record_rows import COLUMNS, content_hash, record_of, time_of
+from memkit.ledger.records.record_rows import COLUMNS, WIDTH, content_hash, record_of, version_of
 from memkit.ledger.records.where import select_sql
 from memkit.types import Metadata, Period, Record, Scope
 
@@ -24,8 +24,7 @@ def changed_since(
     condition, parameters = select_sql(visible_to=visible_to)
     filtered, operands = parse(where).sql("versions.metadata")
     rows = database.rows(
-        f"SELECT {COLUMNS}, versions.version, versions.text, versions.question, versions.answer, "
-        "versions.metadata, versions.created_at, versions.said_at FROM records JOIN versions "
+        f"SELECT {COLUMNS}, {checked_columns('versions')} FROM records JOIN versions "
         "ON versions.record = records.number AND versions.version = (SELECT max(older.version) "
         "FROM versions AS older WHERE older.record = records.number AND older.created_at <= ?) "
         f"WHERE records.updated_at > ? AND {condition} AND {filtered} ORDER BY records.number",
@@ -33,17 +32,18 @@ def changed_since(
     )
     records = []
     for row in rows:
-        version, text, question, answer, metadata, written, said_at = row[-7:]
+        record = record_of(row)
+        then = version_of(record.id, row[WIDTH:])
         record = replace(
-            record_of(row),
-            text=text,
-            question=question,
-            answer=answer,
-            metadata=json.loads(metadata),
-            version=version,
-            content_hash=content_hash(text, question, answer),
-            updated_at=datetime.fromtimestamp(written, UTC),
-            said_at=time_of(said_at),
+            record,
+            text=then.text,
+            question=then.question,
+            answer=then.answer,
+            metadata=then.metadata,
+            version=then.version,
+            content_hash=content_hash(then.text, then.question, then.answer),
+            updated_at=then.created_at,
+            said_at=then.said_at,
         )
         if _within(record.at, period):
             records.append(record)

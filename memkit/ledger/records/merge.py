@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from operator import itemgetter
 
 from memkit.errors import InvalidInputError
+from memkit.ledger.engine.checksums import amended, checked_columns, stamp, verify
 from memkit.ledger.engine.dialect import in_list, list_parameter
 from memkit.ledger.engine.sqlite import Database
 from memkit.types import Record
@@ -47,11 +48,12 @@ def merge(database: Database, surviving: Record, others: Sequence[Record]) -> No
     everyone = [surviving, *others]
     _put_into_history(database, surviving, everyone)
     merged = list_parameter("ids", [record.id for record in others])
-    database.execute(
-        "UPDATE turns SET record = (SELECT number FROM records WHERE id = ?) "
-        f"WHERE record IN ({_CHOSEN})",
-        *(surviving.id, merged),
-    )
+    with amended(database, "turns", f"record IN ({_CHOSEN})", merged):
+        database.execute(
+            "UPDATE turns SET record = (SELECT number FROM records WHERE id = ?) "
+            f"WHERE record IN ({_CHOSEN})",
+            *(surviving.id, merged),
+        )
     same_version = (
         "FROM members AS other WHERE other.module = members.module "
         "AND other.version = members.version"
@@ -75,12 +77,17 @@ def merge(database: Database, surviving: Record, others: Sequence[Record]) -> No
         min(ends).timestamp() if ends else None,
         surviving.id,
     )
+    stamp(database, "records", "id = ?", surviving.id)
 
 
 def _put_into_history(database: Database, surviving: Record, everyone: Sequence[Record]) -> None:
     """Number all that was ever said in the order in which it was."""
     chosen = list_parameter("ids", [record.id for record in everyone])
     columns = "said_at, text, question, answer, metadata"
+    for row in database.rows(
+        f"SELECT {checked_columns('versions')} FROM versions WHERE record IN ({_CHOSEN})", chosen
+    ):
+        verify("versions", row)
     rows = database.rows(
         f"SELECT created_at, {columns} FROM versions WHERE record IN ({_CHOSEN}) UNION ALL "
         f"SELECT updated_at, {columns} FROM records WHERE number IN ({_CHOSEN}) AND id <> ?",
@@ -95,3 +102,4 @@ def _put_into_history(database: Database, surviving: Record, everyone: Sequence[
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         [(record, place, *row) for place, row in enumerate(sorted(rows, key=itemgetter(0)), 1)],
     )
+    stamp(database, "versions", "record = ?", record)

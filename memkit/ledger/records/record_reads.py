@@ -6,12 +6,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from memkit.errors import InvalidInputError, RecordNotFoundError
+from memkit.ledger.engine.checksums import checked_columns
 from memkit.ledger.engine.dialect import NOW, THEN_JOIN, holds_text, in_list, list_parameter
 from memkit.ledger.engine.sqlite import Database, Row
-from memkit.ledger.records.record_rows import COLUMNS, record_of, version_of
+from memkit.ledger.records.record_rows import COLUMNS, current_version, record_of, version_of
 from memkit.ledger.records.where import AT, EXPIRED, LIVE, select_sql
 from memkit.types import ALWAYS, Metadata, Page, Period, Record, Scope, Version
-from memkit.types.validate import check_id, check_ids, check_limit, describe, normal_form
+from memkit.types.validate import check_ids, check_limit, describe, normal_form
 
 _NAMED = 5  # unknown ids in an error
 
@@ -96,18 +97,25 @@ class RecordReads:
         Raises:
             RecordNotFoundError: If there is no such record.
         """
-        id = check_id("id", id)
-        columns = "version, text, question, answer, metadata"
+        [record] = self.get([id], expired=True)
         rows = self._database.rows(
-            f"SELECT {columns}, created_at, said_at FROM versions "
-            "WHERE record = (SELECT number FROM records WHERE id = ?) "
-            f"UNION ALL SELECT {columns}, updated_at, said_at FROM records WHERE id = ? "
-            "ORDER BY version",
-            *(id, id),
+            f"SELECT {checked_columns('versions')} FROM versions "
+            "WHERE record = (SELECT number FROM records WHERE id = ?) ORDER BY version",
+            record.id,
         )
-        if not rows:
-            raise RecordNotFoundError(f"no record has the id {id!r}")
-        return [version_of(id, row) for row in rows]
+        return [*(version_of(record.id, row) for row in rows), current_version(record)]
+
+    def ever_said(self, ids: Sequence[str]) -> tuple[int, list[str]]:
+        """Count the versions of records, and give all their texts, as they are found."""
+        theirs, columns = in_list("id"), "text, question, answer"
+        wanted = list_parameter("ids", ids)
+        rows = self._database.rows(
+            f"SELECT {columns} FROM versions "
+            f"WHERE record IN (SELECT number FROM records WHERE {theirs}) "
+            f"UNION ALL SELECT {columns} FROM records WHERE {theirs}",
+            *(wanted, wanted),
+        )
+        return len(rows), [text for row in rows for text in row if text and isinstance(text, str)]
 
     def page(
         self,

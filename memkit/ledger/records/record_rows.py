@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from memkit.errors import CorruptFileError, InvalidInputError
+from memkit.ledger.engine.checksums import verify
 from memkit.ledger.engine.readable import as_text, readable, whole_number
 from memkit.ledger.engine.sqlite import Row
 from memkit.ledger.records.question_key import question_key
@@ -19,10 +20,11 @@ from memkit.types.validate import ttl_seconds, validate_draft
 COLUMNS = """
     records.id, records.text, records.question, records.answer, records.scope,
     records.metadata, records.created_at, records.updated_at, records.version,
-    records.content_hash, records.key, records.expires_at, records.pinned, records.said_at
+    records.content_hash, records.key, records.expires_at, records.pinned, records.said_at,
+    records.checksum
 """
 Content = tuple[str, str | None, str | None]  # text, question, answer
-_WIDTH = COLUMNS.count(",") + 1
+WIDTH = COLUMNS.count(",") + 1
 
 
 @dataclass(frozen=True)
@@ -83,10 +85,10 @@ def record_of(row: Row) -> Record:
 
 
 def _record(row: Row) -> Record:
-    id, text, question, answer, scope, metadata, created_at, updated_at, *rest = row[:_WIDTH]
-    version, digest, key, expires_at, pinned, said_at = rest
+    id, text, question, answer, scope, metadata, created_at, updated_at, *rest = row[:WIDTH]
+    version, digest, key, expires_at, pinned, said_at, checksum = rest
     check_content(id, (text, question, answer), digest)
-    return Record(
+    record = Record(
         id=as_text(id),
         text=text,
         question=question,
@@ -102,19 +104,37 @@ def _record(row: Row) -> Record:
         pinned=bool(pinned),
         said_at=time_of(said_at),
     )
+    about = id, scope, metadata, created_at, updated_at, version, key, expires_at, pinned, said_at
+    verify("records", (*about, checksum))
+    return record
 
 
 def version_of(id: str, row: Row) -> Version:
-    """Make a version of a record from number, text, question, answer, metadata and two times."""
+    """Make an older version of a record from its checked columns."""
 
     def make(row: Row) -> Version:
-        number, *content, metadata, created_at, said_at = row
+        verify("versions", row)
+        _, number, *content, metadata, created_at, said_at, _ = row
         text, question, answer = (None if each is None else as_text(each) for each in content)
         at, said = datetime.fromtimestamp(created_at, UTC), time_of(said_at)
         about = json.loads(metadata)
         return Version(id, whole_number(number), as_text(text), question, answer, about, at, said)
 
     return readable("versions", id, make, row)
+
+
+def current_version(record: Record) -> Version:
+    """Give a record as the last of its versions."""
+    return Version(
+        record.id,
+        record.version,
+        record.text,
+        record.question,
+        record.answer,
+        record.metadata,
+        record.updated_at,
+        record.said_at,
+    )
 
 
 def check_content(id: str, content: Content, digest: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from memkit.errors import InvalidInputError
+from memkit.ledger.engine.checksums import amended, checksum, stamp
 from memkit.ledger.engine.dialect import in_list, list_parameter
 from memkit.ledger.engine.ids import new_id
 from memkit.ledger.engine.sqlite import Database
@@ -134,6 +135,7 @@ class RecordTable(RecordReads):
                 "updated_at = ?, version = version + 1 WHERE id = ?",
                 *(text, question, answer, stored, digest, key, reworded, self._database.now(), id),
             )
+            stamp(self._database, "records", "id = ?", id)
             return self.get([id])[0]
 
     def pin(self, id: str) -> Record:
@@ -217,12 +219,13 @@ class RecordTable(RecordReads):
         after = match.restated(entry, enrich=enrich)
         key, pinned = entry.draft.key or match.key or entry.key, entry.draft.pinned
         changed = after is None or not match.says(after)
-        if changed:
-            self._rewrite(match.id, after or entry)
-        if after is None:
-            self._live_as(match.id, ends, pinned=pinned)
-        else:
-            self._renew(match.id, key, ends, pinned=pinned)
+        with amended(self._database, "records", "id = ?", match.id):
+            if changed:
+                self._rewrite(match.id, after or entry)
+            if after is None:
+                self._live_as(match.id, ends, pinned=pinned)
+            else:
+                self._renew(match.id, key, ends, pinned=pinned)
         known.note(Stored.of(match.id, key, after or entry))
         return match.id, changed
 
@@ -240,12 +243,16 @@ class RecordTable(RecordReads):
 
     def _insert(self, id: str, entry: Entry, ends: float | None) -> None:
         draft, now = entry.draft, self._database.now()
+        about = (
+            *(id, entry.scope, entry.metadata, now, now),
+            *(1, entry.key, ends, draft.pinned, entry.said_at),
+        )
         self._database.execute(
-            "INSERT INTO records (id, scope, text, question, answer, metadata, created_at, "
-            "updated_at, version, content_hash, key, expires_at, pinned, said_at) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?)",
-            *(id, entry.scope, draft.text, draft.question, draft.answer, entry.metadata, now, now),
-            *(entry.content_hash, entry.key, ends, draft.pinned, entry.said_at),
+            "INSERT INTO records (id, scope, metadata, created_at, updated_at, version, key, "
+            "expires_at, pinned, said_at, text, question, answer, content_hash, checksum) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            *(*about, draft.text, draft.question, draft.answer, entry.content_hash),
+            checksum(about),
         )
 
     def _renew(self, id: str, key: str | None, ends: float | None, *, pinned: bool) -> None:
@@ -281,8 +288,9 @@ class RecordTable(RecordReads):
             ends = None if seconds is None else self._database.now() + seconds
             self._database.execute(
                 "UPDATE records SET pinned = coalesce(?, pinned), expires_at = ? WHERE id = ?",
-                *(pinned, ends, self.get([id])[0].id),
+                *(pinned, ends, id := self.get([id])[0].id),
             )
+            stamp(self._database, "records", "id = ?", id)
             return self.get([id])[0]
 
     def _refuse_twin(self, record: Record, digest: str, key: str | None) -> None:
@@ -308,6 +316,8 @@ class RecordTable(RecordReads):
             "FROM records WHERE id = ?",
             id,
         )
+        latest = "(record, version) IN (SELECT number, version FROM records WHERE id = ?)"
+        stamp(self._database, "versions", latest, id)
         self._database.execute(
             "DELETE FROM passages WHERE record = (SELECT number FROM records WHERE id = ?)", id
         )

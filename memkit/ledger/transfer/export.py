@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from memkit.ledger.engine.checksums import CHECKED, checked_columns, verify
 from memkit.ledger.engine.dialect import NOW, Condition, within_scope
 from memkit.ledger.engine.sqlite import Database, Row
 from memkit.ledger.records.record_rows import check_content
@@ -102,13 +103,13 @@ class Exporter:
         for number, row in self._rows(RECORD, "records.content_hash"):
             record = _entry(RECORD, row)
             content = (record["text"], record["question"], record["answer"])
-            check_content(record["id"], content, row[-1])
+            check_content(record["id"], content, row[len(RECORD.columns)])
             yield record
             if record["version"] > 1:
                 yield from versions_of(self.database, number)
             yield from syntheses_of(self.database, number)
         for _, row in self._rows(TURN, "records.id"):
-            yield {**_entry(TURN, row), "record": row[-1]}
+            yield {**_entry(TURN, row), "record": row[len(TURN.columns)]}
         for number, row in self._rows(ITEM):
             yield {**_entry(ITEM, row), "vectors": vectors_of(self.database, number)}
 
@@ -119,23 +120,32 @@ class Exporter:
         return f"{kind.live} AND {sql}", parameters
 
     def _rows(self, kind: Kind, *more: str) -> Iterator[tuple[Any, Row]]:
-        """Keys and columns."""
+        """Keys, and columns as they were written."""
         condition, parameters = self._condition(kind)
         key, columns = f"{kind.table}.{kind.key}", (f"{kind.table}.{name}" for name in kind.columns)
         first = "" if kind.key == "scope" else 0
-        for row in self.database.pages(
-            key, [*columns, *more], kind.sources, condition, *parameters, after=first
+        checked = [checked_columns(kind.table)] if kind.table in CHECKED else []
+        selected = [*columns, *more, *checked]
+        width = len(kind.columns) + len(more)
+        for number, *row in self.database.pages(
+            key, selected, kind.sources, condition, *parameters, after=first
         ):
-            yield row[0], row[1:]
+            if checked:
+                verify(kind.table, row[width:])
+            yield number, tuple(row[:width])
 
 
 def versions_of(database: Database, record: int) -> list[Entry]:
-    """The older versions of a record, oldest first."""
+    """The older versions of a record, oldest first, as they were written."""
+    width = len(VERSION.columns)
     rows = database.rows(
-        f"SELECT {', '.join(VERSION.columns)} FROM versions WHERE record = ? ORDER BY version",
+        f"SELECT {', '.join(VERSION.columns)}, {checked_columns('versions')} FROM versions "
+        "WHERE record = ? ORDER BY version",
         record,
     )
-    return [_entry(VERSION, row) for row in rows]
+    for row in rows:
+        verify("versions", row[width:])
+    return [_entry(VERSION, row[:width]) for row in rows]
 
 
 def syntheses_of(database: Database, record: int) -> list[Entry]:
@@ -166,10 +176,16 @@ def vectors_of(database: Database, item: int) -> list[str]:
 
 
 def entry_at(database: Database, kind: Kind, row: int) -> Entry:
-    """One row, as it would leave the ledger."""
-    columns = ", ".join(kind.columns)
+    """One row, as it would leave the ledger.
+
+    Raises:
+        CorruptFileError: If it is not as it was written.
+    """
+    columns = f"{', '.join(kind.columns)}, {checked_columns(kind.table)}"
     [values] = database.rows(f"SELECT {columns} FROM {kind.table} WHERE number = ?", row)
-    return _entry(kind, values)
+    width = len(kind.columns)
+    verify(kind.table, values[width:])
+    return _entry(kind, values[:width])
 
 
 def _entry(kind: Kind, row: Row) -> Entry:

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from memkit.errors import InvalidInputError
+from memkit.ledger.engine.checksums import amended
 from memkit.ledger.engine.dialect import in_list, list_parameter, same, upsert, within_scope
 from memkit.ledger.engine.sqlite import Database
 from memkit.ledger.examples.example_table import replace_synthesis
 from memkit.ledger.records.where import EXPIRED, LIVE
-from memkit.ledger.transfer.columns import digest_of, same_entry, stored_values
+from memkit.ledger.transfer.columns import digest_of, is_here, stored_values, write_row
 from memkit.ledger.transfer.export import (
     ITEM,
     RECORD,
@@ -28,10 +29,8 @@ from memkit.ledger.transfer.export import (
     VERSION,
     Entry,
     Kind,
-    entry_at,
     syntheses_of,
     vectors_of,
-    versions_of,
 )
 from memkit.ledger.transfer.import_checks import vector_bytes
 from memkit.ledger.transfer.scoped_ids import ScopedIds
@@ -173,7 +172,7 @@ class Importer:
             self._remove(waiting)
         conflicting = [record for record in conflicting if not record.expired]
         own = next((record for record in conflicting if record.id == entry["id"]), None)
-        if own is not None and self._is_here(own.row, entry, versions):
+        if own is not None and is_here(self._database, RECORD, entry, own.row, versions):
             self._add_syntheses(entry["id"], own.row, syntheses)
         elif not conflicting or self._may_replace(RECORD, name):
             # A record that is for others from now on goes with all that was made of it, above
@@ -200,13 +199,6 @@ class Importer:
             _Conflicting(row, id, scope, digest, ends, bool(over))
             for row, id, scope, digest, ends, over in rows
         ]
-
-    def _is_here(self, row: int, entry: Entry, versions: list[Entry]) -> bool:
-        older = versions_of(self._database, row)
-        return same_entry(RECORD, entry, entry_at(self._database, RECORD, row)) and (
-            len(older) == len(versions)
-            and all(same_entry(VERSION, *pair) for pair in zip(versions, older, strict=True))
-        )
 
     def _put_versions(self, row: int, versions: list[Entry], *, replaced: bool) -> None:
         for table in ("versions", "passages", "syntheses") if replaced else ():
@@ -247,25 +239,27 @@ class Importer:
         """Delete records; gives the rows of the turns that they leave behind, as JSON."""
         if not others:
             return "[]"
-        turns = self._database.column(
-            f"UPDATE turns SET record = NULL WHERE {in_list('record')} RETURNING number",
-            list_parameter("rows", [record.row for record in others]),
-        )
+        theirs = list_parameter("rows", [record.row for record in others])
+        with amended(self._database, "turns", in_list("record"), theirs) as turns:
+            self._database.execute(
+                f"UPDATE turns SET record = NULL WHERE {in_list('record')}", theirs
+            )
         self._remove([record.id for record in others])
         return json.dumps(turns)
 
     def _hand_over(self, turns: str, row: int, scope: str, former: _Conflicting | None) -> None:
         """Give turns to a record of their scope; others live as long as their own would have."""
         in_rows = in_list("number")
-        self._database.execute(
-            f"UPDATE turns SET record = ? WHERE {in_rows} AND scope = ?", row, turns, scope
-        )
-        if former is not None:
+        with amended(self._database, "turns", in_rows, turns):
             self._database.execute(
-                f"UPDATE turns SET expires_at = coalesce(expires_at, ?) WHERE {in_rows} "
-                "AND record IS NULL",
-                *(former.expires_at, turns),
+                f"UPDATE turns SET record = ? WHERE {in_rows} AND scope = ?", row, turns, scope
             )
+            if former is not None:
+                self._database.execute(
+                    f"UPDATE turns SET expires_at = coalesce(expires_at, ?) WHERE {in_rows} "
+                    "AND record IS NULL",
+                    *(former.expires_at, turns),
+                )
 
     def _take_ttl(self, entry: Entry) -> None:
         key = scope_key(entry["scope"])
@@ -301,8 +295,7 @@ class Importer:
         )
         own = next((row for row, id, _ in present if id == entry["id"]), None)
         linked = any(same for _, _, same in present)
-        here = None if own is None else entry_at(self._database, TURN, own)
-        if here is not None and linked and same_entry(TURN, entry, here):
+        if own is not None and linked and is_here(self._database, TURN, entry, own):
             self.counts["skipped"] += 1
         elif not present or self._may_replace(TURN, name):
             others = [row for row, _, _ in present if row != own]
@@ -339,7 +332,7 @@ class Importer:
         if (
             row is not None
             and vectors_of(self._database, row) == entry["vectors"]
-            and same_entry(ITEM, entry, entry_at(self._database, ITEM, row))
+            and is_here(self._database, ITEM, entry, row)
         ):
             self.counts["skipped"] += 1
         elif row is None or self._may_replace_item(entry, scope):
@@ -383,17 +376,6 @@ class Importer:
     def _put(self, kind: Kind, row: int | None, entry: Entry, **more: Any) -> int:
         """Write a row: a new one, or in place of another."""
         values = dict(zip(kind.columns, stored_values(kind, entry), strict=True)) | more
-        if row is not None:
-            columns = ", ".join(f"{name} = ?" for name in values)
-            self._database.execute(
-                f"UPDATE {kind.table} SET {columns} WHERE number = ?", *values.values(), row
-            )
-            return row
-        if kind is not VERSION:
+        if row is None and kind is not VERSION:
             self.counts[kind.name] += 1
-        number = self._database.value(
-            f"INSERT INTO {kind.table} ({', '.join(values)}) "
-            f"VALUES ({', '.join('?' * len(values))}) RETURNING {kind.key}",
-            *values.values(),
-        )
-        return int(number)
+        return write_row(self._database, kind, row, values)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import get_args
 
 from memkit.errors import InvalidInputError, NotFoundError, RecordNotFoundError
+from memkit.ledger.engine.checksums import checked_columns, checksum, verify
 from memkit.ledger.engine.dialect import NOW, in_list, list_parameter, within_scope
 from memkit.ledger.engine.ids import new_id
 from memkit.ledger.engine.readable import as_text, readable
@@ -18,10 +19,7 @@ from memkit.types.scope import parse_scope_key, scope_key
 from memkit.types.validate import check_id, check_limit, check_text, check_time, shown
 
 _SOURCES = "turns LEFT JOIN records ON records.number = turns.record"
-_SELECT = (
-    "SELECT turns.id, turns.role, turns.content, turns.scope, turns.created_at, records.id, "
-    f"turns.name, turns.added_at FROM {_SOURCES}"
-)
+_SELECT = f"SELECT records.id, {checked_columns('turns')} FROM {_SOURCES}"
 _OWN_EXPIRED = f"turns.expires_at <= {NOW}"
 _LIVE = f"(turns.expires_at IS NULL OR NOT {_OWN_EXPIRED}) AND {LIVE}"
 
@@ -76,11 +74,14 @@ class TurnTable:
             added_at = now if said_at else created_at.timestamp()
             turn = Turn(new_id(), role, content, parse_scope_key(key), created_at,
                         record_id, name, said_at)  # fmt: skip
+            row = (
+                *(turn.id, key, role, content, name, created_at.timestamp(), added_at),
+                *(record, ends, source),
+            )
             self._database.execute(
-                "INSERT INTO turns (id, scope, role, content, created_at, record, expires_at, "
-                "source, name, added_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                *(turn.id, key, role, content, created_at.timestamp(), record, ends),
-                *(source, name, added_at),
+                "INSERT INTO turns (id, scope, role, content, name, created_at, added_at, record, "
+                "expires_at, source, checksum) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                *(*row, checksum(row)),
             )
         return turn
 
@@ -180,13 +181,15 @@ def check_turn(role: object, content: object) -> str:
 
 
 def _turn(row: Row) -> Turn:
-    return readable("turns", row[0], _readable_turn, row)
+    return readable("turns", row[1], _readable_turn, row)
 
 
 def _readable_turn(row: Row) -> Turn:
-    id, role, content, scope, created_at, record_id, name, added_at = row
+    record_id, id, scope, role, content, name, created_at, added_at, *_ = row
     at = datetime.fromtimestamp(created_at, UTC)
     said_at = at if added_at != created_at else None
-    return Turn(
+    turn = Turn(
         as_text(id), role, as_text(content), parse_scope_key(scope), at, record_id, name, said_at
     )
+    verify("turns", row[1:])
+    return turn

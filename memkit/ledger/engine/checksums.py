@@ -1,0 +1,145 @@
+"""Checksums of rows: whether what is read is what was written.
+
+A row's checksum covers all that the row says and that cannot be made again. Of a record that is
+everything but text, question and answer: those have a checksum of their own, `content_hash`, which
+modules go by as well. It guards against damage, and not against somebody who writes to the file
+and computes checksums, too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from memkit.errors import CorruptFileError
+from memkit.ledger.engine.dialect import in_list, list_parameter
+from memkit.ledger.engine.sqlite import Database
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A table whose rows have a checksum, in the column ``checksum``."""
+
+    what: str  # a row is, for messages
+    name: str  # the column that names it, for messages
+    key: tuple[str, ...]  # tells the rows apart
+    columns: tuple[str, ...]  # that the checksum is of, in order
+
+
+_AS_JSON = json.JSONEncoder(ensure_ascii=False, default=repr).encode
+_SAID = ("text", "question", "answer", "metadata", "created_at", "said_at")
+CHECKED = {
+    "records": Checked(
+        "record",
+        "id",
+        ("number",),
+        (
+            *("id", "scope", "metadata", "created_at", "updated_at"),
+            *("version", "key", "expires_at", "pinned", "said_at"),
+        ),
+    ),
+    "versions": Checked("version", "version", ("record", "version"), ("record", "version", *_SAID)),
+    "turns": Checked(
+        "turn",
+        "id",
+        ("number",),
+        (
+            *("id", "scope", "role", "content", "name", "created_at", "added_at"),
+            *("record", "expires_at", "source"),
+        ),
+    ),
+    "items": Checked(
+        "item",
+        "key",
+        ("number",),
+        ("namespace", "key", "scope", "value", "created_at", "updated_at", "ttl", "expires_at"),
+    ),
+}
+
+
+def checksum(values: Iterable[object]) -> str:
+    """The checksum of the values of a row's columns: 128 bits of BLAKE2b, as hexadecimal digits."""
+    # As JSON, so that no two rows give the same bytes; a database may have no type for a bool.
+    plain = [int(value) if isinstance(value, bool) else value for value in values]
+    return hashlib.blake2b(_AS_JSON(plain).encode(), digest_size=16).hexdigest()
+
+
+def checked_columns(table: str) -> str:
+    """The columns that `verify` wants, and the checksum behind them, to be selected."""
+    return ", ".join(f"{table}.{name}" for name in (*CHECKED[table].columns, "checksum"))
+
+
+def verify(table: str, values: Sequence[object]) -> None:
+    """Check that the `checked_columns` of a row are as they were written.
+
+    Raises:
+        CorruptFileError: If they have another checksum.
+    """
+    if not is_intact(values):
+        checked = CHECKED[table]
+        name = values[checked.columns.index(checked.name)]
+        raise CorruptFileError(
+            f"expected {checked.what} {name!r:.60} as it was stored, its row in {table!r} has "
+            "another checksum",
+            "Restore a backup, or `forget` it; `memkit check` lists all such rows.",
+        )
+
+
+def is_intact(values: Sequence[object]) -> bool:
+    """Whether the `checked_columns` of a row are as they were written."""
+    *columns, stored = values
+    return checksum(columns) == stored
+
+
+def stamp(database: Database, table: str, condition: str, *parameters: object) -> None:
+    """Give rows the checksum of what they say; runs in the transaction that has written them."""
+    checked = CHECKED[table]
+    rows = database.rows(
+        f"SELECT {', '.join(checked.key + checked.columns)} FROM {table} WHERE {condition}",
+        *parameters,
+    )
+    width = len(checked.key)
+    database.execute_many(
+        f"UPDATE {table} SET checksum = ? WHERE {' AND '.join(f'{k} = ?' for k in checked.key)}",
+        [(checksum(row[width:]), *row[:width]) for row in rows],
+    )
+
+
+@contextmanager
+def amended(
+    database: Database, table: str, condition: str, *parameters: object
+) -> Iterator[list[int]]:
+    """Let a block change some columns of rows, numbers of which it gets; runs in a transaction.
+
+    What is damaged is not made to look right.
+
+    Raises:
+        CorruptFileError: If one of them is not as it was written.
+    """
+    rows = _numbered(database, table, condition, *parameters)
+    for _, *values in rows:
+        verify(table, values)
+    numbers = [number for number, *_ in rows]
+    yield numbers
+    stamp(database, table, in_list("number"), list_parameter("rows", numbers))
+
+
+@contextmanager
+def mended(database: Database, table: str, condition: str, *parameters: object) -> Iterator[None]:
+    """As `amended`, for repairs: those that are damaged stay so, unless the block restores them."""
+    rows = _numbered(database, table, condition, *parameters)
+    intact = [number for number, *values in rows if is_intact(values)]
+    yield
+    stamp(database, table, in_list("number"), list_parameter("rows", intact))
+
+
+def _numbered(
+    database: Database, table: str, condition: str, *parameters: object
+) -> list[tuple[int, *tuple[object, ...]]]:
+    """Number and checked columns of rows."""
+    return database.rows(
+        f"SELECT number, {checked_columns(table)} FROM {table} WHERE {condition}", *parameters
+    )

@@ -1,0 +1,170 @@
+"""Rows of records, versions, turns and items are given as they were written, or not at all."""
+
+import hashlib
+import json
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from memkit.errors import CorruptFileError
+from memkit.ledger import Ledger
+from memkit.ledger.engine import schema
+from memkit.ledger.items import NewItem
+from memkit.memory.check import check
+
+ANN = {"user": "ann"}
+COLUMNS = {
+    "records": {
+        "scope": "'{}'", "metadata": "'{\"level\":9}'", "created_at": 1.0, "updated_at": 1.0,
+        "version": 7, "key": "'other'", "expires_at": 9e9, "pinned": 1, "said_at": 1.0,
+        "text": "'The safe opens with 4472.'", "question": "'Who?'", "answer": "'Me'",
+    },
+    "versions": {
+        "text": "'The safe opens with 4472.'", "question": "'Who?'", "answer": "'Me'",
+        "metadata": "'{\"level\":9}'", "created_at": 1.0, "said_at": 1.0,
+    },
+    "turns": {
+        "scope": "'{}'", "role": "'assistant'", "content": "'No.'", "name": "'Bob'",
+        "created_at": 1.0, "added_at": 1.0, "record": 2, "expires_at": 9e9, "source": "'x'",
+    },
+    "items": {
+        "value": "'{\"v\":2}'", "scope": "'{}'", "created_at": 1.0, "updated_at": 1.0,
+        "ttl": 5.0, "expires_at": 9e9, "key": "'other'", "namespace": "'b'",
+    },
+}  # fmt: skip
+# What reads the row, whatever scope it says that it is of.
+READS = {
+    "records": lambda memory: memory.get("safe", scope="all"),
+    "versions": lambda memory: memory.history("safe", scope=ANN),
+    "turns": lambda memory: [memory.turns(scope=scope) for scope in (ANN, {})],
+    "items": lambda memory: list(memory.items.below(())),
+}
+
+
+@pytest.fixture
+def directory(tmp_path, open_memory):
+    with open_memory(tmp_path / "m", backends=("buffer", "rag"), count_tokens=len) as memory:
+        memory.add("The safe opens with 4470.", scope=ANN, id="safe", metadata={"level": 1})
+        memory.update("safe", "The safe opens with 4471.", scope=ANN)
+        memory.add("The archive is on the second floor.", id="archive")
+        memory.add_turn("user", "I lost my key.", scope=ANN, remember=False)
+        memory.items.write([NewItem(("a",), "k", {"v": 1}, ttl=3600, scope=ANN)])
+    return tmp_path / "m"
+
+
+def sql(directory, *statements):
+    with closing(sqlite3.connect(directory / "ledger.sqlite3")) as database, database:
+        return [database.execute(statement).fetchall() for statement in statements][-1]
+
+
+@pytest.mark.parametrize(
+    ("table", "column"), [(table, column) for table, of in COLUMNS.items() for column in of]
+)
+def test_a_value_that_was_changed_on_disk_is_not_given(directory, open_memory, table, column):
+    which = " WHERE id = 'safe'" if table == "records" else ""
+    sql(directory, f"UPDATE {table} SET {column} = {COLUMNS[table][column]}{which}")
+    with (
+        open_memory(directory, backends=("buffer", "rag"), count_tokens=len) as memory,
+        pytest.raises(CorruptFileError, match=r"as it was stored, its (row|text)") as caught,
+    ):
+        READS[table](memory)
+    assert "4472" not in str(caught.value)
+    for repair in (False, True):
+        report = check(directory, repair=repair)
+        assert any("not as written" in p or "than the text" in p for p in report.problems)
+    if column not in ("text", "question", "answer") or table == "versions":
+        assert any("not as written" in problem for problem in report.left)
+
+
+def test_every_column_of_these_tables_is_checked(directory):
+    numbers = {"number", "record", "version", "id", "checksum", "content_hash"}
+    for table, columns in COLUMNS.items():
+        present = {name for _, name, *_ in sql(directory, f"PRAGMA table_info({table})")}
+        assert present - numbers <= columns.keys()
+
+
+def test_a_secret_whose_scope_was_changed_is_told_to_nobody(directory, open_memory):
+    sql(directory, "UPDATE records SET scope = '{}' WHERE id = 'safe'")
+    with open_memory(directory, backends=("buffer", "rag"), count_tokens=len) as memory:
+        for verb in (memory.search, memory.recall):
+            with pytest.raises(CorruptFileError, match="record 'safe' as it was stored"):
+                verb("Which code opens the safe?")
+
+
+def test_the_checksum_is_that_of_the_columns(directory):
+    """Computed here from what the file says, in the order of the table that the code names."""
+    columns = "id, scope, role, content, name, created_at, added_at, record, expires_at, source"
+    [(*values, checksum)] = sql(directory, f"SELECT {columns}, checksum FROM turns")
+    content = json.dumps(values, ensure_ascii=False).encode()
+    assert checksum == hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+@pytest.mark.parametrize("table", COLUMNS)
+def test_what_is_damaged_can_go_and_the_rest_be_read(directory, open_memory, table):
+    column = {"turns": "content", "items": "value"}.get(table, "metadata")
+    sql(directory, f"UPDATE {table} SET {column} = '{{\"damaged\": 1}}'")
+    with open_memory(directory, backends=("buffer", "rag"), count_tokens=len) as memory:
+        [turn] = sql(directory, "SELECT id FROM turns")
+        if table == "turns":
+            memory.forget(turn[0], scope=ANN)
+        elif table == "items":
+            memory.items.write((), deleted=[(("a",), "k")])
+        else:
+            assert all(memory.forget(["safe"], scope=ANN).checks.values())
+        if table == "records":
+            memory.forget("archive")
+        READS["turns"](memory)
+        READS["items"](memory)
+        memory.records(scope="all")
+    assert not any("not as written" in problem for problem in check(directory).problems)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda memory: memory.add("The archive is on the second floor.", metadata={"x": 1}),
+        lambda memory: memory.update("archive", metadata={"x": 1}),
+        lambda memory: memory.retention.pin("archive"),
+        lambda memory: memory.merge(["archive", memory.add("It is cold there.").id]),
+    ],
+    ids=["add", "update", "pin", "merge"],
+)
+def test_a_change_does_not_make_damage_look_right(directory, open_memory, change):
+    sql(directory, "UPDATE records SET said_at = 5 WHERE id = 'archive'")
+    with open_memory(directory, backends=("buffer", "rag"), count_tokens=len) as memory:
+        with pytest.raises(CorruptFileError, match="record 'archive' as it was stored"):
+            change(memory)
+        with pytest.raises(CorruptFileError):
+            memory.get("archive")
+
+
+def test_an_import_puts_damage_right(directory, open_memory, tmp_path):
+    with open_memory(directory, backends=("buffer", "rag"), count_tokens=len) as memory:
+        memory.export(tmp_path / "out")
+    for table, column in (("records", "said_at"), ("turns", "created_at"), ("items", "updated_at")):
+        sql(directory, f"UPDATE {table} SET {column} = 5")
+    sql(directory, "UPDATE versions SET metadata = '{\"level\":9}'")
+    with open_memory(directory, backends=("buffer", "rag"), count_tokens=len) as memory:
+        with pytest.raises(CorruptFileError):
+            memory.export(tmp_path / "never")
+        memory.import_(tmp_path / "out", on_conflict="replace")
+        assert memory.history("safe", scope=ANN)[0].metadata == {"level": 1}
+        memory.export(tmp_path / "again")
+    assert check(directory).sound
+
+
+def test_what_an_earlier_format_holds_gets_its_checksums(tmp_path, monkeypatch):
+    with monkeypatch.context() as earlier:
+        earlier.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
+        earlier.setattr(schema, "CHECKED", {})
+        Ledger.open(tmp_path).close()
+    sql(
+        tmp_path,
+        "INSERT INTO turns (id, scope, role, content, created_at, added_at) "
+        "VALUES ('t', '{}', 'user', 'I lost my key.', 5.0, 5.0)",
+    )
+    ledger = Ledger.open(tmp_path)
+    assert [turn.content for turn in ledger.turns.recent({}, 5)] == ["I lost my key."]
+    ledger.close()
+    assert check(tmp_path).sound
