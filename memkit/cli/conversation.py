@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from memkit.cli.answer_commands import print_sources, streamed
 from memkit.cli.output import fitted, print_note, print_text, working
 from memkit.errors import InvalidInputError
-from memkit.text.question_form import is_question
+from memkit.text.question_form import states_something
 from memkit.types import Answer, Scope
 
 if TYPE_CHECKING:
@@ -86,21 +86,13 @@ class Conversation:
             print_note(HELP)
 
     def _reply(self, line: str) -> None:
-        """Answer a line, and note both, the line also if no answer comes."""
-        try:
-            answer = self._answer_to(line)
-        except BaseException:  # Ctrl-C as well: what was told is not lost
-            self._note(line)
-            raise
-        self._note(line)  # before the answer, the line would be its own best evidence
+        """Note a line, answer it, and note the answer: whatever happens, the line is not lost."""
+        # As a record, a question would be found instead of its answer.
+        self._memory.add_turn("user", line, scope=self._scope, remember=states_something(line))
+        answer = self._answer_to(line)
         self._answer = answer
         if answer.text.strip():
             self._memory.add_turn("assistant", answer.text, scope=self._scope, remember=False)
-
-    def _note(self, line: str) -> None:
-        """Store what the user said; of what tells something, a record as well."""
-        # As a record, a question would be found instead of its answer.
-        self._memory.add_turn("user", line, scope=self._scope, remember=not is_question(line))
 
     def _answer_to(self, line: str) -> Answer:
         """Answer a line, and print the answer."""

@@ -104,6 +104,8 @@ def gather(engine: Engine, query: Query, request: Request) -> Findings:
     evidence = [_recalled(backend, wide) for backend in engine.backends_asked]
     if query.context is not None:
         evidence = [_without_conversation(part, query, query.context) for part in evidence]
+    else:
+        evidence = _without_question(evidence, query)
     route = _route(engine, query, evidence, request.modules)
     records = _records(engine, query, evidence, route)
     evidence = [_visible(query, part, records) for part in evidence]
@@ -276,6 +278,24 @@ def _without_conversation(evidence: Evidence, query: Query, context: Context) ->
     texts = {query.text, *(content for _, content in context.history)}
     hits = tuple(hit for hit in evidence.hits if hit.record.text not in texts)
     return replace(evidence, hits=hits, turns=())
+
+
+def _without_question(evidence: Sequence[Evidence], query: Query) -> list[Evidence]:
+    """Leave out the turn that is the question itself, and its record: neither answers it.
+
+    So whoever notes what the user says before it is answered loses nothing to a crash.
+    """
+    latest = next((part.turns[-1] for part in evidence if part.turns), None)
+    if latest is None or (latest.role, latest.content) != ("user", query.text):
+        return list(evidence)
+    return [
+        replace(
+            part,
+            hits=tuple(h for h in part.hits if (h.id, h.text) != (latest.record_id, query.text)),
+            turns=tuple(turn for turn in part.turns if turn.id != latest.id),
+        )
+        for part in evidence
+    ]
 
 
 def _left_out(evidence: Sequence[Evidence], relevant: Sequence[Evidence]) -> tuple[str, ...]:

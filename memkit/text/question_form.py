@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from memkit.text.sentences import sentences
 from memkit.text.words import MONTHS
 
 _MARKS = ("?", "？", "؟", "⸮", "՞", "፧")  # of several scripts
@@ -45,6 +46,17 @@ def is_question(text: str) -> bool:
     if _REQUESTS.match(text.lstrip()):
         return False
     return ends_as_question(text) or _OPENINGS.match(text.lstrip()) is not None
+
+
+def states_something(text: str) -> bool:
+    """Whether a text says something beside what it asks.
+
+    Example:
+        >>> states_something("I moved to Oslo. Where can I swim?"), states_something("Who am I?")
+        (True, False)
+    """
+    parts = (part for block in re.split(r"(?<=[?？؟])", text) for part in sentences(block))
+    return any(not is_question(part) for part in parts)
 
 
 def named(question: str) -> list[str]:

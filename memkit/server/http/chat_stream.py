@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from memkit import Answer
 from memkit.server.http.api_keys import ApiKey
@@ -17,6 +17,9 @@ from memkit.server.http.error_bodies import ApiError, told
 from memkit.server.http.http_service import Service
 from memkit.server.http.openai_schema import ChatRequest
 from memkit.server.http.reply import Chunks, Cut, about, usage
+
+if TYPE_CHECKING:
+    from memkit.server.http.gate import Visit
 
 _Piece = str | Answer | Exception
 
@@ -28,16 +31,14 @@ class ChatStream:
         service: Whose memory answers.
         key: Who asks.
         body: What is asked, and how.
-        deadline: When the answer has to be there, by the loop's clock.
+        visit: Says when the answer has to be there, and whether anything was stored.
     """
 
-    def __init__(
-        self, service: Service, key: ApiKey, body: ChatRequest, *, deadline: float
-    ) -> None:
+    def __init__(self, service: Service, key: ApiKey, body: ChatRequest, visit: Visit) -> None:
         self._service = service
         self._key = key
         self._body = body
-        self._deadline = deadline
+        self._visit = visit
         self._pieces: asyncio.Queue[_Piece] = asyncio.Queue()
         self._first: _Piece = ""
         self._answer: Answer | None = None
@@ -79,7 +80,7 @@ class ChatStream:
         if answer.withheld is not None:
             yield chunks.delta({"refusal": answer.withheld})
         if remember:
-            await self._service.remembered(self._key, self._body.exchange(cut.text))
+            await self._service.answered(self._key, cut.text)
         more = about(answer, remembered=remember).model_dump()
         yield chunks.delta({}, cut.reason(answer), memkit=more)
         if with_usage:
@@ -103,14 +104,15 @@ class ChatStream:
 
     async def _next(self) -> _Piece:
         try:
-            async with asyncio.timeout_at(self._deadline):
+            async with asyncio.timeout_at(self._visit.deadline):
                 return await self._pieces.get()
         except TimeoutError:
             raise ApiError(
                 504,
-                "the answer has taken too long; nothing was stored",
+                "the answer has taken too long; "
+                + ("the message is stored" if self._visit.writes else "nothing was stored"),
                 code="timeout",
-                untouched=True,
+                untouched=not self._visit.writes,
             ) from None
 
     async def _fetch(self) -> None:

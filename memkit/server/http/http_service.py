@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +17,7 @@ from memkit.server.http.error_bodies import ApiError, ErrorBody
 from memkit.server.http.openai_schema import MEMKIT
 from memkit.server.http.serving_limits import Limits
 from memkit.types import TurnDraft
+from memkit.types.validate import normal_form
 
 if TYPE_CHECKING:
     from memkit.server.http.gate import Visit
@@ -98,13 +98,22 @@ class Service:
                 param=param,
             )
 
-    async def remembered(self, key: ApiKey, turns: Sequence[TurnDraft]) -> None:
-        """Store what was said in this exchange, all or nothing.
+    async def heard(self, key: ApiKey, turn: TurnDraft) -> None:
+        """Store what a user says, before it is answered: whatever happens then, it is not lost.
 
         The messages before it were stored when they were said, so that a client may hand in the
-        whole conversation each time.
+        whole conversation each time. One that is sent again, as no answer came, is stored already.
         """
-        await self.memory.add_turns(turns, scope=key.scope)
+        latest = await self.memory.turns(scope=key.scope, limit=1)
+        said = normal_form(turn.content)
+        if [(t.role, t.content, t.name) for t in latest] != [(turn.role, said, turn.name)]:
+            await self.memory.add_turns([turn], scope=key.scope)
+
+    async def answered(self, key: ApiKey, reply: str) -> None:
+        """Store a reply; no record is made of it: it would count as evidence of itself."""
+        if reply.strip():
+            turn = TurnDraft("assistant", reply, remember=False)
+            await self.memory.add_turns([turn], scope=key.scope)
 
     async def close(self) -> None:
         """Finish what runs in the background, and close the memory."""

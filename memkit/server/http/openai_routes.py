@@ -41,16 +41,20 @@ async def create_chat_completion(
     """Answer the last message of a conversation from the memory, and remember both.
 
     Only the last message and its answer are stored, in the scope of the key, so that a client may
-    send the whole conversation each time. Nothing is stored with ``store: false``, with a key
-    that may not write, or if the client has gone before the answer was ready.
+    send the whole conversation each time. The message is stored before it is answered, unless it
+    is the last one that was, without an answer; the answer once it is ready, if the client is
+    still there. Nothing is stored with ``store: false``, or with a key that may not write.
     """
     service.check_model(body.model, service.base_name)
     how = body.how()
     how.sampling.check()
     service.check_length(how.sampling.max_new_tokens, "max_completion_tokens")
     remember = service.remember and body.store is not False and "write" in key.rights
+    if remember:
+        visit_of(request).writes = True
+        await service.heard(key, body.said)
     if body.stream:
-        stream = ChatStream(service, key, body, deadline=visit_of(request).deadline)
+        stream = ChatStream(service, key, body, visit_of(request))
         await stream.begin()
         return StreamingResponse(
             stream.events(remember=remember),
@@ -62,8 +66,7 @@ async def create_chat_completion(
     cut.take_whole(answer)
     remember = remember and not await request.is_disconnected()
     if remember:
-        visit_of(request).writes = True
-        await service.remembered(key, body.exchange(cut.text))
+        await service.answered(key, cut.text)
     return completion(answer, cut, service.base_name, remembered=remember)
 
 

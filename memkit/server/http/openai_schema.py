@@ -6,29 +6,16 @@ nothing. Four parameters that are for a provider's bookkeeping are taken and not
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic import Strict as OfType
 
 from memkit.server.http.answer_options import How
-from memkit.text.question_form import is_question
-from memkit.text.sentences import sentences
+from memkit.text.question_form import states_something
 from memkit.types import BUDGET, MIN_SCORE, PASSAGES, Sampling, TurnDraft
 
 MEMKIT = "memkit"  # names the memory as a model, whatever its base model is called
-
-
-def states_something(text: str) -> bool:
-    """Whether a text says something beside what it asks.
-
-    Example:
-        >>> states_something("I moved to Oslo. Where can I swim?"), states_something("Who am I?")
-        (True, False)
-    """
-    parts = (part for block in re.split(r"(?<=[?？؟])", text) for part in sentences(block))
-    return any(not is_question(part) for part in parts)
 
 
 # As JSON has them: the text "5" is no number, and 1 is not true.
@@ -147,15 +134,14 @@ class ChatRequest(Strict):
         """The messages for `Memory.ask`."""
         return [{"role": message.role, "content": message.text} for message in self.messages]
 
-    def exchange(self, reply: str) -> list[TurnDraft]:
-        """What was said just now: the last message and, if there is one, the reply.
+    @property
+    def said(self) -> TurnDraft:
+        """The last message; what the user states in it becomes a record, too.
 
-        What the user states becomes a record, too. Questions and replies do not: they would be
-        found in place of what answers the question, and a reply would count as evidence of itself.
+        Questions do not: they would be found in place of what answers them.
         """
         last = self.messages[-1]
-        said = [TurnDraft("user", last.text, last.name, remember=states_something(last.text))]
-        return said + ([TurnDraft("assistant", reply, remember=False)] if reply.strip() else [])
+        return TurnDraft("user", last.text, last.name, remember=states_something(last.text))
 
     def how(self) -> How:
         """How the answer is wanted; what is not said is left to memkit, whose default is greedy."""

@@ -231,17 +231,22 @@ CHAT = {
 }
 
 
-async def test_a_chat_that_takes_too_long_says_that_nothing_was_stored(
-    memory, serve_async, keys, monkeypatch
+@pytest.mark.parametrize("store", [True, False])
+async def test_a_chat_that_takes_too_long_says_what_was_stored(
+    memory, serve_async, keys, monkeypatch, store
 ):
+    """What the user has said is; that it is sent again changes nothing."""
     release = threading.Event()
     monkeypatch.setattr(AsyncMemory, "ask_batch", slow_verb(release))
-    async with serve_async(memory, limits=Limits(seconds=0.2)) as client:
-        response = await client.post(**CHAT, headers=keys.of("ann"))
+    request = CHAT | {"json": CHAT["json"] | {"store": store}}
+    async with serve_async(memory, limits=Limits(seconds=1)) as client:
+        for _ in range(2):
+            response = await client.post(**request, headers=keys.of("ann"))
+            assert response.status_code == 504
+            assert ("remembered" in response.json()["error"]) != store
         release.set()
-        assert response.status_code == 504
-        assert response.json()["error"]["remembered"] is False
-        assert not memory.turns(scope={"user": "ann"})
+        said = [(turn.role, turn.content) for turn in memory.turns(scope={"user": "ann"})]
+        assert said == ([("user", "I live in Oslo.")] if store else [])
 
 
 @pytest.mark.parametrize(
