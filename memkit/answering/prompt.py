@@ -14,7 +14,7 @@ from memkit.errors import InvalidInputError
 from memkit.text.quoting import label, quoted, without_control_tokens
 from memkit.text.words import MONTHS
 from memkit.types import Evidence, Hit, Role, Turn
-from memkit.types.validate import check_characters, check_limit, check_part
+from memkit.types.validate import check_characters, check_limit, check_part, shown
 
 _LABEL = re.compile(r"^\[[^\]\n]*\] ")
 _TOKEN = 16  # characters; a beginning with so many per token of room is counted before the whole
@@ -49,7 +49,7 @@ class PromptFormat:
             check_characters(name, text)
         if self.evidence.count("{evidence}") != 1:
             raise InvalidInputError(
-                f"expected `evidence` to contain '{{evidence}}' once, got {self.evidence!r}"
+                f"expected `evidence` to contain '{{evidence}}' once, got {shown(self.evidence)}"
             )
 
     @property

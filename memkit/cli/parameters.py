@@ -12,6 +12,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from memkit.types import ALL, BUDGET, AnyScope
+from memkit.types.validate import shown
 
 
 class KeyValue(NamedTuple):
@@ -41,7 +42,7 @@ def key_value(text: str) -> KeyValue:
     """
     key, equals, value = text.partition("=")
     if not (key and equals):
-        raise typer.BadParameter(f"expected KEY=VALUE, got {text!r}")
+        raise typer.BadParameter(f"expected KEY=VALUE, got {shown(text)}")
     return KeyValue(key, value)
 
 
@@ -56,7 +57,9 @@ def fields(text: str) -> Fields:
     key, equals, value = text.partition("=")
     name = key.removesuffix(":")
     if not (name and equals):
-        raise typer.BadParameter(f"expected KEY=TEXT, KEY:=JSON or a JSON object, got {text!r}")
+        raise typer.BadParameter(
+            f"expected KEY=TEXT, KEY:=JSON or a JSON object, got {shown(text)}"
+        )
     return Fields({name: value if name == key else _json(value, text)})
 
 
@@ -70,7 +73,7 @@ def moment(text: str) -> datetime:
         parsed = datetime.fromisoformat(text)
     except ValueError:
         raise typer.BadParameter(
-            f"expected a time such as 2026-07-28 or 2026-07-28T14:30+02:00, got {text!r}"
+            f"expected a time such as 2026-07-28 or 2026-07-28T14:30+02:00, got {shown(text)}"
         ) from None
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
 
@@ -86,7 +89,7 @@ def positive_numbers(text: str) -> Numbers:
     except ValueError:
         numbers = (0,)
     if min(numbers) < 1:
-        raise typer.BadParameter(f"expected whole numbers above 0 like 1,2, got {text!r}")
+        raise typer.BadParameter(f"expected whole numbers above 0 like 1,2, got {shown(text)}")
     return Numbers(numbers)
 
 
@@ -98,9 +101,9 @@ def output_file(text: str) -> Path:
     """
     path = Path(text)
     if path.is_dir():
-        raise typer.BadParameter(f"expected a file, got the folder {text!r}")
+        raise typer.BadParameter(f"expected a file, got the folder {shown(text)}")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise typer.BadParameter(f"expected a file that can be written, got {text!r}")
+        raise typer.BadParameter(f"expected a file that can be written, got {shown(text)}")
     return path
 
 
@@ -168,7 +171,7 @@ def _json(text: str, whole: str) -> Any:  # noqa: ANN401 - any JSON value
     try:
         return json.loads(text)
     except ValueError as error:
-        raise typer.BadParameter(f"expected JSON, got {whole!r}: {error}") from None
+        raise typer.BadParameter(f"expected JSON, got {shown(whole)}: {error}") from None
 
 
 # -- shared by the commands ------------------------------------------------------------------

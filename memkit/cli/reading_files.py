@@ -15,7 +15,7 @@ import typer
 from memkit.cli.parameters import moment
 from memkit.errors import InvalidInputError, MemkitError, storage_errors
 from memkit.types import Draft
-from memkit.types.validate import validate_draft
+from memkit.types.validate import shown, validate_draft
 
 STDIN = "-"
 _FIELDS = frozenset(field.name for field in fields(Draft))
@@ -198,5 +198,5 @@ def _draft(entry: Mapping[str, Any], given: Draft, where: str) -> Draft:
 def _object(values: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:
     value = values.get(name) or {}
     if not isinstance(value, Mapping):
-        raise InvalidInputError(f"expected `{name}` in {where} to be an object, got {value!r}")
+        raise InvalidInputError(f"expected `{name}` in {where} to be an object, got {shown(value)}")
     return value

@@ -31,6 +31,7 @@ from memkit.cli.placing import placed
 from memkit.cli.reading_files import STDIN, Form, drafts_of, messages_of, read_files, read_stdin
 from memkit.errors import InvalidInputError
 from memkit.types import UNCHANGED, Draft, Metadata
+from memkit.types.validate import shown
 from memkit.types.value import counted
 
 PANEL = "Write"
@@ -242,7 +243,7 @@ def _without(keys: Sequence[str], metadata: Metadata) -> Metadata:
     for key in keys:
         if key not in metadata:
             raise InvalidInputError(
-                f"expected a key of the record's metadata, got {key!r}",
+                f"expected a key of the record's metadata, got {shown(key)}",
                 hint=f"it has {', '.join(sorted(metadata)) or 'none'}",
             )
     return {key: value for key, value in metadata.items() if key not in keys}

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, Self, get_args
 from memkit.errors import InvalidInputError
 from memkit.evals.writers import FORMS, WRITERS
 from memkit.lora.spec import LoraSpec, TrainSpec
-from memkit.types.validate import check_limit
+from memkit.types.validate import check_limit, shown
 
 Routing = Literal["oracle", "centroid", "nearest", "fixed"]
 Partition = Literal["order", "topic", "document"]
@@ -151,7 +151,7 @@ class Configuration(Recorded):
         ):
             if getattr(self, name) not in get_args(known):
                 raise InvalidInputError(
-                    f"`{name}` must be one of {get_args(known)}, got {getattr(self, name)!r}"
+                    f"`{name}` must be one of {get_args(known)}, got {shown(getattr(self, name))}"
                 )
 
 

@@ -273,7 +273,7 @@ def _labels(namespace: object) -> list[str]:
     for label in labels:
         if "." in label:
             raise InvalidInputError(
-                f"labels of `namespace` must not contain a full stop, got {label!r}",
+                f"labels of `namespace` must not contain a full stop, got {shown(label)}",
                 "Give a label for each part: ('a', 'b').",
             )
     return labels

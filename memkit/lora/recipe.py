@@ -87,7 +87,7 @@ class Recipe:
         check_number("reworded_bar", self.reworded_bar)
         if not 0 <= self.reworded_bar <= 1:
             raise InvalidInputError(
-                f"`reworded_bar` must be from 0 to 1, got {self.reworded_bar!r}"
+                f"`reworded_bar` must be from 0 to 1, got {shown(self.reworded_bar)}"
             )
         if self.progress is not None and not isinstance(self.progress, TrainingProgress):
             check_flag("progress", self.progress)
@@ -125,7 +125,7 @@ class Recipe:
 def _described(value: object) -> object:
     """JSON form of a specification: its class and its fields."""
     if not is_dataclass(value) or isinstance(value, type):
-        raise TypeError(f"expected a dataclass, got {value!r}")
+        raise TypeError(f"expected a dataclass, got {shown(value)}")
     return {type(value).__qualname__: asdict(value)}
 
 

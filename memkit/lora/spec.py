@@ -43,7 +43,7 @@ class LoraSpec:
         if self.alpha is not None:
             check_number("alpha", self.alpha)
             if self.alpha <= 0:
-                raise InvalidInputError(f"`alpha` must be above 0, got {self.alpha!r}")
+                raise InvalidInputError(f"`alpha` must be above 0, got {shown(self.alpha)}")
         if isinstance(self.target_modules, tuple):
             check_ids("target_modules", self.target_modules)
         else:
@@ -122,12 +122,14 @@ class TrainSpec:
         if not 0 <= self.guards < self.batch_size:
             raise InvalidInputError(
                 f"`guards` must leave room for facts in a batch of {self.batch_size}, "
-                f"got {self.guards!r}"
+                f"got {shown(self.guards)}"
             )
         if self.learning_rate <= 0.0:
-            raise InvalidInputError(f"`learning_rate` must be above 0, got {self.learning_rate!r}")
+            raise InvalidInputError(
+                f"`learning_rate` must be above 0, got {shown(self.learning_rate)}"
+            )
         if not 0.0 < self.mastery < 1.0:
-            raise InvalidInputError(f"`mastery` must be between 0 and 1, got {self.mastery!r}")
+            raise InvalidInputError(f"`mastery` must be between 0 and 1, got {shown(self.mastery)}")
         _check("precision", self.precision, PRECISIONS)
 
     def visits(self, steps: int = 1) -> int:

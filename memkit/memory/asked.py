@@ -9,7 +9,7 @@ from memkit.errors import InvalidInputError
 from memkit.memory.messages import role_and_content
 from memkit.memory.options import Question
 from memkit.types import Context, Message, Query
-from memkit.types.validate import check_text, describe
+from memkit.types.validate import check_text, describe, shown
 
 _ENDING = 'The last one is what is answered: {"role": "user", "content": "..."}.'
 
@@ -39,7 +39,7 @@ def _conversation(messages: Sequence[Message], name: str) -> tuple[str, Context]
             f"`{name}` must be a string or a list of messages, got {describe(messages)}"
         )
     if not messages:
-        raise InvalidInputError(f"`{name}` must not be empty, got {messages!r}", hint=_ENDING)
+        raise InvalidInputError(f"`{name}` must not be empty, got {shown(messages)}", hint=_ENDING)
     if all(isinstance(message, str) for message in messages):
         raise InvalidInputError(
             f"`{name}` must be a string or a list of messages, got a list of strings",
@@ -48,7 +48,7 @@ def _conversation(messages: Sequence[Message], name: str) -> tuple[str, Context]
     pairs = [role_and_content(place, message) for place, message in enumerate(messages)]
     if pairs[-1][0] != "user":
         raise InvalidInputError(
-            f"`messages` must end with the user's, got {pairs[-1]!r}", hint=_ENDING
+            f"`messages` must end with the user's, got {shown(pairs[-1])}", hint=_ENDING
         )
     opening = next(place for place, (role, _) in enumerate(pairs) if role != "system")
     system = "\n\n".join(content for _, content in pairs[:opening]) or None

@@ -17,7 +17,7 @@ from memkit.memory.reach import selected_by
 from memkit.memory.residue import samples, search_files
 from memkit.memory.telemetry import traced
 from memkit.types import AnyScope, Exposure, Metadata, ModuleReport, Receipt, Scope
-from memkit.types.validate import check_flag, check_ids
+from memkit.types.validate import check_flag, check_ids, shown
 
 if TYPE_CHECKING:
     from memkit.lora.consolidation.exposure import Probe
@@ -157,7 +157,8 @@ def _select(
     unfiltered = where is None or (isinstance(where, Mapping) and not where)
     if ids is None and unfiltered and "within" not in reach:
         raise InvalidInputError(
-            f"expected an id, a `scope` or a `where` to forget by, got {ids=}, {scope=}, {where=}",
+            f"expected an id, a `scope` or a `where` to forget by, "
+            f"got ids={shown(ids)}, scope={shown(scope)}, where={shown(where)}",
             hint="forget(id) erases a record, forget(scope={'user': 'u1'}) a tenant, forget_all() "
             "everything",
         )

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, TypedDict
 
 from memkit.errors import InvalidInputError
-from memkit.ledger.records.filters import parse
+from memkit.ledger.records.filters import plain
 from memkit.memory.config import Config, OpenOptions
 from memkit.memory.schemas import Schema, constraint_of
 from memkit.types import (
@@ -236,7 +236,9 @@ class Request:
         if self.min_score is not None:
             check_number("min_score", self.min_score)
             if self.min_score < 0:
-                raise InvalidInputError(f"`min_score` must be at least 0, got {self.min_score!r}")
+                raise InvalidInputError(
+                    f"`min_score` must be at least 0, got {shown(self.min_score)}"
+                )
         check_flag("strict", self.strict)
         if self.quote is not None:
             check_flag("quote", self.quote)
@@ -278,7 +280,7 @@ def query_template(options: Mapping[str, Any], known: type, *, k: int) -> Query:
     check_limit("k", k)
     scope, where = check_scope(options.get("scope", {})), options.get("where")
     if where is not None:
-        parse(where)
+        where = plain(where)
     period = Period(options.get("since"), options.get("until"), options.get("as_of"))
     check_period(period)
     constraint = constraint_of(options.get("schema"))

@@ -228,7 +228,7 @@ def _check_module(entry: Entry) -> None:
     for id in entry["records"]:
         check_text("records", id, longest=MAX_ID_CHARACTERS)
     if not is_folder_name(entry["name"]):
-        raise InvalidInputError(f"`name` must be that of a folder, got {entry['name']!r}")
+        raise InvalidInputError(f"`name` must be that of a folder, got {shown(entry['name'])}")
 
 
 def _check_adapter(engine: Engine, folder: Path, entry: Entry) -> None:

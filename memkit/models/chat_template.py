@@ -26,6 +26,7 @@ from memkit.errors import IncompatibleModelError, InvalidInputError
 from memkit.models.arrangement import JOINT, Arrangement, TemplateTurn
 from memkit.text.quoting import indented, is_mark
 from memkit.types import Prompt, Role
+from memkit.types.validate import shown
 
 Message = tuple[str, str]  # role, content
 
@@ -244,7 +245,8 @@ class ChatFormat:
         except _REFUSALS as error:
             roles = tuple(turn.role for turn in turns)
             raise IncompatibleModelError(
-                f"the model's chat template refuses messages of the roles {roles!r}: {error}",
+                f"the model's chat template refuses messages of the roles {roles!r}: "
+                f"{shown(str(error))}",
                 hint=_ANOTHER,
             ) from error
         pieces = _PLACED.split(text)
@@ -362,9 +364,9 @@ def _check_rendered(text: str, messages: Sequence[Message]) -> None:
 
 def _check_message(role: str, content: str) -> None:
     if role not in get_args(Role):
-        raise InvalidInputError(f"`role` must be one of {get_args(Role)}, got {role!r}")
+        raise InvalidInputError(f"`role` must be one of {get_args(Role)}, got {shown(role)}")
     if not isinstance(content, str):
-        raise InvalidInputError(f"`content` must be a str, got {content!r}")
+        raise InvalidInputError(f"`content` must be a str, got {shown(content)}")
     try:
         content.encode()
     except UnicodeEncodeError as error:

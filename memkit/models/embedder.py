@@ -17,6 +17,7 @@ from memkit.models.placement import Placement
 from memkit.models.sources import find_embedder, quiet
 from memkit.text.scripts import terms
 from memkit.text.word_hash import hashed
+from memkit.types.validate import shown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -123,7 +124,9 @@ class SentenceEmbedder:
 
     def _encode(self, encode: Callable[..., Any], texts: Sequence[str]) -> Floats2d:
         if isinstance(texts, str):
-            raise InvalidInputError(f"`texts` must be a sequence of str, got the str {texts!r}")
+            raise InvalidInputError(
+                f"`texts` must be a sequence of str, got the str {shown(texts)}"
+            )
         if not texts:
             return np.zeros((0, self.dim), dtype=np.float32)
         vectors = encode(

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from memkit.errors import InvalidInputError, ModelUnavailableError
+from memkit.types.validate import shown
 
 Part = TypeVar("Part")
 
@@ -125,7 +126,7 @@ def _find(spec: str | Path | None, default: _Default, *, fetch: bool) -> Source:
     else:
         raise InvalidInputError(
             f"`{default.argument}` must be a path or a hub id such as {default.hub_id!r}, "
-            f"got {spec!r}"
+            f"got {shown(spec)}"
         )
     if source is None:
         raise ModelUnavailableError(

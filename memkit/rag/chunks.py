@@ -11,6 +11,7 @@ from memkit.errors import InvalidInputError
 from memkit.ledger.passages.passage_writes import Kind
 from memkit.text.scripts import WIDTHS
 from memkit.types import Draft, Record
+from memkit.types.validate import shown
 
 SIZE = 800  # letters; about 200 English word pieces, and common embedders read 256
 OVERLAP = 100  # a sentence that a cut goes through is whole in one of the two passages
@@ -46,7 +47,8 @@ def split(text: str, *, size: int = SIZE, overlap: int = OVERLAP) -> list[tuple[
     """
     if size < 1 or not 0 <= overlap <= size // 2:
         raise InvalidInputError(
-            f"expected `size` >= 1 and 0 <= `overlap` <= size / 2, got {size!r} and {overlap!r}"
+            f"expected `size` >= 1 and 0 <= `overlap` <= size / 2, "
+            f"got {shown(size)} and {shown(overlap)}"
         )
     spans = list(_spans(text, size, overlap))
     return [(start, end) for start, end in spans if text[start:end].strip()] or spans[:1]

@@ -16,6 +16,7 @@ from memkit.errors import InvalidInputError
 from memkit.ledger import Passage
 from memkit.text.dates import FADES
 from memkit.types import Order
+from memkit.types.validate import shown
 
 DAY = 86_400.0  # seconds
 
@@ -54,11 +55,13 @@ class Ranking:
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             if not (isinstance(value, int | float) and math.isfinite(value) and value >= 0):
-                raise InvalidInputError(f"`{name}` must be a number of at least 0, got {value!r}")
+                raise InvalidInputError(
+                    f"`{name}` must be a number of at least 0, got {shown(value)}"
+                )
         if not isinstance(self.reach, int) or not self.half_life:
             raise InvalidInputError(
                 f"expected a whole number as `reach` and `half_life` above 0, "
-                f"got {self.reach!r} and {self.half_life!r}"
+                f"got {shown(self.reach)} and {shown(self.half_life)}"
             )
 
     def time_bonus(self, gap: int) -> float:

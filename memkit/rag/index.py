@@ -18,8 +18,8 @@ from memkit.rag.fusion import Ranking
 from memkit.rag.reembed import BATCH, reembed
 from memkit.rag.search import Search
 from memkit.rag.vectors.flat import check_vectors
-from memkit.types import Draft, Hit, Period, Query, Record
-from memkit.types.scope import scope_key
+from memkit.types import Draft, Hit, Query, Record
+from memkit.types.queries import Bounds, bounds_of
 from memkit.types.timings import step
 from memkit.types.validate import check_limit, check_text
 
@@ -279,9 +279,9 @@ class FactIndex:
 def _nearest(search: Search, queries: Sequence[Query]) -> list[list[Nearest]]:
     """The records nearest to each query; queries of one scope and filter are searched at once."""
     vectors = search.space.embed_queries([query.text for query in queries])
-    groups: dict[tuple[str, str, Period], list[int]] = {}
+    groups: dict[Bounds, list[int]] = {}
     for row, query in enumerate(queries):
-        bounds = scope_key(query.scope), repr(query.where), query.period
+        bounds = bounds_of(query.scope, query.where, query.period)
         groups.setdefault(bounds, []).append(row)
     results: dict[int, list[Nearest]] = {}
     for rows in groups.values():

@@ -25,6 +25,7 @@ from memkit.routing.set_cover import smallest_cover
 from memkit.text.words import content_stems
 from memkit.types import Part, Query, Record, Route, Support
 from memkit.types.calibration import Calibration, Features
+from memkit.types.validate import shown
 
 TEMPERATURE = 0.05  # units of cosine; a fact that scores 0.1 more than another has e^2 its vote
 SPLIT = 0.35  # share of the vote with which a second module is asked, too
@@ -50,9 +51,9 @@ class Voting:
     def __post_init__(self) -> None:
         for name in ("facts", "modules", "parts"):
             if (value := getattr(self, name)) < 1:
-                raise InvalidInputError(f"`{name}` must be at least 1, got {value!r}")
+                raise InvalidInputError(f"`{name}` must be at least 1, got {shown(value)}")
         if not 0 <= self.words < math.inf:
-            raise InvalidInputError(f"`words` must be at least 0, got {self.words!r}")
+            raise InvalidInputError(f"`words` must be at least 0, got {shown(self.words)}")
 
 
 class NearestRouter(Router):

@@ -8,13 +8,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from memkit.ledger import Ledger
-from memkit.types import Period, Query
-from memkit.types.scope import scope_key
+from memkit.types import Query
+from memkit.types.queries import Bounds, bounds_of
 
 COMMON = 512  # passages; a word that is in more of them tells nothing
 SCOPES = 256  # whose common words are remembered
-
-Bound = tuple[str, str, Period]  # scope, filter and time, to look up by
 
 
 @dataclass
@@ -88,15 +86,15 @@ class Vocabularies:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._common: tuple[int, dict[Bound, Common]] = (-1, {})
+        self._common: tuple[int, dict[Bounds, Common]] = (-1, {})
 
     def batch(self) -> Callable[[Query, str | None], Vocabulary]:
         """What gives the vocabulary of a query's scope and filter, a fact of it left out."""
         common = self._remembered()
-        shared: dict[Bound, Vocabulary] = {}
+        shared: dict[Bounds, Vocabulary] = {}
 
         def of(query: Query, without: str | None) -> Vocabulary:
-            key = scope_key(query.scope), repr(query.where), query.period
+            key = bounds_of(query.scope, query.where, query.period)
             known = common.setdefault(key, Common())
             if without is not None:
                 return Vocabulary(self._ledger, query, known, without)
@@ -104,7 +102,7 @@ class Vocabularies:
 
         return of
 
-    def _remembered(self) -> dict[Bound, Common]:
+    def _remembered(self) -> dict[Bounds, Common]:
         last_change = self._ledger.passages.last_change()
         as_of, common = self._common
         if as_of != last_change or len(common) > SCOPES:

@@ -6,6 +6,7 @@ import errno
 import socket
 
 from memkit.errors import InvalidInputError
+from memkit.types.validate import shown
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -52,7 +53,7 @@ def _told(error: OSError, host: str, port: int) -> tuple[str, str]:
         )
     if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
         return (
-            f"expected an address of this machine as the host, got {host!r}",
+            f"expected an address of this machine as the host, got {shown(host)}",
             "Give --host 127.0.0.1 for this machine alone, or 0.0.0.0 for all of its addresses.",
         )
     return f"cannot listen at port {port} of {host}: {error.strerror}", ""

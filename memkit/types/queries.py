@@ -7,6 +7,7 @@ from typing import Literal
 
 from memkit.errors import InvalidInputError
 from memkit.types.records import ALWAYS, Metadata, Period, Scope
+from memkit.types.scope import scope_key
 from memkit.types.validate import check_limit, check_number, shown
 
 # What verbs take unless the caller says otherwise.
@@ -47,6 +48,18 @@ class Query:
     context: Context | None = None  # what was said before; backends look at the text alone
     period: Period = ALWAYS
     constraint: Constraint | None = None  # what the answer is held to; backends need not look
+
+
+Bounds = tuple[str, str, Period]
+
+
+def bounds_of(scope: Scope, where: Metadata | None, period: Period) -> Bounds:
+    """What tells apart which records a query may find: to look up by.
+
+    Only for a ``where`` of plain values, as verbs make it of what they are given: what an object
+    writes of itself need not tell it from others.
+    """
+    return scope_key(scope), repr(where), period
 
 
 @dataclass(frozen=True)

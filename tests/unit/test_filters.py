@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from memkit.errors import InvalidInputError
 from memkit.ledger.records import filters
-from memkit.ledger.records.filters import matches
+from memkit.ledger.records.filters import matches, plain
 from memkit.types.validate import check_metadata
 
 NESTED: object = 1
@@ -314,3 +315,53 @@ def test_keys_and_values_stay_out_of_the_sql():
     sql, parameters = filters.parse(where).sql()
     assert "DROP" not in sql
     assert parameters[0] == "x'; DROP TABLE records; --"
+
+
+class Odd(float):
+    """A number that says nothing of itself."""
+
+    def __repr__(self):
+        return "odd"
+
+
+class Opaque(Mapping):
+    def __init__(self, values):
+        self._values = values
+
+    def __getitem__(self, key):
+        return self._values[key]
+
+    def __iter__(self):
+        return iter(self._values)
+
+    def __len__(self):
+        return len(self._values)
+
+    def __repr__(self):
+        return "opaque"
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        lambda n: {"n": Odd(n)},
+        lambda n: Opaque({"n": n}),
+        lambda n: {"$or": [{"$not": {"n": {"$ne": Odd(n)}}}, Opaque({"n": {"$in": [Odd(n)]}})]},
+    ],
+    ids=["value", "mapping", "nested"],
+)
+def test_filters_that_look_alike_are_not_taken_for_each_other(open_memory, tmp_path, where):
+    """What a search remembers by filter, it must not look up by how a filter writes itself."""
+    with open_memory(tmp_path / "m", backends=("rag",), count_tokens=len) as memory:
+        memory.add(["The parcel is red."], metadata={"n": 1})
+        memory.add(["The parcel is blue."], metadata={"n": 2})
+        for n in (1, 2):
+            assert [
+                hit.record.metadata["n"] for hit in memory.search("parcel", where=where(n))
+            ] == [n]
+
+
+def test_a_filter_keeps_its_form_in_plain_values():
+    given = {"n": Odd(1), "$or": ({"e\u0301": {"$in": {2}}}, Opaque({"$not": {"x": True}}))}
+    assert plain(given) == {"n": 1.0, "$or": [{"\u00e9": {"$in": [2]}}, {"$not": {"x": True}}]}
+    assert type(plain(given)["n"]) is float

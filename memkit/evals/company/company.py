@@ -23,6 +23,7 @@ from memkit.evals.company.templates import (
     Subject,
 )
 from memkit.text.words import MONTHS
+from memkit.types.validate import shown
 
 MAX_FACTS = 2000  # beyond it, names run out and numbers take long to be drawn
 
@@ -117,7 +118,7 @@ class Company:
             InvalidInputError: If ``facts`` is out of range.
         """
         if not 1 <= facts <= MAX_FACTS:
-            raise InvalidInputError(f"`facts` must be from 1 to {MAX_FACTS}, not {facts!r}")
+            raise InvalidInputError(f"`facts` must be from 1 to {MAX_FACTS}, not {shown(facts)}")
         inventor = _Inventor(seed, staff=max(len(FACTS), facts // 4))
         return cls(
             name=inventor.company,

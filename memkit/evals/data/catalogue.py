@@ -11,6 +11,7 @@ from memkit.evals.data.invented_reports import invented_reports
 from memkit.evals.data.papers_qa import read_papers
 from memkit.evals.data.phone_book import invented, phone_book, read
 from memkit.evals.data.stories import read_narrativeqa, read_quality
+from memkit.types.validate import shown
 
 _Load = Callable[[Path | None, int], DataSet]
 
@@ -39,5 +40,5 @@ def load(name: str, size: int, data: Path | None = None) -> DataSet:
         NotFoundError: If the data is not there.
     """
     if name not in LOADERS:
-        raise InvalidInputError(f"expected a data set among {sorted(LOADERS)}, got {name!r}")
+        raise InvalidInputError(f"expected a data set among {sorted(LOADERS)}, got {shown(name)}")
     return LOADERS[name](data, size)

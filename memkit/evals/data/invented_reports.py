@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from memkit.errors import InvalidInputError
 from memkit.evals.data.dataset import Asked, DataSet, Document, Script
 from memkit.evals.data.report_kinds import GIVEN, KINDS, PLACES, SURNAMES, THINGS, Kind, Line
+from memkit.types.validate import shown
 
 MOST = len(KINDS) * len(PLACES)
 FACTS = len(KINDS[0].lines)  # of a report
@@ -50,7 +51,7 @@ def invented_reports(documents: int, seed: int = 0) -> DataSet:
         InvalidInputError: If there are not so many.
     """
     if not 1 <= documents <= MOST:
-        raise InvalidInputError(f"`documents` must be from 1 to {MOST}, got {documents!r}")
+        raise InvalidInputError(f"`documents` must be from 1 to {MOST}, got {shown(documents)}")
     drawn = random.Random(f"memkit reports {seed}")
     places = {kind.topic: drawn.sample(PLACES, len(PLACES)) for kind in KINDS}
     texts: list[Document] = []

@@ -10,6 +10,7 @@ from typing import Any
 from memkit.errors import CorruptFileError, InvalidInputError, NotFoundError
 from memkit.evals.data.dataset import Asked, DataSet, Document, Pair
 from memkit.evals.data.missing_data import read_csv
+from memkit.types.validate import shown
 
 TEXTS = (".txt", ".md")
 KEYS = ("text", "title", "id", "question", "answer", "questions", "pairs", "document", "answers")
@@ -117,7 +118,7 @@ class _Reader:
 def _text(row: Row, key: str) -> str:
     value = row[key]
     if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"`{key}` has to be a text that is not empty, got {value!r}")
+        raise ValueError(f"`{key}` has to be a text that is not empty, got {shown(value)}")
     return value.strip()
 
 
@@ -148,7 +149,7 @@ def _lines(path: Path) -> Iterator[tuple[int, Row]]:
             ) from error
         if not isinstance(row, dict):
             raise CorruptFileError(
-                f"expected a JSON object in line {number} of {str(path)!r}, got {row!r}",
+                f"expected a JSON object in line {number} of {str(path)!r}, got {shown(row)}",
                 hint=_FORMAT,
             )
         yield number, row

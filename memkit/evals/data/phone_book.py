@@ -19,7 +19,7 @@ from memkit.evals.company.vocabulary import FIRST_NAMES, LAST_NAMES
 from memkit.evals.data.dataset import Asked, DataSet, Document, Pair
 from memkit.evals.data.missing_data import find, read_csv
 from memkit.types import Draft
-from memkit.types.validate import check_limit
+from memkit.types.validate import check_limit, shown
 
 # Other words than those of the synthesizer's templates, trained or held out.
 OTHER_WORDINGS = (
@@ -83,7 +83,7 @@ def read(folder: Path | None, facts: int | None = None) -> list[Entry]:
         match = _LINE.fullmatch(line)
         if match is None:
             raise CorruptFileError(
-                f"expected a question and its answer in {str(path)!r}, got {line!r}"
+                f"expected a question and its answer in {str(path)!r}, got {shown(line)}"
             )
         entries.append(Entry(*match.groups()))
     return entries

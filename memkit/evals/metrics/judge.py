@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any
 
 from memkit.errors import InvalidInputError
+from memkit.types.validate import shown
 
 BEST = 10
 
@@ -39,14 +40,14 @@ def judged(judge: Any, question: str, reference: str, answer: str) -> float:
     ask: Judge | None = getattr(judge, "invoke", None) or (judge if callable(judge) else None)
     if ask is None:
         raise InvalidInputError(
-            f"expected a judge that is a function or a chat model with `invoke`, got {judge!r}"
+            f"expected a judge that is a function or a chat model with `invoke`, got {shown(judge)}"
         )
     reply = ask(RUBRIC.format(question=question, reference=reference, answer=answer))
     text = str(getattr(reply, "content", reply)).strip()
     marks = {int(mark) for mark in _NUMBER.findall(text)}
     if len(marks) != 1 or (mark := marks.pop()) > BEST:
         raise InvalidInputError(
-            f"expected the judge to give one whole number from 0 to {BEST}, got {text!r}"
+            f"expected the judge to give one whole number from 0 to {BEST}, got {shown(text)}"
         )
     return mark / BEST
 

@@ -16,6 +16,7 @@ from memkit.evals.study import (
     supervision_forms,
 )
 from memkit.evals.study.design import Question
+from memkit.types.validate import shown
 
 QUESTIONS: tuple[Question, ...] = (
     efficacy_by_rank.QUESTION,
@@ -42,5 +43,5 @@ def question(number: str) -> Question:
         if number in found.numbers:
             return found
     raise InvalidInputError(
-        f"expected the number of a question, 1 to 15 or 'beyond', got {number!r}"
+        f"expected the number of a question, 1 to 15 or 'beyond', got {shown(number)}"
     )

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from memkit.errors import InvalidInputError
 from memkit.types import Scope
 from memkit.types.scope import scope_key
+from memkit.types.validate import shown
 
 Condition = tuple[str, list[object]]  # SQL and its parameters
 
@@ -45,12 +46,13 @@ def list_parameter(name: str, values: Iterable[object]) -> str:
     """
     if isinstance(values, str):
         raise InvalidInputError(
-            f"`{name}` must be a list of strings, got the string {values!r}", "Put it into a list."
+            f"`{name}` must be a list of strings, got the string {shown(values)}",
+            "Put it into a list.",
         )
     values = list(values)
     for value in values:
         if isinstance(value, str) and "\0" in value:
-            raise InvalidInputError(f"`{name}` must not contain NUL characters, got {value!r}")
+            raise InvalidInputError(f"`{name}` must not contain NUL characters, got {shown(value)}")
     return json.dumps(values)
 
 

@@ -11,6 +11,7 @@ from memkit.ledger.engine.sqlite import Database
 from memkit.ledger.stored_paths import StoredPath
 from memkit.types import Metadata, Scope
 from memkit.types.scope import scope_key
+from memkit.types.validate import shown
 
 KEPT_VERSIONS = 3  # of a module, the active one included: enough to compare and to go back
 
@@ -144,7 +145,7 @@ class VersionTable:
         if other := self._database.value(sql, name, scope_key(scope)):
             raise InvalidInputError(
                 f"`scope` of module {name!r} must be that of its other versions, {other}, "
-                f"got {dict(scope)!r}",
+                f"got {shown(dict(scope))}",
                 "Give it a new name.",
             )
 

@@ -97,6 +97,30 @@ def parse(where: Metadata) -> Filter:
     return Filter(_flat(group))
 
 
+def plain(where: Metadata) -> Metadata:
+    """Check a filter, and give it in plain values, which mean the same to whoever reads them.
+
+    Raises:
+        InvalidInputError: If it is malformed.
+    """
+    parse(where)
+    return _plain(where)
+
+
+def _plain(where: Metadata) -> Metadata:
+    made: dict[str, Any] = {}
+    for name, value in where.items():
+        key = validate.normal_form(name)
+        if key == "$not":
+            made[key] = _plain(value)
+        elif key in _CONNECTIVES:
+            made[key] = [_plain(part) for part in value]
+        else:
+            operands = {part.operator: part.operand for part in _parse_key(key, value)}
+            made[key] = operands if isinstance(value, Mapping) else operands["$eq"]
+    return made
+
+
 def matches(where: Metadata, metadata: Metadata) -> bool:
     """Tell whether metadata passes a filter; for many of them, `parse` it once."""
     return parse(where).matches(metadata)

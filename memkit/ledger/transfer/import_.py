@@ -36,6 +36,7 @@ from memkit.ledger.transfer.import_checks import vector_bytes
 from memkit.ledger.transfer.scoped_ids import ScopedIds
 from memkit.types import Example, Scope
 from memkit.types.scope import contains, scope_key
+from memkit.types.validate import shown
 
 OnConflict = Literal["error", "skip", "replace"]
 
@@ -317,7 +318,8 @@ class Importer:
         owner = self._database.value("SELECT scope FROM records WHERE number = ?", row)
         if owner != scope:
             raise InvalidInputError(
-                f"`record` of turn {turn['id']!r} must be a record of the turn's scope, got {id!r}"
+                f"`record` of turn {turn['id']!r} must be a record of the turn's scope, "
+                f"got {shown(id)}"
             )
         return row
 

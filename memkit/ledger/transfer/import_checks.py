@@ -31,6 +31,7 @@ from memkit.types.validate import (
     check_object,
     check_text,
     describe,
+    shown,
     ttl_seconds,
 )
 
@@ -134,7 +135,7 @@ def _item(entry: Entry) -> None:
     if (entry["ttl"] is None) != (entry["expires_at"] is None):
         raise InvalidInputError(
             "`ttl` and `expires_at` must both be given or both be null, got "
-            f"{entry['ttl']!r} and {entry['expires_at']!r}"
+            f"{shown(entry['ttl'])} and {shown(entry['expires_at'])}"
         )
     _check_vectors([vector_bytes(vector) for vector in _list(entry, "vectors")])
 

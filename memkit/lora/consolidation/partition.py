@@ -14,6 +14,7 @@ from itertools import groupby, pairwise
 from memkit.errors import InvalidInputError
 from memkit.types import Record
 from memkit.types.scope import scope_key
+from memkit.types.validate import shown
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Limits:
     def __post_init__(self) -> None:
         if self.records < 1:
             raise InvalidInputError(
-                f"`records_per_module` must be at least 1, got {self.records!r}"
+                f"`records_per_module` must be at least 1, got {shown(self.records)}"
             )
 
 

@@ -60,7 +60,8 @@ class Merge:
         for option in {"rank", "density", "seed"} - METHODS[self.method].options:
             if getattr(self, option) is not None:
                 raise InvalidInputError(
-                    f"the merge {self.method!r} has no `{option}`, got {getattr(self, option)!r}",
+                    f"the merge {self.method!r} has no `{option}`, "
+                    f"got {shown(getattr(self, option))}",
                     hint=f"its options: {sorted(METHODS[self.method].options)}",
                 )
         if self.rank is not None:
@@ -70,7 +71,7 @@ class Merge:
         if self.density is not None:
             check_number("density", self.density)
             if not 0.0 < self.density <= 1.0:
-                raise InvalidInputError(f"`density` must be in (0, 1], got {self.density!r}")
+                raise InvalidInputError(f"`density` must be in (0, 1], got {shown(self.density)}")
 
     def __call__(self, parts: Sequence[Scaled], weights: Sequence[float]) -> Scaled:
         """Merge adapters into one; their weights need not sum to 1.

@@ -24,7 +24,7 @@ from memkit.lora.serving.hooks import Adapter
 from memkit.lora.spec import LoraSpec
 from memkit.models.language_model import TransformersModel
 from memkit.types import Module, ModuleReport, Record
-from memkit.types.validate import check_id, check_number
+from memkit.types.validate import check_id, check_number, shown
 from memkit.version import __version__
 
 # Of a module's manifest; the ids of its records are not exported.
@@ -133,7 +133,7 @@ def _read(backend: LoraBackend, folder: Path) -> tuple[Settings, Adapter, str]:
 def _check_base(settings: Settings, base: TransformersModel) -> None:
     if settings.fingerprint not in {None, base.fingerprint}:
         raise IncompatibleModelError(
-            f"the adapter was trained for {settings.base_model!r} "
+            f"the adapter was trained for {shown(settings.base_model)} "
             f"({str(settings.fingerprint)[:12]}), the base model is {base.name!r} "
             f"({base.fingerprint[:12]})",
             hint="open the memory with the base model that the adapter was trained for",
@@ -156,7 +156,7 @@ def _of_one_scope(ledger: Ledger, ids: Sequence[str]) -> list[Record]:
     """The records that an adapter is for."""
     if not ids:
         raise InvalidInputError(
-            f"expected `records` to be a list of ids, got {ids!r}",
+            f"expected `records` to be a list of ids, got {shown(ids)}",
             hint="name the records whose questions the adapter answers",
         )
     records = ledger.records.get(list(dict.fromkeys(ids)))
@@ -164,7 +164,7 @@ def _of_one_scope(ledger: Ledger, ids: Sequence[str]) -> list[Record]:
     for scope in scopes[1:]:
         if scope != scopes[0]:
             raise InvalidInputError(
-                f"expected `records` of one scope, got {scopes[0]} and {scope}",
+                f"expected `records` of one scope, got {shown(scopes[0])} and {shown(scope)}",
                 hint="a module answers for one scope; import the adapter once for each",
             )
     return records

@@ -14,6 +14,7 @@ from peft import LoraConfig
 
 from memkit.errors import InvalidInputError
 from memkit.lora.serving.hooks import Scaled
+from memkit.types.validate import shown
 
 CONFIG = "adapter_config.json"
 MAX_RANK = 1024  # 64 modules of rank 16 in one; a file that claims more is a mistake or an attack
@@ -87,7 +88,7 @@ def scale_of(config: LoraConfig) -> float:
 def _check_plain(values: Mapping[str, Any]) -> None:
     if values.get("peft_type") != "LORA":
         raise InvalidInputError(
-            f"expected an adapter of `peft_type` 'LORA', got {values.get('peft_type')!r}"
+            f"expected an adapter of `peft_type` 'LORA', got {shown(values.get('peft_type'))}"
         )
     foreign = {
         name

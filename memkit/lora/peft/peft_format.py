@@ -38,6 +38,7 @@ from memkit.lora.peft.peft_config import (
     scale_of,
 )
 from memkit.lora.serving.hooks import Adapter, Factors, Scaled
+from memkit.types.validate import shown
 
 WEIGHTS = "adapter_model.safetensors"
 MANIFEST = "manifest.json"
@@ -237,7 +238,8 @@ def _tensor(layer: str, view: Mapping[str, Any]) -> Tensor:
     dtype = _DTYPES.get(view["dtype"])
     if dtype is None:
         raise InvalidInputError(
-            f"expected weights of a type in {sorted(_DTYPES)} for {layer}, got {view['dtype']!r}"
+            f"expected weights of a type in {sorted(_DTYPES)} for {layer}, "
+            f"got {shown(view['dtype'])}"
         )
     tensor = torch.frombuffer(view["data"], dtype=dtype).reshape(view["shape"]).float()
     if not tensor.isfinite().all():

@@ -20,6 +20,7 @@ from memkit.errors import InvalidInputError
 from memkit.lora.serving.buffers import AdapterBuffers, Slot, StackPlan
 from memkit.lora.serving.hooks import AdapterLayers
 from memkit.lora.serving.layout import Row
+from memkit.types.validate import shown
 
 Mixture = Mapping[str, float]  # adapter key -> weight; empty for the base model
 
@@ -51,7 +52,7 @@ class AdapterBank:
         dtype: torch.dtype,
     ) -> None:
         if capacity < 1:
-            raise InvalidInputError(f"`capacity` must be at least 1, got {capacity!r}")
+            raise InvalidInputError(f"`capacity` must be at least 1, got {shown(capacity)}")
         self.layers = layers
         self._load = load
         self._capacity = capacity

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from memkit.ledger import Ledger
 from memkit.types import ALWAYS, Metadata, Period, Scope
-from memkit.types.scope import scope_key
+from memkit.types.queries import Bounds, bounds_of
 
 if TYPE_CHECKING:
     from memkit.protocols import Floats2d, VectorIndex
@@ -36,7 +36,7 @@ class LedgerVectors(ABC):
         self._lock = threading.RLock()
         self._stamp = 0  # the last change of the feed that the index has seen
         self._state: object = None  # of the ledger's file when it was last looked at
-        self._allowed: OrderedDict[tuple[str, str, Period], Keys | None] = OrderedDict()
+        self._allowed: OrderedDict[Bounds, Keys | None] = OrderedDict()
 
     @property
     @abstractmethod
@@ -133,7 +133,7 @@ class LedgerVectors(ABC):
         """`PassageTable.keys`, remembered: conversations ask in one scope again and again."""
         with self._lock:
             self.sync()
-            bounds = scope_key(scope), repr(where), period
+            bounds = bounds_of(scope, where, period)
             if bounds not in self._allowed:
                 self._allowed[bounds] = self._ledger.passages.keys(
                     visible_to=scope, where=where, period=period

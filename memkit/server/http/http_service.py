@@ -17,7 +17,7 @@ from memkit.server.http.error_bodies import ApiError, ErrorBody
 from memkit.server.http.openai_schema import MEMKIT
 from memkit.server.http.serving_limits import Limits
 from memkit.types import TurnDraft
-from memkit.types.validate import normal_form
+from memkit.types.validate import normal_form, shown
 
 if TYPE_CHECKING:
     from memkit.server.http.gate import Visit
@@ -80,7 +80,7 @@ class Service:
         if asked not in {MEMKIT, name}:
             raise ApiError(
                 404,
-                f"expected the model {name!r} or {MEMKIT!r}, got {asked!r}",
+                f"expected the model {name!r} or {MEMKIT!r}, got {shown(asked)}",
                 param="model",
                 code="model_not_found",
             )

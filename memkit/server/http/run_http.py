@@ -20,6 +20,7 @@ from memkit.server.http.serving_limits import Limits
 from memkit.server.listening import listen, url_of
 from memkit.server.loopback import is_loopback
 from memkit.types import Sampling
+from memkit.types.validate import shown
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ def check_reach(host: str, keys: KeyFile | ApiKey) -> None:
     """
     if isinstance(keys, ApiKey) and not is_loopback(host):
         raise InvalidInputError(
-            f"without keys only this machine is served, got the host {host!r}",
+            f"without keys only this machine is served, got the host {shown(host)}",
             "Give a key file with --keys, or leave --host out.",
         )
 

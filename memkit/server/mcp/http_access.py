@@ -14,6 +14,7 @@ from pydantic import AnyHttpUrl
 
 from memkit.errors import InvalidInputError
 from memkit.server.loopback import is_loopback
+from memkit.types.validate import shown
 
 SHORTEST = 16  # characters of a token; shorter ones can be guessed
 
@@ -65,7 +66,7 @@ def check_reach(host: str, access: Access | None) -> None:
     """
     if access is None and not is_loopback(host):
         raise InvalidInputError(
-            f"expected a loopback `host` such as 127.0.0.1, got {host!r}: whoever reaches it "
+            f"expected a loopback `host` such as 127.0.0.1, got {shown(host)}: whoever reaches it "
             "could read and change the memory",
             "Give a token with --token-file, or leave --host out.",
         )

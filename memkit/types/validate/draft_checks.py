@@ -7,6 +7,7 @@ from dataclasses import replace
 from memkit.errors import InvalidInputError
 from memkit.types.records import Draft
 from memkit.types.validate.amounts import check_flag
+from memkit.types.validate.descriptions import shown
 from memkit.types.validate.json_values import check_metadata
 from memkit.types.validate.moments import check_time, ttl_seconds
 from memkit.types.validate.scopes import check_scope
@@ -23,7 +24,7 @@ def validate_draft(draft: Draft) -> Draft:
         ttl_seconds(draft.ttl)
         if draft.pinned:
             raise InvalidInputError(
-                f"what is pinned does not expire, got `pinned` and `ttl` {draft.ttl!r}",
+                f"what is pinned does not expire, got `pinned` and `ttl` {shown(draft.ttl)}",
                 "Give one of the two.",
             )
     return replace(

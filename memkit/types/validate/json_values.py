@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from memkit.errors import InvalidInputError
-from memkit.types.validate.descriptions import describe
+from memkit.types.validate.descriptions import describe, shown
 from memkit.types.validate.strings import MAX_ID_CHARACTERS, check_characters, normal_form
 
 MAX_DEPTH = 32
@@ -145,7 +145,7 @@ def _object(argument: str, name: str, value: Mapping[Any, Any], *, depth: int) -
             )
         if key in checked:
             raise InvalidInputError(
-                f"keys of `{name}` must differ in Unicode normal form C, got {key!r} twice",
+                f"keys of `{name}` must differ in Unicode normal form C, got {shown(key)} twice",
                 "Leave one of them out.",
             )
         checked[key] = _value(argument, f"{name}.{key}", child, depth=depth + 1)

@@ -45,7 +45,7 @@ def check_time(name: str, value: object) -> None:
         ) from exc
     if offset is None:
         raise InvalidInputError(
-            f"`{name}` must have a time zone, got the naive {value!r}",
+            f"`{name}` must have a time zone, got the naive {shown(value)}",
             "For example datetime.now(UTC), or value.astimezone() if it is local time.",
         )
     try:
@@ -66,5 +66,6 @@ def check_period(period: Period) -> None:
             check_time(name, value)
     if period.since and period.until and period.since > period.until:
         raise InvalidInputError(
-            f"`since` must not be later than `until`, got {period.since!r} and {period.until!r}"
+            f"`since` must not be later than `until`, got {shown(period.since)} "
+            f"and {shown(period.until)}"
         )

@@ -44,7 +44,8 @@ def check_scope(scope: object) -> dict[str, str]:
             )
         if name in checked:
             raise InvalidInputError(
-                f"keys of `scope` must differ in Unicode normal form C, got {name!r} twice", _HINT
+                f"keys of `scope` must differ in Unicode normal form C, got {shown(name)} twice",
+                _HINT,
             )
         checked[name] = label
     return checked

@@ -7,39 +7,52 @@ from operator import eq, ge, gt, le, lt, ne
 from typing import Any
 
 from memkit import InvalidInputError
+from memkit.types.validate import shown
 
 _Test = Callable[[Any, Any], bool]
 _EQUALITY: dict[str, _Test] = {"$eq": eq, "$ne": ne}
 _ORDER: dict[str, _Test] = {"$gt": gt, "$gte": ge, "$lt": lt, "$lte": le}
 
 
-def check_filter(conditions: Mapping[str, Any]) -> None:
+MAX_DEPTH = 64
+
+
+def check_filter(conditions: Mapping[str, Any], *, depth: int = 0) -> None:
     """Refuse a filter with unknown operators.
 
     Raises:
-        InvalidInputError: If there is one, or operators and plain keys stand in one object; or
-            if nothing can be above or below what an operator compares with.
+        InvalidInputError: If there is one, or operators and plain keys stand in one object; if
+            nothing can be above or below what an operator compares with; or if objects and lists
+            are nested too deep.
     """
+    if depth > MAX_DEPTH:
+        raise InvalidInputError(f"expected a filter of at most {MAX_DEPTH} levels, got more")
     if not isinstance(conditions, Mapping) or not all(isinstance(key, str) for key in conditions):
         raise InvalidInputError(
-            f"expected a filter to be a dict with string keys, got {conditions!r}"
+            f"expected a filter to be a dict with string keys, got {shown(conditions)}"
         )
     for value in conditions.values():
-        if isinstance(value, Mapping):
-            operators = {key for key in value if isinstance(key, str) and key.startswith("$")}
-            unknown = operators - _EQUALITY.keys() - _ORDER.keys()
-            if unknown or (operators and len(operators) < len(value)):
-                raise InvalidInputError(
-                    f"expected operators among {sorted(_EQUALITY | _ORDER)}, got {value!r}"
-                )
-            if not operators:
-                check_filter(value)
-            for operator in operators & _ORDER.keys():
-                operand = value[operator]
-                if isinstance(operand, bool) or not isinstance(operand, int | float | str):
-                    raise InvalidInputError(
-                        f"expected `{operator}` with a number or a string, got {operand!r}"
-                    )
+        if isinstance(value, Mapping) and not _compares(value):
+            check_filter(value, depth=depth + 1)
+        for place, part in enumerate(value if isinstance(value, list | tuple) else ()):
+            check_filter({str(place): part}, depth=depth + 1)
+
+
+def _compares(value: Mapping[str, Any]) -> bool:
+    """Whether a filter value is one of operators, which are checked."""
+    operators = {key for key in value if isinstance(key, str) and key.startswith("$")}
+    unknown = operators - _EQUALITY.keys() - _ORDER.keys()
+    if unknown or (operators and len(operators) < len(value)):
+        raise InvalidInputError(
+            f"expected operators among {sorted(_EQUALITY | _ORDER)}, got {shown(value)}"
+        )
+    for operator in operators & _ORDER.keys():
+        operand = value[operator]
+        if isinstance(operand, bool) or not isinstance(operand, int | float | str):
+            raise InvalidInputError(
+                f"expected `{operator}` with a number or a string, got {shown(operand)}"
+            )
+    return bool(operators)
 
 
 def matches(value: Mapping[str, Any], conditions: Mapping[str, Any]) -> bool:

@@ -24,7 +24,7 @@ from langchain_memkit.scopes import OPEN_IT
 from memkit import InvalidInputError, Memory, Turn
 from memkit.ledger.turns.turn_table import check_turn
 from memkit.types import Role, Scope, TurnDraft
-from memkit.types.validate import check_flag, check_part
+from memkit.types.validate import check_flag, check_part, shown
 from memkit.types.validate.descriptions import describe
 
 ALL = 2**31  # turns: more than any conversation has
@@ -67,7 +67,7 @@ class MemkitChatMessageHistory(BaseChatMessageHistory):
         check_flag("remember", remember)
         if not scope:
             raise InvalidInputError(
-                f"expected the `scope` of a conversation, got {scope!r}",
+                f"expected the `scope` of a conversation, got {shown(scope)}",
                 hint='for example {"user": "u1", "session": "s7"}',
             )
         self.memory = memory

@@ -21,7 +21,7 @@ from langchain_memkit.scopes import OPEN_IT, Scoping, resolve, user_scope
 from langchain_memkit.tools import memory_tools
 from memkit import InvalidInputError, Memory
 from memkit.types import BUDGET, Message, Metadata, Role, Scope, TurnDraft
-from memkit.types.validate import check_flag, check_limit, check_part, refuse_part
+from memkit.types.validate import check_flag, check_limit, check_part, refuse_part, shown
 
 with needs("langchain", "MemkitMiddleware"):
     from langchain.agents.middleware import AgentMiddleware, AgentState
@@ -317,12 +317,14 @@ def _joined(system: SystemMessage | None, evidence: str) -> SystemMessage:
 
 def _check(through: str, remember: Collection[str], template: str) -> None:
     if through not in get_args(Through):
-        raise InvalidInputError(f"`through` must be one of {get_args(Through)}, got {through!r}")
+        raise InvalidInputError(
+            f"`through` must be one of {get_args(Through)}, got {shown(through)}"
+        )
     is_list = isinstance(remember, Collection) and not isinstance(remember, str | bytes)
     if not is_list or not all(role in ("user", "assistant") for role in remember):
         raise InvalidInputError(
-            f"`remember` must hold 'user', 'assistant', both or nothing, got {remember!r}"
+            f"`remember` must hold 'user', 'assistant', both or nothing, got {shown(remember)}"
         )
     check_part("template", template, str, "a string")
     if "{memory}" not in template:
-        raise InvalidInputError(f"`template` must hold '{{memory}}', got {template!r}")
+        raise InvalidInputError(f"`template` must hold '{{memory}}', got {shown(template)}")

@@ -7,6 +7,7 @@ from typing import Any
 
 from memkit.errors import InvalidInputError
 from memkit.types import Scope
+from memkit.types.validate import shown
 
 OPEN_IT = "Open it first: memory = Memory.open(path)."
 
@@ -30,7 +31,7 @@ def user_scope(runtime: object) -> Scope:
     )
     if not isinstance(user, str) or not user.strip():
         raise InvalidInputError(
-            f"expected a `user_id` in the runtime context, got the context {context!r}",
+            f"expected a `user_id` in the runtime context, got the context {shown(context)}",
             hint='invoke the agent with context={"user_id": "u1"}, or say whose memory it is: '
             'scope={"user": "u1"}, a function of the runtime, or {} for a shared one',
         )

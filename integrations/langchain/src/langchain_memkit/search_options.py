@@ -8,6 +8,7 @@ from typing import Any, TypedDict
 
 from memkit import Hit, InvalidInputError
 from memkit.types import Metadata, Scope
+from memkit.types.validate import shown
 
 # LangChain's `index` passes its own to every store. Here a call is embedded and written as a whole.
 WRITING = ("batch_size",)
@@ -49,7 +50,7 @@ def selected(options: Mapping[str, Any], scope: Scope) -> Selected:
     where = options.get("filter")
     if where is not None and not isinstance(where, Mapping):
         raise InvalidInputError(
-            f"`filter` must be a mapping, got {where!r}",
+            f"`filter` must be a mapping, got {shown(where)}",
             hint='for example {"year": {"$gte": 2020}}; a function can only look at the '
             "documents that were found",
         )
@@ -74,7 +75,7 @@ def near_enough(hits: Collection[Hit], options: Mapping[str, Any]) -> list[Hit]:
         return list(hits)
     if isinstance(threshold, bool) or not isinstance(threshold, int | float):
         raise InvalidInputError(
-            f"`score_threshold` must be a number, got {threshold!r}",
+            f"`score_threshold` must be a number, got {shown(threshold)}",
             hint="the lowest cosine similarity, between -1 and 1",
         )
     return [hit for hit in hits if hit.score >= threshold]

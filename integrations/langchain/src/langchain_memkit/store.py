@@ -24,6 +24,7 @@ from memkit.types.validate import (
     in_normal_form,
     normal_form,
     refuse_part,
+    shown,
 )
 from memkit.types.validate.descriptions import describe
 
@@ -157,7 +158,7 @@ class MemkitStore(BaseStore):
         interval = sweep_interval_minutes or (self.ttl_config or {}).get("sweep_interval_minutes")
         if not interval or interval < 0:
             raise InvalidInputError(
-                f"`sweep_interval_minutes` must be positive, got {interval!r}",
+                f"`sweep_interval_minutes` must be positive, got {shown(interval)}",
                 hint="give it here or in the store's `ttl`",
             )
         if self._sweeper is None or self._sweeper.done():
@@ -305,17 +306,17 @@ def _normal(op: Op) -> Op:
 
 def _check(op: Op) -> None:
     if not isinstance(op, GetOp | PutOp | SearchOp | ListNamespacesOp):
-        raise InvalidInputError(f"expected an operation of a LangGraph store, got {op!r}")
+        raise InvalidInputError(f"expected an operation of a LangGraph store, got {shown(op)}")
     validate_op_namespace(op)
     if isinstance(op, GetOp | PutOp) and not op.namespace:
-        raise InvalidInputError(f"expected a namespace of at least one label, got {op!r}")
+        raise InvalidInputError(f"expected a namespace of at least one label, got {shown(op)}")
     if isinstance(op, GetOp | PutOp) and not isinstance(op.key, str):
-        raise InvalidInputError(f"expected a key that is a string, got {op!r}")
+        raise InvalidInputError(f"expected a key that is a string, got {shown(op)}")
     if isinstance(op, PutOp) and op.ttl is not None:
         is_number = isinstance(op.ttl, int | float) and not isinstance(op.ttl, bool)
         if not is_number or not 0 <= op.ttl < math.inf:
             raise InvalidInputError(
-                f"`ttl` must be minutes, a number of at least 0, got {op.ttl!r}"
+                f"`ttl` must be minutes, a number of at least 0, got {shown(op.ttl)}"
             )
     if isinstance(op, PutOp) and op.index is not None and op.index is not False:
         _check_fields(op.index)

@@ -198,6 +198,31 @@ def test_filters(store):
     assert found(n=1, at="2026-03-04") == []
 
 
+def nested(levels):
+    value = 1
+    for _ in range(levels):
+        value = {"x": value}
+    return value
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ({"tags": [{1: "a"}]}, "a dict with string keys"),
+        ({"tags": [{"$near": 1}]}, "operators among"),
+        ({"deep": nested(50_000)}, "at most 64 levels"),
+        ({"deep": {"$gt": {"x": "y" * 10**6}}}, "a number or a string, got {'x': 'yyy"),
+        ({10**5000: 1}, "cannot be shown"),
+    ],
+)
+def test_filters_that_mean_nothing_are_refused_in_a_short_message(store, wanted, message):
+    store.put(NOTES, "one", {"tags": [{"a": 1}], "deep": {"x": 1}})
+    with pytest.raises(InvalidInputError) as caught:
+        store.search(("ann",), filter=wanted)
+    assert message in caught.value.message
+    assert len(caught.value.message) < 300
+
+
 def test_pages_follow_each_other_with_and_without_vectors(store):
     for number in range(6):
         store.put(NOTES, f"note {number}", {"text": f"tea {number}"}, index=None)
