@@ -189,9 +189,15 @@ def replace_file(path: Path, parts: Sequence[bytes | memoryview]) -> None:
     """Write a file that is either replaced whole or left as it was.
 
     There is one temporary file beside it, so writers must take turns.
+
+    Raises:
+        UnsafePathError: If a folder has its name, or that of the temporary file.
     """
     own_folder(path.parent)
     draft = temporary(path)
+    for place in (path, draft):
+        if place.is_dir() and not place.is_symlink():  # a link is replaced, not what it leads to
+            plain_file(place)
     draft.unlink(missing_ok=True)  # of a killed run, or whatever else has its name
     try:
         with new_file(draft) as file:

@@ -334,10 +334,11 @@ class LanguageModel(Protocol):
         sampling: Sampling = GREEDY,
         *,
         adapters: AbstractContextManager[object] | None = None,
-    ) -> Generator[str, None, None]:
+    ) -> Generator[str, None, Completion | None]:
         """Pieces of text as they come, none empty; joined they are `generate`'s text.
 
-        ``sampling`` binds it as it does `generate`: no piece reaches into a ``stop`` text.
+        ``sampling`` binds it as it does `generate`: no piece reaches into a ``stop`` text. What
+        the generator returns is `generate`'s completion; with None, tokens are counted instead.
         Adapters are entered before the first piece, and left after the last one or when the
         generator is closed.
 

@@ -27,6 +27,7 @@ from memkit.types import (
     Completion,
     Constraint,
     Context,
+    FinishReason,
     Part,
     Prompt,
     Recall,
@@ -151,7 +152,7 @@ class Answerer:
         check_results(part, completed, Completion, "a list of `Completion`")
         completions = iter(completed)
         return [
-            self._composed(recall, of_recall, list(islice(completions, len(of_recall))))
+            self._composed(recall, of_recall, list(islice(completions, len(of_recall))), sampling)
             for recall, of_recall in zip(recalls, rows, strict=True)
         ]
 
@@ -187,19 +188,21 @@ class Answerer:
             )
             yield answer.text
             return answer
-        texts: list[str] = []
+        completions: list[Completion] = []
         with self._base.hold():
             for row, joint in zip(rows, joints([row.question for row in rows]), strict=True):
                 if joint:
                     yield joint
-                texts.append("")
+                text = ""
                 adapters = self._adapters([row.route])
-                with closing(self._base.stream(row.prompt, sampling, adapters=adapters)) as pieces:
-                    for piece in pieces if len(texts) == len(rows) else without_end(pieces):
-                        texts[-1] += piece
+                with closing(self._base.stream(row.prompt, sampling, adapters=adapters)) as stream:
+                    pieces, is_last = _Pieces(stream), row is rows[-1]
+                    for piece in pieces if is_last else without_end(pieces):
+                        text += piece
                         yield piece
-        tokens = sum(map(self._base.count, texts))
-        return _answer(recall, rows, texts, tokens)
+                completed = pieces.completion or Completion(text, (0,) * self._base.count(text))
+                completions.append(replace(completed, text=text))
+        return _answer(recall, rows, completions, sampling)
 
     # -- rows ------------------------------------------------------------------------------
 
@@ -255,7 +258,9 @@ class Answerer:
     def _adapters(self, routes: Sequence[Route]) -> AbstractContextManager[None] | None:
         return self._modules.adapters(routes) if self._modules is not None else None
 
-    def _composed(self, recall: Recall, rows: list[Row], completions: list[Completion]) -> Answer:
+    def _composed(
+        self, recall: Recall, rows: list[Row], completions: list[Completion], sampling: Sampling
+    ) -> Answer:
         """One answer; of the rows with the same question the one that is surest of its own."""
         tokens = sum(completion.tokens for completion in completions)
         rivals: dict[str, list[int]] = {}
@@ -270,7 +275,8 @@ class Answerer:
             surest = [max(numbers, key=sureness.__getitem__) for numbers in rivals.values()]
             rows, completions = [rows[i] for i in surest], [completions[i] for i in surest]
             recall = replace(recall, route=_narrowed(recall.route, rows))
-        return _answer(recall, rows, [completion.text for completion in completions], tokens)
+        answer = _answer(recall, rows, completions, sampling)
+        return replace(answer, completion_tokens=tokens)
 
 
 def _asked(part: Part, query: str) -> str:
@@ -300,12 +306,42 @@ def _narrowed(route: Route, rows: Sequence[Row]) -> Route:
     return replace(route, weights=weights, parts=parts, reason=reason)
 
 
-def _answer(recall: Recall, rows: Sequence[Row], texts: Sequence[str], tokens: int) -> Answer:
+class _Pieces:
+    """Pieces of a stream, and its completion once they are over."""
+
+    def __init__(self, stream: Generator[str, None, Completion | None]) -> None:
+        self._stream = stream
+        self.completion: Completion | None = None
+
+    def __iter__(self) -> Iterator[str]:
+        self.completion = yield from self._stream
+
+
+def _answer(
+    recall: Recall, rows: Sequence[Row], completions: Sequence[Completion], sampling: Sampling
+) -> Answer:
     """An answer that has not been compared with anything yet, and not been timed."""
+    texts = [completion.text for completion in completions]
+    tokens = sum(completion.tokens for completion in completions)
+    ends = {_finish_reason(completion, sampling) for completion in completions}
     claims = tuple(
         Claim(row.question, text, row.route.modules[0] if row.route else None)
         for row, text in zip(rows, texts, strict=True)
     )
     text = texts[0] if len(rows) == 1 else put_together([row.question for row in rows], texts)
     prompt_tokens = sum(len(row.prompt) for row in rows)
-    return Answer(text, recall, prompt_tokens, tokens, seconds=0.0, claims=claims)
+    return Answer(
+        text,
+        recall,
+        prompt_tokens,
+        tokens,
+        seconds=0.0,
+        claims=claims,
+        finish_reason="length" if "length" in ends else "stop",
+    )
+
+
+def _finish_reason(completion: Completion, sampling: Sampling) -> FinishReason:
+    """Why a completion ends; of a model that does not tell, by how many tokens it has."""
+    out_of_tokens = completion.tokens >= sampling.max_new_tokens
+    return completion.finish_reason or ("length" if out_of_tokens else "stop")

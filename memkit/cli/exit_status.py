@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 from memkit.errors import MemkitError
 
@@ -56,6 +57,18 @@ def exit_status(program: str, command: Callable[[], int], *, debug: bool) -> int
     except KeyboardInterrupt:
         _complain(program, "interrupted")
         return INTERRUPTED
+
+
+def end_interrupted() -> NoReturn:
+    """End the process with the status of an interrupt; what was open is closed already.
+
+    Python itself would end it by the signal, if that came while it ran a text as code, as it does
+    to make dataclasses.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(INTERRUPTED)
 
 
 def _run_and_flush(command: Callable[[], int]) -> int:

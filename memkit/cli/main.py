@@ -6,7 +6,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from memkit.cli.exit_status import exit_status
+from memkit.cli.exit_status import INTERRUPTED, end_interrupted, exit_status
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,4 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             logging.getLogger("memkit").setLevel(logging.DEBUG if debug else logging.WARNING)
         return run_command(words)
 
-    return exit_status("memkit", run, debug=debug)
+    status = exit_status("memkit", run, debug=debug)
+    if argv is None and status == INTERRUPTED:
+        end_interrupted()
+    return status

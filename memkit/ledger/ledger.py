@@ -17,7 +17,8 @@ from memkit.ledger.engine import full_text
 from memkit.ledger.engine.connect import connect, locate
 from memkit.ledger.engine.dialect import upsert
 from memkit.ledger.engine.inspection import check_schema
-from memkit.ledger.engine.sqlite import SCRUB_PENDING, Database
+from memkit.ledger.engine.readable import as_text, readable, whole_number
+from memkit.ledger.engine.sqlite import SCRUB_PENDING, Database, Row
 from memkit.ledger.erasures import ErasureTable
 from memkit.ledger.examples.example_table import ExampleTable
 from memkit.ledger.items import ItemTable
@@ -227,10 +228,7 @@ class Ledger:
         """List events in order, from behind the one with number ``after``."""
         sql = "SELECT seq, kind, detail, created_at FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
         rows = self._database.rows(sql, after, limit)
-        return [
-            Event(seq, kind, json.loads(detail), datetime.fromtimestamp(at, UTC))
-            for seq, kind, detail, at in rows
-        ]
+        return [readable("events", row[0], _event, row) for row in rows]
 
     def scrub(self) -> bool:
         """Destroy what deleted records left behind in the file and its log.
@@ -258,3 +256,11 @@ class Ledger:
                 "DELETE FROM meta WHERE name = ? AND value = ?", SCRUB_PENDING, mark
             )
         return True
+
+
+def _event(row: Row) -> Event:
+    seq, kind, text, at = row
+    detail = json.loads(text)
+    if not isinstance(detail, dict):
+        raise TypeError
+    return Event(whole_number(seq), as_text(kind), detail, datetime.fromtimestamp(at, UTC))

@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from memkit.answering.grounding import Stored, Utterance, check, names
+from memkit.answering.grounding import Stored, Utterance, check, names, same
 from memkit.answering.json_claims import values_in
 from memkit.errors import InvalidInputError, ModuleNotFoundInMemoryError
 from memkit.memory.asked import query_of
@@ -160,17 +160,26 @@ def _compared(findings: Findings, answer: Answer, *, strict: bool) -> Answer:
     def compared(claim: Claim) -> Claim:
         if claim.supported:  # it quotes a record
             return claim
-        held = records.get(claim.record_id or _fact(answer.route, claim))
-        stored = Stored(held, list(records.values()), utterances)
+        fact = claim.record_id or _fact(answer.route, claim)
+        stored = Stored(records.get(fact), list(records.values()), utterances)
         if findings.query.constraint is None:
-            return check(claim, stored)
+            quoted = claim.quoted or _is_recited(findings, claim, fact)
+            return check(replace(claim, quoted=quoted), stored)
         said = replace(claim, text=values_in(claim.text))  # the names of fields claim nothing
         return replace(check(said, stored), text=claim.text)
 
     answer = replace(answer, claims=tuple(map(compared, answer.claims)))
     reasons = [_doubt(claim, answer.route, records) for claim in answer.claims] if strict else []
     reason = next(filter(None, reasons), None)
-    return answer if reason is None else replace(answer, text="", withheld=reason)
+    if reason is None:
+        return answer
+    return replace(answer, text="", withheld=reason, finish_reason="stop")
+
+
+def _is_recited(findings: Findings, claim: Claim, fact: str) -> bool:
+    """Whether a module was asked for a fact in the very words that it was trained on."""
+    trained = findings.trained.get(fact, ()) if claim.module is not None else ()
+    return any(same(claim.question, example.question) for example in trained)
 
 
 def _doubt(claim: Claim, route: Route, records: Mapping[str, Record]) -> str | None:

@@ -141,7 +141,7 @@ def finish(ledger: Ledger, backends: Sequence[Backend]) -> list[str]:
         raise DestructionPendingError(
             "what was forgotten is out of the memory and is found by nobody, but its last bytes "
             f"could not be destroyed: {exc.message}",
-            f"{exc.hint} The next opening, `forget` or `retention.sweep()` goes on.",
+            f"{exc.hint} The next opening, `forget` or `retention.sweep()` goes on.".strip(),
         ) from exc
 
 
@@ -170,5 +170,5 @@ def sweep_if_idle(ledger: Ledger) -> list[str]:
 def _index_files(ledger: Ledger) -> list[str]:
     """Files that may hold vectors or their means, relative to the memory."""
     folder = own_folder(ledger.directory / INDEX)
-    paths = [f"{INDEX}/{path.name}" for path in folder.glob("*.*")]
-    return sorted(path for path in paths if is_safe(path))
+    names = [path.name for path in folder.glob("*.*") if path.is_symlink() or not path.is_dir()]
+    return sorted(path for name in names if is_safe(path := f"{INDEX}/{name}"))

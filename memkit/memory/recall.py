@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import dropwhile
 
 from memkit.answering.explain import Explanation
@@ -22,12 +22,14 @@ from memkit.memory.options import (
 )
 from memkit.memory.telemetry import traced
 from memkit.protocols import Backend
+from memkit.routing.questions import CanonicalQuestions
 from memkit.types import (
     HITS,
     NO_ROUTE,
     PASSAGES,
     Context,
     Evidence,
+    Example,
     Hit,
     Query,
     Recall,
@@ -54,6 +56,7 @@ class Findings:
         records: The records that were found or voted in the routing, by id, as they are now.
         judged: What stands in the prompt and was judged, most relevant first.
         by_heart: Whether the route's modules answer, whatever is in the prompt.
+        trained: What modules are asked for the facts of the route, by record.
     """
 
     query: Query
@@ -62,6 +65,7 @@ class Findings:
     records: Mapping[str, Record]
     judged: Sequence[Hit] = ()
     by_heart: bool = False
+    trained: Mapping[str, Sequence[Example]] = field(default_factory=dict)
 
 
 def search(engine: Engine, query: Question, k: int, selection: Selection) -> list[Hit]:
@@ -149,7 +153,8 @@ def gather(engine: Engine, query: Query, request: Request) -> Findings:
         irrelevant=_left_out(evidence, relevant),
     )
     records |= {hit.id: hit.record for hit in pinned.hits}
-    return Findings(query, evidence, recalled, records, judged, by_heart)
+    trained = _trained(engine, route)
+    return Findings(query, evidence, recalled, records, judged, by_heart, trained)
 
 
 def _recalled(backend: Backend, query: Query) -> Evidence:
@@ -210,6 +215,15 @@ def _of_scope(engine: Engine, query: Query, route: Route) -> Route:
     if chosen.isdisjoint(others):
         return route
     return route.refused("it leads to modules of other scopes")
+
+
+def _trained(engine: Engine, route: Route) -> Mapping[str, Sequence[Example]]:
+    """How modules are asked for the facts that a route leads to."""
+    if not route:
+        return {}
+    facts = [part.record_id for part in route.parts]
+    facts += [fact.record_id for fact in route.support[:1]]
+    return CanonicalQuestions(engine.ledger).of(list(dict.fromkeys(facts)))
 
 
 def _is_sure(query: Query, route: Route) -> bool:

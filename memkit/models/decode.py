@@ -55,10 +55,12 @@ def generate(
                 row.take(token)
             if all(row.done for row in rows):
                 break
-    return [Completion(text=row.whole_text(), ids=tuple(row.ids)) for row in rows]
+    return [row.completion() for row in rows]
 
 
-def stream(base: Reader, prompt: Prompt, sampling: Sampling, adapters: Adapters) -> Generator[str]:
+def stream(
+    base: Reader, prompt: Prompt, sampling: Sampling, adapters: Adapters
+) -> Generator[str, None, Completion]:
     """Pieces of one completion; see `memkit.protocols.LanguageModel.stream`."""
     row = _Row(base, sampling, prompt.constraint)
     sent = 0
@@ -74,6 +76,7 @@ def stream(base: Reader, prompt: Prompt, sampling: Sampling, adapters: Adapters)
                 sent = len(settled)
     if rest := row.whole_text()[sent:]:
         yield rest
+    return row.completion()
 
 
 def check(base: Reader, prompts: Sequence[Prompt], sampling: Sampling) -> None:
@@ -183,6 +186,10 @@ class _Row:
             starts = [at for at in map(self._decoded().find, self._stop) if at >= 0]
             self._cut = min(starts, default=None)
             self.done = bool(starts)
+
+    def completion(self) -> Completion:
+        """What was generated, once no more tokens come."""
+        return Completion(self.whole_text(), tuple(self.ids), "stop" if self.done else "length")
 
     def text(self) -> str:
         """The answer: without a stop text, surrounding blanks or half a character at the end."""

@@ -275,7 +275,7 @@ class TransformersModel:
         sampling: Sampling = GREEDY,
         *,
         adapters: AbstractContextManager[object] | None = None,
-    ) -> Generator[str]:
+    ) -> Generator[str, None, Completion]:
         """Pieces of text as they come; see `memkit.protocols.LanguageModel.stream`."""
         decode.check(self, [prompt], sampling)
         return decode.stream(self, prompt, sampling, adapters)

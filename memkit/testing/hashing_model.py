@@ -66,11 +66,13 @@ class HashingModel:
         sampling: Sampling = GREEDY,
         *,
         adapters: AbstractContextManager[object] | None = None,
-    ) -> Generator[str, None, None]:
+    ) -> Generator[str, None, Completion]:
         """The same text, word by word."""
         sampling.check()
         with adapters or nullcontext():
-            yield from re.findall(r"\s*\S+", _completed(prompt, sampling).text)
+            completed = _completed(prompt, sampling)
+            yield from re.findall(r"\s*\S+", completed.text)
+        return completed
 
 
 def _completed(prompt: Prompt, sampling: Sampling) -> Completion:
@@ -78,7 +80,10 @@ def _completed(prompt: Prompt, sampling: Sampling) -> Completion:
     drawn_by = (sampling.temperature, sampling.seed) if sampling.temperature else ()
     random = Random(f"{text} {drawn_by}")  # noqa: S311 - not for secrets
     answer = " ".join(random.choices(re.findall(r"\w+", text), k=_WORDS))
-    ids = tuple(answer.encode()[: sampling.max_new_tokens])
+    whole = answer.encode()
+    ids = tuple(whole[: sampling.max_new_tokens])
     answer = bytes(ids).decode(errors="ignore")
     ends = [answer.find(stop) for stop in sampling.stop if stop in answer]
-    return Completion(answer[: min(ends, default=len(answer))].strip(), ids)
+    cut = len(ids) < len(whole) and not ends
+    text = answer[: min(ends, default=len(answer))].strip()
+    return Completion(text, ids, "length" if cut else "stop")

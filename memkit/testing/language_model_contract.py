@@ -115,6 +115,28 @@ class LanguageModelContract:
             assert "".join(pieces) == model.generate([prompt], sampling)[0].text
             assert all(pieces)
 
+    def test_why_an_answer_ends_is_told_or_left_open(self, model: LanguageModel) -> None:
+        """A stream gives the same completion as a batch, or none."""
+        prompt = model.prompt("Where is it?")
+        (whole,) = model.generate([prompt], self.short)
+        stop = whole.text[2:5]
+        for sampling, reason in (
+            (self.short, None),
+            (replace(self.short, stop=(stop,)), "stop"),
+            (replace(self.short, max_new_tokens=1), "length"),
+        ):
+            (answer,) = model.generate([prompt], sampling)
+            stream = model.stream(prompt, sampling)
+            told = None
+            try:
+                while True:
+                    next(stream)
+            except StopIteration as end:
+                told = end.value
+            assert told in (None, answer)
+            if answer.finish_reason is not None and reason is not None:
+                assert answer.finish_reason == reason
+
     def test_a_stop_text_ends_the_answer(self, model: LanguageModel) -> None:
         """The text ends before the stop text, also when pieces of it came one by one."""
         prompt = model.prompt("Where is it?")

@@ -31,6 +31,7 @@ from memkit.types.queries import Completion as Completion
 from memkit.types.queries import Constraint as Constraint
 from memkit.types.queries import Context as Context
 from memkit.types.queries import Example as Example
+from memkit.types.queries import FinishReason as FinishReason
 from memkit.types.queries import Prompt as Prompt
 from memkit.types.queries import Query as Query
 from memkit.types.queries import Sampling as Sampling

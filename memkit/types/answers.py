@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from memkit.types.queries import FinishReason
 from memkit.types.records import Record, Turn, source_of
 from memkit.types.timings import Timings
 from memkit.types.value import Value, printable, shortened
@@ -210,6 +211,8 @@ class Answer(Value):
         seconds: Wall-clock time from question to answer; in a batch, this answer's share.
         claims: The answer to each part of the question, compared with what is stored.
         withheld: Why a strict answer was withheld; None if it was not.
+        finish_reason: "length" if the model had no more tokens (`Sampling.max_new_tokens`) for the
+            answer or a part of it; "stop" if it ended by itself, at a stop text, or is quoted.
         timings: What the seconds were spent on; equal answers may differ in it.
     """
 
@@ -222,6 +225,7 @@ class Answer(Value):
     seconds: float
     claims: tuple[Claim, ...] = ()
     withheld: str | None = None
+    finish_reason: FinishReason = "stop"
     timings: Timings = field(default=Timings(), compare=False)
 
     @property
@@ -277,4 +281,6 @@ class Claim(Value):
     record_id: str | None = None  # the record that confirms it
     conflict: Conflict | None = None  # what contradicts it, if an adapter was active
     supported: bool = False  # whether a record or a turn confirms it
-    quoted: bool = False  # whether it was chosen among what is stored, rather than worded
+    # Whether nobody worded it for this question: it was chosen among what stands in the prompt, or
+    # a module recited it, asked in the words that it was trained on.
+    quoted: bool = False

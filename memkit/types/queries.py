@@ -110,12 +110,17 @@ Combine = Literal["rows", "mix", "confident"]
 COMBINATIONS: tuple[Combine, ...] = ("rows", "mix", "confident")
 
 
+FinishReason = Literal["stop", "length"]
+
+
 @dataclass(frozen=True)
 class Completion:
     """Text that a language model produced for one prompt."""
 
     text: str  # without the stop token or text that ended it
     ids: tuple[int, ...]  # as generated, with the stop token if there was one
+    # Why it ends there: by itself or at a stop text, or out of tokens; None if nobody tells.
+    finish_reason: FinishReason | None = None
 
     @property
     def tokens(self) -> int:

@@ -117,20 +117,35 @@ def test_a_closed_stderr_does_not_put_messages_into_the_output(path):
     assert (closed.returncode, closed.stdout) == (1, b"")
 
 
-def test_an_interrupt_is_told_in_a_word(path):
+@pytest.mark.parametrize(
+    "interrupt",
+    [
+        "os.kill(os.getpid(), signal.SIGINT)",
+        # In a text that is run, as dataclasses are made: Python remembers that, and would end by
+        # the signal.
+        'exec("import os, signal; os.kill(os.getpid(), signal.SIGINT); [0 for _ in [0] * 99]")',
+    ],
+    ids=["code", "text"],
+)
+def test_an_interrupt_is_told_in_a_word(path, tmp_path, interrupt):
     # The process interrupts itself where it opens the memory, as Ctrl-C does.
     interrupted = PROGRAM.replace(
         "sys.exit(main())",
         "import os, signal\n"
         # A shell that runs the tests in the background lets them ignore it.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "Memory.open = lambda *_, **__: os.kill(os.getpid(), signal.SIGINT)\n"
+        f"Memory.open = lambda *_, **__: {interrupt}\n"
         "sys.exit(main())",
     )
-    process = subprocess.run(
-        [sys.executable, "-c", interrupted, "stats", path], capture_output=True, check=False
-    )
-    assert (process.returncode, process.stderr) == (128 + signal.SIGINT, b"memkit: interrupted\n")
+    (tmp_path / "interrupted.py").write_text(interrupted)
+    for run in (["-m", "interrupted"], [tmp_path / "interrupted.py"]):
+        process = subprocess.run(
+            [sys.executable, *run, "stats", path], capture_output=True, check=False, cwd=tmp_path
+        )
+        assert (process.returncode, process.stderr) == (
+            128 + signal.SIGINT,
+            b"memkit: interrupted\n",
+        )
 
 
 @pytest.mark.parametrize(

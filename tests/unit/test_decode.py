@@ -85,6 +85,7 @@ def test_rows_end_at_their_stop_tokens(model, prompt, monkeypatch):
     assert [answer.ids for answer in answers] == [long, short]
     assert answers[1].ids[-1] == end
     assert script.steps == len(long)
+    assert [answer.finish_reason for answer in answers] == ["stop", "stop"]
 
 
 def test_every_end_of_text_stops(model, prompt, monkeypatch):
@@ -103,6 +104,7 @@ def test_no_more_is_computed_than_asked_for(model, prompt, monkeypatch):
     (answer,) = model.generate([prompt], Sampling(max_new_tokens=7))
 
     assert answer.ids == (30,) * 7
+    assert answer.finish_reason == "length"
     assert script.steps == 7
 
 

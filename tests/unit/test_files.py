@@ -197,3 +197,42 @@ def test_a_draft_that_is_moved_while_another_is_made_disturbs_nobody(tmp_path, m
     monkeypatch.setattr(Path, "iterdir", listed)
     with file_draft(tmp_path / "y") as place:
         assert place.exists()
+
+
+# -- folders in the place of files
+
+
+@pytest.mark.parametrize("name", ["keys.toml", "keys.toml.tmp"])
+def test_a_folder_in_the_place_of_a_file_is_named_and_stays(tmp_path, name):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "mine").write_text("mine")
+    with pytest.raises(UnsafePathError, match=rf"expected a plain file at '.*{name}', found a fol"):
+        replace_file(tmp_path / "keys.toml", [b"text"])
+    assert (tmp_path / name / "mine").read_text() == "mine"
+    assert {path.name for path in tmp_path.iterdir()} == {name}
+
+
+@pytest.mark.parametrize("name", ["clusters.head.tmp", f"{'ab' * 8}.lists", f"{'ab' * 16}.lists"])
+def test_a_folder_of_somebody_elses_in_the_index_is_left_alone(tmp_path, open_memory, name):
+    """Forgetting destroys files of such names, planted or not; a folder is none of memkit's."""
+    with open_memory(tmp_path / "m", backends=("rag",), count_tokens=len) as memory:
+        memory.add("The badge of Nora is 4471.", id="nora")
+    (tmp_path / "m" / "index" / name).mkdir()
+    (tmp_path / "m" / "index" / name / "mine").write_text("mine")
+    with open_memory(tmp_path / "m", backends=("rag",), count_tokens=len) as memory:
+        assert all(memory.forget("nora").checks.values())
+    assert (tmp_path / "m" / "index" / name / "mine").read_text() == "mine"
+    assert check(tmp_path / "m").sound
+
+
+def test_a_planted_list_that_leads_elsewhere_goes_alone(tmp_path, open_memory):
+    (tmp_path / "victim").write_text("mine")
+    with open_memory(tmp_path / "m", backends=("rag",), count_tokens=len) as memory:
+        memory.add("The badge of Nora is 4471.", id="nora")
+    with open_memory(tmp_path / "m", backends=("rag",), count_tokens=len) as memory:
+        planted = [tmp_path / "m" / "index" / f"{n * 16}.lists" for n in ("a", "b")]
+        planted[0].symlink_to(tmp_path / "victim")
+        planted[1].hardlink_to(tmp_path / "victim")
+        assert all(memory.forget("nora").checks.values())
+    assert (tmp_path / "victim").read_text() == "mine"
+    assert not any(path.is_symlink() or path.exists() for path in planted)

@@ -147,6 +147,31 @@ def test_weights_and_passages_together_cite_their_record(trained, monkeypatch):
     assert answer.seconds > 0
 
 
+def test_an_answer_by_heart_is_quoted_and_one_in_the_models_words_is_not(trained):
+    """A module that is asked as it was trained recites, whichever way it was found."""
+    for options in ({}, {"quote": False}, {"modules": ["m0001"]}):
+        (claim,) = trained.ask(NORA, budget=0, **options).claims
+        assert (claim.text, claim.module, claim.quoted) == ("4471", "m0001", True)
+    (other,) = trained.ask(f"Now then: {NORA}", budget=0, modules=["m0001"]).claims
+    assert (other.module, other.quoted) == ("m0001", False)
+    (own,) = trained.ask(EGGS, sampling=BRIEF).claims
+    assert (own.module, own.quoted) == (None, False)
+
+
+def test_an_answer_says_why_it_ends(trained):
+    whole = trained.ask(NORA, budget=0)
+    exact = whole.completion_tokens  # the last of them ends the answer
+    for tokens, reason in ((exact, "stop"), (exact - 1, "length"), (1, "length")):
+        sampling = Sampling(max_new_tokens=tokens)
+        asked = trained.ask(NORA, budget=0, sampling=sampling)
+        stream = trained.stream(NORA, budget=0, sampling=sampling)
+        text = "".join(stream)
+        assert (asked.finish_reason, asked.completion_tokens) == (reason, tokens)
+        assert (text, stream.answer.finish_reason) == (asked.text, reason)
+        assert stream.answer.completion_tokens == tokens
+    assert trained.ask(NORA, min_score=0).finish_reason == "stop"  # a quotation
+
+
 def test_an_unrelated_question_gets_the_base_models_own_answer(trained, untouched):
     answer = trained.ask(EGGS, budget=0, sampling=BRIEF)
     assert not answer.route

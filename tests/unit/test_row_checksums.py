@@ -168,3 +168,18 @@ def test_what_an_earlier_format_holds_gets_its_checksums(tmp_path, monkeypatch):
     assert [turn.content for turn in ledger.turns.recent({}, 5)] == ["I lost my key."]
     ledger.close()
     assert check(tmp_path).sound
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["detail = 'x'", "detail = '[1]'", "detail = x'00ff'", "created_at = 'x'", "kind = x'00'"],
+)
+def test_an_event_that_cannot_be_read_is_named(directory, damage):
+    ledger = Ledger.open(directory)
+    ledger.log_event("merge")
+    ledger.log_event("merge")
+    sql(directory, f"UPDATE events SET {damage} WHERE seq = 1")
+    with pytest.raises(CorruptFileError, match=r"expected a row of 'events' .* that of 1 has"):
+        ledger.events()
+    assert ledger.events(after=1)
+    ledger.close()

@@ -46,7 +46,7 @@ def discard_files(path: Path) -> tuple[str, ...]:
     Call it inside of `hold_files`.
     """
     with storage_errors(path):
-        present = [file for file in (path, temporary(path)) if file.exists()]
+        present = [file for file in (path, temporary(path)) if file.exists() and not file.is_dir()]
         lists = sorted(path.parent.glob("*.lists"))
         for file in present:
             file.unlink()

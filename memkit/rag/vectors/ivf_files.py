@@ -122,11 +122,15 @@ class IvfFiles:
             self._clean(keep=None)
 
     def leftovers(self) -> list[str]:
-        """Names of the files of lists, the current one as well, and of unfinished files."""
+        """Names of the files of lists, the current one as well, and of unfinished files.
+
+        A folder of such a name is none of memkit's, and stays.
+        """
         folder = own_folder(self._folder)
-        lists = sorted(p.name for p in folder.glob("*.lists") if LISTS.fullmatch(p.name))
+        lists = sorted(path for path in folder.glob("*.lists") if LISTS.fullmatch(path.name))
         drafts = [temporary(folder / name) for name in (HEAD, DENSE)]
-        return lists + [draft.name for draft in drafts if draft.exists()]
+        present = [path for path in [*lists, *drafts] if path.is_symlink() or path.exists()]
+        return [path.name for path in present if path.is_symlink() or not path.is_dir()]
 
     def _clean(self, keep: str | None) -> None:
         with storage_errors(self._folder):

@@ -71,10 +71,9 @@ class Cut:
 
     def reason(self, answer: Answer) -> FinishReason:
         """Why the text of an answer ends where it does."""
-        most = self.sampling.max_new_tokens
-        # The last of the model's tokens is one that ends the answer, or one more of its text.
-        out_of_tokens = answer.completion_tokens >= most and self.count(self.text) >= most
-        return "length" if self.shortened or out_of_tokens else "stop"
+        if self.ended:
+            return "length" if self.shortened else "stop"
+        return answer.finish_reason
 
     def _until_stop(self, piece: str) -> str:
         if self.ended or not piece:

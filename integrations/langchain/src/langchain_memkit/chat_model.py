@@ -22,7 +22,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from langchain_memkit._batch import BATCH, Batch, Conversation, shared
 from langchain_memkit._structured import METHODS, parsed, response_schema, schema_of, text_parser
 from langchain_memkit.messages import conversation_of
-from memkit import Answer, AsyncMemory, InvalidInputError, Memory
+from langchain_memkit.open_memory import OpenMemory
+from memkit import Answer, AsyncMemory, InvalidInputError
 from memkit.errors import UnsupportedOperationError
 from memkit.types import BUDGET, PASSAGES, Combine, Sampling
 
@@ -100,7 +101,7 @@ class ChatMemkit(BaseChatModel):
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
-    memory: Memory = Field(repr=False)
+    memory: OpenMemory = Field(repr=False)
     scope: dict[str, str] = Field(default_factory=dict)
     where: dict[str, Any] | None = None
     since: datetime | None = None

@@ -20,11 +20,11 @@ from langchain_core.messages import (
 )
 
 from langchain_memkit.messages import role_of, said_in, words_of
-from langchain_memkit.scopes import OPEN_IT
+from langchain_memkit.open_memory import check_memory
 from memkit import InvalidInputError, Memory, Turn
 from memkit.ledger.turns.turn_table import check_turn
 from memkit.types import Role, Scope, TurnDraft
-from memkit.types.validate import check_flag, check_part, shown
+from memkit.types.validate import check_flag, shown
 from memkit.types.validate.descriptions import describe
 
 ALL = 2**31  # turns: more than any conversation has
@@ -63,7 +63,7 @@ class MemkitChatMessageHistory(BaseChatMessageHistory):
     """
 
     def __init__(self, memory: Memory, scope: Scope, *, remember: bool = True) -> None:
-        check_part("memory", memory, Memory, "an open memory", OPEN_IT)
+        check_memory(memory)
         check_flag("remember", remember)
         if not scope:
             raise InvalidInputError(

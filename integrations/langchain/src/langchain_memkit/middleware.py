@@ -17,7 +17,8 @@ from langchain_memkit._optional import needs
 from langchain_memkit.chat_model import ChatMemkit
 from langchain_memkit.exchange import last_asked, last_exchange, with_asked
 from langchain_memkit.messages import known_role, role_of, said_in, words_of
-from langchain_memkit.scopes import OPEN_IT, Scoping, resolve, user_scope
+from langchain_memkit.open_memory import check_memory
+from langchain_memkit.scopes import Scoping, resolve, user_scope
 from langchain_memkit.tools import memory_tools
 from memkit import InvalidInputError, Memory
 from memkit.types import BUDGET, Message, Metadata, Role, Scope, TurnDraft
@@ -130,7 +131,7 @@ class MemkitMiddleware(AgentMiddleware[MemkitState, Any, Any]):
         template: str = TEMPLATE,
         on_failure: Callable[[MemoryFailure], None] | None = None,
     ) -> None:
-        check_part("memory", memory, Memory, "an open memory", OPEN_IT)
+        check_memory(memory)
         check_flag("tools", tools)
         if on_failure is not None and not callable(on_failure):
             refuse_part("on_failure", on_failure, "a function of a failure")

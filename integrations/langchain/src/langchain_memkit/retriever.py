@@ -15,8 +15,9 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict, Field
 
+from langchain_memkit.open_memory import OpenMemory
 from langchain_memkit.search_options import refuse_unknown
-from memkit import AsyncMemory, Hit, Memory
+from memkit import AsyncMemory, Hit
 from memkit.types import Metadata, Scope
 
 _PER_CALL = {"as_of", "k", "scope", "since", "until", "where"}
@@ -52,6 +53,7 @@ class MemkitRetriever(BaseRetriever):
     Example:
         >>> from memkit.testing import HashingEmbedder
         >>> folder = getfixture("tmp_path")
+        >>> from memkit import Memory
         >>> with Memory.open(folder, backends=["rag"], embedder=HashingEmbedder()) as memory:
         ...     _ = memory.add("The archive is on the second floor.")
         ...     documents = MemkitRetriever(memory=memory).invoke("Where is the archive?")
@@ -61,7 +63,7 @@ class MemkitRetriever(BaseRetriever):
 
     model_config = ConfigDict(extra="forbid")
 
-    memory: Memory
+    memory: OpenMemory
     k: int = 4
     scope: Scope = Field(default_factory=dict)
     where: Metadata | None = None

@@ -9,8 +9,6 @@ from memkit.errors import InvalidInputError
 from memkit.types import Scope
 from memkit.types.validate import shown
 
-OPEN_IT = "Open it first: memory = Memory.open(path)."
-
 # A fixed scope, or a function that reads the scope from the runtime of an agent: LangChain's
 # `ToolRuntime` or LangGraph's `Runtime`; None outside of an agent.
 Scoping = Scope | Callable[[Any], Scope]

@@ -13,7 +13,7 @@ from typing import Any
 
 from langchain_memkit._filter import check_filter, matches
 from langchain_memkit._optional import needs
-from langchain_memkit.scopes import OPEN_IT
+from langchain_memkit.open_memory import check_memory
 from memkit import InvalidInputError, Memory
 from memkit.errors import DimensionMismatchError
 from memkit.ledger.items import Address, Namespace, NewItem, StoredItem, as_json
@@ -91,7 +91,7 @@ class MemkitStore(BaseStore):
         ttl: TTLConfig | None = None,
         scope: Callable[[Namespace], Mapping[str, str]] | None = None,
     ) -> None:
-        check_part("memory", memory, Memory, "an open memory", OPEN_IT)
+        check_memory(memory)
         if scope is not None and not callable(scope):
             refuse_part("scope", scope, "a function of a namespace")
         for name, config in (("index", index), ("ttl", ttl)):

@@ -13,6 +13,7 @@ from langchain_core.documents import Document
 from langchain_core.tools import ArgsSchema, BaseTool, InjectedToolArg, ToolException
 from pydantic import BaseModel, Field, ValidationError
 
+from langchain_memkit.open_memory import OpenMemory, check_memory
 from langchain_memkit.retriever import document_of
 from langchain_memkit.scopes import Scoping, resolve, user_scope
 from memkit import MemkitError, Memory, Record
@@ -46,6 +47,7 @@ def memory_tools(memory: Memory, *, scope: Scoping = user_scope) -> list[BaseToo
         ['remember', 'search_memory', 'update_memory', 'forget']
     """
     kinds = (RememberTool, SearchMemoryTool, UpdateMemoryTool, ForgetTool)
+    check_memory(memory)
     return [kind(memory=memory, scope=scope) for kind in kinds]
 
 
@@ -71,7 +73,7 @@ class MemoryTool(BaseTool):
             by default ``{"user": runtime.context.user_id}``. The model neither sees nor sets it.
     """
 
-    memory: Memory = Field(exclude=True)
+    memory: OpenMemory = Field(exclude=True)
     scope: Scope | Callable[[Any], Scope] = Field(default=user_scope, exclude=True)
     handle_tool_error: bool | str | Callable[[ToolException], Any] | None = True
     handle_validation_error: bool | str | Callable[[Any], str] | None = _validation_message

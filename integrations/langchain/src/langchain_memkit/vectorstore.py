@@ -17,11 +17,11 @@ from langchain_core.vectorstores.utils import maximal_marginal_relevance
 from numpy.typing import NDArray
 
 from langchain_memkit.embeddings import LangChainEmbedder, MemkitEmbeddings
-from langchain_memkit.scopes import OPEN_IT
+from langchain_memkit.open_memory import check_memory
 from langchain_memkit.search_options import WRITING, near_enough, refuse_unknown, selected
 from memkit import Draft, Hit, InvalidInputError, Memory, Record, RecordNotFoundError
 from memkit.types import Scope
-from memkit.types.validate import check_ids, check_limit, check_number, check_part, check_text
+from memkit.types.validate import check_ids, check_limit, check_number, check_text
 from memkit.types.validate.descriptions import describe
 
 SHARED: Scope = {}
@@ -60,7 +60,7 @@ class MemkitVectorStore(VectorStore):
     """
 
     def __init__(self, memory: Memory, *, scope: Scope = SHARED) -> None:
-        check_part("memory", memory, Memory, "an open memory", OPEN_IT)
+        check_memory(memory)
         self.memory = memory
         self.scope = scope
 

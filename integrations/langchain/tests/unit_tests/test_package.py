@@ -37,6 +37,26 @@ def test_it_asks_for_the_memkit_that_it_is_tested_with():
     assert langchain_memkit.__version__.split(".")[:2] == memkit.__version__.split(".")[:2]
 
 
+PARTS = {
+    "retriever": lambda memory: langchain_memkit.MemkitRetriever(memory=memory),
+    "chat model": lambda memory: langchain_memkit.ChatMemkit(memory=memory),
+    "vector store": langchain_memkit.MemkitVectorStore,
+    "store": langchain_memkit.MemkitStore,
+    "middleware": langchain_memkit.MemkitMiddleware,
+    "tools": langchain_memkit.memory_tools,
+    "history": lambda memory: langchain_memkit.MemkitChatMessageHistory(memory, {"user": "a"}),
+}
+
+
+@pytest.mark.parametrize("given", ["agent.mem", Path("agent.mem"), None, memkit.Memory])
+@pytest.mark.parametrize("part", PARTS)
+def test_a_path_is_no_memory(part, given):
+    """`InvalidInputError`, and pydantic's own around it, are both a `ValueError`."""
+    with pytest.raises(ValueError, match="`memory` must be an open memory, got ") as caught:
+        PARTS[part](given)
+    assert "Hint: " in str(caught.value)
+
+
 @pytest.mark.parametrize("statement", ["import langchain_memkit"])
 def test_importing_is_light(statement):
     script = f"{statement}\nimport sys\nprint(*sys.modules)"
