@@ -73,7 +73,8 @@ class Constraints:
         """
         if sampling.stop:
             raise InvalidInputError(
-                f"`stop` must be empty where the answer has to fit a schema, got {sampling.stop!r}",
+                f"`stop` must be empty where the answer has to fit a schema, "
+                f"got {shown(sampling.stop)}",
                 hint="the schema says where the answer ends",
             )
         self.keeper(constraint)

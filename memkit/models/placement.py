@@ -79,7 +79,9 @@ class Placement:
         try:
             device = torch.device(self.device)
         except RuntimeError:
-            raise InvalidInputError(f"`device` must be {_KNOWN}, got {self.device!r}") from None
+            raise InvalidInputError(
+                f"`device` must be {_KNOWN}, got {shown(self.device)}"
+            ) from None
         if device.type != "cpu":
             _check_present(device)
         return device
