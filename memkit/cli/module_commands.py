@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -129,18 +129,35 @@ def retrain(
 def export_module(
     path: MemoryPath,
     name: ModuleName,
-    folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Empty, or not there.", show_default=False)
+    target: Annotated[
+        Path,
+        typer.Argument(
+            metavar="TARGET",
+            help="For peft a folder, empty or not there; for gguf a new file.",
+            show_default=False,
+        ),
     ],
     *,
+    format: Annotated[
+        Literal["peft", "gguf"], typer.Option(help="For PEFT and vLLM, or for llama.cpp.")
+    ] = "peft",
+    activated: Annotated[
+        bool | None,
+        typer.Option(
+            "--activated/--always-on",
+            help="Act from the question on, as here, or on the whole prompt. Unless given, from "
+            "the question on where the chat template marks it.",
+            show_default=False,
+        ),
+    ] = None,
     base_model: BaseModel = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a module as a folder for PEFT; forget does not reach it there."""
+    """Write a module for PEFT or llama.cpp; forget does not reach it there."""
     with working("exporting"), open_memory(path, base_model=base_model) as memory:
-        written = memory.modules.export(name, folder)
+        written = memory.modules.export(name, target, format=format, activated=activated)
     if as_json:
-        print_json({"module": name, "folder": str(written)})
+        print_json({"module": name, "format": format, "path": str(written)})
     else:
         print_text(f"{name} is in {written}")
 

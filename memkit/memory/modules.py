@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from memkit.memory import forget
 from memkit.memory.engine import Engine
@@ -97,34 +97,50 @@ class Modules:
     def export(
         self,
         mixture: str | Mapping[str, float],
-        folder: str | Path,
+        path: str | Path,
         *,
+        format: Literal["peft", "gguf"] = "peft",
         merge: str | Merge = "cat",
+        activated: bool | None = None,
     ) -> Path:
-        """Write a module, or a mixture of modules as one adapter, as a folder for PEFT.
+        """Write a module, or a mixture of modules as one adapter, for PEFT or llama.cpp.
 
-        PEFT computes with it what memkit computes where adapters act. `Memory.forget` does not
-        reach the folder.
+        An activated adapter acts as it does here: from the tokens on that open a question in the
+        base model's chat template; what stands before is read by the untouched model. One that
+        is not activated acts on the whole prompt. `Memory.forget` does not reach what is written.
 
         Args:
             mixture: The name of a module, or names with weights.
-            folder: Must not exist, or be empty.
+            path: For PEFT a folder that does not exist, or is empty; for GGUF a file that does
+                not exist.
+            format: "peft" for a folder of PEFT's, which vLLM and others load as well; "gguf" for
+                a file of llama.cpp's.
             merge: How modules become one adapter: "cat" is the mixture itself; other names and
                 their options are in `memkit.lora.peft.merges.Merge`.
+            activated: Whether the adapter names those tokens (activated LoRA); None for yes where
+                the template has such tokens. PEFT does not merge an activated adapter into its
+                base model, and llama.cpp takes one of them in a request.
 
         Returns:
-            The folder.
+            The path.
 
         Raises:
             ModuleNotFoundInMemoryError: If there is no such module.
             InvalidInputError: If the modules do not merge in this way, or there is something in
-                the folder's place.
-            UnsupportedOperationError: Without the "lora" backend.
+                the path's place.
+            UnsupportedOperationError: If memkit does not know how llama.cpp names the layers of
+                such a base model, if ``activated`` is True and the template has no such tokens,
+                or without the "lora" backend.
         """
         lora = self._engine.need_lora("modules.export()")
-        from memkit.lora.peft.peft_adapters import export_adapter
+        from memkit.lora.module_export import Export, export_adapter
+        from memkit.lora.peft.merges import Merge
 
-        return export_adapter(lora, mixture, check_path("folder", folder), merge)
+        path = check_path("path", path)
+        if activated is not None:
+            check_flag("activated", activated)
+        how = Export(merge if isinstance(merge, Merge) else Merge(merge), format, activated)
+        return export_adapter(lora, mixture, path, how)
 
     def import_(self, folder: str | Path, *, records: Sequence[str]) -> ModuleReport:
         """Take in a LoRA adapter that PEFT saved, as a module for records that are here.

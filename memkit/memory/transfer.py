@@ -189,7 +189,7 @@ def _folder(path: Path) -> Path:
 
 def _export_modules(engine: Engine, folder: Path, scope: Scope | None) -> list[Entry]:
     """Write each module in service below a folder."""
-    from memkit.lora.peft.peft_adapters import export_adapter
+    from memkit.lora.module_export import Export, export_adapter
 
     lora = engine.need_lora("export(adapters=True)")
     if folder.exists():
@@ -202,7 +202,7 @@ def _export_modules(engine: Engine, folder: Path, scope: Scope | None) -> list[E
             if module.records:
                 own = folder_of(folder, module.name)
                 make_folder(folder)
-                export_adapter(lora, module.name, own, "cat")
+                export_adapter(lora, module.name, own, Export())
                 entries.append(_module_entry(module, own))
     except BaseException:
         destroy_folder(folder)

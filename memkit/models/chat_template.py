@@ -58,6 +58,7 @@ class ChatFormat:
     Attributes:
         end_id: The token that ends an answer.
         special_tokens: Texts of the tokens that were added to the tokenizer's vocabulary.
+        control_ids: Tokens that only the template writes, and no message.
 
     Raises:
         IncompatibleModelError: If nothing marks the end of an answer.
@@ -74,7 +75,7 @@ class ChatFormat:
         self.special_tokens = tuple(str(token) for token in added.values())
         control = self._control_tokens(added)
         self._encoder = _with_special(tokenizer, [t for t in control.values() if not t.special])
-        self._special_ids = frozenset(control)
+        self.control_ids = frozenset(control)
         longest_first = sorted(map(str, control.values()), key=len, reverse=True)
         self._special = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
         self._layout = lru_cache(maxsize=64)(self._render)
@@ -122,7 +123,7 @@ class ChatFormat:
         ]
         ids, ends = self._with_ends(text, 0, plain=False)
         expected = self._tokenizer.convert_tokens_to_ids([text[a:b] for a, b in allowed])
-        if [id for id in ids if id in self._special_ids] != expected:  # a message holds some
+        if [id for id in ids if id in self.control_ids] != expected:  # a message holds some
             ids, ends = self._between(text, allowed)
         split = starts[2 * layout.last + 1] - layout.lead
         # A token that reaches beyond the split belongs to the question.

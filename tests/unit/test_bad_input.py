@@ -96,7 +96,7 @@ NO_IDS = r"`id` must be a string or a list of strings, got "
         (lambda m: m.ask("Who?", modules=MODULE), "`modules` must be a list of strings, got Mod"),
         (lambda m: m.export(5), "`path` must be a string or a path, got int: 5"),
         (lambda m: m.import_(None), "`path` must be a string or a path, got None"),
-        (lambda m: m.modules.export("m0001", 5), "`folder` must be a string or a path, got int"),
+        (lambda m: m.modules.export("m0001", 5), "`path` must be a string or a path, got int"),
         (lambda m: m.modules.import_(5, records=["a"]), "`folder` must be a string or a path"),
         (lambda m: m.ask([]), "`question` must not be empty"),
         (

@@ -1,16 +1,14 @@
 """A GGUF file becomes a folder of safetensors: once, whole, and the same model."""
 
 import errno
-import json
 import logging
 import os
 import subprocess
 import sys
 
-import gguf
-import numpy as np
 import pytest
 import torch
+from gguf_models import write_gguf
 from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
@@ -26,65 +24,6 @@ from memkit.models import gguf as convert
 from memkit.models.gguf import cache_dir, converted
 from memkit.models.language_model import TransformersModel
 from memkit.testing import tiny_llama
-
-BLOCK = {
-    "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
-    "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
-    "self_attn.o_proj": "attn_output", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up",
-    "mlp.down_proj": "ffn_down",
-}  # fmt: skip
-
-
-def interleaved(weight, heads):
-    """llama.cpp's order of rotary dimensions."""
-    rows, columns = weight.shape
-    halves = weight.reshape(heads, 2, rows // heads // 2, columns)
-    return np.ascontiguousarray(halves.swapaxes(1, 2)).reshape(rows, columns)
-
-
-def write_gguf(path, model):
-    """Write a Llama the way llama.cpp's converter does, in float32."""
-    config, weights = model.model.config, model.model.state_dict()
-    writer = gguf.GGUFWriter(str(path), "llama")
-    writer.add_block_count(config.num_hidden_layers)
-    writer.add_context_length(config.max_position_embeddings)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_head_count(config.num_attention_heads)
-    writer.add_head_count_kv(config.num_key_value_heads)
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
-    writer.add_vocab_size(config.vocab_size)
-    write_tokenizer(writer, model.tokenizer)
-    writer.add_tensor("token_embd.weight", weights["model.embed_tokens.weight"].numpy())
-    writer.add_tensor("output_norm.weight", weights["model.norm.weight"].numpy())
-    for layer in range(config.num_hidden_layers):
-        for theirs, ours in BLOCK.items():
-            weight = weights[f"model.layers.{layer}.{theirs}.weight"].numpy()
-            heads = {"attn_q": config.num_attention_heads, "attn_k": config.num_key_value_heads}
-            if ours in heads:
-                weight = interleaved(weight, heads[ours])
-            writer.add_tensor(f"blk.{layer}.{ours}.weight", weight)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-
-
-def write_tokenizer(writer, tokenizer):
-    vocabulary = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().get)
-    special = set(tokenizer.all_special_tokens)
-    kinds = {True: gguf.TokenType.CONTROL, False: gguf.TokenType.NORMAL}
-    writer.add_tokenizer_model("gpt2")
-    writer.add_token_list(vocabulary)
-    writer.add_token_types([kinds[token in special] for token in vocabulary])
-    merges = json.loads(tokenizer.backend_tokenizer.to_str())["model"]["merges"]
-    writer.add_token_merges([" ".join(pair) for pair in merges])
-    writer.add_bos_token_id(tokenizer.bos_token_id)
-    writer.add_eos_token_id(tokenizer.eos_token_id)
-    writer.add_unk_token_id(tokenizer.pad_token_id)
-    writer.add_pad_token_id(tokenizer.pad_token_id)
-    writer.add_chat_template(tokenizer.chat_template)
 
 
 @pytest.fixture(scope="module")

@@ -304,11 +304,13 @@ VERBS = {
     "modules.rollback": ({"name": "m0001", "version": 1}, {"name": "id", "version": "limit"}),
     "modules.retrain": ({}, {"names": "one or several"}),
     "modules.export": (
-        {"mixture": "m0001", "folder": "never"},
+        {"mixture": "m0001", "path": "never"},
         {
             "mixture": [None, *SHORT, {"m0001": "x"}, {"m0001": math.nan}, {5: 1.0}],
-            "folder": "path",
+            "path": "path",
+            "format": "choice",
             "merge": "choice",
+            "activated": "optional flag",
         },
     ),
     "modules.import_": (

@@ -3,6 +3,7 @@
 import copy
 import json
 import logging
+import warnings
 from dataclasses import replace
 
 import pytest
@@ -107,7 +108,8 @@ def configure(folder, **values):
     ids=str,
 )
 def test_peft_computes_what_the_memory_serves(trained, tiny, tmp_path, mixture, merge):
-    assert trained.modules.export(mixture, tmp_path / "out", merge=merge) == tmp_path / "out"
+    path = trained.modules.export(mixture, tmp_path / "out", merge=merge, activated=False)
+    assert path == tmp_path / "out"
 
     weights = {mixture: 1.0} if isinstance(mixture, str) else mixture
     expected = served(trained, weights)
@@ -123,7 +125,7 @@ def test_peft_computes_what_the_memory_serves(trained, tiny, tmp_path, mixture, 
 def test_a_merge_goes_by_its_name(trained, tiny, tmp_path):
     halves = {"m0001": 0.5, "m0002": 0.5}
     for merge in ("mean_delta", "linear"):
-        trained.modules.export(halves, tmp_path / merge, merge=merge)
+        trained.modules.export(halves, tmp_path / merge, merge=merge, activated=False)
     expected = served(trained, {"m0001": 0.25, "m0002": 0.25})
     trained.close()
 
@@ -131,6 +133,66 @@ def test_a_merge_goes_by_its_name(trained, tiny, tmp_path):
 
     torch.testing.assert_close(mean, expected, atol=2e-4, rtol=1e-4)
     assert (linear - expected).abs().max() > 0.1
+
+
+@peft_warns
+@pytest.mark.parametrize("mixture", ["m0001", {"m0001": 0.8, "m0002": 0.2}], ids=str)
+def test_an_activated_adapter_acts_in_peft_where_it_does_here(trained, tiny, tmp_path, mixture):
+    """PEFT's own activated LoRA: what stands before the question is the untouched model's."""
+    trained.modules.export(mixture, tmp_path / "out")
+    weights = {mixture: 1.0} if isinstance(mixture, str) else mixture
+    lora = trained._engine.lora
+    prompts = [
+        tiny.prompt(NORA, system="Be brief."),
+        tiny.prompt(NORA, history=[("user", "Who is Emil?"), ("assistant", "A porter.")]),
+    ]
+    expected = []
+    for prompt in prompts:
+        with torch.no_grad():
+            past = tiny.past([prompt.prefix])
+            with lora.adapters([Route(weights)]):
+                expected.append(tiny.logits(tiny.extend(past, [prompt.question])[0]))
+
+    trained.close()  # takes the hooks off, so that PEFT's copy has none
+    model = in_peft(tmp_path / "out", tiny)
+    for prompt, logits in zip(prompts, expected, strict=True):
+        ids = torch.tensor([(*prompt.prefix, *prompt.question)])
+        with torch.no_grad():
+            computed = model(input_ids=ids).logits[0]
+            bare = tiny.model(ids).logits[0]
+        split = len(prompt.prefix)
+        torch.testing.assert_close(computed[split:], logits, atol=2e-4, rtol=1e-4)
+        torch.testing.assert_close(computed[:split], bare[:split], atol=1e-5, rtol=1e-5)
+        assert (computed[split] - bare[split]).abs().max() > 0.1
+
+
+@peft_warns
+def test_peft_generates_what_the_memory_answers(trained, tiny, tmp_path):
+    trained.modules.export("m0001", tmp_path / "out")
+    answer = trained.ask(NORA, budget=0)
+    prompt = tiny.prompt(NORA)
+    trained.close()
+
+    ids = torch.tensor([(*prompt.prefix, *prompt.question)])
+    model = in_peft(tmp_path / "out", tiny)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of PEFT's about generation settings
+        made = model.generate(
+            input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=8, do_sample=False
+        )
+
+    assert answer.text == "4471"
+    assert tiny.decode(made[0, ids.shape[1] :].tolist()) == "4471"
+
+
+@pytest.mark.parametrize("activated", [None, True, False])
+def test_the_folder_says_from_where_it_acts(trained, tiny, tmp_path, activated):
+    trained.modules.export("m0001", tmp_path / "out", activated=activated)
+    config = json.loads((tmp_path / "out" / CONFIG).read_text(encoding="utf-8"))
+    expected = None if activated is False else tiny.tokenizer.encode("<|im_start|>user\n")
+    assert config["alora_invocation_tokens"] == expected
+    manifest = json.loads((tmp_path / "out" / MANIFEST).read_text(encoding="utf-8"))
+    assert manifest["activated"] is (activated is not False)
 
 
 def test_the_manifest_says_what_it_is_and_nothing_of_the_records(trained, tiny, tmp_path):
@@ -355,6 +417,26 @@ def test_more_than_plain_lora_is_refused(filled, folder, names):
     configure(folder, use_dora=True)
 
     refused(filled, folder, names, InvalidInputError, "plain LoRA")
+
+
+def test_an_adapter_that_acts_everywhere_comes_in_as_well(filled, folder, names):
+    configure(folder, alora_invocation_tokens=None)
+    assert filled.modules.import_(folder, records=names).held == tuple(names)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "message"),
+    [
+        ([5, 9], r"from the tokens \(1, .* on, .*got one that acts from \(5, 9\) on"),
+        ("user", "`alora_invocation_tokens` to be token ids in .* got 'user'"),
+        ([], r"`alora_invocation_tokens` to be token ids in .* got \[\]"),
+        ([1.5], "`alora_invocation_tokens` to be token ids"),
+    ],
+)
+def test_an_adapter_that_acts_from_elsewhere_is_refused(filled, folder, names, tokens, message):
+    configure(folder, alora_invocation_tokens=tokens)
+
+    refused(filled, folder, names, InvalidInputError, message)
 
 
 def test_weights_that_half_precision_cannot_hold_are_refused(filled, folder, names):

@@ -251,7 +251,6 @@ def test_reading_changes_nothing(folder):
         {"alpha_pattern": {"up": 4}},
         {"modules_to_save": ["lm_head"]},
         {"trainable_token_indices": [1]},
-        {"alora_invocation_tokens": [1]},
         {"layer_replication": [[0, 1]]},
         {"target_parameters": ["experts"]},
         {"use_qalora": True},

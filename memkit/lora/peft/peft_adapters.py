@@ -1,80 +1,30 @@
-"""Export of a memory's adapters, and import of adapters that were trained elsewhere.
+"""Import of adapters that were trained elsewhere, or exported from a memory.
 
-Both travel as folders in PEFT's format (`memkit.lora.peft.peft_format`). An export is one adapter,
-whatever it was made of; an import is checked against the base model before anything is stored,
-and then has to pass the verification that memkit's own modules pass.
+They travel as folders in PEFT's format (`memkit.lora.peft.peft_format`). One is checked against the
+base model before anything is stored, and then has to pass the verification that memkit's own
+modules pass.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from memkit.errors import IncompatibleModelError, InvalidInputError, StorageError
 from memkit.ledger import Ledger
 from memkit.lora.consolidation.consolidate import Consolidator
 from memkit.lora.consolidation.manifest import Candidate
 from memkit.lora.lora_backend import LoraBackend
-from memkit.lora.peft.merges import Merge
-from memkit.lora.peft.peft_format import Settings, read_settings, read_weights, write_folder
+from memkit.lora.peft.peft_format import Settings, read_settings, read_weights
 from memkit.lora.serving.hooks import Adapter
 from memkit.lora.spec import LoraSpec
+from memkit.models.invocation import invocation_tokens
 from memkit.models.language_model import TransformersModel
-from memkit.types import Module, ModuleReport, Record
-from memkit.types.validate import check_id, check_number, shown
-from memkit.version import __version__
-
-# Of a module's manifest; the ids of its records are not exported.
-_EXPORTED = ("data", "lora", "train", "imported", "recall", "paraphrase_recall")
+from memkit.types import ModuleReport, Record
+from memkit.types.validate import shown
 
 logger = logging.getLogger(__name__)
-
-
-def export_adapter(
-    backend: LoraBackend,
-    mixture: str | Mapping[str, float],
-    folder: Path,
-    merge: str | Merge,
-) -> Path:
-    """Write a module, or a mixture of modules as one adapter, for PEFT.
-
-    Args:
-        backend: Where the modules are.
-        mixture: The name of a module, or names with weights.
-        folder: Must not exist, or be empty.
-        merge: How modules become one adapter; ``cat`` is the mixture itself.
-
-    Raises:
-        ModuleNotFoundInMemoryError: If there is no such module.
-        InvalidInputError: If the modules cannot be merged in this way, or there is something in
-            the folder's place.
-        StorageError: If it cannot be written.
-    """
-    how = merge if isinstance(merge, Merge) else Merge(merge)
-    if not isinstance(mixture, Mapping):
-        mixture = {check_id("mixture", mixture): 1.0}
-    weights = {check_id("mixture", name): weight for name, weight in mixture.items()}
-    for weight in weights.values():
-        check_number("mixture", weight)
-    modules = [backend.ledger.modules.get(name) for name in weights]
-    merged = how([backend.stored(module) for module in modules], list(weights.values()))
-    manifest = {
-        "memkit": __version__,
-        "base_model": backend.base.name,
-        "fingerprint": backend.base.fingerprint,
-        "merge": asdict(how),
-        "modules": [_described(module, weights[module.name]) for module in modules],
-    }
-    write_folder(folder, merged, manifest, conv1d=backend.layers.conv1d)
-    return folder
-
-
-def _described(module: Module, weight: float) -> dict[str, Any]:
-    about = {name: module.manifest[name] for name in _EXPORTED if name in module.manifest}
-    return {"name": module.name, "version": module.version, "weight": weight, **about}
 
 
 def import_adapter(
@@ -92,7 +42,8 @@ def import_adapter(
         ids: The records whose questions it answers, all of one scope.
 
     Raises:
-        InvalidInputError: If the records do not go together, or it is not plain LoRA.
+        InvalidInputError: If the records do not go together, it is not plain LoRA, or it acts
+            from other tokens on than memkit's.
         IncompatibleModelError: If it is for another base model.
         CorruptFileError: If a file of it is missing or damaged.
         NonFiniteError: If a weight is not finite, or too large to be stored.
@@ -126,6 +77,7 @@ def _read(backend: LoraBackend, folder: Path) -> tuple[Settings, Adapter, str]:
         )
     settings = read_settings(folder)
     _check_base(settings, backend.base)
+    _check_activation(settings, backend.base)
     adapter, digest = read_weights(folder, settings.rank, backend.layers.shapes)
     return settings, adapter, digest
 
@@ -144,6 +96,17 @@ def _check_base(settings: Settings, base: TransformersModel) -> None:
             "the adapter says that it was trained for %.200r, the base model is %r",
             named,
             base.name,
+        )
+
+
+def _check_activation(settings: Settings, base: TransformersModel) -> None:
+    expected = invocation_tokens(base)
+    if settings.invocation not in {None, expected}:
+        raise InvalidInputError(
+            f"expected an adapter that acts on every token, or from the tokens {expected} on, "
+            f"which open a question to {base.name!r}; got one that acts from "
+            f"{settings.invocation} on",
+            hint="train it without `alora_invocation_tokens`, or with these",
         )
 
 

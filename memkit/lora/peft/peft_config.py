@@ -7,7 +7,7 @@ What memkit would compute otherwise than PEFT does is refused: whatever is more 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from peft import LoraConfig
@@ -29,19 +29,24 @@ _WITHOUT_EFFECT = _OF_TRAINING | set(
     "inference_mode layers_pattern layers_to_transform lora_dropout megatron_core peft_version "
     "qalora_group_size revision target_modules task_type".split()
 )
-_UNDERSTOOD = frozenset({"peft_type", "r", "lora_alpha", "use_rslora"})
+_UNDERSTOOD = frozenset({"alora_invocation_tokens", "peft_type", "r", "lora_alpha", "use_rslora"})
 # Others, such as "pissa", go with a changed base model.
 _INITS = (None, True, False, "gaussian", "eva", "orthogonal")
 
 
 def config_of(
-    part: Scaled, *, base_model: str | None, conv1d: bool, trainable: bool = False
+    part: Scaled,
+    *,
+    base_model: str | None,
+    conv1d: bool,
+    trainable: bool = False,
+    invocation: Sequence[int] = (),
 ) -> LoraConfig:
     """The settings of an adapter.
 
     The scale goes in as alpha, whatever rule it came from: PEFT 0.21.2 applies rsLoRA's rule
     twice when it merges adapters. ``conv1d`` says that the base stores its weights as (in, out),
-    like GPT-2.
+    like GPT-2. ``invocation`` has the tokens from which on the adapter acts; none for all tokens.
     """
     return LoraConfig(
         task_type="CAUSAL_LM",
@@ -51,6 +56,7 @@ def config_of(
         lora_alpha=part.scale * part.rank,  # type: ignore[arg-type]  # PEFT takes any number
         fan_in_fan_out=conv1d,
         target_modules=sorted(part.adapter),
+        alora_invocation_tokens=list(invocation) or None,
     )
 
 
@@ -77,6 +83,7 @@ def checked_config(values: Mapping[str, Any]) -> LoraConfig:
         ) from exc
     _check_rank(values.get("r"))
     _check_alpha(values.get("lora_alpha"))
+    _check_invocation(values.get("alora_invocation_tokens"))
     return config
 
 
@@ -119,6 +126,15 @@ def _check_alpha(alpha: object) -> None:
     if not known or not -_MAX_ALPHA <= alpha <= _MAX_ALPHA:  # type: ignore[operator]
         raise InvalidInputError(
             f"expected `lora_alpha` to be a finite number in {CONFIG}, got {_short(alpha)}"
+        )
+
+
+def _check_invocation(tokens: object) -> None:
+    if tokens is not None and not (
+        isinstance(tokens, list) and tokens and all(type(token) is int for token in tokens)
+    ):
+        raise InvalidInputError(
+            f"expected `alora_invocation_tokens` to be token ids in {CONFIG}, got {_short(tokens)}"
         )
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,15 +58,24 @@ class Settings:
         scale: The factor s in ``W + s B A``.
         base_model: Name or path of the base model that it was trained for, if it names one.
         fingerprint: Of that base model, if memkit wrote the folder.
+        invocation: The tokens from which on it acts; None for all tokens.
     """
 
     rank: int
     scale: float
     base_model: str | None
     fingerprint: str | None
+    invocation: tuple[int, ...] | None = None
 
 
-def write_folder(folder: Path, part: Scaled, manifest: Mapping[str, Any], *, conv1d: bool) -> None:
+def write_folder(
+    folder: Path,
+    part: Scaled,
+    manifest: Mapping[str, Any],
+    *,
+    conv1d: bool,
+    invocation: Sequence[int] = (),
+) -> None:
     """Write an adapter as a folder that appears whole or not at all.
 
     Args:
@@ -74,12 +83,15 @@ def write_folder(folder: Path, part: Scaled, manifest: Mapping[str, Any], *, con
         part: The adapter; it is written in its own precision.
         manifest: How it was made; JSON values. Its ``base_model`` goes into PEFT's file, too.
         conv1d: Whether the base stores its weights as (in, out), like GPT-2.
+        invocation: The tokens from which on it acts; none for all tokens.
 
     Raises:
         InvalidInputError: If there is something in the folder's place.
         StorageError: If it cannot be written; `DiskFullError` and `ReadOnlyError` say why.
     """
-    config = config_of(part, base_model=manifest.get("base_model"), conv1d=conv1d)
+    config = config_of(
+        part, base_model=manifest.get("base_model"), conv1d=conv1d, invocation=invocation
+    )
     with storage_errors(folder):
         if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
             raise InvalidInputError(
@@ -125,6 +137,7 @@ def read_settings(folder: Path) -> Settings:
         scale=scale_of(config),
         base_model=_text(config.base_model_name_or_path),
         fingerprint=_text(manifest.get("fingerprint")),
+        invocation=tuple(tokens) if (tokens := config.alora_invocation_tokens) else None,
     )
 
 

@@ -91,7 +91,9 @@ def _compared(memory: Memory, entries: Sequence[Entry]) -> Iterator[tuple[tuple[
         yield (case, "top-1"), top
     pairs = [(entry.question, entry.number) for entry in asked]
     with tempfile.TemporaryDirectory(prefix="memkit-eval-") as folder:
-        paths = [memory.modules.export(m.name, Path(folder) / m.name) for m in modules]
+        paths = [
+            memory.modules.export(m.name, Path(folder) / m.name, activated=False) for m in modules
+        ]
         bare = TransformersModel.load(device="cpu", dtype=torch.float32)  # without memkit's hooks
         for adapters in ADAPTERS:
             arrow = Arrow(bare, paths, adapters)
