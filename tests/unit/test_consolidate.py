@@ -137,6 +137,7 @@ def test_the_manifest_says_how_the_module_was_made(bench, four, tiny, recipe):
         "memkit": __version__,
         "base_model": tiny.name,
         "fingerprint": tiny.fingerprint,
+        "verified": {"device": "cpu", "dtype": "float32", "attn_implementation": "sdpa"},
         "data": hashlib.sha256(json.dumps(contents).encode()).hexdigest(),
         "lora": json.loads(json.dumps(recipe.lora.as_dict())),
         "synthesizer": "FirstWordings-1",

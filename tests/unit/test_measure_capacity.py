@@ -7,7 +7,6 @@ import pytest
 from memkit.cli import main as cli
 from memkit.cli import measure_capacity
 from memkit.evals.company.company import Company
-from memkit.evals.run_capacity import sample
 from memkit.lora.consolidation.capacity import load_points, points_file
 from memkit.lora.training.trainer import Trainer
 from memkit.models.language_model import TransformersModel
@@ -61,7 +60,7 @@ def test_the_command_prints_the_law_and_writes_it(tiny, tmp_path, monkeypatch, c
     ("facts", "asked"), [(1, [0]), (3, [0, 1, 2]), (48, list(range(0, 48, 2)))]
 )
 def test_of_many_facts_a_sample_is_asked(facts, asked):
-    assert sample(facts) == asked
+    assert measure_capacity._sample(facts) == asked
 
 
 def test_the_command_line_says_what_to_measure(monkeypatch, tmp_path, capsys):
@@ -83,11 +82,11 @@ def test_the_command_line_says_what_to_measure(monkeypatch, tmp_path, capsys):
 
     defaults = {
         "ranks": measure_capacity.RANKS, "loads": measure_capacity.LOADS, "base": None,
-        "json_path": None,
+        "json_path": None, "placed": {},
     }  # fmt: skip
     assert asked[0] == defaults
     assert asked[1] == {
-        "ranks": (2, 8), "loads": (64,), "base": "x/y", "json_path": tmp_path / "f",
+        "ranks": (2, 8), "loads": (64,), "base": "x/y", "json_path": tmp_path / "f", "placed": {},
     }  # fmt: skip
     for wrong in ("0", "1,x", ""):
         assert cli.main(["capacity", "--ranks", wrong]) == 2

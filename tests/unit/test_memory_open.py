@@ -177,7 +177,7 @@ def test_a_model_of_the_same_name_is_compared_when_it_is_used(
     monkeypatch.setattr(
         "memkit.models.sources.find_base", lambda spec: Source("tiny-llama-0", tmp_path, "path")
     )
-    monkeypatch.setattr(TransformersModel, "load", lambda spec: other_base)
+    monkeypatch.setattr(TransformersModel, "load", lambda spec, **_: other_base)
     memory = open_memory(directory, base_model="./tiny-llama-0", count_tokens=len)
     assert memory.search(NORA)[0].id == "Nora"
     memory.add("The badge number of Zoe is 7070.", question="Zoe?", answer="7070")
@@ -425,7 +425,7 @@ def test_the_base_model_is_loaded_when_it_is_needed_and_once(
 ):
     loads = []
 
-    def load(spec):
+    def load(spec, **_):
         loads.append(spec)
         time.sleep(0.2)
         return tiny
