@@ -5,6 +5,7 @@
 #   make test    setup with the test tools, then linters, types and the test suite
 #   make check   linters, types and the quick tests, in under three minutes once it is set up
 #   make bench   setup, then one measurement: make bench NAME=train [DATA=DIR] [JSON=FILE] [ARGS=…]
+#   make gpu     setup, then the checks on a GPU: make gpu [DEVICE=cuda] [JSON=FILE]
 #   make lint    only the linters and types
 #   make dist    both distributions in dist/: looked into, installed elsewhere, and tried there
 #   make format  rewrite the sources the way `make lint` wants them
@@ -31,7 +32,7 @@ SETUP := $(VENV)/.setup
 TESTABLE := $(VENV)/.testable
 PEERS := $(VENV)/.peers
 
-.PHONY: setup demo test check bench lint format dist docs clean
+.PHONY: setup demo test check bench gpu lint format dist docs clean
 
 setup: $(SETUP)
 
@@ -51,6 +52,9 @@ bench: $(SETUP) $(if $(filter store,$(NAME)),$(PEERS))
 	@test -n "$(NAME)" || { echo "name a benchmark, for example: make bench NAME=train" >&2; \
 	  $(BIN)/python tests/benchmarks --help >&2; exit 2; }
 	$(BIN)/python tests/benchmarks $(NAME) $(if $(DATA),--data "$(DATA)") $(if $(JSON),--json "$(JSON)") $(ARGS)
+
+gpu: $(SETUP)
+	$(BIN)/python tests/gpu --device $(if $(DEVICE),$(DEVICE),cuda) --json $(if $(JSON),"$(JSON)",build/gpu.json)
 
 lint: $(TESTABLE)
 	$(BIN)/ruff check .

@@ -9,15 +9,18 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
 from packaging.requirements import Requirement
 
+from memkit.cli.placing import placed
 from memkit.errors import MemkitError, ModelUnavailableError
 from memkit.ledger.engine import full_text
 from memkit.models.gguf import cache_dir
+from memkit.models.placement import Placement
 from memkit.models.sources import find_base, find_embedder
 from memkit.types import Value
 from memkit.version import __version__
@@ -37,20 +40,22 @@ class Health(Value):
     remedy: str = ""
 
 
-def examine(path: Path | None) -> Iterator[Health]:
+def examine(path: Path | None, base_model: str | None = None) -> Iterator[Health]:
     """Look at the environment, then at a memory if one is named.
 
     Args:
         path: A memory's directory; None for none.
+        base_model: Folder, GGUF file or hub id of the language model; None for the default.
     """
     yield Health("ok", "memkit", f"{__version__}, Python {platform.python_version()}")
     yield from _libraries()
     yield _sqlite()
-    yield _model("language model", find_base)
+    yield _model("language model", partial(find_base, base_model))
     yield _model("embedder", find_embedder)
     yield _cache()
     yield _processor()
     yield _memory()
+    yield from _footprint(base_model)
     yield _disk(path or Path.cwd())
     yield _gpu()
     yield _encoding()
@@ -152,6 +157,29 @@ def _memory() -> Health:
     if free < LOW_MEMORY:
         return Health("note", "memory", found, "close other programs before you consolidate")
     return Health("ok", "memory", found)
+
+
+def _footprint(base_model: str | None) -> Iterator[Health]:
+    """What the language model takes of the memory, its caches included."""
+    from memkit.models.footprint import footprint
+
+    try:
+        found = footprint(base_model, Placement.of(**placed()))
+    except ModelUnavailableError:
+        return  # which is said already
+    except (MemkitError, ImportError, OSError, ValueError) as error:
+        hint = error.hint if isinstance(error, MemkitError) else ""
+        message = error.message if isinstance(error, MemkitError) else str(error)
+        yield Health("problem", "model's memory", message, hint)
+        return
+    if found is None:
+        remedy = "memkit prepare"
+        yield Health("note", "model's memory", "not known before it is converted", remedy)
+    elif found.room < 0:
+        remedy = "close other programs, take --dtype bfloat16, or a smaller base model"
+        yield Health("note", "model's memory", str(found), remedy)
+    else:
+        yield Health("ok", "model's memory", str(found))
 
 
 def _disk(path: Path) -> Health:

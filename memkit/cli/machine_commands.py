@@ -1,4 +1,4 @@
-"""Commands about this machine: ``models`` and ``doctor``."""
+"""Commands about this machine: ``prepare``, ``models`` and ``doctor``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from memkit.cli.output import (
     stdout_console,
     working,
 )
-from memkit.cli.parameters import AsJson
+from memkit.cli.parameters import AsJson, BaseModel, EmbedderModel
 from memkit.types.value import counted
 
 if TYPE_CHECKING:
@@ -31,8 +31,35 @@ _COLOURS = {"ok": "green", "note": "yellow", "problem": "red"}
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
+    app.command("prepare", rich_help_panel=PANEL)(prepare)
     app.command("models", rich_help_panel=PANEL)(models)
     app.command("doctor", rich_help_panel=PANEL)(doctor)
+
+
+def prepare(
+    *,
+    base_model: BaseModel = None,
+    embedder: EmbedderModel = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch, convert and try the models, so that the first question does not wait for that."""
+    from memkit.cli.preparing import prepared
+
+    with working("preparing the models"):
+        ready = list(prepared(base_model, embedder))
+    if as_json:
+        print_json(ready)
+        return
+    rows = [
+        (
+            *(m["use"], m["name"], m["origin"], f"{m['bytes'] / 1e6:.0f} MB"),
+            *(m["computes"], f"{m['seconds']:.1f} s"),
+        )
+        for m in ready
+    ]
+    print_rows(("use", "model", "from", "size", "computes", "loads in"), rows, wide="model")
+    for model in ready:
+        print_note(f"{model['name']}: {model['path']}")
 
 
 def models(*, as_json: AsJson = False) -> None:
@@ -81,10 +108,15 @@ def _models() -> Iterator[dict[str, Any]]:
 
 
 def _model(use: str, name: str, origin: str, path: Path) -> dict[str, Any]:
+    size = size_of_files(path)
+    return {"use": use, "name": name, "origin": origin, "bytes": size, "path": str(path)}
+
+
+def size_of_files(path: Path) -> int:
+    """Bytes of a file, or of all that are in a folder."""
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
     # Of a file that snapshots link to there is one copy.
-    size = sum({file.resolve(): file.stat().st_size for file in files}.values())
-    return {"use": use, "name": name, "origin": origin, "bytes": size, "path": str(path)}
+    return sum({file.resolve(): file.stat().st_size for file in files}.values())
 
 
 def doctor(
@@ -93,6 +125,7 @@ def doctor(
         typer.Argument(metavar="PATH", help="Also look at this memory.", show_default=False),
     ] = None,
     *,
+    base_model: BaseModel = None,
     as_json: AsJson = False,
 ) -> None:
     """Look for what may keep memkit from working well here, and say what to do about it.
@@ -102,7 +135,7 @@ def doctor(
     from memkit.cli.health import examine
 
     with working("looking"):
-        found = list(examine(path))
+        found = list(examine(path, base_model))
     if as_json:
         print_json(found)
     else:

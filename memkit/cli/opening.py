@@ -51,7 +51,7 @@ def open_memory(path: Path, *, create: bool = False, **options: Unpack[Given]) -
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     if given.get("backends") != RECORDS_ALONE:
         given |= placed()
-        Placement(**placed()).check_here()  # before a model is looked for
+        Placement.of(**placed()).check_here()  # before a model is looked for
     if {"base_model", "embedder"} & given.keys():
         from memkit.models.sources import find_base, find_embedder
 

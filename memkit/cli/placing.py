@@ -70,7 +70,8 @@ def _noted(context: typer.Context, parameter: typer.CallbackParam, value: str | 
     if value is None or name is None or noted is None:
         return
     try:
-        Placement(**{name: value})
+        given: dict[str, Any] = {name: value}
+        Placement.of(**given)
     except InvalidInputError as error:
         hint = f" ({error.hint})" if error.hint else ""
         raise typer.BadParameter(error.message + hint) from None
@@ -103,6 +104,15 @@ def _template(
             metavar="NAME",
             help=f"How the language model computes attention: {', '.join(ATTENTION)}.",
             show_default="chosen by transformers",
+        ),
+    ] = None,
+    max_memory: Annotated[
+        str | None,
+        typer.Option(
+            callback=_noted,
+            metavar="SIZE",
+            help="What the language model may take with its caches, such as 8GiB.",
+            show_default="what is free",
         ),
     ] = None,
 ) -> None:

@@ -39,6 +39,9 @@ a key out.
 Where a command takes the id of a record, its first characters will do: six or more, and enough
 to tell it from the others.
 
+Commands that open models say where these compute: `--device cuda:1`, `--dtype bfloat16`,
+`--attn-implementation sdpa`, `--max-memory 8GiB` ([a larger model on a GPU](how-to/gpu.md)).
+
 No command waits for a model that it does not need: `init`, `get`, `list`, `history`, `stats`,
 `check`, `export`, `modules list` and `forget --no-retrain` load none.
 """

@@ -21,7 +21,13 @@ def single_adapter_bank(
 ) -> AdapterBank:
     """A bank in which every name is the same adapter, in the precision it was trained in."""
     row = Row.of(adapter, lora.scale)
-    return AdapterBank(layers, lambda _: row, device=base.device, dtype=base.model.dtype)
+    return AdapterBank(
+        layers,
+        lambda _: row,
+        bound=base.bounds.adapters,
+        device=base.device,
+        dtype=base.model.dtype,
+    )
 
 
 def generate_answers(

@@ -51,7 +51,11 @@ class ModuleMixer:
         self._way = way
         self._seed = seed
         self._bank = AdapterBank(
-            layers, self._row, device=base.device, dtype=base.model.dtype, capacity=256
+            layers,
+            self._row,
+            device=base.device,
+            dtype=base.model.dtype,
+            bound=base.bounds.adapters,
         )
 
     def place(self, chosen: Sequence[Sequence[str]]) -> AbstractContextManager[None]:

@@ -22,6 +22,7 @@ from memkit.models.language_model import TransformersModel
 from memkit.models.scoring import mean_log_probabilities
 from memkit.protocols import Backend, LanguageModel, Router
 from memkit.types import (
+    CacheUse,
     Evidence,
     Example,
     Metadata,
@@ -108,8 +109,17 @@ class LoraBackend(Backend):
     def bank(self) -> AdapterBank:
         """The adapters in memory."""
         return AdapterBank(
-            self.layers, self._load, device=self.base.device, dtype=self.base.model.dtype
+            self.layers,
+            self._load,
+            bound=self.base.bounds.adapters,
+            device=self.base.device,
+            dtype=self.base.model.dtype,
         )
+
+    @property
+    def cached(self) -> dict[str, CacheUse]:
+        """What the adapters in memory take, and may take; nothing until some were needed."""
+        return {"adapters": self.bank.cached} if "bank" in self.__dict__ else {}
 
     def write(self, records: Sequence[Record]) -> None:
         """Do nothing: the ledger knows which records no module holds as they are now."""

@@ -56,6 +56,9 @@ class OpenOptions(TypedDict, total=False):
             on a GPU and float32 on the CPU.
         attn_implementation: How the language model computes attention, in transformers' words,
             such as "sdpa" or "eager"; by default as transformers chooses.
+        max_memory: How much memory the language model may take with its caches, on its device:
+            bytes, or a size such as "8GiB"; by default what is free there. All caches are bounded
+            by shares of what the weights leave of it.
         ranking: How much each part of a score weighs in a search.
         reranker: Scores ``(query, texts)`` and so puts the best hits in their final order; or
             the folder or hub id of a sentence-transformers ``CrossEncoder``.
@@ -74,6 +77,7 @@ class OpenOptions(TypedDict, total=False):
     device: str | torch.device | None
     dtype: str | torch.dtype | None
     attn_implementation: str | None
+    max_memory: int | str | None
     ranking: Ranking | None
     reranker: Reranker | str | None
     vector_index: VectorIndexFactory | None
@@ -93,6 +97,7 @@ class Config:
     device: str | torch.device | None = None
     dtype: str | torch.dtype | None = None
     attn_implementation: str | None = None
+    max_memory: int | str | None = None
     ranking: Ranking | None = None
     reranker: Reranker | str | None = None
     vector_index: VectorIndexFactory | None = None
@@ -135,7 +140,7 @@ class Config:
     @property
     def placement(self) -> Placement:
         """Where the models that are named compute, and how."""
-        return Placement.of(self.device, self.dtype, self.attn_implementation)
+        return Placement.of(self.device, self.dtype, self.attn_implementation, self.max_memory)
 
     @property
     def own_backends(self) -> list[Backend]:
@@ -177,7 +182,9 @@ def _check_use(config: Config) -> None:
     if config.base_model is None or isinstance(config.base_model, str | Path):
         return
     useless = [
-        name for name in ("dtype", "attn_implementation") if getattr(config, name) is not None
+        name
+        for name in ("dtype", "attn_implementation", "max_memory")
+        if getattr(config, name) is not None
     ]
     if config.embedder is not None and not isinstance(config.embedder, str | Path):
         useless += ["device"] if config.device is not None else []

@@ -21,7 +21,7 @@ from memkit.memory.config import Config, CountTokens, check_embedder
 from memkit.memory.telemetry import creating
 from memkit.models.sources import settled
 from memkit.protocols import Backend, Embedder, LanguageModel, Reranker
-from memkit.types import BackendName
+from memkit.types import BackendName, CacheUse
 from memkit.types.validate import check_flag, check_path
 
 if TYPE_CHECKING:
@@ -306,9 +306,25 @@ class Engine:
         return part
 
     def drop_caches(self) -> None:
-        """Let go of what the base model remembers of earlier prompts."""
+        """Let go of what the base model and training remember of earlier texts."""
         if self._base is not None:
             self._base.forget_prefixes()
+        if "consolidator" in self.__dict__:
+            self.consolidator.forget_examples()
+
+    @property
+    def caches(self) -> dict[str, CacheUse]:
+        """What the caches of all that is loaded by now take, and may take."""
+        found: dict[str, CacheUse] = {}
+        if self._parts is not None:
+            found["queries"] = self._parts.indexing.facts.cached
+            if self._parts.lora is not None:
+                found |= self._parts.lora.cached
+        if self._base is not None and _is_local(self._base):
+            found["prefixes"] = self._base.cached
+        if "consolidator" in self.__dict__:
+            found |= self.consolidator.cached
+        return found
 
     def catch_up(self) -> None:
         """Let the backends take in what the ledger holds and they do not have."""
@@ -340,6 +356,7 @@ class Engine:
             device=placement.device,
             dtype=placement.dtype,
             attn_implementation=placement.attn_implementation,
+            max_memory=placement.max_memory,
         )
 
     def load_reranker(self) -> Reranker | None:

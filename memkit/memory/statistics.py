@@ -26,7 +26,9 @@ def stats(engine: Engine, scope: Scope | None) -> Stats:
         base_model=modules[0].manifest["base_model"] if modules else None,
         expired=ledger.records.count_expired(within=scope),
     )
-    return replace(counted, backends=_by_backend(engine, counted)) if scope is None else counted
+    if scope is not None:
+        return counted
+    return replace(counted, backends=_by_backend(engine, counted), caches=engine.caches)
 
 
 def _by_backend(engine: Engine, counted: Stats) -> dict[str, dict[str, int]]:

@@ -48,6 +48,7 @@ class SentenceEmbedder:
         tells = getattr(tokenizer, "is_fast", False) and tokenizer.unk_token_id is not None
         self._tokenizer = tokenizer if tells else None  # one that tells which words it knows
         self.dim = int(self._model.get_embedding_dimension())
+        self.device = str(self._model.device)
 
     @classmethod
     def load(cls, spec: str | Path | None = None, *, device: str | None = None) -> Self:

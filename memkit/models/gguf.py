@@ -60,6 +60,12 @@ def cache_dir() -> Path:
     )
 
 
+def converted_folder(gguf: Path) -> Path:
+    """Where `converted` puts what it makes of a file's content; it need not be there yet."""
+    with gguf.open("rb") as handle:
+        return cache_dir() / "models" / hashlib.file_digest(handle, "sha256").hexdigest()
+
+
 def converted(gguf: Path) -> Path:
     """Folder with the model and tokenizer of a GGUF file, in float32 safetensors.
 
@@ -73,8 +79,7 @@ def converted(gguf: Path) -> Path:
         StorageError: If the cache folder cannot be written to; `ReadOnlyError`,
             `DiskFullError` and `BusyError` say why.
     """
-    with gguf.open("rb") as handle:
-        folder = cache_dir() / "models" / hashlib.file_digest(handle, "sha256").hexdigest()
+    folder = converted_folder(gguf)
     with _writing(folder.parent):
         if not folder.is_dir():
             folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
@@ -16,18 +15,19 @@ from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from memkit.models import decode
 from memkit.models.acting_tokens import ActingTokens
+from memkit.models.cache_bounds import CacheBounds, room_beside, stated_context, token_bytes
 from memkit.models.chat_template import ChatFormat, Message
 from memkit.models.constrained import Constraints
 from memkit.models.fingerprint import fingerprint
 from memkit.models.kv_cache import KVCache
 from memkit.models.load_model import load_model
+from memkit.models.machine_memory import memory_of
 from memkit.models.model_lock import ModelLock
 from memkit.models.model_probe import Traits, check_kind, decoder_of, probe, smallest_window
 from memkit.models.output_head import OutputHead
 from memkit.models.placement import Placement
-from memkit.types import GREEDY, Completion, Prompt, Sampling
-
-_MAX_CACHED_TOKENS = 4096  # SmolLM2-135M takes 45 KiB a token in float32: 180 MiB
+from memkit.types import GREEDY, CacheUse, Completion, Prompt, Sampling
+from memkit.types.bounded_cache import BoundedCache
 
 Layers = list[tuple[Tensor, Tensor]]  # keys and values, each (1, heads, tokens, head_dim)
 
@@ -42,6 +42,8 @@ class TransformersModel:
         model: A causal language model of transformers; its weights are frozen.
         tokenizer: The model's fast tokenizer.
         name: For messages and reports.
+        max_memory: Bytes that it may take on its device, with its caches; None for what is
+            free there. A training step is computed in parts if it would take more.
 
     Attributes:
         context: The most tokens that the model can attend to, or None if it states no limit.
@@ -52,14 +54,23 @@ class TransformersModel:
         traits: What the model keeps of what it has read, and which of its layers see tokens.
         acting: On which tokens of a forward pass adapters act.
         constraints: What keeps answers to a schema.
+        max_memory: As above.
+        room: Bytes that weights and caches leave for computing.
+        bounds: Of the caches that belong to the model.
 
     Raises:
+        InvalidInputError: If its weights take more than ``max_memory``.
         IncompatibleModelError: If nothing ends an answer, or it is no decoder whose logits are
             the output embedding of the last hidden state (`memkit.models.model_probe`).
     """
 
     def __init__(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, name: str
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        name: str,
+        max_memory: int | None = None,
     ) -> None:
         check_kind(model)
         self.model = model.requires_grad_(requires_grad=False)
@@ -68,14 +79,18 @@ class TransformersModel:
         self.tokenizer: Any = tokenizer  # its methods carry no usable annotations
         self.name = name
         self.device: torch.device = model.device
-        self.context = _context(model)
+        self.context = stated_context(model.config)
         self.chat = ChatFormat(tokenizer)
         self.special_tokens = self.chat.special_tokens
         self.stop_ids = frozenset({self.chat.end_id, *_eos_ids(model, tokenizer)})
         self.constraints = Constraints(tokenizer, name=name, stop_ids=self.stop_ids)
         # Adapters add to the model later; these are the weights as they came.
         self._weights = dict(model.state_dict())
-        self._prefixes: OrderedDict[tuple[int, ...], Layers] = OrderedDict()
+        self.max_memory = max_memory
+        self.bounds, self.room = self._budget()
+        self._prefixes: BoundedCache[tuple[int, ...], Layers] = BoundedCache(
+            self.bounds.prefixes, lambda layers: sum(k.nbytes + v.nbytes for k, v in layers)
+        )
         self._lock = ModelLock()
         self.window = smallest_window(model)
         self.head = OutputHead(model)
@@ -91,6 +106,7 @@ class TransformersModel:
         device: str | torch.device | None = None,
         dtype: str | torch.dtype | None = None,
         attn_implementation: str | None = None,
+        max_memory: int | str | None = None,
     ) -> Self:
         """Load a model from a folder, a GGUF file, an installed package or the hub.
 
@@ -99,22 +115,34 @@ class TransformersModel:
             device: Where it computes; see `memkit.models.placement.Placement`, also for the rest.
             dtype: What it computes in.
             attn_implementation: How it computes attention.
+            max_memory: Bytes that it may take with its caches; or a size such as "8GiB".
 
         Raises:
-            InvalidInputError: If there is no such device here, or one of the others is unknown.
+            InvalidInputError: If there is no such device here, one of the others is unknown, or
+                the weights take more than ``max_memory``.
             ModelUnavailableError: If no source has the model.
             CorruptFileError: If its weights cannot be read.
             IncompatibleModelError: If it is no causal language model with a tokenizer, or cannot
                 compute so.
         """
-        placement = Placement.of(device, dtype, attn_implementation)
+        placement = Placement.of(device, dtype, attn_implementation, max_memory)
         model, tokenizer, name = load_model(spec, placement)
-        return cls(model, tokenizer, name=name)
+        return cls(model, tokenizer, name=name, max_memory=placement.max_memory)
 
     @property
     def size(self) -> int:
         """How many parameters the model has."""
         return sum(weights.numel() for weights in self.model.parameters())
+
+    @property
+    def weight_bytes(self) -> int:
+        """How many bytes the weights take."""
+        return sum(weights.nbytes for weights in self.model.parameters())
+
+    @property
+    def cached(self) -> CacheUse:
+        """What the remembered prefixes take, and may take."""
+        return self._prefixes.use
 
     def hold(self) -> AbstractContextManager[None]:
         """Hold the model for the enclosed block; see `memkit.models.model_lock.ModelLock.hold`."""
@@ -303,11 +331,24 @@ class TransformersModel:
 
     # -- inside --------------------------------------------------------------------------------
 
+    def _budget(self) -> tuple[CacheBounds, int]:
+        """Bounds of the caches, and what is left for computing."""
+        room = room_beside(
+            self.weight_bytes,
+            limit=self.max_memory,
+            free=memory_of(self.device).free,
+            name=self.name,
+        )
+        itemsize = self.model.dtype.itemsize
+        token = token_bytes(self.model.config, itemsize)
+        bounds = CacheBounds.within(room, token=token, context=self.context)
+        return bounds, room - sum(bounds)
+
     def _encoded(self, prefix: tuple[int, ...]) -> Layers:
         """Keys and values of a prefix, from memory if it is there."""
-        if prefix in self._prefixes:
-            self._prefixes.move_to_end(prefix)
-            return self._prefixes[prefix]
+        kept = self._prefixes.get(prefix)
+        if kept is not None:
+            return kept
         ids = torch.tensor([prefix], device=self.device)
         cache = DynamicCache()
         with torch.no_grad():
@@ -315,9 +356,7 @@ class TransformersModel:
             self.hidden(ids, torch.ones_like(ids), positions, cache)
         encoded: list[Any] = cache.layers  # the union's other members have no keys and values
         layers = [(layer.keys, layer.values) for layer in encoded]
-        self._prefixes[prefix] = layers
-        while sum(map(len, self._prefixes)) > _MAX_CACHED_TOKENS:
-            self._prefixes.popitem(last=False)
+        self._prefixes.put(prefix, layers)
         return layers
 
     def _keeps(self, mask: Tensor) -> bool:
@@ -340,14 +379,6 @@ class TransformersModel:
 
 def _padded(rows: Sequence[Tensor], widest: int) -> Tensor:
     return torch.cat([functional.pad(row, (0, 0, 0, widest - row.shape[2])) for row in rows])
-
-
-def _context(model: PreTrainedModel) -> int | None:
-    """The most tokens that a model can attend to, under the names that configurations have."""
-    config = model.config.get_text_config()
-    names = ("max_position_embeddings", "max_seq_len", "context_length")
-    stated = (getattr(config, name, None) for name in names)
-    return next((value for value in stated if isinstance(value, int) and value > 0), None)
 
 
 def _eos_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -15,6 +16,7 @@ from transformers import (
 )
 
 from memkit.errors import CorruptFileError, IncompatibleModelError
+from memkit.models.cache_bounds import room_beside
 from memkit.models.gguf import converted
 from memkit.models.placement import Placement
 from memkit.models.sources import find_base, quiet
@@ -30,6 +32,9 @@ def load_model(
     dtype = placement.torch_dtype(device)
     source = find_base(spec)
     folder = converted(source.path) if source.gguf else source.path
+    if placement.max_memory is not None:
+        weights = stored_parameters(folder) * dtype.itemsize
+        room_beside(weights, limit=placement.max_memory, free=0, name=source.name)
     options: dict[str, Any] = {"dtype": dtype, "use_safetensors": True}
     if placement.attn_implementation is not None:
         options["attn_implementation"] = placement.attn_implementation
@@ -38,10 +43,7 @@ def load_model(
             tokenizer = AutoTokenizer.from_pretrained(folder)
             model: Any = AutoModelForCausalLM.from_pretrained(folder, **options)
     except SafetensorError as error:
-        raise CorruptFileError(
-            f"the weights in {str(folder)!r} cannot be read: {error}",
-            hint="delete the folder, so that it is made or fetched again",
-        ) from error
+        raise _corrupt(folder, error) from error
     except (ImportError, OSError, ValueError, LookupError) as error:
         raise IncompatibleModelError(
             f"expected a causal language model and its tokenizer in {str(folder)!r}, "
@@ -51,6 +53,30 @@ def load_model(
     attention = model.config.get_text_config()._attn_implementation  # noqa: SLF001 - nothing public
     logger.info("%s computes on %s in %s, attention by %s", source.name, device, dtype, attention)
     return model.to(device), tokenizer, source.name
+
+
+def stored_parameters(folder: Path) -> int:
+    """How many parameters a folder's files have, by their headers; tied ones are stored once.
+
+    Raises:
+        CorruptFileError: If a header cannot be read.
+    """
+    count = 0
+    for file in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(file, framework="pt") as tensors:
+                slices = [tensors.get_slice(name) for name in tensors.keys()]  # noqa: SIM118
+                count += sum(math.prod(each.get_shape()) for each in slices)
+        except (SafetensorError, OSError) as error:
+            raise _corrupt(folder, error) from error
+    return count
+
+
+def _corrupt(folder: Path, error: Exception) -> CorruptFileError:
+    return CorruptFileError(
+        f"the weights in {str(folder)!r} cannot be read: {error}",
+        hint="delete the folder, so that it is made or fetched again",
+    )
 
 
 def _hint(attention: str | None) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from memkit.errors import InvalidInputError
-from memkit.types.validate import refuse_part, shown
+from memkit.types.validate import check_limit, refuse_part, shown
 
 if TYPE_CHECKING:
     import torch
@@ -16,6 +16,7 @@ _DEVICE = re.compile(r"cpu|(?!cpu|meta)[a-z]+(:\d{1,3})?")  # nothing computes o
 _KNOWN = '"cpu", "cuda", "cuda:1" or another device of torch that computes'
 DTYPES = ("float32", "bfloat16")
 ATTENTION = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([KMGT])(i?)B|B)?", re.IGNORECASE)
 _KERNEL = re.compile(r"[\w.-]+/[\w.-]+(@[\w.-]+)?(:[\w.-]+)?")  # of the hub, as transformers has it
 
 
@@ -30,6 +31,8 @@ class Placement:
             on an accelerator and float32 on the CPU.
         attn_implementation: How a language model computes attention, in transformers' words,
             such as "sdpa" or "eager"; None for what transformers chooses.
+        max_memory: Bytes that a language model may take on its device, with its caches; None
+            for what is free there.
 
     Raises:
         InvalidInputError: If one of them is unknown.
@@ -38,6 +41,7 @@ class Placement:
     device: str | None = None
     dtype: str | None = None
     attn_implementation: str | None = None
+    max_memory: int | None = None
 
     def __post_init__(self) -> None:
         if self.device is not None:
@@ -46,6 +50,8 @@ class Placement:
             _check_dtype(self.dtype)
         if self.attn_implementation is not None:
             _check_attention(self.attn_implementation)
+        if self.max_memory is not None:
+            check_limit("max_memory", self.max_memory)
 
     @classmethod
     def of(
@@ -53,9 +59,15 @@ class Placement:
         device: str | torch.device | None = None,
         dtype: str | torch.dtype | None = None,
         attn_implementation: str | None = None,
+        max_memory: int | str | None = None,
     ) -> Self:
-        """The same, of torch's own values as well."""
-        return cls(_worded(device, "device"), _worded(dtype, "dtype"), attn_implementation)
+        """The same, of torch's own values and of a size in words, such as "8GiB", as well."""
+        return cls(
+            _worded(device, "device"),
+            _worded(dtype, "dtype"),
+            attn_implementation,
+            size_in_bytes(max_memory) if isinstance(max_memory, str) else max_memory,
+        )
 
     def check_here(self) -> None:
         """Refuse a device that this machine does not have; torch is loaded only to look for one.
@@ -94,6 +106,22 @@ class Placement:
             return torch.float32 if device.type == "cpu" else torch.bfloat16
         dtype: torch.dtype = getattr(torch, self.dtype)
         return dtype
+
+
+def size_in_bytes(text: str) -> int:
+    """Bytes of a size in words, such as "8GiB", "500 MB" or "1073741824".
+
+    Raises:
+        InvalidInputError: If the text is no size.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise InvalidInputError(
+            f"`max_memory` must be bytes, or a size such as '8GiB' or '500MB', got {shown(text)}"
+        )
+    number, prefix, binary = match.groups()
+    power = " KMGT".index((prefix or " ").upper())
+    return int(float(number) * (1024 if binary else 1000) ** power)
 
 
 def _worded(value: object, name: str) -> str | None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -16,6 +15,8 @@ from memkit.rag.reembed import BATCH
 from memkit.rag.vectors.custom_vectors import CustomVectors
 from memkit.rag.vectors.flat import check_vectors
 from memkit.rag.vectors.synced_index import SyncedIndex
+from memkit.types import CacheUse
+from memkit.types.bounded_cache import BoundedCache
 from memkit.types.timings import step
 
 if TYPE_CHECKING:
@@ -23,8 +24,20 @@ if TYPE_CHECKING:
     from memkit.rag.vectors.ledger_vectors import LedgerVectors
 
 QUIET = 200  # up to so many passages are embedded without a progress bar
-CACHED = 1024  # query vectors that are remembered: search and router ask for the same ones
-CACHED_LENGTH = 4096  # ... of queries up to so many characters
+# Of query vectors that are remembered, as search and router ask for the same ones: what is asked
+# again soon. A dimension of 384 leaves room for some 8,000 of them, of 4,096 for 1,000.
+CACHED_BYTES = 2**24
+
+
+class _Vector(NamedTuple):
+    """A query and its vector: a long text takes more room than that."""
+
+    text: str
+    values: Floats2d
+
+
+def _bytes_of(vector: _Vector) -> int:
+    return len(vector.text.encode()) + vector.values.nbytes
 
 
 class EmbeddingSpace:
@@ -42,8 +55,13 @@ class EmbeddingSpace:
         self._make_index = make_index
         self._vectors: LedgerVectors | None = None
         self._loading = threading.Lock()
-        self._cache: OrderedDict[str, Floats2d] = OrderedDict()
+        self._cache: BoundedCache[str, _Vector] = BoundedCache(CACHED_BYTES, _bytes_of)
         self._cache_lock = threading.Lock()
+
+    @property
+    def cached(self) -> CacheUse:
+        """What the vectors of recent queries take, and may take."""
+        return self._cache.use
 
     @property
     def identity(self) -> tuple[str, str]:
@@ -91,7 +109,8 @@ class EmbeddingSpace:
         """Embed queries, or give the vectors of recent ones: as `embed_passages`."""
         dim = self.embedder.dim
         with self._cache_lock:
-            vectors = {text: self._cache[text] for text in texts if text in self._cache}
+            kept = {text: self._cache.get(text) for text in texts}
+        vectors = {text: vector.values for text, vector in kept.items() if vector is not None}
         unknown = list(dict.fromkeys(text for text in texts if text not in vectors))
         if unknown:
             with step("embed"):
@@ -99,11 +118,8 @@ class EmbeddingSpace:
             rows = check_vectors(rows, rows=len(unknown), dim=dim)
             vectors |= zip(unknown, rows, strict=True)
         with self._cache_lock:
-            for text in filter(lambda text: len(text) <= CACHED_LENGTH, texts):
-                self._cache[text] = vectors[text]
-                self._cache.move_to_end(text)
-            while len(self._cache) > CACHED:
-                self._cache.popitem(last=False)
+            for text in unknown:
+                self._cache.put(text, _Vector(text, vectors[text].copy()))
         return np.array([vectors[text] for text in texts], np.float32).reshape(len(texts), dim)
 
     def scrub(self) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from memkit.rag.fusion import Ranking
 from memkit.rag.reembed import BATCH, reembed
 from memkit.rag.search import Search
 from memkit.rag.vectors.flat import check_vectors
-from memkit.types import Draft, Hit, Query, Record
+from memkit.types import CacheUse, Draft, Hit, Query, Record
 from memkit.types.queries import Bounds, bounds_of
 from memkit.types.timings import step
 from memkit.types.validate import check_limit, check_text
@@ -88,6 +88,11 @@ class FactIndex:
     def embedder(self) -> Embedder:
         """What texts are embedded with."""
         return self._current.space.embedder
+
+    @property
+    def cached(self) -> CacheUse:
+        """What the vectors of recent queries take, and may take."""
+        return self._current.space.cached
 
     # -- writing
 

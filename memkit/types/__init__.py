@@ -57,6 +57,7 @@ from memkit.types.records import Turn as Turn
 from memkit.types.records import TurnDraft as TurnDraft
 from memkit.types.records import Unchanged as Unchanged
 from memkit.types.records import Version as Version
+from memkit.types.reports import CacheUse as CacheUse
 from memkit.types.reports import ConsolidationReport as ConsolidationReport
 from memkit.types.reports import ImportReport as ImportReport
 from memkit.types.reports import Locality as Locality

@@ -151,6 +151,17 @@ class TransferReport(Value):
 
 
 @dataclass(frozen=True)
+class CacheUse(Value):
+    """What a cache in the memory of the machine, or of a GPU, takes now, and may take."""
+
+    used: int  # bytes
+    bound: int  # bytes
+
+    def __str__(self) -> str:
+        return f"{self.used / 2**20:.1f} of {self.bound / 2**20:.0f} MiB"
+
+
+@dataclass(frozen=True)
 class Stats(Value):
     """How much a memory holds, or a scope of it."""
 
@@ -165,6 +176,7 @@ class Stats(Value):
     base_model: str | None  # name of the model that the modules are for; None if there are none
     expired: int = 0  # records that `Retention.sweep` will erase
     backends: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # what each counts
+    caches: Mapping[str, CacheUse] = field(default_factory=dict, compare=False)  # of what is loaded
 
     def __str__(self) -> str:
         expired = f", {self.expired} expired" if self.expired else ""

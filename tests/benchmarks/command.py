@@ -56,6 +56,18 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
         "metavar": "N,N",
         "help": "among how many to search (default: 100000,1000000)",
     },
+    "shape": {
+        "choices": ("tiny", "1b", "8b"),
+        "default": "1b",
+        "help": "of the model: Llama 3.2 1B (default), Llama 3.1 8B, or a tiny one",
+    },
+    "dtypes": {
+        "type": lambda text: tuple(filter(None, text.split(","))),
+        "default": ("float32", "bfloat16"),
+        "metavar": "TYPE,TYPE",
+        "help": "what to compute in (default: float32,bfloat16)",
+    },
+    "device": {"default": "cpu", "metavar": "DEVICE", "help": "where (default: cpu)"},
     "peers": {
         "type": lambda text: tuple(filter(None, text.split(","))),
         "default": ("sqlitestore", "mem0", "txtai"),
@@ -70,6 +82,11 @@ BENCHMARKS = {
     ),
     "mix": Benchmark("engine.mix", "mixtures of adapters, beside PEFT"),
     "bank": Benchmark("engine.bank", "time and memory that many modules cost"),
+    "shapes": Benchmark(
+        "engine.shapes",
+        "a base model of one billion parameters: load, train, mix, decode",
+        ("shape", "dtypes", "device"),
+    ),
     "ask": Benchmark("engine.ask", "what one warm question costs outside the language model"),
     "store": Benchmark(
         "store.compare", "adding, searching and durability, beside peers", ("records", "peers")

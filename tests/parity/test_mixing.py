@@ -48,6 +48,7 @@ class Bench:
         self.bank = AdapterBank(
             self.layers,
             lambda key: Row.of(self.adapters[key], SPECS[key].scale),
+            bound=2**30,
             device=torch.device("cpu"),
             dtype=torch.float64,
         )
@@ -134,7 +135,8 @@ def test_any_weights_and_ranks(ranks, data):
     specs = {f"m{i}": LoraSpec(rank=rank, alpha=float(i)) for i, rank in enumerate(ranks, start=1)}
     adapters = {k: random_adapter(layers.shapes, s.rank, random) for k, s in specs.items()}
     bank = AdapterBank(
-        layers, lambda key: Row.of(adapters[key], specs[key].scale), device=layer.weight.device,
+        layers, lambda key: Row.of(adapters[key], specs[key].scale), bound=2**30,
+        device=layer.weight.device,
         dtype=torch.float64,
     )  # fmt: skip
     weights = st.floats(-3, 3, allow_nan=False)
@@ -406,7 +408,9 @@ def test_mixtures_in_bfloat16_are_those_in_float32_rounded():
         name: Row.of(exact.adapters[name], SPECS[name].scale, dtype=torch.bfloat16)
         for name in SPECS
     }
-    bank = AdapterBank(layers, held.__getitem__, device=base.device, dtype=torch.bfloat16)
+    bank = AdapterBank(
+        layers, held.__getitem__, bound=2**30, device=base.device, dtype=torch.bfloat16
+    )
     rows = [{"low": 1.0}, {"low": 0.2, "high": 1.3, "all": -0.7}]
     with torch.no_grad(), bank.mix(rows):
         mixed = base.model(IDS.repeat(2, 1), use_cache=False).logits

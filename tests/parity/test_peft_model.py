@@ -40,7 +40,7 @@ class Bench:
         )
         row = Row.of(self.part.adapter, self.part.scale, dtype=base.model.dtype)
         self.bank = AdapterBank(
-            self.layers, lambda _: row, device=base.device, dtype=base.model.dtype
+            self.layers, lambda _: row, bound=2**30, device=base.device, dtype=base.model.dtype
         )
 
     def served(self):

@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from memkit.errors import InvalidInputError
 from memkit.lora.serving import bank as bank_module
 from memkit.lora.serving import buffers as arena
 from memkit.lora.serving.bank import AdapterBank
 from memkit.lora.serving.hooks import AdapterLayers, Factors
 from memkit.lora.serving.layout import Row
+from memkit.types import CacheUse
 
 
 def adapter(value=1.0, dtype=torch.float32):
@@ -44,8 +44,11 @@ def disk():
     return Disk()
 
 
-def bank_of(layers, disk, capacity=2, dtype=torch.float32):
-    return AdapterBank(layers, disk, capacity=capacity, device=torch.device("cpu"), dtype=dtype)
+ROW = 20  # bytes of an adapter: five numbers in float32
+
+
+def bank_of(layers, disk, holds=2, dtype=torch.float32):
+    return AdapterBank(layers, disk, bound=holds * ROW, device=torch.device("cpu"), dtype=dtype)
 
 
 def outputs(layers, bank, *rows):
@@ -69,7 +72,7 @@ def test_bare_rows_load_nothing(layers, disk):
 
 
 def test_the_least_recently_used_goes_first(layers, disk):
-    bank = bank_of(layers, disk, capacity=2)
+    bank = bank_of(layers, disk, holds=2)
     for key in ("a", "b", "a", "c"):  # "b" has to go for "c"
         outputs(layers, bank, {key: 1.0})
     assert len(bank) == 2
@@ -80,22 +83,40 @@ def test_the_least_recently_used_goes_first(layers, disk):
     assert disk.read == ["a", "b", "c", "b"]
 
 
-def test_what_is_put_counts_as_used(layers, disk):
-    bank = bank_of(layers, disk, capacity=2)
+def test_what_is_put_stays_until_it_is_dropped(layers, disk):
+    """It may be stored nowhere yet."""
+    bank = bank_of(layers, disk, holds=1)
     bank.put("x", adapter(5.0))
     bank.put("y", adapter(6.0))
-    bank.put("x", adapter(7.0))  # replaces, and is now the most recent
-    bank.put("z", adapter(8.0))
+    bank.put("x", adapter(7.0))  # replaces
+    for key in ("a", "b", "c"):
+        outputs(layers, bank, {key: 1.0})
 
     assert outputs(layers, bank, {"x": 1.0}) == [7.0]
-    assert outputs(layers, bank, {"z": 1.0}) == [8.0]
-    assert disk.read == []
-    outputs(layers, bank, {"y": 1.0})
-    assert disk.read == ["y"]
+    assert outputs(layers, bank, {"y": 1.0}) == [6.0]
+    assert disk.read == ["a", "b", "c"]
+    bank.drop("y")
+    assert "x" in bank
+    assert "y" not in bank
+
+
+def test_what_it_takes_is_counted_in_bytes(layers, disk):
+    bank = bank_of(layers, disk, holds=2)
+    assert bank.cached == CacheUse(0, 2 * ROW)
+    outputs(layers, bank, {"a": 1.0, "b": 0.5, "c": 1.0})
+    assert bank.cached == CacheUse(2 * ROW, 2 * ROW)
+
+
+def test_without_room_adapters_are_read_whenever_they_are_needed(layers, disk):
+    bank = bank_of(layers, disk, holds=0)
+    for _ in range(2):
+        assert outputs(layers, bank, {"a": 1.0, "b": 1.0}) == [195.0]
+    assert disk.read == ["a", "b", "a", "b"]
+    assert bank._idle is None  # buffers are bounded as well
 
 
 def test_a_batch_may_need_more_than_the_bank_keeps(layers, disk):
-    bank = bank_of(layers, disk, capacity=1)
+    bank = bank_of(layers, disk, holds=1)
 
     assert outputs(layers, bank, {"a": 1.0}, {"b": 1.0, "a": 1.0}) == [97.0, 195.0]
     assert len(bank) == 1
@@ -137,7 +158,7 @@ def test_adapters_may_be_stored_in_another_precision(layers, stored, computed):
 
 
 def test_nothing_is_copied_while_the_same_adapters_are_in_place(layers, disk, monkeypatch):
-    bank = bank_of(layers, disk, capacity=4)
+    bank = bank_of(layers, disk, holds=4)
     copied = []
     copy = arena._copy_blocks
 
@@ -167,7 +188,7 @@ def test_what_is_dropped_does_not_stay_in_the_buffers(layers, disk):
 
 def test_what_is_dropped_while_in_place_stays_until_it_leaves(layers, disk):
     """An answer that is being streamed is finished with the adapters it began with."""
-    bank = bank_of(layers, disk, capacity=1)
+    bank = bank_of(layers, disk, holds=1)
     x = torch.ones(1, 1, 3)
     with torch.no_grad(), bank.mix([{"a": 1.0}]):
         bank.drop("a")
@@ -178,7 +199,7 @@ def test_what_is_dropped_while_in_place_stays_until_it_leaves(layers, disk):
 
 
 def test_wider_and_narrower_mixtures_use_the_same_buffers(layers, disk):
-    bank = bank_of(layers, disk, capacity=4)
+    bank = bank_of(layers, disk, holds=4)
     for row, expected in [
         ({"a": 1.0}, 97.0),
         ({"a": 1.0, "b": 1.0, "c": 1.0}, 294.0),
@@ -192,17 +213,11 @@ def test_wider_and_narrower_mixtures_use_the_same_buffers(layers, disk):
 @pytest.mark.parametrize("rows", [2, 5])
 def test_many_adapters_in_a_batch_go_row_by_row(layers, disk, rows, monkeypatch):
     monkeypatch.setattr(bank_module, "separate_stacks", lambda *_: True)
-    bank = bank_of(layers, disk, capacity=9)
+    bank = bank_of(layers, disk, holds=9)
     mixtures = [{"a": 1.0, "b": 0.5}, {"c": 2.0}, {}, {"b": 1.0}, {"a": 1.0, "c": -1.0}][:rows]
 
     assert outputs(layers, bank, *mixtures) == [146.0, 198.0, 0.0, 98.0, -2.0][:rows]
     assert outputs(layers, bank, *mixtures[::-1]) == [146.0, 198.0, 0.0, 98.0, -2.0][:rows][::-1]
-
-
-@pytest.mark.parametrize("capacity", [0, -1])
-def test_a_capacity_below_one_is_refused(layers, disk, capacity):
-    with pytest.raises(InvalidInputError, match=f"`capacity` must be at least 1, got {capacity}"):
-        bank_of(layers, disk, capacity=capacity)
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from benchmarks import command
-from benchmarks.engine import bank, mix
+from benchmarks.engine import bank, mix, model_shapes, shapes
 
 from memkit.errors import UnsupportedOperationError
 from memkit.models.language_model import TransformersModel
@@ -72,3 +73,40 @@ def test_resident_memory_is_linux_only(monkeypatch):
     monkeypatch.setattr(bank.Path, "exists", lambda _: False)
     with pytest.raises(UnsupportedOperationError, match="which only Linux has"):
         bank._resident()
+
+
+def test_shapes_in_miniature(tmp_path, capsys, monkeypatch):
+    def probed(function, *arguments):
+        function(*arguments)
+        return capsys.readouterr().out
+
+    monkeypatch.setattr(shapes, "output_of", probed)
+    monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
+    given = ["shapes", "--shape", "tiny", "--dtypes", "float32"]
+    written = report(capsys, [*given, "--json", str(tmp_path / "shapes.json")])
+
+    values = {(r["case"], r["metric"]): r["value"] for r in written["results"]}
+    case = "tiny in float32 on cpu"
+    assert values[case, "fingerprint"] > 0
+    assert values[case, "training step"] > 0
+    assert values[case, "decode 8, mixture of 3"] > 0
+    assert values[case, "memory, peak of training"] >= values[case, "memory, loaded and decoded"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "parameters", "token"),
+    # As published: 1.24 and 8.03 billion; 2 * layers * 8 heads * width * 2 bytes.
+    [("1b", 1_235_814_400, 2 * 16 * 8 * 64 * 2), ("8b", 8_030_261_248, 2 * 32 * 8 * 128 * 2)],
+)
+def test_what_larger_shapes_take_is_reckoned(shape, parameters, token):
+    sizes = model_shapes.reckon(shape, torch.bfloat16)
+
+    assert sizes.parameters == parameters
+    assert sizes.weights == 2 * parameters
+    assert sizes.token == token
+
+
+def test_an_adapter_of_the_larger_shape_is_as_wide_as_its_layers():
+    # A layer of Llama 3.1 8B: q and o, k and v, and three between 4,096 and 14,336.
+    widths = 2 * 8192 + 2 * 5120 + 3 * 18_432
+    assert model_shapes.reckon("8b", torch.bfloat16).row == 2 * 8 * 32 * widths

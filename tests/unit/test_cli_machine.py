@@ -9,8 +9,13 @@ from memkit import Memory
 from memkit.cli import health, threads
 from memkit.cli import main as cli
 from memkit.errors import ModelUnavailableError
+from memkit.models.embedder import SentenceEmbedder
+from memkit.models.footprint import footprint
+from memkit.models.language_model import TransformersModel
+from memkit.models.machine_memory import DeviceMemory
+from memkit.models.placement import Placement
 from memkit.models.sources import Source
-from memkit.testing import HashingEmbedder
+from memkit.testing import HashingEmbedder, tiny_llama
 
 
 def nowhere(spec=None, *, fetch=True):
@@ -92,14 +97,15 @@ def found(monkeypatch, tmp_path):
     model.mkdir()
     (model / "weights").write_bytes(b"x" * 1000)
     (model / "again").symlink_to(model / "weights")
-    (model / "config.json").write_bytes(b"{}")
+    (model / "config.json").write_text('{"model_type": "llama"}')
 
     def find(spec=None, *, fetch=True):
         assert not fetch, "nothing is to be downloaded"
         return Source("some-model", model, "package")
 
-    for place in ("memkit.cli.health", "memkit.models.sources"):
+    for place in ("memkit.cli.health", "memkit.models.sources", "memkit.models.footprint"):
         monkeypatch.setattr(f"{place}.find_base", find)
+    for place in ("memkit.cli.health", "memkit.models.sources"):
         monkeypatch.setattr(f"{place}.find_embedder", find)
     monkeypatch.setenv("MEMKIT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(threads, "others", lambda: 0.0)
@@ -168,7 +174,7 @@ def test_models_are_listed_with_their_sizes(found, capsys):
     models = json.loads(capsys.readouterr().out)
 
     assert [model["use"] for model in models[:2]] == ["language model", "embedder"]
-    assert models[0]["bytes"] == 1002  # a link is no copy
+    assert models[0]["bytes"] == 1023  # a link is no copy
     assert models[0]["path"] == str(found)
 
 
@@ -176,3 +182,101 @@ def test_a_default_model_that_is_not_there_is_named(found, capsys, monkeypatch):
     monkeypatch.setattr("memkit.models.sources.find_base", nowhere)
     assert cli.main(["models"]) == 0
     assert "no default language model: see memkit doctor" in capsys.readouterr().err
+
+
+# -- what a model takes, and getting it ready
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("models") / "my-llama"
+    model = tiny_llama()
+    model.model.save_pretrained(path)
+    model.tokenizer.save_pretrained(path)
+    return path
+
+
+def memory_line(capsys, *words):
+    status, findings = examined(capsys, *words)
+    (line,) = [each for each in findings if each["what"] == "model's memory"]
+    return status, line
+
+
+def test_what_a_model_and_its_caches_take_is_told(capsys, folder, monkeypatch):
+    parameters = tiny_llama().size
+    given = ["--base-model", str(folder), "--device", "cpu", "--dtype", "bfloat16"]
+    status, line = memory_line(capsys, *given, "--max-memory", f"{2 * parameters + 32 * 2**20}")
+
+    assert (status, line["state"]) == (0, "ok")
+    assert line["found"].startswith("0 million parameters in bfloat16 on cpu: 0.00 GiB")
+    # An eighth of what is left; a token takes 256 bytes, so 4,096 of them are less than that.
+    assert "caches of up to 1 MiB of prefixes, 2 MiB of adapters, 4 MiB of" in line["found"]
+
+    status, line = memory_line(capsys, *given, "--max-memory", "1000")
+    assert (status, line["state"]) == (1, "problem")
+    assert "`max_memory` is 0.00 GiB, the weights of my-llama take" in line["found"]
+
+    monkeypatch.setattr("memkit.models.footprint.memory_of", lambda _: DeviceMemory(1000, 2000))
+    status, line = memory_line(capsys, *given)
+    assert (status, line["state"]) == (0, "note")
+    assert "--dtype bfloat16" in line["remedy"]
+
+
+def test_what_is_reckoned_is_what_a_loaded_model_has(folder, monkeypatch):
+    for place in ("footprint", "language_model"):
+        monkeypatch.setattr(
+            f"memkit.models.{place}.memory_of", lambda _: DeviceMemory(2**30, 2**30)
+        )
+    reckoned = footprint(folder, Placement("cpu", "float32", None, 2**28))
+    loaded = TransformersModel.load(folder, device="cpu", dtype="float32", max_memory=2**28)
+
+    assert reckoned.weights == loaded.weight_bytes
+    assert reckoned.parameters == loaded.size
+    assert reckoned.bounds == loaded.bounds
+    assert reckoned.room == loaded.room
+
+
+def test_a_model_that_was_not_converted_yet_is_a_note(found, capsys, monkeypatch, tmp_path):
+    gguf = tmp_path / "some.gguf"
+    gguf.write_bytes(b"GGUF")
+    source = Source("some", gguf, "package", gguf=True)
+    monkeypatch.setattr("memkit.models.footprint.find_base", lambda *_, **__: source)
+
+    status, line = memory_line(capsys)
+    assert (status, line["state"], line["remedy"]) == (0, "note", "memkit prepare")
+
+
+def test_models_are_prepared(capsys, folder, monkeypatch, tmp_path):
+    source = Source("MiniLM", tmp_path, "package")
+    monkeypatch.setattr("memkit.models.sources.find_embedder", lambda *_, **__: source)
+    made = []
+
+    class Embedder(HashingEmbedder):
+        device = "cpu"
+
+    def load(spec, **options):
+        made.append(options)
+        return Embedder()
+
+    monkeypatch.setattr(SentenceEmbedder, "load", load)
+    words = ["prepare", "--base-model", str(folder), "--device", "cpu", "--dtype", "bfloat16"]
+    assert cli.main([*words, "--json"]) == 0
+    model, embedder = json.loads(capsys.readouterr().out)
+
+    assert made == [{"device": "cpu"}]
+    assert model["path"] == str(folder)
+    assert model["computes"] == "bfloat16 on cpu, attention by sdpa"
+    assert model["fingerprint"] == tiny_llama().fingerprint
+    assert model["weight_bytes"] == 2 * model["parameters"] == 2 * tiny_llama().size
+    assert embedder["name"] == "MiniLM"
+    assert embedder["computes"] == "64 numbers on cpu"
+    assert cli.main(words) == 0
+    output, told = capsys.readouterr()
+    assert "language model\tmy-llama\tpath\t" in output
+    assert f"my-llama: {folder}" in told
+
+
+def test_a_model_that_is_nowhere_cannot_be_prepared(capsys, monkeypatch):
+    monkeypatch.setattr("memkit.models.sources.find_base", nowhere)
+    assert cli.main(["prepare"]) == 1
+    assert "hint: pip install it" in capsys.readouterr().err

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from memkit.errors import CorruptFileError, IncompatibleModelError, ModelUnavailableError
-from memkit.models import language_model as base_module
 from memkit.models.language_model import TransformersModel
 from memkit.testing import tiny_gpt2, tiny_llama, tiny_qwen2
+from memkit.types import CacheUse
 
 PREFIXES = [(5, 6, 7, 8, 9, 10, 11), (), (12, 13), (5, 6, 7, 8, 9, 10, 11)]
 QUESTIONS = [(20, 21), (22, 23, 24, 25, 26), (27,), (28, 29, 30)]
@@ -117,16 +117,18 @@ def test_a_prefix_is_encoded_once_and_handed_out_as_copies(monkeypatch):
         torch.testing.assert_close(second.layers[0].keys[row], pristine[0])
 
 
-def test_remembered_prefixes_are_bounded_and_the_oldest_goes(monkeypatch):
-    monkeypatch.setattr(base_module, "_MAX_CACHED_TOKENS", 8)
+def test_remembered_prefixes_are_bounded_and_the_oldest_goes():
     model = tiny_llama()
+    token = 2 * 2 * 2 * 16 * 4  # keys and values, layers, heads, width, bytes
+    model._prefixes.bound = 8 * token
 
     for prefix in [(1,) * 4, (2,) * 3, (1,) * 4, (3,) * 2]:
         model.past([prefix])
     assert list(model._prefixes) == [(1,) * 4, (3,) * 2]
+    assert model.cached == CacheUse(6 * token, 8 * token)
 
-    model.past([(4,) * 9])
-    assert list(model._prefixes) == []
+    model.past([(4,) * 9])  # longer than all that may be kept
+    assert list(model._prefixes) == [(1,) * 4, (3,) * 2]
 
 
 def test_the_fingerprint_tells_models_apart():

@@ -80,7 +80,9 @@ def adapters(layers):
 @pytest.fixture(scope="module")
 def bank(base, layers, adapters):
     rows = {name: Row.of(adapter, SCALE) for name, adapter in adapters.items()}
-    return AdapterBank(layers, rows.__getitem__, device=base.device, dtype=base.model.dtype)
+    return AdapterBank(
+        layers, rows.__getitem__, bound=2**30, device=base.device, dtype=base.model.dtype
+    )
 
 
 def assert_same(got, expected):

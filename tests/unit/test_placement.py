@@ -133,7 +133,13 @@ def test_nothing_is_made_where_the_device_is_missing(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "options", [{"dtype": "bfloat16"}, {"attn_implementation": "eager"}, {"device": "cpu"}]
+    "options",
+    [
+        {"dtype": "bfloat16"},
+        {"attn_implementation": "eager"},
+        {"max_memory": "8GiB"},
+        {"device": "cpu"},
+    ],
 )
 def test_options_that_would_do_nothing_are_refused(tmp_path, options):
     (name,) = options
@@ -175,6 +181,9 @@ def test_modules_of_another_precision_answer_and_that_is_logged(tmp_path, opener
     assert "1 of 1 modules were verified in another precision than bfloat16" in caplog.text
 
 
+PLACED = {"device", "dtype", "attn_implementation", "max_memory"}
+
+
 def below(command):
     children = getattr(command, "commands", {}).values()
     return [command, *(each for child in children for each in below(child))]
@@ -184,9 +193,9 @@ def test_every_command_that_names_a_model_says_where_it_computes():
     named = {}
     for command in below(command_line()):
         names = [parameter.name for parameter in command.params]
-        named[command.name] = {"device", "dtype", "attn_implementation"} & set(names)
+        named[command.name] = PLACED & set(names)
         model, embedder = "base_model" in names, "embedder" in names
-        expected = {"device", "dtype", "attn_implementation"} if model else {"device"}
+        expected = PLACED if model else {"device"}
         assert named[command.name] == (expected if model or embedder else set()), command.name
     assert {"ask", "chat", "consolidate", "serve", "mcp", "capacity", "eval"} <= {
         name for name, options in named.items() if "dtype" in options
@@ -201,6 +210,7 @@ def test_every_command_that_names_a_model_says_where_it_computes():
         ("--dtype", "float16", "bfloat16 is as small"),
         ("--device", "cpu:1", "got 'cpu:1'"),
         ("--attn-implementation", "fast", "must be one of"),
+        ("--max-memory", "plenty", "a size such as '8GiB' or '500MB'"),
     ],
 )
 def test_a_command_line_is_checked_before_a_memory_is_opened(
@@ -219,6 +229,7 @@ def test_a_command_line_is_handed_down(tmp_path, monkeypatch, folder):
 
     monkeypatch.setattr(Memory, "open", note)
     words = ["--base-model", str(folder), "--device", "cpu", "--dtype", "bfloat16"]
+    words += ["--max-memory", "2GiB"]
     cli.main(["ask", str(tmp_path), "Who?", *words])
     cli.main(["ask", str(tmp_path), "Who?"])  # nothing is left of the one before
 
@@ -227,6 +238,7 @@ def test_a_command_line_is_handed_down(tmp_path, monkeypatch, folder):
         "base_model": str(folder),
         "device": "cpu",
         "dtype": "bfloat16",
+        "max_memory": "2GiB",
     }
     assert opened[1] == {"create": False}
 

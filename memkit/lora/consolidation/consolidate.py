@@ -25,7 +25,7 @@ from memkit.lora.recipe import Recipe
 from memkit.lora.store.adapter_files import tidy
 from memkit.lora.training.trainer import Trainers
 from memkit.lora.training_progress import progress_of
-from memkit.types import ConsolidationReport, ModuleReport, Record
+from memkit.types import CacheUse, ConsolidationReport, ModuleReport, Record
 
 __all__ = ["Consolidator", "Recipe"]
 
@@ -135,6 +135,15 @@ class Consolidator:
             _drop_emptied(backend, sorted(holders))
             tidy(backend.ledger)
         return report
+
+    @property
+    def cached(self) -> dict[str, CacheUse]:
+        """What training caches of examples, and may cache."""
+        return self._trainers.cached
+
+    def forget_examples(self) -> None:
+        """Let go of what training has cached of examples."""
+        self._trainers.forget_examples()
 
     def _make_examples(self, backend: LoraBackend, jobs: Sequence[Job]) -> None:
         records = [record for job in jobs for record in job.records]

@@ -8,7 +8,6 @@ an adapter does not change it.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -16,11 +15,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from memkit.errors import InvalidInputError
 from memkit.lora.serving.buffers import AdapterBuffers, Slot, StackPlan
 from memkit.lora.serving.hooks import AdapterLayers
 from memkit.lora.serving.layout import Row
-from memkit.types.validate import shown
+from memkit.types import CacheUse
+from memkit.types.bounded_cache import BoundedCache
 
 Mixture = Mapping[str, float]  # adapter key -> weight; empty for the base model
 
@@ -37,7 +36,8 @@ class AdapterBank:
     Args:
         layers: The hooks on the base model.
         load: Reads one adapter by its key; raises if it cannot.
-        capacity: How many adapters stay in memory, >= 1.
+        bound: Bytes that the most recently used adapters may take, besides those in use; and
+            that buffers may take that are kept for the next mixture.
         device: Where the base model computes, and adapters stay.
         dtype: In which precision it computes.
     """
@@ -47,35 +47,39 @@ class AdapterBank:
         layers: AdapterLayers,
         load: Callable[[str], Row],
         *,
-        capacity: int = 64,
+        bound: int,
         device: torch.device,
         dtype: torch.dtype,
     ) -> None:
-        if capacity < 1:
-            raise InvalidInputError(f"`capacity` must be at least 1, got {shown(capacity)}")
         self.layers = layers
         self._load = load
-        self._capacity = capacity
         self._device = device
         self._dtype = dtype
-        self._held: OrderedDict[str, Row] = OrderedDict()  # the least recently used first
+        self._held: BoundedCache[str, Row] = BoundedCache(bound, lambda row: row.data.nbytes)
+        self._put: dict[str, Row] = {}  # cannot be loaded again
         self._idle: AdapterBuffers | None = None
         self._dropped = 0
 
     def __len__(self) -> int:
-        return len(self._held)
+        return len(self._held) + len(self._put)
 
     def __contains__(self, key: str) -> bool:
-        return key in self._held
+        return key in self._held or key in self._put
+
+    @property
+    def cached(self) -> CacheUse:
+        """What the adapters in memory take, and may take."""
+        return self._held.use
 
     def put(self, key: str, row: Row) -> None:
-        """Hold an adapter, and let go of what is beyond the capacity."""
+        """Hold an adapter that is not stored, until it is dropped."""
         self.drop(key)
-        self._hold(key, row)
+        self._put[key] = self._here(row)
 
     def drop(self, key: str) -> None:
         """Let go of an adapter; unknown keys are no error."""
-        self._held.pop(key, None)
+        self._held.drop(key)
+        self._put.pop(key, None)
         self._idle = None
         self._dropped += 1
 
@@ -95,7 +99,7 @@ class AdapterBank:
         # In one order whatever the order of the weights: the same mixture gives the same sum.
         keys = sorted({key for row in rows for key in row})
         # Called before the prefixes are encoded: copies to a device run meanwhile.
-        held = {key: self._hold(key, self._held.get(key) or self._load(key)) for key in keys}
+        held = {key: self._put.get(key) or self._hold(key) for key in keys}
         return self._in_place(rows, held) if held else self.layers.install({})
 
     @contextmanager
@@ -111,18 +115,23 @@ class AdapterBank:
             with self.layers.install(buffers.fill(plan, gain, held)):
                 yield
         finally:
-            if dropped == self._dropped:  # otherwise it may hold what was forgotten
+            # Buffers from before something was dropped may hold what was forgotten.
+            if dropped == self._dropped and buffers.nbytes <= self._held.bound:
                 self._idle = buffers
 
-    def _hold(self, key: str, row: Row) -> Row:
-        """Keep a row where the model computes, as the most recently used one."""
+    def _hold(self, key: str) -> Row:
+        """A row, which is the most recently used one now; loaded if it is not there."""
+        row = self._held.get(key)
+        if row is None:
+            row = self._here(self._load(key))
+            self._held.put(key, row)
+        return row
+
+    def _here(self, row: Row) -> Row:
+        """A row where the model computes."""
         if row.data.device.type != self._device.type:
             host = row.data.pin_memory() if self._device.type == "cuda" else row.data
             row = replace(row, data=host.to(self._device, non_blocking=True))
-        self._held[key] = row
-        self._held.move_to_end(key)
-        if len(self._held) > self._capacity:
-            self._held.popitem(last=False)
         return row
 
 

@@ -55,6 +55,11 @@ class AdapterBuffers:
         self._deltas: dict[str, Delta] = {}
         self._known: dict[tuple[str, int, int], dict[str, Delta]] = {}
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes that they take."""
+        return self._flat.nbytes
+
     def fill(
         self, plan: StackPlan, gain: Tensor, adapters: Mapping[str, Row]
     ) -> Mapping[str, Delta]:

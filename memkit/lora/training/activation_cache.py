@@ -15,10 +15,14 @@ from torch import Tensor, nn
 
 from memkit.lora.training.encoding import Encoded
 from memkit.models.language_model import TransformersModel
+from memkit.types import CacheUse
+from memkit.types.bounded_cache import BoundedCache
+
+Key = tuple[tuple[int, ...], tuple[int, ...]]
 
 
 class ActivationCache:
-    """Caches what the lower layers of a model make of examples.
+    """Caches what the lower layers of a model make of examples, as far as there is room.
 
     Args:
         base: The base model.
@@ -30,7 +34,11 @@ class ActivationCache:
         self._base = base
         self._first = first
         self._inner: Any = base.decoder
-        self._cached: dict[tuple[tuple[int, ...], tuple[int, ...]], Tensor] = {}  # each (t, h)
+        width = int(base.model.config.get_text_config().hidden_size)
+        self._token = width * base.model.dtype.itemsize  # bytes
+        self._cached: BoundedCache[Key, Tensor] = BoundedCache(  # each (t, h)
+            base.bounds.activations, lambda row: row.nbytes
+        )
 
     @staticmethod
     def supports(base: TransformersModel) -> bool:
@@ -51,6 +59,16 @@ class ActivationCache:
                 parts = base.extend(base.past([()]), [probe[0].ids], embedded=inputs)
         return bool(torch.equal(whole, parts))
 
+    @property
+    def uses(self) -> bool:
+        """Whether there are layers below the first that is computed every time."""
+        return self._first > 0
+
+    @property
+    def cached(self) -> CacheUse:
+        """What is cached, and may be."""
+        return self._cached.use
+
     def inputs(self, examples: Sequence[Encoded]) -> Tensor | None:
         """The inputs of layer ``first``, padded on the right: shape ``(b, t, h)``; None for 0.
 
@@ -58,26 +76,52 @@ class ActivationCache:
         """
         if not self._first:
             return None
-        if fresh := self.missing(examples):
-            self.compute(fresh)
-        rows = [self._cached[example.prefix, example.ids] for example in examples]
-        return nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        rows = {_key(example): self._cached.get(_key(example)) for example in examples}
+        fresh = _by_length({_key(e): e for e in examples if rows[_key(e)] is None}.values())
+        for example, row in zip(fresh, self._computed(fresh), strict=True):
+            rows[_key(example)] = row
+            if row.nbytes <= self._cached.room:  # others may be needed sooner
+                self._cached.put(_key(example), row)
+        given: Any = [rows[_key(example)] for example in examples]
+        return nn.utils.rnn.pad_sequence(given, batch_first=True)
 
     def missing(self, examples: Iterable[Encoded]) -> list[Encoded]:
-        """What is not computed yet, each once, those of like length side by side."""
+        """What to `compute` ahead, each once, those of like length side by side.
+
+        No more than there is room for beside those that are cached already; these stay, and
+        examples of earlier runs have to go.
+        """
         if not self._first:
             return []
-        wanted = {(example.prefix, example.ids): example for example in examples}
-        fresh = [example for key, example in wanted.items() if key not in self._cached]
-        return sorted(fresh, key=lambda example: (len(example.prefix), len(example.ids)))
+        wanted = {_key(example): example for example in examples}
+        kept = [self._cached.get(key) for key in wanted]
+        room = self._cached.bound - sum(row.nbytes for row in kept if row is not None)
+        fresh = [e for e, row in zip(wanted.values(), kept, strict=True) if row is None]
+        fitting = []
+        for example in _by_length(fresh):
+            room -= len(example.ids) * self._token
+            if room < 0:
+                break
+            fitting.append(example)
+        return fitting
 
     def compute(self, examples: Sequence[Encoded]) -> None:
         """Compute and cache examples as one batch; no adapter may be in place."""
+        for example, row in zip(examples, self._computed(examples), strict=True):
+            self._cached.put(_key(example), row)
+
+    def clear(self) -> None:
+        """Let go of everything."""
+        self._cached.clear()
+
+    def _computed(self, examples: Sequence[Encoded]) -> list[Tensor]:
+        """What enters layer ``first`` for each example, shape ``(t, h)``."""
+        if not examples:
+            return []
         past = self._base.past([example.prefix for example in examples])
         with torch.no_grad(), self._only(0, self._first):
             hidden = self._base.extend(past, [example.ids for example in examples])
-        for example, row in zip(examples, hidden, strict=True):
-            self._cached[example.prefix, example.ids] = row[: len(example.ids)].clone()
+        return [row[: len(e.ids)].clone() for e, row in zip(examples, hidden, strict=True)]
 
     def upper_layers(self) -> AbstractContextManager[None]:
         """Leave the model only the layers from ``first`` on, which the inputs are fed to."""
@@ -94,3 +138,11 @@ class ActivationCache:
             yield
         finally:
             inner.layers, inner.norm = layers, norm
+
+
+def _by_length(examples: Iterable[Encoded]) -> list[Encoded]:
+    return sorted(examples, key=lambda example: (len(example.prefix), len(example.ids)))
+
+
+def _key(example: Encoded) -> Key:
+    return example.prefix, example.ids

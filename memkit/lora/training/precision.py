@@ -28,7 +28,11 @@ def chosen_precision(base: TransformersModel, train: TrainSpec) -> str:
 def in_precision(
     base: TransformersModel, layers: AdapterLayers, precision: str
 ) -> tuple[TransformersModel, AdapterLayers]:
-    """The base model in a precision: itself if it has it, else a copy with hooks of its own."""
+    """The base model in a precision: itself if it has it, else a copy with hooks of its own.
+
+    Raises:
+        InvalidInputError: If a copy would take more memory than the model may.
+    """
     dtype: torch.dtype = getattr(torch, precision)
     if base.model.dtype == dtype:
         return base, layers
@@ -36,7 +40,8 @@ def in_precision(
     if base.device.type == "cpu":
         # The fused attention's backward pass is many times slower than its parts in bfloat16.
         model.set_attn_implementation("eager")
-    other = TransformersModel(model.to(dtype), base.tokenizer, name=base.name)
+    left = None if base.max_memory is None else base.max_memory - base.weight_bytes
+    other = TransformersModel(model.to(dtype), base.tokenizer, name=base.name, max_memory=left)
     return other, AdapterLayers.of(other)
 
 

@@ -38,7 +38,7 @@ from memkit.lora.training.precision import chosen_precision, in_precision
 from memkit.lora.training.trainable_adapter import TrainableAdapter, new_adapter
 from memkit.lora.training.training_run import Step, Trained, TrainingRun
 from memkit.models.language_model import TransformersModel
-from memkit.types import Example, Sampling
+from memkit.types import CacheUse, Example, Sampling
 
 GUARD_TOKENS = 8  # enough to pin how the base model's answer begins
 CACHE_BATCH = 32  # costs an example half of what it costs in a batch of five
@@ -140,15 +140,43 @@ class Trainer:
         return run.curriculum.settled
 
     def _step(self, run: TrainingRun, step: Step) -> None:
-        batch = collate([example for _, example in step], self.base.device)
-        losses = self._losses(batch, run.adapter.factors(self.base.model.dtype))
-        mean = losses.mean()
-        run.optimizer.watch(mean.item())
-        mean.backward()  # type: ignore[no-untyped-call]
+        parts = self._parts(step)
+        batches = [collate([example for _, example in part], self.base.device) for part in parts]
+        tokens = sum(len(batch.targets) for batch in batches)
+        mean, passed = 0.0, []
+        for batch in batches:
+            losses = self._losses(batch, run.adapter.factors(self.base.model.dtype))
+            share = losses.mean() * (len(batch.targets) / tokens)
+            share.backward()  # type: ignore[no-untyped-call]
+            mean += share.item()
+            passed += self._mastered(batch, losses.detach())
+        run.optimizer.watch(mean)
         run.optimizer.step(run.rate)
-        for (fact, _), mastered in zip(step, self._mastered(batch, losses.detach()), strict=True):
+        for (fact, _), mastered in zip(step, passed, strict=True):
             if fact is not None:
                 run.curriculum.note(fact, mastered=mastered)
+
+    def _parts(self, step: Step) -> list[Step]:
+        """A step as it fits into the memory that the model may take, in parts of some rows.
+
+        Gradients add up, so parts change nothing but the order of additions. Without a limit a
+        step is one part, however much memory is free: the same data give the same adapter.
+        """
+        if self.base.max_memory is None:
+            return [step]
+        longest = max(len(example.prefix) + len(example.ids) for _, example in step)
+        rows = max(1, self.base.room // (longest * self._token_bytes))
+        return [step[start : start + rows] for start in range(0, len(step), rows)]
+
+    @cached_property
+    def _token_bytes(self) -> int:
+        """Bytes of what a pass keeps of a token for the way back, about: what layers read and make.
+
+        Source:
+            Own design; measured in docs/benchmarks.md, "Larger models".
+        """
+        widths = sum(n_in + n_out for n_in, n_out in self.targets.values())
+        return widths * self.base.model.dtype.itemsize
 
     def _losses(self, batch: Batch, adapter: Adapter) -> Tensor:
         """Loss of every predicted token behind an adapter, shape ``(n,)``."""
@@ -174,6 +202,17 @@ class Trainer:
         return ActivationCache(
             self.base, first_layer(self.targets) if ActivationCache.supports(self.base) else 0
         )
+
+    @property
+    def cached(self) -> CacheUse | None:
+        """What is cached of examples, and may be; None if nothing ever is."""
+        used = "_cache" in self.__dict__ and self._cache.uses
+        return self._cache.cached if used else None
+
+    def forget_examples(self) -> None:
+        """Let go of what is cached of examples."""
+        if "_cache" in self.__dict__:
+            self._cache.clear()
 
     @cached_property
     def _guards(self) -> list[Encoded]:
@@ -215,4 +254,18 @@ class Trainers:
         key = lora, train, prompt_format
         if key not in self._trainers:
             self._trainers[key] = Trainer(*self._copies[precision], lora, train, prompt_format)
+        for other in self._trainers.values():
+            if other is not self._trainers[key]:  # one cache at a time has the room
+                other.forget_examples()
         return self._trainers[key]
+
+    @property
+    def cached(self) -> dict[str, CacheUse]:
+        """What is cached of examples, and may be; nothing until something was trained."""
+        uses = [use for use in (t.cached for t in self._trainers.values()) if use is not None]
+        return {"activations": max(uses, key=lambda use: use.used)} if uses else {}
+
+    def forget_examples(self) -> None:
+        """Let go of what is cached of examples."""
+        for trainer in self._trainers.values():
+            trainer.forget_examples()

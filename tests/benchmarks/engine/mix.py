@@ -1,9 +1,9 @@
 """Mixtures of adapters: putting them in place, and decoding with them, beside PEFT.
 
 A memory holds 1,000 modules for the default base model. PEFT slows down with the number of
-adapters it holds: it gets 64 of the same shapes, as many as memkit keeps in memory, and besides
-just the three that are mixed. All share the base model's weights and run on one thread, and the
-cases of a table take turns.
+adapters it holds: it gets 64 of the same shapes, as many as memkit may keep in memory here, and
+besides just the three that are mixed. All share the base model's weights and run on one thread,
+and the cases of a table take turns.
 """
 
 from __future__ import annotations
@@ -62,6 +62,8 @@ def main(*, modules: int = MODULES, json_path: Path | None) -> int:
     torch.set_num_threads(1)
     base = TransformersModel.load(device="cpu", dtype=torch.float32)
     models = Models(base)
+    row = random_row(models.layers, PLACED, 0, torch.float16)
+    base.bounds = base.bounds._replace(adapters=IN_MEMORY * row.data.nbytes)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of PEFT about transformers
         placing = _placing(models, modules)
@@ -117,7 +119,11 @@ class Models:
         """A bank of random adapters "0", "1" and so on."""
         rows = {str(n): random_row(self.layers, spec, n, dtype) for n in range(REQUESTS)}
         return AdapterBank(
-            self.layers, rows.__getitem__, device=self.base.device, dtype=self.base.model.dtype
+            self.layers,
+            rows.__getitem__,
+            bound=self.base.bounds.adapters,
+            device=self.base.device,
+            dtype=self.base.model.dtype,
         )
 
 

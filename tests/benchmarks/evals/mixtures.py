@@ -153,7 +153,11 @@ class Lab:
         }
         base = self._base
         return AdapterBank(
-            self._layers, rows.__getitem__, device=base.device, dtype=base.model.dtype
+            self._layers,
+            rows.__getitem__,
+            bound=base.bounds.adapters,
+            device=base.device,
+            dtype=base.model.dtype,
         )
 
     def _mixed(self, way: str, pair: Pair) -> Iterator[tuple[tuple[str, str], float]]:

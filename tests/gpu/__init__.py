@@ -1,0 +1,1 @@
+"""Checks on a GPU, which run in miniature on a CPU as well: ``python tests/gpu --help``."""
