@@ -139,14 +139,14 @@ def export_module(
     ],
     *,
     format: Annotated[
-        Literal["peft", "gguf"], typer.Option(help="For PEFT and vLLM, or for llama.cpp.")
+        Literal["peft", "gguf"], typer.Option(help="For PEFT, or for llama.cpp.")
     ] = "peft",
     activated: Annotated[
         bool | None,
         typer.Option(
             "--activated/--always-on",
             help="Act from the question on, as here, or on the whole prompt. Unless given, from "
-            "the question on where the chat template marks it.",
+            "the question on where the chat template marks it. vLLM wants --always-on.",
             show_default=False,
         ),
     ] = None,

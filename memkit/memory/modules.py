@@ -113,13 +113,13 @@ class Modules:
             mixture: The name of a module, or names with weights.
             path: For PEFT a folder that does not exist, or is empty; for GGUF a file that does
                 not exist.
-            format: "peft" for a folder of PEFT's, which vLLM and others load as well; "gguf" for
-                a file of llama.cpp's.
+            format: "peft" for a folder of PEFT's, which others load as well; "gguf" for a file of
+                llama.cpp's.
             merge: How modules become one adapter: "cat" is the mixture itself; other names and
                 their options are in `memkit.lora.peft.merges.Merge`.
             activated: Whether the adapter names those tokens (activated LoRA); None for yes where
                 the template has such tokens. PEFT does not merge an activated adapter into its
-                base model, and llama.cpp takes one of them in a request.
+                base model, llama.cpp takes one of them in a request, and vLLM none.
 
         Returns:
             The path.
