@@ -69,6 +69,7 @@ dist: $(TESTABLE)
 	rm -rf dist
 	$(BIN)/python -m build --outdir dist .
 	$(BIN)/python -m build --outdir dist integrations/langchain
+	$(BIN)/python -m build --outdir dist integrations/vllm
 	$(BIN)/python .ci/contents.py dist
 	PYTHON=$(PYTHON) .ci/install $(MODELS)
 
@@ -97,8 +98,9 @@ $(PEERS): pyproject.toml constraints.txt | $(SETUP)
 	$(PIP) --constraint constraints.txt --editable '.[bench]'
 	@touch $@
 
-$(TESTABLE): pyproject.toml integrations/langchain/pyproject.toml $(SUITE) constraints.txt | $(SETUP)
-	$(PIP) --constraint constraints.txt --editable '.[dev]' --editable 'integrations/langchain[test]'
+$(TESTABLE): pyproject.toml integrations/langchain/pyproject.toml integrations/vllm/pyproject.toml $(SUITE) constraints.txt | $(SETUP)
+	$(PIP) --constraint constraints.txt --editable '.[dev]' --editable 'integrations/langchain[test]' \
+	  --editable 'integrations/vllm[test]'
 	$(BIN)/python -m pip download --disable-pip-version-check --progress-bar off --no-deps \
 	  --no-binary langgraph-checkpoint --require-hashes --dest $(VENV)/suites -r $(SUITE)
 	@touch $@

@@ -20,7 +20,7 @@ _WHEEL_INFO = {"METADATA", "RECORD", "WHEEL", "licenses/LICENSE"}
 
 @dataclass(frozen=True)
 class Distribution:
-    """One of the two distributions that are built here.
+    """One of the distributions that are built here.
 
     Attributes:
         name: As in the names of the files.
@@ -65,6 +65,9 @@ class Distribution:
 DISTRIBUTIONS = (
     Distribution("memkit_sdk", "", "memkit", frozenset({"entry_points.txt"})),
     Distribution("langchain_memkit", "integrations/langchain", "src/langchain_memkit"),
+    Distribution(
+        "vllm_memkit", "integrations/vllm", "src/vllm_memkit", frozenset({"entry_points.txt"})
+    ),
 )
 
 
