@@ -44,7 +44,18 @@ ON_A_MEMORY = {
 TRAINING = {"forget", "modules retrain"}
 MAKES_ONE = {"add", "chat", "import", "init"}  # where there is no memory yet
 # They have a page of their own in the tests.
-ELSEWHERE = {"capacity", "demo", "doctor", "models", "eval", "inspect", "mcp", "serve", "study"}
+ELSEWHERE = {
+    "capacity",
+    "demo",
+    "doctor",
+    "models",
+    "prepare",
+    "eval",
+    "inspect",
+    "mcp",
+    "serve",
+    "study",
+}
 
 
 def leaves(command, words=()):

@@ -10,6 +10,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from memkit.lora.serving.hooks import AdapterLayers
 from memkit.lora.spec import LoraSpec
+from memkit.lora.training.trainer import KEPT
 from memkit.models.cache_bounds import token_bytes
 from memkit.models.gguf import converted
 from memkit.models.sources import find_base, quiet
@@ -49,8 +50,7 @@ class Arithmetic(NamedTuple):
         weights: Bytes of them.
         token: Bytes of keys and values of one token.
         row: Bytes of a stored adapter of `SPEC`, in float16.
-        trained_token: Bytes that a training step keeps of a token, about: what the adapted
-            layers read and make.
+        trained_token: Bytes that a training step keeps of a token, about.
     """
 
     parameters: int
@@ -73,7 +73,7 @@ def reckon(shape: str, dtype: torch.dtype) -> Arithmetic:
         weights=parameters * dtype.itemsize,
         token=token_bytes(config, dtype.itemsize),
         row=2 * SPEC.rank * widths,
-        trained_token=widths * dtype.itemsize,
+        trained_token=KEPT * widths * dtype.itemsize,
     )
 
 
