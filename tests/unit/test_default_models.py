@@ -62,7 +62,7 @@ def test_a_second_load_converts_nothing(smollm2, caplog):
 
     again = TransformersModel.load(device="cpu")
 
-    assert caplog.records == []
+    assert "converting" not in caplog.text
     assert again.fingerprint == smollm2.fingerprint
 
 
