@@ -23,6 +23,7 @@ from tokenizers import AddedToken, Tokenizer
 from transformers import PreTrainedTokenizerBase
 
 from memkit.errors import IncompatibleModelError, InvalidInputError
+from memkit.models.answer_opening import answer_opening
 from memkit.models.arrangement import JOINT, Arrangement, TemplateTurn
 from memkit.text.quoting import indented, is_mark
 from memkit.types import Prompt, Role
@@ -182,7 +183,19 @@ class ChatFormat:
         pieces = self._tried(("user", "assistant", "user"))
         if _slots(pieces) != [0, 1, 2]:
             return ""
-        return pieces[8].removeprefix(self._assistant_closing())
+        closing, between = self._assistant_closing(), pieces[8]
+        if not between.startswith(closing):  # the last answer ends otherwise than earlier ones
+            mark = self._special.match(between)
+            closing = mark.group() if mark else ""
+        return between.removeprefix(closing)
+
+    @cached_property
+    def _answer_opening(self) -> str:
+        """What a prompt has behind the template's end, so that the answer's words come next."""
+        asked, answered = self._tried(("user",)), self._tried(("user", "assistant"))
+        if _slots(asked) != [0] or _slots(answered) != [0, 1]:
+            return ""
+        return answer_opening(asked[-1], answered[4], self._special)
 
     def _shows(self, roles: tuple[str, ...]) -> bool:
         """Whether the template shows all of the messages of these roles, the last one last."""
@@ -210,7 +223,7 @@ class ChatFormat:
             )
         last = slots.index(slots[-1])
         return _Layout(
-            literals=tuple(pieces[0::4]),
+            literals=(*pieces[0:-1:4], pieces[-1] + self._answer_opening),
             slots=tuple(slots),
             strips=tuple(
                 (before != _BLANK, after != _BLANK)

@@ -26,6 +26,7 @@ from memkit.models.model_lock import ModelLock
 from memkit.models.model_probe import Traits, check_kind, decoder_of, probe, smallest_window
 from memkit.models.output_head import OutputHead
 from memkit.models.placement import Placement
+from memkit.models.whole_rows import read_again, turning_length, turns
 from memkit.types import GREEDY, CacheUse, Completion, Prompt, Sampling
 from memkit.types.bounded_cache import BoundedCache
 
@@ -49,6 +50,7 @@ class TransformersModel:
         context: The most tokens that the model can attend to, or None if it states no limit.
         special_tokens: Texts of the tokenizer's added tokens, which no evidence spells.
         window: How many columns every layer can see, or None if there is no such limit.
+        turning_length: Beyond it rows have other frequencies; see `memkit.models.whole_rows`.
         stop_ids: Tokens that end an answer.
         head: Makes logits of hidden states.
         traits: What the model keeps of what it has read, and which of its layers see tokens.
@@ -93,6 +95,7 @@ class TransformersModel:
         )
         self._lock = ModelLock()
         self.window = smallest_window(model)
+        self.turning_length = turning_length(model)
         self.head = OutputHead(model)
         self.acting = ActingTokens()
         self.traits = Traits(caches=True, layers=frozenset())  # until it is tried
@@ -231,7 +234,7 @@ class TransformersModel:
         steps = torch.minimum(columns[None, :], lengths[:, None] - 1)
         positions = past.lengths[:, None] + steps
         entering = ids.to(self.device) if embedded is None else embedded
-        if self._keeps(mask):
+        if self._keeps(past, mask):
             hidden = self.hidden(entering, mask, positions, past.cache)
         else:
             hidden = self._read_again(past, positions)
@@ -241,7 +244,7 @@ class TransformersModel:
     @property
     def splits(self) -> bool:
         """Whether rows are always computed part by part, from keys and values."""
-        return self.traits.caches and self.window is None
+        return self.traits.caches and self.window is None and self.turning_length is None
 
     def read_whole(self, rows: Sequence[Sequence[int]]) -> Tensor:
         """Hidden states of whole rows, read from their first token on: ``(rows, t, hidden)``."""
@@ -359,21 +362,18 @@ class TransformersModel:
         self._prefixes.put(prefix, layers)
         return layers
 
-    def _keeps(self, mask: Tensor) -> bool:
+    def _keeps(self, past: KVCache, mask: Tensor) -> bool:
         """Whether columns under a mask can be computed from keys and values.
 
         A layer with a window counts columns: with holes between them it would see too few.
         """
         rows, columns = mask.shape
         holes = rows > 1 and self.window is not None and columns > self.window
-        return self.traits.caches and not holes
+        return self.traits.caches and not holes and not turns(past, self.turning_length)
 
     def _read_again(self, past: KVCache, positions: Tensor) -> Tensor:
         """The states of the newest tokens; the prefixes stay as the untouched model's."""
-        starts = torch.tensor(past.starts, device=self.device)[:, None]
-        columns = torch.arange(max(map(len, past.tokens)), device=self.device)
-        with self.acting.only(columns >= starts):
-            hidden = self.read_whole(past.tokens)
+        hidden = read_again(self, past)
         return hidden.gather(1, positions[:, :, None].expand(-1, -1, hidden.shape[-1]))
 
 

@@ -165,5 +165,5 @@ def _refusal(model: PreTrainedModel, why: str) -> IncompatibleModelError:
         f"expected a causal language model whose logits are the output embedding of the last "
         f"hidden state, got {type(model).__name__} (model type {model.config.model_type!r}), "
         f"which {why}",
-        hint="use a decoder-only model; docs/concepts/base-models.md lists those that were tried",
+        hint="use a decoder-only model; docs/models.md lists those that were tried",
     )

@@ -23,6 +23,7 @@ SPECIAL = [
     *("<s>", "</s>", "<bos>", "<start_of_turn>", "<end_of_turn>", "<|begin_of_text|>"),
     *("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
     *("<|system|>", "<|user|>", "<|assistant|>", "<|end|>"),
+    *("<|start|>", "<|channel|>", "<|message|>", "<|return|>", "<|RESPONSE|>", "<|ANSWERED|>"),
 ]
 REFUSE_OUT_OF_TURN = (
     "{% for m in messages %}{% if (m['role'] == 'user') != (loop.index0 % 2 == 0) %}"
@@ -106,6 +107,34 @@ REWRITES = (  # cuts what was thought, wants JSON of tools, and strips one side
     "{% else %}{{ m['content'].rstrip() }}{% endif %}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+HARMONY = (  # as gpt-oss: the model itself writes the channel
+    "<|start|>system<|message|>Channels: analysis, final.<|end|>"
+    "{% for m in messages %}{% if m['role'] == 'system' %}"
+    "<|start|>developer<|message|>{{ m['content'] }}<|end|>{% elif m['role'] == 'user' %}"
+    "<|start|>user<|message|>{{ m['content'] }}<|end|>{% elif m['role'] == 'assistant' %}"
+    "<|start|>assistant<|channel|>final<|message|>{{ m['content'] }}"
+    "{{ '<|return|>' if loop.last and not add_generation_prompt else '<|end|>' }}"
+    "{% endif %}{% endfor %}{% if add_generation_prompt %}<|start|>assistant{% endif %}"
+)
+RESPONSES = (  # as Command R7B: the model itself marks the start of its response
+    "{% for m in messages %}<|start|>{{ m['role'] }}<|message|>"
+    "{% if m['role'] == 'assistant' %}<|RESPONSE|>{{ m['content'] }}<|ANSWERED|>"
+    "{% else %}{{ m['content'] }}{% endif %}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|start|>assistant<|message|>{% endif %}"
+)
+_THOUGHTS = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n"
+    "{% if m['role'] == 'assistant' %}PAST{{ m['content'].split('</think>')[-1] }}"
+    "{% else %}{{ m['content'] }}{% endif %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\nTHINKS{% endif %}"
+)
+ALWAYS_THINKS = _THOUGHTS.replace("PAST", "").replace("THINKS", "<think>\n")
+THINKS_IF_ASKED = _THOUGHTS.replace("PAST", "").replace(
+    "THINKS", "{% if enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}"
+)
+SHOWS_NO_THOUGHTS = _THOUGHTS.replace(
+    "PAST", "{% if loop.last %}<think>\n\n</think>\n\n{% endif %}"
+).replace("THINKS", "<think>\n")
 YEAR = date.today().year
 
 # For each family: a question alone; behind evidence; behind evidence and an exchange.
@@ -200,6 +229,54 @@ FAMILIES = {
         "<|im_start|>user\nE\n\nH<|im_end|>\n<|im_start|>assistant\nA<|im_end|>\n"
         "|<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\n",
     ),
+    "gpt-oss, which names a channel": (
+        HARMONY,
+        "<|start|>system<|message|>Channels: analysis, final.<|end|>"
+        "|<|start|>user<|message|>Q<|end|><|start|>assistant<|channel|>final<|message|>",
+        "<|start|>system<|message|>Channels: analysis, final.<|end|>"
+        "<|start|>developer<|message|>E<|end|>"
+        "|<|start|>user<|message|>Q<|end|><|start|>assistant<|channel|>final<|message|>",
+        "<|start|>system<|message|>Channels: analysis, final.<|end|>"
+        "<|start|>developer<|message|>E<|end|><|start|>user<|message|>H<|end|>"
+        "<|start|>assistant<|channel|>final<|message|>A<|end|>"
+        "|<|start|>user<|message|>Q<|end|><|start|>assistant<|channel|>final<|message|>",
+    ),
+    "command r7b, which marks a response": (
+        RESPONSES,
+        "|<|start|>user<|message|>Q<|end|><|start|>assistant<|message|><|RESPONSE|>",
+        "<|start|>system<|message|>E<|end|>"
+        "|<|start|>user<|message|>Q<|end|><|start|>assistant<|message|><|RESPONSE|>",
+        "<|start|>system<|message|>E<|end|><|start|>user<|message|>H<|end|>"
+        "<|start|>assistant<|message|><|RESPONSE|>A<|ANSWERED|><|end|>"
+        "|<|start|>user<|message|>Q<|end|><|start|>assistant<|message|><|RESPONSE|>",
+    ),
+    "deepseek r1 and qwq, which always think": (
+        ALWAYS_THINKS,
+        "|<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n",
+        "<|im_start|>system\nE<|im_end|>\n"
+        "|<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n",
+        "<|im_start|>system\nE<|im_end|>\n<|im_start|>user\nH<|im_end|>\n"
+        "<|im_start|>assistant\nA<|im_end|>\n"
+        "|<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n",
+    ),
+    "qwen 3, which thinks if asked to": (
+        THINKS_IF_ASKED,
+        "|<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n",
+        "<|im_start|>system\nE<|im_end|>\n"
+        "|<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n",
+        "<|im_start|>system\nE<|im_end|>\n<|im_start|>user\nH<|im_end|>\n"
+        "<|im_start|>assistant\nA<|im_end|>\n"
+        "|<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n",
+    ),
+    "qwen 3 thinking, which shows empty thoughts": (
+        SHOWS_NO_THOUGHTS,
+        "|<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n",
+        "<|im_start|>system\nE<|im_end|>\n"
+        "|<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n",
+        "<|im_start|>system\nE<|im_end|>\n<|im_start|>user\nH<|im_end|>\n"
+        "<|im_start|>assistant\nA<|im_end|>\n"
+        "|<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n",
+    ),
 }
 EVIDENCE = "Facts:\n- The badge number of Nora is 4471."
 ASKED, ANSWERED = "Who keeps the keys?", "Ada keeps them."
@@ -287,6 +364,16 @@ def test_what_a_template_wants_in_turn_is_joined(tokenizer):
         "<bos><start_of_turn>user\nBe brief.<end_of_turn>\n<start_of_turn>model\nHi.<end_of_turn>\n"
         "<start_of_turn>user\nOne.\n\ntool: 2\n\n|Now?<end_of_turn>\n<start_of_turn>model\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("template", "end"),
+    [(HARMONY, "<|return|>"), (RESPONSES, "<|ANSWERED|>"), (CHATML, "<|im_end|>")],
+)
+def test_an_answer_ends_as_the_template_ends_it(tokenizer, template, end):
+    changed, chats = chat(tokenizer, template)
+
+    assert chats.end_id == changed.convert_tokens_to_ids(end)
 
 
 def test_an_empty_message_of_the_user_comes_before_an_assistant_that_begins(tokenizer):

@@ -48,8 +48,8 @@ Adapter = Mapping[str, Factors]  # layer name -> factors
 # Siblings that read the same input. If a model feeds them different ones after all, each
 # computes a product of its own: that costs time and changes nothing.
 _SHARING = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
-# Parts of the names of experts, and of what chooses among them.
-_CHOICE = {"experts", "router", "gate"}
+# Parts of the names of experts, and of what chooses among them or among the tokens to look at.
+_CHOICE = {"experts", "router", "gate", "indexer"}
 
 logger = logging.getLogger(__name__)
 
