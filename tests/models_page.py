@@ -91,7 +91,8 @@ With evidence, with a history, and with every odd order of roles, tools among th
 in the prompt (`pytest tests/unit/test_template_families.py`). Where a template has no place for a \
 system message or refuses one, it goes into the first message of the user; thoughts are switched \
 off, or closed where the template opens them; and what a model writes before its words, such as \
-the name of a channel, is put into the prompt, so that the answer comes at once. [Prompts](concepts/prompts.md) says how.
+the name of a channel, is put into the prompt, so that the answer comes at once. \
+[Prompts](concepts/prompts.md) says how.
 
 """
 

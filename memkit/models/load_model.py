@@ -9,6 +9,8 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     PreTrainedModel,
@@ -40,6 +42,7 @@ def load_model(
         options["attn_implementation"] = placement.attn_implementation
     try:
         with quiet():
+            _check_type(folder)
             tokenizer = AutoTokenizer.from_pretrained(folder)
             model: Any = AutoModelForCausalLM.from_pretrained(folder, **options)
     except SafetensorError as error:
@@ -77,6 +80,17 @@ def _corrupt(folder: Path, error: Exception) -> CorruptFileError:
         f"the weights in {str(folder)!r} cannot be read: {error}",
         hint="delete the folder, so that it is made or fetched again",
     )
+
+
+def _check_type(folder: Path) -> None:
+    """Refuse what is no causal language model to transformers: what else may see or hear."""
+    config = AutoConfig.from_pretrained(folder)
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise IncompatibleModelError(
+            f"expected a causal language model in {str(folder)!r}, got a model of type "
+            f"{config.model_type!r}, which transformers does not load as one",
+            hint="use a decoder-only model of text; docs/models.md lists those that were tried",
+        )
 
 
 def _hint(attention: str | None) -> str:

@@ -5,6 +5,7 @@ docs/models.md.
 """
 
 import copy
+import json
 
 import pytest
 import torch
@@ -367,3 +368,13 @@ def test_an_encoder_with_a_decoder_is_refused_by_name():
     config = T5Config(vocab_size=32, d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4)
     with pytest.raises(IncompatibleModelError, match=r"'t5'.*has an encoder beside its decoder"):
         TransformersModel(T5ForConditionalGeneration(config), tiny_of("llama").tokenizer, name="t5")
+
+
+@pytest.mark.parametrize("kind", ["t5", "mistral3", "whisper_of_a_thousand"])
+def test_what_transformers_does_not_load_as_a_language_model_is_refused_by_name(kind, tmp_path):
+    tiny_of("llama").model.save_pretrained(tmp_path)
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"model_type": kind}))
+
+    with pytest.raises(IncompatibleModelError, match=f"{kind}"):
+        TransformersModel.load(tmp_path)
