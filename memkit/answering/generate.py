@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Protocol
 
+from memkit.answering.held import calls_in, held_prompt
 from memkit.answering.join import joints, put_together, without_end
 from memkit.answering.prompt import PromptFormat
 from memkit.answering.reading import reading_prompt
-from memkit.errors import UnsupportedOperationError
 from memkit.protocols import LanguageModel
 from memkit.text.quoting import on_one_line
 from memkit.types import (
@@ -38,7 +38,6 @@ from memkit.types.timings import step
 from memkit.types.validate import check_results
 
 CANDIDATES = 3  # modules that "confident" asks
-TOLD = "Answer in JSON that fits this schema:"
 
 
 class Adapters(Protocol):
@@ -178,7 +177,9 @@ class Answerer:
     ) -> Generator[str, None, Answer]:
         """The same answer, piece by piece; its parts one after the other."""
         rows = self._rows(recall, context, constraint, combine)
-        if len({row.question for row in rows}) < len(rows):  # one is chosen once all have answered
+        # One is chosen once all have answered; and a call of a tool is no text to be read.
+        calls = constraint is not None and bool(constraint.tools)
+        if calls or len({row.question for row in rows}) < len(rows):
             (answer,) = self.answer(
                 [recall],
                 sampling,
@@ -186,7 +187,8 @@ class Answerer:
                 contexts=[context],
                 constraints=[constraint],
             )
-            yield answer.text
+            if answer.text or not answer.calls:
+                yield answer.text
             return answer
         completions: list[Completion] = []
         with self._base.hold():
@@ -230,24 +232,16 @@ class Answerer:
             if constraint is None:
                 prompt = self._prompt(text, recall.text, before, adapted=bool(mix.weights))
             else:
-                prompt = self._constrained(text, recall.text, before, constraint)
+                prompt = held_prompt(
+                    self._base,
+                    self._format,
+                    question=text,
+                    evidence=recall.text,
+                    before=before,
+                    constraint=constraint,
+                )
             rows.append(Row(text, mix, prompt, part))
         return rows
-
-    def _constrained(
-        self, question: str, evidence: str, before: Context, constraint: Constraint
-    ) -> Prompt:
-        """A prompt that says what the answer is held to, and holds it to that."""
-        if not hasattr(self._base, "constraints"):
-            raise UnsupportedOperationError(
-                f"`schema` needs a language model that can be held to one, {self._base.name!r} "
-                "cannot",
-                hint="open the memory with a model of transformers (a folder or a hub id)",
-            )
-        system = self._format.system_message(evidence, before.system) or self._format.opening
-        told = f"{system}\n\n{TOLD}\n{constraint.schema}"
-        prompt = self._base.prompt(question, system=told, history=before.history)
-        return replace(prompt, constraint=constraint)
 
     def _prompt(self, question: str, evidence: str, before: Context, *, adapted: bool) -> Prompt:
         if self._examples and evidence and not adapted:
@@ -275,8 +269,16 @@ class Answerer:
             surest = [max(numbers, key=sureness.__getitem__) for numbers in rivals.values()]
             rows, completions = [rows[i] for i in surest], [completions[i] for i in surest]
             recall = replace(recall, route=_narrowed(recall.route, rows))
-        answer = _answer(recall, rows, completions, sampling)
-        return replace(answer, completion_tokens=tokens)
+        read = [
+            calls_in(self._base, row.prompt, completion)
+            for row, completion in zip(rows, completions, strict=True)
+        ]
+        said = [replace(each, text=text) for each, (text, _) in zip(completions, read, strict=True)]
+        answer = replace(_answer(recall, rows, said, sampling), completion_tokens=tokens)
+        calls = tuple(call for _, called in read for call in called)
+        if not calls:
+            return answer
+        return replace(answer, calls=calls, claims=answer.claims if answer.text else ())
 
 
 def _asked(part: Part, query: str) -> str:

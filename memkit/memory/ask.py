@@ -23,7 +23,7 @@ from memkit.memory.options import (
 from memkit.memory.quotations import quotations
 from memkit.memory.recall import Findings, gather
 from memkit.memory.schemas import Schema, constraint_of
-from memkit.types import PASSAGES, Answer, Claim, Query, Record, Route, Scope
+from memkit.types import PASSAGES, Answer, Claim, Constraint, Query, Record, Route, Scope
 from memkit.types.timings import Stopwatch
 from memkit.types.validate import check_scope, describe
 
@@ -74,7 +74,15 @@ def _held(queries: Sequence[Query], schemas: Sequence[Schema | None], *, also: b
             f"place of `schema`, got {len(schemas)}{' beside `schema`' if also else ''}"
         )
     pairs = zip(queries, schemas, strict=True)
-    return [replace(query, constraint=constraint_of(schema)) for query, schema in pairs]
+    return [replace(query, constraint=_with_schema(query, schema)) for query, schema in pairs]
+
+
+def _with_schema(query: Query, schema: Schema | None) -> Constraint | None:
+    """What a query's answer is held to, with a schema of its own beside the tools for all."""
+    own = constraint_of(schema)
+    if query.constraint is None or own is None:
+        return query.constraint or own
+    return replace(query.constraint, schema=own.schema)
 
 
 def stream(engine: Engine, question: Question, budget: int, options: AskOptions) -> AnswerStream:
@@ -162,9 +170,12 @@ def _compared(findings: Findings, answer: Answer, *, strict: bool) -> Answer:
             return claim
         fact = claim.record_id or _fact(answer.route, claim)
         stored = Stored(records.get(fact), list(records.values()), utterances)
-        if findings.query.constraint is None:
+        constraint = findings.query.constraint
+        if constraint is None:
             quoted = claim.quoted or _is_recited(findings, claim, fact)
             return check(replace(claim, quoted=quoted), stored)
+        if constraint.schema is None:
+            return check(claim, stored)
         said = replace(claim, text=values_in(claim.text))  # the names of fields claim nothing
         return replace(check(said, stored), text=claim.text)
 

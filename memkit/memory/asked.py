@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from memkit.errors import InvalidInputError
+from memkit.memory.called import turn_of
 from memkit.memory.messages import role_and_content
 from memkit.memory.options import Question
 from memkit.types import Context, Message, Query
@@ -28,12 +29,19 @@ def query_of(question: Question, template: Query, *, name: str = "question") -> 
     """
     context = None
     if not isinstance(question, str):
-        question, context = _conversation(question, name)
+        tools = template.constraint is not None and bool(template.constraint.tools)
+        question, context = _conversation(question, name, tools=tools)
     return replace(template, text=check_text(name, question), context=context)
 
 
-def _conversation(messages: Sequence[Message], name: str) -> tuple[str, Context]:
-    """The last message of a conversation, and what was said before it."""
+def _conversation(messages: Sequence[Message], name: str, *, tools: bool) -> tuple[str, Context]:
+    """What the user said last in a conversation, and what was said before it.
+
+    Args:
+        messages: In OpenAI's format.
+        name: Of the argument, for errors.
+        tools: Whether there are tools: their calls and results may follow what the user said.
+    """
     if not isinstance(messages, Sequence):
         raise InvalidInputError(
             f"`{name}` must be a string or a list of messages, got {describe(messages)}"
@@ -46,11 +54,14 @@ def _conversation(messages: Sequence[Message], name: str) -> tuple[str, Context]
             hint="ask_batch() answers several questions at once",
         )
     pairs = [role_and_content(place, message) for place, message in enumerate(messages)]
-    if pairs[-1][0] != "user":
+    users = [place for place, (role, _) in enumerate(pairs) if role == "user"]
+    if pairs[-1][0] != "user" and not (tools and users and pairs[-1][0] == "tool"):
         raise InvalidInputError(
             f"`messages` must end with the user's, got {shown(pairs[-1])}", hint=_ENDING
         )
     opening = next(place for place, (role, _) in enumerate(pairs) if role != "system")
     system = "\n\n".join(content for _, content in pairs[:opening]) or None
-    history = tuple(pair for pair in pairs[opening:-1] if pair[1].strip())  # no calls of tools
-    return pairs[-1][1], Context(system, history)
+    asked = users[-1]
+    history = tuple(pair for pair in pairs[opening:asked] if pair[1].strip())  # no calls of tools
+    turns = [turn_of(place, messages[place], pairs[place]) for place in range(opening, len(pairs))]
+    return pairs[asked][1], Context(system, history, tuple(turns) if tools else ())

@@ -11,6 +11,7 @@ from memkit.errors import InvalidInputError
 from memkit.ledger.records.filters import plain
 from memkit.memory.config import Config, OpenOptions
 from memkit.memory.schemas import Schema, constraint_of
+from memkit.memory.tool_options import ToolChoice, Tools, with_tools
 from memkit.types import (
     COMBINATIONS,
     GREEDY,
@@ -172,6 +173,12 @@ class AskOptions(ExplainOptions, total=False):
         schema: A JSON schema, or a class of Pydantic: the answer's text is JSON that fits it and
             nothing else, worded by the base model with the routed modules. It is never quoted,
             and modules answer it together. Needs the extra ``structured``.
+        tools: Functions that the base model may call instead of answering, in OpenAI's format;
+            `Answer.calls` has its calls. The conversation may end with what they gave. Needs a
+            chat template that knows tools, and the extra ``structured``.
+        tool_choice: "auto", "none", "required", or the name of a tool; by default "auto".
+        parallel_tool_calls: Whether there may be several calls at once (8 at most); small models
+            repeat themselves, so by default there is one.
     """
 
     modules: Sequence[str] | None
@@ -180,6 +187,9 @@ class AskOptions(ExplainOptions, total=False):
     sampling: Sampling
     quote: bool | None
     schema: Schema | None
+    tools: Tools | None
+    tool_choice: ToolChoice | None
+    parallel_tool_calls: bool | None
 
 
 class BatchOptions(AskOptions, total=False):
@@ -284,10 +294,17 @@ def query_template(options: Mapping[str, Any], known: type, *, k: int) -> Query:
     period = Period(options.get("since"), options.get("until"), options.get("as_of"))
     check_period(period)
     constraint = constraint_of(options.get("schema"))
+    constraint = with_tools(
+        constraint,
+        options.get("tools"),
+        options.get("tool_choice"),
+        several=options.get("parallel_tool_calls"),
+    )
     return Query("", k, scope, where, period=period, constraint=constraint)
 
 
-_OF_QUERIES = frozenset(RecallOptions.__annotations__) | {"schema"}
+_TOOLS = {"parallel_tool_calls", "tool_choice", "tools"}
+_OF_QUERIES = frozenset(RecallOptions.__annotations__) | _TOOLS | {"schema"}
 # What the verbs that take these options spell out beside them.
 _SPELLED_OUT: Mapping[type, tuple[str, ...]] = {
     AskOptions: ("budget",),

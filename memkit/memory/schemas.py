@@ -38,24 +38,32 @@ def constraint_of(schema: Schema | None) -> Constraint | None:
     Raises:
         InvalidInputError: If it is neither.
     """
-    if schema is None:
-        return None
+    return None if schema is None else Constraint(closed(schema, "schema"))
+
+
+def closed(schema: object, name: str) -> str:
+    """A schema as JSON, with its objects closed.
+
+    Args:
+        schema: See `constraint_of`.
+        name: Of the argument, for errors.
+    """
     if isinstance(schema, type) and hasattr(schema, "model_json_schema"):
         schema = schema.model_json_schema()
     if not isinstance(schema, Mapping):
         raise InvalidInputError(
-            f"`schema` must be a JSON schema or a class of Pydantic, got {describe(schema)}",
+            f"`{name}` must be a JSON schema or a class of Pydantic, got {describe(schema)}",
             hint='like {"type": "object", "properties": {"name": {"type": "string"}}}',
         )
     try:
-        text = json.dumps(schema, allow_nan=False)
-        closed = json.dumps(_closed(json.loads(text)), ensure_ascii=False)
-        closed.encode()
+        plain = json.loads(json.dumps(schema, allow_nan=False))
+        text = json.dumps(_closed(plain), ensure_ascii=False)
+        text.encode()
     except (TypeError, ValueError, RecursionError) as error:  # of Unicode, too
         raise InvalidInputError(
-            f"`schema` must be JSON, got {describe(schema)}: {error}"
+            f"`{name}` must be JSON, got {describe(schema)}: {error}"
         ) from error
-    return Constraint(closed)
+    return text
 
 
 def _closed(schema: dict[str, Any]) -> dict[str, Any]:

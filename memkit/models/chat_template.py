@@ -12,7 +12,6 @@ import copy
 import re
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
 from functools import cached_property, lru_cache
 from itertools import accumulate, pairwise
@@ -25,6 +24,7 @@ from transformers import PreTrainedTokenizerBase
 from memkit.errors import IncompatibleModelError, InvalidInputError
 from memkit.models.answer_opening import answer_opening
 from memkit.models.arrangement import JOINT, Arrangement, TemplateTurn
+from memkit.models.template_layout import OWN, PLACED, PLACEHOLDER, Layout, layout_of, slots_of
 from memkit.text.quoting import indented, is_mark
 from memkit.types import Prompt, Role
 from memkit.types.validate import shown
@@ -32,13 +32,6 @@ from memkit.types.validate import shown
 Message = tuple[str, str]  # role, content
 
 _ANOTHER = "use a model with another chat template, or set `chat_template` of its tokenizer"
-
-# Private-use characters, which no template holds; the blanks show whether it strips messages.
-# They are em spaces: JSON, in which some templates write, leaves them alone.
-_BLANK = "\u2003"
-_PLACEHOLDER = f"{_BLANK}\ue000{{}}\ue001{_BLANK}"
-_OWN = re.compile("[\ue000\ue001]")
-_PLACED = re.compile(f"({_BLANK}?)\ue000([0-9]+)\ue001({_BLANK}?)")
 
 # What templates raise: errors of their own, and Python's about a message that they do not expect.
 _REFUSALS = (
@@ -112,7 +105,19 @@ class ChatFormat:
         ]
         return self._encode(layout, shown)
 
-    def _encode(self, layout: _Layout, messages: Sequence[Message]) -> Prompt:
+    def laid_out(self, pieces: Sequence[str], contents: Sequence[Message], asked: int) -> Prompt:
+        """Tokenize what `split` gave, with the messages in their places.
+
+        Args:
+            pieces: Every message that says something has a place in it.
+            contents: All messages, by place.
+            asked: The place of the one that the question begins with.
+        """
+        slots = slots_of(pieces)
+        layout = layout_of(pieces, slots.index(asked), frozenset(), self._opening)
+        return self._encode(layout, contents)
+
+    def _encode(self, layout: Layout, messages: Sequence[Message]) -> Prompt:
         pieces = layout.fill([content for _, content in messages])
         starts = [0, *accumulate(map(len, pieces))]
         text = "".join(pieces)
@@ -181,7 +186,7 @@ class ChatFormat:
     def _opening(self) -> str:
         """What the template writes before the content of a user's later message."""
         pieces = self._tried(("user", "assistant", "user"))
-        if _slots(pieces) != [0, 1, 2]:
+        if slots_of(pieces) != [0, 1, 2]:
             return ""
         closing, between = self._assistant_closing(), pieces[8]
         if not between.startswith(closing):  # the last answer ends otherwise than earlier ones
@@ -193,7 +198,7 @@ class ChatFormat:
     def _answer_opening(self) -> str:
         """What a prompt has behind the template's end, so that the answer's words come next."""
         asked, answered = self._tried(("user",)), self._tried(("user", "assistant"))
-        if _slots(asked) != [0] or _slots(answered) != [0, 1]:
+        if slots_of(asked) != [0] or slots_of(answered) != [0, 1]:
             return ""
         return answer_opening(asked[-1], answered[4], self._special)
 
@@ -209,10 +214,10 @@ class ChatFormat:
         except IncompatibleModelError:
             return []
 
-    def _render(self, roles: tuple[str, ...], day: date) -> _Layout:  # noqa: ARG002 - a cache key
+    def _render(self, roles: tuple[str, ...], day: date) -> Layout:  # noqa: ARG002 - a cache key
         """Lay out a conversation whose messages have these roles."""
         pieces = self._pieces(self._arrangement.turns(roles))
-        slots = _slots(pieces)
+        slots = slots_of(pieces)
         dropped = sorted(set(range(len(roles))) - set(slots))
         if dropped or slots[-1] != len(roles) - 1:
             number = dropped[-1] if dropped else len(roles) - 1
@@ -221,18 +226,9 @@ class ChatFormat:
                 f"that drops or moves number {number + 1} of the messages {roles!r}",
                 hint=_ANOTHER,
             )
-        last = slots.index(slots[-1])
-        return _Layout(
-            literals=(*pieces[0:-1:4], pieces[-1] + self._answer_opening),
-            slots=tuple(slots),
-            strips=tuple(
-                (before != _BLANK, after != _BLANK)
-                for before, after in zip(pieces[1::4], pieces[3::4], strict=True)
-            ),
-            last=last,
-            spelled=self._arrangement.spelled(roles),
-            lead=len(self._opening) if pieces[4 * last].endswith(self._opening) else 0,
-        )
+        pieces[-1] += self._answer_opening
+        spelled = self._arrangement.spelled(roles)
+        return layout_of(pieces, slots.index(slots[-1]), spelled, self._opening)
 
     def _assistant_closing(self) -> str:
         pieces = self._tried(("user", "assistant"), answer_follows=False)
@@ -244,29 +240,52 @@ class ChatFormat:
             {
                 "role": turn.role,
                 "content": JOINT.join(
-                    before + _PLACEHOLDER.format(slot) for before, slot in turn.texts
+                    before + PLACEHOLDER.format(slot) for before, slot in turn.texts
                 ),
             }
             for turn in turns
         ]
+        return self.split(
+            self.rendered(messages, answer_follows=answer_follows),
+            {slot for turn in turns for _, slot in turn.texts},
+        )
+
+    def rendered(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        answer_follows: bool = True,
+        at_once: bool = True,
+    ) -> str:
+        """What the template makes of messages; `IncompatibleModelError` if it refuses them.
+
+        Models that reason first are to answer at once; without ``at_once`` it is left to them.
+        """
+        options = {"enable_thinking": False} if at_once else {}
         try:
-            text = self._tokenizer.apply_chat_template(
-                messages,
-                tokenize=False,
-                add_generation_prompt=answer_follows,
-                enable_thinking=False,  # models that reason first are to answer at once
+            return str(
+                self._tokenizer.apply_chat_template(
+                    messages,
+                    tools=tools,
+                    tokenize=False,
+                    add_generation_prompt=answer_follows,
+                    **options,
+                )
             )
         except _REFUSALS as error:
-            roles = tuple(turn.role for turn in turns)
+            roles = tuple(message["role"] for message in messages)
             raise IncompatibleModelError(
                 f"the model's chat template refuses messages of the roles {roles!r}: "
                 f"{shown(str(error))}",
                 hint=_ANOTHER,
             ) from error
-        pieces = _PLACED.split(text)
-        expected = {slot for turn in turns for _, slot in turn.texts}
-        if _OWN.search(str(self._tokenizer.chat_template)) or not expected.issuperset(
-            _slots(pieces)
+
+    def split(self, text: str, expected: set[int]) -> list[str]:
+        """Split what was rendered at the placeholders of messages; see `_pieces`."""
+        pieces = PLACED.split(text)
+        if OWN.search(str(self._tokenizer.chat_template)) or not expected.issuperset(
+            slots_of(pieces)
         ):
             raise IncompatibleModelError(
                 "expected a chat template without the private-use characters U+E000 and U+E001, "
@@ -302,36 +321,6 @@ class ChatFormat:
         return int(self._tokenizer.eos_token_id)
 
 
-@dataclass(frozen=True)
-class _Layout:
-    """A rendered template with slots for the messages.
-
-    Attributes:
-        literals: The template's own text: before, between and after the slots.
-        slots: Which message goes between two literals.
-        strips: For each slot, whether the template strips blanks before and behind the message.
-        last: Position in ``slots`` of the last message.
-        spelled: Which messages have to keep to an indented block.
-        lead: How many characters before that slot the last message begins.
-    """
-
-    literals: tuple[str, ...]
-    slots: tuple[int, ...]
-    strips: tuple[tuple[bool, bool], ...]
-    last: int
-    spelled: frozenset[int]
-    lead: int
-
-    def fill(self, contents: Sequence[str]) -> list[str]:
-        """Alternate literals and contents, a literal first and last."""
-        pieces = [self.literals[0]]
-        slots = zip(self.slots, self.strips, self.literals[1:], strict=True)
-        for slot, (before, behind), literal in slots:
-            content = contents[slot].lstrip() if before else contents[slot]
-            pieces += [content.rstrip() if behind else content, literal]
-        return pieces
-
-
 def _with_special(
     tokenizer: PreTrainedTokenizerBase, tokens: Sequence[AddedToken]
 ) -> PreTrainedTokenizerBase:
@@ -356,12 +345,8 @@ def _with_special(
     return changed
 
 
-def _slots(pieces: Sequence[str]) -> list[int]:
-    return list(map(int, pieces[2::4]))
-
-
 def _shown_last(pieces: Sequence[str], messages: int) -> bool:
-    slots = _slots(pieces)
+    slots = slots_of(pieces)
     return set(slots) == set(range(messages)) and slots[-1] == messages - 1
 
 

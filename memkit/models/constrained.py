@@ -6,7 +6,6 @@ the tokens of one model, and says after each token which ones may follow.
 
 from __future__ import annotations
 
-import json
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
@@ -23,26 +22,17 @@ from memkit.errors import (
     InvalidInputError,
     MissingDependencyError,
 )
+from memkit.models.call_grammar import WRITTEN, grammar
+from memkit.models.tool_template import ToolTemplate
 from memkit.types import Constraint, Sampling
 from memkit.types.validate import shown
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
-    from llguidance._lib import JsonCompileOptions
 
 KEPT = 32  # compiled grammars of a model; one takes a few milliseconds and up to some megabytes
 
-# JSON as Python's `json` writes it, and no other blanks: a model could write them forever.
-# And nothing that a schema of the user could use to be taken less seriously.
-_WRITTEN: JsonCompileOptions = {
-    "whitespace_flexible": False,
-    "whitespace_pattern": None,
-    "item_separator": ", ",
-    "key_separator": ": ",
-    "lenient": False,
-    "coerce_one_of": False,
-}
-
+_CHARACTER = 4  # bytes, and so tokens, that a character has at most
 _SPECIAL = 0xFF  # begins what stands for a special token among bytes; no text has it
 
 
@@ -53,10 +43,19 @@ class Constraints:
         tokenizer: The model's fast tokenizer.
         name: Of the model, for errors.
         stop_ids: Tokens that end an answer.
+        tools: How the model calls tools; None if it is not to.
     """
 
-    def __init__(self, tokenizer: object, *, name: str, stop_ids: Collection[int]) -> None:
+    def __init__(
+        self,
+        tokenizer: object,
+        *,
+        name: str,
+        stop_ids: Collection[int],
+        tools: ToolTemplate | None = None,
+    ) -> None:
         self._tokenizer: Any = tokenizer
+        self._tools = tools
         self._name = name
         self._stop_ids = sorted(stop_ids)
         self._tokens: LLTokenizer | None = None
@@ -71,7 +70,7 @@ class Constraints:
             IncompatibleModelError: If the model's tokenizer is of a kind without known texts.
             MissingDependencyError: If llguidance is not installed.
         """
-        if sampling.stop:
+        if sampling.stop and not constraint.may_be_text:
             raise InvalidInputError(
                 f"`stop` must be empty where the answer has to fit a schema, "
                 f"got {shown(sampling.stop)}",
@@ -86,7 +85,8 @@ class Constraints:
         self._compiled.move_to_end(constraint)
         while len(self._compiled) > KEPT:
             self._compiled.popitem(last=False)
-        return Keeper(self._compiled[constraint].deep_copy(), self._spelled)
+        matcher = self._compiled[constraint].deep_copy()
+        return Keeper(matcher, self._spelled, text=constraint.may_be_text)
 
     def _spelled(self, text: bytes) -> int | None:
         """The first token of a text, if special tokens in it are taken as the text they are."""
@@ -103,7 +103,7 @@ class Constraints:
                 "answers that fit a schema need llguidance, which is not installed",
                 hint="pip install 'memkit-sdk[structured]'",
             ) from error
-        matcher = LLMatcher(self._known_tokens(), _grammar(constraint), log_level=0)
+        matcher = LLMatcher(self._known_tokens(), self._grammar(constraint), log_level=0)
         if matcher.is_error():
             raise InvalidInputError(
                 "expected a JSON schema that decoding can be held to, got one with an error: "
@@ -111,6 +111,16 @@ class Constraints:
                 hint="leave out or rewrite what it names; such as `anyOf` instead of `oneOf`",
             )
         return matcher
+
+    def _grammar(self, constraint: Constraint) -> str:
+        from llguidance import LLMatcher
+
+        if constraint.tools and self._tools is not None:
+            added = self._tokenizer.added_tokens_decoder.items()
+            special = {str(token): id for id, token in added if token.special}
+            return LLMatcher.grammar_from_lark(grammar(constraint, self._tools.calls, special))
+        options: Any = WRITTEN
+        return LLMatcher.grammar_from_json_schema(constraint.schema or "{}", overrides=options)
 
     def _known_tokens(self) -> LLTokenizer:
         """The model's tokens as llguidance has them; made once, in half a second or so."""
@@ -134,13 +144,18 @@ class Keeper:
     Args:
         matcher: At its beginning, and used by nobody else.
         spelled: Gives the first token of a text, which is no special one.
+        text: Whether the answer may be text, which can be cut off anywhere.
 
     Attributes:
         ended: Whether the answer is whole: nothing may follow, or its end was chosen.
     """
 
-    def __init__(self, matcher: LLMatcher, spelled: Callable[[bytes], int | None]) -> None:
+    def __init__(
+        self, matcher: LLMatcher, spelled: Callable[[bytes], int | None], *, text: bool
+    ) -> None:
         self._matcher = matcher
+        self._text = text
+        self._since = 0  # tokens since it could have ended
         self._spelled = spelled
         self.ended = matcher.is_stopped()
 
@@ -175,18 +190,20 @@ class Keeper:
         self._matcher.consume_token(token)
         self._check()
         self.ended = self._matcher.is_stopped()
+        self._since = 0 if self._matcher.is_accepting() else self._since + 1
 
     def check_whole(self, text: str, limit: int) -> None:
         """Refuse an answer that its tokens did not suffice for.
 
         Args:
-            text: What there is of it.
+            text: What there is of it; of half a character at its end, U+FFFD.
             limit: How many tokens it was allowed.
 
         Raises:
             IncompleteAnswerError: If the constraint allows or wants more.
         """
-        if not self.ended:
+        in_text = self._since == 0 or (self._since < _CHARACTER and text.endswith("\ufffd"))
+        if not self.ended and not (self._text and in_text):
             raise IncompleteAnswerError(
                 f"expected a whole answer in at most {limit} tokens (`max_new_tokens`), got the "
                 f"beginning of one: {shown(text)}",
@@ -217,17 +234,3 @@ def mask(logits: Tensor, keepers: Sequence[Keeper | None]) -> Tensor:
 
 def _ids(flags: NDArray[np.bool_]) -> list[int]:
     return [int(id) for id in flags.nonzero()[0]]
-
-
-def _grammar(constraint: Constraint) -> str:
-    from llguidance import LLMatcher
-
-    try:
-        schema = json.loads(constraint.schema)
-    except ValueError as error:
-        raise InvalidInputError(
-            f"`schema` must be JSON, got {shown(constraint.schema)}: {error}"
-        ) from error
-    if not isinstance(schema, dict):
-        raise InvalidInputError(f"`schema` must be a JSON object, got {shown(schema)}")
-    return LLMatcher.grammar_from_json_schema(constraint.schema, overrides=_WRITTEN)

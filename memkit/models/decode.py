@@ -198,7 +198,7 @@ class _Row:
     def whole_text(self) -> str:
         """The answer, unless it is bound by a constraint and its tokens did not suffice."""
         if self.keeper is not None:
-            self.keeper.check_whole(self.text(), self._limit)
+            self.keeper.check_whole(self._decoded(), self._limit)
         return self.text()
 
     def settled_text(self) -> str:

@@ -26,6 +26,7 @@ from memkit.models.model_lock import ModelLock
 from memkit.models.model_probe import Traits, check_kind, decoder_of, probe, smallest_window
 from memkit.models.output_head import OutputHead
 from memkit.models.placement import Placement
+from memkit.models.tool_template import ToolTemplate
 from memkit.models.whole_rows import read_again, turning_length, turns
 from memkit.types import GREEDY, CacheUse, Completion, Prompt, Sampling
 from memkit.types.bounded_cache import BoundedCache
@@ -55,7 +56,8 @@ class TransformersModel:
         head: Makes logits of hidden states.
         traits: What the model keeps of what it has read, and which of its layers see tokens.
         acting: On which tokens of a forward pass adapters act.
-        constraints: What keeps answers to a schema.
+        constraints: What keeps answers to a schema, or to calls of tools.
+        tools: How tools are shown to the model, and how it calls them.
         max_memory: As above.
         room: Bytes that weights and caches leave for computing.
         bounds: Of the caches that belong to the model.
@@ -85,7 +87,10 @@ class TransformersModel:
         self.chat = ChatFormat(tokenizer)
         self.special_tokens = self.chat.special_tokens
         self.stop_ids = frozenset({self.chat.end_id, *_eos_ids(model, tokenizer)})
-        self.constraints = Constraints(tokenizer, name=name, stop_ids=self.stop_ids)
+        self.tools = ToolTemplate(self.chat, tokenizer)
+        self.constraints = Constraints(
+            tokenizer, name=name, stop_ids=self.stop_ids, tools=self.tools
+        )
         # Adapters add to the model later; these are the weights as they came.
         self._weights = dict(model.state_dict())
         self.max_memory = max_memory

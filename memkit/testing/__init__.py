@@ -14,6 +14,7 @@ if pytest := sys.modules.get("pytest"):  # so that failed assertions of the suit
     )
 
 from memkit.testing.backend_contract import BackendContract as BackendContract
+from memkit.testing.chat_templates import CHATML_WITH_TOOLS as CHATML_WITH_TOOLS
 from memkit.testing.embedder_contract import EmbedderContract as EmbedderContract
 from memkit.testing.fakes import HashingEmbedder as HashingEmbedder
 from memkit.testing.fakes import tiny_gpt2 as tiny_gpt2

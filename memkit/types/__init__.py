@@ -15,6 +15,8 @@ from memkit.types.answers import Recall as Recall
 from memkit.types.answers import Route as Route
 from memkit.types.answers import Source as Source
 from memkit.types.answers import Support as Support
+from memkit.types.calls import ChatTurn as ChatTurn
+from memkit.types.calls import ToolCall as ToolCall
 from memkit.types.check_report import CheckReport as CheckReport
 from memkit.types.check_report import Finding as Finding
 from memkit.types.check_report import State as State

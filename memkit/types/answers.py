@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from memkit.types.calls import ToolCall
 from memkit.types.queries import FinishReason
 from memkit.types.records import Record, Turn, source_of
 from memkit.types.timings import Timings
@@ -213,6 +214,8 @@ class Answer(Value):
         withheld: Why a strict answer was withheld; None if it was not.
         finish_reason: "length" if the model had no more tokens (`Sampling.max_new_tokens`) for the
             answer or a part of it; "stop" if it ended by itself, at a stop text, or is quoted.
+        calls: Tools that the model wants to be called, in order; its text is empty then, or what
+            it said before.
         timings: What the seconds were spent on; equal answers may differ in it.
     """
 
@@ -227,6 +230,7 @@ class Answer(Value):
     withheld: str | None = None
     finish_reason: FinishReason = "stop"
     timings: Timings = field(default=Timings(), compare=False)
+    calls: tuple[ToolCall, ...] = ()
 
     @property
     def route(self) -> Route:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from memkit.errors import InvalidInputError
+from memkit.types.calls import ChatTurn
 from memkit.types.records import ALWAYS, Metadata, Period, Scope
 from memkit.types.scope import scope_key
 from memkit.types.validate import check_limit, check_number, shown
@@ -24,6 +25,7 @@ class Context:
 
     system: str | None = None  # the system message; None for the usual one
     history: tuple[tuple[str, str], ...] = ()  # (role, content), oldest first
+    turns: tuple[ChatTurn, ...] = ()  # where tools are called: all but the system's, to the end
 
 
 @dataclass(frozen=True)
@@ -31,10 +33,22 @@ class Constraint:
     """What an answer is held to while it is decoded, so that it cannot be anything else.
 
     Attributes:
-        schema: A JSON schema, as JSON: the answer is one JSON value that fits it.
+        schema: A JSON schema, as JSON: the answer is one JSON value that fits it. None for text.
+        tools: Functions that the answer may call, as JSON: ``name``, ``description`` and
+            ``parameters``, which is a JSON schema.
+        choice: Which it calls: "auto" if any, "none", "any" for at least one, or the name of one.
+        several: Whether it may call more than one.
     """
 
-    schema: str
+    schema: str | None = None
+    tools: tuple[str, ...] = ()
+    choice: str = "auto"
+    several: bool = False
+
+    @property
+    def may_be_text(self) -> bool:
+        """Whether an answer in plain text keeps to it."""
+        return self.schema is None and self.choice in {"auto", "none"}
 
 
 @dataclass(frozen=True)

@@ -145,6 +145,12 @@ KINDS = {
         *(5, True, "x", b"x", [], NESTED, Silent(), int, Equal(), np.zeros(2), DEEP),
         *({"const": math.nan}, {"const": Silent()}, {"const": "\ud800"}, {(1,): 2}),
     ],
+    "tools": [
+        *(5, "x", {}, [5], [{}], [{"function": {}}], [{"function": {"name": "a b"}}], NESTED),
+        *([{"function": {"name": "a"}}] * 2, [{"function": {"name": "a", "parameters": 5}}]),
+        [{"function": {"name": "a", "description": 5}}],
+    ],
+    "tool choice": [5, "gone", {}, [], NESTED, Silent(), Equal(), "any", "required"],
     "schemas": [5, "x", {}, [], [{}, {}], [5], NESTED, Silent()],
     "sampling": [None, 5, {}, Sampling, Sampling(seed=-1), Sampling(max_new_tokens=True)],
     "messages": [
@@ -183,6 +189,9 @@ ASK = {
     "sampling": "sampling",
     "quote": "optional flag",
     "schema": "schema",
+    "tools": "tools",
+    "tool_choice": "tool choice",
+    "parallel_tool_calls": "optional flag",
 }
 BY_ID = {"id": "id", "scope": "optional scope"}
 

@@ -110,7 +110,9 @@ def test_a_model_that_cannot_be_held_says_so(tmp_path):
         tmp_path / "m", backends=["rag"], base_model=HashingModel(), embedder=HashingEmbedder()
     ) as memory:
         memory.add("Ada keeps the keys.")
-        with pytest.raises(UnsupportedOperationError, match="needs a language model that can be"):
+        with pytest.raises(
+            UnsupportedOperationError, match="needs a language model that can be held"
+        ):
             memory.ask("Who keeps the keys?", schema=YES)
 
 

@@ -13,7 +13,7 @@ import pytest
 from memkit.answering.prompt import PromptFormat
 from memkit.errors import IncompatibleModelError
 from memkit.lora.training.encoding import encode
-from memkit.models import chat_template
+from memkit.models import template_layout
 from memkit.models.chat_template import ChatFormat
 from memkit.models.language_model import TransformersModel
 from memkit.testing import tiny_llama
@@ -443,7 +443,7 @@ def test_a_template_that_shows_no_question_is_named(tokenizer, template, message
 def test_a_prompt_without_a_message_is_refused_whatever_the_layout_says(tokenizer, monkeypatch):
     chats = chat(tokenizer, CHATML)[1]
     monkeypatch.setattr(
-        chat_template._Layout, "fill", lambda layout, contents: ["", contents[-1], ""]
+        template_layout.Layout, "fill", lambda layout, contents: ["", contents[-1], ""]
     )
 
     with pytest.raises(IncompatibleModelError, match="without number 1, of the role 'system'"):

@@ -1,5 +1,6 @@
 """Shared by all tests: no network, and small models."""
 
+import copy
 import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -13,7 +14,8 @@ from pytest_socket import disable_socket, enable_socket
 
 from langchain_memkit import ChatMemkit
 from memkit import Draft, Memory
-from memkit.testing import HashingEmbedder, tiny_llama, tiny_recipe
+from memkit.models.language_model import TransformersModel
+from memkit.testing import CHATML_WITH_TOOLS, HashingEmbedder, tiny_llama, tiny_recipe
 
 
 @pytest.fixture(autouse=True)
@@ -39,14 +41,29 @@ def tiny():
     return tiny_llama()
 
 
+def pytest_collection_modifyitems(items):
+    """LangChain's tests that need the default model say so."""
+    for item in items:
+        reads = getattr(item.module, "READ", ()) if hasattr(item, "module") else ()
+        if getattr(item, "originalname", None) in reads:
+            item.add_marker(pytest.mark.real)
+
+
+def knowing_tools(base):
+    """The same model with a chat template that knows tools."""
+    tokenizer = copy.deepcopy(base.tokenizer)
+    tokenizer.chat_template = CHATML_WITH_TOOLS
+    return TransformersModel(base.model, tokenizer, name=base.name)
+
+
 @pytest.fixture(scope="session")
 def terse(tmp_path_factory):
-    """A chat model that says little: random, but inclined to close what it has opened.
+    """A memory whose model says little: random, but inclined to close what it has opened.
 
     So its strings end, which those of a random model do not. What it says fits a schema because
     decoding allows nothing else: it knows nothing.
     """
-    base = tiny_llama(seed=1)
+    base = knowing_tools(tiny_llama(seed=1))
     base.context = None  # of 512 tokens, where a schema may be 400: its positions are computed
     inclined = torch.zeros(base.model.config.vocab_size)
     inclined[base.tokenizer.convert_tokens_to_ids(['"', "}", "]"])] = 1000.0
@@ -54,7 +71,16 @@ def terse(tmp_path_factory):
     base.logits = lambda hidden: logits(hidden) + inclined
     path = tmp_path_factory.mktemp("terse") / "agent.mem"
     with Memory.open(path, base_model=base, embedder=HashingEmbedder(), backends=["rag"]) as memory:
-        yield ChatMemkit(memory=memory, max_tokens=120)
+        yield memory
+
+
+@pytest.fixture(scope="session")
+def reader(tmp_path_factory):
+    """A memory with the default model, which reads; it has not learned to call tools."""
+    base = knowing_tools(TransformersModel.load(device="cpu"))
+    path = tmp_path_factory.mktemp("reader") / "agent.mem"
+    with Memory.open(path, base_model=base, embedder=HashingEmbedder(), backends=["rag"]) as memory:
+        yield memory
 
 
 FACTS = [

@@ -11,7 +11,7 @@ from typing import Any
 
 from memkit import Answer, MemkitError
 
-Conversation = list[dict[str, str]]
+Conversation = list[dict[str, Any]]
 Ask = Callable[[Sequence[Conversation]], list[Answer]]
 
 

@@ -20,11 +20,17 @@ from langchain_core.tools import BaseTool
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from langchain_memkit._batch import BATCH, Batch, Conversation, shared
-from langchain_memkit._structured import METHODS, parsed, response_schema, schema_of, text_parser
-from langchain_memkit.messages import conversation_of
+from langchain_memkit._calls import calls_of, chosen, chunks_of, described, with_calls
+from langchain_memkit._structured import (
+    METHODS,
+    call_parser,
+    parsed,
+    response_schema,
+    schema_of,
+    text_parser,
+)
 from langchain_memkit.open_memory import OpenMemory
 from memkit import Answer, AsyncMemory, InvalidInputError
-from memkit.errors import UnsupportedOperationError
 from memkit.types import BUDGET, PASSAGES, Combine, Sampling
 
 # Standard parameters of chat models that have no meaning for a model in this process.
@@ -36,6 +42,7 @@ _PER_CALL = {
     "k",
     "max_tokens",
     "modules",
+    "parallel_tool_calls",
     "quote",
     "response_format",
     "schema",
@@ -44,13 +51,16 @@ _PER_CALL = {
     "since",
     "strict",
     "temperature",
+    "tool_choice",
+    "tools",
     "top_p",
     "until",
     "where",
 }
 
 _FOR_TRACES = {"ls_structured_output_format", "stream"}
-_OF_CALLS = {"response_format", "schema"}  # the model has none of its own
+_TOOLS = {"parallel_tool_calls", "tool_choice", "tools"}
+_OF_CALLS = _TOOLS | {"response_format", "schema"}  # the model has none of its own
 
 
 class ChatMemkit(BaseChatModel):
@@ -67,8 +77,8 @@ class ChatMemkit(BaseChatModel):
     empty); the last two are None in most answers.
 
     Each of the parameters from ``scope`` to ``seed`` can also be given with a call, or bound:
-    ``model.bind(scope={"user": "ann"})``. `with_structured_output` gives answers that fit a schema.
-    Tool calling is not offered: models of this size are not good enough at it. Answers are not
+    ``model.bind(scope={"user": "ann"})``. `with_structured_output` gives answers that fit a schema,
+    `bind_tools` lets base models call tools whose chat template knows them. Answers are not
     cached, even if LangChain has a cache for all models: a memory changes, and forgets.
 
     Attributes:
@@ -168,21 +178,30 @@ class ChatMemkit(BaseChatModel):
         self,
         tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
         *,
-        tool_choice: str | None = None,  # noqa: ARG002 - the base class has it
+        tool_choice: str | dict[str, Any] | bool | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, AIMessage]:
-        """Refuse tools: models of this size are not good enough at calling them.
+        """Let the model call tools, as its chat template shows them to it.
+
+        Needs ``pip install 'memkit-sdk[structured]'``. Decoding lets through only calls of these
+        tools, with arguments that fit their schemas; a call that `max_tokens` cuts off raises
+        `memkit.errors.IncompleteAnswerError`. A base model whose chat template knows no tools is
+        refused, with a `memkit.errors.IncompatibleModelError`, when it is called.
+
+        Args:
+            tools: Anything that LangChain takes for a tool.
+            tool_choice: "auto", which is the default, "none", "any" or "required" for at least
+                one call, or the name of the tool to call. True means "any".
+            **kwargs: Parameters of the call; with ``parallel_tool_calls=True`` an answer may have
+                several calls.
 
         Raises:
-            UnsupportedOperationError: If there are any.
+            InvalidInputError: If one of the tools is none.
         """
         if not tools:  # an agent without tools, which may have a `response_format`
             return self.bind(**kwargs)
-        raise UnsupportedOperationError(
-            f"ChatMemkit calls no tools: {self.model_name} is not good enough at it",
-            hint="give the agent a model that calls tools; over the same memory, `MemkitMiddleware`"
-            " recalls for it, and `memory_tools` search",
-        )
+        given = {key: kwargs[key] for key in kwargs.keys() - {"strict"}}  # it is strict anyway
+        return self.bind(tools=described(tools), tool_choice=chosen(tool_choice), **given)
 
     def with_structured_output(
         self,
@@ -201,7 +220,9 @@ class ChatMemkit(BaseChatModel):
         Args:
             schema: A Pydantic class, a TypedDict or a JSON schema.
             include_raw: Give a dict of ``raw``, ``parsed`` and ``parsing_error`` instead.
-            method: All are the same: decoding is held to the schema in any case.
+            method: "json_schema" for JSON as the text of the message; "json_mode" is the same,
+                as the schema is known. "function_calling" for a call of a tool, which needs a
+                chat template that knows tools.
             strict: For compatibility; an answer fits the schema in any case.
             **kwargs: Parameters of the call, such as ``max_tokens``.
 
@@ -211,6 +232,13 @@ class ChatMemkit(BaseChatModel):
         if method not in METHODS:
             raise InvalidInputError(f"`method` must be one of {METHODS}, got {method!r}")
         about = {"kwargs": {"method": method}, "schema": schema}
+        if method == "function_calling":
+            (tool,) = described([schema])
+            name = tool["function"]["name"]
+            caller = self.bind_tools(
+                [tool], tool_choice=name, ls_structured_output_format=about, **kwargs
+            )
+            return parsed(caller, call_parser(schema), include_raw=include_raw)
         model = self.bind(schema=schema_of(schema), ls_structured_output_format=about, **kwargs)
         return parsed(model, text_parser(schema), include_raw=include_raw)
 
@@ -234,7 +262,6 @@ class ChatMemkit(BaseChatModel):
             "text_outputs": True,
             "image_inputs": False,
             "audio_inputs": False,
-            "tool_calling": False,
             "structured_output": True,
         }
 
@@ -245,14 +272,17 @@ class ChatMemkit(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002 - the base calls it
         **kwargs: Any,
     ) -> ChatResult:
-        conversation, options = conversation_of(messages), self._options(stop, kwargs)
+        conversation, options = with_calls(messages), self._options(stop, kwargs)
         batch = BATCH.get()
         if batch is not None and batch.fits(self, options):
             answer = batch.answer(conversation)
         else:
             answer = self.memory.ask(conversation, **options)
         message = AIMessage(
-            answer.text, response_metadata=self._about(answer), usage_metadata=_usage(answer)
+            answer.text,
+            tool_calls=calls_of(answer),
+            response_metadata=self._about(answer),
+            usage_metadata=_usage(answer),
         )
         return ChatResult(generations=[ChatGeneration(message=message)])
 
@@ -264,7 +294,7 @@ class ChatMemkit(BaseChatModel):
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         options = self._options(stop, kwargs)
-        with closing(self.memory.stream(conversation_of(messages), **options)) as pieces:
+        with closing(self.memory.stream(with_calls(messages), **options)) as pieces:
             for piece in pieces:
                 yield ChatGenerationChunk(message=AIMessageChunk(content=piece))
             yield self._last(pieces.answer)
@@ -278,7 +308,7 @@ class ChatMemkit(BaseChatModel):
     ) -> AsyncIterator[ChatGenerationChunk]:
         options = self._options(stop, kwargs)
         memory = AsyncMemory(self.memory)  # not closed: that would close the owner's memory
-        async with memory.stream(conversation_of(messages), **options) as pieces:
+        async with memory.stream(with_calls(messages), **options) as pieces:
             async for piece in pieces:
                 yield ChatGenerationChunk(message=AIMessageChunk(content=piece))
             yield self._last(pieces.answer)
@@ -295,20 +325,21 @@ class ChatMemkit(BaseChatModel):
         if unknown:
             raise InvalidInputError(
                 f"expected any of {sorted(_PER_CALL)}, got {sorted(unknown)}",
-                hint="`bind_tools` refuses tools; the other options are those of the class",
+                hint="they are the parameters of the class, and those that `bind_tools` binds",
             )
-        chosen = {name: given.get(name, getattr(self, name)) for name in _PER_CALL - _OF_CALLS}
+        own = {name: given.get(name, getattr(self, name)) for name in _PER_CALL - _OF_CALLS}
         sampling = Sampling(
-            max_new_tokens=chosen.pop("max_tokens"),
-            temperature=chosen.pop("temperature"),
-            top_p=chosen.pop("top_p"),
+            max_new_tokens=own.pop("max_tokens"),
+            temperature=own.pop("temperature"),
+            top_p=own.pop("top_p"),
             stop=tuple(stop or self.stop or ()),
-            seed=chosen.pop("seed"),
+            seed=own.pop("seed"),
         )
         schema = given.get("schema")
         if schema is None and given.get("response_format") is not None:
             schema = response_schema(given["response_format"])
-        return {**chosen, "schema": schema, "sampling": sampling}
+        tools = {name: given[name] for name in _TOOLS if name in given}
+        return {**own, **tools, "schema": schema, "sampling": sampling}
 
     def _batch_of(
         self, inputs: Sequence[LanguageModelInput], stop: Sequence[str] | None = None, **given: Any
@@ -317,7 +348,7 @@ class ChatMemkit(BaseChatModel):
         conversations: list[Conversation] = []
         for prompt in inputs:
             try:
-                conversations.append(conversation_of(self._convert_input(prompt).to_messages()))
+                conversations.append(with_calls(self._convert_input(prompt).to_messages()))
             except ValueError:  # the call for this input raises it
                 continue
         ask = partial(self.memory.ask_batch, **options)
@@ -337,6 +368,7 @@ class ChatMemkit(BaseChatModel):
         assert answer is not None  # noqa: S101 - the stream was read to its end
         message = AIMessageChunk(
             content="",
+            tool_call_chunks=chunks_of(answer),
             response_metadata=self._about(answer),
             usage_metadata=_usage(answer),
             chunk_position="last",

@@ -1,32 +1,10 @@
 """`ChatMemkit` as agents, runnables and streams of events call it."""
 
-import pytest
 from langchain.agents import create_agent
 from langchain_core.load import dumpd
 from langchain_core.runnables import ConfigurableField
 
-from memkit.errors import UnsupportedOperationError
-
 NORA, TARA = (f"What is the badge number of {name}?" for name in ("Nora", "Tara"))
-
-
-def look_up(name: str) -> str:
-    """Look up a name."""
-    return name
-
-
-def test_tools_are_not_offered(model):
-    calls = [
-        lambda: model.bind_tools([look_up], tool_choice="any"),
-        lambda: create_agent(model, [look_up]).invoke({"messages": [("user", NORA)]}),
-    ]
-    for call in calls:
-        with pytest.raises(UnsupportedOperationError, match=r"ChatMemkit calls no") as no:
-            call()
-        assert "model" in no.value.hint
-    assert isinstance(no.value, NotImplementedError)  # as LangChain's own
-    assert not model.profile["tool_calling"]
-    assert create_agent(model).invoke({"messages": [("user", NORA)]})["messages"][-1].text == "4471"
 
 
 async def test_events_of_a_stream(model):

@@ -18,12 +18,3 @@ class TestChatMemkit(ChatModelUnitTests):
     @property
     def chat_model_params(self):
         return {"memory": self.memory}
-
-    # It is there only to say that it is not offered.
-    @property
-    def has_tool_calling(self):
-        return False
-
-    @property
-    def has_structured_output(self):
-        return True

@@ -13,6 +13,11 @@ from langchain_memkit import ChatMemkit
 from memkit.errors import IncompleteAnswerError, InvalidInputError
 
 
+@pytest.fixture
+def model(terse):
+    return ChatMemkit(memory=terse, max_tokens=120)
+
+
 class Badge(BaseModel):
     """Whose badge it is."""
 
@@ -29,31 +34,48 @@ class Gate(TypedDict):
 DICT = {"type": "object", "properties": {"open": {"type": "boolean"}}, "required": ["open"]}
 
 
-def test_a_class_gives_its_objects(terse):
-    badge = terse.with_structured_output(Badge).invoke("Whose badge is it?")
+def test_a_class_gives_its_objects(model):
+    badge = model.with_structured_output(Badge).invoke("Whose badge is it?")
     assert isinstance(badge, Badge)
     assert 1000 <= badge.number <= 9999
 
 
-@pytest.mark.parametrize("method", ["json_schema", "json_mode"])
-def test_a_schema_gives_dicts(terse, method):
-    answer = terse.with_structured_output(DICT, method=method).invoke("Is it open?")
+@pytest.mark.parametrize("method", ["json_schema", "json_mode", "function_calling"])
+def test_a_schema_gives_dicts(model, method):
+    titled = {**DICT, "title": "Office", "description": "An office."}
+    answer = model.with_structured_output(titled, method=method).invoke("Is it open?")
     assert answer in ({"open": True}, {"open": False})
-    titled = terse.with_structured_output({**DICT, "title": "Office"}, method=method)
-    assert titled.invoke("Is it open?") == answer
+    if method == "function_calling":  # a function has a name
+        with pytest.raises(InvalidInputError, match="`tools` must be tools"):
+            model.with_structured_output(DICT, method=method)
+    else:
+        assert model.with_structured_output(DICT, method=method).invoke("Is it open?") in (
+            {"open": True},
+            {"open": False},
+        )
 
 
-def test_the_raw_message_comes_along(terse):
-    chain = terse.with_structured_output(Badge, include_raw=True)
+@pytest.mark.parametrize("include_raw", [True, False])
+def test_a_call_gives_objects(model, include_raw):
+    chain = model.with_structured_output(Badge, method="function_calling", include_raw=include_raw)
+    answer = chain.invoke("Whose badge is it?")
+    badge = answer["parsed"] if include_raw else answer
+    assert 1000 <= badge.number <= 9999
+    if include_raw:
+        assert answer["raw"].tool_calls[0]["args"] == badge.model_dump()
+
+
+def test_the_raw_message_comes_along(model):
+    chain = model.with_structured_output(Badge, include_raw=True)
     answer = chain.invoke("Whose badge is it?")
     assert isinstance(answer["raw"], AIMessage)
     assert Badge.model_validate_json(answer["raw"].content) == answer["parsed"]
     assert answer["parsing_error"] is None
 
 
-async def test_batches_streams_and_chains(terse):
+async def test_batches_streams_and_chains(model):
     prompt = ChatPromptTemplate.from_template("Whose is badge {number}?")
-    chain = prompt | terse.with_structured_output(Badge)
+    chain = prompt | model.with_structured_output(Badge)
     some = [{"number": 1}, {"number": 2}]
     badges = chain.batch(some)
     assert [type(badge) for badge in badges] == [Badge, Badge]
@@ -61,10 +83,10 @@ async def test_batches_streams_and_chains(terse):
     assert [badge async for badge in chain.astream(some[0])][-1] == badges[0]
 
 
-def test_half_an_answer_is_no_object(terse):
+def test_half_an_answer_is_no_object(model):
     for chain in (
-        terse.with_structured_output(Badge, max_tokens=5),
-        terse.with_structured_output(Badge, include_raw=True, max_tokens=5),
+        model.with_structured_output(Badge, max_tokens=5),
+        model.with_structured_output(Badge, include_raw=True, max_tokens=5),
     ):
         with pytest.raises(IncompleteAnswerError, match="at most 5 tokens"):
             chain.invoke("Whose badge is it?")
@@ -72,14 +94,14 @@ def test_half_an_answer_is_no_object(terse):
             list(chain.stream("Whose badge is it?"))
 
 
-def test_a_model_with_a_stop_text_says_why_not(terse):
-    stopping = terse.model_copy(update={"stop": ["}"]})
+def test_a_model_with_a_stop_text_says_why_not(model):
+    stopping = model.model_copy(update={"stop": ["}"]})
     with pytest.raises(InvalidInputError, match="`stop` must be empty"):
         stopping.with_structured_output(Badge).invoke("Whose badge is it?")
 
 
-def test_a_withheld_answer_is_no_object(terse):
-    strict = terse.model_copy(update={"strict": True})
+def test_a_withheld_answer_is_no_object(model):
+    strict = model.model_copy(update={"strict": True})
     answer = strict.with_structured_output(Badge, include_raw=True).invoke("Whose badge is it?")
     assert answer["parsed"] is None
     assert answer["parsing_error"] is not None
@@ -87,20 +109,20 @@ def test_a_withheld_answer_is_no_object(terse):
 
 
 @pytest.mark.parametrize("wrong", [3, "text", ["a"]])
-def test_no_schema_is_refused(terse, wrong):
+def test_no_schema_is_refused(model, wrong):
     with pytest.raises(InvalidInputError, match="`schema` must be a Pydantic class"):
-        terse.with_structured_output(wrong)
+        model.with_structured_output(wrong)
     with pytest.raises(InvalidInputError, match="`method` must be one of"):
-        terse.with_structured_output(Badge, method="by_heart")
+        model.with_structured_output(Badge, method="by_heart")
 
 
-def test_agents_hand_on_a_response_format(terse):
-    agent = create_agent(terse, response_format=ProviderStrategy(Badge))
+def test_agents_hand_on_a_response_format(model):
+    agent = create_agent(model, response_format=ProviderStrategy(Badge))
     messages = {"messages": [("user", "Whose badge is it?")]}
     assert isinstance(agent.invoke(messages)["structured_response"], Badge)
-    assert isinstance(terse, ChatMemkit)
+    assert isinstance(model, ChatMemkit)
     open_ended = {"type": "json_object"}
-    assert terse.invoke("Which?", response_format={"type": "text"}, max_tokens=5).content
-    assert terse.invoke("Which?", response_format=open_ended).content.startswith("{")
+    assert model.invoke("Which?", response_format={"type": "text"}, max_tokens=5).content
+    assert model.invoke("Which?", response_format=open_ended).content.startswith("{")
     with pytest.raises(InvalidInputError, match="`response_format` must be like"):
-        terse.invoke("Which?", response_format={"type": "xml"})
+        model.invoke("Which?", response_format={"type": "xml"})

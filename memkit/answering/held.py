@@ -1,0 +1,86 @@
+"""Prompts whose answers are held to a schema or to calls of tools, and what such answers are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from memkit.answering.prompt import PromptFormat
+from memkit.errors import UnsupportedOperationError
+from memkit.protocols import LanguageModel
+from memkit.types import ChatTurn, Completion, Constraint, Context, Prompt, ToolCall
+
+TOLD = "Answer in JSON that fits this schema:"
+_HINT = "open the memory with a model of transformers (a folder or a hub id)"
+
+
+class ToolReader(Protocol):
+    """Shows tools to a language model and reads its calls; see `memkit.models.tool_template`."""
+
+    def prompt(
+        self, turns: Sequence[ChatTurn], *, system: str | None, tools: Sequence[str]
+    ) -> Prompt:
+        """Render a conversation with tools."""
+        ...
+
+    def read(self, prompt: Prompt, ids: Sequence[int]) -> tuple[str, tuple[ToolCall, ...]]:
+        """What an answer says, and the calls behind it."""
+        ...
+
+
+def held_prompt(
+    base: LanguageModel,
+    prompt_format: PromptFormat,
+    *,
+    question: str,
+    evidence: str,
+    before: Context,
+    constraint: Constraint,
+) -> Prompt:
+    """A prompt that says what the answer is held to, and holds it to that.
+
+    Args:
+        base: The language model.
+        prompt_format: How evidence is put before a question.
+        question: The user's words.
+        evidence: `Assembled.text`; may be empty.
+        before: What was said before; and after, if tools were called.
+        constraint: What the answer is held to.
+
+    Raises:
+        UnsupportedOperationError: If the language model cannot be held to anything.
+    """
+    if not hasattr(base, "constraints"):
+        what = "`tools`" if constraint.tools else "`schema`"
+        raise UnsupportedOperationError(
+            f"{what} needs a language model that can be held to it, {base.name!r} cannot",
+            hint=_HINT,
+        )
+    system = prompt_format.system_message(evidence, before.system)
+    if constraint.schema is not None:
+        system = f"{system or prompt_format.opening}\n\n{TOLD}\n{constraint.schema}"
+    if constraint.tools:
+        turns = before.turns or (ChatTurn("user", question),)
+        prompt = _reader(base).prompt(turns, system=system, tools=constraint.tools)
+    else:
+        prompt = base.prompt(question, system=system, history=before.history)
+    return replace(prompt, constraint=constraint)
+
+
+def calls_in(
+    base: LanguageModel, prompt: Prompt, completion: Completion
+) -> tuple[str, tuple[ToolCall, ...]]:
+    """What an answer says, and the tools that it calls."""
+    if prompt.constraint is None or not prompt.constraint.tools:
+        return completion.text, ()
+    return _reader(base).read(prompt, completion.ids)
+
+
+def _reader(base: LanguageModel) -> ToolReader:
+    reader: ToolReader | None = getattr(base, "tools", None)
+    if reader is None:
+        raise UnsupportedOperationError(
+            f"`tools` needs a language model that can call them, {base.name!r} cannot", hint=_HINT
+        )
+    return reader
