@@ -257,7 +257,9 @@ class LanguageModel(Protocol):
 
     Every memory without the "lora" backend works with any of them. That backend computes inside
     the model, and needs `memkit.models.language_model.TransformersModel`. A model may also have
-    ``special_tokens``, texts that no evidence will spell.
+    ``special_tokens``, texts that no evidence will spell; and ``constraints``, which says that it
+    holds answers to `Prompt.constraint`, and ``tools``, which shows tools to it and reads its
+    calls (`memkit.answering.held.ToolReader`). Without them, a schema or tools are refused.
     """
 
     @property

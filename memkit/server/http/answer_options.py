@@ -23,6 +23,7 @@ class How:
     quote: bool | None = None
     min_score: float | None = MIN_SCORE
     sampling: Sampling = GREEDY
+    schema: str | None = None  # a JSON schema as JSON, so that it can be compared
     where: str | None = None  # a metadata filter as JSON, so that it can be compared
     since: datetime | None = None
     until: datetime | None = None
@@ -36,6 +37,7 @@ class How:
             "quote": self.quote,
             "min_score": self.min_score,
             "sampling": self.sampling,
+            "schema": None if self.schema is None else json.loads(self.schema),
             "where": None if self.where is None else json.loads(self.where),
             "since": self.since,
             "until": self.until,

@@ -24,6 +24,7 @@ from memkit.errors import (
     BusyError,
     DestructionPendingError,
     DiskFullError,
+    IncompleteAnswerError,
     InvalidInputError,
     MemkitError,
     NotFoundError,
@@ -187,6 +188,9 @@ def _told_of_bytes(_: Exception) -> ApiError:
 _TOLD: Mapping[type[MemkitError], Callable[[Exception], ApiError]] = {
     NotFoundError: lambda error: ApiError(404, _text(error), code="not_found"),
     InvalidInputError: lambda error: ApiError(400, _text(error)),
+    IncompleteAnswerError: lambda error: ApiError(
+        400, _text(error), param="max_completion_tokens", code="length_limit"
+    ),
     UnsupportedOperationError: lambda error: ApiError(400, _text(error), code="unsupported"),
     BusyError: lambda _: busy("the memory is in use by others, or has been for too long"),
     DiskFullError: lambda _: ApiError(

@@ -6,6 +6,7 @@ nothing. Four parameters that are for a provider's bookkeeping are taken and not
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -60,10 +61,26 @@ class StreamOptions(Strict):
     include_obfuscation: Literal[False] | None = None
 
 
-class ResponseFormat(Strict):
+class TextFormat(Strict):
     """Answers are text."""
 
     type: Literal["text"]
+
+
+class NamedSchema(Strict):
+    """A JSON schema; its name, its description and ``strict`` change nothing."""
+
+    name: str = Field(pattern="^[A-Za-z0-9_-]{1,64}$")
+    schema_: dict[str, Any] = Field(alias="schema")
+    description: str | None = None
+    strict: Flag | None = Field(None, description="Every answer is strict.")
+
+
+class JsonFormat(Strict):
+    """Answers are JSON that fits a schema, because decoding allows nothing else."""
+
+    type: Literal["json_schema"]
+    json_schema: NamedSchema
 
 
 class MemoryOptions(Strict):
@@ -95,6 +112,7 @@ class ChatRequest(Strict):
         | Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1, max_length=4)]
         | None
     ) = None
+    response_format: Annotated[TextFormat | JsonFormat, Field(discriminator="type")] | None = None
     store: Flag | None = Field(None, description="False: do not remember this exchange.")
     memkit: MemoryOptions = Field(default_factory=lambda: MemoryOptions.model_validate({}))
 
@@ -111,7 +129,6 @@ class ChatRequest(Strict):
     logprobs: Literal[False] | None = None
     top_logprobs: Literal[0] | None = None
     logit_bias: Annotated[dict[str, Number], Field(max_length=0)] | None = None
-    response_format: ResponseFormat | None = None
     modalities: list[Literal["text"]] | None = None
     tools: Annotated[list[Any], Field(max_length=0)] | None = None
     tool_choice: Literal["none", "auto"] | None = None
@@ -154,7 +171,9 @@ class ChatRequest(Strict):
             seed=usual.seed if self.seed is None else self.seed,
             stop=tuple(stop),
         )
-        return How(**self.memkit.model_dump(), sampling=sampling)
+        form = self.response_format
+        schema = json.dumps(form.json_schema.schema_) if isinstance(form, JsonFormat) else None
+        return How(**self.memkit.model_dump(), sampling=sampling, schema=schema)
 
 
 class Usage(BaseModel):

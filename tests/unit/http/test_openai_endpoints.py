@@ -3,6 +3,7 @@
 import base64
 import json
 
+import jsonschema
 import numpy as np
 import pytest
 
@@ -199,6 +200,45 @@ def test_quotations_end_where_the_client_says(memory, serve, stream, limits, end
         assert memory.count_tokens(said) <= 3 < memory.count_tokens(said + " is on")
     else:
         assert said.rstrip() == text
+
+
+def in_json(schema, **more):
+    form = {"type": "json_schema", "json_schema": {"name": "badge", "schema": schema}}
+    return asked(store=False, response_format=form, **more)
+
+
+BADGE = {
+    "type": "object",
+    "properties": {"badge": {"type": "string", "pattern": "^[0-9]{4}$"}},
+    "required": ["badge"],
+}
+
+
+@pytest.mark.parametrize("strict", [None, True])
+def test_answers_fit_the_schema_of_a_response_format(trained, serve, strict):
+    client, request = serve(trained), in_json(BADGE, max_tokens=40)
+    if strict is not None:
+        request["response_format"]["json_schema"]["strict"] = strict
+    (choice,) = client.post(CHAT, json=request).json()["choices"]
+    jsonschema.validate(json.loads(choice["message"]["content"]), BADGE)
+    assert choice["finish_reason"] == "stop"
+    streamed = events(client.post(CHAT, json={**request, "stream": True}))
+    pieces = [event["choices"][0]["delta"].get("content") or "" for event in streamed]
+    assert "".join(pieces) == choice["message"]["content"]
+
+
+def test_a_schema_that_cannot_be_kept_to_is_refused(trained, serve):
+    client = serve(trained)
+    for request, message, code in (
+        (in_json({"type": "objekt"}), "objekt", None),
+        (in_json(BADGE, max_tokens=4), "at most 4 tokens", "length_limit"),
+        (in_json(BADGE, stop="}"), "`stop` must be empty", None),
+        (in_json([]), "response_format", None),
+    ):
+        response = client.post(CHAT, json=request)
+        assert response.status_code == 400
+        assert message in error_of(response)["message"]
+        assert error_of(response)["code"] == code
 
 
 UNSUPPORTED = {
