@@ -54,15 +54,14 @@ class BufferBackend(Backend):
         A record that was corrected says something else than the turn that it was made of.
         """
         spoken = {(turn.record_id, turn.content) for turn in turns}
-        repeated = {id for id, _ in spoken}
         ids = self._ledger.records.ids(
             visible_to=query.scope, where=query.where, period=query.period
         )
-        same = self._ledger.records.get([id for id in ids if id in repeated], scope=query.scope)
-        repeated = {record.id for record in same if (record.id, record.text) in spoken}
-        newest = [id for id in reversed(ids) if id not in repeated][: query.k]
-        records = self._ledger.records.get(newest, scope=query.scope)
+        # Of those that turns repeat, not more can be left out than there are.
+        newest = ids[::-1][: query.k + len(spoken)]
+        records = self._ledger.records.find(newest, scope=query.scope)
+        others = [record for record in records if (record.id, record.text) not in spoken]
         return tuple(
             Hit(record, record.text, 0, len(record.text), score=1 / place, similarity=None)
-            for place, record in enumerate(records, start=1)
+            for place, record in enumerate(others[: query.k], start=1)
         )

@@ -115,7 +115,10 @@ class Search:
             best = _reranked(self.reranker, query, best)
         if days:  # it asks for what was said then, not for what holds now
             return best
-        return newest_first(best, passages, lines, k=query.k, among=max(query.k, HITS))
+        among = max(query.k, HITS)
+        head = [ranked.record_id for ranked in best[:among]]
+        said = self.ledger.conversations.statements([id for id in head if id not in lines])
+        return newest_first(best, passages, lines | said, k=query.k, among=among)
 
     def _candidates(
         self, query: Query, rewritten: RewrittenQuery, vectors: Floats2d, passages: LoadedPassages

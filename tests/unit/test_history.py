@@ -38,6 +38,7 @@ steps = st.one_of(
     st.tuples(st.just("merge"), indexes, indexes),
     st.tuples(st.just("pin"), indexes),
     st.tuples(st.just("expire"), indexes),
+    st.tuples(st.just("clear"), scopes),
     st.just(("sweep",)),
     st.just(("move",)),
     st.just(("reopen",)),
@@ -109,6 +110,9 @@ class History:
     def _expire(self, record):
         self.memory.retention.expire(record.id, 1e-6, scope=record.scope)
 
+    def _clear(self, scope):
+        self.memory.clear(scope)
+
     def _sweep(self):
         self.memory.retention.sweep()
 
@@ -135,7 +139,7 @@ def written_anew(memory, fresh, order):
     Random(order).shuffle(records)
     fresh.add([
         Draft(r.text, r.question, r.answer, id=r.id, scope=r.scope, metadata=r.metadata, key=r.key,
-              pinned=r.pinned)
+              pinned=r.pinned, at=r.said_at)
         for r in records
     ])  # fmt: skip
     for scope in ({}, ANN):

@@ -4,6 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
+from memkit.memory.check import check
+
 OLD, NEW = "My kite is red.", "My kite is blue."
 QUESTION = "Which colour is my kite?"
 
@@ -112,3 +114,30 @@ def test_the_prompt_says_which_is_which(memory):
         f"- [earlier, 1 May 2026] {OLD}",
         f"- [latest, 2 May 2026] {NEW}",
     ]
+
+
+@pytest.mark.parametrize("reopen", [False, True])
+def test_corrections_keep_their_order_when_the_turns_are_cleared(opener, tmp_path, reopen):
+    """Who said it, and when, stays with the record; only what was said around it is gone."""
+    with opener(tmp_path / "m", backends=["buffer", "rag"]) as memory:
+        say(memory, NEW, at=datetime(2026, 5, 2, tzinfo=UTC))
+        first, second = say(memory, OLD, "My kite is long.", at=datetime(2026, 5, 1, tzinfo=UTC))
+        memory.update(first, "My kite is green.")
+        before = orders(memory.search(QUESTION))
+        assert before[0] == ("My kite is green.", "latest")
+        memory.clear()
+        assert memory.turns() == []
+        times = {r.text: r.said_at for r in memory.records().records}
+        assert times[NEW] == datetime(2026, 5, 2, tzinfo=UTC)
+        assert times["My kite is green."] == memory.get(first).updated_at
+        if reopen:
+            memory.export(tmp_path / "out")
+    if reopen:  # what an export and an import keep, too
+        with opener(tmp_path / "other", backends=["buffer", "rag"]) as other:
+            other.import_(tmp_path / "out")
+            assert orders(other.search(QUESTION)) == before
+    else:
+        with opener(tmp_path / "m", backends=["buffer", "rag"]) as memory:
+            assert orders(memory.search(QUESTION)) == before
+            assert memory.get(second).said_at == datetime(2026, 5, 1, tzinfo=UTC)
+    assert check(tmp_path / "m").sound

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from typing import get_args
 
 from memkit.ledger.engine.dialect import THEN_JOIN, in_list, list_parameter, listed
-from memkit.ledger.engine.sqlite import Database
+from memkit.ledger.engine.readable import as_text, readable
+from memkit.ledger.engine.sqlite import Database, Row
 from memkit.ledger.records.where import AT, LIVE
 from memkit.text.question_form import ends_as_question
-from memkit.types import Scope
+from memkit.types import Role, Scope
 from memkit.types.scope import visible_keys
 
 
@@ -77,6 +80,20 @@ class Conversations:
             for id, turn, name, content, scope, role, said_at in turns
         }
 
+    def statements(self, record_ids: Sequence[str]) -> dict[str, SpokenLine]:
+        """Find what was said in turns that are gone: their records know who said it, and when."""
+        return self._database.cache.get_each("statements", record_ids, self._statements)
+
+    def _statements(self, record_ids: Sequence[str]) -> dict[str, SpokenLine]:
+        rows = self._database.rows(
+            "SELECT id, number, text, scope, metadata, said_at FROM records "
+            f"WHERE {in_list('id')} AND said_at IS NOT NULL "
+            "AND NOT EXISTS (SELECT 1 FROM turns WHERE turns.record = records.number)",
+            list_parameter("record_ids", record_ids),
+        )
+        lines = {row[0]: readable("records", row[0], _statement, row) for row in rows}
+        return {id: line for id, line in lines.items() if line is not None}
+
     def days(self, record_ids: Sequence[str]) -> dict[str, date]:
         """On which day (UTC) records were said; without those of which nothing says that."""
         rows = self._database.rows(
@@ -104,3 +121,16 @@ class Conversations:
             *(reach, reach, list_parameter("turns", turns)),
         )
         return [(turn, key) for turn, key in rows]
+
+
+def _statement(row: Row) -> SpokenLine | None:
+    _, number, text, scope, stored, said_at = row
+    metadata = json.loads(stored)
+    role, name = metadata.get("role"), metadata.get("name")
+    if not isinstance(role, str) or role not in get_args(Role):
+        return None
+    speaker = name if isinstance(name, str) else None
+    moment = (float(said_at), number)
+    return SpokenLine(
+        speaker, ends_as_question(as_text(text)), (scope, role, speaker), moment, around=()
+    )

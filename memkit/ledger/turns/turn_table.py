@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import get_args
 
 from memkit.errors import InvalidInputError, NotFoundError, RecordNotFoundError
-from memkit.ledger.engine.checksums import checked_columns, checksum, verify
+from memkit.ledger.engine.checksums import checked_columns, checksum, mended, verify
 from memkit.ledger.engine.dialect import NOW, in_list, list_parameter, within_scope
 from memkit.ledger.engine.ids import new_id
 from memkit.ledger.engine.readable import as_text, readable
@@ -130,8 +130,22 @@ class TurnTable:
         )
 
     def clear(self, scope: Scope) -> list[str]:
-        """Delete the turns of exactly this scope; returns what they said."""
-        return self._database.erase("turns", "scope = ?", scope_key(scope), giving="content")
+        """Delete the turns of exactly this scope; returns what they said.
+
+        Their records stay, and know from then on when they were said, or corrected since.
+        """
+        key = scope_key(scope)
+        with self._database.transaction():
+            undated = "said_at IS NULL AND number IN (SELECT record FROM turns WHERE scope = ?)"
+            with mended(self._database, "records", undated, key):
+                self._database.execute(
+                    "UPDATE records SET said_at = (SELECT CASE WHEN turns.content = records.text "
+                    "THEN turns.created_at ELSE records.updated_at END FROM turns "
+                    "WHERE turns.number = (SELECT max(latest.number) FROM turns AS latest "
+                    f"WHERE latest.record = records.number)) WHERE {undated}",
+                    key,
+                )
+            return self._database.erase("turns", "scope = ?", key, giving="content")
 
     def scopes(self) -> set[str]:
         """Stored forms of the scopes that have turns."""
