@@ -127,6 +127,9 @@ MAX_SEARCH_WORDS = 200  # a whole document as a query would take its time
 
 # "Plan A", "the IT department": function words in capitals are names; "I" alone is not.
 _IN_CAPITALS = re.compile(r"(?<=\w[ -])[AST]\b(?!['’])|\b[A-Z]{2,}\b")
+# "The Who", "Will": with a capital inside of a sentence, unless all words have one, as in headings.
+_WITH_CAPITAL = re.compile(r"(?<=[\w,;:“\"(][ ])[A-Z][a-z]+\b(?!['’])")
+_WITHOUT = re.compile(r"\b[a-z]+\b")
 
 
 def search_words(query: str) -> list[str]:
@@ -138,8 +141,20 @@ def search_words(query: str) -> list[str]:
     Example:
         >>> search_words("What is plan A of the IT department?")
         ['plan', 'a', 'it', 'department']
+        >>> search_words("Where did The Who play?"), search_words("Where Did The Band Play?")
+        (['the', 'who', 'play'], ['band', 'play'])
     """
     words = terms(query)
-    named = () if query.isupper() else set(map(str.lower, _IN_CAPITALS.findall(query)))
+    named = _named(query)
     telling = [word for word in words if word not in STOP_WORDS or word in named]
     return _both_ends(telling or words, MAX_SEARCH_WORDS)
+
+
+def _named(query: str) -> set[str]:
+    """Words that are written as names are, in lower case."""
+    if query.isupper():
+        return set()
+    names = _IN_CAPITALS.findall(query)
+    if _WITHOUT.search(query):
+        names += _WITH_CAPITAL.findall(query)
+    return {name.lower() for name in names}

@@ -8,6 +8,7 @@ import pytest
 from memkit.errors import InvalidInputError, ModelUnavailableError
 from memkit.models.language_model import TransformersModel
 from memkit.testing import HashingEmbedder
+from memkit.types import Draft
 
 TEXTS = {
     "badge": "The night porter's badge number is 4471.",
@@ -243,3 +244,26 @@ def test_a_warm_search_reads_the_ledger_five_times(open_memory, tmp_path):
     memory.search("Where is parcel 9?")
     connection.set_trace_callback(None)
     assert len(statements) <= 5, statements
+
+
+@pytest.mark.parametrize(
+    ("question", "found"),
+    [
+        ("Where did The Who play?", "who"),
+        ("In which town did Will play?", "will"),
+        ("Which town did IT play in?", "it"),
+        ("Where did the band play?", "band"),
+    ],
+)
+def test_names_that_are_made_of_common_words_are_found(tmp_path, open_memory, question, found):
+    facts = {
+        "band": "The band of the harbour did play in the town of Whitby.",
+        "who": "The Who came to Leeds for one evening.",
+        "will": "Will came to Hull for one evening.",
+        "it": "IT came to York for one evening.",
+        **{f"n{n}": f"The team {n} did play in the town of rain." for n in range(30)},
+    }
+    with open_memory(tmp_path / "m", backends=("rag",), count_tokens=len) as memory:
+        memory.add([Draft(text, id=id) for id, text in facts.items()])
+        parts = {hit.id: hit.parts.get("words", 0.0) for hit in memory.search(question, 40)}
+    assert max(parts, key=parts.get) == found
