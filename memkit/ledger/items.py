@@ -93,8 +93,8 @@ class ItemTable:
             InvalidInputError: If a label, key, value, scope or time to live is malformed, or a
                 vector not finite.
         """
-        rows = [_encoded(item) for item in _listed("items", items)]
-        addresses = [check_address(address) for address in _listed("deleted", deleted)]
+        rows = [_encoded(item) for item in _each("items", items)]
+        addresses = [check_address(address) for address in _each("deleted", deleted)]
         with self._database.transaction():
             for namespace, key in addresses:
                 self._database.erase(
@@ -112,7 +112,7 @@ class ItemTable:
         sql = f"{_SELECT} WHERE namespace = ? AND key = ?"
         rows = [
             self._database.row(sql, *check_address(address))
-            for address in _listed("addresses", addresses)
+            for address in _each("addresses", addresses)
         ]
         return [None if row is None else self._item(row) for row in rows]
 
@@ -312,7 +312,7 @@ def _encoded(item: NewItem) -> tuple[_Row, Floats2d]:
         None if item.ttl is None else ttl_seconds(item.ttl),
     )
     try:
-        vectors = [unit_vector("vectors", vector) for vector in _listed("vectors", item.vectors)]
+        vectors = [unit_vector("vectors", vector) for vector in _each("vectors", item.vectors)]
         if len(sizes := sorted({vector.size for vector in vectors})) > 1:
             raise InvalidInputError(f"`vectors` must be of one length, got {sizes}")
     except InvalidInputError as error:
@@ -320,11 +320,8 @@ def _encoded(item: NewItem) -> tuple[_Row, Floats2d]:
     return row, np.array(vectors, np.float32)
 
 
-def _listed(name: str, values: Any) -> list[Any]:  # noqa: ANN401 - as it came
-    try:
-        listed = None if isinstance(values, str | bytes | Mapping) else list(values)
-    except TypeError:
-        listed = None
-    if listed is None:
+def _each(name: str, values: Any) -> Iterator[Any]:  # noqa: ANN401 - as it came
+    """Values one by one, so that the first wrong one is refused, however many follow."""
+    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
         raise InvalidInputError(f"`{name}` must be a list, got {describe(values)}")
-    return listed
+    return iter(values)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -38,7 +38,7 @@ def drafts_of(value: DraftLike | Iterable[DraftLike], rest: Draft) -> tuple[list
         case Draft() | Mapping():
             items, single = [value], True
         case Iterable() if not isinstance(value, bytes | bytearray):
-            items, single = list(value), False
+            items, single = list(_up_to_the_first_wrong(value)), False
         case _:
             raise InvalidInputError(
                 "expected `text` to be a string or a list (or another iterable) of strings, "
@@ -48,6 +48,16 @@ def drafts_of(value: DraftLike | Iterable[DraftLike], rest: Draft) -> tuple[list
     if single:
         return [_draft_of(items[0], rest)], True
     return [_draft_in_list(place, item, rest) for place, item in enumerate(items)], False
+
+
+def _up_to_the_first_wrong(items: Iterable[DraftLike]) -> Iterator[DraftLike]:
+    """Items up to the first that is none, and one more: it is refused by its place in a list."""
+    wrong = False
+    for item in items:
+        yield item
+        if wrong:
+            return
+        wrong = not isinstance(item, str | Draft | Mapping)
 
 
 def _refuse_without_effect(rest: Draft, items: Sequence[DraftLike], kind: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 from memkit import AsyncMemory, InvalidInputError, Memory, StorageError
 from memkit.answering.prompt import PromptFormat
 from memkit.errors import NotAMemoryError
+from memkit.ledger.items import NewItem
 from memkit.lora.recipe import Recipe
 from memkit.lora.spec import LoraSpec, TrainSpec
 from memkit.protocols import Backend
@@ -317,3 +318,23 @@ def test_without_adapters_nothing_is_said_of_a_threshold(tmp_path, open_memory):
         "  because there are no adapters: the memory was opened without 'lora'",
     ]
     assert "threshold" not in str(memory.explain("Where is the archive?"))
+
+
+@pytest.mark.parametrize(
+    ("use", "message"),
+    [
+        (lambda m, many: m.add(many), "entry 0 of the list: `text` must be a string, got int: 0"),
+        (lambda m, many: m.items.write(many), "`items` must be `NewItem`s, got int: 0"),
+        (lambda m, many: m.items.write((), many), "an address must be a namespace and a key"),
+        (lambda m, many: m.items.get(many), "an address must be a namespace and a key"),
+        (lambda m, many: m.items.write([NewItem(("a",), "k", {}, many)]), "numbers in one row"),
+        (lambda m, many: list(m.items.nearest(("a",), many)), "at most 1,048,576 numbers"),
+        (lambda m, many: m.get_many(many), "`id` must be a string, got int: 0"),
+        (lambda m, many: m.add_turns(many), "turn 0: `turn` must be a `TurnDraft`"),
+    ],
+)
+def test_of_a_billion_wrong_values_the_first_is_refused(shared, use, message):
+    """Nobody makes a list of them before."""
+    with pytest.raises(InvalidInputError) as caught:
+        use(shared, range(10**9))
+    assert message in caught.value.message

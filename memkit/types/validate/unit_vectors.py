@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from typing import TYPE_CHECKING, Any
 
 from memkit.errors import InvalidInputError, NonFiniteError
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     Unit = np.ndarray[tuple[int], np.dtype[np.float32]]
 
 
+LONGEST = 2**20  # numbers of a vector; embedders give some thousands
+
+
 def unit_vector(name: str, value: object, *, hint: str = "") -> Unit:
     """Give a vector as a row of length 1 in float32; zeros stay zeros.
 
@@ -23,6 +27,10 @@ def unit_vector(name: str, value: object, *, hint: str = "") -> Unit:
     """
     import numpy as np  # only those that have vectors need it
 
+    if (length := _length(value)) > LONGEST:
+        raise InvalidInputError(
+            f"`{name}` must be at most {LONGEST:,} numbers, got {length:,}", hint
+        )
     row = _numbers(value)
     if row is None or row.ndim != 1 or not row.size:
         shape = "" if row is None or row.ndim == 1 else f" of shape {row.shape}"
@@ -36,6 +44,14 @@ def unit_vector(name: str, value: object, *, hint: str = "") -> Unit:
     scaled = row / largest if largest else row
     unit: Unit = (scaled / (np.linalg.norm(scaled) or 1.0)).astype(np.float32)
     return unit
+
+
+def _length(value: object) -> int:
+    """How many parts a value has; 0 if nothing says so."""
+    try:
+        return len(value) if isinstance(value, Sized) else 0
+    except TypeError:  # of an array without an axis
+        return 0
 
 
 def _numbers(value: object) -> Any:  # noqa: ANN401 - an array of float64, or None
