@@ -16,7 +16,7 @@ from memkit import Memory
 
 Entry = dict[str, Any]
 
-_NUMBERS = {"number", "record", "synthesis"}
+_NUMBERS = {"number", "record", "synthesis"} | {"checksum"}  # which is of numbers, too
 _TABLES = {
     "records": "SELECT * FROM records ORDER BY number",
     "versions": "SELECT * FROM versions ORDER BY record, version",
