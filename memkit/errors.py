@@ -23,7 +23,7 @@
     ├ ModelUnavailableError             no source has the model
     ├ IncompleteAnswerError             tokens ran out within JSON or a call of a tool
     ├ TrainingError                     a training run diverged or had nothing to learn
-    └ BackendError                      wraps an error of faiss, torch or SQLite
+    └ BackendError                      wraps an error of faiss, torch, SQLite or PostgreSQL
 
 Every message says what was expected and what came; ``hint`` says what to do about it.
 """
@@ -170,7 +170,7 @@ class TrainingError(MemkitError):
 
 
 class BackendError(MemkitError):
-    """Wraps an error of faiss, torch or SQLite that no other class fits."""
+    """Wraps an error of faiss, torch, SQLite or PostgreSQL that no other class fits."""
 
 
 @contextmanager

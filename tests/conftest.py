@@ -73,12 +73,44 @@ def example():
     return load
 
 
+def pytest_generate_tests(metafunc):
+    """What is marked ``engines``, and takes a ledger or the place of a memory, runs on each."""
+    marker = metafunc.definition.get_closest_marker("engines")
+    if marker is not None and "engine" in metafunc.fixturenames:
+        metafunc.parametrize("engine", marker.args or ["sqlite", "postgresql"], indirect=True)
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A PostgreSQL server of these tests' own."""
+    from postgres_server import PostgresServer
+
+    server = PostgresServer()
+    yield server
+    server.stop()
+
+
 @pytest.fixture
-def ledger(tmp_path):
+def engine(request):
+    """What the ledger is in."""
+    return getattr(request, "param", "sqlite")
+
+
+@pytest.fixture
+def place(engine, tmp_path, monkeypatch, request):
+    """Where an empty memory is to be: a directory, or a URL."""
+    if engine == "sqlite":
+        return tmp_path / "m"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return request.getfixturevalue("postgres").empty()
+
+
+@pytest.fixture
+def ledger(place):
     """An empty ledger."""
     from memkit.ledger import Ledger
 
-    ledger = Ledger.open(tmp_path / "m")
+    ledger = Ledger.open(place)
     yield ledger
     ledger.close()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from memkit.ledger.engine.sqlite import Database
+from memkit.ledger.engine.database import Database
 from memkit.ledger.stored_paths import StoredPath
 
 

@@ -13,9 +13,9 @@ import numpy as np
 
 from memkit.errors import IncompatibleModelError, InvalidInputError
 from memkit.ledger.engine.checksums import CHECKED, amended, stamp, verify
-from memkit.ledger.engine.dialect import in_list, list_parameter, within_scope
+from memkit.ledger.engine.database import Database, Row
+from memkit.ledger.engine.dialect import in_numbers, list_parameter, within_scope
 from memkit.ledger.engine.readable import as_text, readable
-from memkit.ledger.engine.sqlite import Database, Row
 from memkit.types import Scope, Ttl
 from memkit.types.scope import scope_key
 from memkit.types.validate import (
@@ -132,7 +132,7 @@ class ItemTable:
 
     def refresh(self, rows: Sequence[int]) -> None:
         """Let the time of items begin anew; those that live for ever stay so."""
-        condition = f"ttl IS NOT NULL AND {in_list('number')}"
+        condition = f"ttl IS NOT NULL AND {in_numbers('number')}"
         wanted = list_parameter("rows", rows)
         with (
             self._database.transaction(),
@@ -164,7 +164,7 @@ class ItemTable:
         for start in range(0, len(ranked), _PAGE):
             page = ranked[start : start + _PAGE]
             rows = self._database.rows(
-                f"{_SELECT} WHERE {in_list('number')}",
+                f"{_SELECT} WHERE {in_numbers('number')}",
                 list_parameter("page", (number for number, _ in page)),
             )
             items = {row[0]: self._item(row) for row in rows}  # others may delete some meanwhile

@@ -13,12 +13,10 @@ from types import MappingProxyType
 from typing import Any, Self
 
 from memkit.errors import BusyError, DiskFullError, StorageError
-from memkit.ledger.engine import full_text
-from memkit.ledger.engine.connect import connect, locate
+from memkit.ledger.engine.database import SCRUB_PENDING, Database, Row
 from memkit.ledger.engine.dialect import upsert
-from memkit.ledger.engine.inspection import check_schema
+from memkit.ledger.engine.open_database import open_again, open_database
 from memkit.ledger.engine.readable import as_text, readable, whole_number
-from memkit.ledger.engine.sqlite import SCRUB_PENDING, Database, Row
 from memkit.ledger.erasures import ErasureTable
 from memkit.ledger.examples.example_table import ExampleTable
 from memkit.ledger.items import ItemTable
@@ -38,7 +36,6 @@ from memkit.ledger.turns.turn_table import TurnTable
 from memkit.types import Record, Scope
 from memkit.types.scope import parse_scope_key
 
-_SCRUB_WAIT = 2.0  # seconds to wait for readers in other processes to let go of the log
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -59,7 +56,11 @@ class Ledger:
     serialised, and readers see what is committed.
 
     Attributes:
-        directory: The memory's directory.
+        directory: The memory's directory; of a memory on a server, that of its local files.
+        place: What opens it again: a directory, or the URL of a memory on a server.
+        name: The place as it may be told: without a password.
+        shared: Whether other machines may use it, too; they have local files of their own.
+        beyond_reach: Where what was deleted may be left, and until when, whatever `scrub` does.
         cache: What is read once per change.
         ttls: How long what is written lives by default.
         examples: What synthesizers have made of records, to train on.
@@ -77,6 +78,10 @@ class Ledger:
 
     def __init__(self, directory: Path, database: Database) -> None:
         self.directory = directory
+        self.place = database.place
+        self.name = database.name
+        self.shared = database.shared
+        self.beyond_reach = database.beyond_reach
         self.cache = database.cache
         self._database = database
         self.ttls = TtlTable(database)
@@ -100,28 +105,25 @@ class Ledger:
         self.importer = partial(Importer, database)
 
     @classmethod
-    def open(cls, directory: Path, *, create: bool = True, busy_timeout: float = 30.0) -> Self:
+    def open(cls, place: str | Path, *, create: bool = True, busy_timeout: float = 30.0) -> Self:
         """Open the ledger of a memory, or make one.
 
         An older format is brought up to date, and a scrub that a crash interrupted is
-        finished. Where the directory cannot be written to, the ledger can be read. Every wait for
-        another process or thread is bounded by ``busy_timeout``, in seconds.
+        finished. Where nothing can be written, the ledger can be read.
+
+        Args:
+            place: A directory, or the URL of a PostgreSQL database.
+            create: Whether to make a memory if there is none.
+            busy_timeout: Bound on every wait for another process or thread, in seconds.
 
         Raises:
-            NotAMemoryError: If the directory holds something else, or nothing and ``create``
-                is False.
+            NotAMemoryError: If the place holds something else, or nothing and ``create`` is False.
             FormatVersionError: If a newer memkit wrote it.
             CorruptFileError: If the file is damaged.
             ReadOnlyError: If a memory is to be made where nothing can be written.
         """
-        directory = Path(directory).resolve()  # wherever the process or a link turns to
-        database = connect(locate(directory, create=create), busy_timeout)
-        try:
-            check_schema(database)
-        except BaseException:
-            database.close()
-            raise
-        ledger = cls(directory, database)
+        database = open_database(place, create=create, wait=busy_timeout)
+        ledger = cls(database.directory, database)
         if not database.read_only and ledger.get_meta(SCRUB_PENDING) is not None:
             # Where there is no room or no turn for it now, it stays pending; reading must work.
             with suppress(BusyError, DiskFullError):
@@ -129,7 +131,7 @@ class Ledger:
         return ledger
 
     def close(self) -> None:
-        """Move the log into the file if possible, and close it. Repeating it changes nothing.
+        """Leave the database in order, and close it. Repeating it changes nothing.
 
         Raises:
             DirectoryChangedError: If the file was removed or replaced; it is closed all the same.
@@ -139,8 +141,7 @@ class Ledger:
         try:
             self._database.check_place()
             if not self._database.read_only:
-                with suppress(DiskFullError):  # what is committed is as safe in the log
-                    self._database.empty_log(0.0)
+                self._database.settle()
         finally:
             self._database.close()
 
@@ -160,14 +161,8 @@ class Ledger:
 
         Only what is of this scope or of narrower ones; None for all.
         """
-        path, wait = self._database.path, self._database.wait
-        self.check_place()
-        with closing(connect(path, wait, create=False)) as database:  # nobody waits for this reader
-            self.check_place()  # both have the same file, unless it changes later: then it stays so
-            check_schema(database)
-            database.clock = self._database.clock
-            with database.snapshot():
-                yield Exporter(database, scope)
+        with closing(open_again(self._database)) as database, database.snapshot():
+            yield Exporter(database, scope)
 
     def merge(self, ids: Sequence[str]) -> Record:
         """Make one record of several; see `memkit.ledger.records.merge`.
@@ -231,15 +226,11 @@ class Ledger:
         return [readable("events", row[0], _event, row) for row in rows]
 
     def scrub(self) -> bool:
-        """Destroy what deleted records left behind in the file and its log.
-
-        The word index is merged, so that words of deleted texts leave it; the file is
-        rewritten, because ``secure_delete`` does not reach the copies that SQLite leaves
-        behind when it moves rows between pages; and the log is emptied.
+        """Destroy what deleted records left behind in the database.
 
         Returns:
-            Whether no byte of deleted content can remain. False if another process kept the log
-            from being emptied; scrub again later (opening the memory does).
+            Whether that could be done. False if another process has kept it from that, such as
+            SQLite's log from being emptied; scrub again later (opening the memory does).
         """
         if self._database.in_transaction:
             raise StorageError("scrub() cannot run inside a transaction", "Call it afterwards.")
@@ -247,9 +238,7 @@ class Ledger:
             mark := self.get_meta(SCRUB_PENDING)
         ) is None:  # nothing was deleted, or another process has scrubbed it since
             return True
-        full_text.optimize(self._database)
-        self._database.rewrite()
-        if not self._database.empty_log(_SCRUB_WAIT):
+        if not self._database.destroy_deleted():
             return False
         with self.transaction():  # unless something was deleted meanwhile
             self._database.execute(

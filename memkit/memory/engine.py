@@ -18,11 +18,12 @@ from memkit.errors import ModelUnavailableError, UnsupportedOperationError
 from memkit.ledger import Ledger
 from memkit.memory.assembly import Parts, recover
 from memkit.memory.config import Config, CountTokens, check_embedder
+from memkit.memory.place import check_place
 from memkit.memory.telemetry import creating
 from memkit.models.sources import settled
 from memkit.protocols import Backend, Embedder, LanguageModel, Reranker
 from memkit.types import BackendName, CacheUse
-from memkit.types.validate import check_flag, check_path
+from memkit.types.validate import check_flag
 
 if TYPE_CHECKING:
     from memkit.answering.generate import Answerer
@@ -72,10 +73,11 @@ class Engine:
     @classmethod
     def open(cls, path: str | Path, config: Config | None = None, *, create: bool = True) -> Self:
         """Open a memory's ledger, and bring what is derived from it in line."""
-        config, path = config or Config(), check_path("path", path)
+        config = config or Config()
+        place = check_place(path, config.names)
         check_flag("create", create)
-        with creating(path, create=create):
-            ledger = Ledger.open(path, create=create, busy_timeout=config.busy_timeout)
+        with creating(place, create=create):
+            ledger = Ledger.open(place, create=create, busy_timeout=config.busy_timeout)
         engine = cls(ledger, config)
         try:
             recover(engine)

@@ -95,7 +95,11 @@ def _without_turns(engine: Engine, texts: Sequence[str]) -> Receipt:
         NOTHING,
         turns=len(texts),
         files=tuple(files),
-        checks={NO_TEXT: _destroyed(engine) and not _left(engine, list(pieces), ())[0]},
+        checks={
+            _of_files(engine, NO_TEXT): _destroyed(engine)
+            and not _left(engine, list(pieces), ())[0]
+        },
+        remains=engine.ledger.beyond_reach,
     )
 
 
@@ -147,6 +151,7 @@ def _forget(
         checks=_checks(engine, erased, exposure),
         exposure=exposure,
         items=erased.items,
+        remains=engine.ledger.beyond_reach,
     )
 
 
@@ -227,13 +232,18 @@ def _checks(engine: Engine, erased: Erased, exposure: Sequence[Exposure]) -> dic
     checks = {
         "no record or version is left": not ledger.records.existing(deleted, expired=True),
         "no adapter was trained on them": not ledger.modules.holding(list(deleted)),
-        NO_TEXT: destroyed and not texts,
-        NO_VECTOR: destroyed and not vectors and not _in_clusters(ledger),
+        _of_files(engine, NO_TEXT): destroyed and not texts,
+        _of_files(engine, NO_VECTOR): destroyed and not vectors and not _in_clusters(ledger),
         NO_WEIGHTS: destroyed and not weights_left(ledger, erased.weights),
     }
     if exposure:
         checks[UNKNOWN] = not any(each.stands_out for each in exposure)
     return checks
+
+
+def _of_files(engine: Engine, check: str) -> str:
+    """What a check of files is called: of a memory on a server, only those here are looked into."""
+    return f"{check} here" if engine.ledger.shared else check
 
 
 def _destroyed(engine: Engine) -> bool:

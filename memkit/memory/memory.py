@@ -94,12 +94,13 @@ class Memory:
         """Open a memory, or make one.
 
         Args:
-            path: Its directory.
+            path: Its directory, or ``postgresql://user@host/db?schema=notes``.
             create: Whether to make the memory if it does not exist.
             **options: Backends, models and settings; see `OpenOptions`.
 
         Raises:
             NotAMemoryError: If the path holds something else.
+            UnsupportedOperationError: If a server is to keep adapters.
             IncompatibleModelError: If it was made with another embedder or for another base model.
             FormatVersionError: If a newer memkit wrote it.
             CorruptFileError: If the ledger is damaged.
@@ -117,7 +118,7 @@ class Memory:
         self.close()
 
     def __repr__(self) -> str:
-        return f"Memory({str(self._engine.ledger.directory)!r}, {self._engine.names})"
+        return f"Memory({self._engine.ledger.name!r}, {self._engine.names})"
 
     @overload
     def add(  # type: ignore[overload-overlap]  # a string is one text, not an iterable of them

@@ -78,7 +78,7 @@ def traced(
         def observed(engine: Engine, /, *args: P.args, **kwargs: P.kwargs) -> R:
             if not _is_observed(operation):
                 return run(engine, *args, **kwargs)
-            with observation(operation, verb, engine.ledger.directory) as seen:
+            with observation(operation, verb, engine.ledger.name) as seen:
                 if about:
                     seen.asked(args[0])
                 result = run(engine, *args, **kwargs)
@@ -91,17 +91,20 @@ def traced(
 
 
 @contextmanager
-def creating(path: Path, *, create: bool) -> Iterator[None]:
-    """Observe how a memory is made; opening one that is there is no operation."""
-    if not create or (path / FILE).exists():
+def creating(place: str | Path, *, create: bool) -> Iterator[None]:
+    """Observe how a memory is made; opening one that is there is no operation.
+
+    On a server it is not observed: whether there is one is known only once it is open.
+    """
+    if not create or isinstance(place, str) or (place / FILE).exists():
         yield
         return
-    with observation("create_memory_store", "open", path.resolve()):
+    with observation("create_memory_store", "open", str(place.resolve())):
         yield
 
 
 @contextmanager
-def observation(operation: Operation, verb: str, store: Path) -> Iterator[Observation]:
+def observation(operation: Operation, verb: str, store: str) -> Iterator[Observation]:
     """Observe the enclosed block as one operation on a memory."""
     tracer = _tracer()
     if tracer is None:
@@ -110,7 +113,7 @@ def observation(operation: Operation, verb: str, store: Path) -> Iterator[Observ
         return
     from opentelemetry.trace import SpanKind, StatusCode
 
-    about = {"gen_ai.operation.name": operation, "gen_ai.memory.store.id": str(store)}
+    about = {"gen_ai.operation.name": operation, "gen_ai.memory.store.id": store}
     with tracer.start_as_current_span(
         operation,
         kind=SpanKind.INTERNAL,

@@ -56,8 +56,8 @@ class Vectors:
         """
         rag = self._engine.need_rag("vectors.search()")
         query = query_template(selection, Selection, k=k)
-        directory = self._engine.ledger.directory
-        with observation("search_memory", "vectors.search", directory) as seen:
+        name = self._engine.ledger.name
+        with observation("search_memory", "vectors.search", name) as seen:
             hits = rag.search(query, _unit_row(vector))
             seen.touched(hits)
         return hits

@@ -264,6 +264,8 @@ class FactIndex:
         try:
             if self._current.is_ours(self._current.space):  # no other process has changed it
                 self.save()
+                if self._ledger.shared:  # another machine may have forgotten what the file has
+                    self.scrub()
         except StorageError as exc:
             _log.warning("the index file was not written, and is rebuilt next time: %s", exc)
         self._current.space.close()

@@ -32,6 +32,8 @@ class RagBackend(Backend):
         """Index the records that have no passages yet, if the memory can be written to."""
         if self._ledger.writable:
             self.facts.index_missing()
+            if self._ledger.shared:  # another machine may have forgotten what a file here has
+                self.facts.scrub()
 
     def prepare(self, drafts: Sequence[Draft]) -> None:
         """Cut and embed drafts for the next `write` of this thread, in place of earlier ones."""

@@ -58,6 +58,9 @@ class Receipt(Value):
     checks: Mapping[str, bool]  # what was checked afterwards, each with its outcome
     exposure: tuple[Exposure, ...] = ()
     items: int = 0
+    remains: tuple[
+        str, ...
+    ] = ()  # where bytes of it may stay, and until when: a server's own files
 
     def __str__(self) -> str:
         def some(ids: tuple[str, ...]) -> str:
@@ -75,6 +78,7 @@ class Receipt(Value):
             f"files destroyed     {some(self.files)}",
             *(f"checked: {what:<34} {'yes' if ok else 'NO'}" for what, ok in self.checks.items()),
         ]
+        lines += [f"may be left in      {where}" for where in self.remains]
         if self.exposure:
             most = max(self.exposure, key=lambda exposure: exposure.ahead)
             lines.append(

@@ -5,12 +5,13 @@ from memkit.ledger import Ledger
 from memkit.testing import BackendContract
 
 
+@pytest.mark.engines
 class TestBufferBackend(BackendContract):
     """With the records themselves; turns have a narrower rule of scopes (see test_buffer)."""
 
     @pytest.fixture
-    def backend(self, tmp_path):
-        self.ledger = Ledger.open(tmp_path / "memory")
+    def backend(self, place):
+        self.ledger = Ledger.open(place)
         self.records = self.ledger.records
         yield BufferBackend(self.ledger, with_records=True)
         self.ledger.close()

@@ -6,10 +6,11 @@ from memkit.rag.rag_backend import RagBackend
 from memkit.testing import BackendContract, HashingEmbedder
 
 
+@pytest.mark.engines
 class TestRagBackend(BackendContract):
     @pytest.fixture
-    def backend(self, tmp_path):
-        self.ledger = Ledger.open(tmp_path / "memory")
+    def backend(self, place):
+        self.ledger = Ledger.open(place)
         self.records = self.ledger.records
         yield RagBackend(self.ledger, FactIndex(self.ledger, HashingEmbedder()))
         self.ledger.close()

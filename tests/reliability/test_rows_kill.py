@@ -20,7 +20,7 @@ sys.path[:0] = sys.argv[1:]
 import numpy as np
 from memkit.lora.store import adapter_files
 from memkit.ledger import Ledger
-from memkit.ledger.engine.sqlite import Database
+from memkit.ledger.engine.sqlite import SqliteDatabase
 from memkit.types import Draft
 
 left = 0
@@ -36,7 +36,7 @@ def counted(function):
 
 os.pwrite, os.fsync = counted(os.pwrite), counted(os.fsync)
 adapter_files.Path.unlink = counted(adapter_files.Path.unlink)
-Database.execute = counted(Database.execute)
+SqliteDatabase.execute = counted(SqliteDatabase.execute)
 
 def compact(ledger):
     adapter_files.tidy(ledger)

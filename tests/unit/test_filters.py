@@ -4,6 +4,7 @@ import json
 import math
 import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import example, given, reject
 from hypothesis import strategies as st
 
 from memkit.errors import InvalidInputError
+from memkit.ledger import Ledger
 from memkit.ledger.records import filters
 from memkit.ledger.records.filters import matches, plain
 from memkit.types.validate import check_metadata
@@ -30,6 +32,22 @@ def selected(where, metadata) -> bool:
         [json.dumps(metadata, ensure_ascii=False), *parameters],
     )
     return bool(rows.fetchall())
+
+
+@pytest.fixture(scope="module")
+def in_postgres(postgres):
+    """Asks PostgreSQL the same."""
+    with closing(Ledger.open(postgres.place("filters"))) as ledger:
+
+        def selected(where, metadata) -> bool:
+            sql, parameters = filters.parse(where).sql("m.metadata")
+            rows = ledger._database.rows(
+                f"SELECT 1 FROM (SELECT ?::text AS metadata) AS m WHERE {sql}",
+                *(json.dumps(metadata, ensure_ascii=False), *parameters),
+            )
+            return bool(rows)
+
+        yield selected
 
 
 @pytest.mark.parametrize(
@@ -144,9 +162,10 @@ def selected(where, metadata) -> bool:
         ({"$or": [{"a": 1}, {"$not": {"b": {"$gt": 1}}}], "c": 3}, {"b": 1, "c": 3}, True),
     ],
 )
-def test_meaning(where, metadata, expected):
+def test_meaning(where, metadata, expected, in_postgres):
     assert matches(where, metadata) is expected
     assert selected(where, metadata) is expected
+    assert in_postgres(where, metadata) is expected
 
 
 CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
@@ -201,8 +220,10 @@ FILTERS = st.recursive(
 @example({"a": 5e-324}, {"a": 5e-324})
 @example({"a": -0.0}, {"a": 0})
 @example({"a": {"$gt": "\uffff"}}, {"a": "\U00010000"})
-def test_sql_and_python_agree(where, metadata):
-    assert selected(where, metadata) is matches(where, metadata)
+def test_sql_and_python_agree(in_postgres, where, metadata):
+    expected = matches(where, metadata)
+    assert selected(where, metadata) is expected
+    assert in_postgres(where, metadata) is expected
 
 
 @given(METADATA)

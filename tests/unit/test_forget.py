@@ -19,7 +19,7 @@ from memkit.errors import (
     TrainingError,
     UnsafePathError,
 )
-from memkit.ledger.engine.sqlite import Database
+from memkit.ledger.engine.sqlite import SqliteDatabase
 from memkit.lora.store.adapter_files import destroy_file, destroy_folder
 from memkit.lora.store.row_file import RowFile
 from memkit.lora.training.trainer import Trainer
@@ -503,7 +503,7 @@ def test_the_vector_of_a_text_that_others_have_as_well_may_stay(memory):
 @pytest.fixture
 def full(monkeypatch):
     """A disk that is full from when it is asked to be, for what rewrites the ledger."""
-    rewrite = Database.rewrite
+    rewrite = SqliteDatabase.rewrite
     state = {"full": True}
 
     def no_room(database):
@@ -511,7 +511,7 @@ def full(monkeypatch):
             raise DiskFullError("no room left to write to the ledger", "Free some space.")
         rewrite(database)
 
-    monkeypatch.setattr(Database, "rewrite", no_room)
+    monkeypatch.setattr(SqliteDatabase, "rewrite", no_room)
     return state
 
 
@@ -559,7 +559,7 @@ WHILE_READ = {
 def test_while_somebody_reads_no_receipt_says_that_all_is_destroyed(
     tmp_path, open_memory, monkeypatch, verb
 ):
-    monkeypatch.setattr("memkit.ledger.ledger._SCRUB_WAIT", 0.0)
+    monkeypatch.setattr("memkit.ledger.engine.sqlite._SCRUB_WAIT", 0.0)
     memory = open_memory(tmp_path / "m", backends=("rag",))
     memory.add("The code of the locker is 8812.", id="a")
     memory.add("The lift is out of order.", ttl=timedelta(hours=1))

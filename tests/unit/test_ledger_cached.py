@@ -9,6 +9,8 @@ import pytest
 from memkit.ledger import Ledger
 from memkit.types import ALWAYS, Draft
 
+pytestmark = pytest.mark.engines
+
 
 @pytest.fixture
 def clock(ledger):
@@ -51,7 +53,7 @@ def test_settings_and_modules_are_read_once(ledger, statements):
 def test_a_change_by_another_connection_is_seen(ledger):
     assert ledger.get_meta("colour") is None
     assert ledger.modules.active() == []
-    other = Ledger.open(ledger.directory)
+    other = Ledger.open(ledger.place)
     other.set_meta("colour", "red")
     train(other, "m0001", *other.records.add([Draft("fact")]))
     other.close()
@@ -151,7 +153,7 @@ def test_nothing_deleted_stays_in_memory(ledger):
 
 def test_one_look_sees_what_was_there_at_its_beginning_and_the_next_one_what_came(ledger):
     ledger.set_meta("colour", "red")
-    other = Ledger.open(ledger.directory)
+    other = Ledger.open(ledger.place)
     with ledger.one_look() as state:
         assert ledger.get_meta("colour") == "red"
         other.set_meta("colour", "blue")

@@ -14,6 +14,8 @@ from memkit.memory.check import check
 from memkit.memory.erasure import erase
 from memkit.types import Draft, Example
 
+pytestmark = pytest.mark.engines
+
 RECIPE, OTHER = "template 1", "rewriter 2 gpt"
 
 
@@ -324,6 +326,7 @@ def test_examples_outside_of_the_scope_stay_where_they_are(ledger, copy):
 # -- check
 
 
+@pytest.mark.engines("sqlite")  # `check` knows files only
 def test_examples_without_their_record_are_found_and_removed(ledger, ann):
     ledger.examples.put(RECIPE, {ann.id: wordings(ann, "Whose?")})
     ledger.close()

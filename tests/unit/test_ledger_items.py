@@ -7,6 +7,8 @@ from memkit.errors import IncompatibleModelError, InvalidInputError
 from memkit.ledger.items import NewItem
 from memkit.testing import HashingEmbedder
 
+pytestmark = pytest.mark.engines
+
 SECRET = "the mushroom omelette of Tuesday"
 
 

@@ -14,6 +14,8 @@ from memkit.errors import ModuleNotFoundInMemoryError
 from memkit.ledger import Ledger
 from memkit.types import Draft
 
+pytestmark = pytest.mark.engines
+
 RECORDS = [f"r{n}" for n in range(5)]
 records = st.sets(st.sampled_from(RECORDS), min_size=1).map(sorted)
 names = st.sampled_from(["a", "b"])

@@ -14,6 +14,8 @@ from memkit.ledger import Ledger, ModuleFile
 from memkit.ledger.engine.checksums import stamp
 from memkit.types import Draft
 
+pytestmark = pytest.mark.engines
+
 
 def add(ledger, *texts, scope=None, metadata=None):
     return ledger.records.add(
@@ -64,7 +66,7 @@ def unplaced(ledger, **fields):
 def test_names_are_never_used_twice(ledger):
     names = [ledger.modules.next_name() for _ in range(3)]
     ledger.close()
-    again = Ledger.open(ledger.directory)
+    again = Ledger.open(ledger.place)
     assert [*names, again.modules.next_name()] == ["m0001", "m0002", "m0003", "m0004"]
     again.close()
 
@@ -140,7 +142,7 @@ def test_an_older_version_takes_its_records_back(ledger):
 
 
 def test_activating_is_one_transaction_that_others_see(ledger, undone):
-    other = Ledger.open(ledger.directory)
+    other = Ledger.open(ledger.place)
     a, b = add(ledger, "a", "b")
     commit(ledger, "m0001", [a])
     commit(ledger, "m0001", [b])
@@ -465,7 +467,7 @@ def test_erasures_survive_reopening(ledger):
     ledger.erasures.queue("adapters/a")
     ledger.erasures.queue("adapters/a")
     ledger.close()
-    again = Ledger.open(ledger.directory)
+    again = Ledger.open(ledger.place)
     assert again.erasures.pending() == ["adapters/a", "adapters/b"]
     again.erasures.done("adapters/a")
     again.erasures.done("unknown")

@@ -24,7 +24,7 @@ from memkit.ledger import Ledger
 from memkit.ledger.engine import connect as opening
 from memkit.ledger.engine import schema
 from memkit.ledger.engine.schema import current_version
-from memkit.ledger.engine.sqlite import Database
+from memkit.ledger.engine.sqlite import SqliteDatabase
 from memkit.types import Draft
 
 FILE = "ledger.sqlite3"
@@ -333,7 +333,7 @@ def test_a_full_disk_prevents_neither_closing_nor_opening(directory, monkeypatch
         raise DiskFullError("no room left")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Database, "empty_log", fail)
+        patch.setattr(SqliteDatabase, "empty_log", fail)
         with pytest.raises(DiskFullError, match="no room left"):
             ledger.scrub()
         ledger.close()

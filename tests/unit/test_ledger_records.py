@@ -17,6 +17,8 @@ from memkit.ledger import Ledger, NewPassage
 from memkit.ledger.engine.ids import new_id
 from memkit.types import Draft
 
+pytestmark = pytest.mark.engines
+
 SCOPES = [{}, {"user": "u1"}, {"user": "u2"}, {"user": "u1", "session": "s1"}, {"session": "s1"}]
 
 

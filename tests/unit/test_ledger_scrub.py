@@ -157,7 +157,7 @@ def test_deleting_everything_leaves_nothing(ledger):
 
 
 def test_a_reader_elsewhere_delays_the_scrub_until_the_next_opening(ledger, monkeypatch):
-    monkeypatch.setattr("memkit.ledger.ledger._SCRUB_WAIT", 0.05)
+    monkeypatch.setattr("memkit.ledger.engine.sqlite._SCRUB_WAIT", 0.05)
     record = remember(ledger, "The Xqreaderzvrk")
     reader = sqlite3.connect(ledger.directory / FILE, isolation_level=None)
     reader.execute("BEGIN")

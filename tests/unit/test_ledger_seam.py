@@ -27,7 +27,12 @@ ONLY_SQLITE = re.compile(
     r"|AUTOINCREMENT|iif|instr|typeof|randomblob|total_changes)\b|\?\d|LIMIT -1|CREATE \w*TABLE",
     re.IGNORECASE,
 )
-ENGINE_ONLY = {"sqlite3", "memkit.ledger.engine.sqlite", "memkit.ledger.engine.dialect"}
+ENGINE_ONLY = {
+    "sqlite3",
+    "memkit.ledger.engine.database",
+    "memkit.ledger.engine.dialect",
+    "memkit.ledger.engine.sqlite",
+}
 
 
 def strings(source):

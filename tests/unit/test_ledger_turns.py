@@ -5,6 +5,8 @@ import pytest
 from memkit.errors import InvalidInputError, NotFoundError, RecordNotFoundError
 from memkit.types import Draft
 
+pytestmark = pytest.mark.engines
+
 
 def say(ledger, *contents, scope=None):
     return [ledger.turns.add("user", c, scope or {}, record_id=None) for c in contents]

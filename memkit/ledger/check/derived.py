@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 from memkit.ledger.engine import full_text, inspection, metadata_index
 from memkit.ledger.engine.checksums import mended
-from memkit.ledger.engine.dialect import in_list, list_parameter, octets, same, upsert
+from memkit.ledger.engine.dialect import in_numbers, list_parameter, octets, same, upsert
 from memkit.ledger.engine.readable import whole
 from memkit.ledger.engine.schema import UNINDEXED
-from memkit.ledger.engine.sqlite import Database
+from memkit.ledger.engine.sqlite import SqliteDatabase
 from memkit.ledger.modules.module_table import ModuleTable
 from memkit.ledger.passages.passage_writes import derived
 from memkit.types import CheckReport
@@ -55,7 +55,7 @@ _LAST = "coalesce((SELECT max(version) FROM module_versions WHERE module = name)
 _OLDER = "(SELECT max(version) FROM versions WHERE versions.record = records.number)"
 
 
-def check_derived(database: Database, report: CheckReport) -> None:
+def check_derived(database: SqliteDatabase, report: CheckReport) -> None:
     """Index of metadata, passages, counters, pointers and settings of the ledger."""
     with report.looking_at("the index of metadata has the keys and values of the records"):
         # Where metadata is no JSON, that is a problem of its own, and none of the index.
@@ -79,7 +79,9 @@ def check_derived(database: Database, report: CheckReport) -> None:
         _check_settings(database, report)
 
 
-def _compare(database: Database, report: CheckReport, table: str, right: str) -> tuple[int, int]:
+def _compare(
+    database: SqliteDatabase, report: CheckReport, table: str, right: str
+) -> tuple[int, int]:
     """How many rows a table lacks, and has too many, by a query of all; a repair makes it anew."""
     present = f"SELECT * FROM {table}"
     # EXCEPT and UNION are of one rank: without brackets, all behind the first UNION is added.
@@ -98,7 +100,7 @@ def _compare(database: Database, report: CheckReport, table: str, right: str) ->
     return missing, extra
 
 
-def _check_passages(database: Database, report: CheckReport) -> None:
+def _check_passages(database: SqliteDatabase, report: CheckReport) -> None:
     wrong = database.column(
         "SELECT DISTINCT record FROM passages JOIN records ON records.number = passages.record "
         f"WHERE NOT ({same('passages.text', _SLICE)})"
@@ -106,7 +108,7 @@ def _check_passages(database: Database, report: CheckReport) -> None:
     if wrong:
         if report.repair:
             theirs = list_parameter("wrong", wrong)
-            database.execute(f"DELETE FROM passages WHERE {in_list('record')}", theirs)
+            database.execute(f"DELETE FROM passages WHERE {in_numbers('record')}", theirs)
         report.problem(
             f"{counted(len(wrong), 'record has', 'records have')} passages that are no slices of "
             "the text" + ("; they are embedded anew" if report.repair else ""),
@@ -131,7 +133,7 @@ def _check_passages(database: Database, report: CheckReport) -> None:
         )
 
 
-def _check_counters(database: Database, report: CheckReport) -> None:
+def _check_counters(database: SqliteDatabase, report: CheckReport) -> None:
     for table, column in _NUMBERED.items():
         if inspection.counter_is_behind(database, table, column):
             if report.repair:
@@ -149,7 +151,7 @@ def _check_counters(database: Database, report: CheckReport) -> None:
         )
 
 
-def _check_pointers(database: Database, report: CheckReport) -> None:
+def _check_pointers(database: SqliteDatabase, report: CheckReport) -> None:
     repaired = report.repair
     if names := database.column(f"SELECT name FROM modules WHERE {_NOWHERE}"):
         if repaired:
@@ -179,7 +181,7 @@ def _check_pointers(database: Database, report: CheckReport) -> None:
         report.problem("modules have had more versions than they say", repaired=repaired)
 
 
-def _check_settings(database: Database, report: CheckReport) -> None:
+def _check_settings(database: SqliteDatabase, report: CheckReport) -> None:
     settings: dict[str, str] = dict(database.rows("SELECT name, value FROM meta"))
     length = database.value(f"SELECT {octets('vector')} / 4 FROM vectors LIMIT 1")
     if length and "embedder" not in settings:
@@ -201,7 +203,7 @@ def _check_settings(database: Database, report: CheckReport) -> None:
 
 
 def _right_settings(
-    database: Database, settings: Mapping[str, str], length: int | None
+    database: SqliteDatabase, settings: Mapping[str, str], length: int | None
 ) -> dict[str, str]:
     """What those settings have to be that cannot be right."""
     right = {}

@@ -8,8 +8,9 @@ from contextlib import suppress
 from memkit.errors import CorruptFileError
 from memkit.ledger.engine import full_text, inspection
 from memkit.ledger.engine.checksums import CHECKED, checked_columns, is_intact, mended
-from memkit.ledger.engine.dialect import in_list, is_object, list_parameter
-from memkit.ledger.engine.sqlite import Database, Row
+from memkit.ledger.engine.database import Row
+from memkit.ledger.engine.dialect import in_numbers, is_object, list_parameter
+from memkit.ledger.engine.sqlite import SqliteDatabase
 from memkit.ledger.ledger import Ledger
 from memkit.ledger.records.record_rows import content_hash
 from memkit.types import CheckReport
@@ -48,7 +49,7 @@ _MEND = {
 }
 
 
-def check_file(database: Database, report: CheckReport) -> bool:
+def check_file(database: SqliteDatabase, report: CheckReport) -> bool:
     """SQLite's own check of the file; returns whether more can be looked at."""
     try:
         wrong = inspection.integrity(database)
@@ -72,7 +73,7 @@ def check_file(database: Database, report: CheckReport) -> bool:
     return mended
 
 
-def check_contents(ledger: Ledger, database: Database, report: CheckReport) -> None:
+def check_contents(ledger: Ledger, database: SqliteDatabase, report: CheckReport) -> None:
     """Schema, references between tables, word index, and checksums of records."""
     with report.looking_at("tables, indexes and triggers are those of this format"):
         _check_schema(database, report)
@@ -94,7 +95,7 @@ def check_contents(ledger: Ledger, database: Database, report: CheckReport) -> N
         report.note(f"the change to the embedder {begun!r} is not finished; reembed() goes on")
 
 
-def _check_schema(database: Database, report: CheckReport) -> None:
+def _check_schema(database: SqliteDatabase, report: CheckReport) -> None:
     for fault in inspection.schema_faults(database):
         mendable = report.repair and (fault.kind != "table" or fault.name in _DERIVED)
         if mendable:
@@ -102,14 +103,14 @@ def _check_schema(database: Database, report: CheckReport) -> None:
         report.problem(f"the {fault.kind} {fault.name!r} {fault.what}", repaired=mendable)
 
 
-def _check_objects(database: Database, report: CheckReport) -> None:
+def _check_objects(database: SqliteDatabase, report: CheckReport) -> None:
     for table, columns in _OBJECTS.items():
         for column in columns:
             if count := database.count(table, f"NOT ({is_object(column)})"):
                 report.problem(f"the {column} of {count} {table} is no JSON object; {_RESTORE}")
 
 
-def _check_references(database: Database, report: CheckReport) -> None:
+def _check_references(database: SqliteDatabase, report: CheckReport) -> None:
     for table, count in inspection.broken_references(database).items():
         mendable = report.repair and table in _MEND
         if mendable:
@@ -125,7 +126,7 @@ def _check_references(database: Database, report: CheckReport) -> None:
         )
 
 
-def _check_words(database: Database, report: CheckReport) -> None:
+def _check_words(database: SqliteDatabase, report: CheckReport) -> None:
     if database.read_only:
         report.note("the word index was not looked at, as the directory cannot be written to")
     elif not full_text.is_sound(database):
@@ -134,7 +135,7 @@ def _check_words(database: Database, report: CheckReport) -> None:
         report.problem("the word index is not that of the passages", repaired=report.repair)
 
 
-def _check_hashes(database: Database, report: CheckReport) -> None:
+def _check_hashes(database: SqliteDatabase, report: CheckReport) -> None:
     wrong = []
     columns = ("text", "question", "answer", "content_hash")
     for row, text, question, answer, stored in database.pages("number", columns, "records"):
@@ -147,7 +148,8 @@ def _check_hashes(database: Database, report: CheckReport) -> None:
                 )
     if wrong:
         ids = database.column(
-            f"SELECT id FROM records WHERE {in_list('number')}", list_parameter("rows", wrong[:3])
+            f"SELECT id FROM records WHERE {in_numbers('number')}",
+            list_parameter("rows", wrong[:3]),
         )
         report.problem(
             f"{counted(len(wrong), 'record has', 'records have')} another checksum than the text, "
@@ -156,14 +158,14 @@ def _check_hashes(database: Database, report: CheckReport) -> None:
         )
 
 
-def check_rows(database: Database, report: CheckReport) -> None:
+def check_rows(database: SqliteDatabase, report: CheckReport) -> None:
     """Whether rows are as they were written, what was repaired included."""
     for table in CHECKED:
         with report.looking_at(f"{table} are as they were written"):
             _check_rows(database, table, report)
 
 
-def _check_rows(database: Database, table: str, report: CheckReport) -> None:
+def _check_rows(database: SqliteDatabase, table: str, report: CheckReport) -> None:
     checked = CHECKED[table]
     place = checked.columns.index(checked.name)
     damaged = [row[place] for row in _rows(database, table) if not is_intact(row)]
@@ -177,7 +179,7 @@ def _check_rows(database: Database, table: str, report: CheckReport) -> None:
         )
 
 
-def _rows(database: Database, table: str) -> Iterator[Row]:
+def _rows(database: SqliteDatabase, table: str) -> Iterator[Row]:
     columns = checked_columns(table)
     if table != "versions":
         yield from (tuple(row) for _, *row in database.pages("number", [columns], table))

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from memkit.errors import CorruptFileError
-from memkit.ledger.engine.dialect import in_list, list_parameter
-from memkit.ledger.engine.sqlite import Database
+from memkit.ledger.engine.database import Database
+from memkit.ledger.engine.dialect import in_numbers, list_parameter
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def amended(
         verify(table, values)
     numbers = [number for number, *_ in rows]
     yield numbers
-    stamp(database, table, in_list("number"), list_parameter("rows", numbers))
+    stamp(database, table, in_numbers("number"), list_parameter("rows", numbers))
 
 
 @contextmanager
@@ -133,7 +133,7 @@ def mended(database: Database, table: str, condition: str, *parameters: object) 
     rows = _numbered(database, table, condition, *parameters)
     intact = [number for number, *values in rows if is_intact(values)]
     yield
-    stamp(database, table, in_list("number"), list_parameter("rows", intact))
+    stamp(database, table, in_numbers("number"), list_parameter("rows", intact))
 
 
 def _numbered(

@@ -21,7 +21,7 @@ from memkit.errors import (
 )
 from memkit.files import new_file, own_file
 from memkit.ledger.engine.schema import APPLICATION_ID, current_version, migrate
-from memkit.ledger.engine.sqlite import Database
+from memkit.ledger.engine.sqlite import SqliteDatabase
 from memkit.ledger.engine.sqlite_errors import mapped
 
 FILE = "ledger.sqlite3"
@@ -79,7 +79,7 @@ def _locate(directory: Path, *, create: bool) -> Path:
     return path
 
 
-def connect(path: Path, wait: float, *, create: bool = True) -> Database:
+def connect(path: Path, wait: float, *, create: bool = True) -> SqliteDatabase:
     """Open the ledger, make it if there is none and that is asked for, and bring it up to date.
 
     Where the directory cannot be written to, the ledger is opened for reading.
@@ -99,7 +99,7 @@ def connect(path: Path, wait: float, *, create: bool = True) -> Database:
     return database
 
 
-def inspect(path: Path, wait: float, *, create: bool = False) -> Database:
+def inspect(path: Path, wait: float, *, create: bool = False) -> SqliteDatabase:
     """Open the ledger as it is, whatever its format and its state.
 
     Raises:
@@ -119,7 +119,7 @@ def inspect(path: Path, wait: float, *, create: bool = False) -> Database:
             isolation_level=None,
             check_same_thread=False,
         )
-    return Database(connection, path, wait=wait, read_only=not writable)
+    return SqliteDatabase(connection, path, wait=wait, read_only=not writable)
 
 
 def check_files(directory: Path) -> None:
@@ -170,7 +170,7 @@ def _mode(path: Path, *, writable: bool) -> str:
     return "mode=ro" if log.exists() and log.stat().st_size else "mode=ro&immutable=1"
 
 
-def _prepare(database: Database) -> None:
+def _prepare(database: SqliteDatabase) -> None:
     for pragma in ("secure_delete = ON", "temp_store = MEMORY", f"cache_size = -{CACHE}"):
         database.execute(f"PRAGMA {pragma}")
     version = format_version(database)
@@ -190,7 +190,7 @@ def _prepare(database: Database) -> None:
     database.execute("PRAGMA foreign_keys = ON")  # cannot be switched while a file is migrated
 
 
-def format_version(database: Database) -> int:
+def format_version(database: SqliteDatabase) -> int:
     """Read the schema version; 0 for an empty file.
 
     Raises:
@@ -225,7 +225,7 @@ def format_version(database: Database) -> int:
     return int(version)
 
 
-def _use_log(database: Database) -> None:
+def _use_log(database: SqliteDatabase) -> None:
     """Switch to the write-ahead log; SQLite does not wait by itself when two processes do."""
     deadline = time.monotonic() + database.wait
     while True:

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 
 from memkit.errors import CorruptFileError
-from memkit.ledger.engine.dialect import in_list, list_parameter
-from memkit.ledger.engine.sqlite import Database, Row
+from memkit.ledger.engine.database import Database, Row
+from memkit.ledger.engine.dialect import WORDS, in_numbers, list_parameter
 
 TABLE = """
     CREATE VIRTUAL TABLE passages_fts USING fts5(
@@ -20,15 +20,11 @@ TABLE = """
     )
 """
 SQLITE = sqlite3.sqlite_version
-WORDS = 100  # that one statement looks up, well below SQLite's limit on compound ones
 # What the triggers of passages do.
 ADD = "INSERT INTO passages_fts (rowid, words) VALUES (new.key, new.words);"
 REMOVE = (
     "INSERT INTO passages_fts (passages_fts, rowid, words) VALUES ('delete', old.key, old.words);"
 )
-
-# Passages that match a `query`, its parameter, as a table with their keys.
-MATCHING = "(SELECT rowid AS key FROM passages_fts WHERE passages_fts MATCH ?) AS matching"
 
 
 def query(words: Iterable[str]) -> str:
@@ -36,71 +32,69 @@ def query(words: Iterable[str]) -> str:
     return " OR ".join(f'"{word}"' for word in words)
 
 
-def search(
-    database: Database, weights: Mapping[str, float], among: Sequence[int] | None
-) -> list[Row]:
-    """Find the passages that have one of some words, among all or among those of some keys.
+class Fts5Words:
+    """The words of the passages of a database in SQLite, as a `WordIndex`."""
 
-    Returns:
-        Their keys and the sums of each word's BM25 score times its weight, a higher one is
-        better, in no order.
-    """
-    alike: dict[float, list[str]] = {}
-    for word, weight in weights.items():
-        alike.setdefault(weight, []).append(word)
-    # The plus sign keeps SQLite from asking the word index for each of the keys.
-    chosen = "" if among is None else f" AND {in_list('+rowid')}"
-    keys = [] if among is None else [list_parameter("among", among)]
-    each = (
-        "SELECT rowid AS key, ? * -bm25(passages_fts) AS score "
-        f"FROM passages_fts WHERE passages_fts MATCH ?{chosen}"
-    )
-    # Materialized, as bm25() cannot be used where rows are grouped.
-    return database.rows(
-        f"WITH hits AS MATERIALIZED ({' UNION ALL '.join([each] * len(alike))}) "
-        "SELECT key, sum(score) FROM hits GROUP BY key",
-        *(value for weight in alike for value in (weight, query(alike[weight]), *keys)),
-    )
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
+    def add(self, words: Sequence[tuple[int, str]]) -> None:
+        """Nothing is left to do: triggers of the passages have taken them in."""
 
-def search_each(
-    database: Database, words: Sequence[str], among: Sequence[int]
-) -> list[list[tuple[int, float]]]:
-    """Find for each of some words those of a few passages that have it, in one read.
+    def asked(self, word: str) -> str:
+        """As for every `WordIndex`."""
+        return query([word])
 
-    Returns:
-        For each word, keys in ascending order and BM25 scores by the word alone.
-    """
-    keys = list_parameter("among", among)
-    hits: list[list[tuple[int, float]]] = [[] for _ in words]
-    rows = _for_each(
-        database,
-        words,
-        "SELECT ?, rowid, -bm25(passages_fts) FROM passages_fts "
-        f"WHERE passages_fts MATCH ? AND {in_list('+rowid')}",
-        keys,
-    )
-    for place, key, score in sorted(rows):
-        hits[place].append((key, score))
-    return hits
+    def search(self, weights: Mapping[str, float], among: Sequence[int] | None) -> list[Row]:
+        """As for every `WordIndex`."""
+        alike: dict[float, list[str]] = {}
+        for word, weight in weights.items():
+            alike.setdefault(weight, []).append(word)
+        # The plus sign keeps SQLite from asking the word index for each of the keys.
+        chosen = "" if among is None else f" AND {in_numbers('+rowid')}"
+        keys = [] if among is None else [list_parameter("among", among)]
+        each = (
+            "SELECT rowid AS key, ? * -bm25(passages_fts) AS score "
+            f"FROM passages_fts WHERE passages_fts MATCH ?{chosen}"
+        )
+        # Materialized, as bm25() cannot be used where rows are grouped.
+        return self._database.rows(
+            f"WITH hits AS MATERIALIZED ({' UNION ALL '.join([each] * len(alike))}) "
+            "SELECT key, sum(score) FROM hits GROUP BY key",
+            *(value for weight in alike for value in (weight, query(alike[weight]), *keys)),
+        )
 
+    def search_each(
+        self, words: Sequence[str], among: Sequence[int]
+    ) -> list[list[tuple[int, float]]]:
+        """As for every `WordIndex`."""
+        keys = list_parameter("among", among)
+        hits: list[list[tuple[int, float]]] = [[] for _ in words]
+        rows = self._for_each(
+            words,
+            "SELECT ?, rowid, -bm25(passages_fts) FROM passages_fts "
+            f"WHERE passages_fts MATCH ? AND {in_numbers('+rowid')}",
+            keys,
+        )
+        for place, key, score in sorted(rows):
+            hits[place].append((key, score))
+        return hits
 
-def frequencies(database: Database, words: Sequence[str]) -> list[int]:
-    """How many passages have each of some words in some form; far cheaper than their scores."""
-    rows = _for_each(
-        database, words, "SELECT ?, count(*) FROM passages_fts WHERE passages_fts MATCH ?"
-    )
-    return [count for _, count in sorted(rows)]
+    def frequencies(self, words: Sequence[str]) -> list[int]:
+        """As for every `WordIndex`."""
+        rows = self._for_each(
+            words, "SELECT ?, count(*) FROM passages_fts WHERE passages_fts MATCH ?"
+        )
+        return [count for _, count in sorted(rows)]
 
-
-def _for_each(database: Database, words: Sequence[str], sql: str, *parameters: object) -> list[Row]:
-    """Rows of one statement for each word; its first parameters are the word's place and query."""
-    rows: list[Row] = []
-    for start in range(0, len(words), WORDS):
-        places = range(start, min(start + WORDS, len(words)))
-        values = (value for at in places for value in (at, query([words[at]]), *parameters))
-        rows += database.rows(" UNION ALL ".join([sql] * len(places)), *values)
-    return rows
+    def _for_each(self, words: Sequence[str], sql: str, *parameters: object) -> list[Row]:
+        """Rows of one statement for each word; its first parameters are place and query."""
+        rows: list[Row] = []
+        for start in range(0, len(words), WORDS):
+            places = range(start, min(start + WORDS, len(words)))
+            values = (value for at in places for value in (at, query([words[at]]), *parameters))
+            rows += self._database.rows(" UNION ALL ".join([sql] * len(places)), *values)
+        return rows
 
 
 def missing() -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from memkit.errors import CorruptFileError
 from memkit.ledger.engine.schema import SHADOW_TABLES, migrate, statements, vectors_sql
-from memkit.ledger.engine.sqlite import Database
+from memkit.ledger.engine.sqlite import SqliteDatabase
 
 Schema = dict[tuple[str, str], str]  # kind ("table", "index", "trigger", "view"), name to SQL
 _STATISTICS = {"sqlite_stat1", "sqlite_stat4"}  # SQLite's own, of whoever asks it to analyze
@@ -27,35 +27,35 @@ class Fault:
     what: str
 
 
-def integrity(database: Database) -> list[str]:
+def integrity(database: SqliteDatabase) -> list[str]:
     """SQLite's own check of the file: what is wrong, at most 20 lines."""
     lines = database.column("PRAGMA integrity_check(20)")
     return [] if lines == ["ok"] else lines
 
 
-def reindex(database: Database) -> None:
+def reindex(database: SqliteDatabase) -> None:
     """Make all indexes of tables anew."""
     database.execute("REINDEX")
 
 
-def enforce(database: Database) -> None:
+def enforce(database: SqliteDatabase) -> None:
     """Keep references intact, and overwrite what is deleted, in whatever is written from here."""
     database.execute("PRAGMA foreign_keys = ON")
     database.execute("PRAGMA secure_delete = ON")
 
 
-def broken_references(database: Database) -> Counter[str]:
+def broken_references(database: SqliteDatabase) -> Counter[str]:
     """How many rows of each table refer to what is not there."""
     return Counter(row[0] for row in database.rows("PRAGMA foreign_key_check"))
 
 
-def schema(database: Database) -> Schema:
+def schema(database: SqliteDatabase) -> Schema:
     """What was made in a database by statements: tables, indexes, triggers and views."""
     rows = database.rows("SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL")
     return {(kind, name): sql for kind, name, sql in rows}
 
 
-def schema_faults(database: Database) -> list[Fault]:
+def schema_faults(database: SqliteDatabase) -> list[Fault]:
     """What is missing, is not as this memkit makes it, or is made by somebody else."""
     present, expected = schema(database), _expected(statements())
     optional = {("table", name): vectors_sql(name) for name in SHADOW_TABLES}
@@ -74,7 +74,7 @@ def schema_faults(database: Database) -> list[Fault]:
     return faults
 
 
-def check_schema(database: Database) -> None:
+def check_schema(database: SqliteDatabase) -> None:
     """Refuse a database with other tables, indexes, triggers or views than memkit's.
 
     A trigger that somebody has put there would change what is written, and nobody would notice.
@@ -96,7 +96,7 @@ def check_schema(database: Database) -> None:
 @cache
 def _expected(made_by: tuple[tuple[str, ...], ...]) -> Schema:  # noqa: ARG001 - what it is of
     memory = sqlite3.connect(":memory:")
-    with closing(Database(memory, Path(":memory:"), wait=1.0, read_only=False)) as fresh:
+    with closing(SqliteDatabase(memory, Path(":memory:"), wait=1.0, read_only=False)) as fresh:
         migrate(fresh, 0)
         return schema(fresh)
 
@@ -106,7 +106,7 @@ def _normal(sql: str) -> str:
     return " ".join(sql.replace('"', "").split())
 
 
-def remake(database: Database, fault: Fault) -> None:
+def remake(database: SqliteDatabase, fault: Fault) -> None:
     """Make a part of the schema anew, or remove it if it is not memkit's."""
     name = fault.name.replace('"', '""')
     with database.transaction():
@@ -115,13 +115,13 @@ def remake(database: Database, fault: Fault) -> None:
             database.execute(fault.sql)
 
 
-def counter_is_behind(database: Database, table: str, column: str) -> bool:
+def counter_is_behind(database: SqliteDatabase, table: str, column: str) -> bool:
     """Whether the next number of a table's key could be one that it has already."""
     last = "coalesce((SELECT seq FROM sqlite_sequence WHERE name = ?), 0)"
     return bool(database.value(f"SELECT max({column}) > {last} FROM {table}", table))
 
 
-def advance_counter(database: Database, table: str, column: str) -> None:
+def advance_counter(database: SqliteDatabase, table: str, column: str) -> None:
     """Let a table's numbers go on behind those that it has."""
     with database.transaction():
         database.execute("DELETE FROM sqlite_sequence WHERE name = ?", table)

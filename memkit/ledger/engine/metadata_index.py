@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from memkit.ledger.engine.dialect import Condition, in_list, list_parameter
+from memkit.ledger.engine.dialect import Condition, either, in_list, list_parameter
 
 CUT = 64  # characters of a string that are looked up
 
@@ -168,5 +168,12 @@ def comparison(column: str, key: str, operator: str, choices: Sequence[object]) 
     """
     test = _TESTS[operator]
     form = _REACHED if "." in key else _OF_ONE_KEY
-    parameters: list[object] = [key, *[_json(choices)] * test.count("?")]
-    return f"EXISTS ({form.format(column=column, test=test)})", parameters
+    choices_asked = test.count("?")
+    parameters: list[object] = [key, *[_json(choices)] * choices_asked]
+    return (
+        either(
+            f"EXISTS ({form.format(column=column, test=test)})",
+            f"metadata_holds({column}, ?0, '{operator}', {'?1' if choices_asked else 'NULL'})",
+        ),
+        parameters,
+    )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from memkit.errors import CorruptFileError, MemkitError
-from memkit.ledger.engine.sqlite import Row
+from memkit.ledger.engine.database import Row
 
 T = TypeVar("T")
 _DIGITS = 15  # of a number that somebody has counted to

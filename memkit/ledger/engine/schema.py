@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from memkit.ledger.engine import full_text, metadata_index
 from memkit.ledger.engine.checksums import CHECKED, stamp
-from memkit.ledger.engine.sqlite import Database
+from memkit.ledger.engine.database import Database
 
 APPLICATION_ID = 0x6D6B6974  # "mkit": tells our files from other SQLite databases
 
@@ -335,8 +335,3 @@ def migrate(database: Database, version: int) -> None:
 def vectors_sql(table: str) -> str:
     """Write the statement that makes such a table."""
     return _VECTORS.format(table)
-
-
-def create_vectors(database: Database, table: str) -> None:
-    """Make another table of the vectors of passages; they are deleted with their passages."""
-    database.execute(vectors_sql(table))

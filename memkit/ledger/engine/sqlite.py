@@ -5,49 +5,40 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from operator import methodcaller
 from pathlib import Path
-from typing import Any, cast
 
-from memkit.errors import BusyError, DirectoryChangedError, StorageError
+from memkit.errors import BusyError, DirectoryChangedError, DiskFullError, StorageError
 from memkit.ledger.engine import file_handles as handles
-from memkit.ledger.engine.cached import Cache
+from memkit.ledger.engine import full_text
+from memkit.ledger.engine.database import SCRUB_PENDING, Database, Row, State
+from memkit.ledger.engine.schema import vectors_sql
 from memkit.ledger.engine.sqlite_errors import busy, mapped, read_only
-
-Row = tuple[Any, ...]
-State = tuple[int, int]  # compared with others, no more
 
 # A damaged text is read as well as it can be: its checksum then says which record it is of, and
 # the record can be forgotten.
 _READ_TEXT = methodcaller("decode", "utf-8", "replace")
-_PAGE = 256  # rows of `Database.pages` that are in memory at once
-SCRUB_PENDING = "scrub_pending"  # set in `meta` from a delete until `Ledger.scrub` succeeds
+_SCRUB_WAIT = 2.0  # seconds to wait for readers in other processes to let go of the log
 
 
-class Database:
+class SqliteDatabase(Database):
     """Runs statements one at a time and maps their errors.
 
-    Results are always fetched whole, so that no statement stays open between calls. Every wait
-    for locks, of threads and of processes, is bounded by ``wait``, in seconds. The connection, in
-    autocommit mode, is the database's from here on.
+    Every wait for locks, of threads and of processes, is bounded by ``wait``, in seconds. The
+    connection, in autocommit mode, is the database's from here on.
 
     Attributes:
-        clock: Tells the time, in seconds since 1970; what it says decides what has expired.
-        cache: What is read once per change.
+        path: The file.
     """
 
     def __init__(
         self, connection: sqlite3.Connection, path: Path, *, wait: float, read_only: bool
     ) -> None:
+        super().__init__(str(path.parent), path.parent, path.parent, wait=wait, read_only=read_only)
         self.path = path
-        self.wait = wait
-        self.read_only = read_only
-        self.clock: Callable[[], float] = time.time
-        self.cache = Cache(self.state, self.now, self._next_expiry)
-        self._look = threading.local()  # has the `state` of a thread that is in `one_look`
+        self.words = full_text.Fts5Words(self)
         self._rollbacks = 0
         self._began: float | None = None  # when the transaction that is open began
         self._connection: sqlite3.Connection | None = connection
@@ -62,59 +53,6 @@ class Database:
         """Run one statement and fetch what it gives."""
         with self._usable() as connection, mapped(self.path, self.wait):
             return connection.execute(sql, parameters).fetchall()
-
-    def row(self, sql: str, *parameters: object) -> Row | None:
-        """Give the first row, or None."""
-        rows = self.rows(sql, *parameters)
-        return rows[0] if rows else None
-
-    def value(self, sql: str, *parameters: object) -> Any:  # noqa: ANN401 - SQL decides
-        """Give the first column of the first row, or None."""
-        row = self.row(sql, *parameters)
-        return row[0] if row else None
-
-    def column(self, sql: str, *parameters: object) -> list[Any]:
-        """Give the first column of every row."""
-        return [row[0] for row in self.rows(sql, *parameters)]
-
-    def count(self, source: str, condition: str = "TRUE", *parameters: object) -> int:
-        """Count the rows of a table, or of several that are joined, that meet a condition."""
-        return int(self.value(f"SELECT count(*) FROM {source} WHERE {condition}", *parameters))
-
-    def pages(
-        self,
-        key: str,
-        columns: Iterable[str],
-        source: str,
-        condition: str = "TRUE",
-        *parameters: object,
-        after: object = 0,
-    ) -> Iterator[Row]:
-        """Read keys and columns in the order of the keys, page by page; others may write meanwhile.
-
-        The keys tell the rows of a table, or of several that are joined, apart; ``after`` is below
-        all of them.
-        """
-        query = (
-            f"SELECT {', '.join([key, *columns])} FROM {source} "
-            f"WHERE {condition} AND {key} > ? ORDER BY {key} LIMIT {_PAGE}"
-        )
-        while True:
-            rows = self.rows(query, *parameters, after)
-            yield from rows
-            if len(rows) < _PAGE:
-                return
-            after = rows[-1][0]
-
-    def erase(self, table: str, condition: str, *parameters: object, giving: str) -> list[Any]:
-        """Delete rows, of whose content no byte may stay; gives a column of each."""
-        with self.transaction():
-            values = self.column(
-                f"DELETE FROM {table} WHERE {condition} RETURNING {giving}", *parameters
-            )
-            if values:
-                self.mark_for_scrub()
-        return values
 
     def execute(self, sql: str, *parameters: object) -> int:
         """Run one statement; returns how many rows it changed by itself."""
@@ -133,15 +71,7 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Make the block atomic: committed as a whole, or rolled back if it raises.
-
-        A transaction inside another one joins it. An error that leaves the inner block must
-        leave the outer one too; otherwise what the inner one did so far is committed.
-
-        Raises:
-            BusyError: If another process or thread writes for longer than the bounded wait.
-            ReadOnlyError: If the ledger was opened for reading.
-        """
+        """As for every `Database`."""
         with self._usable() as connection:
             if self.read_only:
                 raise read_only(self.path, "it was opened for reading")
@@ -166,10 +96,7 @@ class Database:
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Read within the block what is there when it begins, whatever others write meanwhile.
-
-        Other threads wait for the end of it: take a connection of its own.
-        """
+        """As for every `Database`; other threads wait for the end of it."""
         with self._usable() as connection, mapped(self.path, self.wait):
             connection.execute("BEGIN")
             self._began = self.clock()
@@ -196,42 +123,26 @@ class Database:
                 "Close the memory before its directory is moved or restored, and open it again.",
             )
 
-    def state(self) -> State:
-        """Give a value that differs after every change, by whichever thread or process.
-
-        It costs a fraction of a read. What expires is no change.
-        """
-        if (state := getattr(self._look, "state", None)) is not None:
-            return cast("State", state)
+    def _read_state(self) -> State:
         with self._usable() as connection, mapped(self.path, self.wait):
             (others,) = connection.execute("PRAGMA data_version").fetchone()
             # A rollback takes back changes that were counted, and may have been read.
             return others, connection.total_changes + self._rollbacks
 
-    @contextmanager
-    def one_look(self) -> Iterator[State]:
-        """Give `state`; for this thread it stays so within the block, in which nothing is written.
-
-        So many cached values cost one look; none is older than the block.
-        """
-        before = getattr(self._look, "state", None)
-        self._look.state = None
-        try:
-            self._look.state = self.state()
-            yield self._look.state
-        finally:
-            self._look.state = before
-
     def has_table(self, name: str) -> bool:
         """Whether there is a table."""
         return self.value("SELECT 1 FROM sqlite_master WHERE name = ?", name) is not None
+
+    def create_vectors(self, table: str) -> None:
+        """As for every `Database`."""
+        self.execute(vectors_sql(table))
 
     def schema_has(self, text: str) -> bool:
         """Whether a text is part of the schema."""
         return self.value("SELECT 1 FROM sqlite_master WHERE instr(sql, ?)", text) is not None
 
-    def next_number(self, table: str) -> int:
-        """Give the key that the next row of a table gets; within a transaction."""
+    def take_numbers(self, table: str, count: int) -> int:  # noqa: ARG002 - SQLite sees them come
+        """As for every `Database`."""
         return 1 + (self.value("SELECT seq FROM sqlite_sequence WHERE name = ?", table) or 0)
 
     def mark_for_scrub(self) -> None:
@@ -249,6 +160,22 @@ class Database:
         """Whether this thread is inside a `transaction`."""
         with self._usable() as connection:
             return connection.in_transaction
+
+    def destroy_deleted(self) -> bool:
+        """As for every `Database`.
+
+        The word index is merged, so that words of deleted texts leave it; the file is rewritten,
+        because ``secure_delete`` does not reach the copies that SQLite leaves behind when it moves
+        rows between pages; and the log is emptied.
+        """
+        full_text.optimize(self)
+        self.rewrite()
+        return self.empty_log(_SCRUB_WAIT)
+
+    def settle(self) -> None:
+        """Move the log into the file."""
+        with suppress(DiskFullError):  # what is committed is as safe in the log
+            self.empty_log(0.0)
 
     def rewrite(self) -> None:
         """Write the whole file anew from what is live."""
@@ -270,15 +197,6 @@ class Database:
                 return False
             finally:
                 connection.execute(f"PRAGMA busy_timeout = {round(self.wait * 1000)}")
-
-    def _next_expiry(self) -> float:
-        expiry = self.value("SELECT min(expires_at) FROM records WHERE expires_at > (SELECT now())")
-        # None, or what a damaged file has in its place, which comes after all numbers.
-        return float(expiry) if isinstance(expiry, int | float) else float("inf")
-
-    def _tick(self) -> float:
-        # As exact as a datetime, so that the times of records compare with themselves.
-        return round(self.clock(), 6)
 
     def close(self) -> None:
         """Close the connection. Repeating it changes nothing, nor does it in a forked process."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
+from memkit.ledger.engine.database import Database
 from memkit.ledger.engine.dialect import in_list, list_parameter
-from memkit.ledger.engine.sqlite import Database
 from memkit.ledger.records.where import LIVE
 from memkit.types import Example
 from memkit.types.validate import check_text

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from memkit.ledger.engine.database import Database
 from memkit.ledger.engine.dialect import in_list, list_parameter
-from memkit.ledger.engine.sqlite import Database
 from memkit.types import Record
 
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from memkit.errors import ModuleNotFoundInMemoryError
+from memkit.ledger.engine.database import Database, Row
 from memkit.ledger.engine.dialect import THEN_JOIN, gathered, in_list, list_parameter
 from memkit.ledger.engine.readable import readable
-from memkit.ledger.engine.sqlite import Database, Row
 from memkit.ledger.modules.module_versions import ModuleFile, VersionTable
 from memkit.ledger.records.record_rows import COLUMNS, record_of
 from memkit.ledger.records.where import EXPIRED, LIVE, select_sql

@@ -145,7 +145,8 @@ class ModuleTable(ModuleReads):
     def next_name(self) -> str:
         """Make a name that was never used: "m0001", then "m0002" and so on."""
         number = self._database.value(
-            "UPDATE meta SET value = value + 1 WHERE name = 'last_module' RETURNING value"
+            "UPDATE meta SET value = CAST(CAST(value AS BIGINT) + 1 AS TEXT) "
+            "WHERE name = 'last_module' RETURNING value"
         )
         return f"m{int(number):04}"
 
@@ -190,8 +191,8 @@ class ModuleTable(ModuleReads):
         # it: it leads `former_placements` to the module that is to be trained again.
         self._database.execute(
             "INSERT INTO placements SELECT records.number, members.module, members.content_hash "
-            "FROM members JOIN records ON records.id = members.record "
-            "JOIN module_versions AS own USING (module, version) "
+            "FROM members JOIN module_versions AS own USING (module, version) "
+            "JOIN records ON records.id = members.record "
             "WHERE members.module = ? AND members.version = ? AND recall IS NOT NULL "
             "AND records.scope = own.scope "
             "ON CONFLICT (record) DO UPDATE "

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from memkit.errors import InvalidInputError
-from memkit.ledger.engine.sqlite import Database
+from memkit.ledger.engine.database import Database
 from memkit.ledger.stored_paths import StoredPath
 from memkit.types import Metadata, Scope
 from memkit.types.scope import scope_key

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from memkit.ledger.engine import full_text
-from memkit.ledger.engine.dialect import THEN_JOIN, in_list, list_parameter
-from memkit.ledger.engine.sqlite import Database
+from memkit.ledger.engine.database import Database
+from memkit.ledger.engine.dialect import MATCHING, THEN_JOIN, WORDS, in_list, list_parameter
 from memkit.ledger.records.where import select_sql
 from memkit.types import Metadata, Period, Scope
 
@@ -37,17 +36,18 @@ class Lexicon:
         """
         condition, bounds = select_sql(visible_to=visible_to, where=where, period=period)
         with_word = (
-            f"SELECT * FROM (SELECT ? AS word, records.id FROM {full_text.MATCHING} "
+            f"SELECT * FROM (SELECT ? AS word, records.id FROM {MATCHING} "
             f"{THEN_JOIN} passages ON passages.key = matching.key "
             f"{THEN_JOIN} records ON records.number = passages.record "
             f"WHERE {condition} LIMIT ?) AS hits"
         )
         ids: dict[str, list[str]] = {word: [] for word in words}
-        for start in range(0, len(words), full_text.WORDS):
-            batch = words[start : start + full_text.WORDS]
+        asked = self._database.words.asked
+        for start in range(0, len(words), WORDS):
+            batch = words[start : start + WORDS]
             rows = self._database.rows(
                 " UNION ALL ".join([with_word] * len(batch)),
-                *(v for w in batch for v in (w, full_text.query([w]), *bounds, limit + 1)),
+                *(v for w in batch for v in (w, asked(w), *bounds, limit + 1)),
             )
             for word, id in rows:
                 ids[word].append(id)

@@ -11,8 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memkit.errors import CorruptFileError
-from memkit.ledger.engine import full_text
-from memkit.ledger.engine.dialect import THEN_JOIN, holds_text, in_list, list_parameter, listed
+from memkit.ledger.engine.dialect import (
+    THEN_JOIN,
+    holds_text,
+    in_numbers,
+    list_parameter,
+    listed,
+    listed_numbers,
+)
 from memkit.ledger.passages.passage_writes import Kind, PassageWrites, digest, key_list
 from memkit.ledger.records.where import LIVE, select_sql, visible_sql
 from memkit.text.word_weights import word_weights
@@ -26,7 +32,7 @@ FOUND = 20 * SCORED  # ... finds up to so many, among which are the few that it 
 
 _WITH_RECORDS = "passages JOIN records ON records.number = passages.record"
 _VECTORS = "JOIN vectors ON vectors.passage = passages.key"
-_COLUMNS = "passages.key, records.id, kind, start, end, passages.text"
+_COLUMNS = 'passages.key, records.id, kind, start, "end", passages.text'
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,7 @@ class PassageTable(PassageWrites):
         """Give the vectors of those texts that some passage has: they need no embedding again."""
         asked = {digest(text): text for text in texts}
         rows = self._database.rows(
-            f"SELECT passages.digest, passages.text, vectors.vector FROM {listed('asked')} "
+            f"SELECT passages.digest, passages.text, vectors.vector FROM {listed_numbers('asked')} "
             f"{THEN_JOIN} passages ON passages.digest = asked.value "
             f"{_VECTORS}",
             key_list(list(asked)),
@@ -89,7 +95,7 @@ class PassageTable(PassageWrites):
     def existing(self, keys: Sequence[int]) -> NDArray[np.int64]:
         """List those of the keys that passages have, ascending."""
         present = self._database.column(
-            f"SELECT key FROM passages WHERE {in_list('key')} ORDER BY key", key_list(keys)
+            f"SELECT key FROM passages WHERE {in_numbers('key')} ORDER BY key", key_list(keys)
         )
         return np.array(present, dtype=np.int64)
 
@@ -108,7 +114,7 @@ class PassageTable(PassageWrites):
             Their keys, ascending, shape ``(m,)``, and their vectors, shape ``(m, dim)``.
         """
         rows = self._database.rows(
-            f"SELECT passage, vector FROM vectors WHERE {in_list('passage')} ORDER BY passage",
+            f"SELECT passage, vector FROM vectors WHERE {in_numbers('passage')} ORDER BY passage",
             key_list(keys),
         )
         present = np.array([key for key, _ in rows], dtype=np.int64)
@@ -118,7 +124,7 @@ class PassageTable(PassageWrites):
         """Keys and vectors of passages as stored, damaged or not; None where there is no vector."""
         rows = self._database.rows(
             "SELECT key, vector FROM passages LEFT JOIN vectors ON passage = key "
-            f"WHERE {in_list('key')}",
+            f"WHERE {in_numbers('key')}",
             key_list(keys),
         )
         return [(key, vector) for key, vector in rows]
@@ -185,7 +191,7 @@ class PassageTable(PassageWrites):
         condition, parameters = select_sql(visible_to=visible_to, where=where, period=period)
         rows = self._database.rows(
             f"SELECT {_COLUMNS} FROM {_WITH_RECORDS} "
-            f"WHERE {in_list('passages.key')} AND {condition}",
+            f"WHERE {in_numbers('passages.key')} AND {condition}",
             *(key_list(keys), *parameters),
         )
         return {row[0]: Passage(*row) for row in rows}
@@ -194,7 +200,7 @@ class PassageTable(PassageWrites):
         """Read passages as `get` does, by key, ascending, and their vectors, shape ``(n, dim)``."""
         rows = self._database.rows(
             f"SELECT {_COLUMNS}, vectors.vector FROM {_WITH_RECORDS} {_VECTORS} "
-            f"WHERE {LIVE} AND {in_list('passages.key')} ORDER BY passages.key",
+            f"WHERE {LIVE} AND {in_numbers('passages.key')} ORDER BY passages.key",
             key_list(keys),
         )
         return {row[0]: Passage(*row[:-1]) for row in rows}, _stacked(row[-1] for row in rows)
@@ -258,7 +264,7 @@ class PassageTable(PassageWrites):
             words = self._rarest(words, FOUND if few else SCORED)
         chosen = among.tolist() if among is not None and few else None
         weights = dict(zip(words, word_weights(words), strict=True))
-        rows = full_text.search(self._database, weights, chosen)
+        rows = self._database.words.search(weights, chosen)
         keys = np.array([key for key, _ in rows], np.int64)
         scores = np.array([score for _, score in rows], np.float64)
         if among is not None and not few:
@@ -276,7 +282,7 @@ class PassageTable(PassageWrites):
         """Places of the chosen keys, in the order of their records' ids."""
         places = np.flatnonzero(chosen)
         ordered = self._database.column(
-            f"SELECT passages.key FROM {_WITH_RECORDS} WHERE {in_list('passages.key')} "
+            f"SELECT passages.key FROM {_WITH_RECORDS} WHERE {in_numbers('passages.key')} "
             "ORDER BY records.id, kind, start",
             key_list(keys[places].tolist()),
         )
@@ -292,8 +298,8 @@ class PassageTable(PassageWrites):
             For each word: how many of all passages have it; the keys of those of the few that do,
             ascending, and their BM25 scores by the word alone, both of shape ``(n,)``.
         """
-        counts = full_text.frequencies(self._database, words)
-        hits = full_text.search_each(self._database, words, among.tolist())
+        counts = self._database.words.frequencies(words)
+        hits = self._database.words.search_each(words, among.tolist())
         return [
             (
                 count,
@@ -305,7 +311,7 @@ class PassageTable(PassageWrites):
 
     def _rarest(self, words: Sequence[str], room: int) -> list[str]:
         """The rarest of some words, at least one, that lead to so few passages together."""
-        counts = full_text.frequencies(self._database, words)
+        counts = self._database.words.frequencies(words)
         chosen: list[str] = []
         for count, word in sorted(zip(counts, words, strict=True)):
             room -= count

@@ -16,8 +16,8 @@ from memkit.errors import (
     NonFiniteError,
     RecordNotFoundError,
 )
-from memkit.ledger.engine.dialect import in_list, list_parameter, octets
-from memkit.ledger.engine.sqlite import Database
+from memkit.ledger.engine.database import Database
+from memkit.ledger.engine.dialect import in_list, in_numbers, list_parameter, octets
 from memkit.text.scripts import terms
 
 Kind = Literal["text", "question"]
@@ -55,22 +55,25 @@ class PassageWrites:
         new = [passage for own in passages.values() for passage in own]
         vectors = [_checked(passage.vector) for passage in new]
         with self._database.transaction():
-            rows = self._rows_of(passages)
+            numbers = self._rows_of(passages)
             self._database.execute(
-                f"DELETE FROM passages WHERE {in_list('record')}", key_list(list(rows.values()))
+                f"DELETE FROM passages WHERE {in_numbers('record')}",
+                key_list(list(numbers.values())),
             )
             self._check_dimension(vectors)
             # Numbered as the database would: one statement for all is much faster.
-            first = self._database.next_number("passages")
-            owners = [rows[id] for id, own in passages.items() for _ in own]
+            first = self._database.take_numbers("passages", len(new))
+            owners = [numbers[id] for id, own in passages.items() for _ in own]
+            rows = [
+                (key, record, made.kind, made.start, made.end, *derived(made.text))
+                for key, (record, made) in enumerate(zip(owners, new, strict=True), first)
+            ]
             self._database.execute_many(
-                "INSERT INTO passages (key, record, kind, start, end, text, words, digest) "
+                'INSERT INTO passages (key, record, kind, start, "end", text, words, digest) '
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                [
-                    (key, record, made.kind, made.start, made.end, *derived(made.text))
-                    for key, (record, made) in enumerate(zip(owners, new, strict=True), first)
-                ],
+                rows,
             )
+            self._database.words.add([(row[0], row[-2]) for row in rows])
             self._database.execute_many(
                 "INSERT INTO vectors VALUES (?, ?)",
                 [(key, vector.tobytes()) for key, vector in enumerate(vectors, first)],
@@ -81,7 +84,7 @@ class PassageWrites:
         with self._database.transaction():
             self._database.execute(
                 "DELETE FROM passages WHERE record IN "
-                f"(SELECT record FROM passages WHERE {in_list('key')})",
+                f"(SELECT record FROM passages WHERE {in_numbers('key')})",
                 key_list(keys),
             )
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from memkit.ledger.engine.database import Database
 from memkit.ledger.engine.dialect import upsert
-from memkit.ledger.engine.schema import NEXT_VECTORS, OLD_VECTORS, create_vectors
-from memkit.ledger.engine.sqlite import Database
+from memkit.ledger.engine.schema import NEXT_VECTORS, OLD_VECTORS
 
 _NEXT = "next_embedder"  # meta: name and dimension, as JSON
 
@@ -41,7 +41,7 @@ class ShadowVectorTable:
             if self._database.value("SELECT value FROM meta WHERE name = ?", _NEXT) == embedder:
                 return
             self.drop()
-            create_vectors(self._database, NEXT_VECTORS)
+            self._database.create_vectors(NEXT_VECTORS)
             self._database.execute("INSERT INTO meta VALUES (?, ?)", _NEXT, embedder)
 
     def drop(self) -> None:

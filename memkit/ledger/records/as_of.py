@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from memkit.ledger.engine.checksums import checked_columns
-from memkit.ledger.engine.sqlite import Database
+from memkit.ledger.engine.database import Database
 from memkit.ledger.records.filters import parse
 from memkit.ledger.records.record_rows import COLUMNS, WIDTH, content_hash, record_of, version_of
 from memkit.ledger.records.where import select_sql

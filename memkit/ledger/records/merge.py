@@ -7,8 +7,8 @@ from operator import itemgetter
 
 from memkit.errors import InvalidInputError
 from memkit.ledger.engine.checksums import amended, checked_columns, stamp, verify
+from memkit.ledger.engine.database import Database
 from memkit.ledger.engine.dialect import in_list, list_parameter
-from memkit.ledger.engine.sqlite import Database
 from memkit.types import Record
 
 _CHOSEN = f"SELECT number FROM records WHERE {in_list('id')}"

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from memkit.errors import InvalidInputError, RecordNotFoundError
 from memkit.ledger.engine.checksums import checked_columns
+from memkit.ledger.engine.database import Database, Row
 from memkit.ledger.engine.dialect import NOW, THEN_JOIN, holds_text, in_list, list_parameter
-from memkit.ledger.engine.sqlite import Database, Row
 from memkit.ledger.records.record_rows import COLUMNS, current_version, record_of, version_of
 from memkit.ledger.records.where import AT, EXPIRED, LIVE, select_sql
 from memkit.types import ALWAYS, Metadata, Page, Period, Record, Scope, Version

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 
 from memkit.errors import CorruptFileError, InvalidInputError
 from memkit.ledger.engine.checksums import verify
+from memkit.ledger.engine.database import Row
 from memkit.ledger.engine.readable import as_text, readable, whole_number
-from memkit.ledger.engine.sqlite import Row
 from memkit.ledger.records.question_key import question_key
 from memkit.types import Draft, Metadata, Record, Version
 from memkit.types.scope import parse_scope_key, scope_key

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from memkit.errors import InvalidInputError
 from memkit.ledger.engine.checksums import amended, checksum, stamp
+from memkit.ledger.engine.database import Database
 from memkit.ledger.engine.dialect import in_list, list_parameter
 from memkit.ledger.engine.ids import new_id
-from memkit.ledger.engine.sqlite import Database
 from memkit.ledger.records.question_key import question_key
 from memkit.ledger.records.record_reads import RecordReads
 from memkit.ledger.records.record_rows import Entry, content_hash, dump_metadata, entries_of

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from memkit.ledger.engine.database import Database
 from memkit.ledger.engine.dialect import in_list, list_parameter, upsert, within_scope
-from memkit.ledger.engine.sqlite import Database
 from memkit.types import Scope
 from memkit.types.scope import parse_scope_key, scope_key, visible_keys
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from memkit.errors import InvalidInputError
+from memkit.ledger.engine.database import Database
 from memkit.ledger.engine.dialect import THEN_JOIN, list_parameter, listed_rows
-from memkit.ledger.engine.sqlite import Database
 from memkit.ledger.records.question_key import question_key
 from memkit.ledger.records.record_rows import Entry, content_hash, dump_metadata
 from memkit.ledger.records.where import LIVE

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from memkit.ledger.engine.dialect import NOW, Condition, in_list, list_parameter, within_scope
+from memkit.ledger.engine.dialect import (
+    NOW,
+    Condition,
+    in_list,
+    list_parameter,
+    shortcut,
+    within_scope,
+)
 from memkit.ledger.records.filters import parse
 from memkit.types import ALWAYS, Metadata, Period, Scope
 from memkit.types.scope import visible_keys
@@ -42,7 +49,7 @@ def select_sql(
         candidates = checked.lookup()
         if candidates is not None:
             sql, parameters = candidates
-            conditions.append((f"records.number IN ({sql})", parameters))
+            conditions.append(shortcut((f"records.number IN ({sql})", parameters)))
         conditions.append(checked.sql())
     if period:
         conditions.append(period_sql(period, spoken=AT, written="records.updated_at"))

@@ -7,7 +7,7 @@ from typing import Any
 
 from memkit.errors import CorruptFileError
 from memkit.ledger.engine.checksums import CHECKED, stamp
-from memkit.ledger.engine.sqlite import Database
+from memkit.ledger.engine.database import Database
 from memkit.ledger.records.record_rows import content_hash, dump_metadata
 from memkit.ledger.transfer.export import RECORD, VERSION, Entry, Kind, entry_at, versions_of
 from memkit.types.scope import scope_key

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from memkit.ledger.engine.checksums import CHECKED, checked_columns, verify
+from memkit.ledger.engine.database import Database, Row
 from memkit.ledger.engine.dialect import NOW, Condition, within_scope
-from memkit.ledger.engine.sqlite import Database, Row
 from memkit.ledger.records.record_rows import check_content
 from memkit.ledger.records.where import LIVE
 from memkit.types import Scope

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from memkit.errors import InvalidInputError
+from memkit.ledger.engine import dialect
 from memkit.ledger.engine.checksums import amended
-from memkit.ledger.engine.dialect import in_list, list_parameter, same, upsert, within_scope
-from memkit.ledger.engine.sqlite import Database
+from memkit.ledger.engine.database import Database
+from memkit.ledger.engine.dialect import in_list, in_numbers, list_parameter, same, upsert
 from memkit.ledger.examples.example_table import replace_synthesis
 from memkit.ledger.records.where import EXPIRED, LIVE
 from memkit.ledger.transfer.columns import digest_of, is_here, stored_values, write_row
@@ -241,16 +242,16 @@ class Importer:
         if not others:
             return "[]"
         theirs = list_parameter("rows", [record.row for record in others])
-        with amended(self._database, "turns", in_list("record"), theirs) as turns:
+        with amended(self._database, "turns", in_numbers("record"), theirs) as turns:
             self._database.execute(
-                f"UPDATE turns SET record = NULL WHERE {in_list('record')}", theirs
+                f"UPDATE turns SET record = NULL WHERE {in_numbers('record')}", theirs
             )
         self._remove([record.id for record in others])
         return json.dumps(turns)
 
     def _hand_over(self, turns: str, row: int, scope: str, former: _Conflicting | None) -> None:
         """Give turns to a record of their scope; others live as long as their own would have."""
-        in_rows = in_list("number")
+        in_rows = in_numbers("number")
         with amended(self._database, "turns", in_rows, turns):
             self._database.execute(
                 f"UPDATE turns SET record = ? WHERE {in_rows} AND scope = ?", row, turns, scope
@@ -274,7 +275,7 @@ class Importer:
     def _holds(self, scope: Scope) -> bool:
         """Whether there is anything of a scope: what it has no time to live for lives for good."""
         for kind in (RECORD, TURN, ITEM):
-            condition, parameters = within_scope(f"{kind.table}.scope", scope)
+            condition, parameters = dialect.within_scope(f"{kind.table}.scope", scope)
             sql = f"SELECT 1 FROM {kind.table} WHERE {condition} LIMIT 1"
             if self._database.value(sql, *parameters) is not None:
                 return True
@@ -301,7 +302,7 @@ class Importer:
         elif not present or self._may_replace(TURN, name):
             others = [row for row, _, _ in present if row != own]
             self._database.execute(
-                f"DELETE FROM turns WHERE {in_list('number')}", list_parameter("rows", others)
+                f"DELETE FROM turns WHERE {in_numbers('number')}", list_parameter("rows", others)
             )
             self._put(TURN, own, entry, record=record)
             if present:

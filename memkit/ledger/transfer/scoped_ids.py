@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from itertools import count
 
 from memkit.errors import InvalidInputError
-from memkit.ledger.engine.sqlite import Database
+from memkit.ledger.engine.database import Database
 from memkit.types import Scope
 from memkit.types.scope import contains
 

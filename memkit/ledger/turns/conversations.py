@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import get_args
 
-from memkit.ledger.engine.dialect import THEN_JOIN, in_list, list_parameter, listed
+from memkit.ledger.engine.database import Database, Row
+from memkit.ledger.engine.dialect import THEN_JOIN, in_list, in_numbers, list_parameter, listed
 from memkit.ledger.engine.readable import as_text, readable
-from memkit.ledger.engine.sqlite import Database, Row
 from memkit.ledger.records.where import AT, LIVE
 from memkit.text.question_form import ends_as_question
 from memkit.types import Role, Scope
@@ -117,7 +117,7 @@ class Conversations:
             f"{THEN_JOIN} turns AS other ON other.number IN ({near}) "
             f"{THEN_JOIN} records ON records.number = other.record "
             f"{THEN_JOIN} passages ON passages.record = records.number "
-            f"WHERE {in_list('centre.number')} AND passages.kind = 'text' AND {LIVE}",
+            f"WHERE {in_numbers('centre.number')} AND passages.kind = 'text' AND {LIVE}",
             *(reach, reach, list_parameter("turns", turns)),
         )
         return [(turn, key) for turn, key in rows]

