@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from functools import cache
 
 from memkit.errors import InvalidInputError
 from memkit.types import Scope
@@ -46,6 +47,7 @@ MATCHING = either(
 WORDS = 100  # that one statement looks up, well below SQLite's limit on compound ones
 
 
+@cache
 def in_list(column: str) -> str:
     """The condition that a column of texts has one of the values of a `list_parameter`."""
     return either(
@@ -54,6 +56,7 @@ def in_list(column: str) -> str:
     )
 
 
+@cache
 def in_numbers(column: str) -> str:
     """As `in_list`, for a column of whole numbers."""
     return either(
@@ -62,6 +65,7 @@ def in_numbers(column: str) -> str:
     )
 
 
+@cache
 def listed(alias: str) -> str:
     """The texts of a `list_parameter` as a table with the column ``value``."""
     return either(
@@ -69,6 +73,7 @@ def listed(alias: str) -> str:
     )
 
 
+@cache
 def listed_numbers(alias: str) -> str:
     """As `listed`, for whole numbers."""
     return either(
@@ -78,6 +83,7 @@ def listed_numbers(alias: str) -> str:
     )
 
 
+@cache
 def listed_rows(alias: str, *columns: str) -> str:
     """The rows of a `list_parameter` of lists of texts as a table with these columns."""
     fields = (f"json_extract(value, '$[{place}]') AS {name}" for place, name in enumerate(columns))
@@ -107,6 +113,7 @@ def list_parameter(name: str, values: Iterable[object]) -> str:
     return json.dumps(values)
 
 
+@cache
 def gathered(*columns: str) -> str:
     """Aggregate columns of all rows of a group into one JSON list of lists."""
     return either(
@@ -115,11 +122,13 @@ def gathered(*columns: str) -> str:
     )
 
 
+@cache
 def holds_text(column: str) -> str:
     """The condition that a text, its parameter, is part of a column; also of binary values."""
     return either(f"instr({column}, ?)", f"holds_part({column}, ?0)")
 
 
+@cache
 def same(value: str, other: str) -> str:
     """The condition that two values are equal or both NULL; one of them may be a parameter."""
     return either(f"{value} IS {other}", f"{value} IS NOT DISTINCT FROM {other}".replace("?", "?0"))
@@ -140,6 +149,11 @@ def is_object(column: str) -> str:
 
 def within_scope(column: str, selector: Scope) -> Condition:
     """The condition that a scope, in canonical form, has every label of ``selector``."""
+    return _within(column), [scope_key(selector)]
+
+
+@cache
+def _within(column: str) -> str:
     sqlite = f"""
         NOT EXISTS (
             SELECT 1 FROM json_each(?) AS asked WHERE NOT EXISTS (
@@ -148,7 +162,7 @@ def within_scope(column: str, selector: Scope) -> Condition:
             )
         )
     """
-    return either(sqlite, f"{column}::jsonb @> ?0::jsonb"), [scope_key(selector)]
+    return either(sqlite, f"{column}::jsonb @> ?0::jsonb")
 
 
 def upsert(table: str, key: str, column: str) -> str:
