@@ -425,7 +425,7 @@ def test_the_date_of_a_template_is_todays(tokenizer, monkeypatch):
             "{{ raise_exception('Nothing is supported') }}",
             r"refuses .*'user'.*Nothing is supported",
         ),
-        ("{{ 1 / 0 }}", r"refuses messages of the roles \('user',\): division by zero"),
+        ("{{ 1 / 0 }}", r"refuses messages of the roles \('user',\): 'division by zero'"),
         ("{{ messages[0]['content'].parts }}", r"drops or moves number 1 of .*\('user',\)"),
         ("{{ messages[-1]['content'][:3] }}", "drops or moves number 1"),
         ("{{ messages[0]['role'] }}", "drops or moves number 1"),
