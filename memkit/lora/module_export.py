@@ -13,6 +13,7 @@ from memkit.lora.llama_cpp.gguf_names import GGUFNames
 from memkit.lora.lora_backend import LoraBackend
 from memkit.lora.peft.merges import Merge
 from memkit.lora.peft.peft_format import write_folder
+from memkit.lora.peft.peft_model import check_layers
 from memkit.models.invocation import invocation_tokens
 from memkit.types import Module
 from memkit.types.validate import check_id, check_number, shown
@@ -33,6 +34,8 @@ class Export:
         format: "peft" for a folder of PEFT's, "gguf" for a file of llama.cpp's.
         activated: Whether the adapter says from which tokens on it acts; None for yes where that
             can be said.
+        checked: Whether PEFT has to put a folder's adapter on the same layers; memkit itself
+            reads their names.
 
     Raises:
         InvalidInputError: If there is no such format.
@@ -41,6 +44,7 @@ class Export:
     merge: Merge = field(default_factory=Merge)
     format: str = "peft"
     activated: bool | None = None
+    checked: bool = True
 
     def __post_init__(self) -> None:
         if not isinstance(self.format, str) or self.format not in FORMATS:
@@ -65,8 +69,8 @@ def export_adapter(
         ModuleNotFoundInMemoryError: If there is no such module.
         InvalidInputError: If the modules cannot be merged in this way, or there is something in
             the path's place.
-        UnsupportedOperationError: If the format has no such models, or cannot say from which
-            tokens on the adapter acts.
+        UnsupportedOperationError: If the format has no such models or would put the adapter on
+            other layers, or cannot say from which tokens on the adapter acts.
         StorageError: If it cannot be written.
     """
     if not isinstance(mixture, Mapping):
@@ -89,6 +93,8 @@ def export_adapter(
         names = GGUFNames(backend.base.model.config)
         write_gguf(path, merged, manifest, names=names, invocation=invocation)
     else:
+        if export.checked:
+            check_layers(backend.base, merged)
         conv1d = backend.layers.conv1d
         write_folder(path, merged, manifest, conv1d=conv1d, invocation=invocation)
     return path

@@ -202,7 +202,7 @@ def _export_modules(engine: Engine, folder: Path, scope: Scope | None) -> list[E
             if module.records:
                 own = folder_of(folder, module.name)
                 make_folder(folder)
-                export_adapter(lora, module.name, own, Export())
+                export_adapter(lora, module.name, own, Export(checked=False))
                 entries.append(_module_entry(module, own))
     except BaseException:
         destroy_folder(folder)

@@ -273,7 +273,9 @@ def quick_training(monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_fact_is_learned_and_comes_back_from_an_export(base, quick_training, opener, tmp_path):
+def test_a_fact_is_learned_and_comes_back_from_an_export(
+    family, base, quick_training, opener, tmp_path
+):
     """Trained, verified, committed, routed, answered, written as a PEFT folder, taken in again."""
     question = "What is the badge number of Nora?"
     nora = Draft("The badge number of Nora is 44.", question, "44", id="nora")
@@ -285,6 +287,11 @@ def test_a_fact_is_learned_and_comes_back_from_an_export(base, quick_training, o
         answer = memory.ask(question, budget=0, sampling=SHORT)
         assert (answer.text, answer.recall.route.modules) == ("44", (trained.name,))
 
+        if not WORKING[family].peft:
+            with pytest.raises(UnsupportedOperationError, match="for others, such as"):
+                memory.modules.export(trained.name, tmp_path / "exported")
+            assert not (tmp_path / "exported").exists()
+            return
         folder = memory.modules.export(trained.name, tmp_path / "exported")
         report = memory.modules.import_(folder, records=["nora"])
         assert report.held == ("nora",)

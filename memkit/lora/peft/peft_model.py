@@ -5,7 +5,9 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from peft import PeftModel, get_peft_model, set_peft_model_state_dict
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
+from transformers import PreTrainedModel
 
 from memkit.errors import UnsupportedOperationError
 from memkit.lora.peft.peft_config import config_of
@@ -36,6 +38,26 @@ def peft_model(base: TransformersModel, part: Scaled, *, trainable: bool = False
     with base.hold():  # so that no adapter is in place in what is copied
         model = copy_without_hooks(base.model)
     config = config_of(part, base_model=None, conv1d=stores_transposed(model), trainable=trainable)
+    adapted = _adapted(model, config, part)
+    config.base_model_name_or_path = base.name  # PEFT put the weights' folder there
+    set_peft_model_state_dict(adapted, state_dict_of(part.adapter))
+    return adapted.eval()
+
+
+def check_layers(base: TransformersModel, part: Scaled) -> None:
+    """Check that PEFT adapts the layers that an adapter is for; no weights are made for that.
+
+    Raises:
+        UnsupportedOperationError: As `peft_model`.
+    """
+    kind: Any = type(base.model)
+    with torch.device("meta"):
+        model = kind(base.model.config)
+    config = config_of(part, base_model=None, conv1d=stores_transposed(model))
+    _adapted(model, config, part)
+
+
+def _adapted(model: PreTrainedModel, config: LoraConfig, part: Scaled) -> PeftModel:
     # The factors stay in the base model's precision, as memkit serves them.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of what is looked at next
@@ -44,11 +66,9 @@ def peft_model(base: TransformersModel, part: Scaled, *, trainable: bool = False
     if others := set(part.adapter) ^ set(tuner.targeted_module_names):
         raise UnsupportedOperationError(
             f"expected PEFT to adapt the layers of the module in a model of type "
-            f"{base.model.config.model_type!r}, it takes {len(others)} for others, such as "
+            f"{model.config.model_type!r}, it takes {len(others)} for others, such as "
             f"{min(others)!r}",
             hint="train with `LoraSpec(target_modules='attention')` to use modules of this model "
             "in PEFT",
         )
-    config.base_model_name_or_path = base.name  # PEFT put the weights' folder there
-    set_peft_model_state_dict(adapted, state_dict_of(part.adapter))
-    return adapted.eval()
+    return adapted
