@@ -70,11 +70,11 @@ anything is trained. Encoders with decoders, such as T5, and types that transfor
 as causal language models are refused when they are loaded.
 """
 _PEFT = """
-PEFT {peft} takes the names of dense or shared feed-forward layers of the types marked "attention \
-only" for those of experts, and would not compute what memkit does. So `modules.peft_model` and \
-`modules.export` for PEFT refuse modules that adapt them; `memory.export(adapters=True)` takes them \
-along, as memkit reads them back rightly. Train with `LoraSpec(target_modules="attention")` to use \
-modules of these models in both.
+PEFT {peft} takes the names of dense or shared feed-forward layers of the types marked \
+"attention only" for those of experts, and would not compute what memkit does. So \
+`modules.peft_model` and `modules.export` for PEFT refuse modules that adapt them; \
+`memory.export(adapters=True)` takes them along, as memkit reads them back rightly. Train with \
+`LoraSpec(target_modules="attention")` to use modules of these models in both.
 """
 _TOKENIZERS = """
 ## Tokenizers
