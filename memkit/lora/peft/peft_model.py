@@ -61,6 +61,8 @@ def _adapted(model: PreTrainedModel, config: LoraConfig, part: Scaled) -> PeftMo
     # The factors stay in the base model's precision, as memkit serves them.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of what is looked at next
+        # PEFT asks transformers under an old name: nobody who exports can do anything about it.
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
         adapted = get_peft_model(model, config, autocast_adapter_dtype=False)
     tuner: Any = adapted.base_model  # annotated as any module
     if others := set(part.adapter) ^ set(tuner.targeted_module_names):
