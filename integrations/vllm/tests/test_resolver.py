@@ -107,6 +107,21 @@ async def test_what_is_forgotten_is_not_given_and_destroyed(
     assert gone.lora_path not in left
 
 
+async def test_a_module_that_was_trained_again_is_another_adapter(
+    resolver, directory, names, models
+):
+    """vLLM's worker keeps what it has loaded, by number, after `/v1/unload_lora_adapter`, too."""
+    old = await resolver.resolve_lora("base", names[0])
+    other = await resolver.resolve_lora("base", names[1])
+    with Memory.open(directory, **models) as memory:
+        memory.update("nora", "Nora has badge 5582.", answer="5582")
+        memory.modules.retrain(names[0])
+
+    new = await resolver.resolve_lora("base", names[0])
+    assert new.lora_name == old.lora_name
+    assert len({request.lora_int_id for request in (old, other, new)}) == 3
+
+
 async def test_another_base_model_is_refused(make, directory, names, models, tmp_path):
     other = make(
         directory, tmp_path / "adapters", options=models | {"base_model": tiny_llama(seed=1)}

@@ -61,7 +61,8 @@ class MemkitResolver(LoRAResolver):  # type: ignore[misc]  # vLLM need not be in
         path = await asyncio.to_thread(self._path, base_model_name, weights)
         if path is None:
             return None
-        number = int(hashlib.sha256(lora_name.encode()).hexdigest()[:7], 16)
+        # Of the folder, not the name: vLLM would go on with what it has loaded under a number.
+        number = int(hashlib.sha256(path.name.encode()).hexdigest()[:7], 16)
         return LoRARequest(lora_name=lora_name, lora_int_id=1 + number, lora_path=str(path))
 
     def _path(self, base_model: str, weights: Mapping[str, float]) -> Path | None:
