@@ -47,7 +47,34 @@ def test_a_url_names_a_schema_and_is_told_without_its_secrets():
     assert address.shown == "postgresql://db.example:5433/notes?schema=team_a"
     assert "secret" not in repr(address)
     assert Address.parse("postgres:///db").schema == "memkit"
-    assert Address.parse("postgresql:///db?host=/run/pg").url == "postgresql:///db?host=%2Frun%2Fpg"
+    assert Address.parse("postgresql:///db?host=/run/pg").url == "postgresql:///db?host=/run/pg"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("postgresql://ann:pa#ss@host/db", "pa#ss"),
+        ("postgresql://ann:pa?ss@host/db?connect_timeout=5", "pa?ss"),
+        ("postgresql://host/db?user=ann&password=pa+ss", "pa+ss"),
+        ("postgresql://ann:pa%40ss@host/db?schema=team%5Fa&", "pa@ss"),
+    ],
+)
+def test_a_password_is_the_one_that_postgresql_reads(given, expected):
+    """Its library is asked what it reads in the URL, where a # begins no fragment."""
+    conninfo = pytest.importorskip("psycopg.conninfo")
+    address = Address.parse(given)
+    read = conninfo.conninfo_to_dict(address.url)
+    assert [read[name] for name in ("user", "password", "host", "dbname")] == [
+        *("ann", expected, "host", "db")
+    ]
+    assert address.shown == f"postgresql://host/db?schema={address.schema}"
+
+
+@pytest.mark.parametrize("url", ["postgresql://ann:pa@ss@host/db", "postgres://ann:pa/ss@host/db"])
+def test_a_url_that_cannot_be_taken_apart_is_refused_without_being_told(url):
+    with pytest.raises(InvalidInputError, match="with one @") as error:
+        Address.parse(url)
+    assert "ss" not in str(error.value).replace("password", "")
 
 
 @pytest.mark.parametrize("schema", ["", "Team", "a b", "1a", "pg_catalog", "a" * 64, 'a"; --'])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from typing import Self
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from urllib.parse import unquote
 
 from memkit.errors import InvalidInputError
 
@@ -13,6 +13,11 @@ SCHEMES = ("postgresql://", "postgres://")
 SCHEMA = "memkit"  # where a URL names none
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _SYSTEM = re.compile(r"pg_|information_schema$")  # PostgreSQL's own
+# As PostgreSQL's library has it: nothing ends before an @, and a # or + stands for itself.
+_URL = re.compile(
+    r"postgres(?:ql)?://(?P<user>[^@/]*@)?(?P<server>[^@/?]*)(?P<path>/[^@?]*)?(?:\?(?P<query>.*))?",
+    re.DOTALL,
+)
 _EXAMPLE = "For example postgresql://user@host/db?schema=notes"
 
 
@@ -41,9 +46,14 @@ class Address:
         """
         if not is_address(url):
             raise InvalidInputError("expected the URL of a PostgreSQL database", _EXAMPLE)
-        parts = urlsplit(url)
-        settings = parse_qsl(parts.query, keep_blank_values=True)
-        schemas = [value for name, value in settings if name == "schema"]
+        parts = _URL.fullmatch(url)
+        if parts is None:
+            raise InvalidInputError(
+                "expected the URL of a PostgreSQL database with one @, behind user and password",
+                "In a password write %40 for @ and %2F for /.",
+            )
+        settings = [tuple(pair.partition("=")[::2]) for pair in (parts["query"] or "").split("&")]
+        schemas = [unquote(value) for name, value in settings if name == "schema"]
         schema = schemas[-1] if schemas else SCHEMA
         if _NAME.fullmatch(schema) is None or _SYSTEM.match(schema):
             raise InvalidInputError(
@@ -51,13 +61,15 @@ class Address:
                 f"figures and underscores, 63 at most, and not be PostgreSQL's own; got {schema!r}",
                 _EXAMPLE,
             )
-        others = urlencode([pair for pair in settings if pair[0] != "schema"], quote_via=quote)
-        _, _, server = parts.netloc.rpartition("@")  # without user and password
+        others = "&".join(
+            f"{name}={value}" for name, value in settings if name not in ("", "schema")
+        )
+        place = f"{parts['server']}{parts['path'] or ''}"
         return cls(
             source=url,
-            url=f"postgresql://{parts.netloc}{parts.path}{'?' if others else ''}{others}",
+            url=f"postgresql://{parts['user'] or ''}{place}{'?' if others else ''}{others}",
             schema=schema,
-            shown=f"postgresql://{server}{parts.path}?schema={schema}",
+            shown=f"postgresql://{place}?schema={schema}",
         )
 
 
