@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 from pathlib import Path
@@ -16,6 +17,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 from memkit.errors import CorruptFileError, IncompatibleModelError
 from memkit.models.cache_bounds import room_beside
@@ -59,13 +61,13 @@ def load_model(
 
 
 def stored_parameters(folder: Path) -> int:
-    """How many parameters a folder's files have, by their headers; tied ones are stored once.
+    """How many parameters a folder's model has, by its files' headers; tied ones are stored once.
 
     Raises:
         CorruptFileError: If a header cannot be read.
     """
     count = 0
-    for file in sorted(folder.glob("*.safetensors")):
+    for file in _weight_files(folder):
         try:
             with safe_open(file, framework="pt") as tensors:
                 slices = [tensors.get_slice(name) for name in tensors.keys()]  # noqa: SIM118
@@ -73,6 +75,18 @@ def stored_parameters(folder: Path) -> int:
         except (SafetensorError, OSError) as error:
             raise _corrupt(folder, error) from error
     return count
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """The files that transformers loads: others may have the same weights under other names."""
+    index = folder / SAFE_WEIGHTS_INDEX_NAME
+    if (folder / SAFE_WEIGHTS_NAME).exists() or not index.exists():
+        return [file for file in [folder / SAFE_WEIGHTS_NAME] if file.exists()]
+    try:
+        names = set(json.loads(index.read_bytes())["weight_map"].values())
+    except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
+        raise _corrupt(folder, error) from error
+    return [folder / name for name in sorted(names)]
 
 
 def _corrupt(folder: Path, error: Exception) -> CorruptFileError:

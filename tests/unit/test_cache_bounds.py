@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from memkit import Memory
-from memkit.errors import InvalidInputError
+from memkit.errors import CorruptFileError, InvalidInputError
 from memkit.lora.serving.hooks import AdapterLayers
 from memkit.lora.spec import LoraSpec
 from memkit.lora.training import trainer as trainer_module
@@ -170,6 +171,20 @@ def test_weights_beyond_the_limit_are_refused_before_they_are_loaded(tmp_path, m
     assert "dtype='bfloat16'" in caught.value.hint
     with pytest.raises(InvalidInputError, match="the weights of tiny-llama-0 take"):
         bounded(model, 1000)
+
+
+@pytest.mark.parametrize("size", ["50GB", "100KB"], ids=["one file", "shards"])
+def test_weights_count_once_that_a_folder_has_twice(tmp_path, size):
+    """Mistral's folders have all weights once more, in files that transformers does not load."""
+    model = tiny_llama()
+    model.model.save_pretrained(tmp_path, max_shard_size=size)
+    assert (len(list(tmp_path.glob("*.safetensors"))) > 1) == (size == "100KB")
+    save_file({"weights": torch.zeros(1000)}, tmp_path / "consolidated.safetensors")
+    assert stored_parameters(tmp_path) == model.size
+    if size == "100KB":
+        (tmp_path / "model.safetensors.index.json").write_text("[]", encoding="utf-8")
+        with pytest.raises(CorruptFileError, match="cannot be read"):
+            stored_parameters(tmp_path)
 
 
 # -- training
