@@ -11,6 +11,7 @@ from datetime import timedelta
 
 import pytest
 from archives import lines
+from postgres_server import PostgresServer
 
 from memkit import Draft, Memory
 from memkit.errors import (
@@ -26,7 +27,7 @@ from memkit.errors import (
 from memkit.ledger import Ledger
 from memkit.ledger.items import NewItem
 from memkit.testing import HashingEmbedder
-from memkit.types import ALWAYS
+from memkit.types import ALWAYS, Query
 
 ANN, BOB = {"user": "ann"}, {"user": "bob"}
 WORDS = (
@@ -387,6 +388,38 @@ def test_a_role_that_does_not_own_the_tables_forgets_and_says_what_is_pending(se
     owner = opened(place)  # finishes it
     assert not owner._engine.ledger.destruction_pending
     server.execute("DROP OWNED BY guest")
+
+
+def test_a_role_makes_a_memory_in_a_schema_that_it_was_given(server, opened):
+    """It may make no schemas of its own."""
+    server.execute("CREATE ROLE tenant LOGIN")
+    server.execute("CREATE SCHEMA given AUTHORIZATION tenant")
+    place = server.place("given").replace("//postgres:@", "//tenant@")
+    with closing(opened(place)) as memory:
+        assert memory.get(memory.add("kept where there was room").id)
+    server.execute("DROP OWNED BY tenant")
+    server.execute("DROP ROLE tenant")
+
+
+def test_a_copy_on_another_server_is_not_searched_with_the_index_of_the_first(server, opened):
+    """The copy has the same name, database and schema, and has had as many changes since."""
+    other = PostgresServer()
+    try:
+        places = [server.empty(), other.empty()]
+        ((same,),) = server.execute("SELECT memory FROM memory_state", "memkit")
+        other.execute(f"UPDATE memory_state SET memory = '{same}'", "memkit")
+        texts = ["cats purr", "dogs bark"]
+        for place, said in zip(places, (texts, texts[::-1]), strict=True):
+            with closing(opened(place)) as memory:
+                memory.add(said)
+                memory.search("cats")
+        for place in places:
+            with closing(opened(place)) as memory:
+                facts = memory._engine.parts.indexing.facts
+                ((nearest, *_),) = facts.nearest([Query("cats purr")])
+                assert memory.get(nearest.record_id).text == "cats purr"
+    finally:
+        other.stop()
 
 
 def test_a_forked_process_opens_the_memory_itself(server, opened):

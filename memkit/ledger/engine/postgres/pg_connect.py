@@ -24,8 +24,12 @@ from memkit.ledger.engine.postgres.pg_schema import statements
 CONNECTIONS = 8  # of one open memory at most
 _TURN = 0x6D6B6974  # "mkit": who makes a memory in a database waits for others who do
 
+# `CREATE SCHEMA IF NOT EXISTS` wants the right to make one even where there is one.
+_SCHEMA = "SELECT 1 FROM pg_namespace WHERE nspname = %s"
+# A memory that was copied to another server goes its own way there, and needs files of its own.
 _FACTS = """
-    SELECT memory, format, current_database(),
+    SELECT memory, format,
+        (SELECT system_identifier FROM pg_control_system()) || '/' || current_database(),
         pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean
         OR NOT has_table_privilege('records', 'INSERT')
     FROM memory_state
@@ -60,7 +64,7 @@ def connect(address: Address, *, create: bool, wait: float) -> PostgresDatabase:
         prepare(connection)
         if not _is_there(connection, address):
             _make(connection, address, create=create)
-        memory, version, name, read_only = connection.execute(_FACTS).fetchone() or ()
+        memory, version, database_name, read_only = connection.execute(_FACTS).fetchone() or ()
     _check_version(address, version)
     pool = ConnectionPool(
         address.url,
@@ -72,7 +76,7 @@ def connect(address: Address, *, create: bool, wait: float) -> PostgresDatabase:
         configure=prepare,
         open=True,
     )
-    folder = _folder(f"{memory}/{name}/{address.schema}")
+    folder = _folder(f"{memory}/{database_name}/{address.schema}")
     database = PostgresDatabase(address, pool, folder, wait=wait, read_only=read_only)
     try:
         _bring_up_to_date(database, version)
@@ -121,9 +125,8 @@ def _make(connection: Connection, address: Address, *, create: bool) -> None:
                 f"expected a database that is encoded in UTF8 at {address.shown}, got {encoding}",
                 "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0",
             )
-        connection.execute(
-            sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(address.schema))
-        )
+        if not connection.execute(_SCHEMA, [address.schema]).fetchone():
+            connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(address.schema)))
         for statement in statements(0):
             connection.execute(statement.encode())
         connection.execute(
