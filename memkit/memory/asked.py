@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from memkit.errors import InvalidInputError
-from memkit.memory.called import turn_of
+from memkit.memory.called import check_results, turn_of
 from memkit.memory.messages import role_and_content
 from memkit.memory.options import Question
 from memkit.types import Context, Message, Query
@@ -63,5 +63,8 @@ def _conversation(messages: Sequence[Message], name: str, *, tools: bool) -> tup
     system = "\n\n".join(content for _, content in pairs[:opening]) or None
     asked = users[-1]
     history = tuple(pair for pair in pairs[opening:asked] if pair[1].strip())  # no calls of tools
+    if not tools:  # what was called, and what it gave, is left out
+        return pairs[asked][1], Context(system, history)
     turns = [turn_of(place, messages[place], pairs[place]) for place in range(opening, len(pairs))]
-    return pairs[asked][1], Context(system, history, tuple(turns) if tools else ())
+    check_results(turns)
+    return pairs[asked][1], Context(system, history, tuple(turns))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from memkit.errors import InvalidInputError
 from memkit.types import ChatTurn, Message, Role, ToolCall
-from memkit.types.validate import describe
+from memkit.types.validate import describe, shown
 
 
 def turn_of(place: int, message: Message, said: tuple[Role, str]) -> ChatTurn:
@@ -31,6 +31,23 @@ def turn_of(place: int, message: Message, said: tuple[Role, str]) -> ChatTurn:
     about = [message.get(part) for part in ("tool_call_id", "name")]
     call_id, name = (part if isinstance(part, str) else None for part in about)
     return ChatTurn(role, content, tuple(_call(place, call) for call in calls), call_id, name)
+
+
+def check_results(turns: Sequence[ChatTurn]) -> None:
+    """Check that every result of a tool names a call that was made before it.
+
+    Raises:
+        InvalidInputError: If one does not: the model would take it for another call's.
+    """
+    made: set[str] = set()
+    for turn in turns:
+        made.update(call.id for call in turn.calls)
+        if turn.role == "tool" and turn.call_id not in made:
+            raise InvalidInputError(
+                "`tool_call_id` of a tool's message must be the `id` of a call in an earlier "
+                f"message, got {shown(turn.call_id)}",
+                hint="keep the assistant's message with the call before its result",
+            )
 
 
 def _call(place: int, call: object) -> ToolCall:

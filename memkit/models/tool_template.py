@@ -226,8 +226,8 @@ class ToolTemplate:
                     for call in turn.calls
                 ]
             if turn.role == "tool" and turn.call_id is not None:
-                message["tool_call_id"] = ids.get(turn.call_id, "call00000")
-                message["name"] = turn.name or names.get(turn.call_id, "")
+                message["tool_call_id"] = ids[turn.call_id]
+                message["name"] = turn.name or names[turn.call_id]
             messages.append(message)
         if joined and messages[0]["role"] == "system" and len(messages) > 1:
             system = messages.pop(0)

@@ -271,6 +271,16 @@ def test_a_round_of_calls_and_results(memory):
     assert memory.ask(asked["content"], tool_choice="add", **ROUNDS).calls[0].name == "add"
 
 
+@pytest.mark.parametrize("id", [None, "gone"])
+def test_a_result_without_its_call_is_not_taken_for_another_calls(memory, id):
+    asked = {"role": "user", "content": "Who?"}
+    call = {"id": "c1", "function": {"name": "add", "arguments": "{}"}}
+    called = {"role": "assistant", "content": "", "tool_calls": [call]}
+    result = {"role": "tool", "content": "4471"} | ({"tool_call_id": id} if id else {})
+    with pytest.raises(InvalidInputError, match=r"`tool_call_id` .* of a call in an earlier"):
+        memory.ask([asked, called, result], **ROUNDS)
+
+
 def test_a_question_is_not_quoted_where_tools_may_be_called(memory):
     answer = memory.ask("What is the badge number of Nora?", **ROUNDS)
     assert not any(claim.quoted for claim in answer.claims)
