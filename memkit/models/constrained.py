@@ -6,8 +6,8 @@ the tokens of one model, and says after each token which ones may follow.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,7 +59,7 @@ class Constraints:
         self._name = name
         self._stop_ids = sorted(stop_ids)
         self._tokens: LLTokenizer | None = None
-        self._compiled: OrderedDict[Constraint, LLMatcher] = OrderedDict()
+        self._compiled = lru_cache(maxsize=KEPT)(self._compile)  # threads share it
 
     def check(self, constraint: Constraint, sampling: Sampling) -> None:
         """Refuse what decoding cannot be held to, before anything is computed.
@@ -80,12 +80,7 @@ class Constraints:
 
     def keeper(self, constraint: Constraint) -> Keeper:
         """What keeps one answer to a constraint; refuses what `check` refuses."""
-        if constraint not in self._compiled:
-            self._compiled[constraint] = self._compile(constraint)
-        self._compiled.move_to_end(constraint)
-        while len(self._compiled) > KEPT:
-            self._compiled.popitem(last=False)
-        matcher = self._compiled[constraint].deep_copy()
+        matcher = self._compiled(constraint).deep_copy()
         return Keeper(matcher, self._spelled, text=constraint.may_be_text)
 
     def _spelled(self, text: bytes) -> int | None:

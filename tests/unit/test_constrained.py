@@ -2,7 +2,9 @@
 
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from types import SimpleNamespace
 
 import jsonschema
 import pytest
@@ -253,4 +255,22 @@ def test_the_missing_library_is_named(monkeypatch):
 def test_compiled_schemas_are_bounded(model):
     for number in range(2 * KEPT):
         model.constraints.keeper(Constraint(json.dumps({"const": number})))
-    assert len(model.constraints._compiled) == KEPT
+    assert model.constraints._compiled.cache_info().currsize == KEPT
+
+
+def test_threads_share_compiled_schemas(monkeypatch):
+    """While more schemas are in use than are kept, one thread lets go of what another asks for."""
+    matcher = SimpleNamespace(is_stopped=lambda: False)
+    matcher.deep_copy = lambda: matcher
+    monkeypatch.setattr("memkit.models.constrained.KEPT", 2)
+    monkeypatch.setattr(Constraints, "_compile", lambda *_: matcher)
+    constraints = Constraints(None, name="shared", stop_ids=[1])
+    wanted = 5000 * [Constraint(json.dumps({"const": number})) for number in range(4)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            works = [pool.submit(lambda: list(map(constraints.keeper, wanted))) for _ in range(4)]
+            assert all(len(work.result()) == len(wanted) for work in works)
+    finally:
+        sys.setswitchinterval(interval)
