@@ -8,11 +8,13 @@ import json
 def values_in(text: str) -> str:
     r"""The values of a JSON text, each on a line, without the names of fields.
 
+    Numbers stay as they are written: of digits there may be more than Python makes a number of.
+
     Example:
         >>> values_in('{"name": "Nora", "extensions": [4417, 4502], "away": false}')
         'Nora\n4417\n4502'
     """
-    return "\n".join(_values(json.loads(text)))
+    return "\n".join(_values(json.loads(text, parse_int=str, parse_float=str)))
 
 
 def _values(value: object) -> list[str]:
@@ -22,4 +24,4 @@ def _values(value: object) -> list[str]:
         return [each for inner in value for each in _values(inner)]
     if isinstance(value, bool) or value is None:  # what they say is in the name of the field
         return []
-    return [value] if isinstance(value, str) else [json.dumps(value)]
+    return [str(value)]

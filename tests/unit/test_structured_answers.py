@@ -86,6 +86,8 @@ def test_values_are_compared_and_names_of_fields_are_not(trained):
 def test_values_in_json():
     assert values_in('{"a": [1, {"b": "x y"}], "c": null, "d": -2.5}') == "1\nx y\n-2.5"
     assert values_in('"x"') == "x"
+    assert values_in('{"price": 4.50, "mass": 1e30}') == "4.50\n1e30"
+    assert values_in(f"[{'9' * 5000}]") == "9" * 5000  # Python makes numbers of 4,300 digits
 
 
 @pytest.mark.parametrize(
