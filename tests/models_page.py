@@ -51,10 +51,10 @@ without calling them.
 _KEPT = """
 ## Keys and values are kept
 
-A prompt is read once, and each new token costs one token. "Windows" are as wide as the model \
-says; a batch of several rows that grows longer than the window is read again for each token, as \
-padding would take room in it. With LongRoPE, rows have the frequencies of their own length; a row \
-that grows past the first length is read again for each token from there on.
+A prompt is read once; after that, the model computes each new token alone. "Windows" are as wide \
+as the model says; a batch of several rows that grows longer than the window is read again for \
+each token, as padding would take room in it. With LongRoPE, rows have the frequencies of their \
+own length; a row that grows past the first length is read again for each token from there on.
 """
 _AGAIN = """
 ## All tokens are read again
@@ -70,8 +70,8 @@ anything is trained. Encoders with decoders, such as T5, and types that transfor
 as causal language models are refused when they are loaded.
 """
 _PEFT = """
-PEFT {peft} takes the names of dense or shared feed-forward layers of the types marked \
-"attention only" for those of experts, and would not compute what memkit does. So \
+PEFT {peft} mistakes the dense or shared feed-forward layers of the types marked \
+"attention only" for experts, because of their names, and would not compute what memkit does. So \
 `modules.peft_model` and `modules.export` for PEFT refuse modules that adapt them; \
 `memory.export(adapters=True)` takes them along, as memkit reads them back rightly. Train with \
 `LoraSpec(target_modules="attention")` to use modules of these models in both.
@@ -88,12 +88,12 @@ needed. Slow tokenizers, without a `tokenizer.json`, are refused.
 _TEMPLATES = """
 ## Chat templates
 
-With evidence, with a history, and with every odd order of roles, tools among them, everything is \
-in the prompt (`pytest tests/unit/test_template_families.py`). Where a template has no place for a \
-system message or refuses one, it goes into the first message of the user; thoughts are switched \
-off, or closed where the template opens them; and what a model writes before its words, such as \
-the name of a channel, is put into the prompt, so that the answer comes at once. \
-[Prompts](concepts/prompts.md) says how.
+With evidence, with a history, and with unusual orders of roles, those of tools among them, all \
+messages are in the prompt (`pytest tests/unit/test_template_families.py`). Where a template \
+has no place for a system message or refuses one, it goes into the first message of the user; \
+thinking is switched off, or closed where the template begins it; and what a model writes \
+before its words, such as the name of a channel, is put into the prompt, so that the answer comes \
+at once. [Prompts](concepts/prompts.md) says how.
 
 """
 

@@ -1,7 +1,7 @@
 """Hooks of the documentation site: pages from outside of docs/, and figures that follow the theme.
 
 Markdown in docs/ links to files of the repository as they lie there, so that it can be read
-without the site. For the site, examples and the README of langchain-memkit become pages, and
+without the site. For the site, examples and the READMEs of the integrations become pages, and
 links lead to those.
 """
 
@@ -25,6 +25,10 @@ EXAMPLES = sorted(
     for folder in ("examples", "integrations/langchain/examples")
     for path in (ROOT / folder).glob("*.*")
 )
+READMES = {
+    "integrations/langchain/README.md": "langchain.md",
+    "integrations/vllm/README.md": "vllm.md",
+}
 LINK = re.compile(r"(!?\[[^\]]*\])\(([^)\s]+)\)")
 CODE = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
 FIGURE = re.compile(r"^!\[([^\]]*)\]\(([^)]+\.svg)\)$", re.MULTILINE)
@@ -38,7 +42,7 @@ def page_of(path: str) -> str | None:
         return f"examples/{package}{posixpath.splitext(name)[0]}.md"
     known = {
         "README.md": "index.md",
-        "integrations/langchain/README.md": "langchain.md",
+        **READMES,
         "examples": "examples/index.md",
     }
     if path in known:
@@ -48,7 +52,7 @@ def page_of(path: str) -> str | None:
 
 def source_of(src_uri: str) -> str:
     """The file that a page is made of, by its path below the root."""
-    made = {page_of(path): path for path in [*EXAMPLES, "integrations/langchain/README.md"]}
+    made = {page_of(path): path for path in [*EXAMPLES, *READMES]}
     return made.get(src_uri, f"docs/{src_uri}")
 
 
@@ -92,8 +96,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that are made of files outside of docs/."""
     pages = {page_of(path): example_page(path) for path in EXAMPLES}
     pages["examples/index.md"] = examples_index()
-    readme = ROOT / "integrations/langchain/README.md"
-    pages["langchain.md"] = readme.read_text(encoding="utf-8")
+    for path, page in READMES.items():
+        pages[page] = (ROOT / path).read_text(encoding="utf-8")
     for src_uri, content in pages.items():
         file = File.generated(config, str(src_uri), content=content)
         if str(src_uri).startswith("examples/") and src_uri != "examples/index.md":

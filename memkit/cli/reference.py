@@ -42,8 +42,9 @@ to tell it from the others.
 Commands that open models say where these compute: `--device cuda:1`, `--dtype bfloat16`,
 `--attn-implementation sdpa`, `--max-memory 8GiB` ([a larger model on a GPU](how-to/gpu.md)).
 
-No command waits for a model that it does not need: `init`, `get`, `list`, `history`, `stats`,
-`check`, `export`, `modules list` and `forget --no-retrain` load none.
+No command loads a model that it does not need: `init`, `get`, `list`, `history`, `stats`,
+`inspect`, `check`, `export` without `--adapters`, `modules list` and
+`forget --no-retrain` load none.
 """
 
 
