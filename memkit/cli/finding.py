@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from memkit.cli.parameters import Fields
 from memkit.errors import InvalidInputError, RecordNotFoundError
-from memkit.types import ALL, AnyScope, Scope
+from memkit.types import AnyScope, Scope
 from memkit.types.value import shortened
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 SHORTEST = 6  # characters of an id
 _NAMED = 5  # records in an error
-_PAGE = 1000  # records
 
 
 def whole_id(memory: Memory, id: str, scope: AnyScope) -> str:
@@ -28,22 +27,22 @@ def whole_id(memory: Memory, id: str, scope: AnyScope) -> str:
         scope: What is seen.
 
     Raises:
-        InvalidInputError: If several records begin so; the hint lists them.
+        InvalidInputError: If several records begin so; the hint lists the first of them.
     """
     if len(id) < SHORTEST:
         return id
     try:
         memory.get(id, scope=scope)
     except RecordNotFoundError:
-        found = list(_beginning(memory, id, scope))
+        found = memory.get_by_prefix(id, scope=scope, limit=_NAMED + 1)
         if len(found) > 1:
-            named = "; ".join(f"{each} {shortened(text, 40)}" for each, text in found[:_NAMED])
-            more = f"; and {len(found) - _NAMED} more" if found[_NAMED:] else ""
+            named = "; ".join(f"{r.id} {shortened(r.text, 40)}" for r in found[:_NAMED])
+            count, more = (f"more than {_NAMED}", "; …") if found[_NAMED:] else (len(found), "")
             raise InvalidInputError(
-                f"expected the beginning of one record's id, {len(found)} begin with {id!r}",
+                f"expected the beginning of one record's id, {count} begin with {id!r}",
                 hint=f"give more of it: {named}{more}",
             ) from None
-        return found[0][0] if found else id
+        return found[0].id if found else id
     return id
 
 
@@ -65,17 +64,6 @@ def unused_scope(memory: Memory, scope: Scope) -> Iterator[str]:
 def fields_shown(fields: Mapping[str, object]) -> str:
     """Keys with their values, in a line."""
     return ", ".join(f"{key}={value}" for key, value in fields.items())
-
-
-def _beginning(memory: Memory, start: str, scope: AnyScope) -> Iterator[tuple[str, str]]:
-    after = None
-    while True:
-        page = memory.records(scope=ALL, after=after, limit=_PAGE)
-        ids = [record.id for record in page.records if record.id.startswith(start)]
-        yield from ((record.id, record.text) for record in memory.get_many(ids, scope=scope))
-        if page.next is None:
-            return
-        after = page.next
 
 
 def _not_a_text(value: object) -> Any:  # noqa: ANN401 - a number or a boolean, else None

@@ -172,6 +172,7 @@ class AsyncMemory(_Awaited):
     forget = _twin(Memory.forget)
     forget_all = _twin(Memory.forget_all)
     get = _twin(Memory.get)
+    get_by_prefix = _twin(Memory.get_by_prefix)
     get_many = _twin(Memory.get_many)
     history = _twin(Memory.history)
     import_ = _twin(Memory.import_)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 
-from memkit.memory import ask, forget, learning, recall, statistics, transfer, write
+from memkit.memory import ask, forget, learning, lookup, recall, statistics, transfer, write
 from memkit.memory.chat_log import import_messages
 from memkit.memory.config import OpenOptions
 from memkit.memory.engine import Engine
@@ -23,7 +23,7 @@ from memkit.memory.options import (
     TurnOptions,
     config_of,
 )
-from memkit.memory.reach import seen_by, selected_by
+from memkit.memory.reach import SHARED, seen_by, selected_by
 from memkit.memory.retention import Retention
 from memkit.memory.vectors import Vectors
 from memkit.types import (
@@ -54,8 +54,6 @@ if TYPE_CHECKING:
     from memkit.answering.generate import AnswerStream
     from memkit.ledger.items import ItemTable
     from memkit.ledger.transfer.import_ import OnConflict
-
-SHARED: Scope = {}  # what everybody may see
 
 
 class Memory:
@@ -250,17 +248,18 @@ class Memory:
         """Return several records in the order asked; missing or invisible ones are left out."""
         return self._engine.ledger.records.find(ids, scope=seen_by(scope))
 
+    def get_by_prefix(
+        self, prefix: str, *, scope: AnyScope | None = None, limit: int = 10
+    ) -> list[Record]:
+        """Return the first ``limit`` records, by id, whose id begins with ``prefix``."""
+        return self._engine.ledger.records.beginning(prefix, scope=seen_by(scope), limit=limit)
+
     def __contains__(self, id: object) -> bool:
-        id = id.id if isinstance(id, Record) else id
-        return self._engine.ledger.records.has(id, scope=SHARED)
+        return lookup.has(self._engine, id)
 
     def __iter__(self) -> Iterator[Record]:
         """Iterate over all shared records, oldest first; `records` lists others, too."""
-        page = self.records()
-        yield from page.records
-        while page.next is not None:
-            page = self.records(after=page.next)
-            yield from page.records
+        return lookup.every(self._engine)
 
     def records(
         self,
@@ -271,8 +270,7 @@ class Memory:
         limit: int = 100,
     ) -> Page:
         """List records, oldest first, selected as by `forget`."""
-        reach = selected_by(scope)
-        return self._engine.ledger.records.page(**reach, where=where, after=after, limit=limit)
+        return lookup.page(self._engine, scope, where=where, after=after, limit=limit)
 
     def count(self, *, scope: AnyScope | None = None, where: Metadata | None = None) -> int:
         """Count the records that `records` would list."""

@@ -11,6 +11,8 @@ from typing import Literal, TypedDict, TypeGuard
 from memkit.types import ALL, AnyScope, Scope
 from memkit.types.validate import check_scope
 
+SHARED: Scope = {}  # what everybody may see
+
 
 class Reach(TypedDict, total=False):
     """Bounds on records, as `memkit.ledger.records.where.select_sql` takes them."""

@@ -85,6 +85,18 @@ def test_a_beginning_of_several_ids_is_refused_with_a_list(run):
     assert "no record has the id '01a22cfc'" in run("get", "01a22cfc")[2]
 
 
+def test_of_many_ids_that_begin_so_a_few_are_listed(run, path):
+    with Memory.open(path) as memory:
+        for number in range(9):
+            memory.add(f"Locker {number} is free.", id=f"locker-{number}")
+    status, printed, told = run("get", "locker-")
+    assert (status, printed) == (1, "")
+    assert "one record's id, more than 5 begin with 'locker-'\nhint: give more of it: " in told
+    assert told.endswith("; locker-4 Locker 4 is free.; …\n")
+    assert "locker-5" not in told
+    assert run("get", "locker-5")[1].startswith("id\tlocker-5\n")
+
+
 def test_a_piped_list_has_the_same_columns_whatever_it_holds(run):
     assert run("list", "--limit", "1")[1] == f"{NORA}\t\tNora has badge 4471.\n"
     assert run("list", "--scope", "user=bob")[1] == f"{EMIL}\tuser=bob\tEmil is away.\n"

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from memkit.errors import InvalidInputError, RecordNotFoundError
 from memkit.ledger import Ledger, NewPassage
 from memkit.ledger.engine.ids import new_id
+from memkit.ledger.records.where import beginning_sql
 from memkit.types import Draft
 
 pytestmark = pytest.mark.engines
@@ -74,6 +75,43 @@ def test_a_megabyte_is_no_problem(ledger):
     text = "0123456789abcde\n" * 65_536
     [record] = add(ledger, text)
     assert ledger.records.get([record.id])[0].text == text
+
+
+def test_a_prefix_finds_the_ids_that_begin_so(ledger):
+    """Whatever the characters are: the range ends where the next prefix begins."""
+    last, before, after = "\U0010ffff", "\ud7ff", "\ue000"  # the two around the surrogates
+    ids = ["a", "a%", "a_", "a1", "a12", "a2", "A1", "b", "é1", "éa", "ê"]
+    ids += [f"{start}{end}" for start in (last, before, after, f"a{last}") for end in ("", "x")]
+    for id in ids:
+        add(ledger, f"This is {id}.", id=id)
+    for prefix in (*ids, "é", "e", "ab", "a%1", f"{last}{last}"):
+        expected = sorted(id for id in ids if id.startswith(prefix))
+        assert [r.id for r in ledger.records.beginning(prefix)] == expected, prefix
+    assert [r.id for r in ledger.records.beginning("a", limit=2)] == ["a", "a%"]
+    with pytest.raises(InvalidInputError, match="`prefix` must"):
+        ledger.records.beginning("")
+
+
+def test_a_prefix_finds_what_the_scope_sees_and_what_has_not_expired(ledger):
+    for number, scope in enumerate(SCOPES):
+        add(ledger, "A badge.", id=f"badge-{number}", scope=scope)
+    add(ledger, "An old badge.", id="badge-old", ttl=60)
+    assert len(ledger.records.beginning("badge-")) == 6
+    now = ledger._database.now()
+    ledger._database.clock = lambda: now + 61
+    seen = [r.id for r in ledger.records.beginning("badge-", scope={"user": "u1"}, limit=2)]
+    assert seen == ["badge-0", "badge-1"]
+    assert len(ledger.records.beginning("badge-", scope={"user": "u1", "session": "s1"})) == 4
+    assert len(ledger.records.beginning("badge-")) == 5
+
+
+@pytest.mark.engines("sqlite")
+def test_a_prefix_is_a_range_of_the_index(ledger):
+    sql, bounds = beginning_sql("records.id", "badge")
+    plan = "EXPLAIN QUERY PLAN SELECT * FROM records WHERE"
+    [step] = ledger._database.rows(f"{plan} {sql} ORDER BY records.id LIMIT 2", *bounds)
+    assert step[3].startswith("SEARCH records USING INDEX")
+    assert step[3].endswith("(id>? AND id<?)")
 
 
 def test_ids_grow_also_within_a_millisecond():

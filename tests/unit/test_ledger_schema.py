@@ -108,6 +108,7 @@ def test_a_read_only_ledger_is_looked_at_as_well(directory, monkeypatch):
 READS = {
     "get": lambda memory: memory.get("safe", scope=ANN),
     "get_many": lambda memory: memory.get_many(["archive", "safe"], scope=ANN),
+    "prefix": lambda memory: memory.get_by_prefix("saf", scope=ANN),
     "all": lambda memory: memory.records(scope="all"),
     "page": lambda memory: memory.records(scope=ANN),
     "search": lambda memory: memory.search("safe", scope=ANN),

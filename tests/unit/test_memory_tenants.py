@@ -173,12 +173,14 @@ def test_without_a_scope_only_what_is_shared_is_shown(memory, nothing):
     assert list(memory) == [shared]
     assert [record.id in memory for record in everything] == [True, False, False]
     assert memory.get_many([r.id for r in everything], **nothing) == [shared]
+    assert memory.get_by_prefix(others[0].id, **nothing) == []
     assert memory.vectors.duplicates(0.01, **nothing) == []
     # Whoever looks after the memory says so.
     assert memory.records(scope="all").records == everything
     assert (memory.count(scope="all"), memory.count(where={"a": 1}, scope="all")) == (3, 3)
     assert memory.get_many([r.id for r in everything], scope="all") == list(everything)
     assert memory.get(others[0].id, scope="all") == others[0]
+    assert memory.get_by_prefix(others[0].id, scope="all") == others[:1]
     assert memory.forget(where={"a": 1}, **nothing).records == (shared.id,)
     assert len(memory.forget(where={"a": 1}, scope="all").records) == 2
 

@@ -1,4 +1,4 @@
-"""`get_many`, `search_by_vector`, `vectors`: by ids and by bare vectors."""
+"""`get_many`, `get_by_prefix`, `search_by_vector`, `vectors`: by ids and by bare vectors."""
 
 from datetime import UTC, datetime
 
@@ -45,6 +45,17 @@ def test_what_the_scope_may_not_see_is_left_out(filled):
     assert ids(filled.get_many(["ann", "bob", "l1"], scope={})) == ["l1"]
     assert ids(filled.get_many(["ann", "bob", "l1"])) == ["l1"]
     assert ids(filled.get_many(["ann", "bob", "l1"], scope="all")) == ["ann", "bob", "l1"]
+
+
+def test_a_prefix_finds_what_begins_so_and_is_seen(filled):
+    assert ids(filled.get_by_prefix("l1")) == ["l1", *(f"l{number}" for number in range(10, 19))]
+    assert ids(filled.get_by_prefix("l1", limit=2)) == ["l1", "l10"]
+    assert ids(filled.get_by_prefix("l39")) == ["l39"]
+    assert filled.get_by_prefix("l4x") == []
+    assert filled.get_by_prefix("an") == []
+    assert ids(filled.get_by_prefix("an", scope=ANN)) == ["ann"]
+    assert filled.get_by_prefix("bo", scope=ANN) == []
+    assert ids(filled.get_by_prefix("bo", scope="all")) == ["bob"]
 
 
 def test_one_id_is_no_list(filled):

@@ -269,6 +269,10 @@ VERBS = {
     "forget_all": ({}, {}),
     "clear": ({}, {"scope": "scope"}),
     "get": ({"id": "a"}, BY_ID),
+    "get_by_prefix": (
+        {"prefix": "a"},
+        {"prefix": "id", "scope": "optional scope", "limit": "limit"},
+    ),
     "get_many": ({"ids": ["a"]}, {"ids": "ids", "scope": "optional scope"}),
     "records": (
         {},
@@ -427,8 +431,9 @@ def test_every_parameter_of_every_verb_is_in_the_table(shared):
 
 @pytest.mark.parametrize(("path", "fine"), [(path, fine) for path, (fine, _) in VERBS.items()])
 def test_the_calls_of_the_table_are_fine_otherwise(shared, path, fine):
-    reads = {"get", "get_many", "records", "count", "history", "turns", "scopes", "search", "stats"}
-    if path in reads | {"recall", "vectors.search", "vectors.get", "vectors.duplicates"}:
+    reads = {"get", "get_by_prefix", "get_many", "records", "count", "history", "turns", "scopes"}
+    reads |= {"search", "stats", "recall"}
+    if path in reads | {"vectors.search", "vectors.get", "vectors.duplicates"}:
         verb(shared, path)(**fine)
 
 

@@ -10,9 +10,9 @@ from memkit.ledger.engine.checksums import checked_columns
 from memkit.ledger.engine.database import Database, Row
 from memkit.ledger.engine.dialect import NOW, THEN_JOIN, holds_text, in_list, list_parameter
 from memkit.ledger.records.record_rows import COLUMNS, current_version, record_of, version_of
-from memkit.ledger.records.where import AT, EXPIRED, LIVE, select_sql
+from memkit.ledger.records.where import AT, EXPIRED, LIVE, beginning_sql, select_sql
 from memkit.types import ALWAYS, Metadata, Page, Period, Record, Scope, Version
-from memkit.types.validate import check_ids, check_limit, describe, normal_form
+from memkit.types.validate import check_id, check_ids, check_limit, describe, normal_form
 
 _NAMED = 5  # unknown ids in an error
 
@@ -83,6 +83,24 @@ class RecordReads:
         """Like `get`, but what is missing or not visible is left out."""
         ids, rows = self._resolved(check_ids("ids", ids), scope)
         return [record_of(rows[id]) for id in ids if id in rows]
+
+    def beginning(
+        self, prefix: str, *, scope: Scope | None = None, limit: int = 100
+    ) -> list[Record]:
+        """List the first records, by id, whose id begins with a prefix; ``scope`` as for `get`.
+
+        Raises:
+            InvalidInputError: If the prefix or the limit is malformed.
+        """
+        check_limit("limit", limit)
+        begins, bounds = beginning_sql("records.id", check_id("prefix", prefix))
+        condition, parameters = select_sql(visible_to=scope)
+        rows = self._database.rows(
+            f"SELECT {COLUMNS} FROM records WHERE {begins} AND {condition} "
+            "ORDER BY records.id LIMIT ?",
+            *(*bounds, *parameters, limit),
+        )
+        return [record_of(row) for row in rows]
 
     def has(self, id: object, *, scope: Scope | None = None) -> bool:
         """Whether `get` would give a record; what cannot be an id is that of none."""

@@ -17,6 +17,7 @@ from memkit.types import ALWAYS, Metadata, Period, Scope
 from memkit.types.scope import visible_keys
 from memkit.types.validate import check_period
 
+LAST = "\U0010ffff"  # of all characters
 LIVE = f"(records.expires_at IS NULL OR records.expires_at > {NOW})"  # not expired
 EXPIRED = f"records.expires_at <= {NOW}"  # its negation, but found through the index
 AT = "coalesce(records.said_at, records.updated_at)"  # `Record.at`
@@ -73,6 +74,20 @@ def period_sql(period: Period, *, spoken: str, written: str) -> Condition:
         (sql, [at.timestamp()]) if at is not None else ("TRUE", []) for sql, at in bounds
     ]
     return _all(conditions)
+
+
+def beginning_sql(column: str, start: str) -> Condition:
+    """Give the condition that a column begins so, as a range of its index.
+
+    Both databases compare texts byte by byte in UTF-8, which is the order of the code points.
+    """
+    head = start.rstrip(LAST)  # nothing comes between what begins so and what follows the head
+    if not head:
+        return f"{column} >= ?", [start]
+    following = ord(head[-1]) + 1
+    if following == 0xD800:  # no text has the surrogates that would come next
+        following = 0xE000
+    return f"{column} >= ? AND {column} < ?", [start, head[:-1] + chr(following)]
 
 
 def visible_sql(column: str, scope: Scope) -> Condition:
