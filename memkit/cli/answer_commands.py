@@ -24,7 +24,7 @@ from memkit.cli.parameters import (
     Where,
     at_most,
     scope_of,
-    where_of,
+    selection_of,
 )
 from memkit.types import ALL, BUDGET, PASSAGES, Answer, Sampling
 from memkit.types.value import counted
@@ -89,8 +89,8 @@ def ask(
     Exits with 3 if a --strict answer was withheld.
     """
     options: dict[str, Any] = {
-        "k": k, "scope": scope_of(scope), "where": where_of(where), "since": since,
-        "until": until, "as_of": as_of, "strict": strict, "quote": quote,
+        **selection_of(scope, where, since=since, until=until, as_of=as_of),
+        "k": k, "strict": strict, "quote": quote,
     }  # fmt: skip
     if max_tokens is not None:
         options["sampling"] = Sampling(max_new_tokens=max_tokens)

@@ -18,8 +18,7 @@ from memkit.cli.parameters import (
     Scopes,
     Where,
     at_most,
-    scope_of,
-    where_of,
+    selection_of,
 )
 from memkit.types import BUDGET, PASSAGES
 
@@ -42,12 +41,12 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Show route, evidence and prompt without generating an answer."""
-    whose, filter_ = scope_of(scope), where_of(where)
+    bounds = selection_of(scope, where)
     with (
         working("looking"),
         open_memory(path, base_model=base_model, embedder=embedder) as memory,
     ):
-        explanation = memory.explain(question, budget, k=k, scope=whose, where=filter_)
+        explanation = memory.explain(question, budget, k=k, **bounds)
     if on_terminal() and not as_json:
         from memkit.cli.explanation import print_explanation
 

@@ -7,12 +7,15 @@ import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from memkit.types import ALL, BUDGET, AnyScope
 from memkit.types.validate import shown
+
+if TYPE_CHECKING:
+    from memkit.memory.options import Selection
 
 
 class KeyValue(NamedTuple):
@@ -148,6 +151,25 @@ def where_of(given: Sequence[Fields] | None) -> dict[str, Any] | None:
         hint = f" ({error.hint})" if error.hint else ""
         raise typer.BadParameter(f"{error.message}{hint}", param_hint="--where") from None
     return where
+
+
+def selection_of(
+    scope: Sequence[KeyValue] | None,
+    where: Sequence[Fields] | None,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    as_of: datetime | None = None,
+) -> Selection:
+    """What takes part in a query, of the options of a command line that bound it.
+
+    Raises:
+        BadParameter: As for `scope_of` and `where_of`.
+    """
+    return {
+        "scope": scope_of(scope), "where": where_of(where),
+        "since": since, "until": until, "as_of": as_of,
+    }  # fmt: skip
 
 
 def metadata_of(given: Sequence[Fields] | None) -> dict[str, Any]:

@@ -34,6 +34,7 @@ from memkit.cli.parameters import (
     at_most,
     scope_of,
     seen_by,
+    selection_of,
     where_of,
 )
 from memkit.types import BUDGET, HITS, Record
@@ -137,14 +138,13 @@ def search(
     as_json: AsJson = False,
 ) -> None:
     """Find the records that match best, by meaning and by words."""
-    whose, filter_ = scope_of(scope), where_of(where)
+    bounds = selection_of(scope, where, since=since, until=until, as_of=as_of)
     with (
         working("searching"),
         open_memory(path, backends=("rag",), embedder=embedder) as memory,
     ):
-        hits = memory.search(
-            query, k, scope=whose, where=filter_, since=since, until=until, as_of=as_of
-        )
+        hits = memory.search(query, k, **bounds)
+        whose = bounds["scope"]
         notes = [*unused_scope(memory, whose), *([] if hits else why_nothing(memory, where, whose))]
     if as_json:
         print_json(hits)
@@ -169,12 +169,9 @@ def recall(
     as_json: AsJson = False,
 ) -> None:
     """Gather evidence for the prompt of any language model, within a token budget."""
-    whose, filter_ = scope_of(scope), where_of(where)
+    bounds = selection_of(scope, where, since=since, until=until, as_of=as_of)
     with working("recalling"), open_memory(path, embedder=embedder) as memory:
-        found = memory.recall(
-            question, budget, k=k, scope=whose, where=filter_,
-            since=since, until=until, as_of=as_of,
-        )  # fmt: skip
+        found = memory.recall(question, budget, k=k, **bounds)
     if as_json:
         print_json(found)
         return

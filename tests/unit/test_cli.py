@@ -268,12 +268,12 @@ def drafts(*texts, **given):
         ),
         (
             ["explain", "a.mem", "badge?", "-k", "2", "--where", "a=b"],
-            [OPENED, ("badge?", 512, {"k": 2, "scope": {}, "where": {"a": "b"}})],
+            [OPENED, ("badge?", 512, {"k": 2, "scope": {}, "where": {"a": "b"}, **ANYTIME})],
             f"{Explanation(ANSWER.recall, ())}\n",
         ),
         (
             ["explain", "a.mem", "badge?", "--json"],
-            [OPENED, ("badge?", 512, {"k": 3, "scope": {}, "where": None})],
+            [OPENED, ("badge?", 512, {"k": 3, "scope": {}, "where": None, **ANYTIME})],
             f"{Explanation(ANSWER.recall, ()).to_json(indent=2)}\n",
         ),
         (
