@@ -34,36 +34,72 @@ class TrainingProgress(Protocol):
         """The run is over, or has failed."""
 
 
+class EpochCount:
+    """How many epochs of a run are done, of all modules together; counted in one place.
+
+    Attributes:
+        modules: How many the run trains.
+        epochs: Planned for each module. What it needs beyond them, as resting facts come back or
+            it is tried again, is not counted.
+        module: Number of the one that is being trained, from 1; before that, 0.
+        done: Epochs, those of modules that ended early included.
+    """
+
+    def __init__(self) -> None:
+        self.modules = self.epochs = self.module = self.done = 0
+
+    @property
+    def total(self) -> int:
+        """All that are planned."""
+        return self.modules * self.epochs
+
+    def begin(self, modules: int, epochs: int) -> None:
+        """Count for a new run."""
+        self.modules, self.epochs = modules, epochs
+        self.module = self.done = 0
+
+    def start(self, number: int) -> None:
+        """Begin a module, or another attempt at it: those before it are done."""
+        self.module = number
+        self.done = max(self.done, (number - 1) * self.epochs)
+
+    def epoch(self) -> None:
+        """Count one."""
+        self.done = min(self.done + 1, self.module * self.epochs)
+
+    def at(self, mastered: float) -> Progress:
+        """Give the count, with this share of the facts mastered."""
+        return Progress(self.module, self.modules, self.done, self.total, mastered)
+
+
 class Bar:
     """One bar of tqdm for the whole run; implements `TrainingProgress`.
 
     Args:
+        count: What it shows; somebody else counts.
         shown: None for terminals only.
     """
 
-    def __init__(self, shown: bool | None = None) -> None:
+    def __init__(self, count: EpochCount, shown: bool | None = None) -> None:
+        self._count = count
         self._disable = None if shown is None else not shown
         self._bar: tqdm[NoReturn] | None = None
-        self._modules = self._epochs = self._done = 0
 
-    def begin(self, modules: int, epochs: int) -> None:
+    def begin(self, modules: int, epochs: int) -> None:  # noqa: ARG002 - they are counted
         """Show an empty bar."""
-        self._modules, self._epochs = modules, epochs
-        self._bar = tqdm(total=modules * epochs, unit="epoch", disable=self._disable)
+        self._bar = tqdm(total=self._count.total, unit="epoch", disable=self._disable)
 
     def module(self, number: int, records: int, attempt: int) -> None:  # noqa: ARG002 - no room
-        """Say which module it is; what was tried again has no epochs of its own."""
+        """Say which module it is."""
         if self._bar is not None:
-            self._bar.set_description(f"module {number}/{self._modules}")
-            self._bar.update(max(0, (number - 1) * self._epochs - self._bar.n))
-        self._done = 0
+            self._bar.set_description(f"module {number}/{self._count.modules}")
+            self._bar.update(self._count.done - self._bar.n)
 
     def epoch(self, mastered: float) -> None:
-        """Move on by one, as long as the module's share of the bar has room."""
-        if self._bar is not None and self._done < self._epochs:
+        """Move on as far as is counted."""
+        if self._bar is not None:
             self._bar.set_postfix(mastered=f"{mastered:.0%}", refresh=False)
-            self._bar.update()
-            self._done += 1
+            self._bar.update(self._count.done - self._bar.n)
 
     def trained(self, report: ModuleReport) -> None:
         """Show nothing: the report is printed by whoever wants to."""
@@ -75,33 +111,33 @@ class Bar:
 
 
 class Watched:
-    """Counts a run's epochs, for whoever watches the block that it runs in (`watched_by`).
+    """Counts a run's epochs, for what shows them and whoever watches the run (`watched_by`).
 
     Args:
-        shown: Hears of everything first.
+        count: Its count.
+        shown: Hears of everything when it is counted, before whoever watches.
     """
 
-    def __init__(self, shown: TrainingProgress) -> None:
+    def __init__(self, count: EpochCount, shown: TrainingProgress) -> None:
+        self._count = count
         self._shown = shown
-        self._modules = self._epochs = self._number = self._done = 0
 
     def begin(self, modules: int, epochs: int) -> None:
         """Note how much there is to do."""
-        self._modules, self._epochs = modules, epochs
+        self._count.begin(modules, epochs)
         self._shown.begin(modules, epochs)
 
     def module(self, number: int, records: int, attempt: int) -> None:
         """Note that the modules before this one are done."""
-        self._number = number
-        self._done = max(self._done, (number - 1) * self._epochs)
+        self._count.start(number)
         self._shown.module(number, records, attempt)
-        self._tell(0.0)
+        tell(self._count.at(0.0))
 
     def epoch(self, mastered: float) -> None:
-        """Count an epoch; resting facts and further attempts can make more than were planned."""
-        self._done = min(self._done + 1, self._number * self._epochs)
+        """Count an epoch."""
+        self._count.epoch()
         self._shown.epoch(mastered)
-        self._tell(mastered)
+        tell(self._count.at(mastered))
 
     def trained(self, report: ModuleReport) -> None:
         """Hand the report on."""
@@ -111,11 +147,8 @@ class Watched:
         """Hand the end on."""
         self._shown.end()
 
-    def _tell(self, mastered: float) -> None:
-        total = self._modules * self._epochs
-        tell(Progress(self._number, self._modules, self._done, total, mastered))
-
 
 def progress_of(given: bool | TrainingProgress | None) -> TrainingProgress:
     """What hears of a run: what was given, or a bar; and whoever watches."""
-    return Watched(Bar(given) if given is None or isinstance(given, bool) else given)
+    count = EpochCount()
+    return Watched(count, Bar(count, given) if given is None or isinstance(given, bool) else given)
