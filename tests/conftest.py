@@ -41,6 +41,21 @@ def tiny():
     return tiny_llama()
 
 
+@pytest.fixture
+def small_models(monkeypatch):
+    """The default models are small ones, wherever they are loaded."""
+    from memkit.testing import HashingEmbedder, tiny_llama
+
+    monkeypatch.setattr(
+        "memkit.models.language_model.TransformersModel.load",
+        classmethod(lambda cls, *_, **__: tiny_llama()),
+    )
+    monkeypatch.setattr(
+        "memkit.models.embedder.SentenceEmbedder.load",
+        classmethod(lambda cls, *_, **__: HashingEmbedder()),
+    )
+
+
 @pytest.fixture(scope="session")
 def smollm2():
     """The default base model, converted into the user's own cache if it is not yet."""

@@ -130,17 +130,9 @@ def test_questions_are_written_where_there_are_none():
 
 
 @pytest.fixture
-def small(monkeypatch, tmp_path):
+def small(small_models, monkeypatch, tmp_path):
     """Default models that are small, and a cache that is empty."""
     monkeypatch.setenv("MEMKIT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(
-        "memkit.models.language_model.TransformersModel.load",
-        classmethod(lambda cls, *_, **__: tiny_llama()),
-    )
-    monkeypatch.setattr(
-        "memkit.models.embedder.SentenceEmbedder.load",
-        classmethod(lambda cls, *_, **__: HashingEmbedder()),
-    )
 
 
 LINES = """\

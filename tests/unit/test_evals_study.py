@@ -321,7 +321,7 @@ def test_the_page_says_what_is_there_and_what_is_missing(tmp_path):
 
 
 @pytest.fixture
-def small_models(monkeypatch):
+def in_miniature(small_models, monkeypatch):
     """Default models that are small, and adapters that are hardly trained."""
 
     def once(rank, epochs=1, forms=("qa",), writer="offline"):
@@ -330,17 +330,9 @@ def small_models(monkeypatch):
     monkeypatch.setattr(p, "small", once)
     monkeypatch.setattr(p, "tiny", once)
     monkeypatch.delenv("MEMKIT_EVAL_DATA", raising=False)
-    monkeypatch.setattr(
-        "memkit.models.language_model.TransformersModel.load",
-        classmethod(lambda cls, *_, **__: tiny_llama()),
-    )
-    monkeypatch.setattr(
-        "memkit.models.embedder.SentenceEmbedder.load",
-        classmethod(lambda cls, *_, **__: HashingEmbedder()),
-    )
 
 
-def test_a_question_in_miniature(small_models, tmp_path, capsys):
+def test_a_question_in_miniature(in_miniature, tmp_path, capsys):
     json_path, page = tmp_path / "study.json", tmp_path / "study.md"
     words = ["study", "--quick", "--question", "8", "--results", str(tmp_path / "results")]
     words += ["--report", str(page), "--json", str(json_path), "--csv", str(tmp_path / "all.csv")]
@@ -363,7 +355,7 @@ def test_a_question_in_miniature(small_models, tmp_path, capsys):
     assert "## Question 8" in page.read_text(encoding="utf-8")
 
 
-def test_two_scales_at_once_are_refused(small_models, capsys):
+def test_two_scales_at_once_are_refused(in_miniature, capsys):
     assert run_command(["study", "--quick", "--full"]) == 2
     assert "expected --quick or --full" in capsys.readouterr().err
 
@@ -374,7 +366,7 @@ def test_other_seeds_are_other_points(tmp_path):
     assert {point.seed for point in run.points} == {7, 0}  # 0: the prompt has none
 
 
-def test_the_whole_study_in_miniature(small_models, tmp_path, monkeypatch):
+def test_the_whole_study_in_miniature(in_miniature, tmp_path, monkeypatch):
     """Every point of every question, through the real loop: untrained, but for a visit or two."""
 
     monkeypatch.setattr("memkit.evals.run.every", lambda asked, _most: list(asked)[:2])
@@ -397,7 +389,7 @@ def test_the_whole_study_in_miniature(small_models, tmp_path, monkeypatch):
     assert not points_file(base.fingerprint).exists()  # too small for `consolidate` to go by
 
 
-def test_consolidation_goes_by_what_was_measured_in_full(small_models, tmp_path, monkeypatch):
+def test_consolidation_goes_by_what_was_measured_in_full(in_miniature, tmp_path, monkeypatch):
     monkeypatch.setenv("MEMKIT_CACHE", str(tmp_path / "cache"))
     base, told = tiny_llama(), []
     monkeypatch.setattr(
