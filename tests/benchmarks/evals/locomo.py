@@ -15,18 +15,16 @@ from pathlib import Path
 from statistics import fmean
 from tempfile import TemporaryDirectory
 
-import numpy as np
-
 from benchmarks.report import write
 from memkit.evals.data.locomo_talks import Conversation, TurnQuestion, read_locomo
 from memkit.evals.measurement import Measurement
+from memkit.evals.metrics.bootstrap import interval
 from memkit.memory.memory import Memory
 from memkit.models.embedder import SentenceEmbedder
 from memkit.protocols import Embedder
 from memkit.types import Role
 
 KS = (10, 20)
-RESAMPLES = 2000  # of the bootstrap behind the intervals
 
 
 @dataclass(frozen=True)
@@ -105,7 +103,5 @@ def _search(
 
 def _mean(case: str, metric: str, values: Sequence[float]) -> Measurement:
     """A mean with its 95 % bootstrap interval over questions."""
-    rng = np.random.default_rng(0)
-    means = rng.choice(np.array(values), (RESAMPLES, len(values))).mean(axis=1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return Measurement(case, metric, fmean(values), "share", float(low), float(high), len(values))
+    found = interval([values])
+    return Measurement(case, metric, fmean(values), "share", found.low, found.high, found.n)
