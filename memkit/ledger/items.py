@@ -322,6 +322,10 @@ def _encoded(item: NewItem) -> tuple[_Row, Floats2d]:
 
 def _each(name: str, values: Any) -> Iterator[Any]:  # noqa: ANN401 - as it came
     """Values one by one, so that the first wrong one is refused, however many follow."""
+    refused = InvalidInputError(f"`{name}` must be a list, got {describe(values)}")
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
-        raise InvalidInputError(f"`{name}` must be a list, got {describe(values)}")
-    return iter(values)
+        raise refused
+    try:
+        return iter(values)
+    except TypeError:  # an array without dimensions has an iterator that it does not give
+        raise refused from None

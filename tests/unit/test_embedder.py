@@ -128,6 +128,8 @@ def test_signs_alone_are_told_apart(loaded):
 class Broken:
     """Makes NaN of one text."""
 
+    device = "cpu"
+
     def get_embedding_dimension(self):
         return 2
 

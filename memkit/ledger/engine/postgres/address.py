@@ -8,6 +8,7 @@ from typing import Self
 from urllib.parse import unquote
 
 from memkit.errors import InvalidInputError
+from memkit.types.validate import shown
 
 SCHEMES = ("postgresql://", "postgres://")
 SCHEMA = "memkit"  # where a URL names none
@@ -58,7 +59,8 @@ class Address:
         if _NAME.fullmatch(schema) is None or _SYSTEM.match(schema):
             raise InvalidInputError(
                 "`schema` must begin with a small letter or an underscore, have small letters, "
-                f"figures and underscores, 63 at most, and not be PostgreSQL's own; got {schema!r}",
+                "figures and underscores, 63 at most, and not be PostgreSQL's own; got "
+                f"{shown(schema)}",
                 _EXAMPLE,
             )
         others = "&".join(
