@@ -7,6 +7,7 @@ import pytest
 from memkit.cli import main as cli
 from memkit.cli import measure_capacity
 from memkit.evals.company.company import Company
+from memkit.evals.run_capacity import sample
 from memkit.lora.consolidation.capacity import load_points, points_file
 from memkit.lora.training.trainer import Trainer
 from memkit.models.language_model import TransformersModel
@@ -60,7 +61,7 @@ def test_the_command_prints_the_law_and_writes_it(tiny, tmp_path, monkeypatch, c
     ("facts", "asked"), [(1, [0]), (3, [0, 1, 2]), (48, list(range(0, 48, 2)))]
 )
 def test_of_many_facts_a_sample_is_asked(facts, asked):
-    assert measure_capacity._sample(facts) == asked
+    assert sample(facts) == asked
 
 
 def test_the_command_line_says_what_to_measure(monkeypatch, tmp_path, capsys):
