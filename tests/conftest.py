@@ -57,6 +57,18 @@ def small_models(monkeypatch):
 
 
 @pytest.fixture(scope="session")
+def llama_folder(tmp_path_factory):
+    """The files of a random Llama; whoever changes them takes a copy."""
+    from memkit.testing import tiny_llama
+
+    path = tmp_path_factory.mktemp("models") / "my-llama"
+    model = tiny_llama()
+    model.model.save_pretrained(path)
+    model.tokenizer.save_pretrained(path)
+    return path
+
+
+@pytest.fixture(scope="session")
 def smollm2():
     """The default base model, converted into the user's own cache if it is not yet."""
     from memkit.models.language_model import TransformersModel

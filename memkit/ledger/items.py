@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -322,10 +322,7 @@ def _encoded(item: NewItem) -> tuple[_Row, Floats2d]:
 
 def _each(name: str, values: Any) -> Iterator[Any]:  # noqa: ANN401 - as it came
     """Values one by one, so that the first wrong one is refused, however many follow."""
-    refused = InvalidInputError(f"`{name}` must be a list, got {describe(values)}")
-    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
-        raise refused
-    try:
-        return iter(values)
-    except TypeError:  # an array without dimensions has an iterator that it does not give
-        raise refused from None
+    if isinstance(values, Iterable) and not isinstance(values, str | bytes | Mapping):
+        with suppress(TypeError):  # an array without dimensions has an iterator that it withholds
+            return iter(values)
+    raise InvalidInputError(f"`{name}` must be a list, got {describe(values)}")

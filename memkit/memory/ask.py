@@ -53,28 +53,27 @@ def ask_batch(
 
 def _scoped(queries: Sequence[Query], scopes: Sequence[Scope], *, also: bool) -> list[Query]:
     """Give each query its own scope; ``also`` says whether there was one for all, too."""
-    if isinstance(scopes, str | Mapping) or not isinstance(scopes, Sequence):
-        raise InvalidInputError(f"`scopes` must be a list of scopes, got {describe(scopes)}")
-    if also or len(scopes) != len(queries):
-        raise InvalidInputError(
-            f"`scopes` must have one scope for each of {len(queries)} questions and take the "
-            f"place of `scope`, got {len(scopes)}{' beside `scope`' if also else ''}"
-        )
+    _check_one_each("scope", scopes, len(queries), also=also)
     pairs = zip(queries, scopes, strict=True)
     return [replace(query, scope=check_scope(scope)) for query, scope in pairs]
 
 
 def _held(queries: Sequence[Query], schemas: Sequence[Schema | None], *, also: bool) -> list[Query]:
     """Give each query its own schema; ``also`` says whether there was one for all, too."""
-    if isinstance(schemas, str | Mapping) or not isinstance(schemas, Sequence):
-        raise InvalidInputError(f"`schemas` must be a list of schemas, got {describe(schemas)}")
-    if also or len(schemas) != len(queries):
-        raise InvalidInputError(
-            f"`schemas` must have one schema for each of {len(queries)} questions and take the "
-            f"place of `schema`, got {len(schemas)}{' beside `schema`' if also else ''}"
-        )
+    _check_one_each("schema", schemas, len(queries), also=also)
     pairs = zip(queries, schemas, strict=True)
     return [replace(query, constraint=_with_schema(query, schema)) for query, schema in pairs]
+
+
+def _check_one_each(name: str, values: Sequence[object], questions: int, *, also: bool) -> None:
+    """Refuse values that are not one for each question, or are given beside one for all."""
+    if isinstance(values, str | Mapping) or not isinstance(values, Sequence):
+        raise InvalidInputError(f"`{name}s` must be a list of {name}s, got {describe(values)}")
+    if also or len(values) != questions:
+        raise InvalidInputError(
+            f"`{name}s` must have one {name} for each of {questions} questions and take the "
+            f"place of `{name}`, got {len(values)}{f' beside `{name}`' if also else ''}"
+        )
 
 
 def _with_schema(query: Query, schema: Schema | None) -> Constraint | None:

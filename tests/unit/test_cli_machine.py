@@ -187,24 +187,15 @@ def test_a_default_model_that_is_not_there_is_named(found, capsys, monkeypatch):
 # -- what a model takes, and getting it ready
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    path = tmp_path_factory.mktemp("models") / "my-llama"
-    model = tiny_llama()
-    model.model.save_pretrained(path)
-    model.tokenizer.save_pretrained(path)
-    return path
-
-
 def memory_line(capsys, *words):
     status, findings = examined(capsys, *words)
     (line,) = [each for each in findings if each["what"] == "model's memory"]
     return status, line
 
 
-def test_what_a_model_and_its_caches_take_is_told(capsys, folder, monkeypatch):
+def test_what_a_model_and_its_caches_take_is_told(capsys, llama_folder, monkeypatch):
     parameters = tiny_llama().size
-    given = ["--base-model", str(folder), "--device", "cpu", "--dtype", "bfloat16"]
+    given = ["--base-model", str(llama_folder), "--device", "cpu", "--dtype", "bfloat16"]
     status, line = memory_line(capsys, *given, "--max-memory", f"{2 * parameters + 32 * 2**20}")
 
     assert (status, line["state"]) == (0, "ok")
@@ -222,13 +213,13 @@ def test_what_a_model_and_its_caches_take_is_told(capsys, folder, monkeypatch):
     assert "--dtype bfloat16" in line["remedy"]
 
 
-def test_what_is_reckoned_is_what_a_loaded_model_has(folder, monkeypatch):
+def test_what_is_reckoned_is_what_a_loaded_model_has(llama_folder, monkeypatch):
     for place in ("footprint", "language_model"):
         monkeypatch.setattr(
             f"memkit.models.{place}.memory_of", lambda _: DeviceMemory(2**30, 2**30)
         )
-    reckoned = footprint(folder, Placement("cpu", "float32", None, 2**28))
-    loaded = TransformersModel.load(folder, device="cpu", dtype="float32", max_memory=2**28)
+    reckoned = footprint(llama_folder, Placement("cpu", "float32", None, 2**28))
+    loaded = TransformersModel.load(llama_folder, device="cpu", dtype="float32", max_memory=2**28)
 
     assert reckoned.weights == loaded.weight_bytes
     assert reckoned.parameters == loaded.size
@@ -246,7 +237,7 @@ def test_a_model_that_was_not_converted_yet_is_a_note(found, capsys, monkeypatch
     assert (status, line["state"], line["remedy"]) == (0, "note", "memkit prepare")
 
 
-def test_models_are_prepared(capsys, folder, monkeypatch, tmp_path):
+def test_models_are_prepared(capsys, llama_folder, monkeypatch, tmp_path):
     source = Source("MiniLM", tmp_path, "package")
     monkeypatch.setattr("memkit.models.sources.find_embedder", lambda *_, **__: source)
     made = []
@@ -259,12 +250,12 @@ def test_models_are_prepared(capsys, folder, monkeypatch, tmp_path):
         return Embedder()
 
     monkeypatch.setattr(SentenceEmbedder, "load", load)
-    words = ["prepare", "--base-model", str(folder), "--device", "cpu", "--dtype", "bfloat16"]
+    words = ["prepare", "--base-model", str(llama_folder), "--device", "cpu", "--dtype", "bfloat16"]
     assert cli.main([*words, "--json"]) == 0
     model, embedder = json.loads(capsys.readouterr().out)
 
     assert made == [{"device": "cpu"}]
-    assert model["path"] == str(folder)
+    assert model["path"] == str(llama_folder)
     assert model["computes"] == "bfloat16 on cpu, attention by sdpa"
     assert model["fingerprint"] == tiny_llama().fingerprint
     assert model["weight_bytes"] == 2 * model["parameters"] == 2 * tiny_llama().size
@@ -273,7 +264,7 @@ def test_models_are_prepared(capsys, folder, monkeypatch, tmp_path):
     assert cli.main(words) == 0
     output, told = capsys.readouterr()
     assert "language model\tmy-llama\tpath\t" in output
-    assert f"my-llama: {folder}" in told
+    assert f"my-llama: {llama_folder}" in told
 
 
 def test_a_model_that_is_nowhere_cannot_be_prepared(capsys, monkeypatch):

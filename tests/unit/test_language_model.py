@@ -164,17 +164,8 @@ def test_the_fingerprint_does_not_see_what_is_added_later():
     assert model.fingerprint == expected
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    path = tmp_path_factory.mktemp("models") / "my-llama"
-    model = tiny_llama()
-    model.model.save_pretrained(path)
-    model.tokenizer.save_pretrained(path)
-    return path
-
-
-def test_a_folder_is_loaded(folder):
-    model = TransformersModel.load(folder, device="cpu")
+def test_a_folder_is_loaded(llama_folder):
+    model = TransformersModel.load(llama_folder, device="cpu")
 
     assert model.name == "my-llama"
     assert model.device.type == "cpu"
@@ -183,16 +174,16 @@ def test_a_folder_is_loaded(folder):
     assert model.fingerprint == tiny_llama().fingerprint
 
 
-def test_the_dtype_can_be_chosen(folder):
-    model = TransformersModel.load(str(folder), device="cpu", dtype=torch.bfloat16)
+def test_the_dtype_can_be_chosen(llama_folder):
+    model = TransformersModel.load(str(llama_folder), device="cpu", dtype=torch.bfloat16)
 
     assert model.model.dtype == torch.bfloat16
     assert model.fingerprint == tiny_llama().fingerprint
 
 
-def test_broken_weights_are_named(folder, tmp_path):
+def test_broken_weights_are_named(llama_folder, tmp_path):
     broken = tmp_path / "broken"
-    shutil.copytree(folder, broken)
+    shutil.copytree(llama_folder, broken)
     weights = broken / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
 
@@ -201,9 +192,9 @@ def test_broken_weights_are_named(folder, tmp_path):
 
 
 @pytest.mark.parametrize("lost", ["tokenizer.json", "config.json"])
-def test_what_is_no_language_model_is_refused(folder, tmp_path, lost):
+def test_what_is_no_language_model_is_refused(llama_folder, tmp_path, lost):
     other = tmp_path / "other"
-    shutil.copytree(folder, other)
+    shutil.copytree(llama_folder, other)
     (other / lost).write_text('{"model_type": "nonesuch"}')
 
     with pytest.raises(IncompatibleModelError, match=r"expected a causal language model .*other"):

@@ -17,15 +17,6 @@ from memkit.rag.reranker import CrossEncoderReranker
 from memkit.testing import HashingEmbedder, HashingModel, tiny_llama
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    path = tmp_path_factory.mktemp("models") / "my-llama"
-    model = tiny_llama()
-    model.model.save_pretrained(path)
-    model.tokenizer.save_pretrained(path)
-    return path
-
-
 @pytest.fixture
 def two_gpus(monkeypatch):
     """A torch that finds two GPUs; nothing is computed on them."""
@@ -81,27 +72,27 @@ def test_float16_is_refused_with_the_reason():
     assert "bfloat16 is as small" in caught.value.hint
 
 
-def test_a_model_computes_as_it_was_said(folder):
+def test_a_model_computes_as_it_was_said(llama_folder):
     model = TransformersModel.load(
-        folder, device="cpu", dtype="bfloat16", attn_implementation="eager"
+        llama_folder, device="cpu", dtype="bfloat16", attn_implementation="eager"
     )
     assert model.computes == {
         "device": "cpu",
         "dtype": "bfloat16",
         "attn_implementation": "eager",
     }
-    default = TransformersModel.load(folder, device="cpu")
+    default = TransformersModel.load(llama_folder, device="cpu")
     assert default.computes["dtype"] == "float32"
     assert default.attn_implementation == "sdpa"
 
 
-def test_attention_that_is_not_installed_is_named(folder):
+def test_attention_that_is_not_installed_is_named(llama_folder):
     with pytest.raises(IncompatibleModelError, match="flash_attention_3") as caught:
-        TransformersModel.load(folder, device="cpu", attn_implementation="flash_attention_3")
+        TransformersModel.load(llama_folder, device="cpu", attn_implementation="flash_attention_3")
     assert "`attn_implementation` is 'flash_attention_3'" in caught.value.hint
 
 
-def test_a_memory_hands_it_down_to_the_models(tmp_path, folder, monkeypatch):
+def test_a_memory_hands_it_down_to_the_models(tmp_path, llama_folder, monkeypatch):
     made = {}
     monkeypatch.setattr(
         SentenceEmbedder,
@@ -115,7 +106,7 @@ def test_a_memory_hands_it_down_to_the_models(tmp_path, folder, monkeypatch):
     )
     options = {"dtype": torch.bfloat16, "attn_implementation": "eager"}
     with Memory.open(
-        tmp_path / "m", base_model=folder, device="cpu", reranker="some/encoder", **options
+        tmp_path / "m", base_model=llama_folder, device="cpu", reranker="some/encoder", **options
     ) as memory:
         memory.add("The archive is on the second floor.")
         memory.ask("Where is the archive?", quote=False)
@@ -220,7 +211,7 @@ def test_a_command_line_is_checked_before_a_memory_is_opened(
     assert message in " ".join(capsys.readouterr().err.split())
 
 
-def test_a_command_line_is_handed_down(tmp_path, monkeypatch, folder):
+def test_a_command_line_is_handed_down(tmp_path, monkeypatch, llama_folder):
     opened = []
 
     def note(path, **options):
@@ -228,14 +219,14 @@ def test_a_command_line_is_handed_down(tmp_path, monkeypatch, folder):
         raise InvalidInputError("enough")
 
     monkeypatch.setattr(Memory, "open", note)
-    words = ["--base-model", str(folder), "--device", "cpu", "--dtype", "bfloat16"]
+    words = ["--base-model", str(llama_folder), "--device", "cpu", "--dtype", "bfloat16"]
     words += ["--max-memory", "2GiB"]
     cli.main(["ask", str(tmp_path), "Who?", *words])
     cli.main(["ask", str(tmp_path), "Who?"])  # nothing is left of the one before
 
     assert opened[0] == {
         "create": False,
-        "base_model": str(folder),
+        "base_model": str(llama_folder),
         "device": "cpu",
         "dtype": "bfloat16",
         "max_memory": "2GiB",
