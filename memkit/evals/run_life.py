@@ -13,7 +13,6 @@ from memkit.evals.data.phone_book import Entry, drafts_of, invented, phone_book
 from memkit.evals.lab import Lab
 from memkit.evals.metrics.answer_scores import contains
 from memkit.evals.run_records import RunRecord, recorded
-from memkit.evals.trained_modules import fast_precision
 from memkit.lora.recipe import Recipe
 from memkit.memory.memory import Memory
 from memkit.types import Sampling
@@ -40,7 +39,7 @@ def run_life(point: LifeRun, lab: Lab) -> RunRecord:
             Path(folder) / "memory",
             base_model=lab.base,
             embedder=lab.embedder,
-            recipe=_recipe(point, lab),
+            recipe=_recipe(point),
         ) as memory,
     ):
         scores = _live(memory, entries)
@@ -99,6 +98,6 @@ def _answers(memory: Memory, questions: Sequence[str], *, budget: int) -> list[s
     ]
 
 
-def _recipe(point: LifeRun, lab: Lab) -> Recipe:
-    train = replace(point.learning.train(point.seed), precision=fast_precision(lab.base))
-    return Recipe(lora=point.learning.lora, train=replace(train, guards=1), progress=False)
+def _recipe(point: LifeRun) -> Recipe:
+    train = replace(point.learning.train(point.seed), guards=1)
+    return Recipe(lora=point.learning.lora, train=train, progress=False)

@@ -6,10 +6,9 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import torch
 from safetensors.torch import load_file, save_file
 
 from memkit.answering.prompt import PromptFormat
@@ -94,7 +93,7 @@ class ModuleStore:
         return trained
 
     def _train(self, lessons: Sequence[Lesson], learning: Learning, seed: int) -> TrainedModule:
-        spec = replace(learning.train(seed), precision=fast_precision(self._base))
+        spec = learning.train(seed)
         facts = facts_of_lessons(self._base, lessons)
         trainer = self._trainers.get(self._base, self._layers, learning.lora, spec, PromptFormat())
         cpu, wall = time.process_time(), time.perf_counter()
@@ -132,18 +131,6 @@ class ModuleStore:
         how = {k: v for k, v in asdict(learning).items() if k not in {"forms", "writer"}}
         parts = [self._base.fingerprint, how, seed, [asdict(lesson) for lesson in lessons]]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
-
-
-def fast_precision(base: TransformersModel) -> str:
-    """In what the base model is trained: bfloat16 on CPUs that multiply it, else as it is."""
-    if base.device.type != "cpu" or base.size < _LARGE:
-        return str(base.model.dtype).removeprefix("torch.")
-    capabilities = torch.cpu.get_capabilities()
-    fast = capabilities.get("amx_bf16") or capabilities.get("avx512_bf16")
-    return "bfloat16" if fast else str(base.model.dtype).removeprefix("torch.")
-
-
-_LARGE = 10_000_000  # parameters; below, rounding costs more than the products
 
 
 def _scaled(adapter: Adapter, learning: Learning) -> Scaled:

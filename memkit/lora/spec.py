@@ -100,8 +100,8 @@ class TrainSpec:
             probability.
         seed: Seeds the initial weights and the order of the examples.
         precision: Of the base model while it trains: "float32", "bfloat16", or "auto", which is
-            "bfloat16" where the processor multiplies it in hardware (Intel AMX), else the
-            precision that the model serves in.
+            "bfloat16" for models of ten million parameters and more where the processor
+            multiplies it (Intel AMX, AVX-512 BF16), else the precision that the model serves in.
     """
 
     learning_rate: float = 1.5e-3

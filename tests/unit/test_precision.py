@@ -5,7 +5,6 @@ import torch
 
 from memkit.lora.serving.hooks import AdapterLayers, Factors
 from memkit.lora.spec import TrainSpec
-from memkit.lora.training import precision
 from memkit.lora.training.precision import chosen_precision, in_precision
 from memkit.testing import tiny_llama
 
@@ -17,23 +16,30 @@ def base():
     return tiny_llama()
 
 
+AMX, AVX512, NEITHER = {"amx_bf16": True}, {"avx512_bf16": True}, {"avx512_f": True}
+
+
 @pytest.mark.parametrize(
-    ("amx", "train", "expected"),
+    ("cpu", "size", "train", "expected"),
     [
-        (True, TrainSpec(), "bfloat16"),
-        (False, TrainSpec(), "float32"),
-        (True, TrainSpec(precision="float32"), "float32"),
-        (False, TrainSpec(precision="bfloat16"), "bfloat16"),
+        (AMX, 20_000_000, TrainSpec(), "bfloat16"),
+        (AVX512, 10_000_000, TrainSpec(), "bfloat16"),
+        (AVX512, 9_999_999, TrainSpec(), "float32"),
+        (NEITHER, 20_000_000, TrainSpec(), "float32"),
+        (AMX, 20_000_000, TrainSpec(precision="float32"), "float32"),
+        (NEITHER, 20_000_000, TrainSpec(precision="bfloat16"), "bfloat16"),
     ],
 )
-def test_what_is_chosen(base, monkeypatch, amx, train, expected):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": amx}, raising=False)
+def test_what_is_chosen(base, cpu, size, train, expected):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.cpu, "get_capabilities", lambda: cpu, raising=False)
+        patch.setattr(type(base), "size", size)
 
-    assert chosen_precision(base, train) == expected
+        assert chosen_precision(base, train) == expected
 
 
 def test_auto_is_the_precision_of_a_model_in_half_precision(base, monkeypatch):
-    monkeypatch.setattr(precision, "_has_amx", lambda: False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: NEITHER, raising=False)
     base.model.to(torch.bfloat16)
 
     assert chosen_precision(base, TrainSpec()) == "bfloat16"

@@ -11,16 +11,18 @@ from memkit.lora.serving.hooks import AdapterLayers, copy_without_hooks
 from memkit.lora.spec import TrainSpec
 from memkit.models.language_model import TransformersModel
 
+_LARGE = 10_000_000  # parameters; below, a step is more calls than products
+
 
 def chosen_precision(base: TransformersModel, train: TrainSpec) -> str:
     """The precision that a base model trains in: "float32", "bfloat16" or what the model has.
 
-    "auto" means that of the model, but on CPUs with matrix units for bfloat16 (Intel AMX)
-    "bfloat16", which is faster there.
+    "auto" means that of the model, but "bfloat16" for models of ten million parameters and more
+    on CPUs that multiply it (Intel AMX, AVX-512 BF16): there it is about twice as fast.
     """
     if train.precision != "auto":
         return train.precision
-    if base.device.type == "cpu" and _has_amx():
+    if base.device.type == "cpu" and base.size >= _LARGE and _multiplies_bfloat16():
         return "bfloat16"
     return str(base.model.dtype).removeprefix("torch.")
 
@@ -45,7 +47,8 @@ def in_precision(
     return other, AdapterLayers.of(other)
 
 
-def _has_amx() -> bool:
-    """Whether the CPU multiplies bfloat16 matrices in hardware; False where torch cannot tell."""
+def _multiplies_bfloat16() -> bool:
+    """Whether the CPU multiplies bfloat16 in hardware; False where torch cannot tell."""
     capabilities: Callable[[], dict[str, object]] = getattr(torch.cpu, "get_capabilities", dict)
-    return bool(capabilities().get("amx_bf16"))
+    has = capabilities()
+    return bool(has.get("amx_bf16") or has.get("avx512_bf16"))
