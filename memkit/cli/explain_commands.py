@@ -48,7 +48,7 @@ def explain(
     ):
         explanation = memory.explain(question, budget, k=k, **bounds)
     if on_terminal() and not as_json:
-        from memkit.cli.explanation import print_explanation
+        from memkit.cli.print_explanation import print_explanation
 
         print_explanation(stdout_console(), explanation)
     else:

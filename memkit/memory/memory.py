@@ -50,10 +50,10 @@ from memkit.types import (
 from memkit.types.drafts import DraftLike
 
 if TYPE_CHECKING:
-    from memkit.answering.explain import Explanation
     from memkit.answering.generate import AnswerStream
     from memkit.ledger.items import ItemTable
     from memkit.ledger.transfer.import_ import OnConflict
+    from memkit.types.explanation import Explanation
 
 
 class Memory:

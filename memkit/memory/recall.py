@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import dropwhile
 
-from memkit.answering.explain import Explanation
 from memkit.answering.prompt import Quoted, assemble
 from memkit.ledger.records.filters import parse
 from memkit.memory.asked import query_of
@@ -36,6 +35,7 @@ from memkit.types import (
     Record,
     Route,
 )
+from memkit.types.explanation import Explanation
 from memkit.types.timings import step
 from memkit.types.validate import check_result
 
@@ -94,8 +94,13 @@ def explain(
     hits = [hit for evidence in findings.evidence for hit in evidence.hits]
     left_out = {hit.id: hit for hit in hits if hit.id not in shown}
     calibration = engine.lora.router.calibration() if engine.lora is not None else None
+    quoted = Quoted([*findings.recall.hits, *findings.recall.turns])
     return Explanation(
-        findings.recall, tuple(left_out.values()), calibration, records=findings.records
+        findings.recall,
+        tuple(left_out.values()),
+        calibration,
+        findings.records,
+        repeated=tuple(id for id, hit in left_out.items() if quoted.has(hit)),
     )
 
 

@@ -24,10 +24,10 @@ from memkit import (
     Stats,
     Version,
 )
-from memkit.answering.explain import Explanation
 from memkit.cli import main as cli
 from memkit.memory.config import ALL_BACKENDS
 from memkit.types import UNCHANGED, Claim, Sampling, TransferReport
+from memkit.types.explanation import Explanation
 
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
 PORTER = Record(

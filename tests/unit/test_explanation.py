@@ -6,7 +6,7 @@ import re
 import pytest
 from rich.console import Console
 
-from memkit.cli.explanation import print_explanation
+from memkit.cli.print_explanation import print_explanation
 
 NORA = "What is the badge number of Nora?"
 

@@ -18,10 +18,10 @@ from memkit.cli.inspector.html_page import html_page
 from memkit.cli.inspector.module_rows import estimated_tokens
 from memkit.cli.inspector.record_columns import LONGEST
 from memkit.cli.inspector.snapshot import Limits, overview, snapshot
-from memkit.cli.inspector.stored_routes import StoredVectors
 from memkit.cli.main import main
 from memkit.errors import InvalidInputError, NotAMemoryError
 from memkit.ledger import Ledger
+from memkit.routing.stored_questions import StoredVectors
 
 ANN = {"user": "ann"}
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import memkit.types
-from memkit.answering.explain import Explanation
 from memkit.types import (
     ALWAYS,
     Answer,
@@ -46,6 +45,7 @@ from memkit.types import (
     Version,
 )
 from memkit.types.calibration import Bin, Calibration
+from memkit.types.explanation import Explanation
 
 WRITTEN = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 SAID = datetime(2026, 2, 28, 23, 15, tzinfo=timezone(timedelta(hours=-5)))

@@ -7,7 +7,6 @@ from typing import Any, Self
 
 from pydantic import BaseModel, Field
 
-from memkit.answering.explain import Explanation
 from memkit.types import (
     Answer,
     ConsolidationReport,
@@ -19,6 +18,7 @@ from memkit.types import (
     Route,
     Stats,
 )
+from memkit.types.explanation import Explanation
 
 
 class Fact(BaseModel):

@@ -9,8 +9,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from memkit.answering.explain import Explanation
 from memkit.types import Hit, Support
+from memkit.types.explanation import Explanation
 from memkit.types.value import printable, shortened
 
 FACTS = 6  # of those that took part, the best ones

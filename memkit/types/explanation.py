@@ -1,15 +1,14 @@
-"""Explains a query without generating: route, facts, prompt, and what was left out."""
+"""How a query would be answered: route, facts, prompt, and what was left out."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from memkit.answering.prompt import Quoted
-from memkit.types import Hit, Recall, Record, Support, Value
-from memkit.types.answers import route_lines
+from memkit.types.answers import Hit, Recall, Support, route_lines
 from memkit.types.calibration import Calibration
-from memkit.types.value import printable, shortened
+from memkit.types.records import Record
+from memkit.types.value import Value, printable, shortened
 
 
 @dataclass(frozen=True)
@@ -23,14 +22,17 @@ class Explanation(Value):
         calibration: How reliable the router's threshold is in this memory; None if no module
             holds anything yet, or the router has none.
         records: The records that the route names, by id.
+        repeated: Ids of those left out whose text is in the prompt already: as a turn, or of
+            another record.
     """
 
     recall: Recall
     left_out: tuple[Hit, ...]
     calibration: Calibration | None = None
     records: Mapping[str, Record] = field(default_factory=dict)
+    repeated: tuple[str, ...] = ()
 
-    derived = ("passed_over", "repeated")
+    derived = ("passed_over",)
 
     @property
     def passed_over(self) -> dict[str, str]:
@@ -42,12 +44,6 @@ class Explanation(Value):
             if fact.module is not None and fact.module not in asked:
                 best.setdefault(fact.module, fact)
         return {name: self._why_not(fact) for name, fact in best.items()}
-
-    @property
-    def repeated(self) -> tuple[str, ...]:
-        """Ids of those left out whose text is in the prompt already: as a turn, or of another."""
-        quoted = Quoted([*self.recall.hits, *self.recall.turns])
-        return tuple(hit.id for hit in self.left_out if quoted.has(hit))
 
     @property
     def texts(self) -> dict[str, str]:
