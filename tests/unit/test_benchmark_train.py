@@ -75,7 +75,7 @@ def test_the_report_has_every_case_and_ratio(tmp_path, monkeypatch, capsys):
     report = json.loads((tmp_path / "t.json").read_text(encoding="utf-8"))
     assert report["name"] == "train"
     times = {"train_vs_peft", "train_vs_peft_reworded", "train_vs_study"}
-    ratios = times | {"exact_match", "paraphrase", "train_vs_peft_same_stop"}
+    ratios = times | {"exact_match", "paraphrase", "train_vs_float32", "train_vs_peft_same_stop"}
     assert set(report["ratios"]) == ratios | {f"{name}_quality" for name in ratios}
     values = {(r["case"], r["metric"]): r for r in report["results"]}
     assert values["quality", "steps"]["n"] == 2

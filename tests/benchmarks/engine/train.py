@@ -3,9 +3,9 @@
 All work on the same facts, on one thread, in CPU seconds. A fact is mastered when every token of
 its answer has a probability of more than a half. PEFT stops after the first epoch in which all
 were mastered; memkit goes on until that lasts and the rate is down at zero, so that both times
-are given. PEFT learns the questions alone, and in a second case all the wordings that memkit
-learns. The study's recipe has a fixed number of steps, so that some of them say how long all
-would take.
+are given. memkit trains in the precision that it chooses on this machine, and in float32. PEFT
+learns the questions alone, and in a second case all the wordings that memkit learns. The study's
+recipe has a fixed number of steps, so that some of them say how long all would take.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ def main(*, data: Path | None, seeds: int, json_path: Path | None) -> int:
         "plain PEFT loop, all wordings": bench.peft(PLAIN_REWORDED, reworded=True),
     }
     runs = [bench.run(LORA, TRAIN, seed) for seed in range(seeds)]
-    results = _measurements(CASE, runs)
+    exactly = [bench.run(LORA, replace(TRAIN, precision="float32"), s) for s in range(seeds)]
+    results = _measurements(CASE, runs) + _measurements("in float32", exactly)
     results += [m for name, outcome in peers.items() for m in _measurements(name, [outcome])]
     results += [
         Measurement.of("the study's recipe", "step", step, "CPU s"),
@@ -70,6 +71,7 @@ def main(*, data: Path | None, seeds: int, json_path: Path | None) -> int:
     plain, reworded = (peer.seconds for peer in peers.values())
     others = {"peft": plain, "peft_reworded": reworded, "study": STUDY_STEPS * median(step)}
     ratios = _ratios(runs, others)
+    ratios["train_vs_float32"] = _seconds(exactly) / _seconds(runs)
     ratios["train_vs_peft_same_stop"] = plain / median(run.until_mastered for run in runs)
     # There was a faster tier beside this one, whose keys had no ending; both kinds go on.
     ratios |= {f"{key}_{CASE}": value for key, value in ratios.items()}
@@ -171,9 +173,13 @@ class Bench:
         return exact, reworded, others
 
 
+def _seconds(outcomes: Sequence[Outcome]) -> float:
+    return median(outcome.seconds for outcome in outcomes)
+
+
 def _ratios(outcomes: Sequence[Outcome], others: dict[str, float]) -> dict[str, float]:
     """The others' CPU seconds over memkit's, and what memkit recalls."""
-    seconds = median(outcome.seconds for outcome in outcomes)
+    seconds = _seconds(outcomes)
     return {
         **{f"train_vs_{name}": other / seconds for name, other in others.items()},
         "exact_match": median(outcome.exact for outcome in outcomes),
