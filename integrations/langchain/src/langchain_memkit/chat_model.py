@@ -35,32 +35,28 @@ from memkit.types import BUDGET, PASSAGES, Combine, Sampling
 
 # Standard parameters of chat models that have no meaning for a model in this process.
 _ELSEWHERE = {"api_key", "max_retries", "timeout"}
-_PER_CALL = {
+# Parameters of the class that a call may have, too.
+_OWN = {
     "as_of",
     "budget",
     "combine",
     "k",
     "max_tokens",
     "modules",
-    "parallel_tool_calls",
     "quote",
-    "response_format",
-    "schema",
     "scope",
     "seed",
     "since",
     "strict",
     "temperature",
-    "tool_choice",
-    "tools",
     "top_p",
     "until",
     "where",
 }
-
-_FOR_TRACES = {"ls_structured_output_format", "stream"}
+# What `bind_tools`, `with_structured_output` and LangChain's agents bind.
 _TOOLS = {"parallel_tool_calls", "tool_choice", "tools"}
-_OF_CALLS = _TOOLS | {"response_format", "schema"}  # the model has none of its own
+_SCHEMAS = {"response_format", "schema"}
+_FOR_TRACES = {"ls_structured_output_format", "stream"}
 
 
 class ChatMemkit(BaseChatModel):
@@ -250,8 +246,7 @@ class ChatMemkit(BaseChatModel):
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        chosen = (_PER_CALL - _OF_CALLS) | {"model_name", "stop"}
-        return {name: getattr(self, name) for name in sorted(chosen)}
+        return {name: getattr(self, name) for name in sorted(_OWN | {"model_name", "stop"})}
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         return super()._get_ls_params(stop=stop or self.stop, **kwargs)
@@ -321,13 +316,14 @@ class ChatMemkit(BaseChatModel):
         Raises:
             InvalidInputError: If the call has an unknown option.
         """
-        unknown = given.keys() - _PER_CALL - _FOR_TRACES
+        known = _OWN | _TOOLS | _SCHEMAS
+        unknown = given.keys() - known - _FOR_TRACES
         if unknown:
             raise InvalidInputError(
-                f"expected any of {sorted(_PER_CALL)}, got {sorted(unknown)}",
+                f"expected any of {sorted(known)}, got {sorted(unknown)}",
                 hint="they are the parameters of the class, and those that `bind_tools` binds",
             )
-        own = {name: given.get(name, getattr(self, name)) for name in _PER_CALL - _OF_CALLS}
+        own = {name: given.get(name, getattr(self, name)) for name in _OWN}
         sampling = Sampling(
             max_new_tokens=own.pop("max_tokens"),
             temperature=own.pop("temperature"),
