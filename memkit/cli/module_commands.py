@@ -27,11 +27,14 @@ ModuleName = Annotated[str, typer.Argument(metavar="NAME", show_default=False)]
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("consolidate", rich_help_panel=PANEL)(consolidate)
-    modules = typer.Typer(no_args_is_help=True, help="List, roll back, retrain, move adapters.")
+    modules = typer.Typer(
+        no_args_is_help=True, help="List, retrain, join, roll back, move."
+    )
     for name, command in (
         ("list", list_modules),
         ("rollback", rollback),
         ("retrain", retrain),
+        ("compact", compact),
         ("export", export_module),
         ("import", import_module),
     ):
@@ -123,6 +126,23 @@ def retrain(
         path, "reading the memory", base_model=base_model, embedder=embedder
     ) as memory:
         report = memory.modules.retrain(names or None)
+    print_result(report, as_json=as_json)
+
+
+def compact(
+    path: MemoryPath,
+    *,
+    scope: Scopes = None,
+    base_model: BaseModel = None,
+    embedder: EmbedderModel = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train the records of small modules together, so that there are fewer modules."""
+    whose = scope_of(scope) or None
+    with open_to_train(
+        path, "reading the memory", base_model=base_model, embedder=embedder
+    ) as memory:
+        report = memory.modules.compact(scope=whose)
     print_result(report, as_json=as_json)
 
 

@@ -96,6 +96,7 @@ class _Calls:
 class AsyncModules(_Awaited):
     """`memkit.Memory.modules`, awaited."""
 
+    compact = _twin(Modules.compact)
     export = _twin(Modules.export)
     import_ = _twin(Modules.import_)
     list = _twin(Modules.list)

@@ -94,6 +94,31 @@ class Modules:
         forget.sweep(self._engine, retrain=True)
         return self._engine.consolidator.retrain(lora, chosen)
 
+    def compact(self, *, scope: Scope | None = None) -> ConsolidationReport:
+        """Train the records of small modules together, so that there are fewer modules.
+
+        Consolidating a fact as soon as it is said is quick, and leaves a module for it alone.
+        Modules that hold at most half of what `Recipe.records_per_module` allows are put together
+        within their scope, verified like all others, and dropped when larger ones hold all that
+        they held. What a larger one does not recall stays where it is.
+
+        Args:
+            scope: Only modules of this scope or of narrower ones; None for all.
+
+        Returns:
+            The larger modules; empty if there would not be fewer.
+
+        Raises:
+            UnsupportedOperationError: Without the "lora" backend.
+            BusyError: If another process is consolidating this memory.
+            TrainingError: If training diverges; modules that are done stay.
+        """
+        lora = self._engine.need_lora("modules.compact()")
+        within = None if scope is None else check_scope(scope)
+        forget.sweep(self._engine, retrain=True)
+        lora.retire_outdated()
+        return self._engine.consolidator.compact(lora, scope=within)
+
     def export(
         self,
         mixture: str | Mapping[str, float],

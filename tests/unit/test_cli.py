@@ -136,6 +136,10 @@ class FakeMemory:
         self.calls.append(options)
         return ConsolidationReport((), 0.0)
 
+    def compact(self, **options):
+        self.calls.append(options)
+        return ConsolidationReport((), 0.0)
+
     def retrain(self, names):
         self.calls.append(names)
         return ConsolidationReport((), 0.0)
@@ -244,6 +248,8 @@ def drafts(*texts, **given):
         ),
         (["modules", "retrain", "a.mem"], [LIGHT, "closed", TRAINS, None], f"{NOTHING}\n"),
         (["modules", "retrain", "a.mem", "m1"], [LIGHT, "closed", TRAINS, ["m1"]], f"{NOTHING}\n"),
+        (["modules", "compact", "a.mem", "--scope", "u=1"],
+         [LIGHT, "closed", TRAINS, {"scope": {"u": "1"}}], f"{NOTHING}\n"),
         (
             ["search", "a.mem", "badge", "-k", "1", "--since", "2025-01-01"],
             [("open", Path("a.mem"), False, ("rag",)),

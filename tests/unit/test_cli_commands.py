@@ -33,6 +33,7 @@ ON_A_MEMORY = {
     "modules list": [],
     "modules export": ["m0001", "{tmp}/adapter"],
     "modules import": ["{tmp}/given-adapter", "--record", "Nora"],
+    "modules compact": [],
     "modules retrain": ["m0001"],
     "modules rollback": ["m0001", "1"],
     "recall": ["badge number of Nora"],
@@ -41,7 +42,7 @@ ON_A_MEMORY = {
     "stats": [],
     "update": ["Nora", "--metadata", "source=hr"],
 }
-TRAINING = {"forget", "modules retrain"}
+TRAINING = {"forget", "modules compact", "modules retrain"}
 MAKES_ONE = {"add", "chat", "import", "init"}  # where there is no memory yet
 # They have a page of their own in the tests.
 ELSEWHERE = {

@@ -316,6 +316,7 @@ VERBS = {
     "modules.list": ({}, {"scope": "optional scope"}),
     "modules.rollback": ({"name": "m0001", "version": 1}, {"name": "id", "version": "limit"}),
     "modules.retrain": ({}, {"names": "one or several"}),
+    "modules.compact": ({}, {"scope": "optional scope"}),
     "modules.export": (
         {"mixture": "m0001", "path": "never"},
         {

@@ -10,10 +10,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from memkit.ledger.engine.locks import adapters_lock
 from memkit.lora.consolidation.capacity import law_for
+from memkit.lora.consolidation.compaction import held_by, small_modules
 from memkit.lora.consolidation.examples import make_missing, stored_examples
 from memkit.lora.consolidation.fit_context import adapted_share, answer_tokens
 from memkit.lora.consolidation.jobs import Job, plan_jobs, plan_retraining, waiting
@@ -25,7 +26,7 @@ from memkit.lora.recipe import Recipe
 from memkit.lora.store.adapter_files import tidy
 from memkit.lora.training.trainer import Trainers
 from memkit.lora.training_progress import progress_of
-from memkit.types import CacheUse, ConsolidationReport, ModuleReport, Record
+from memkit.types import CacheUse, ConsolidationReport, ModuleReport, Record, Scope
 
 __all__ = ["Consolidator", "Recipe"]
 
@@ -117,6 +118,39 @@ class Consolidator:
             reports = self._modules(backend, self._tasks(backend, jobs))
             tidy(ledger)
         return ConsolidationReport(tuple(reports), time.perf_counter() - started)
+
+    def compact(self, backend: LoraBackend, *, scope: Scope | None) -> ConsolidationReport:
+        """Train the records of small modules together, where that makes fewer modules.
+
+        A small module goes when others hold all that it held; one whose record was missed by the
+        larger one stays, and answers for it as before.
+
+        Args:
+            backend: Where they are.
+            scope: Only modules of this scope or of narrower ones; None for all.
+
+        Raises:
+            BusyError: As `run`, also for the errors that follow.
+        """
+        started = time.perf_counter()
+        ledger = backend.ledger
+        with adapters_lock(ledger.directory, self._lock_timeout):
+            tidy(ledger)
+            builder = ModuleBuilder(backend, replace(self.recipe, retries=0), self._trainers)
+            tasks: list[_Task] = []
+            small = small_modules(ledger, most=self.recipe.records_per_module // 2, within=scope)
+            for modules in small:
+                records = held_by(ledger, modules)
+                make_missing(ledger, self.recipe.synthesizer, records)
+                parts = self._plan(backend, records)
+                if len(parts) < len(modules):
+                    tasks += [_Task(builder, part, None, repeated=True) for part in parts]
+            reports = self._modules(backend, tasks)
+            _drop_emptied(backend, [module.name for modules in small for module in modules])
+            tidy(ledger)
+        kept = ledger.modules.placements([id for report in reports for id in report.missed])
+        told = [replace(r, missed=tuple(id for id in r.missed if id not in kept)) for r in reports]
+        return ConsolidationReport(tuple(told), time.perf_counter() - started)
 
     def adopt(self, backend: LoraBackend, candidate: Candidate) -> ModuleReport:
         """Verify and commit weights that were trained elsewhere.
