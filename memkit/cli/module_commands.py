@@ -27,9 +27,7 @@ ModuleName = Annotated[str, typer.Argument(metavar="NAME", show_default=False)]
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("consolidate", rich_help_panel=PANEL)(consolidate)
-    modules = typer.Typer(
-        no_args_is_help=True, help="List, retrain, join, roll back, move."
-    )
+    modules = typer.Typer(no_args_is_help=True, help="List, retrain, join, roll back, move.")
     for name, command in (
         ("list", list_modules),
         ("rollback", rollback),

@@ -15,7 +15,7 @@ import typer
 import typer.main
 
 from memkit.errors import InvalidInputError
-from memkit.models.placement import ATTENTION, DTYPES, Placement
+from memkit.models.placement import ATTENTION, DTYPES, QUANTIZATIONS, Placement
 
 _PLACED: ContextVar[dict[str, Any] | None] = ContextVar("placed", default=None)
 _OF_EMBEDDERS = ("device",)  # the others are for language models
@@ -113,6 +113,15 @@ def _template(
             metavar="SIZE",
             help="What the language model may take with its caches, such as 8GiB.",
             show_default="what is free",
+        ),
+    ] = None,
+    quantization: Annotated[
+        str | None,
+        typer.Option(
+            callback=_noted,
+            metavar="KIND",
+            help=f"Quantize the language model's linear layers: {' or '.join(QUANTIZATIONS)}.",
+            show_default="no",
         ),
     ] = None,
 ) -> None:

@@ -59,6 +59,8 @@ class OpenOptions(TypedDict, total=False):
         max_memory: How much memory the language model may take with its caches, on its device:
             bytes, or a size such as "8GiB"; by default what is free there. All caches are bounded
             by shares of what the weights leave of it.
+        quantization: What bitsandbytes makes of the language model's linear layers while it is
+            loaded, "nf4" (4 bits a weight) or "int8"; by default nothing. Adapters stay as precise.
         ranking: How much each part of a score weighs in a search.
         reranker: Scores ``(query, texts)`` and so puts the best hits in their final order; or
             the folder or hub id of a sentence-transformers ``CrossEncoder``.
@@ -78,6 +80,7 @@ class OpenOptions(TypedDict, total=False):
     dtype: str | torch.dtype | None
     attn_implementation: str | None
     max_memory: int | str | None
+    quantization: str | None
     ranking: Ranking | None
     reranker: Reranker | str | None
     vector_index: VectorIndexFactory | None
@@ -98,6 +101,7 @@ class Config:
     dtype: str | torch.dtype | None = None
     attn_implementation: str | None = None
     max_memory: int | str | None = None
+    quantization: str | None = None
     ranking: Ranking | None = None
     reranker: Reranker | str | None = None
     vector_index: VectorIndexFactory | None = None
@@ -140,7 +144,9 @@ class Config:
     @property
     def placement(self) -> Placement:
         """Where the models that are named compute, and how."""
-        return Placement.of(self.device, self.dtype, self.attn_implementation, self.max_memory)
+        return Placement.of(
+            self.device, self.dtype, self.attn_implementation, self.max_memory, self.quantization
+        )
 
     @property
     def own_backends(self) -> list[Backend]:
@@ -183,7 +189,7 @@ def _check_use(config: Config) -> None:
         return
     useless = [
         name
-        for name in ("dtype", "attn_implementation", "max_memory")
+        for name in ("dtype", "attn_implementation", "max_memory", "quantization")
         if getattr(config, name) is not None
     ]
     if config.embedder is not None and not isinstance(config.embedder, str | Path):

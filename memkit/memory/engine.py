@@ -359,6 +359,7 @@ class Engine:
             dtype=placement.dtype,
             attn_implementation=placement.attn_implementation,
             max_memory=placement.max_memory,
+            quantization=placement.quantization,
         )
 
     def load_reranker(self) -> Reranker | None:

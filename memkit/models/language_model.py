@@ -26,6 +26,8 @@ from memkit.models.model_lock import ModelLock
 from memkit.models.model_probe import Traits, check_kind, decoder_of, probe, smallest_window
 from memkit.models.output_head import OutputHead
 from memkit.models.placement import Placement
+from memkit.models.quantization import keep_differentiable, quantization_of
+from memkit.models.stop_tokens import eos_ids
 from memkit.models.tool_template import ToolTemplate
 from memkit.models.whole_rows import read_again, turning_length, turns
 from memkit.types import GREEDY, CacheUse, Completion, Prompt, Sampling
@@ -86,12 +88,14 @@ class TransformersModel:
         self.context = stated_context(model.config)
         self.chat = ChatFormat(tokenizer)
         self.special_tokens = self.chat.special_tokens
-        self.stop_ids = frozenset({self.chat.end_id, *_eos_ids(model, tokenizer)})
+        self.stop_ids = frozenset({self.chat.end_id, *eos_ids(model, tokenizer)})
         self.tools = ToolTemplate(self.chat, tokenizer)
         self.constraints = Constraints(
             tokenizer, name=name, stop_ids=self.stop_ids, tools=self.tools
         )
         # Adapters add to the model later; these are the weights as they came.
+        self.quantization = quantization_of(model)
+        keep_differentiable(model)
         self._weights = dict(model.state_dict())
         self.max_memory = max_memory
         self.bounds, self.room = self._budget()
@@ -115,6 +119,7 @@ class TransformersModel:
         dtype: str | torch.dtype | None = None,
         attn_implementation: str | None = None,
         max_memory: int | str | None = None,
+        quantization: str | None = None,
     ) -> Self:
         """Load a model from a folder, a GGUF file, an installed package or the hub.
 
@@ -124,6 +129,7 @@ class TransformersModel:
             dtype: What it computes in.
             attn_implementation: How it computes attention.
             max_memory: Bytes that it may take with its caches; or a size such as "8GiB".
+            quantization: What its linear layers are quantized to.
 
         Raises:
             InvalidInputError: If there is no such device here, one of the others is unknown, or
@@ -133,14 +139,14 @@ class TransformersModel:
             IncompatibleModelError: If it is no causal language model with a tokenizer, or cannot
                 compute so.
         """
-        placement = Placement.of(device, dtype, attn_implementation, max_memory)
+        placement = Placement.of(device, dtype, attn_implementation, max_memory, quantization)
         model, tokenizer, name = load_model(spec, placement)
         return cls(model, tokenizer, name=name, max_memory=placement.max_memory)
 
     @property
     def size(self) -> int:
         """How many parameters the model has."""
-        return sum(weights.numel() for weights in self.model.parameters())
+        return self.model.num_parameters()  # quantized ones are stored several to a number
 
     @property
     def weight_bytes(self) -> int:
@@ -335,6 +341,7 @@ class TransformersModel:
             "device": self.device.type,
             "dtype": str(self.model.dtype).removeprefix("torch."),
             "attn_implementation": self.attn_implementation,
+            **({"quantization": self.quantization} if self.quantization else {}),
         }
 
     # -- inside --------------------------------------------------------------------------------
@@ -384,14 +391,3 @@ class TransformersModel:
 
 def _padded(rows: Sequence[Tensor], widest: int) -> Tensor:
     return torch.cat([functional.pad(row, (0, 0, 0, widest - row.shape[2])) for row in rows])
-
-
-def _eos_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
-    ids: set[int] = set()
-    for stated in (
-        tokenizer.eos_token_id,
-        model.config.get_text_config().eos_token_id,
-        model.generation_config.eos_token_id if model.generation_config else None,
-    ):
-        ids.update(stated if isinstance(stated, list) else [stated] if stated is not None else [])
-    return ids

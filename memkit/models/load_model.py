@@ -23,6 +23,7 @@ from memkit.errors import CorruptFileError, IncompatibleModelError
 from memkit.models.cache_bounds import room_beside
 from memkit.models.gguf import converted
 from memkit.models.placement import Placement
+from memkit.models.quantization import quantizing
 from memkit.models.sources import find_base, quiet
 
 logger = logging.getLogger(__name__)
@@ -36,12 +37,14 @@ def load_model(
     dtype = placement.torch_dtype(device)
     source = find_base(spec)
     folder = converted(source.path) if source.gguf else source.path
-    if placement.max_memory is not None:
+    if placement.max_memory is not None and placement.quantization is None:
         weights = stored_parameters(folder) * dtype.itemsize
         room_beside(weights, limit=placement.max_memory, free=0, name=source.name)
     options: dict[str, Any] = {"dtype": dtype, "use_safetensors": True}
     if placement.attn_implementation is not None:
         options["attn_implementation"] = placement.attn_implementation
+    if placement.quantization is not None:
+        options |= quantizing(placement.quantization, device, dtype)
     try:
         with quiet():
             _check_type(folder)
@@ -57,7 +60,9 @@ def load_model(
         ) from error
     attention = model.config.get_text_config()._attn_implementation  # noqa: SLF001 - nothing public
     logger.info("%s computes on %s in %s, attention by %s", source.name, device, dtype, attention)
-    return model.to(device), tokenizer, source.name
+    if placement.quantization is None:
+        model = model.to(device)
+    return model, tokenizer, source.name
 
 
 def stored_parameters(folder: Path) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -97,10 +98,10 @@ def probe(base: TransformersModel) -> Traits:
     expected = [whole[0, cut:], whole[1, short : short + new]]
     with _input_shapes(base.model) as shapes:
         parts = _cached_states(base, read)
-    if parts is not None and all(map(_alike, parts, expected)):
+    if parts is not None and all(map(partial(_alike, base), parts, expected)):
         return Traits(caches=True, layers=layers & _layers_of_tokens(shapes, 2, new))
     padded = base.read_whole([first, second[:cut]])
-    if not _alike(padded[1, :cut], whole[1, :cut]):
+    if not _alike(base, padded[1, :cut], whole[1, :cut]):
         raise _refusal(base.model, "makes of a token what depends on the tokens behind it")
     return Traits(caches=False, layers=layers)
 
@@ -109,7 +110,7 @@ def _check_head(base: TransformersModel, ids: Tensor, hidden: Tensor) -> None:
     """Give the model the head that makes its logits of its states."""
     logits = base.model(input_ids=ids, use_cache=False).logits
     for head in (base.head, base.head.bare()):
-        if _alike(head(hidden), logits):
+        if _alike(base, head(hidden), logits):
             base.head = head
             return
     raise _refusal(base.model, "makes its logits of more than the last hidden state")
@@ -129,9 +130,9 @@ def _cached_states(
     return [states[: len(ids)] for states, (_, ids) in zip(hidden, rows, strict=True)]
 
 
-def _alike(got: Tensor, expected: Tensor) -> bool:
+def _alike(base: TransformersModel, got: Tensor, expected: Tensor) -> bool:
     """Whether most tokens have these states; in half precision an expert may change for one."""
-    exact = expected.dtype in {torch.float32, torch.float64}
+    exact = expected.dtype in {torch.float32, torch.float64} and base.quantization is None
     off = (got.double() - expected.double()).norm(dim=-1) / expected.double().norm(dim=-1)
     return bool(off.median() < (_TOLERANCE if exact else _ROUGH_TOLERANCE))
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _DEVICE = re.compile(r"cpu|(?!cpu|meta)[a-z]+(:\d{1,3})?")  # nothing computes on "meta"
 _KNOWN = '"cpu", "cuda", "cuda:1" or another device of torch that computes'
 DTYPES = ("float32", "bfloat16")
+QUANTIZATIONS = ("nf4", "int8")
 ATTENTION = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([KMGT])(i?)B|B)?", re.IGNORECASE)
 _KERNEL = re.compile(r"[\w.-]+/[\w.-]+(@[\w.-]+)?(:[\w.-]+)?")  # of the hub, as transformers has it
@@ -33,6 +34,8 @@ class Placement:
             such as "sdpa" or "eager"; None for what transformers chooses.
         max_memory: Bytes that a language model may take on its device, with its caches; None
             for what is free there.
+        quantization: What bitsandbytes makes of a language model's linear layers, "nf4" (4 bits
+            a weight) or "int8"; None for none.
 
     Raises:
         InvalidInputError: If one of them is unknown.
@@ -42,6 +45,7 @@ class Placement:
     dtype: str | None = None
     attn_implementation: str | None = None
     max_memory: int | None = None
+    quantization: str | None = None
 
     def __post_init__(self) -> None:
         if self.device is not None:
@@ -52,6 +56,8 @@ class Placement:
             _check_attention(self.attn_implementation)
         if self.max_memory is not None:
             check_limit("max_memory", self.max_memory)
+        if self.quantization is not None:
+            _check_quantization(self.quantization)
 
     @classmethod
     def of(
@@ -60,6 +66,7 @@ class Placement:
         dtype: str | torch.dtype | None = None,
         attn_implementation: str | None = None,
         max_memory: int | str | None = None,
+        quantization: str | None = None,
     ) -> Self:
         """The same, of torch's own values and of a size in words, such as "8GiB", as well."""
         return cls(
@@ -67,6 +74,7 @@ class Placement:
             _worded(dtype, "dtype"),
             attn_implementation,
             size_in_bytes(max_memory) if isinstance(max_memory, str) else max_memory,
+            quantization,
         )
 
     def check_here(self) -> None:
@@ -155,6 +163,14 @@ def _check_attention(name: object) -> None:
         raise InvalidInputError(
             f"`attn_implementation` must be one of {ATTENTION} or a kernel of the hub, "
             f"got {shown(name)}"
+        )
+
+
+def _check_quantization(name: object) -> None:
+    if not isinstance(name, str) or name not in QUANTIZATIONS:
+        raise InvalidInputError(
+            f"`quantization` must be one of {QUANTIZATIONS}, got {shown(name)}",
+            hint="a GGUF file is read as it is, without this",
         )
 
 

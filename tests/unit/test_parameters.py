@@ -523,6 +523,7 @@ OPEN = {
     "dtype": [5, "", "float16", "float", "torch.float32", [], Silent(), float, np.float32],
     "attn_implementation": [5, "", "flash", [], Silent(), str],
     "max_memory": [0, -1, True, 1.5, "", "8 GiBs", "-1GiB", "lots", "8XB", [], Silent(), 2**70],
+    "quantization": [5, True, "", "4bit", "INT8", [], Silent(), str],
     "ranking": [5, {}, Silent()],
     "reranker": [5, "", "a\0b", [], Silent()],
     "vector_index": [5, "x", {}, [], Silent()],

@@ -129,6 +129,7 @@ def test_nothing_is_made_where_the_device_is_missing(tmp_path, monkeypatch):
         {"dtype": "bfloat16"},
         {"attn_implementation": "eager"},
         {"max_memory": "8GiB"},
+        {"quantization": "nf4"},
         {"device": "cpu"},
     ],
 )
@@ -172,7 +173,7 @@ def test_modules_of_another_precision_answer_and_that_is_logged(tmp_path, opener
     assert "1 of 1 modules were verified in another precision than bfloat16" in caplog.text
 
 
-PLACED = {"device", "dtype", "attn_implementation", "max_memory"}
+PLACED = {"device", "dtype", "attn_implementation", "max_memory", "quantization"}
 
 
 def below(command):
@@ -202,6 +203,7 @@ def test_every_command_that_names_a_model_says_where_it_computes():
         ("--device", "cpu:1", "got 'cpu:1'"),
         ("--attn-implementation", "fast", "must be one of"),
         ("--max-memory", "plenty", "a size such as '8GiB' or '500MB'"),
+        ("--quantization", "4bit", "must be one of ('nf4', 'int8')"),
     ],
 )
 def test_a_command_line_is_checked_before_a_memory_is_opened(

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from memkit.errors import InvalidInputError
 from memkit.lora.serving.hooks import AdapterLayers, copy_without_hooks
 from memkit.lora.spec import TrainSpec
 from memkit.models.language_model import TransformersModel
@@ -19,12 +20,25 @@ def chosen_precision(base: TransformersModel, train: TrainSpec) -> str:
 
     "auto" means that of the model, but "bfloat16" for models of ten million parameters and more
     on CPUs that multiply it (Intel AMX, AVX-512 BF16): there it is about twice as fast.
+
+    Raises:
+        InvalidInputError: If another is asked for than that of a quantized model, which has no
+            copy in another.
     """
+    own = str(base.model.dtype).removeprefix("torch.")
+    if base.quantization is not None:
+        if train.precision not in {"auto", own}:
+            raise InvalidInputError(
+                f"`precision` is {train.precision!r}, a base model that is quantized "
+                f"({base.quantization}) trains in that in which it computes, {own}",
+                hint="leave `precision` out, or open the memory with another `dtype`",
+            )
+        return own
     if train.precision != "auto":
         return train.precision
     if base.device.type == "cpu" and base.size >= _LARGE and _multiplies_bfloat16():
         return "bfloat16"
-    return str(base.model.dtype).removeprefix("torch.")
+    return own
 
 
 def in_precision(
