@@ -120,16 +120,25 @@ def _below(command: Any) -> list[Any]:  # noqa: ANN401 - as `command_line`
 def _tell(error: typer.TyperException) -> None:
     """Print what is wrong with the words of a command line."""
     context = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError":  # the help is printed already
+        return
+    details = getattr(error.__cause__, "errors", None)
+    if details is not None:  # typer quotes what pydantic says
+        error.message = _in_plain_words(details()[0])
     message = error.format_message()
     if context is None:
         typer.echo(f"memkit: {message}", err=True)
-    elif type(error).__name__ == "NoArgsIsHelpError":  # the help is the message
-        typer.echo(context.get_usage(), err=True)
-        typer.echo("memkit: expected a command\nhint: memkit --help lists them", err=True)
     else:
         typer.echo(context.get_usage(), err=True)
         hint = f"{context.command_path} --help"
         typer.echo(f"memkit: {message}\nhint: {hint}", err=True)
+
+
+def _in_plain_words(wrong: Any) -> str:  # noqa: ANN401 - details of an error of pydantic's
+    from memkit.server.complaints import in_words  # pydantic is loaded by now
+
+    words = in_words(wrong).removesuffix(".")
+    return words if wrong["type"] == "value_error" else f"{words}, got {wrong['input']}"
 
 
 def _show_version(asked: bool) -> None:

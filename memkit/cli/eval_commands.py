@@ -9,7 +9,7 @@ import typer
 
 from memkit.cli.parameters import BaseModel, EmbedderModel, output_file
 from memkit.cli.placing import placed, placed_embedder
-from memkit.cli.study_commands import PANEL
+from memkit.cli.study_commands import OF_THE_EXTRA, PANEL
 
 
 def register(app: typer.Typer) -> None:
@@ -56,8 +56,12 @@ def eval_(
     embedder: EmbedderModel = None,
 ) -> None:
     """Compare weights, retrieval and prompt on your documents, and recommend where to keep them."""
-    from memkit.cli.output import print_json, print_note, print_text
     from memkit.evals.data.own_files import read_own
+    from memkit.server.extras import need_extra
+
+    need_extra("evals", *OF_THE_EXTRA)
+    data = read_own(file)  # what is wrong with it is told before torch is loaded
+    from memkit.cli.output import print_json, print_note, print_text
     from memkit.evals.lab import Lab
     from memkit.evals.metrics.judge import named_judge
     from memkit.evals.own_documents import evaluate
@@ -68,7 +72,6 @@ def eval_(
     from memkit.models.gguf import cache_dir
     from memkit.models.language_model import TransformersModel
 
-    data = read_own(file)  # what is wrong with it is told before a model is loaded
     if documents is not None:
         data = data.head(documents)
     marks = None if judge is None else named_judge(judge)

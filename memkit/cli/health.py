@@ -20,6 +20,7 @@ from memkit.cli.placing import placed
 from memkit.errors import MemkitError, ModelUnavailableError
 from memkit.ledger.engine import full_text
 from memkit.models.gguf import cache_dir
+from memkit.models.machine_memory import machine_memory
 from memkit.models.placement import Placement
 from memkit.models.sources import find_base, find_embedder
 from memkit.types import Value
@@ -148,11 +149,7 @@ def _processor() -> Health:
 
 
 def _memory() -> Health:
-    try:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):  # not on this system
-        return Health("ok", "memory", "unknown")
+    free, total = machine_memory()
     found = f"{free / GIB:.1f} of {total / GIB:.1f} GiB are free"
     if free < LOW_MEMORY:
         return Health("note", "memory", found, "close other programs before you consolidate")

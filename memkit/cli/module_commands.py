@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from memkit.cli.finding import whole_id
 from memkit.cli.opening import RECORDS_ALONE, open_memory, open_to_train
 from memkit.cli.output import print_json, print_note, print_result, print_rows, print_text, working
 from memkit.cli.parameters import (
@@ -19,7 +20,11 @@ from memkit.cli.parameters import (
     scope_of,
     where_of,
 )
+from memkit.ledger.modules.module_reads import unknown_module
+from memkit.types import ALL
+from memkit.types.validate import shown
 
+NO_MODULES = "there are no modules; memkit consolidate trains some"
 PANEL = "Adapters"
 ModuleName = Annotated[str, typer.Argument(metavar="NAME", show_default=False)]
 
@@ -92,7 +97,7 @@ def list_modules(path: MemoryPath, *, scope: Scopes = None, as_json: AsJson = Fa
     columns = ("module", "version", "kept", "records", "rank", "recall", "base model")
     print_rows(columns, rows, wide="base model")
     if not modules:
-        print_note("there are no modules; memkit consolidate trains some")
+        print_note(NO_MODULES)
 
 
 def rollback(
@@ -124,7 +129,10 @@ def retrain(
         path, "reading the memory", base_model=base_model, embedder=embedder
     ) as memory:
         report = memory.modules.retrain(names or None)
-    print_result(report, as_json=as_json)
+    if report.modules or as_json:
+        print_result(report, as_json=as_json)
+    else:
+        print_note(NO_MODULES)
 
 
 def compact(
@@ -172,6 +180,9 @@ def export_module(
     as_json: AsJson = False,
 ) -> None:
     """Write a module for PEFT or llama.cpp; forget does not reach it there."""
+    with open_memory(path, backends=RECORDS_ALONE) as memory:  # before a model is loaded
+        if name not in [module.name for module in memory.modules.list()]:
+            raise unknown_module(name)
     with working("exporting"), open_memory(path, base_model=base_model) as memory:
         written = memory.modules.export(name, target, format=format, activated=activated)
     if as_json:
@@ -195,8 +206,12 @@ def import_module(
 
     It is asked for each of them first. Exits with 1 if it recalls none, and is not kept.
     """
+    with open_memory(path, backends=RECORDS_ALONE) as memory:  # before a model is loaded
+        ids = [memory.get(whole_id(memory, id, ALL), scope=ALL).id for id in records]
+    if not folder.is_dir():
+        raise typer.BadParameter(f"expected a folder, there is none at {shown(folder)}")
     with working("importing"), open_memory(path, base_model=base_model) as memory:
-        report = memory.modules.import_(folder, records=records)
+        report = memory.modules.import_(folder, records=ids)
     print_result(report, as_json=as_json)
     if not report.held:
         raise typer.Exit(1)

@@ -20,6 +20,7 @@ from memkit.cli.parameters import (
 from memkit.cli.placing import placed, placed_embedder
 
 PANEL = "Evaluate"
+OF_THE_EXTRA = ("matplotlib", "rouge_score", "sacrebleu")  # what ``evals`` brings
 DataFolder = Annotated[
     Path | None,
     typer.Option(
@@ -107,7 +108,9 @@ def study(
     from memkit.evals.study.study_run import StudyRun, run_study
     from memkit.models.embedder import SentenceEmbedder
     from memkit.models.language_model import TransformersModel
+    from memkit.server.extras import need_extra
 
+    need_extra("evals", *OF_THE_EXTRA)
     run = StudyRun(
         quick=not full,
         numbers=tuple(question or ()),

@@ -105,7 +105,10 @@ def reembed(
 ) -> None:
     """Change the embedder: all records are embedded anew."""
     from memkit import Memory
+    from memkit.models.sources import find_embedder
 
+    open_memory(path, backends=RECORDS_ALONE).close()
+    find_embedder(embedder)  # both are told before torch is loaded
     # The old embedder is not needed; processes that have the memory open use it until the end.
     with (
         working("embedding"),

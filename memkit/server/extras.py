@@ -20,6 +20,7 @@ def need_extra(extra: str, *libraries: str) -> None:
     missing = [library for library in libraries if find_spec(library) is None]
     if missing:
         raise MissingDependencyError(
-            f"this needs {' and '.join(missing)}, which is not installed",
+            f"this needs {' and '.join(missing)}, which "
+            f"{'are' if missing[1:] else 'is'} not installed",
             f"pip install 'memkit-sdk[{extra}]'",
         )

@@ -246,8 +246,8 @@ def drafts(*texts, **given):
                                        "include_turns": False, "retry_missed": True}],
             f"{NOTHING}\n",
         ),
-        (["modules", "retrain", "a.mem"], [LIGHT, "closed", TRAINS, None], f"{NOTHING}\n"),
-        (["modules", "retrain", "a.mem", "m1"], [LIGHT, "closed", TRAINS, ["m1"]], f"{NOTHING}\n"),
+        (["modules", "retrain", "a.mem"], [LIGHT, "closed", TRAINS, None], ""),
+        (["modules", "retrain", "a.mem", "m1"], [LIGHT, "closed", TRAINS, ["m1"]], ""),
         (["modules", "compact", "a.mem", "--scope", "u=1"],
          [LIGHT, "closed", TRAINS, {"scope": {"u": "1"}}], f"{NOTHING}\n"),
         (
@@ -356,7 +356,7 @@ def test_ask_says_on_stderr_why_it_has_no_answer(memory, capsys):
     [
         (["add", "a.mem", "one", "two", "--question", "Which?"], "belong to one text"),
         (["search", "a.mem", "x", "--scope", "u=1", "--scope", "u=2"], "expected each key once"),
-        (["search", "a.mem", "x", "-k", "0"], "greater than or equal to 1"),
+        (["search", "a.mem", "x", "-k", "0"], "expected 1 or more, got 0"),
         (["forget", "a.mem"], "expected an ID, a --scope or a --where"),
         (["forget", "a.mem", "r1", "--no-retrain", "--embedder", "x"], "there is none to choose"),
         (["update", "a.mem", "r1"], "expected a new text, question, answer or metadata"),
@@ -412,7 +412,6 @@ def test_an_interrupt_is_no_traceback(memory, monkeypatch, capsys):
 @pytest.mark.parametrize(
     "argv",
     [
-        [],
         ["nonsense"],
         ["add"],
         ["demo", "--seed", "x"],
@@ -469,7 +468,7 @@ def test_a_path_that_is_no_memory_is_refused(tmp_path, capsys):
 
 
 def test_reembed_adopts_the_embedder_on_opening(monkeypatch, capsys):
-    calls = []
+    calls, looked_for = [], []
 
     class Reembedded(FakeMemory):
         def open(self, path, **options):
@@ -477,8 +476,10 @@ def test_reembed_adopts_the_embedder_on_opening(monkeypatch, capsys):
             return self
 
     monkeypatch.setattr(Memory, "open", Reembedded().open)
+    monkeypatch.setattr("memkit.models.sources.find_embedder", looked_for.append)
 
     assert cli.main(["reembed", "a.mem", "some/model"]) == 0
     options = {"create": False, "backends": ("rag",), "embedder": "some/model", "rebuild": True}
-    assert calls == [(Path("a.mem"), options)]
+    assert [opened for _, opened in calls] == [{"create": False, "backends": ("buffer",)}, options]
+    assert looked_for == ["some/model"]
     assert capsys.readouterr().out == f"{STATS}\n"

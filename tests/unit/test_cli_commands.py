@@ -210,6 +210,48 @@ def test_a_module_goes_out_and_comes_in_again(directory, tmp_path, capsys):
     assert sorted(json.loads(capsys.readouterr().out)["held"]) == ["Emil", "Nora", "Tara"]
 
 
+def test_a_record_of_an_imported_module_may_be_named_by_its_beginning(
+    directory, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("memkit.cli.finding.SHORTEST", 2)
+    folder = str(tmp_path / "adapter")
+    assert cli.main(["modules", "export", str(directory), "m0001", folder]) == 0
+    capsys.readouterr()
+    words = ["modules", "import", str(directory), folder, "--record", "No", "--json"]
+    assert cli.main(words) == 0
+    assert json.loads(capsys.readouterr().out)["held"] == ["Nora"]
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["export", "{}", "m0009", "out"], "no module has the name 'm0009'"),
+        (["import", "{}", "nowhere", "--record", "Nora"], "expected a folder, there is none"),
+        (["import", "{}", "{}", "--record", "nobody"], "no record has the id 'nobody'"),
+    ],
+)
+def test_what_is_not_there_is_told_before_a_model_is_loaded(
+    directory, capsys, monkeypatch, words, complaint
+):
+    opened = Memory.open
+
+    def open_without_models(path, **options):
+        assert options["backends"] == ("buffer",)
+        return opened(path, **options)
+
+    monkeypatch.setattr(Memory, "open", open_without_models)
+    assert cli.main(["modules", *(word.format(directory) for word in words)]) in {1, 2}
+    assert complaint in capsys.readouterr().err
+
+
+def test_where_there_is_no_module_none_is_trained_again(tmp_path, capsys):
+    path = str(tmp_path / "new.mem")
+    assert cli.main(["init", path]) == 0
+    capsys.readouterr()
+    assert cli.main(["modules", "retrain", path]) == 0
+    assert capsys.readouterr() == ("", "there are no modules; memkit consolidate trains some\n")
+
+
 LIGHT = """
 import sys
 from memkit.cli.main import main

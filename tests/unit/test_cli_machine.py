@@ -151,6 +151,15 @@ def test_little_room_is_worth_a_note(found, capsys, monkeypatch):
     assert {"disk", "processor"} <= notes
 
 
+def test_free_memory_is_what_programs_can_take_caches_of_files_included(found, capsys, monkeypatch):
+    monkeypatch.setattr(health, "machine_memory", lambda: DeviceMemory(3 * 2**30, 4 * 2**30))
+
+    _, findings = examined(capsys)
+
+    (line,) = [each for each in findings if each["what"] == "memory"]
+    assert (line["state"], line["found"]) == ("ok", "3.0 of 4.0 GiB are free")
+
+
 def test_a_memory_is_examined_as_well(found, capsys, tmp_path, monkeypatch):
     opened = Memory.open
     monkeypatch.setattr(
@@ -182,6 +191,17 @@ def test_a_default_model_that_is_not_there_is_named(found, capsys, monkeypatch):
     monkeypatch.setattr("memkit.models.sources.find_base", nowhere)
     assert cli.main(["models"]) == 0
     assert "no default language model: see memkit doctor" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["eval", "documents.jsonl"], ["study", "--quick"]])
+def test_a_missing_extra_is_told_before_anything_is_read(capsys, monkeypatch, words):
+    monkeypatch.setattr("memkit.server.extras.find_spec", lambda _: None)
+
+    assert cli.main(words) == 1
+
+    told = capsys.readouterr().err
+    assert "this needs matplotlib and rouge_score and sacrebleu, which are not installed" in told
+    assert "hint: pip install 'memkit-sdk[evals]'" in told
 
 
 # -- what a model takes, and getting it ready

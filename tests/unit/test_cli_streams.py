@@ -177,6 +177,32 @@ def test_bad_arguments_are_told_without_a_traceback(
     assert complaint in told
 
 
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["list", "x", "--limit", "many"], "'--limit': expected a whole number, got many\n"),
+        (["list", "x", "--limit", "0"], "'--limit': expected 1 or more, got 0\n"),
+        (["serve", "x", "--port", "99999"], "'--port': expected 65535 or less, got 99999\n"),
+        (["study", "--minutes", "x"], "'--minutes': expected a number, got x\n"),
+        (
+            ["add", "x", "y", "--format", "csv"],
+            "'csv' is not one of 'auto', 'text', 'jsonl', 'chat'\n",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_value_is_said_in_plain_words(capsys, words, complaint):
+    assert cli.main(words) == 2
+    assert complaint in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [[], ["modules"]])
+def test_without_a_command_the_help_is_all_that_is_said(capsys, words):
+    assert cli.main(words) == 2
+    output, told = capsys.readouterr()
+    assert "Usage: memkit" in output
+    assert told == ""
+
+
 @pytest.mark.parametrize("file", ["/nowhere/figures.json", "/"])
 def test_figures_are_measured_only_if_they_can_be_written(file, capsys):
     assert cli.main(["demo", "--quick", "--json", file]) == 2

@@ -78,7 +78,9 @@ def plan_retraining(ledger: Ledger, names: Sequence[str] | None) -> list[Job]:
             if name not in modules:
                 raise ModuleNotFoundInMemoryError(
                     f"no module has the name {name!r}",
-                    f"These can be trained again: {', '.join(modules) or 'none'}.",
+                    f"These can be trained again: {', '.join(modules)}."
+                    if modules
+                    else "There are no modules; `consolidate` trains some.",
                 )
         if names is None:
             imported = {m.name for m in modules.values() if m.versions and "imported" in m.manifest}
