@@ -19,7 +19,19 @@ if TYPE_CHECKING:
 RECORDS_ALONE: Sequence[BackendName] = ("buffer",)
 
 
-class Given(TypedDict, total=False):
+class Models(TypedDict, total=False):
+    """The models that a command line names; None leaves the choice to memkit.
+
+    Attributes:
+        base_model: As for `memkit.Memory.open`.
+        embedder: As well.
+    """
+
+    base_model: str | None
+    embedder: str | None
+
+
+class Given(Models, total=False):
     """What a command line says of how a memory is opened; None leaves the choice to memkit.
 
     Attributes:
@@ -27,8 +39,6 @@ class Given(TypedDict, total=False):
     """
 
     backends: Sequence[BackendName] | None
-    base_model: str | None
-    embedder: str | None
     recipe: Recipe | None
 
 

@@ -16,7 +16,8 @@ your shell to complete commands and options. `python -m memkit` is the same prog
 
 Results go to the standard output; progress, notes and errors to the standard error. On a
 terminal, lists are tables that fit its width; through a pipe they are lines with tabs between the
-cells, and `--json` prints one JSON document instead.
+cells, and `--json` prints one JSON document instead. `capacity`, `demo` and `study`, which print
+as they go on, write their figures to a file as well: `--json FILE`.
 
 | status | when |
 |---|---|

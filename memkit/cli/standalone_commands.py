@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from memkit.cli.parameters import BaseModel, Numbers, Report, positive_numbers
+from memkit.cli.opening import Models
+from memkit.cli.parameters import BaseModel, EmbedderModel, Numbers, Report, positive_numbers
 from memkit.cli.placing import placed
 
 PANEL = "Without a memory"
@@ -48,9 +49,12 @@ def demo(
         bool, typer.Option("--quick", help="A smaller company, in less time.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Which company.")] = 0,
+    base_model: BaseModel = None,
+    embedder: EmbedderModel = None,
     json_path: Report = None,
 ) -> None:
     """Show memkit on an invented company."""
     from memkit.cli.demo import demo_run
 
-    raise typer.Exit(demo_run.main(quick=quick, seed=seed, json_path=json_path))
+    models: Models = {"base_model": base_model, "embedder": embedder}
+    raise typer.Exit(demo_run.main(quick=quick, seed=seed, models=models, json_path=json_path))

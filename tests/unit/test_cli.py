@@ -430,12 +430,19 @@ def test_the_demo_gets_its_options_and_gives_the_exit_status(monkeypatch):
     calls = []
     monkeypatch.setattr(demo_run, "main", lambda **options: calls.append(options) or 3)
 
-    assert cli.main(["demo", "--quick", "--seed", "7", "--json", "figures.json"]) == 3
+    given = ["--quick", "--seed", "7", "--base-model", "m", "--embedder", "e", "--json", "f.json"]
+    assert cli.main(["demo", *given]) == 3
     assert cli.main(["demo"]) == 3
+    named, none = {"base_model": "m", "embedder": "e"}, {"base_model": None, "embedder": None}
     assert calls == [
-        {"quick": True, "seed": 7, "json_path": Path("figures.json")},
-        {"quick": False, "seed": 0, "json_path": None},
+        {"quick": True, "seed": 7, "models": named, "json_path": Path("f.json")},
+        {"quick": False, "seed": 0, "models": none, "json_path": None},
     ]
+
+
+def test_the_demo_runs_on_the_models_that_are_named(tmp_path, capsys):
+    assert cli.main(["demo", "--base-model", str(tmp_path / "nowhere")]) == 1
+    assert "nowhere" in capsys.readouterr().err
 
 
 def test_python_m_memkit_is_the_command():

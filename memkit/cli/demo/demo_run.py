@@ -16,13 +16,13 @@ from rich.console import Console
 from rich.text import Text
 
 from memkit.cli.demo.scores import Score, measurements, score, table
+from memkit.cli.opening import Models, open_memory
 from memkit.cli.output import stdout_console
 from memkit.cli.training_display import TrainingDisplay
 from memkit.evals.company.company import Company
 from memkit.evals.measurement import write_report
 from memkit.lora.consolidation.consolidate import Recipe
 from memkit.lora.spec import TrainSpec
-from memkit.memory.memory import Memory
 from memkit.types import BUDGET, Answer, Draft, Record, Sampling
 
 SIZES = {True: (12, 3), False: (36, 5)}  # quick or not: facts, handbook paragraphs
@@ -31,11 +31,12 @@ PASSAGES = 2  # the default base model loses the thread in more than a few
 BRIEF = Sampling(max_new_tokens=40)
 
 
-def main(*, quick: bool, seed: int, json_path: Path | None) -> int:
+def main(*, quick: bool, seed: int, models: Models, json_path: Path | None) -> int:
     """Run the demo in a temporary directory; returns the exit status."""
     logging.getLogger("memkit").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory(prefix="memkit-demo-") as folder:
-        demo = Demo(Path(folder) / "company.mem", quick=quick, seed=seed, out=stdout_console())
+        path = Path(folder) / "company.mem"
+        demo = Demo(path, quick=quick, seed=seed, models=models, out=stdout_console())
         demo.run()
     if json_path is not None:
         write_report(json_path, "demo", measurements(demo.scores))
@@ -45,12 +46,13 @@ def main(*, quick: bool, seed: int, json_path: Path | None) -> int:
 class Demo:
     """The steps of the demo, over one memory; ``seed`` is that of the company and of training."""
 
-    def __init__(self, path: Path, *, quick: bool, seed: int, out: Console) -> None:
+    def __init__(self, path: Path, *, quick: bool, seed: int, models: Models, out: Console) -> None:
         facts, paragraphs = SIZES[quick]
         company = Company.generate(seed, facts)
         self._company = company
         self._paragraphs = company.paragraphs[:paragraphs]
         self._path = path
+        self._models = models
         self._out = out
         self._started = time.perf_counter()
         self._failed: list[str] = []
@@ -59,7 +61,7 @@ class Demo:
         recipe = Recipe(
             train=TrainSpec(seed=seed), records_per_module=per_module, progress=self._training
         )
-        self._memory = Memory.open(path, recipe=recipe)
+        self._memory = open_memory(path, create=True, recipe=recipe, **models)
         self._records: list[Record] = []
         self.scores: list[Score] = []
 
@@ -126,7 +128,7 @@ class Demo:
 
     def _answer_closed_book(self) -> None:
         self._head("closed book: rag and buffer are off")
-        with Memory.open(self._path, backends=("lora",), create=False) as closed:
+        with open_memory(self._path, backends=("lora",), **self._models) as closed:
             for module in closed.modules.list()[:MODULES]:
                 record = closed.get(module.records[0])
                 answer = closed.ask(record.question or "", budget=0, sampling=BRIEF)
