@@ -54,6 +54,13 @@ def consolidate(
     retry_missed: Annotated[
         bool, typer.Option("--retry-missed", help="Also try what this training failed on before.")
     ] = False,
+    rebuild: Annotated[
+        bool,
+        typer.Option(
+            "--rebuild",
+            help="Adopt other models than the memory was made with: train all modules anew.",
+        ),
+    ] = False,
     scope: Scopes = None,
     where: Where = None,
     base_model: BaseModel = None,
@@ -65,8 +72,9 @@ def consolidate(
     What an adapter does not recall stays with the index, and is answered from there.
     """
     whose, filter_ = scope_of(scope) or None, where_of(where)
+    adopted = True if rebuild else None
     with open_to_train(
-        path, "reading the memory", base_model=base_model, embedder=embedder
+        path, "reading the memory", base_model=base_model, embedder=embedder, rebuild=adopted
     ) as memory:
         report = memory.consolidate(
             scope=whose, where=filter_, include_turns=include_turns, retry_missed=retry_missed

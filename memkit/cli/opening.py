@@ -40,6 +40,7 @@ class Given(Models, total=False):
 
     backends: Sequence[BackendName] | None
     recipe: Recipe | None
+    rebuild: bool | None
 
 
 def open_memory(path: Path, *, create: bool = False, **options: Unpack[Given]) -> Memory:

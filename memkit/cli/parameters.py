@@ -258,6 +258,7 @@ BaseModel = Annotated[
     str | None,
     typer.Option(
         "--base-model",
+        envvar="MEMKIT_BASE_MODEL",
         metavar="MODEL",
         help="Folder, .gguf file or hub id of the language model.",
         show_default="SmolLM2-135M-Instruct",
@@ -267,6 +268,7 @@ EmbedderModel = Annotated[
     str | None,
     typer.Option(
         "--embedder",
+        envvar="MEMKIT_EMBEDDER",
         metavar="MODEL",
         help="Folder or hub id of the sentence-transformers model.",
         show_default="all-MiniLM-L6-v2",

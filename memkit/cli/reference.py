@@ -40,6 +40,10 @@ a key out.
 Where a command takes the id of a record, its first characters will do: six or more, and enough
 to tell it from the others.
 
+`--base-model` and `--embedder` name other models than the default ones. A memory is used with
+the models that it was made with, so put them into the environment: `MEMKIT_BASE_MODEL` and
+`MEMKIT_EMBEDDER` hold wherever the options are not given.
+
 Commands that open models say where these compute: `--device cuda:1`, `--dtype bfloat16`,
 `--attn-implementation sdpa`, `--max-memory 8GiB` ([a larger model on a GPU](how-to/gpu.md)).
 

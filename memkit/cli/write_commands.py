@@ -181,7 +181,7 @@ def _gathered(
 
 def _is_file(text: str) -> bool:
     try:
-        return text != STDIN and Path(text).exists()
+        return text not in {STDIN, ""} and Path(text).exists()
     except (OSError, ValueError):  # too long for a name, or with null characters
         return False
 

@@ -38,7 +38,8 @@ def check_base(module: Module, base: TransformersModel) -> None:
             f"({module.manifest['fingerprint'][:12]}), the base model is {base.name!r} "
             f"({base.fingerprint[:12]})",
             hint=f"open the memory with base_model={module.manifest['base_model']!r}, or with "
-            "rebuild=True to have consolidate() train the modules anew for this model",
+            "rebuild=True to have consolidate() train the modules anew for this model "
+            "(`memkit consolidate --rebuild`)",
         )
 
 

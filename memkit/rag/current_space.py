@@ -83,7 +83,7 @@ class CurrentSpace:
             f"the memory was made with the embedder {name!r} (dimension {dim}), "
             f"got {embedder.name!r} (dimension {embedder.dim})",
             hint="Open it with the original embedder, or pass `rebuild=True` to Memory.open "
-            "to embed every record again with the new one.",
+            "to embed every record again with the new one (`memkit reembed`).",
         )
 
     def pin(self) -> None:

@@ -246,6 +246,12 @@ def drafts(*texts, **given):
                                        "include_turns": False, "retry_missed": True}],
             f"{NOTHING}\n",
         ),
+        (
+            ["consolidate", "a.mem", "--rebuild"],
+            [LIGHT, "closed", (*TRAINS, {"rebuild": True}),
+             {"scope": None, "where": None, "include_turns": False, "retry_missed": False}],
+            f"{NOTHING}\n",
+        ),
         (["modules", "retrain", "a.mem"], [LIGHT, "closed", TRAINS, None], ""),
         (["modules", "retrain", "a.mem", "m1"], [LIGHT, "closed", TRAINS, ["m1"]], ""),
         (["modules", "compact", "a.mem", "--scope", "u=1"],
@@ -443,6 +449,18 @@ def test_the_demo_gets_its_options_and_gives_the_exit_status(monkeypatch):
 def test_the_demo_runs_on_the_models_that_are_named(tmp_path, capsys):
     assert cli.main(["demo", "--base-model", str(tmp_path / "nowhere")]) == 1
     assert "nowhere" in capsys.readouterr().err
+
+
+def test_the_environment_may_name_the_models(memory, monkeypatch):
+    looked_for = []
+    for kind in ("base", "embedder"):
+        monkeypatch.setattr(f"memkit.models.sources.find_{kind}", looked_for.append)
+    monkeypatch.setenv("MEMKIT_BASE_MODEL", "a/model")
+    monkeypatch.setenv("MEMKIT_EMBEDDER", "an/embedder")
+
+    assert cli.main(["ask", "a.mem", "x", "--base-model", "another/model"]) == 0
+    assert looked_for == ["another/model", "an/embedder"]  # what is said on the command line counts
+    assert memory.calls[0][-1] == {"base_model": "another/model", "embedder": "an/embedder"}
 
 
 def test_python_m_memkit_is_the_command():

@@ -161,6 +161,7 @@ def test_a_chat_log_becomes_turns_and_records_once(add, tmp_path, form):
         (["--from", "{tmp}/object.json"], 1, "expected object.json to be a list of messages"),
         (["--from", "{tmp}/no-log.json"], 1, "expected no-log.json to be a list of messages"),
         (["--from", "{tmp}/blank.txt"], 2, "there is no text in what was given"),
+        ([""], 1, "`text` must not be empty or blank"),
         (["--from", "{tmp}/latin.txt"], 1, "byte 3 of"),
         (["one", "two", "--key", "k"], 2, "belong to one text, got 2"),
         (["one", "{tmp}/log.json"], 2, "--from {tmp}/log.json adds what it says"),
