@@ -199,6 +199,8 @@ def test_the_same_content_is_found_alike_whatever_happened_before(folder, opener
         ours, theirs = memory.stats(), fresh.stats()
         assert (ours.records, ours.turns, ours.passages) == (
             theirs.records, theirs.turns, theirs.passages)  # fmt: skip
+        ours, theirs = ({r.id: r.key for r in everything(m)} for m in (memory, fresh))
+        assert ours == theirs
         for query in QUERIES:
             for selection in ({}, {"scope": ANN}, {"where": {"n": {"$lt": 2}}}):
                 hits = memory.search(query, 50, **selection)

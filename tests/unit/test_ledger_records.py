@@ -178,7 +178,7 @@ def test_chosen_ids(ledger):
     assert record.id == "badge ü/1"
     assert ledger.records.add([Draft(text="a", id="badge ü/1")]) == [record]
     [other] = ledger.records.add([Draft(text="a", id="other")])
-    assert (other.id, other.key, record.key) == ("other", "other", None)
+    assert (other.id, other.key, record.key) == ("other", None, None)
     assert ledger.records.add([Draft(text="a", id="other"), Draft(text="a")]) == [other, record]
     ledger.records.add([Draft(text="e", id="e"), Draft(text="f", id="f", key="free")])
     for taken in (

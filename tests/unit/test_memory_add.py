@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from datetime import UTC, datetime
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -187,7 +188,7 @@ def test_an_id_that_is_given_decides(memory, asked):
     memory.add("Another text.", id="C")
     first = memory.add("Same text.", id="A", **asked)
     second = memory.add("Same text.", id="B", **asked)
-    assert (first.id, second.id, second.key) == ("A", "B", "B")
+    assert (first.id, second.id, second.key) == ("A", "B", first.key)
     assert memory.add("Same text.", id="B", **asked) == second
     assert memory.add("Same text.", **asked) == memory.get("A")
     with pytest.raises(InvalidInputError, match="'C' is in use"):
@@ -195,11 +196,67 @@ def test_an_id_that_is_given_decides(memory, asked):
     assert stored(memory) == ["Another text.", "Same text.", "Same text."]
 
 
-def test_an_id_that_is_anothers_key_is_refused(memory):
+def test_an_id_may_be_anothers_key(memory):
     memory.add("Another text.", key="B")
     memory.add("Same text.", id="A")
-    with pytest.raises(InvalidInputError, match="'B' would be the key"):
-        memory.add("Same text.", id="B")
+    assert memory.add("Same text.", id="B").key is None
+    assert stored(memory) == ["Another text.", "Same text.", "Same text."]
+
+
+NORA = {"question": "What is Nora's badge?"}
+SAME_QUESTION = [
+    Draft("Nora's badge is 4471.", answer="4471", id="a", **NORA),
+    Draft("The badge of Nora: 9000.", answer="9000", id="b", **NORA),
+    Draft("Emil drinks tea.", id="c"),
+    Draft("Emil drinks tea.", id="d"),
+]
+LATER = [Draft("It is 7.", answer="7", **NORA), Draft("Emil drinks tea.", metadata={"late": True})]
+
+
+@pytest.mark.parametrize("forgotten", [[], ["a", "c"], ["b", "d"]], ids=str)
+def test_who_came_first_decides_nothing(tmp_path, open_memory, forgotten):
+    """What is added later goes to the same records, whichever of two of one question was first."""
+    ends = []
+    for number, drafts in enumerate(permutations(SAME_QUESTION)):
+        if number % 5:
+            continue
+        memory = open_memory(tmp_path / str(number), backends=["buffer"])
+        memory.add(drafts)
+        if forgotten:
+            memory.forget(forgotten)
+        alone = {r.id: r.key for r in memory}
+        memory.add(LATER)
+        memory.update("b" if "a" in forgotten else "a", "It is 8.", answer="8")
+        memory.export(tmp_path / "file")
+        copy = open_memory(tmp_path / f"copy {number}", backends=["buffer"])
+        copy.import_(tmp_path / "file")
+        ends.append((alone, *(sorted((r.id, r.text, r.key, str(r.metadata), r.version) for r in m)
+                              for m in (memory, copy))))  # fmt: skip
+    assert len(ends) > 1
+    assert all(end == ends[0] for end in ends)
+    [alone, here, there] = ends[0]
+    assert here == there
+    assert len(here) == len(alone) == 4 - len(forgotten)
+    assert set(alone.values()) == {"question:what is nora s badge", None}
+
+
+def test_records_of_one_question_that_were_read_can_be_added_as_they_are(tmp_path, open_memory):
+    memory, copy = (open_memory(tmp_path / name, backends=["buffer"]) for name in "ab")
+    memory.add(SAME_QUESTION)
+    copy.add([Draft(r.text, r.question, r.answer, id=r.id, key=r.key) for r in memory])
+    assert [(r.id, r.text, r.key) for r in copy] == [(r.id, r.text, r.key) for r in memory]
+
+
+def test_an_answer_to_a_question_that_others_answer_is_not_changed_into_theirs(memory):
+    memory.add(SAME_QUESTION[:2])
+    other = memory.add("Mira's badge is 1.", question="What is Mira's badge?", answer="1")
+    with pytest.raises(InvalidInputError, match="an answer to the same question"):
+        memory.update(other.id, question="What is Nora's badge?")
+    memory.forget("a")
+    with pytest.raises(InvalidInputError, match="'b' of its scope, or an answer to the same"):
+        memory.update(other.id, question="What is Nora's badge?")
+    merged = memory.merge(["b", other.id])
+    assert (merged.key, len(memory.history(merged.id))) == (other.key, 2)
 
 
 def test_a_key_comes_before_or_after_the_question(memory):

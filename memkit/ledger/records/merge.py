@@ -10,6 +10,7 @@ from memkit.ledger.engine.checksums import amended, checked_columns, stamp, veri
 from memkit.ledger.engine.database import Database
 from memkit.ledger.engine.dialect import in_list, list_parameter
 from memkit.types import Record
+from memkit.types.scope import scope_key
 
 _CHOSEN = f"SELECT number FROM records WHERE {in_list('id')}"
 
@@ -67,17 +68,27 @@ def merge(database: Database, surviving: Record, others: Sequence[Record]) -> No
     )
     database.execute(f"DELETE FROM members WHERE {in_list('record')}", merged)
     database.execute(f"DELETE FROM records WHERE number IN ({_CHOSEN})", merged)
-    keys = [record.key for record in everyone if record.key is not None]
     ends = [record.expires_at for record in everyone if record.expires_at is not None]
     database.execute(
         "UPDATE records SET key = ?, created_at = ?, expires_at = ?, version = "
         "1 + (SELECT count(*) FROM versions WHERE record = records.number) WHERE id = ?",
-        keys[0] if keys else None,
+        _key(database, surviving, others),
         min(record.created_at for record in everyone).timestamp(),
         min(ends).timestamp() if ends else None,
         surviving.id,
     )
     stamp(database, "records", "id = ?", surviving.id)
+
+
+def _key(database: Database, surviving: Record, others: Sequence[Record]) -> str | None:
+    """The key of the record that is left: its own, or else the first of the others'."""
+    [own] = database.column("SELECT key FROM records WHERE id = ?", surviving.id)
+    keys = [record.key for record in others if record.key is not None]
+    if surviving.key is not None or not keys:
+        return None if own is None else str(own)
+    sql = "SELECT 1 FROM records WHERE scope = ? AND key = ?"
+    taken = database.value(sql, scope_key(surviving.scope), keys[0]) is not None
+    return own if taken else keys[0]
 
 
 def _put_into_history(database: Database, surviving: Record, everyone: Sequence[Record]) -> None:

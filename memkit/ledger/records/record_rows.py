@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from memkit.errors import CorruptFileError, InvalidInputError
 from memkit.ledger.engine.checksums import verify
 from memkit.ledger.engine.database import Row
 from memkit.ledger.engine.readable import as_text, readable, whole_number
-from memkit.ledger.records.question_key import question_key
+from memkit.ledger.records.question_key import question_key, shown_key
 from memkit.types import Draft, Metadata, Record, Version
 from memkit.types.scope import parse_scope_key, scope_key
 from memkit.types.validate import ttl_seconds, validate_draft
@@ -35,7 +35,6 @@ class Entry:
     scope: str
     metadata: str
     content_hash: str
-    question_key: str | None
     key: str | None  # what the draft is about: its own key, or else its question
     ttl: float | None  # how long it lives by its own word, in seconds
     said_at: float | None  # in seconds since 1970
@@ -48,14 +47,15 @@ def entry_of(draft: Draft) -> Entry:
         InvalidInputError: If it cannot be stored.
     """
     draft = validate_draft(draft)
-    key = None if draft.question is None else question_key(draft.question)
+    made = None if draft.question is None else question_key(draft.question)
+    if draft.key == made:  # as if it were not given
+        draft = replace(draft, key=None)
     return Entry(
         draft=draft,
         scope=scope_key(draft.scope),
         metadata=dump_metadata(draft.metadata),
         content_hash=content_hash(draft.text, draft.question, draft.answer),
-        question_key=key,
-        key=key if draft.key is None else draft.key,
+        key=made if draft.key is None else draft.key,
         ttl=None if draft.ttl is None else ttl_seconds(draft.ttl),
         said_at=None if draft.at is None else draft.at.timestamp(),
     )
@@ -99,7 +99,7 @@ def _record(row: Row) -> Record:
         updated_at=datetime.fromtimestamp(updated_at, UTC),
         version=whole_number(version),
         content_hash=digest,
-        key=None if key is None else as_text(key),
+        key=None if key is None else shown_key(as_text(key), question, id),
         expires_at=time_of(expires_at),
         pinned=bool(pinned),
         said_at=time_of(said_at),

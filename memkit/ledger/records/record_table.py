@@ -10,15 +10,15 @@ from memkit.ledger.engine.checksums import amended, checksum, stamp
 from memkit.ledger.engine.database import Database
 from memkit.ledger.engine.dialect import in_list, list_parameter
 from memkit.ledger.engine.ids import new_id
-from memkit.ledger.records.question_key import question_key
+from memkit.ledger.records.question_key import is_made
 from memkit.ledger.records.record_reads import RecordReads
-from memkit.ledger.records.record_rows import Entry, content_hash, dump_metadata, entries_of
+from memkit.ledger.records.record_rows import Entry, dump_metadata, entries_of, entry_of
 from memkit.ledger.records.ttls import TtlTable
 from memkit.ledger.records.upsert import Known, Stored
 from memkit.ledger.records.where import EXPIRED
 from memkit.types import Draft, Metadata, Record
 from memkit.types.scope import scope_key
-from memkit.types.validate import check_content, check_id, check_metadata
+from memkit.types.validate import check_id
 
 
 class RecordTable(RecordReads):
@@ -77,8 +77,7 @@ class RecordTable(RecordReads):
           question and answer that it lacks, and the draft's metadata and time beside its own, as
           its next version. It may get the draft's key, if it had none but its question; it may
           be pinned, and live longer.
-        - Any other draft becomes a record; so does one with another id and no key of its own. If
-          it says the same as a record, or answers the same question, its id is its key.
+        - Any other draft becomes a record; so does one with another id and no key of its own.
 
         Args:
             drafts: What is to be stored.
@@ -118,22 +117,21 @@ class RecordTable(RecordReads):
                 has it or the key already.
         """
         id = check_id("id", id)
-        text, question, answer = check_content(text, question, answer)
-        digest = content_hash(text, question, answer)
-        stored = dump_metadata(check_metadata(metadata))
+        entry = entry_of(Draft(text, question, answer, metadata=metadata))
         with self._database.transaction():
             record = self.get([id])[0]
-            reworded = digest != record.content_hash
-            if not reworded and stored == dump_metadata(record.metadata):
+            reworded = entry.content_hash != record.content_hash
+            if not reworded and entry.metadata == dump_metadata(record.metadata):
                 return record
-            key = _key_after(record, question)
-            self._refuse_twin(record, digest, key)
+            entry = replace(entry, scope=scope_key(record.scope))
+            key = self._key_after(record, entry)
             self._archive(id)
             self._database.execute(
                 "UPDATE records SET text = ?, question = ?, answer = ?, metadata = ?, "
                 "content_hash = ?, key = ?, said_at = CASE WHEN ? THEN NULL ELSE said_at END, "
                 "updated_at = ?, version = version + 1 WHERE id = ?",
-                *(text, question, answer, stored, digest, key, reworded, self._database.now(), id),
+                *(entry.draft.text, entry.draft.question, entry.draft.answer, entry.metadata),
+                *(entry.content_hash, key, reworded, self._database.now(), id),
             )
             stamp(self._database, "records", "id = ?", id)
             return self.get([id])[0]
@@ -210,14 +208,13 @@ class RecordTable(RecordReads):
             )
         if match is None:
             taken.add(id)
-            if known.is_taken(entry):
-                entry = self._named(id, entry)
-            self._insert(id, entry, ends)
-            known.note(Stored.of(id, entry.key, entry))
+            key = entry.draft.key or known.free_key(entry.scope, Stored.of(id, None, entry))
+            self._insert(id, replace(entry, key=key), ends)
+            known.note(Stored.of(id, key, entry))
             return id, True
         known.forget(match)
-        after = match.restated(entry, enrich=enrich)
-        key, pinned = entry.draft.key or match.key or entry.key, entry.draft.pinned
+        after, pinned = match.restated(entry, enrich=enrich), entry.draft.pinned
+        key = entry.draft.key or known.key_after(match, after or entry)
         changed = after is None or not match.says(after)
         with amended(self._database, "records", "id = ?", match.id):
             if changed:
@@ -228,18 +225,6 @@ class RecordTable(RecordReads):
                 self._renew(match.id, key, ends, pinned=pinned)
         known.note(Stored.of(match.id, key, after or entry))
         return match.id, changed
-
-    def _named(self, id: str, entry: Entry) -> Entry:
-        """Give an entry its id as the key: that tells it from the record that says the same."""
-        sql = "SELECT id FROM records WHERE scope = ? AND key = ?"
-        other = self._database.value(sql, entry.scope, id)
-        if other is not None:
-            raise InvalidInputError(
-                f"`id` {id!r} would be the key of a record that says the same as another one, and "
-                f"is the key of record {other!r}",
-                "Give a `key`, or another id.",
-            )
-        return replace(entry, key=id)
 
     def _insert(self, id: str, entry: Entry, ends: float | None) -> None:
         draft, now = entry.draft, self._database.now()
@@ -293,19 +278,26 @@ class RecordTable(RecordReads):
             stamp(self._database, "records", "id = ?", id)
             return self.get([id])[0]
 
-    def _refuse_twin(self, record: Record, digest: str, key: str | None) -> None:
-        scope = scope_key(record.scope)
-        twin = self._database.value(
-            "SELECT id FROM records WHERE scope = ? AND id <> ? "
-            "AND (content_hash = ? AND coalesce(key, '') = ? OR key = ?)",
-            *(scope, record.id, digest, key or "", key),
-        )
+    def _key_after(self, record: Record, entry: Entry) -> str | None:
+        """The key, as it is stored, of a record that says what an entry says from now on.
+
+        Raises:
+            InvalidInputError: If that is what another record says, or answers.
+        """
+        sql = "SELECT key FROM records WHERE id = ?"
+        key: str | None = self._database.value(sql, record.id)
+        if not is_made(key, record.question, record.id):
+            return key
+        known = Known.of(self._database, [entry], condition="TRUE")
+        same_question = is_made(key, entry.draft.question, record.id)
+        twin = known.twin(entry, record, same_question=same_question)
         if twin is not None:
             raise InvalidInputError(
-                f"record {record.id!r} would become identical to record {twin!r} of its scope, "
+                f"record {record.id!r} would become identical to record {twin.id!r} of its scope, "
                 "or an answer to the same question",
                 "Forget one of the two.",
             )
+        return key if same_question else entry.key
 
     def _archive(self, id: str) -> None:
         """Copy the current version into the history and delete its passages."""
@@ -321,14 +313,3 @@ class RecordTable(RecordReads):
         self._database.execute(
             "DELETE FROM passages WHERE record = (SELECT number FROM records WHERE id = ?)", id
         )
-
-
-def _key_after(record: Record, question: str | None) -> str | None:
-    """The key of a record that asks another question from now on."""
-    if record.question is None:
-        made = record.key is None
-    else:
-        made = record.key == question_key(record.question)
-    if not made:
-        return record.key
-    return None if question is None else question_key(question)

@@ -5,20 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Self
 
 from memkit.errors import InvalidInputError
 from memkit.ledger.engine.database import Database
 from memkit.ledger.engine.dialect import THEN_JOIN, list_parameter, listed_rows
-from memkit.ledger.records.question_key import question_key
+from memkit.ledger.records.question_key import is_made, marked_key, marked_range, question_key
 from memkit.ledger.records.record_rows import Entry, content_hash, dump_metadata
 from memkit.ledger.records.where import LIVE
+from memkit.types import Record
 from memkit.types.validate import check_metadata
 
 _COLUMNS = (
     "records.number, records.id, records.scope, records.key, records.content_hash, records.text, "
     "records.question, records.answer, records.metadata, records.said_at"
 )
+_ASKED = "scope", "content_hash", "key", "text", "marked", "beyond"
 _SAME_TEXT = "substr(records.text, 1, 64) = substr(draft.text, 1, 64) AND records.text = draft.text"
 
 
@@ -74,8 +77,7 @@ class Stored:
     @property
     def is_named(self) -> bool:
         """Whether somebody gave it a key; otherwise it has that of its question, or none."""
-        made = None if self.question is None else question_key(self.question)
-        return self.key is not None and self.key != made
+        return not is_made(self.key, self.question, self.id)
 
     def _merged(self, entry: Entry) -> str:
         """Its metadata and that of an entry: each of them is fine, both together may not be."""
@@ -102,6 +104,7 @@ class Known:
         self._by_key: dict[tuple[str, str], Stored] = {}
         self._by_content: dict[tuple[str, str], list[Stored]] = {}
         self._by_text: dict[tuple[str, str], list[Stored]] = {}
+        self._by_question: dict[tuple[str, str], list[Stored]] = {}
         for record in records:
             self.note(record)
 
@@ -110,17 +113,20 @@ class Known:
         """Look up the records that entries may be about, oldest first."""
         same_scope = (
             f"SELECT {_COLUMNS} "
-            f"FROM {listed_rows('draft', 'scope', 'content_hash', 'key', 'text')} "
+            f"FROM {listed_rows('draft', *_ASKED)} "
             f"{THEN_JOIN} records ON records.scope = draft.scope"
         )
         drafts = [
-            [entry.scope, entry.content_hash, entry.key, entry.draft.text] for entry in entries
+            [entry.scope, entry.content_hash, entry.key, entry.draft.text, *_marked(entry)]
+            for entry in entries
         ]
         rows = database.rows(
             f"{same_scope} AND records.content_hash = draft.content_hash WHERE {condition} "
             f"UNION {same_scope} AND records.key = draft.key WHERE {condition} "
+            f"UNION {same_scope} AND records.key >= draft.marked AND records.key < draft.beyond "
+            f"WHERE {condition} "
             f"UNION {same_scope} AND {_SAME_TEXT} WHERE {condition} ORDER BY 1",
-            *[list_parameter("drafts", drafts)] * 3,
+            *[list_parameter("drafts", drafts)] * 4,
         )
         return cls(Stored(*row[1:]) for row in rows)
 
@@ -135,41 +141,92 @@ class Known:
         A key that was given decides. Otherwise an id that was given does: what has another id is
         another record. A record that says the same and has no key of its own counts for any key.
         Without a key, what says the same comes first, then an answer to the same question, then
-        the same text of which one of the two has a question and the other has none.
+        the same text of which one of the two has a question and the other has none. Of several
+        it is the one with the lowest id, whichever was there first.
         """
-        named = self._by_key.get((entry.scope, entry.key)) if entry.key is not None else None
+        draft = entry.draft
         alike = self._by_content.get((entry.scope, entry.content_hash), [])
         same_text = [
             record
-            for record in self._by_text.get((entry.scope, entry.draft.text), [])
-            if (record.question is None) != (entry.draft.question is None)
+            for record in self._by_text.get((entry.scope, draft.text), [])
+            if (record.question is None) != (draft.question is None)
         ]
-        if entry.draft.key is not None:
+        if draft.key is not None:
+            named = self._by_key.get((entry.scope, draft.key))
             if named is not None:
                 return named
-            about = [record for record in [*alike, *same_text] if not record.is_named]
+            groups = [[record for record in group if not record.is_named]
+                      for group in (alike, same_text)]  # fmt: skip
         else:
-            about = [*alike, *([named] if named is not None else []), *same_text]
-        id = entry.draft.id
-        return next((record for record in about if id in {None, record.id}), None)
+            groups = [alike, self._answers(entry), same_text]
+        about = [record for group in groups for record in sorted(group, key=attrgetter("id"))]
+        return next((record for record in about if draft.id in {None, record.id}), None)
 
-    def is_taken(self, entry: Entry) -> bool:
-        """Whether a record has the key of an entry or, as it has none, the same content."""
-        if entry.key is not None:
-            return (entry.scope, entry.key) in self._by_key
+    def _answers(self, entry: Entry) -> list[Stored]:
+        """The records that answer the question of an entry, and have no key of their own."""
+        if entry.key is None:
+            return []
+        return [
+            record
+            for record in self._by_question.get((entry.scope, entry.key), [])
+            if not record.is_named
+        ]
+
+    def free_key(self, scope: str, record: Stored) -> str | None:
+        """Give the key to store of a record to which nobody gave one."""
+        made = None if record.question is None else question_key(record.question)
+        if made is not None:
+            taken = (scope, made) in self._by_key
+        else:
+            alike = self._by_content.get((scope, record.content_hash), [])
+            taken = any(other.key is None for other in alike)
+        return marked_key(record.question, record.id) if taken else made
+
+    def twin(self, entry: Entry, record: Record, *, same_question: bool) -> Stored | None:
+        """Give another record that an entry would make a record the same as; none has a key.
+
+        Args:
+            entry: What the record, which has no key of its own either, is about to say.
+            record: It, as it is now.
+            same_question: Whether it goes on answering its question, maybe beside others.
+        """
         alike = self._by_content.get((entry.scope, entry.content_hash), [])
-        return any(record.key is None for record in alike)
+        twins = [other for other in alike if not other.is_named]
+        if not same_question:
+            twins += self._answers(entry)
+            twins += [other for key, other in self._by_key.items() if key[1] == entry.key]
+        return next((other for other in twins if other.id != record.id), None)
+
+    def key_after(self, record: Stored, entry: Entry) -> str | None:
+        """Give the key to store of a record, which was let go, once it says what an entry says."""
+        question = entry.draft.question
+        if record.is_named or is_made(record.key, question, record.id):
+            return record.key
+        return self.free_key(record.scope, Stored.of(record.id, None, entry))
 
     def note(self, record: Stored) -> None:
         """Take a record in."""
+        for group, key in self._groups(record):
+            group.setdefault((record.scope, key), []).append(record)
         if record.key is not None:
             self._by_key[record.scope, record.key] = record
-        self._by_content.setdefault((record.scope, record.content_hash), []).append(record)
-        self._by_text.setdefault((record.scope, record.text), []).append(record)
 
     def forget(self, record: Stored) -> None:
         """Let a record go that is about to change."""
+        for group, key in self._groups(record):
+            group[record.scope, key].remove(record)
         if record.key is not None:
             del self._by_key[record.scope, record.key]
-        self._by_content[record.scope, record.content_hash].remove(record)
-        self._by_text[record.scope, record.text].remove(record)
+
+    def _groups(self, record: Stored) -> list[tuple[dict[tuple[str, str], list[Stored]], str]]:
+        groups = [(self._by_content, record.content_hash), (self._by_text, record.text)]
+        if record.question is not None:
+            groups.append((self._by_question, question_key(record.question)))
+        return groups
+
+
+def _marked(entry: Entry) -> tuple[str, str] | tuple[None, None]:
+    """Where the marked keys of the question of an entry are; nowhere if it has a key."""
+    if entry.key is None or entry.draft.key is not None:
+        return None, None
+    return marked_range(entry.key)

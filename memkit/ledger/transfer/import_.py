@@ -19,6 +19,7 @@ from memkit.ledger.engine.checksums import amended
 from memkit.ledger.engine.database import Database
 from memkit.ledger.engine.dialect import in_list, in_numbers, list_parameter, same, upsert
 from memkit.ledger.examples.example_table import replace_synthesis
+from memkit.ledger.records.question_key import is_made, marked_key
 from memkit.ledger.records.where import EXPIRED, LIVE
 from memkit.ledger.transfer.columns import digest_of, is_here, stored_values, write_row
 from memkit.ledger.transfer.export import (
@@ -168,6 +169,7 @@ class Importer:
             return
         scope, digest, name = scope_key(entry["scope"]), digest_of(entry), entry["id"]
         entry = entry | {"id": self._record_ids.of(name, scope)}
+        entry = entry | {"key": self._key_of(entry, name)}
         conflicting = self._conflicting(entry, scope, digest)
         waiting = [record.id for record in conflicting if record.expired]
         if waiting:
@@ -201,6 +203,16 @@ class Importer:
             _Conflicting(row, id, scope, digest, ends, bool(over))
             for row, id, scope, digest, ends, over in rows
         ]
+
+    def _key_of(self, entry: Entry, name: str) -> str | None:
+        """The key, as it is stored here, of a record that has another id in the file."""
+        key, question, id = entry["key"], entry["question"], entry["id"]
+        if key == marked_key(question, name):
+            key = marked_key(question, id)
+        sql = "SELECT key FROM records WHERE id = ?"
+        here: str | None = self._database.value(sql, id) or key
+        # Marked or not tells who came first, here or there: that is no difference.
+        return here if all(is_made(each, question, id) for each in (here, key)) else key
 
     def _put_versions(self, row: int, versions: list[Entry], *, replaced: bool) -> None:
         for table in ("versions", "passages", "syntheses") if replaced else ():

@@ -11,6 +11,7 @@ from typing import Any
 
 from memkit.errors import InvalidInputError
 from memkit.ledger.items import check_address
+from memkit.ledger.records.question_key import is_made
 from memkit.ledger.transfer.export import (
     EXAMPLE_FIELDS,
     ITEM,
@@ -85,9 +86,9 @@ def _ttl(entry: Entry) -> None:
 
 
 def _record(entry: Entry) -> None:
-    if entry["key"] is not None:
-        check_text("key", entry["key"], longest=MAX_ID_CHARACTERS)
     _version(entry)
+    if entry["key"] is not None and not is_made(entry["key"], entry["question"], entry["id"]):
+        check_text("key", entry["key"], longest=MAX_ID_CHARACTERS)
     if entry["key"] is None and entry["question"] is not None:
         # By the key another answer to the question takes its place.
         raise InvalidInputError(
