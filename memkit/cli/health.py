@@ -7,7 +7,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
@@ -29,13 +29,14 @@ from memkit.version import __version__
 GIB = 2**30
 LOW_DISK, LOW_MEMORY = 2 * GIB, 2 * GIB  # a set-up with models takes 1.7 GB, training a few
 DISTRIBUTION = "memkit-sdk"
+_OF_DEVELOPERS = {"bench", "dev", "docs", "test"}  # extras
 
 
 @dataclass(frozen=True)
 class Health(Value):
     """One thing that was looked at."""
 
-    state: Literal["ok", "note", "problem"]  # a note slows memkit down, a problem stops it
+    state: Literal["ok", "note", "problem"]  # memkit can do less after a note, or is slower
     what: str
     found: str
     remedy: str = ""
@@ -83,10 +84,18 @@ def _libraries() -> Iterator[Health]:
         named = ("torch", "transformers", "sentence-transformers", "faiss-cpu", "peft")
         versions = ", ".join(f"{name} {metadata.version(name)}" for name in named)
         yield Health("ok", "libraries", versions)
-    extras = metadata.metadata(DISTRIBUTION).get_all("Provides-Extra") or []
-    lacking = [extra for extra in extras if any(_lack(r) for r in required if _is_of(r, extra))]
-    present = ", ".join(extra for extra in extras if extra not in lacking)
-    yield Health("ok", "extras", f"{present or 'none'}; not installed: {', '.join(lacking) or '-'}")
+    for extra in metadata.metadata(DISTRIBUTION).get_all("Provides-Extra") or []:
+        if extra not in _OF_DEVELOPERS:
+            yield _extra(extra, [each for each in required if _is_of(each, extra)])
+
+
+def _extra(extra: str, required: Sequence[Requirement]) -> Health:
+    """Whether the libraries of an extra are there; what does not need them works without."""
+    lacking = "; ".join(lack for each in required for lack in [_lack(each)] if lack)
+    if lacking:
+        return Health("note", f"extra {extra}", lacking, f"pip install '{DISTRIBUTION}[{extra}]'")
+    versions = ", ".join(f"{each.name} {metadata.version(each.name)}" for each in required)
+    return Health("ok", f"extra {extra}", versions)
 
 
 def _is_needed(requirement: Requirement) -> bool:

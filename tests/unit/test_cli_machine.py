@@ -2,6 +2,8 @@
 
 import json
 import os
+from email.message import Message
+from importlib.metadata import version
 
 import pytest
 
@@ -124,6 +126,34 @@ def test_a_machine_that_has_everything_is_well(found, capsys):
     assert not [each for each in findings if each["state"] == "problem"]
     whats = [each["what"] for each in findings]
     assert {"libraries", "SQLite", "language model", "processor", "disk", "GPU"} <= set(whats)
+
+
+EXTRAS = {
+    "Provides-Extra": ["serve", "postgres", "test"],
+    "Requires": ["torch", "packaging; extra == 'serve'", "no-such-driver>=3; extra == 'postgres'",
+                 "pytest>=999; extra == 'postgres'", "no-such-thing; extra == 'test'"],
+}  # fmt: skip
+
+
+def test_each_extra_is_told_with_what_it_lacks_and_the_remedy(found, capsys, monkeypatch):
+    message = Message()
+    for extra in EXTRAS["Provides-Extra"]:
+        message["Provides-Extra"] = extra
+    monkeypatch.setattr(health.metadata, "requires", lambda _: EXTRAS["Requires"])
+    monkeypatch.setattr(health.metadata, "metadata", lambda _: message)
+
+    status, findings = examined(capsys)
+
+    assert status == 0
+    extras = {each["what"]: each for each in findings if each["what"].startswith("extra")}
+    assert extras.keys() == {"extra serve", "extra postgres"}
+    assert extras["extra serve"]["found"] == f"packaging {version('packaging')}"
+    assert extras["extra postgres"] == {
+        "state": "note",
+        "what": "extra postgres",
+        "found": f"no-such-driver is missing; pytest is {version('pytest')}, expected >=999",
+        "remedy": "pip install 'memkit-sdk[postgres]'",
+    }
 
 
 def test_what_keeps_memkit_from_working_is_told_with_its_remedy(found, capsys, monkeypatch):
