@@ -175,6 +175,7 @@ class ChatMemkit(BaseChatModel):
         tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
         *,
         tool_choice: str | dict[str, Any] | bool | None = None,
+        strict: bool | None = None,  # noqa: ARG002 - every call is strict
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, AIMessage]:
         """Let the model call tools, as its chat template shows them to it.
@@ -188,6 +189,9 @@ class ChatMemkit(BaseChatModel):
             tools: Anything that LangChain takes for a tool.
             tool_choice: "auto", which is the default, "none", "any" or "required" for at least
                 one call, or the name of the tool to call. True means "any".
+            strict: For compatibility; a call fits its schema in any case. To withhold answers
+                that nothing supports, say so to the model: ``ChatMemkit(strict=True)``, or
+                ``bind(strict=True)`` before.
             **kwargs: Parameters of the call; with ``parallel_tool_calls=True`` an answer may have
                 several calls.
 
@@ -196,8 +200,7 @@ class ChatMemkit(BaseChatModel):
         """
         if not tools:  # an agent without tools, which may have a `response_format`
             return self.bind(**kwargs)
-        given = {key: kwargs[key] for key in kwargs.keys() - {"strict"}}  # it is strict anyway
-        return self.bind(tools=described(tools), tool_choice=chosen(tool_choice), **given)
+        return self.bind(tools=described(tools), tool_choice=chosen(tool_choice), **kwargs)
 
     def with_structured_output(
         self,

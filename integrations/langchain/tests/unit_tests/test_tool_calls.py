@@ -45,6 +45,16 @@ def test_a_forced_call(calling, choice):
     assert message.invalid_tool_calls == []
 
 
+def test_strict_tools_are_not_strict_answers(calling, model):
+    """LangChain's `strict` is about schemas, and memkit's about what is stored."""
+    for tools in ([look_up], []):
+        bound = calling.bind_tools(tools, tool_choice="none", strict=True, modules=[], max_tokens=5)
+        assert bound.invoke(NORA).content
+    withheld = model.model_copy(update={"strict": True})
+    answer = withheld.bind_tools([], strict=False, modules=[]).invoke(NORA)
+    assert (answer.content, bool(answer.response_metadata["withheld"])) == ("", True)
+
+
 def test_the_named_tool_is_called(calling):
     for name in ("add", "look_up"):
         bound = calling.bind_tools([look_up, add], tool_choice=name, max_tokens=200)
