@@ -180,6 +180,23 @@ def _remove(place: Path) -> None:
         place.unlink(missing_ok=True)
 
 
+def move_to_new(draft: Path, path: Path) -> None:
+    """Move a file that was written as a draft to a path at which nothing is.
+
+    Raises:
+        FileExistsError: If there is something by now.
+    """
+    try:
+        os.link(draft, path)  # unlike a rename it takes nobody's place
+    except FileExistsError:
+        raise
+    except OSError:  # not every file system has a second name for a file
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _FILE))
+        draft.replace(path)
+    else:
+        draft.unlink()
+
+
 def temporary(path: Path) -> Path:
     """The path at which a file is written before it is moved to its own."""
     return path.with_name(path.name + ".tmp")

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import stat
 
 import gguf
@@ -126,6 +127,30 @@ def test_what_is_there_stays(trained, tmp_path):
             trained.modules.export("m0001", tmp_path / name, format="gguf")
     assert (tmp_path / "mine.gguf").read_text() == "mine"
     assert not (tmp_path / "nowhere.gguf").exists()
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_what_comes_while_a_file_is_written_stays_too(trained, tmp_path, monkeypatch, links):
+    path, flushed = tmp_path / "m.gguf", gguf_adapter.flush
+
+    def flush(draft):
+        if not path.exists():
+            path.write_text("mine")
+        flushed(draft)
+
+    def refuse(*_):
+        raise PermissionError(errno.EPERM, "no hard links here")
+
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setattr(gguf_adapter, "flush", flush)
+    with pytest.raises(InvalidInputError, match="there is something at"):
+        trained.modules.export("m0001", path, format="gguf")
+    assert [(p.name, p.read_text()) for p in tmp_path.glob("*.gguf")] == [("m.gguf", "mine")]
+    monkeypatch.setattr(gguf_adapter, "flush", flushed)
+    trained.modules.export("m0001", tmp_path / "other.gguf", format="gguf")
+    assert (tmp_path / "other.gguf").stat().st_nlink == 1
+    assert not list(tmp_path.glob(".*.tmp"))
 
 
 def test_a_file_that_cannot_be_written_leaves_nothing(trained, tmp_path, monkeypatch):

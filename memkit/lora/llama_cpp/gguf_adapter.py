@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from memkit.errors import InvalidInputError, storage_errors
-from memkit.files import file_draft, flush, own_folder
+from memkit.files import file_draft, flush, move_to_new, own_folder
 from memkit.lora.llama_cpp.gguf_names import GGUFNames
 from memkit.lora.serving.hooks import Scaled
 
@@ -49,10 +49,7 @@ def write_gguf(
     tensors = _tensors(part, names)
     with storage_errors(path):
         if path.exists() or path.is_symlink():
-            raise InvalidInputError(
-                f"`path` must be that of a new file, there is something at {str(path)!r}",
-                hint="choose another name, or remove what is there first",
-            )
+            raise _taken(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         own_folder(path.parent)
         with file_draft(path) as draft:
@@ -65,8 +62,18 @@ def write_gguf(
             writer.write_tensors_to_file()
             writer.close()
             flush(draft)
-            draft.rename(path)
+            try:
+                move_to_new(draft, path)
+            except FileExistsError as exc:  # somebody else was faster
+                raise _taken(path) from exc
             flush(path.parent)
+
+
+def _taken(path: Path) -> InvalidInputError:
+    return InvalidInputError(
+        f"`path` must be that of a new file, there is something at {str(path)!r}",
+        hint="choose another name, or remove what is there first",
+    )
 
 
 def llama_cpp_invocation(tokens: Sequence[int]) -> tuple[int, ...]:
