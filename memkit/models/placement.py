@@ -138,7 +138,8 @@ def _worded(value: object, name: str) -> str | None:
         return value
     if (type(value).__module__, type(value).__name__) != ("torch", name):
         refuse_part(name, value, f"a string or a `torch.{name}`")
-    return str(value).removeprefix("torch.")
+    # There is one processor, whether torch counts it or not.
+    return "cpu" if str(value) == "cpu:0" else str(value).removeprefix("torch.")
 
 
 def _check_device(device: object) -> None:

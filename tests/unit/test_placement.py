@@ -66,6 +66,12 @@ def test_without_a_gpu_models_compute_on_the_processor(monkeypatch):
     assert Placement().torch_dtype(device) == torch.float32
 
 
+def test_the_processor_is_one_device():
+    assert Placement.of(device=torch.device("cpu", 0)) == Placement("cpu")
+    with pytest.raises(InvalidInputError, match="`device` must be"):
+        Placement.of(device=torch.device("cpu", 1))
+
+
 def test_float16_is_refused_with_the_reason():
     with pytest.raises(InvalidInputError, match="got 'float16'") as caught:
         Placement.of(dtype=torch.float16)
