@@ -15,6 +15,7 @@ from postgres_server import PostgresServer
 
 from memkit import Draft, Memory
 from memkit.errors import (
+    BackendError,
     BusyError,
     DirectoryChangedError,
     FormatVersionError,
@@ -291,6 +292,18 @@ def test_a_connection_that_is_lost_in_a_transaction_stores_nothing_of_it(server)
                 )
                 ledger.records.add([Draft("lost, too")])
         assert [record.text for record in ledger.records.page().records] == ["kept"]
+
+
+def test_a_statement_that_is_cancelled_is_no_lost_connection(server, opened):
+    memory = opened(server.empty())
+    memory.add("The server runs.")
+    database = memory._engine.ledger.records._database
+    with pytest.raises(BackendError, match=r"a statement was cancelled on .*statement timeout"):  # noqa: PT012, SIM117
+        with database.transaction():
+            memory.add("Not stored.")
+            database.execute("SET LOCAL statement_timeout = 20")
+            database.value("SELECT 1 FROM pg_sleep(5)")
+    assert [record.text for record in memory] == ["The server runs."]
 
 
 def test_writers_wait_for_each_other_no_longer_than_they_were_told(server):

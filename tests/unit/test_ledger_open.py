@@ -19,6 +19,7 @@ from memkit.errors import (
     NotAMemoryError,
     ReadOnlyError,
     StorageError,
+    UnsupportedOperationError,
 )
 from memkit.ledger import Ledger
 from memkit.ledger.engine import connect as opening
@@ -474,3 +475,17 @@ def test_meta_and_events(directory):
     assert ledger.events(after=5)[0].detail == {}
     assert events[0].created_at <= events[1].created_at
     ledger.close()
+
+
+@pytest.mark.engines
+def test_a_snapshot_within_a_transaction_is_refused_and_the_transaction_goes_on(ledger):
+    database = ledger.records._database
+    with ledger.transaction():
+        ledger.records.add([Draft("kept")])
+        with pytest.raises(UnsupportedOperationError, match="within a transaction"):  # noqa: SIM117
+            with database.snapshot():
+                pytest.fail("it began")
+        ledger.records.add([Draft("kept, too")])
+    with database.snapshot(), pytest.raises(UnsupportedOperationError), database.snapshot():
+        pytest.fail("it began")
+    assert [record.text for record in ledger.records.page().records] == ["kept", "kept, too"]

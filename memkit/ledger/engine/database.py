@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+from memkit.errors import UnsupportedOperationError
 from memkit.ledger.engine.cached import Cache
 from memkit.ledger.engine.dialect import NOW
 
@@ -115,7 +116,18 @@ class Database(ABC):
         """Read within the block what is there when it begins, whatever others write meanwhile.
 
         Other threads may wait for the end of it: open it again for that.
+
+        Raises:
+            UnsupportedOperationError: Within a transaction, which sees what it has written.
         """
+
+    def refuse_in_transaction(self, what: str) -> None:
+        """Refuse what would end the transaction that this thread is in, or stand beside it."""
+        if self.in_transaction:
+            raise UnsupportedOperationError(
+                f"{what} of {self.name} cannot begin within a transaction of the same thread",
+                "End the transaction first, or open the memory a second time.",
+            )
 
     @property
     @abstractmethod

@@ -97,6 +97,7 @@ class SqliteDatabase(Database):
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         """As for every `Database`; other threads wait for the end of it."""
+        self.refuse_in_transaction("a snapshot")
         with self._usable() as connection, mapped(self.path, self.wait):
             connection.execute("BEGIN")
             self._began = self.clock()

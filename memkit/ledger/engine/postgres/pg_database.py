@@ -117,6 +117,7 @@ class PostgresDatabase(Database):
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         """As for every `Database`."""
+        self.refuse_in_transaction("a snapshot")
         with self._within(_SNAPSHOT):
             yield
 

@@ -80,6 +80,12 @@ def _translate(exc: Exception, shown: str, wait: float, *, committing: bool) -> 
             "was removed or replaced while it was open",
             "Close the memory before its schema is dropped or restored, and open it again.",
         )
+    elif isinstance(exc, errors.QueryCanceled):  # which psycopg counts among what was lost
+        error = BackendError(
+            f"a statement was cancelled on {shown}, and nothing of this call was stored: "
+            f"{exc.diag.message_primary}",
+            "Try again, or raise `statement_timeout` for the role if that ended it.",
+        )
     elif isinstance(exc, _LOST):
         error = _lost(exc, shown, committing=committing)
     else:
