@@ -41,6 +41,7 @@ class PostgresServer:
     def empty(self, schema: str = "memkit") -> str:
         """The URL of a memory that has nothing; it is wiped, which is faster than made anew."""
         from memkit.ledger import Ledger
+        from memkit.ledger.engine.checksums import checksum
 
         if schema not in self._prepared:
             Ledger.open(self.place(schema)).close()
@@ -49,9 +50,10 @@ class PostgresServer:
         names = "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
         tables = [name for (name,) in self.execute(names, schema)]
         tables.remove("memory_state")
+        mark = checksum(("last_module", "0"))
         for statement in (
             f"TRUNCATE {', '.join(tables)} RESTART IDENTITY",
-            "INSERT INTO meta VALUES ('last_module', '0')",
+            f"INSERT INTO meta VALUES ('last_module', '0', '{mark}')",  # noqa: S608 - ours
             "UPDATE memory_state SET version = 0, memory = gen_random_uuid()",
         ):
             self.execute(statement, schema)

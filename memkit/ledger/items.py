@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from memkit.errors import IncompatibleModelError, InvalidInputError
-from memkit.ledger.engine.checksums import CHECKED, amended, stamp, verify
+from memkit.ledger.engine.checksums import CHECKED, amended, stamp, verify, with_checksum
 from memkit.ledger.engine.database import Database, Row
 from memkit.ledger.engine.dialect import in_numbers, list_parameter, within_scope
 from memkit.ledger.engine.readable import as_text, readable
@@ -198,8 +198,11 @@ class ItemTable:
         stamp(self._database, "items", "number = ?", number)
         self._database.execute("DELETE FROM item_vectors WHERE item = ?", number)
         self._database.execute_many(
-            "INSERT INTO item_vectors (item, position, vector) VALUES (?, ?, ?)",
-            [(number, place, vector.tobytes()) for place, vector in enumerate(vectors)],
+            "INSERT INTO item_vectors (item, position, vector, checksum) VALUES (?, ?, ?, ?)",
+            [
+                with_checksum("item_vectors", number, place, vector.tobytes())
+                for place, vector in enumerate(vectors)
+            ],
         )
 
     def _ranked(self, prefix: Namespace, query: Any) -> list[tuple[int, float | None]]:  # noqa: ANN401 - an array

@@ -13,10 +13,11 @@ from types import MappingProxyType
 from typing import Any, Self
 
 from memkit.errors import BusyError, DiskFullError, StorageError
+from memkit.ledger.engine.checksums import checked_columns, stamp, verify
 from memkit.ledger.engine.database import SCRUB_PENDING, Database, Row
-from memkit.ledger.engine.dialect import upsert
 from memkit.ledger.engine.open_database import open_again, open_database
 from memkit.ledger.engine.readable import as_text, readable, whole_number
+from memkit.ledger.engine.settings import read_setting, write_setting
 from memkit.ledger.erasures import ErasureTable
 from memkit.ledger.examples.example_table import ExampleTable
 from memkit.ledger.items import ItemTable
@@ -187,17 +188,12 @@ class Ledger:
 
     def get_meta(self, name: str) -> str | None:
         """Give a setting of the memory; None if it was never set. Read once per change."""
-        sql = "SELECT name, value FROM meta"
-        settings: dict[str, str] = self.cache.get(sql, lambda: dict(self._database.rows(sql)))
-        return settings.get(name)
+        return read_setting(self._database, name)
 
     def set_meta(self, name: str, value: str | None) -> None:
         """Write a setting of the memory; None removes it."""
         with self.transaction():
-            if value is None:
-                self._database.execute("DELETE FROM meta WHERE name = ?", name)
-            else:
-                self._database.execute(upsert("meta", "name", "value"), name, value)
+            write_setting(self._database, name, value)
 
     def scopes(self) -> list[Scope]:
         """List the scopes that have records or turns, in the order of their stored forms."""
@@ -214,14 +210,13 @@ class Ledger:
         with self.transaction():
             self._database.execute(
                 "INSERT INTO events (kind, detail, created_at) VALUES (?, ?, ?)",
-                kind,
-                json.dumps(dict(detail)),
-                self._database.now(),
+                *(kind, json.dumps(dict(detail)), self._database.now()),
             )
+            stamp(self._database, "events", "seq = (SELECT max(seq) FROM events)")
 
     def events(self, *, after: int = 0, limit: int = 100) -> list[Event]:
         """List events in order, from behind the one with number ``after``."""
-        sql = "SELECT seq, kind, detail, created_at FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
+        sql = f"SELECT {checked_columns('events')} FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
         rows = self._database.rows(sql, after, limit)
         return [readable("events", row[0], _event, row) for row in rows]
 
@@ -248,7 +243,8 @@ class Ledger:
 
 
 def _event(row: Row) -> Event:
-    seq, kind, text, at = row
+    verify("events", row)
+    seq, kind, text, at, _ = row
     detail = json.loads(text)
     if not isinstance(detail, dict):
         raise TypeError

@@ -27,6 +27,7 @@ _Part = tuple[int, NDArray[np.int64], NDArray[np.float32]]  # of the files: stam
 def check_vectors(ledger: Ledger, report: CheckReport) -> bool:
     """Each passage has one vector, finite and of length 1; returns whether that is so now."""
     dim = _dim(ledger)
+    bad: list[int] | None = None  # where they cannot be read
     with report.looking_at(f"the vectors of {counted(ledger.passages.count(), 'passage')}"):
         keys = ledger.passages.all_keys()
         bad = [key for start in range(0, len(keys), _BLOCK)
@@ -47,7 +48,7 @@ def check_vectors(ledger: Ledger, report: CheckReport) -> bool:
             f"{counted(unindexed, 'record has', 'records have')} no passages yet; the next opening "
             "embeds what is missing"
         )
-    return report.repair or not bad
+    return bad is not None and (report.repair or not bad)
 
 
 def check_files(ledger: Ledger, report: CheckReport) -> None:

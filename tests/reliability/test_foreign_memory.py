@@ -13,6 +13,7 @@ from memkit.errors import (
     MemkitError,
     UnsafePathError,
 )
+from memkit.ledger.engine.checksums import checksum
 from memkit.memory.check import check
 
 TEXT = "what the opener would miss\n" * 400
@@ -34,6 +35,7 @@ def victim(tmp_path):
 
 def sql(directory, statement, *parameters):
     with closing(sqlite3.connect(directory / "ledger.sqlite3")) as database, database:
+        database.create_function("checksum", 2, lambda *row: checksum(row))  # as anybody can
         database.execute(statement, parameters)
 
 
@@ -65,8 +67,8 @@ PATHS = {
 }
 PLACES = {
     "erasure": "INSERT INTO erasures VALUES (?)",
-    "being written": "INSERT INTO meta VALUES ('adapter_being_written', ?)"
-    " ON CONFLICT DO UPDATE SET value = excluded.value",
+    "being written": "REPLACE INTO meta VALUES ('adapter_being_written', ?1, "
+    "checksum('adapter_being_written', ?1))",
     "module": "UPDATE module_versions SET file = ? WHERE module = 'm0001'",
 }
 

@@ -26,6 +26,7 @@ from memkit.ledger.engine import connect as opening
 from memkit.ledger.engine import schema
 from memkit.ledger.engine.schema import current_version
 from memkit.ledger.engine.sqlite import SqliteDatabase
+from memkit.memory.check import check
 from memkit.types import Draft
 
 FILE = "ledger.sqlite3"
@@ -172,7 +173,7 @@ def test_a_newer_format_is_refused(directory):
     with sqlite3.connect(directory / FILE) as plain:
         plain.execute("PRAGMA user_version = 99")
     plain.close()
-    with pytest.raises(FormatVersionError, match="format 99, this memkit reads up to 2") as caught:
+    with pytest.raises(FormatVersionError, match=r"99, this memkit reads up to \d") as caught:
         Ledger.open(directory)
     assert "newer memkit" in caught.value.hint
 
@@ -183,9 +184,10 @@ def test_an_older_format_is_brought_up_to_date_in_order(directory, monkeypatch):
         ["ALTER TABLE records ADD COLUMN colour TEXT", "UPDATE records SET colour = 'red'"],
         ["UPDATE records SET colour = colour || 'dish'"],
     )
+    before = current_version()
     monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, *later))
     ledger = Ledger.open(directory)
-    assert ledger._database.value("PRAGMA user_version") == current_version() == 4
+    assert ledger._database.value("PRAGMA user_version") == current_version() == before + 2
     assert ledger._database.column("SELECT colour FROM records") == ["reddish"] * 3
     ledger.close()
     Ledger.open(directory).close()
@@ -208,7 +210,8 @@ def test_an_older_format_that_cannot_be_written_is_refused(directory, monkeypatc
     fill(directory)
     monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, ["SELECT 1"]))
     monkeypatch.setattr(opening, "_can_write", lambda path: False)
-    with pytest.raises(ReadOnlyError, match="format 2, this memkit reads 3"):
+    formats = f"format {current_version() - 1}, this memkit reads {current_version()}"
+    with pytest.raises(ReadOnlyError, match=formats):
         Ledger.open(directory)
 
 
@@ -489,3 +492,18 @@ def test_a_snapshot_within_a_transaction_is_refused_and_the_transaction_goes_on(
     with database.snapshot(), pytest.raises(UnsupportedOperationError), database.snapshot():
         pytest.fail("it began")
     assert [record.text for record in ledger.records.page().records] == ["kept", "kept, too"]
+
+
+def test_a_schema_that_is_no_text_is_damage(tmp_path):
+    """SQLite quotes it in its message, as it is."""
+    Ledger.open(tmp_path).close()
+    with sqlite3.connect(tmp_path / FILE) as plain:
+        plain.execute("PRAGMA writable_schema = ON")
+        plain.execute(
+            "UPDATE sqlite_master SET name = CAST(x'd0d028' AS TEXT), sql = 'x' WHERE name = 'ttls'"
+        )
+    plain.close()
+    with pytest.raises(CorruptFileError, match=r"expected text in .*, found bytes that are none"):
+        Ledger.open(tmp_path)
+    report = check(tmp_path)
+    assert any("found bytes that are none" in problem for problem in report.left)

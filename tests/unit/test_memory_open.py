@@ -8,6 +8,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from memkit.errors import (
     ReadOnlyError,
     StorageError,
 )
+from memkit.ledger import Ledger
 from memkit.ledger.engine import connect as opening
 from memkit.models.language_model import TransformersModel
 from memkit.models.sources import Source
@@ -125,9 +127,8 @@ def test_rebuild_needs_no_base_model_without_adapters(tmp_path, open_memory, mon
 def test_opening_calibrates_the_router_if_another_version_did(
     directory, open_memory, badges, caplog, kept
 ):
-    with sqlite3.connect(directory / "ledger.sqlite3") as plain:
-        plain.execute("UPDATE meta SET value = ? WHERE name = 'router_calibration'", (kept,))
-    plain.close()
+    with closing(Ledger.open(directory)) as ledger:
+        ledger.set_meta("router_calibration", kept)
     with caplog.at_level(logging.INFO, "memkit"):
         memory = open_memory(directory)
     assert "the router is calibrated" in caplog.text

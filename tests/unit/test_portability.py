@@ -567,5 +567,5 @@ def test_every_column_travels(full):
             stored = {"content_hash"} if kind is SYNTHESIS else set()
             assert columns - DERIVED | stored == set(kind.columns), kind.table
         columns = {row[1] for row in connection.execute("PRAGMA table_info(examples)")}
-        assert columns - {"synthesis", "position"} == set(EXAMPLE_FIELDS)
+        assert columns - {"synthesis", "position", "checksum"} == set(EXAMPLE_FIELDS)
     connection.close()

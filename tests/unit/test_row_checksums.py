@@ -10,8 +10,10 @@ import pytest
 from memkit.errors import CorruptFileError
 from memkit.ledger import Ledger
 from memkit.ledger.engine import schema
+from memkit.ledger.engine.sqlite import SqliteDatabase
 from memkit.ledger.items import NewItem
 from memkit.memory.check import check
+from memkit.types import Example
 
 ANN = {"user": "ann"}
 COLUMNS = {
@@ -158,7 +160,12 @@ def test_what_an_earlier_format_holds_gets_its_checksums(tmp_path, monkeypatch):
     with monkeypatch.context() as earlier:
         earlier.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
         earlier.setattr(schema, "CHECKED", {})
-        Ledger.open(tmp_path).close()
+        database = SqliteDatabase(
+            sqlite3.connect(tmp_path / "ledger.sqlite3", isolation_level=None),
+            tmp_path / "ledger.sqlite3", wait=1.0, read_only=False,
+        )  # fmt: skip
+        with closing(database), database.transaction():
+            schema.migrate(database, 0)
     sql(
         tmp_path,
         "INSERT INTO turns (id, scope, role, content, created_at, added_at) "
@@ -179,7 +186,82 @@ def test_an_event_that_cannot_be_read_is_named(directory, damage):
     ledger.log_event("merge")
     ledger.log_event("merge")
     sql(directory, f"UPDATE events SET {damage} WHERE seq = 1")
-    with pytest.raises(CorruptFileError, match=r"expected a row of 'events' .* that of 1 has"):
+    with pytest.raises(CorruptFileError, match="expected event 1 as it was stored"):
         ledger.events()
     assert ledger.events(after=1)
     ledger.close()
+
+
+MORE = {
+    "vectors": "vector = zeroblob(length(vector)) WHERE passage = 2",
+    "item_vectors": "vector = x'0000003f'",
+    "examples": "answer = '4472'",
+    "meta": "value = 'other embedder' WHERE name = 'embedder'",
+    "ttls": "seconds = 61",
+    "events": "detail = '{\"records\": 3}'",
+}
+
+
+@pytest.fixture
+def filled(directory, open_memory):
+    """Every table has rows."""
+    with open_memory(directory, backends=("buffer", "rag"), count_tokens=len) as memory:
+        memory.items.write([NewItem(("b",), "k", {}, [[1.0]])])
+        memory.retention.set_ttl(ANN, 60)
+        memory._engine.ledger.log_event("merge", {"records": 2})
+        made = [Example("Which code?", "4471", "safe", False, origin="said")]
+        memory._engine.ledger.examples.put("by hand", {"safe": made})
+        memory.search("code")
+    return directory
+
+
+def read_all(memory):
+    """Reads every table but those of vectors, which only `check` looks at: searches are quicker."""
+    ledger = memory._engine.ledger
+    return (
+        lambda: ledger.examples.ever(["safe"]),
+        lambda: ledger.get_meta("embedder"),
+        lambda: memory.add("x", scope=ANN),
+        ledger.events,
+    )
+
+
+@pytest.fixture
+def use(open_memory):
+    def open_and_read(directory):
+        with open_memory(directory, backends=("buffer", "rag"), count_tokens=len) as memory:
+            for read in read_all(memory):
+                read()
+
+    return open_and_read
+
+
+@pytest.mark.parametrize("table", MORE)
+def test_flipped_bytes_are_noticed_on_reading_or_by_check(filled, open_memory, use, table):
+    assert check(filled).sound
+    sql(filled, f"UPDATE {table} SET {MORE[table]}")
+    problems = [p for p in check(filled).problems if f"of {table!r} is not as written" in p]
+    assert len(problems) == 1
+    if "vectors" not in table:
+        with pytest.raises(CorruptFileError, match=f"its row in {table!r} has another checksum"):
+            use(filled)
+    left = check(filled, repair=True).left
+    assert bool(left) == (table in {"item_vectors", "ttls"})
+    with open_memory(filled, backends=("buffer", "rag"), count_tokens=len) as memory:
+        memory.retention.set_ttl(ANN, 60)
+        memory.items.write([NewItem(("b",), "k", {}, [[1.0]])])
+        assert memory.search("Which code opens the safe?", scope=ANN)[0].id == "safe"
+    use(filled)
+    assert check(filled).sound
+
+
+def test_a_memory_of_before_gets_all_checksums(filled, monkeypatch):
+    """One of the format before, with rows in every table."""
+    path = filled / "ledger.sqlite3"
+    with closing(sqlite3.connect(path)) as database, database:
+        for table in MORE:
+            database.execute(f"ALTER TABLE {table} DROP COLUMN checksum")
+        database.execute("PRAGMA user_version = 2")
+    Ledger.open(filled).close()
+    assert check(filled).sound
+    assert sql(filled, "SELECT count(*) FROM vectors WHERE checksum = ''") == [(0,)]

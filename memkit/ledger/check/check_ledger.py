@@ -57,6 +57,7 @@ def checked_ledger(report: CheckReport, busy_timeout: float) -> Iterator[Ledger 
             return
         inspection.enforce(database)
         ledger = Ledger(report.path, database)
+        tables.check_settings(database, report)
         tables.check_contents(ledger, database, report)
         derived.check_derived(database, report)
         tables.check_rows(database, report)

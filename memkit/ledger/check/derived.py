@@ -7,9 +7,10 @@ from collections.abc import Mapping
 
 from memkit.ledger.engine import full_text, inspection, metadata_index
 from memkit.ledger.engine.checksums import mended
-from memkit.ledger.engine.dialect import in_numbers, list_parameter, octets, same, upsert
+from memkit.ledger.engine.dialect import in_numbers, list_parameter, octets, same
 from memkit.ledger.engine.readable import whole
 from memkit.ledger.engine.schema import UNINDEXED
+from memkit.ledger.engine.settings import write_setting
 from memkit.ledger.engine.sqlite import SqliteDatabase
 from memkit.ledger.modules.module_table import ModuleTable
 from memkit.ledger.passages.passage_writes import derived
@@ -196,7 +197,7 @@ def _check_settings(database: SqliteDatabase, report: CheckReport) -> None:
         )
     for name, right in _right_settings(database, settings, length).items():
         if report.repair:
-            database.execute(upsert("meta", "name", "value"), name, right)
+            write_setting(database, name, right)
         report.problem(
             f"the setting {name!r} cannot be {settings.get(name)!r:.40}", repaired=report.repair
         )

@@ -8,7 +8,7 @@ from contextlib import suppress
 from memkit.errors import CorruptFileError
 from memkit.ledger.engine import full_text, inspection
 from memkit.ledger.engine.checksums import CHECKED, checked_columns, is_intact, mended
-from memkit.ledger.engine.database import Row
+from memkit.ledger.engine.database import SCRUB_PENDING, Row
 from memkit.ledger.engine.dialect import in_numbers, is_object, list_parameter
 from memkit.ledger.engine.sqlite import SqliteDatabase
 from memkit.ledger.ledger import Ledger
@@ -28,6 +28,24 @@ _OBJECTS = {
     "items": ("scope", "value"),
     "module_versions": ("scope", "manifest"),
     "events": ("detail",),
+}
+
+_ONES_OWN_REMEDY = {
+    "versions": "forget their records",
+    "ttls": "set them again",
+    "item_vectors": "write their items again",
+}
+# Tables whose key is a text, and those whose rows belong to rows of others.
+_NAMED = {"meta", "ttls"}
+_OWNERS = {"versions": "records", "examples": "syntheses", "item_vectors": "items"}
+_UNLESS_MARK = {"meta": f"name <> '{SCRUB_PENDING}'"}  # see `memkit.ledger.engine.settings`
+# How rows go that are not as they were written, by what names them, where they are made anew or
+# nothing is lost with them.
+_REMOVE = {
+    "vectors": "DELETE FROM passages WHERE record = (SELECT record FROM passages WHERE key = ?)",
+    "examples": "DELETE FROM syntheses WHERE number = ?",
+    "meta": "DELETE FROM meta WHERE name = ?",
+    "events": "DELETE FROM events WHERE seq = ?",
 }
 
 # What refers to something that is not there; what makes no sense without it goes, turns stay.
@@ -158,9 +176,15 @@ def _check_hashes(database: SqliteDatabase, report: CheckReport) -> None:
         )
 
 
+def check_settings(database: SqliteDatabase, report: CheckReport) -> None:
+    """Whether settings are as they were written: what they say is needed for what comes next."""
+    with report.looking_at("settings are as they were written"):
+        _check_rows(database, "meta", report)
+
+
 def check_rows(database: SqliteDatabase, report: CheckReport) -> None:
     """Whether rows are as they were written, what was repaired included."""
-    for table in CHECKED:
+    for table in (table for table in CHECKED if table != "meta"):
         with report.looking_at(f"{table} are as they were written"):
             _check_rows(database, table, report)
 
@@ -168,22 +192,34 @@ def check_rows(database: SqliteDatabase, report: CheckReport) -> None:
 def _check_rows(database: SqliteDatabase, table: str, report: CheckReport) -> None:
     checked = CHECKED[table]
     place = checked.columns.index(checked.name)
-    damaged = [row[place] for row in _rows(database, table) if not is_intact(row)]
-    if damaged:
+    wrong = [row for row in _rows(database, table) if not is_intact(row)]
+    damaged = [row[place] for row in wrong]
+    if wrong and table in _REMOVE:
+        if report.repair:
+            database.execute_many(_REMOVE[table], [(name,) for name in damaged])
+        what = counted(len(wrong), f"row of {table!r} is", f"rows of {table!r} are")
+        report.problem(
+            f"{what} not as written, such as {damaged[:3]!r:.200}"
+            + ("; removed, for what is needed to be made anew" if report.repair else ""),
+            repaired=report.repair,
+        )
+    elif wrong:
         report.problem(
             f"{counted(len(damaged), f'row of {table!r} is', f'rows of {table!r} are')} not as "
             f"written, such as {damaged[:3]!r:.200}: they are not given to anybody; "
-            + ("forget their records" if table == "versions" else "forget them")
-            + ", or "
-            + _RESTORE
+            + f"{_ONES_OWN_REMEDY.get(table, 'forget them')}, or {_RESTORE}"
         )
 
 
 def _rows(database: SqliteDatabase, table: str) -> Iterator[Row]:
-    columns = checked_columns(table)
-    if table != "versions":
-        yield from (tuple(row) for _, *row in database.pages("number", [columns], table))
+    columns, key = checked_columns(table), CHECKED[table].key
+    if len(key) == 1:
+        start = "" if table in _NAMED else 0
+        rows = database.pages(
+            key[0], [columns], table, _UNLESS_MARK.get(table, "TRUE"), after=start
+        )
+        yield from (tuple(row) for _, *row in rows)
         return
-    older = "EXISTS (SELECT 1 FROM versions WHERE record = number)"
-    for number, _ in database.pages("number", ["id"], "records", older):
-        yield from database.rows(f"SELECT {columns} FROM versions WHERE record = ?", number)
+    there = f"EXISTS (SELECT 1 FROM {table} WHERE {key[0]} = number)"
+    for number, _ in database.pages("number", ["number"], _OWNERS[table], there):
+        yield from database.rows(f"SELECT {columns} FROM {table} WHERE {key[0]} = ?", number)

@@ -57,14 +57,38 @@ CHECKED = {
         ("number",),
         ("namespace", "key", "scope", "value", "created_at", "updated_at", "ttl", "expires_at"),
     ),
+    "item_vectors": Checked(
+        "vector of an item", "item", ("item", "position"), ("item", "position", "vector")
+    ),
+    "vectors": Checked("vector", "passage", ("passage",), ("passage", "vector")),
+    "examples": Checked(
+        "example",
+        "synthesis",
+        ("synthesis", "position"),
+        ("synthesis", "position", "question", "answer", "held_out", "origin"),
+    ),
+    "meta": Checked("setting", "name", ("name",), ("name", "value")),
+    "ttls": Checked("time to live", "scope", ("scope",), ("scope", "seconds")),
+    "events": Checked("event", "seq", ("seq",), ("seq", "kind", "detail", "created_at")),
 }
 
 
 def checksum(values: Iterable[object]) -> str:
     """The checksum of the values of a row's columns: 128 bits of BLAKE2b, as hexadecimal digits."""
-    # As JSON, so that no two rows give the same bytes; a database may have no type for a bool.
-    plain = [int(value) if isinstance(value, bool) else value for value in values]
-    return hashlib.blake2b(_AS_JSON(plain).encode(), digest_size=16).hexdigest()
+    # As JSON, so that no two rows give the same bytes.
+    return hashlib.blake2b(_AS_JSON(list(map(_plain, values))).encode(), digest_size=16).hexdigest()
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, bool):  # which a database may have no type for
+        return int(value)
+    return value.hex() if isinstance(value, bytes) else value
+
+
+def with_checksum(table: str, *values: object) -> tuple[object, ...]:
+    """The values of the columns that a row's checksum is of, and that, to be stored."""
+    assert len(values) == len(CHECKED[table].columns)  # noqa: S101 - of a statement of ours
+    return *values, checksum(values)
 
 
 def checked_columns(table: str) -> str:
@@ -84,8 +108,18 @@ def verify(table: str, values: Sequence[object]) -> None:
         raise CorruptFileError(
             f"expected {checked.what} {name!r:.60} as it was stored, its row in {table!r} has "
             "another checksum",
-            "Restore a backup, or `forget` it; `memkit check` lists all such rows.",
+            _REMEDIES.get(table, _REMEDY),
         )
+
+
+_REMEDY = "Restore a backup, or `forget` it; `memkit check` lists all such rows."
+_REMEDIES = {
+    "meta": "`memkit check --repair` removes it, and makes anew what was made with it.",
+    "examples": "`memkit check --repair` removes it; consolidate() makes such examples again.",
+    "ttls": "Set it again with `retention.set_ttl`.",
+    "events": "`memkit check --repair` removes it from the log.",
+    "item_vectors": "Write the item again.",
+}
 
 
 def is_intact(values: Sequence[object]) -> bool:

@@ -165,14 +165,6 @@ def _within(column: str) -> str:
     return either(sqlite, f"{column}::jsonb @> ?0::jsonb")
 
 
-def upsert(table: str, key: str, column: str) -> str:
-    """Insert a key and a value, its parameters, or give the row that has the key the value."""
-    return (
-        f"INSERT INTO {table} ({key}, {column}) VALUES (?, ?) "
-        f"ON CONFLICT ({key}) DO UPDATE SET {column} = excluded.{column}"
-    )
-
-
 def shortcut(condition: Condition) -> Condition:
     """A condition that only SQLite looks at: it excludes nothing that others do not exclude."""
     sql, parameters = condition

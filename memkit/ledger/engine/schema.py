@@ -291,6 +291,15 @@ _ITEMS = (
     """,
 )
 
+
+_CHECKSUM = "checksum TEXT NOT NULL DEFAULT ''"
+
+
+def _with_checksums(*tables: str) -> tuple[str, ...]:
+    """What rows say is compared with it when they are read or checked; '' is that of none."""
+    return tuple(f"ALTER TABLE {table} ADD COLUMN {_CHECKSUM}" for table in tables)
+
+
 # Each entry lifts a file by one version. Entries are never changed once released, only added.
 MIGRATIONS: tuple[Sequence[str], ...] = (
     (
@@ -303,8 +312,13 @@ MIGRATIONS: tuple[Sequence[str], ...] = (
         *_MODULES,
         *_ITEMS,
     ),
-    # What rows say is compared with it when they are read; '' is that of none.
-    tuple(f"ALTER TABLE {table} ADD COLUMN checksum TEXT NOT NULL DEFAULT ''" for table in CHECKED),
+    _with_checksums("records", "versions", "turns", "items"),
+    (
+        # A change of the embedder that is under way begins again.
+        *(f"DROP TABLE IF EXISTS {table}" for table in SHADOW_TABLES),
+        "DELETE FROM meta WHERE name = 'next_embedder'",
+        *_with_checksums("item_vectors", "vectors", "examples", "meta", "ttls", "events"),
+    ),
 )
 
 
@@ -334,4 +348,4 @@ def migrate(database: Database, version: int) -> None:
 
 def vectors_sql(table: str) -> str:
     """Write the statement that makes such a table."""
-    return _VECTORS.format(table)
+    return f"{_VECTORS.format(table).rstrip().removesuffix(')')}, {_CHECKSUM})"

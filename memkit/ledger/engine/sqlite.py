@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,6 +16,7 @@ from memkit.ledger.engine import file_handles as handles
 from memkit.ledger.engine import full_text
 from memkit.ledger.engine.database import SCRUB_PENDING, Database, Row, State
 from memkit.ledger.engine.schema import vectors_sql
+from memkit.ledger.engine.settings import write_setting
 from memkit.ledger.engine.sqlite_errors import busy, mapped, read_only
 
 # A damaged text is read as well as it can be: its checksum then says which record it is of, and
@@ -150,11 +152,7 @@ class SqliteDatabase(Database):
         """Note that deleted content may remain in the file until it is scrubbed."""
         self.cache.clear()
         # A new mark each time: a scrub takes away only the mark that it found.
-        self.execute(
-            "INSERT INTO meta VALUES (?, hex(randomblob(8))) "
-            "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-            SCRUB_PENDING,
-        )
+        write_setting(self, SCRUB_PENDING, secrets.token_hex(8))
 
     @property
     def in_transaction(self) -> bool:

@@ -29,6 +29,11 @@ def mapped(path: Path, wait: float) -> Iterator[None]:
         yield
     except sqlite3.Error as exc:
         raise _translate(exc, path, wait) from exc
+    except UnicodeDecodeError as exc:  # of what SQLite says about a damaged file
+        raise CorruptFileError(
+            f"expected text in {str(path)!r}, found bytes that are none",
+            "`memkit check` says what is damaged; restore the file from a backup.",
+        ) from exc
 
 
 def busy(path: Path, wait: float) -> BusyError:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
+from memkit.ledger.engine.checksums import checked_columns, verify, with_checksum
 from memkit.ledger.engine.database import Database
 from memkit.ledger.engine.dialect import in_list, list_parameter
 from memkit.ledger.records.where import LIVE
 from memkit.types import Example
 from memkit.types.validate import check_text
 
+_CHECKED = checked_columns("examples")
 _ANY: Mapping[str, str] = MappingProxyType({})
 _CURRENT = (
     "syntheses.record = records.number AND syntheses.content_hash = records.content_hash "
@@ -67,7 +70,7 @@ class ExampleTable:
         out; the ``context`` of each example is the text of its record.
         """
         rows = self._database.rows(
-            "SELECT current.id, current.text, question, answer, held_out, origin FROM ("
+            f"SELECT current.id, current.text, {_CHECKED} FROM ("
             "SELECT records.id, records.text, max(syntheses.number) AS latest "
             f"FROM records JOIN syntheses ON {_CURRENT} "
             f"WHERE {LIVE} AND {in_list('records.id')} "
@@ -77,9 +80,8 @@ class ExampleTable:
             list_parameter("ids", ids),
         )
         examples: dict[str, list[Example]] = {}
-        for id, text, question, answer, held_out, origin in rows:
-            example = Example(question, answer, id, bool(held_out), text, origin)
-            examples.setdefault(id, []).append(example)
+        for id, text, *row in rows:
+            examples.setdefault(id, []).append(_example(id, row, text))
         return {id: examples[id] for id in dict.fromkeys(ids) if id in examples}
 
     def missing(self, ids: Sequence[str], synthesizer: str) -> list[str]:
@@ -101,16 +103,14 @@ class ExampleTable:
             By record id, in the order in which they were made; without ``context``.
         """
         rows = self._database.rows(
-            "SELECT records.id, examples.question, examples.answer, held_out, origin "
-            "FROM records JOIN syntheses ON record = records.number "
+            f"SELECT records.id, {_CHECKED} FROM records JOIN syntheses ON record = records.number "
             "JOIN examples ON synthesis = syntheses.number "
             f"WHERE {in_list('records.id')} ORDER BY syntheses.number, position",
             list_parameter("ids", ids),
         )
         examples: dict[str, list[Example]] = {}
-        for id, question, answer, held_out, origin in rows:
-            example = Example(question, answer, id, bool(held_out), origin=origin)
-            examples.setdefault(id, []).append(example)
+        for id, *row in rows:
+            examples.setdefault(id, []).append(_example(id, row))
         return examples
 
     def texts(self, ids: Sequence[str]) -> list[str]:
@@ -141,10 +141,20 @@ def replace_synthesis(
         *(record, content_hash, synthesizer),
     )
     database.execute_many(
-        "INSERT INTO examples (synthesis, position, question, answer, held_out, origin) "
-        "VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT INTO examples (synthesis, position, question, answer, held_out, origin, checksum) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?)",
         [
-            (number, position, made.question, made.answer, made.held_out, made.origin)
+            with_checksum(
+                "examples",
+                *(number, position, made.question, made.answer, made.held_out, made.origin),
+            )
             for position, made in enumerate(examples)
         ],
     )
+
+
+def _example(id: str, row: Sequence[Any], context: str | None = None) -> Example:
+    """Make an example of a record from its checked columns."""
+    verify("examples", row)
+    _, _, question, answer, held_out, origin, _ = row
+    return Example(question, answer, id, bool(held_out), context, origin)

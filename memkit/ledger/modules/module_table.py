@@ -7,6 +7,7 @@ from typing import cast
 
 from memkit.errors import InvalidInputError, ModuleNotFoundInMemoryError, RecordNotFoundError
 from memkit.ledger.engine.dialect import in_list, list_parameter
+from memkit.ledger.engine.settings import read_setting, write_setting
 from memkit.ledger.modules.module_reads import ModuleReads, unknown_module
 from memkit.ledger.modules.module_versions import Member, ModuleFile
 from memkit.ledger.records.where import LIVE
@@ -144,11 +145,10 @@ class ModuleTable(ModuleReads):
 
     def next_name(self) -> str:
         """Make a name that was never used: "m0001", then "m0002" and so on."""
-        number = self._database.value(
-            "UPDATE meta SET value = CAST(CAST(value AS BIGINT) + 1 AS TEXT) "
-            "WHERE name = 'last_module' RETURNING value"
-        )
-        return f"m{int(number):04}"
+        with self._database.transaction():
+            number = int(read_setting(self._database, "last_module") or 0) + 1
+            write_setting(self._database, "last_module", str(number))
+        return f"m{number:04}"
 
     def drop_trained_on(self, ids: Sequence[str], drop: Drop) -> list[Module]:
         """Drop each version that knows any text of records; returns the modules that went whole."""

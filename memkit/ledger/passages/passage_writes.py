@@ -16,6 +16,7 @@ from memkit.errors import (
     NonFiniteError,
     RecordNotFoundError,
 )
+from memkit.ledger.engine.checksums import with_checksum
 from memkit.ledger.engine.database import Database
 from memkit.ledger.engine.dialect import in_list, in_numbers, list_parameter, octets
 from memkit.text.scripts import terms
@@ -75,8 +76,11 @@ class PassageWrites:
             )
             self._database.words.add([(row[0], row[-2]) for row in rows])
             self._database.execute_many(
-                "INSERT INTO vectors VALUES (?, ?)",
-                [(key, vector.tobytes()) for key, vector in enumerate(vectors, first)],
+                "INSERT INTO vectors (passage, vector, checksum) VALUES (?, ?, ?)",
+                [
+                    with_checksum("vectors", key, vector.tobytes())
+                    for key, vector in enumerate(vectors, first)
+                ],
             )
 
     def delete_with(self, keys: Sequence[int]) -> None:

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from memkit.ledger.engine.checksums import with_checksum
 from memkit.ledger.engine.database import Database
-from memkit.ledger.engine.dialect import upsert
 from memkit.ledger.engine.schema import NEXT_VECTORS, OLD_VECTORS
+from memkit.ledger.engine.settings import read_setting, write_setting
 
 _NEXT = "next_embedder"  # meta: name and dimension, as JSON
 
@@ -26,7 +27,7 @@ class ShadowVectorTable:
     @property
     def begun(self) -> str | None:
         """Name of the embedder that is being changed to; None if none is."""
-        value = self._database.value("SELECT value FROM meta WHERE name = ?", _NEXT)
+        value = read_setting(self._database, _NEXT)
         return json.loads(value)[0] if value else None
 
     @property
@@ -38,18 +39,18 @@ class ShadowVectorTable:
         """Make room for the vectors of an embedder; what there is of it already stays."""
         embedder = json.dumps([name, dim])
         with self._database.transaction():
-            if self._database.value("SELECT value FROM meta WHERE name = ?", _NEXT) == embedder:
+            if read_setting(self._database, _NEXT) == embedder:
                 return
             self.drop()
             self._database.create_vectors(NEXT_VECTORS)
-            self._database.execute("INSERT INTO meta VALUES (?, ?)", _NEXT, embedder)
+            write_setting(self._database, _NEXT, embedder)
 
     def drop(self) -> None:
         """Remove what an earlier change has left, and what one that is under way has made."""
         with self._database.transaction():
             for table in (NEXT_VECTORS, OLD_VECTORS):
                 self._database.execute(f"DROP TABLE IF EXISTS {table}")
-            self._database.execute("DELETE FROM meta WHERE name = ?", _NEXT)
+            write_setting(self._database, _NEXT, None)
 
     def waiting(self) -> int:
         """How many passages have no new vector yet."""
@@ -64,9 +65,13 @@ class ShadowVectorTable:
         """Store vectors of those of the passages that are still there."""
         with self._database.transaction():
             self._database.execute_many(
-                f"INSERT INTO {NEXT_VECTORS} SELECT key, ? FROM passages WHERE key = ? "
-                "ON CONFLICT (passage) DO UPDATE SET vector = excluded.vector",
-                [(vector.astype("<f4").tobytes(), key) for key, vector in vectors.items()],
+                f"INSERT INTO {NEXT_VECTORS} SELECT key, ?, ? FROM passages WHERE key = ? "
+                "ON CONFLICT (passage) DO UPDATE SET vector = excluded.vector, "
+                "checksum = excluded.checksum",
+                [
+                    (*with_checksum("vectors", key, vector.astype("<f4").tobytes())[1:], key)
+                    for key, vector in vectors.items()
+                ],
             )
 
     def take_over(self, name: str, dim: int) -> bool:
@@ -82,6 +87,6 @@ class ShadowVectorTable:
                 "INSERT INTO changes (passage, added) SELECT key, 1 FROM passages"
             )
             for setting, value in (("embedder", name), ("embedder_dim", str(dim))):
-                self._database.execute(upsert("meta", "name", "value"), setting, value)
-            self._database.execute("DELETE FROM meta WHERE name = ?", _NEXT)
+                write_setting(self._database, setting, value)
+            write_setting(self._database, _NEXT, None)
         return True

@@ -15,11 +15,12 @@ from typing import Any, Literal
 
 from memkit.errors import InvalidInputError
 from memkit.ledger.engine import dialect
-from memkit.ledger.engine.checksums import amended
+from memkit.ledger.engine.checksums import amended, with_checksum
 from memkit.ledger.engine.database import Database
-from memkit.ledger.engine.dialect import in_list, in_numbers, list_parameter, same, upsert
+from memkit.ledger.engine.dialect import in_list, in_numbers, list_parameter, same
 from memkit.ledger.examples.example_table import replace_synthesis
 from memkit.ledger.records.question_key import is_made, marked_key
+from memkit.ledger.records.ttls import write_ttl
 from memkit.ledger.records.where import EXPIRED, LIVE
 from memkit.ledger.transfer.columns import digest_of, is_here, stored_values, write_row
 from memkit.ledger.transfer.export import (
@@ -281,7 +282,7 @@ class Importer:
         if present == entry["seconds"]:
             self.counts["skipped"] += 1
         elif (present is None and not self._holds(entry["scope"])) or self._may_replace(TTL, key):
-            self._database.execute(upsert("ttls", "scope", "seconds"), key, entry["seconds"])
+            write_ttl(self._database, key, entry["seconds"])
             self.counts[TTL.name] += present is None
 
     def _holds(self, scope: Scope) -> bool:
@@ -356,8 +357,11 @@ class Importer:
                 self._database.mark_for_scrub()
             row = self._put(ITEM, row, entry)
             self._database.execute_many(
-                "INSERT INTO item_vectors (item, position, vector) VALUES (?, ?, ?)",
-                [(row, place, vector_bytes(v)) for place, v in enumerate(entry["vectors"])],
+                "INSERT INTO item_vectors (item, position, vector, checksum) VALUES (?, ?, ?, ?)",
+                [
+                    with_checksum("item_vectors", row, place, vector_bytes(vector))
+                    for place, vector in enumerate(entry["vectors"])
+                ],
             )
 
     def _may_replace_item(self, entry: Entry, scope: str) -> bool:

@@ -20,6 +20,7 @@ from memkit.ledger.engine.postgres.pg_errors import mapped, read_only
 from memkit.ledger.engine.postgres.pg_schema import vectors_sql
 from memkit.ledger.engine.postgres.pg_words import CountedWords
 from memkit.ledger.engine.postgres.portable import portable
+from memkit.ledger.engine.settings import write_setting
 
 Connection = psycopg.Connection[Row]
 Pool = ConnectionPool[Connection]
@@ -214,11 +215,7 @@ class PostgresDatabase(Database):
         """As for every `Database`."""
         self.cache.clear()
         # A new mark each time: a scrub takes away only the mark that it found.
-        self.execute(
-            "INSERT INTO meta VALUES (?, ?) "
-            "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-            *(SCRUB_PENDING, secrets.token_hex(8)),
-        )
+        write_setting(self, SCRUB_PENDING, secrets.token_hex(8))
 
     def destroy_deleted(self) -> bool:
         """Let the server take deleted rows out of its tables and indexes.

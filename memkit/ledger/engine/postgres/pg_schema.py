@@ -24,7 +24,9 @@ _WORDS = (
     (r"\bend BIGINT\b", '"end" BIGINT'),
     (r"\) WITHOUT ROWID", ")"),
 )  # fmt: skip
-_SHARED = re.compile(r"(CREATE|ALTER) (TABLE|INDEX|UNIQUE INDEX)\b|INSERT INTO meta\b")
+_SHARED = re.compile(
+    r"(CREATE|ALTER) (TABLE|INDEX|UNIQUE INDEX)\b|(INSERT INTO|DELETE FROM) meta\b|DROP TABLE"
+)
 _OTHERWISE = re.compile(r"CREATE TABLE metadata_terms\b")  # filters are judged by functions
 
 _STATE = """
