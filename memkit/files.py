@@ -124,7 +124,7 @@ def folder_draft(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _draft(path: Path, make: Callable[[Path], object]) -> Iterator[Path]:
-    _remove_abandoned(path.parent)
+    remove_abandoned(path.parent)
     handle = None
     while handle is None:
         place = path.with_name(f".{path.name}.memkit-{secrets.token_hex(6)}.tmp")
@@ -152,7 +152,7 @@ def _hold(place: Path) -> int | None:
     return None
 
 
-def _remove_abandoned(folder: Path) -> None:
+def remove_abandoned(folder: Path) -> None:
     """Remove the drafts of processes of this user that were killed."""
     try:
         drafts = [path for path in folder.iterdir() if _DRAFT.fullmatch(path.name)]

@@ -210,9 +210,10 @@ def open_memory(opener):
 
 
 @pytest.fixture
-def memory(tmp_path, open_memory):
+def memory(engine, tmp_path, open_memory, request):
     """An empty memory with all backends."""
-    return open_memory(tmp_path / "agent.mem")
+    local = engine == "sqlite"
+    return open_memory(tmp_path / "agent.mem" if local else request.getfixturevalue("place"))
 
 
 @pytest.fixture(scope="session")
@@ -254,8 +255,29 @@ def adapters_in():
     return read
 
 
+@pytest.fixture(scope="session")
+def trained_schema(postgres, opener, badges, tmp_path_factory):
+    """As `trained_directory`, on a server."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        with opener(postgres.empty("trained")) as memory:
+            memory.add(badges)
+            report = memory.consolidate()
+            assert len(report.held) == len(badges)
+    return "trained"
+
+
 @pytest.fixture
-def trained(tmp_path, trained_directory, open_memory):
-    """An open copy of `trained_directory`."""
-    shutil.copytree(trained_directory, tmp_path / "trained.mem")
-    return open_memory(tmp_path / "trained.mem")
+def trained_place(engine, place, tmp_path, request):
+    """Where a copy of `trained_directory` is, or one of `trained_schema`."""
+    if engine == "sqlite":
+        shutil.copytree(request.getfixturevalue("trained_directory"), tmp_path / "trained.mem")
+        return tmp_path / "trained.mem"
+    schema = request.getfixturevalue("trained_schema")
+    return request.getfixturevalue("postgres").copy(schema)
+
+
+@pytest.fixture
+def trained(trained_place, open_memory):
+    """An open copy of `trained_directory`, or of `trained_schema`."""
+    return open_memory(trained_place)

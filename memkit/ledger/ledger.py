@@ -23,6 +23,7 @@ from memkit.ledger.examples.example_table import ExampleTable
 from memkit.ledger.items import ItemTable
 from memkit.ledger.modules.failed_attempts import FailedAttemptTable
 from memkit.ledger.modules.module_table import ModuleTable
+from memkit.ledger.modules.weight_table import WeightTable
 from memkit.ledger.passages.lexicon import Lexicon
 from memkit.ledger.passages.passage_table import PassageTable
 from memkit.ledger.passages.shadow_vectors import ShadowVectorTable
@@ -69,10 +70,11 @@ class Ledger:
         turns: Conversations, message by message.
         conversations: Conversations as retrieval sees them.
         lexicon: Which records have a word.
+        weights: Weights of modules, of a memory on a server.
         failed_attempts: Records that no module could be made to hold.
         items: JSON objects under a namespace and a key.
         erasures: Files that are to be destroyed.
-        transaction, snapshot, state, check_place, one_look: See `Database`.
+        transaction, snapshot, state, check_place, one_look, lock, check_locks: See `Database`.
         changed_since: Lists changed records as they were; see `memkit.ledger.records.as_of`.
         importer: Takes in what left another memory; see `Importer`.
     """
@@ -94,6 +96,7 @@ class Ledger:
         self.conversations = Conversations(database)
         self.lexicon = Lexicon(database)
         self.modules = ModuleTable(database)
+        self.weights = WeightTable(database)
         self.failed_attempts = FailedAttemptTable(database)
         self.items = ItemTable(database)
         self.erasures = ErasureTable(database)
@@ -102,6 +105,8 @@ class Ledger:
         self.state = database.state
         self.check_place = database.check_place
         self.one_look = database.one_look
+        self.lock = database.lock
+        self.check_locks = database.check_locks
         self.changed_since = partial(changed_since, database)
         self.importer = partial(Importer, database)
 

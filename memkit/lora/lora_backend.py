@@ -15,8 +15,9 @@ from memkit.lora.serving.bank import AdapterBank
 from memkit.lora.serving.hooks import Adapter, AdapterLayers, Scaled
 from memkit.lora.serving.layout import Frame, Row
 from memkit.lora.spec import LoraSpec
-from memkit.lora.store.adapter_files import faults
 from memkit.lora.store.adapter_rows import ROW_DTYPES, read_row
+from memkit.lora.store.adapter_store import faults
+from memkit.lora.store.server_rows import let_go
 from memkit.lora.verify import Ask
 from memkit.models.language_model import TransformersModel
 from memkit.models.scoring import mean_log_probabilities
@@ -278,11 +279,11 @@ class LoraBackend(Backend):
 
         Their records are answered by rag until the next consolidation trains the modules anew.
         """
-        if not faults(self.ledger.directory, self.ledger.modules.files()):
+        if not faults(self.ledger, self.ledger.modules.files()):
             return
         with self.ledger.transaction():  # nobody replaces a module meanwhile
             files = {file.path: file for file in self.ledger.modules.files()}
-            for path, fault in faults(self.ledger.directory, files.values()).items():
+            for path, fault in faults(self.ledger, files.values()).items():
                 module = self.ledger.modules.in_file(path)
                 logger.warning("dropping module %s: %s", module.name, fault)
                 self._discard_weights(files[path])
@@ -340,6 +341,8 @@ class LoraBackend(Backend):
 
     def close(self) -> None:
         """Take the hooks off the base model and let go of the adapters."""
+        if self.ledger.shared:
+            let_go(self.ledger)
         if "layers" in self.__dict__:
             self.layers.detach()
         for name in ("bank", "layers", "base"):
@@ -354,7 +357,7 @@ class LoraBackend(Backend):
         try:
             # The checksum is compared the first time, not whenever the row comes back.
             row = read_row(
-                self.ledger.directory,
+                self.ledger,
                 file,
                 self._frame(spec),
                 spec.scale,

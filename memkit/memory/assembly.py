@@ -20,7 +20,8 @@ from memkit.errors import (
     DiskFullError,
     ModelUnavailableError,
 )
-from memkit.lora.store.adapter_files import faults
+from memkit.lora.store.adapter_store import faults
+from memkit.lora.store.server_rows import prune
 from memkit.memory.erasure import finish, sweep_if_idle
 from memkit.models.sources import find_embedder
 
@@ -89,6 +90,8 @@ def recover(engine: Engine) -> None:
     Raises:
         IncompatibleModelError: If the memory was made with other models.
     """
+    if engine.ledger.shared and not engine.ledger.writable:
+        prune(engine.ledger)
     if engine.needs_parts and (_is_due(engine) or _is_amiss(engine)):
         _ = engine.parts
     elif engine.ledger.writable:
@@ -112,7 +115,7 @@ def _is_amiss(engine: Engine) -> bool:
         return True
     if "lora" not in engine.names or not ledger.writable:
         return False
-    return bool(faults(ledger.directory, ledger.modules.files())) or _is_other_base(engine)
+    return bool(faults(ledger, ledger.modules.files())) or _is_other_base(engine)
 
 
 def _recover(engine: Engine, indexing: RagBackend, lora: LoraBackend | None) -> None:

@@ -10,8 +10,7 @@ from filelock import Timeout
 from memkit.files import file_lock
 from memkit.ledger import Ledger
 from memkit.ledger.engine.connect import FILE as LEDGER
-from memkit.ledger.engine.locks import EMBEDDING
-from memkit.ledger.engine.locks import FILE as LOCK
+from memkit.ledger.engine.locks import lock_file
 from memkit.ledger.stored_paths import ADAPTERS, INDEX, StoredPath
 from memkit.lora.store.adapter_files import banks
 from memkit.memory.erasure import finish, remove, sweep_if_idle
@@ -20,7 +19,8 @@ from memkit.rag.vectors.ivf_files import IvfFiles
 from memkit.types import CheckReport
 from memkit.types.value import counted
 
-_OURS = {LEDGER, f"{LEDGER}-wal", f"{LEDGER}-shm", ADAPTERS, INDEX, LOCK, EMBEDDING}
+_LOCKS = {lock_file("adapters"), lock_file("embedding")}
+_OURS = {LEDGER, f"{LEDGER}-wal", f"{LEDGER}-shm", ADAPTERS, INDEX, *_LOCKS}
 _SUFFIXES = {".bank", ".faiss", ".head", ".lists", ".lock", ".tmp"}  # of files in our folders
 
 

@@ -74,7 +74,7 @@ class Engine:
     def open(cls, path: str | Path, config: Config | None = None, *, create: bool = True) -> Self:
         """Open a memory's ledger, and bring what is derived from it in line."""
         config = config or Config()
-        place = check_place(path, config.names)
+        place = check_place(path)
         check_flag("create", create)
         with creating(place, create=create):
             ledger = Ledger.open(place, create=create, busy_timeout=config.busy_timeout)

@@ -20,7 +20,7 @@ from memkit.files import own_folder
 from memkit.ledger import Ledger, ModuleFile
 from memkit.ledger.engine.locks import adapters_lock
 from memkit.ledger.stored_paths import ADAPTERS, INDEX, is_safe
-from memkit.lora.store.adapter_files import destroy, tidy
+from memkit.lora.store.adapter_store import destroy, tidy
 from memkit.memory.residue import samples, vector_samples
 from memkit.protocols import Backend
 from memkit.types import Scope
@@ -151,17 +151,19 @@ def _finish(ledger: Ledger, backends: Sequence[Backend]) -> list[str]:
         backend.scrub()
     ledger.scrub()
     for path in ledger.erasures.pending():
-        destroy(ledger.directory, path)
+        destroy(ledger, path)
         ledger.erasures.done(path)
     return destroyed + sweep_if_idle(ledger)
 
 
 def sweep_if_idle(ledger: Ledger) -> list[str]:
     """`tidy`, unless a run is training: it has done so, and discards what is forgotten."""
+    if ledger.shared:  # a run writes no file that nothing names
+        return tidy(ledger)
     if not (ledger.directory / ADAPTERS).is_dir():
         return []
     try:
-        with adapters_lock(ledger.directory, timeout=0):
+        with adapters_lock(ledger, timeout=0):
             return tidy(ledger)
     except BusyError:
         return []

@@ -234,7 +234,7 @@ def _checks(engine: Engine, erased: Erased, exposure: Sequence[Exposure]) -> dic
         "no adapter was trained on them": not ledger.modules.holding(list(deleted)),
         _of_files(engine, NO_TEXT): destroyed and not texts,
         _of_files(engine, NO_VECTOR): destroyed and not vectors and not _in_clusters(ledger),
-        NO_WEIGHTS: destroyed and not weights_left(ledger, erased.weights),
+        _of_files(engine, NO_WEIGHTS): destroyed and not weights_left(ledger, erased.weights),
     }
     if exposure:
         checks[UNKNOWN] = not any(each.stands_out for each in exposure)

@@ -98,7 +98,6 @@ class Memory:
 
         Raises:
             NotAMemoryError: If the path holds something else.
-            UnsupportedOperationError: If a server is to keep adapters.
             IncompatibleModelError: If it was made with another embedder or for another base model.
             FormatVersionError: If a newer memkit wrote it.
             CorruptFileError: If the ledger is damaged.

@@ -51,7 +51,7 @@ def reembed(
             "Export it, and import the file into a new memory with the other embedder.",
         )
     done = 0
-    with embedding_lock(ledger.directory):
+    with embedding_lock(ledger):
         ledger.shadow_vectors.begin(embedder.name, embedder.dim)
         total = ledger.shadow_vectors.waiting()
         with tqdm(desc="embedding", unit="passage", total=total, disable=None, delay=2) as bar:

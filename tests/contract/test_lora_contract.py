@@ -5,13 +5,14 @@ import pytest
 from memkit.testing import BackendContract
 
 
+@pytest.mark.engines
 class TestLoraBackend(BackendContract):
     """One record to a module: what shares a module with a deleted record leaves with it."""
 
     @pytest.fixture
-    def backend(self, tmp_path, open_memory, recipe):
+    def backend(self, place, open_memory, recipe):
         alone = replace(recipe, records_per_module=1)
-        self.memory = open_memory(tmp_path / "m", backends=("lora",), recipe=alone)
+        self.memory = open_memory(place, backends=("lora",), recipe=alone)
         self.records = self.memory._engine.ledger.records
         return self.memory._engine.lora
 

@@ -16,8 +16,8 @@ from memkit.errors import (
     IncompatibleModelError,
     ReadOnlyError,
 )
+from memkit.files import file_lock
 from memkit.ledger.engine import connect as opening
-from memkit.ledger.engine.locks import adapters_lock
 from memkit.rag.vectors.flat import FlatIndex
 
 NORA = "What is the badge number of Nora?"  # held by m0001
@@ -262,7 +262,7 @@ def test_a_lock_that_another_thread_holds_is_waited_for_in_vain(directory, open_
     memory = open_memory(directory, busy_timeout=0.1)
     memory.add("The badge number of Zoe is 7070.")
     with (
-        adapters_lock(directory, timeout=0),
+        file_lock(directory / "adapters.lock", timeout=0),
         pytest.raises(BusyError, match=r"training this memory's adapters for 0\.1 s") as e,
     ):
         memory.consolidate()

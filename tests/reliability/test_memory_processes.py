@@ -53,8 +53,8 @@ HOLD = (
     START
     + """
 from pathlib import Path
-from memkit.ledger.engine.locks import adapters_lock
-with adapters_lock(Path(sys.argv[1]), timeout=10):
+from memkit.files import file_lock
+with file_lock(Path(sys.argv[1]) / "adapters.lock", timeout=10):
     print("held", flush=True)
     sys.stdin.read()
 """

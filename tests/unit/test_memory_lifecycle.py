@@ -241,6 +241,7 @@ def test_a_key_that_comes_back_to_its_text_is_found_by_it(memory):
     assert memory.stats().passages == 1
 
 
+@pytest.mark.engines
 def test_a_superseded_answer_is_not_taken_from_the_weights(trained):
     new = trained.add("Nora has a new badge, 7777.", question=NORA.upper(), answer="7777")
     assert (new.id, new.version) == ("Nora", 2)
@@ -313,6 +314,7 @@ def test_merging_keeps_the_newest_and_the_history_of_all(memory, clock, tmp_path
     assert traces(tmp_path, "quibblefax") == []
 
 
+@pytest.mark.engines
 def test_weights_that_were_trained_on_a_merged_record_go_with_the_one_that_is_left(trained):
     name = next(m.name for m in trained.modules.list() if "Nora" in m.records)
     kept = trained.add("Nora's badge number is 4471.")
@@ -442,6 +444,7 @@ def test_merged_records_were_said_when_they_were(memory, clock):
     assert said == {texts[0]: at(-100), texts[1]: at(-200)}
 
 
+@pytest.mark.engines
 def test_weights_have_no_past(trained):
     answer = trained.ask(NORA, as_of=datetime.now(UTC))
     assert not answer.route

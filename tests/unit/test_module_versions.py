@@ -63,6 +63,7 @@ def updated(tmp_path, updated_directory, open_memory):
 # -- updates
 
 
+@pytest.mark.engines
 @pytest.mark.slow
 def test_an_update_is_trained_into_the_module_that_held_the_old_text(trained):
     before = trained.modules.list()
@@ -123,6 +124,7 @@ def test_a_module_that_has_become_too_large_is_shared_out(trained):
     }
 
 
+@pytest.mark.engines
 @pytest.mark.slow
 def test_a_module_whose_records_have_all_gone_to_others_is_dropped(trained):
     no_more_than(trained, records_per_module=1)
@@ -239,6 +241,7 @@ def test_modules_say_what_they_are(updated):
     assert second.startswith("m0002 v1; 4 records; ")
 
 
+@pytest.mark.engines
 def test_modules_say_whom_they_are_for(memory, badges):
     memory.add([replace(draft, scope={"user": "u1", "team": "a"}) for draft in badges[:2]])
     memory.consolidate()
@@ -248,6 +251,7 @@ def test_modules_say_whom_they_are_for(memory, badges):
 # -- retrain
 
 
+@pytest.mark.engines
 @pytest.mark.slow
 def test_the_same_records_give_the_same_bytes_and_no_new_version(trained):
     before = files(trained)
@@ -293,6 +297,7 @@ def test_a_changed_text_makes_the_next_version(trained):
     assert trained.consolidate().modules == ()
 
 
+@pytest.mark.engines
 def test_nothing_is_retrained_if_a_name_is_unknown(trained):
     with pytest.raises(ModuleNotFoundInMemoryError, match="no module has the name 'm9'") as caught:
         trained.modules.retrain(["m0001", "m9"])
@@ -385,6 +390,7 @@ def test_a_module_that_lost_its_newest_weights_can_be_rolled_back(updated):
 # -- misses
 
 
+@pytest.mark.engines
 def test_what_was_missed_is_not_tried_again_in_vain(trained):
     trained.add([NOISE])
     assert trained.consolidate().missed == ("noise",)
@@ -438,6 +444,7 @@ def test_a_missed_update_leaves_the_weights_and_waits(trained):
 # -- forgetting
 
 
+@pytest.mark.engines
 @pytest.mark.slow
 def test_a_version_that_contains_a_forgotten_record_goes(trained):
     """The active version does not contain it, so it stays."""

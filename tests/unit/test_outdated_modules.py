@@ -1,7 +1,6 @@
 """Modules that were trained behind another prompt format are not used, and trained anew."""
 
 import logging
-import shutil
 from dataclasses import replace
 
 import pytest
@@ -16,12 +15,12 @@ TERSE = PromptFormat(opening="Be brief.", evidence=" Known:\n{evidence}")
 
 
 @pytest.fixture
-def reopened(tmp_path, trained_directory, open_memory, recipe):
+def reopened(trained_place, open_memory, recipe):
     """A memory with modules of the default format, opened with another one."""
-    shutil.copytree(trained_directory, tmp_path / "m")
-    return open_memory(tmp_path / "m", recipe=replace(recipe, prompt_format=TERSE))
+    return open_memory(trained_place, recipe=replace(recipe, prompt_format=TERSE))
 
 
+@pytest.mark.engines
 def test_they_are_not_used_and_the_route_says_so(reopened, caplog):
     with caplog.at_level(logging.WARNING):
         answer = reopened.ask(QUESTION)
@@ -36,11 +35,13 @@ def test_they_are_not_used_and_the_route_says_so(reopened, caplog):
     assert "module m0001 is not used" in warnings[0]
 
 
+@pytest.mark.engines
 def test_whoever_names_one_is_refused(reopened):
     with pytest.raises(IncompatibleModelError, match="'m0001' was trained behind another prompt"):
         reopened.ask(QUESTION, modules=["m0001"])
 
 
+@pytest.mark.engines
 @pytest.mark.slow
 def test_the_next_consolidation_trains_them_anew(reopened):
     report = reopened.consolidate()
@@ -62,11 +63,13 @@ def test_the_next_consolidation_trains_them_anew(reopened):
     assert reopened.consolidate().modules == ()
 
 
-def test_opening_with_their_own_format_uses_them_again(reopened, tmp_path, open_memory, recipe):
+def test_opening_with_their_own_format_uses_them_again(
+    reopened, trained_place, open_memory, recipe
+):
     assert not reopened.ask(QUESTION).route
     reopened.close()
 
-    memory = open_memory(tmp_path / "m", recipe=recipe)
+    memory = open_memory(trained_place, recipe=recipe)
 
     assert memory.ask(QUESTION, budget=0).text == "4471"
     assert [module.version for module in memory.modules] == [1, 1]

@@ -22,7 +22,7 @@ from memkit.errors import (
     UnsafePathError,
     UnsupportedOperationError,
 )
-from memkit.ledger.engine.locks import adapters_lock
+from memkit.files import file_lock
 from memkit.lora.peft.merges import Merge
 from memkit.lora.peft.peft_format import CONFIG, MANIFEST, WEIGHTS
 from memkit.testing import tiny_llama
@@ -463,5 +463,5 @@ def test_an_import_waits_for_its_turn(tmp_path, open_memory, badges, folder, nam
     memory = open_memory(tmp_path / "busy.mem", busy_timeout=0.1)
     memory.add(badges)
 
-    with adapters_lock(tmp_path / "busy.mem", timeout=0):
+    with file_lock(tmp_path / "busy.mem" / "adapters.lock", timeout=0):
         refused(memory, folder, names, BusyError, "training this memory's adapters")

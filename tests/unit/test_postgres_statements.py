@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from memkit import Memory
-from memkit.errors import InvalidInputError, UnsupportedOperationError
+from memkit.errors import InvalidInputError
 from memkit.ledger.engine import dialect
 from memkit.ledger.engine.postgres.address import Address, is_address
 from memkit.ledger.engine.postgres.portable import portable
@@ -98,8 +98,3 @@ def test_a_url_that_was_made_a_path_makes_no_directory(tmp_path, monkeypatch):
     with pytest.raises(InvalidInputError, match="URL of a server as a string"):
         Memory.open(Path(URL))
     assert list(tmp_path.iterdir()) == []
-
-
-def test_adapters_are_refused_before_anything_is_made():
-    with pytest.raises(UnsupportedOperationError, match="cannot be kept on a PostgreSQL server"):
-        Memory.open(URL)

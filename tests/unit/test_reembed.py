@@ -175,7 +175,7 @@ def test_another_user_in_the_middle_of_a_search_is_told(rag, dim):
 
 def test_one_at_a_time(rag):
     with (
-        embedding_lock(rag._engine.ledger.directory),
+        embedding_lock(rag._engine.ledger),
         pytest.raises(BusyError, match="is embedding this memory anew"),
     ):
         rag.vectors.reembed(Other())

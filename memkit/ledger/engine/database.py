@@ -10,9 +10,10 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from memkit.errors import UnsupportedOperationError
+from memkit.errors import BusyError, UnsupportedOperationError
 from memkit.ledger.engine.cached import Cache
 from memkit.ledger.engine.dialect import NOW
+from memkit.ledger.engine.locks import LockName
 
 Row = tuple[Any, ...]
 State = Hashable  # compared with others, no more
@@ -133,6 +134,26 @@ class Database(ABC):
     @abstractmethod
     def in_transaction(self) -> bool:
         """Whether this thread is inside a `transaction`."""
+
+    @abstractmethod
+    def lock(self, name: LockName, timeout: float, busy: BusyError) -> AbstractContextManager[None]:
+        """Hold a lock that all who have the memory open share, on whichever machine.
+
+        It is no transaction, and may be held for hours.
+
+        Args:
+            name: What it is for.
+            timeout: Bound on waiting for it, in seconds.
+            busy: What is raised if others hold it for longer.
+        """
+
+    @abstractmethod
+    def check_locks(self) -> None:
+        """Check that the locks that this process holds are still its own.
+
+        Raises:
+            StorageError: If one was lost with the connection that held it.
+        """
 
     @abstractmethod
     def now(self) -> float:

@@ -7,7 +7,7 @@ import secrets
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from operator import methodcaller
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from memkit.errors import BusyError, DirectoryChangedError, DiskFullError, Stora
 from memkit.ledger.engine import file_handles as handles
 from memkit.ledger.engine import full_text
 from memkit.ledger.engine.database import SCRUB_PENDING, Database, Row, State
+from memkit.ledger.engine.locks import LockName, held_file, lock_file
 from memkit.ledger.engine.schema import vectors_sql
 from memkit.ledger.engine.settings import write_setting
 from memkit.ledger.engine.sqlite_errors import busy, mapped, read_only
@@ -109,6 +110,13 @@ class SqliteDatabase(Database):
             finally:
                 self._began = None
                 connection.execute("ROLLBACK")
+
+    def lock(self, name: LockName, timeout: float, busy: BusyError) -> AbstractContextManager[None]:
+        """As for every `Database`; it is a file, which the system unlocks when a process ends."""
+        return held_file(self.directory / lock_file(name), timeout, busy)
+
+    def check_locks(self) -> None:
+        """Nothing: the lock of a file stays with the process."""
 
     def check_place(self) -> None:
         """Check that the file that is open is the one at its path.

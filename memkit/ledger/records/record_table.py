@@ -263,7 +263,9 @@ class RecordTable(RecordReads):
     def _live_as(self, id: str, ends: float | None, *, pinned: bool) -> None:
         """Let a record live as long as what has taken its place; what is pinned stays so."""
         self._database.execute(
-            "UPDATE records SET expires_at = CASE WHEN pinned THEN NULL ELSE ? END, "
+            # PostgreSQL would take None for a text.
+            "UPDATE records SET expires_at = "
+            "CASE WHEN pinned THEN NULL ELSE CAST(? AS DOUBLE PRECISION) END, "
             "pinned = pinned OR ? WHERE id = ?",
             *(ends, pinned, id),
         )

@@ -23,7 +23,7 @@ from memkit.lora.consolidation.module_builder import ModuleBuilder
 from memkit.lora.consolidation.partition import Limits, Part, plan
 from memkit.lora.lora_backend import LoraBackend
 from memkit.lora.recipe import Recipe
-from memkit.lora.store.adapter_files import tidy
+from memkit.lora.store.adapter_store import tidy
 from memkit.lora.training.trainer import Trainers
 from memkit.lora.training_progress import progress_of
 from memkit.types import CacheUse, ConsolidationReport, ModuleReport, Record, Scope
@@ -83,7 +83,7 @@ class Consolidator:
         """
         started = time.perf_counter()
         ledger = backend.ledger
-        with adapters_lock(ledger.directory, self._lock_timeout):
+        with adapters_lock(ledger, self._lock_timeout):
             tidy(ledger)
             unheld = waiting(ledger, records)
             tried = set() if retry_missed else self._tried(backend, unheld)
@@ -111,7 +111,7 @@ class Consolidator:
         """
         started = time.perf_counter()
         ledger = backend.ledger
-        with adapters_lock(ledger.directory, self._lock_timeout):
+        with adapters_lock(ledger, self._lock_timeout):
             tidy(ledger)
             jobs = plan_retraining(ledger, names)
             self._make_examples(backend, jobs)
@@ -134,7 +134,7 @@ class Consolidator:
         """
         started = time.perf_counter()
         ledger = backend.ledger
-        with adapters_lock(ledger.directory, self._lock_timeout):
+        with adapters_lock(ledger, self._lock_timeout):
             tidy(ledger)
             builder = ModuleBuilder(backend, replace(self.recipe, retries=0), self._trainers)
             tasks: list[_Task] = []
@@ -159,7 +159,7 @@ class Consolidator:
             BusyError: As `run`.
             RecordNotFoundError: If one of its records was forgotten meanwhile.
         """
-        with adapters_lock(backend.ledger.directory, self._lock_timeout):
+        with adapters_lock(backend.ledger, self._lock_timeout):
             tidy(backend.ledger)
             ids = [record.id for record in candidate.records]
             holders = set(backend.ledger.modules.placements(ids).values())

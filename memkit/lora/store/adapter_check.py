@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
 
 from memkit.errors import BusyError, CorruptFileError
 from memkit.ledger import Ledger, ModuleFile
 from memkit.ledger.engine.locks import adapters_lock
-from memkit.ledger.stored_paths import StoredPath, is_folder_name, is_safe
-from memkit.lora.store.adapter_files import WRITING, faults
-from memkit.lora.store.row_file import RowFile
+from memkit.ledger.stored_paths import is_folder_name, is_safe
+from memkit.lora.store.adapter_files import WRITING
+from memkit.lora.store.adapter_store import digest, faults, may_be_left
+from memkit.lora.store.server_rows import destroy_copy, is_damaged_copy
 from memkit.types import CheckReport
 
 _REQUIRED = ("base_model", "fingerprint", "lora", "memkit")  # of every manifest
@@ -52,6 +52,8 @@ def check_modules(ledger: Ledger, report: CheckReport) -> None:
     with report.looking_at(f"the weights of {len(files)} module versions"):
         for path, fault in dict(_damage(ledger, files)).items():
             _take_out(ledger, path, fault, report)
+    if ledger.shared:
+        _check_copies(ledger, report)
     with report.looking_at("nothing was trained on what is not there any more"):
         for path in ledger.modules.files_of_deleted():
             _take_out(ledger, path, "its weights were trained on a record that is gone", report)
@@ -69,41 +71,35 @@ def check_modules(ledger: Ledger, report: CheckReport) -> None:
         report.note(f"module {module.name} has no weights; consolidate() trains it anew")
 
 
-def weights_left(ledger: Ledger, files: Iterable[ModuleFile]) -> list[str]:
-    """Those of some weights, which were to be destroyed, that may still be there.
+def _check_copies(ledger: Ledger, report: CheckReport) -> None:
+    with report.looking_at("the copies of weights on this machine"):
+        for file in ledger.modules.files():
+            if is_damaged_copy(ledger, file):
+                if report.repair:
+                    destroy_copy(ledger, file)
+                problem = f"the copy of {file.path} on this machine is not what the server has"
+                report.problem(problem, repaired=report.repair)
 
-    A file that is gone though the ledger names other rows of it proves nothing, so it counts.
-    """
-    named = {StoredPath.parse(file.path).file for file in ledger.modules.files()}
-    left = []
-    for file in files:
-        path = StoredPath.parse(file.path)
-        try:
-            data = RowFile.open(path.within(ledger.directory)).read(path.row or 0)
-            still = hashlib.sha256(data.data).hexdigest() == file.digest
-        except CorruptFileError:  # there is no such file, or no such row in it
-            still = path.file in named
-        if still:
-            left.append(file.path)
-    return left
+
+def weights_left(ledger: Ledger, files: Iterable[ModuleFile]) -> list[str]:
+    """Those of some weights, which were to be destroyed, that may still be there."""
+    return [file.path for file in files if may_be_left(ledger, file)]
 
 
 def _damage(ledger: Ledger, files: list[ModuleFile]) -> Iterator[tuple[str, str]]:
     """What is wrong with weights, by path."""
-    unreadable = faults(ledger.directory, files)
+    unreadable = faults(ledger, files)
     yield from unreadable.items()
     for file in files:
         if file.path in unreadable:
             continue
-        path = StoredPath.parse(file.path)
         try:
-            data = RowFile.open(path.within(ledger.directory)).read(path.row or 0)
+            found = digest(ledger, file)
         except CorruptFileError as exc:
             yield file.path, exc.message
             continue
-        digest = hashlib.sha256(data.data).hexdigest()
-        if digest != file.digest:
-            yield file.path, f"expected SHA-256 {file.digest[:12]}…, found {digest[:12]}…"
+        if found != file.digest:
+            yield file.path, f"expected SHA-256 {file.digest[:12]}…, found {found[:12]}…"
 
 
 def _take_out(ledger: Ledger, path: str, fault: str, report: CheckReport) -> None:
@@ -114,7 +110,7 @@ def _take_out(ledger: Ledger, path: str, fault: str, report: CheckReport) -> Non
         report.problem(problem)
         return
     try:
-        with adapters_lock(ledger.directory, timeout=0):
+        with adapters_lock(ledger, timeout=0):
             ledger.modules.discard_weights(path)
             if not is_safe(path):
                 ledger.erasures.done(path)  # it is not ours to destroy

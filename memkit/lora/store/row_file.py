@@ -54,15 +54,10 @@ class RowFile:
             InvalidInputError: If ``about`` does not fit into the header.
             StorageError: If it cannot be written, or is there already.
         """
-        content = json.dumps({"row_bytes": row_bytes, "about": dict(about)}).encode()
-        if _HEAD.size + len(content) > PAGE:
-            raise InvalidInputError(
-                f"`about` must fit into {PAGE - _HEAD.size} bytes of JSON, got {len(content)}"
-            )
-        head = _HEAD.pack(_MAGIC, VERSION, len(content), zlib.crc32(content))
+        page = head(row_bytes, about)
         with storage_errors(path):
             with new_file(path) as file:
-                file.write((head + content).ljust(PAGE, b"\0"))
+                file.write(page)
                 file.flush()
                 os.fsync(file.fileno())
             flush(path.parent)
@@ -156,6 +151,21 @@ class RowFile:
                 yield handle
             finally:
                 os.close(handle)
+
+
+def head(row_bytes: int, about: Mapping[str, Any]) -> bytes:
+    """The page with which a file of rows begins.
+
+    Raises:
+        InvalidInputError: If ``about`` does not fit into it.
+    """
+    content = json.dumps({"row_bytes": row_bytes, "about": dict(about)}).encode()
+    if _HEAD.size + len(content) > PAGE:
+        raise InvalidInputError(
+            f"`about` must fit into {PAGE - _HEAD.size} bytes of JSON, got {len(content)}"
+        )
+    start = _HEAD.pack(_MAGIC, VERSION, len(content), zlib.crc32(content))
+    return (start + content).ljust(PAGE, b"\0")
 
 
 def _parse(page: bytes, path: Path) -> tuple[int, Mapping[str, Any]]:

@@ -13,10 +13,12 @@ from pathlib import Path
 import psycopg
 from psycopg_pool import ConnectionPool
 
-from memkit.errors import StorageError
+from memkit.errors import BusyError, StorageError
 from memkit.ledger.engine.database import SCRUB_PENDING, Database, Row, State
+from memkit.ledger.engine.locks import LockName
 from memkit.ledger.engine.postgres.address import Address
 from memkit.ledger.engine.postgres.pg_errors import mapped, read_only
+from memkit.ledger.engine.postgres.pg_locks import HeldLocks
 from memkit.ledger.engine.postgres.pg_schema import vectors_sql
 from memkit.ledger.engine.postgres.pg_words import CountedWords
 from memkit.ledger.engine.postgres.portable import portable
@@ -62,7 +64,7 @@ class PostgresDatabase(Database):
         "the server's tables, until vacuumed pages are overwritten",
         "the server's write-ahead log, until it is recycled",
         "replicas and backups, as long as those are kept",
-        "index files of other machines, until they open or close it",
+        "index and adapter files of other machines, until they open or close it",
     )
 
     def __init__(
@@ -72,6 +74,7 @@ class PostgresDatabase(Database):
         self.words = CountedWords(self)
         self._pool = pool
         self._here = _Here()
+        self._locks = HeldLocks(self.name, self._spare_connection, self._mapped)
         self._counter = count(1)
         self._rollbacks = 0
         self._process = os.getpid()
@@ -167,6 +170,16 @@ class PostgresDatabase(Database):
     def in_transaction(self) -> bool:
         """As for every `Database`."""
         return self._here.connection is not None
+
+    def lock(self, name: LockName, timeout: float, busy: BusyError) -> AbstractContextManager[None]:
+        """As for every `Database`; it takes one of the pool's connections."""
+        if self.read_only:
+            raise read_only(self.name)
+        return self._locks.hold(name, timeout, busy)
+
+    def check_locks(self) -> None:
+        """As for every `Database`."""
+        self._locks.check()
 
     def now(self) -> float:
         """As for every `Database`."""
@@ -279,6 +292,12 @@ class PostgresDatabase(Database):
         if self._here.connection is not None:
             yield self._here.connection
             return
+        with self._spare_connection() as connection:
+            yield connection
+
+    @contextmanager
+    def _spare_connection(self) -> Iterator[Connection]:
+        """A connection of the pool, which nobody else has."""
         if self._pool.closed:
             raise StorageError(
                 f"the memory is closed: {self.name}",

@@ -89,7 +89,33 @@ _TRIGGERS = (
     "CREATE TRIGGER passage_removed AFTER DELETE ON passages "
     "FOR EACH ROW EXECUTE FUNCTION passage_removed()",
 )
-
+# Weights of adapters, which a memory in a directory has in files. They are not compressed,
+# and go in the transaction that lets go of them; what is left of them in pages is due for a scrub.
+_WEIGHTS = (
+    """
+    CREATE TABLE weights (
+        path TEXT COLLATE "C" NOT NULL,
+        piece BIGINT NOT NULL,
+        data BYTEA NOT NULL,
+        PRIMARY KEY (path, piece)
+    )
+    """,
+    "ALTER TABLE weights ALTER COLUMN data SET STORAGE EXTERNAL",
+    """
+    CREATE FUNCTION weights_released() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        DELETE FROM weights WHERE path = old.file;
+        IF FOUND THEN
+            INSERT INTO meta VALUES ('scrub_pending', gen_random_uuid()::text)
+                ON CONFLICT (name) DO UPDATE SET value = excluded.value;
+        END IF;
+        RETURN NULL;
+    END $$
+    """,
+    "CREATE TRIGGER weights_deleted AFTER DELETE ON module_versions "
+    "FOR EACH ROW EXECUTE FUNCTION weights_released()",
+    "CREATE TRIGGER weights_moved AFTER UPDATE OF file ON module_versions "
+    "FOR EACH ROW WHEN (old.file IS DISTINCT FROM new.file) EXECUTE FUNCTION weights_released()",
+)
 # What the statements of the tables call; `memkit.ledger.records.filters` says what holds when.
 _FUNCTIONS = (
     """
@@ -195,6 +221,7 @@ def statements(version: int) -> Iterator[str]:
             if number == 1:
                 yield from _WORD_TABLES
                 yield from _TRIGGERS
+                yield from _WEIGHTS
 
 
 def vectors_sql(table: str) -> str:
