@@ -18,7 +18,9 @@ from packaging.requirements import Requirement
 
 from memkit.cli.placing import placed
 from memkit.errors import MemkitError, ModelUnavailableError
+from memkit.ledger import is_address
 from memkit.ledger.engine import full_text
+from memkit.memory.place import shown_place
 from memkit.models.gguf import cache_dir
 from memkit.models.machine_memory import machine_memory
 from memkit.models.placement import Placement
@@ -42,11 +44,11 @@ class Health(Value):
     remedy: str = ""
 
 
-def examine(path: Path | None, base_model: str | None = None) -> Iterator[Health]:
+def examine(path: str | Path | None, base_model: str | None = None) -> Iterator[Health]:
     """Look at the environment, then at a memory if one is named.
 
     Args:
-        path: A memory's directory; None for none.
+        path: A memory's directory, or its URL; None for none.
         base_model: Folder, GGUF file or hub id of the language model; None for the default.
     """
     yield Health("ok", "memkit", f"{__version__}, Python {platform.python_version()}")
@@ -58,7 +60,7 @@ def examine(path: Path | None, base_model: str | None = None) -> Iterator[Health
     yield _processor()
     yield _memory()
     yield from _footprint(base_model)
-    yield _disk(path or Path.cwd())
+    yield _disk(Path.cwd() if path is None or is_address(path) else Path(path))
     yield _gpu()
     yield _encoding()
     if path is not None:
@@ -222,7 +224,7 @@ def _encoding() -> Health:
     return Health("ok", "text", "UTF-8")
 
 
-def _examined(path: Path) -> Iterator[Health]:
+def _examined(path: str | Path) -> Iterator[Health]:
     """A memory: whether it opens, is sound, and has the models that it was made with."""
     from memkit import Memory
     from memkit.memory.check import check
@@ -237,8 +239,8 @@ def _examined(path: Path) -> Iterator[Health]:
     if report.sound:
         yield Health("ok", "this memory", str(stats))
     else:
-        remedy = f"memkit check {path} --repair"
+        remedy = f"memkit check {shown_place(path)} --repair"
         yield Health("problem", "this memory", "; ".join(report.problems), remedy)
-    if not os.access(path, os.W_OK):
+    if not (is_address(path) or os.access(path, os.W_OK)):
         remedy = "it can be read; to write, give yourself the right to"
         yield Health("note", "this memory", f"{path} cannot be written to", remedy)

@@ -60,7 +60,7 @@ def inspect(
         print_summary(stdout_console(), overview(path, whose))
 
 
-def _write(path: Path, html: Path, whose: dict[str, str] | None, records: int, routes: int) -> None:
+def _write(path: str, html: Path, whose: dict[str, str] | None, records: int, routes: int) -> None:
     from memkit.cli.inspector.html_page import check_place, write_page
     from memkit.cli.inspector.snapshot import Limits, snapshot
 

@@ -19,7 +19,7 @@ from memkit.cli.output import (
     stdout_console,
     working,
 )
-from memkit.cli.parameters import AsJson, BaseModel, EmbedderModel
+from memkit.cli.parameters import AsJson, BaseModel, EmbedderModel, paths_like
 from memkit.types.value import counted
 
 if TYPE_CHECKING:
@@ -121,8 +121,13 @@ def size_of_files(path: Path) -> int:
 
 def doctor(
     path: Annotated[
-        Path | None,
-        typer.Argument(metavar="PATH", help="Also look at this memory.", show_default=False),
+        str | None,
+        typer.Argument(
+            metavar="PATH",
+            autocompletion=paths_like,
+            help="Also look at this memory, by its directory or URL.",
+            show_default=False,
+        ),
     ] = None,
     *,
     base_model: BaseModel = None,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from memkit.cli.placing import placed
@@ -43,11 +42,11 @@ class Given(Models, total=False):
     rebuild: bool | None
 
 
-def open_memory(path: Path, *, create: bool = False, **options: Unpack[Given]) -> Memory:
+def open_memory(path: str, *, create: bool = False, **options: Unpack[Given]) -> Memory:
     """Open a memory; models that were named are looked for before any is loaded.
 
     Args:
-        path: Its directory.
+        path: Its directory, or its URL.
         create: Whether to make the memory if there is none.
         **options: See `Given`; where models compute, the command line says besides.
 
@@ -73,11 +72,11 @@ def open_memory(path: Path, *, create: bool = False, **options: Unpack[Given]) -
 
 
 @contextmanager
-def open_to_train(path: Path, doing: str, **options: Unpack[Given]) -> Iterator[Memory]:
+def open_to_train(path: str, doing: str, **options: Unpack[Given]) -> Iterator[Memory]:
     """Open a memory to train adapters, which is shown on a terminal as it goes on.
 
     Args:
-        path: Its directory.
+        path: Its directory, or its URL.
         doing: What is done before training, in a word or two.
         **options: As for `open_memory`.
     """

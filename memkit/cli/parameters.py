@@ -96,6 +96,18 @@ def positive_numbers(text: str) -> Numbers:
     return Numbers(numbers)
 
 
+def paths_like(incomplete: str) -> list[str]:
+    """Files and folders whose path begins so, as a shell completes them."""
+    before, _, name = incomplete.rpartition("/")
+    folder = Path(f"{before}/" if before or incomplete.startswith("/") else ".")
+    start = incomplete.removesuffix(name)
+    try:
+        found = sorted(entry.name for entry in folder.iterdir() if entry.name.startswith(name))
+    except OSError:
+        return []
+    return [f"{start}{each}" for each in found]
+
+
 def output_file(text: str) -> Path:
     """A file that can be written: better refused now than after an hour of work.
 
@@ -198,8 +210,15 @@ def _json(text: str, whole: str) -> Any:  # noqa: ANN401 - any JSON value
 
 # -- shared by the commands ------------------------------------------------------------------
 
+# A text, as a URL is no path; shells complete it as one.
 MemoryPath = Annotated[
-    Path, typer.Argument(metavar="PATH", help="The memory's directory.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="PATH",
+        autocompletion=paths_like,
+        help="The memory's directory, or postgresql://host/db?schema=notes.",
+        show_default=False,
+    ),
 ]
 Question = Annotated[
     str, typer.Argument(metavar="QUESTION", help="What is asked.", show_default=False)

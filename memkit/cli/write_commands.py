@@ -45,17 +45,23 @@ def register(app: typer.Typer) -> None:
 
 def init(path: MemoryPath, *, as_json: AsJson = False) -> None:
     """Make an empty memory; one that is there already stays as it is."""
-    from memkit.ledger.engine.connect import FILE
+    from memkit.errors import NotAMemoryError
+    from memkit.memory.place import shown_place
 
-    fresh = not (path / FILE).exists()
+    try:
+        open_memory(path, backends=RECORDS_ALONE).close()
+        fresh = False
+    except NotAMemoryError:  # if there is something else, it says so again
+        fresh = True
     with open_memory(path, create=True, backends=RECORDS_ALONE) as memory:
         stats = memory.stats()
+    place = str(shown_place(path))
     if as_json:
-        print_json({"path": str(path), "created": fresh, "records": stats.records})
+        print_json({"path": place, "created": fresh, "records": stats.records})
     elif fresh:
-        print_text(f"made the memory {path}")
+        print_text(f"made the memory {place}")
     else:
-        print_text(f"{path} is a memory already: {stats}")
+        print_text(f"{place} is a memory already: {stats}")
 
 
 def add(

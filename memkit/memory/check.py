@@ -13,10 +13,11 @@ from memkit.ledger.check.check_ledger import checked_ledger
 from memkit.lora.store.adapter_check import check_modules, check_paths
 from memkit.memory.check_files import check_erasures, check_folders
 from memkit.memory.erasure import finish
+from memkit.memory.place import check_place, shown_place
 from memkit.rag import index_check as index
 from memkit.types import CheckReport, Finding
 from memkit.types.calibration import CALIBRATION, Calibration
-from memkit.types.validate import check_duration, check_flag, check_path
+from memkit.types.validate import check_duration, check_flag
 
 __all__ = ["CheckReport", "Finding", "check"]
 
@@ -31,7 +32,7 @@ def check(path: str | Path, *, repair: bool = False, busy_timeout: float = 30.0)
     """Verify a memory; others may have it open.
 
     Args:
-        path: Its directory.
+        path: Its directory, or the URL of a memory on a server.
         repair: Make anew what is derived and damaged: word index, index of metadata, passages,
             counters, settings, index files, triggers; take adapters out of service whose weights
             are damaged, for `consolidate` to train; finish erasures; destroy what has expired.
@@ -47,8 +48,11 @@ def check(path: str | Path, *, repair: bool = False, busy_timeout: float = 30.0)
     """
     check_flag("repair", repair)
     check_duration("busy_timeout", busy_timeout)
-    report = CheckReport(check_path("path", path).resolve(), repair)
-    with checked_ledger(report, busy_timeout) as ledger:
+    place = check_place(path)
+    if isinstance(place, Path):
+        place = place.resolve()
+    report = CheckReport(shown_place(place), repair)
+    with checked_ledger(place, report, busy_timeout) as ledger:
         if ledger is None:
             return report
         _check_calibration(ledger, report)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from memkit.errors import InvalidInputError
-from memkit.ledger import is_address
+from memkit.ledger import is_address, shown_address
 from memkit.types.validate import check_path
 
 _CUT = ("postgresql:/", "postgres:/")  # what a path makes of a URL
@@ -26,3 +26,8 @@ def check_place(place: str | Path) -> str | Path:
             "Call Memory.open with the string.",
         )
     return path
+
+
+def shown_place(place: str | Path) -> str | Path:
+    """A place as it may be shown: a URL without user and password."""
+    return shown_address(place) if isinstance(place, str) and is_address(place) else place

@@ -32,7 +32,7 @@ class CheckReport(Value):
 
     derived = ("sound",)
 
-    path: Path
+    path: Path | str  # of a memory on a server its URL, without user and password
     repair: bool  # whether problems were to be repaired
     findings: list[Finding] = field(default_factory=list)
 

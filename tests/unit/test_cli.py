@@ -65,9 +65,9 @@ ANSWER = Answer(
 RECEIPT = Receipt(("r1",), 1, 0, (), ("m0001",), (), (), {"ledger": True})
 STATS = Stats(1, 1, 0, 1, 0, 0, 2**20, "e", None)
 MOVED = TransferReport(Path("x"), 3, 2, 1, 0, 0, 0, skipped=4)
-LIGHT = ("open", Path("a.mem"), False, ("buffer",))
-CREATED = ("open", Path("a.mem"), True)
-OPENED = ("open", Path("a.mem"), False)
+LIGHT = ("open", "a.mem", False, ("buffer",))
+CREATED = ("open", "a.mem", True)
+OPENED = ("open", "a.mem", False)
 TRAINS = (*OPENED, "shows training")
 
 
@@ -258,7 +258,7 @@ def drafts(*texts, **given):
          [LIGHT, "closed", TRAINS, {"scope": {"u": "1"}}], f"{NOTHING}\n"),
         (
             ["search", "a.mem", "badge", "-k", "1", "--since", "2025-01-01"],
-            [("open", Path("a.mem"), False, ("rag",)),
+            [("open", "a.mem", False, ("rag",)),
              ("badge", 1, {"scope": {}, "where": None, **ANYTIME, "since": NOW})],
             f"0.500\tr1\t{PORTER.text}\n",
         ),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from memkit.errors import InvalidInputError
 from memkit.ledger import Ledger
 from memkit.ledger.check.derived import check_derived
+from memkit.ledger.engine.inspection import SqliteInspector
 from memkit.ledger.records.filters import MAX_CONDITIONS, MAX_DEPTH, parse
 from memkit.types import CheckReport, Draft
 from tests.unit.test_filters import FILTERS, METADATA
@@ -42,7 +43,7 @@ def terms(ledger):
 def test_a_check_finds_the_terms_of_whatever_metadata_there_is(ledger, value):
     ledger.records.add([Draft("a", metadata={"a": value})])
     report = CheckReport(ledger.directory, repair=False)
-    check_derived(ledger._database, report)
+    check_derived(ledger._database, SqliteInspector(ledger._database), report)
     assert not report.problems
 
 

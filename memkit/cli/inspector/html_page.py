@@ -15,6 +15,7 @@ from typing import Any
 
 from memkit.errors import InvalidInputError
 from memkit.files import file_draft
+from memkit.ledger import is_address
 
 # In this order: what comes later uses what comes before.
 _SCRIPTS = (
@@ -42,13 +43,15 @@ def html_page(memory: Mapping[str, Any]) -> str:
     )
 
 
-def check_place(path: Path, memory: Path) -> None:
+def check_place(path: Path, memory: str | Path) -> None:
     """Check that a page would not be written into a memory's directory.
 
     Raises:
         InvalidInputError: If it would.
     """
-    if path.resolve().is_relative_to(memory.resolve()):
+    if is_address(memory):
+        return
+    if path.resolve().is_relative_to(Path(memory).resolve()):
         raise InvalidInputError(
             f"expected a file outside of the memory, got {str(path)!r}",
             "A memory has its directory for itself.",

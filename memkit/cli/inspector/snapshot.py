@@ -16,11 +16,12 @@ from memkit.cli.inspector.module_rows import module_rows
 from memkit.cli.inspector.record_columns import RecordColumns, scope_numbers, seconds
 from memkit.cli.inspector.stored_routes import stored_routes
 from memkit.ledger import Ledger
+from memkit.memory.place import check_place
 from memkit.routing.calibrator import STALE
 from memkit.types import Module, Scope
 from memkit.types.calibration import CALIBRATION, Calibration
 from memkit.types.scope import contains, scope_key
-from memkit.types.validate import check_limit, check_path, check_scope
+from memkit.types.validate import check_limit, check_scope
 from memkit.version import __version__
 
 RECORDS = 100_000
@@ -70,7 +71,7 @@ def snapshot(
     """Read everything that the page shows, as JSON values.
 
     Args:
-        path: The memory's directory; others may have it open.
+        path: The memory's directory, or its URL; others may have it open.
         scope: Only what is of this scope and of narrower ones; None for all.
         limits: How much at most.
 
@@ -112,7 +113,7 @@ def snapshot(
 
 
 def _open(path: str | Path) -> Ledger:
-    return Ledger.open(check_path("path", path), create=False)
+    return Ledger.open(check_place(path), create=False)
 
 
 def _general(ledger: Ledger, within: Scope | None, modules: Sequence[Module]) -> dict[str, Any]:
@@ -120,7 +121,7 @@ def _general(ledger: Ledger, within: Scope | None, modules: Sequence[Module]) ->
     return {
         "memkit": __version__,
         "made": int(datetime.now(UTC).timestamp()),
-        "name": ledger.directory.name,
+        "name": ledger.name if ledger.shared else ledger.directory.name,
         "scope": None if within is None else dict(within),
         "totals": {
             "records": ledger.records.count(within=within),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from memkit.ledger.engine import full_text, inspection, metadata_index
+from memkit.ledger.engine import metadata_index
 from memkit.ledger.engine.checksums import mended
+from memkit.ledger.engine.database import Database
 from memkit.ledger.engine.dialect import in_numbers, list_parameter, octets, same
+from memkit.ledger.engine.inspector import Inspector
 from memkit.ledger.engine.readable import whole
 from memkit.ledger.engine.schema import UNINDEXED
 from memkit.ledger.engine.settings import write_setting
-from memkit.ledger.engine.sqlite import SqliteDatabase
 from memkit.ledger.modules.module_table import ModuleTable
 from memkit.ledger.passages.passage_writes import derived
 from memkit.types import CheckReport
@@ -30,7 +31,8 @@ _NUMBERED = {
 
 _SLICE = (
     "CASE kind WHEN 'question' THEN records.question "
-    "ELSE substr(records.text, passages.start + 1, passages.end - passages.start) END"
+    "ELSE substr(records.text, CAST(passages.start + 1 AS INTEGER), "
+    "CAST(passages.end - passages.start AS INTEGER)) END"
 )
 
 # Placements that nothing in service bears out; those with '' wait to be trained anew.
@@ -56,14 +58,11 @@ _LAST = "coalesce((SELECT max(version) FROM module_versions WHERE module = name)
 _OLDER = "(SELECT max(version) FROM versions WHERE versions.record = records.number)"
 
 
-def check_derived(database: SqliteDatabase, report: CheckReport) -> None:
+def check_derived(database: Database, inspector: Inspector, report: CheckReport) -> None:
     """Index of metadata, passages, counters, pointers and settings of the ledger."""
-    with report.looking_at("the index of metadata has the keys and values of the records"):
-        # Where metadata is no JSON, that is a problem of its own, and none of the index.
-        missing, extra = _compare(database, report, "metadata_terms", metadata_index.ALL)
-        if missing or extra:
-            problem = f"lacks {missing} entries, and has {extra} that no record has"
-            report.problem(f"the index of metadata {problem}", repaired=report.repair)
+    if inspector.has_metadata_index:
+        with report.looking_at("the index of metadata has the keys and values of the records"):
+            _check_metadata(database, report)
     with report.looking_at("records without passages are known"):
         if wrong := sum(_compare(database, report, "unindexed", UNINDEXED)):
             report.problem(
@@ -71,18 +70,24 @@ def check_derived(database: SqliteDatabase, report: CheckReport) -> None:
                 repaired=report.repair,
             )
     with report.looking_at("passages are slices of their records"):
-        _check_passages(database, report)
+        _check_passages(database, inspector, report)
     with report.looking_at("counters are ahead of what they have counted"):
-        _check_counters(database, report)
+        _check_counters(database, inspector, report)
     with report.looking_at("what is said to be in service is"):
         _check_pointers(database, report)
     with report.looking_at("the settings of vectors and modules can be right"):
         _check_settings(database, report)
 
 
-def _compare(
-    database: SqliteDatabase, report: CheckReport, table: str, right: str
-) -> tuple[int, int]:
+def _check_metadata(database: Database, report: CheckReport) -> None:
+    # Where metadata is no JSON, that is a problem of its own, and none of the index.
+    missing, extra = _compare(database, report, "metadata_terms", metadata_index.ALL)
+    if missing or extra:
+        problem = f"lacks {missing} entries, and has {extra} that no record has"
+        report.problem(f"the index of metadata {problem}", repaired=report.repair)
+
+
+def _compare(database: Database, report: CheckReport, table: str, right: str) -> tuple[int, int]:
     """How many rows a table lacks, and has too many, by a query of all; a repair makes it anew."""
     present = f"SELECT * FROM {table}"
     # EXCEPT and UNION are of one rank: without brackets, all behind the first UNION is added.
@@ -101,7 +106,7 @@ def _compare(
     return missing, extra
 
 
-def _check_passages(database: SqliteDatabase, report: CheckReport) -> None:
+def _check_passages(database: Database, inspector: Inspector, report: CheckReport) -> None:
     wrong = database.column(
         "SELECT DISTINCT record FROM passages JOIN records ON records.number = passages.record "
         f"WHERE NOT ({same('passages.text', _SLICE)})"
@@ -126,7 +131,7 @@ def _check_passages(database: SqliteDatabase, report: CheckReport) -> None:
                 database.execute_many(
                     "UPDATE passages SET words = ?, digest = ? WHERE key = ?", changed
                 )
-                full_text.rebuild(database)
+                inspector.rebuild_words()
         report.problem(
             f"{counted(len(changed), 'passage has', 'passages have')} other words or another "
             "digest than the text",
@@ -134,11 +139,11 @@ def _check_passages(database: SqliteDatabase, report: CheckReport) -> None:
         )
 
 
-def _check_counters(database: SqliteDatabase, report: CheckReport) -> None:
+def _check_counters(database: Database, inspector: Inspector, report: CheckReport) -> None:
     for table, column in _NUMBERED.items():
-        if inspection.counter_is_behind(database, table, column):
+        if inspector.counter_is_behind(table, column):
             if report.repair:
-                inspection.advance_counter(database, table, column)
+                inspector.advance_counter(table, column)
             report.problem(f"the counter of {table!r} is behind", repaired=report.repair)
     if count := database.count("records", f"version <= {_OLDER}"):
         if report.repair:
@@ -152,7 +157,7 @@ def _check_counters(database: SqliteDatabase, report: CheckReport) -> None:
         )
 
 
-def _check_pointers(database: SqliteDatabase, report: CheckReport) -> None:
+def _check_pointers(database: Database, report: CheckReport) -> None:
     repaired = report.repair
     if names := database.column(f"SELECT name FROM modules WHERE {_NOWHERE}"):
         if repaired:
@@ -182,7 +187,7 @@ def _check_pointers(database: SqliteDatabase, report: CheckReport) -> None:
         report.problem("modules have had more versions than they say", repaired=repaired)
 
 
-def _check_settings(database: SqliteDatabase, report: CheckReport) -> None:
+def _check_settings(database: Database, report: CheckReport) -> None:
     settings: dict[str, str] = dict(database.rows("SELECT name, value FROM meta"))
     length = database.value(f"SELECT {octets('vector')} / 4 FROM vectors LIMIT 1")
     if length and "embedder" not in settings:
@@ -204,7 +209,7 @@ def _check_settings(database: SqliteDatabase, report: CheckReport) -> None:
 
 
 def _right_settings(
-    database: SqliteDatabase, settings: Mapping[str, str], length: int | None
+    database: Database, settings: Mapping[str, str], length: int | None
 ) -> dict[str, str]:
     """What those settings have to be that cannot be right."""
     right = {}

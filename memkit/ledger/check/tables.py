@@ -8,8 +8,9 @@ from contextlib import suppress
 from memkit.errors import CorruptFileError
 from memkit.ledger.engine import full_text, inspection
 from memkit.ledger.engine.checksums import CHECKED, checked_columns, is_intact, mended
-from memkit.ledger.engine.database import SCRUB_PENDING, Row
+from memkit.ledger.engine.database import SCRUB_PENDING, Database, Row
 from memkit.ledger.engine.dialect import in_numbers, is_object, list_parameter
+from memkit.ledger.engine.inspector import Inspector
 from memkit.ledger.engine.sqlite import SqliteDatabase
 from memkit.ledger.ledger import Ledger
 from memkit.ledger.records.record_rows import content_hash
@@ -17,8 +18,6 @@ from memkit.types import CheckReport
 from memkit.types.value import counted
 
 _RESTORE = "restore the directory from a backup, or import an export into a new one"
-# Tables that can be made anew, or that nothing is lost with.
-_DERIVED = {"failed_attempts", "metadata_terms", "unindexed"}
 # Columns that hold a JSON object.
 _OBJECTS = {
     "records": ("scope", "metadata"),
@@ -91,16 +90,18 @@ def check_file(database: SqliteDatabase, report: CheckReport) -> bool:
     return mended
 
 
-def check_contents(ledger: Ledger, database: SqliteDatabase, report: CheckReport) -> None:
+def check_contents(
+    ledger: Ledger, database: Database, inspector: Inspector, report: CheckReport
+) -> None:
     """Schema, references between tables, word index, and checksums of records."""
     with report.looking_at("tables, indexes and triggers are those of this format"):
-        _check_schema(database, report)
+        _check_schema(inspector, report)
     with report.looking_at("scopes, metadata and other objects can be read"):
         _check_objects(database, report)
     with report.looking_at("what rows refer to is there"):
-        _check_references(database, report)
+        _check_references(database, inspector, report)
     with report.looking_at("the word index has the words of the passages"):
-        _check_words(database, report)
+        _check_words(inspector, report)
     with report.looking_at(f"the checksums of {counted(database.count('records'), 'record')}"):
         _check_hashes(database, report)
     with report.looking_at("no vectors of a former embedder are left"):
@@ -113,23 +114,23 @@ def check_contents(ledger: Ledger, database: SqliteDatabase, report: CheckReport
         report.note(f"the change to the embedder {begun!r} is not finished; reembed() goes on")
 
 
-def _check_schema(database: SqliteDatabase, report: CheckReport) -> None:
-    for fault in inspection.schema_faults(database):
-        mendable = report.repair and (fault.kind != "table" or fault.name in _DERIVED)
+def _check_schema(inspector: Inspector, report: CheckReport) -> None:
+    for fault in inspector.schema_faults():
+        mendable = report.repair and inspector.can_mend(fault)
         if mendable:
-            inspection.remake(database, fault)
+            inspector.remake(fault)
         report.problem(f"the {fault.kind} {fault.name!r} {fault.what}", repaired=mendable)
 
 
-def _check_objects(database: SqliteDatabase, report: CheckReport) -> None:
+def _check_objects(database: Database, report: CheckReport) -> None:
     for table, columns in _OBJECTS.items():
         for column in columns:
             if count := database.count(table, f"NOT ({is_object(column)})"):
                 report.problem(f"the {column} of {count} {table} is no JSON object; {_RESTORE}")
 
 
-def _check_references(database: SqliteDatabase, report: CheckReport) -> None:
-    for table, count in inspection.broken_references(database).items():
+def _check_references(database: Database, inspector: Inspector, report: CheckReport) -> None:
+    for table, count in inspector.broken_references().items():
         mendable = report.repair and table in _MEND
         if mendable:
             with database.transaction():
@@ -140,20 +141,21 @@ def _check_references(database: SqliteDatabase, report: CheckReport) -> None:
                     database.execute(_MEND[table])
         report.problem(
             f"{count} rows of {table!r} refer to what is not there",
-            repaired=mendable and not inspection.broken_references(database)[table],
+            repaired=mendable and not inspector.broken_references()[table],
         )
 
 
-def _check_words(database: SqliteDatabase, report: CheckReport) -> None:
-    if database.read_only:
+def _check_words(inspector: Inspector, report: CheckReport) -> None:
+    sound = inspector.words_are_sound()
+    if sound is None:
         report.note("the word index was not looked at, as the directory cannot be written to")
-    elif not full_text.is_sound(database):
+    elif not sound:
         if report.repair:
-            full_text.rebuild(database)
+            inspector.rebuild_words()
         report.problem("the word index is not that of the passages", repaired=report.repair)
 
 
-def _check_hashes(database: SqliteDatabase, report: CheckReport) -> None:
+def _check_hashes(database: Database, report: CheckReport) -> None:
     wrong = []
     columns = ("text", "question", "answer", "content_hash")
     for row, text, question, answer, stored in database.pages("number", columns, "records"):
@@ -176,20 +178,20 @@ def _check_hashes(database: SqliteDatabase, report: CheckReport) -> None:
         )
 
 
-def check_settings(database: SqliteDatabase, report: CheckReport) -> None:
+def check_settings(database: Database, report: CheckReport) -> None:
     """Whether settings are as they were written: what they say is needed for what comes next."""
     with report.looking_at("settings are as they were written"):
         _check_rows(database, "meta", report)
 
 
-def check_rows(database: SqliteDatabase, report: CheckReport) -> None:
+def check_rows(database: Database, report: CheckReport) -> None:
     """Whether rows are as they were written, what was repaired included."""
     for table in (table for table in CHECKED if table != "meta"):
         with report.looking_at(f"{table} are as they were written"):
             _check_rows(database, table, report)
 
 
-def _check_rows(database: SqliteDatabase, table: str, report: CheckReport) -> None:
+def _check_rows(database: Database, table: str, report: CheckReport) -> None:
     checked = CHECKED[table]
     place = checked.columns.index(checked.name)
     wrong = [row for row in _rows(database, table) if not is_intact(row)]
@@ -211,7 +213,7 @@ def _check_rows(database: SqliteDatabase, table: str, report: CheckReport) -> No
         )
 
 
-def _rows(database: SqliteDatabase, table: str) -> Iterator[Row]:
+def _rows(database: Database, table: str) -> Iterator[Row]:
     columns, key = checked_columns(table), CHECKED[table].key
     if len(key) == 1:
         start = "" if table in _NAMED else 0

@@ -5,26 +5,17 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from contextlib import closing
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from memkit.errors import CorruptFileError
+from memkit.ledger.engine import full_text
+from memkit.ledger.engine.inspector import Fault
 from memkit.ledger.engine.schema import SHADOW_TABLES, migrate, statements, vectors_sql
 from memkit.ledger.engine.sqlite import SqliteDatabase
 
 Schema = dict[tuple[str, str], str]  # kind ("table", "index", "trigger", "view"), name to SQL
 _STATISTICS = {"sqlite_stat1", "sqlite_stat4"}  # SQLite's own, of whoever asks it to analyze
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What is wrong with a part of the schema, and its right SQL if it has one."""
-
-    kind: str
-    name: str
-    sql: str | None
-    what: str
 
 
 def integrity(database: SqliteDatabase) -> list[str]:
@@ -44,9 +35,54 @@ def enforce(database: SqliteDatabase) -> None:
     database.execute("PRAGMA secure_delete = ON")
 
 
-def broken_references(database: SqliteDatabase) -> Counter[str]:
-    """How many rows of each table refer to what is not there."""
-    return Counter(row[0] for row in database.rows("PRAGMA foreign_key_check"))
+# Tables that can be made anew, or that nothing is lost with.
+_DERIVED = {"failed_attempts", "metadata_terms", "unindexed"}
+
+
+class SqliteInspector:
+    """An `memkit.ledger.engine.inspector.Inspector` of a file."""
+
+    has_metadata_index = True
+
+    def __init__(self, database: SqliteDatabase) -> None:
+        self._database = database
+
+    def schema_faults(self) -> list[Fault]:
+        """As for every `Inspector`."""
+        return schema_faults(self._database)
+
+    def can_mend(self, fault: Fault) -> bool:
+        """As for every `Inspector`."""
+        return fault.kind != "table" or fault.name in _DERIVED
+
+    def remake(self, fault: Fault) -> None:
+        """As for every `Inspector`."""
+        remake(self._database, fault)
+
+    def broken_references(self) -> Counter[str]:
+        """As for every `Inspector`."""
+        return Counter(row[0] for row in self._database.rows("PRAGMA foreign_key_check"))
+
+    def words_are_sound(self) -> bool | None:
+        """As for every `Inspector`; the command that looks is one that writes."""
+        return None if self._database.read_only else full_text.is_sound(self._database)
+
+    def rebuild_words(self) -> None:
+        """As for every `Inspector`."""
+        full_text.rebuild(self._database)
+
+    def counter_is_behind(self, table: str, column: str) -> bool:
+        """As for every `Inspector`."""
+        last = "coalesce((SELECT seq FROM sqlite_sequence WHERE name = ?), 0)"
+        return bool(self._database.value(f"SELECT max({column}) > {last} FROM {table}", table))
+
+    def advance_counter(self, table: str, column: str) -> None:
+        """As for every `Inspector`."""
+        with self._database.transaction():
+            self._database.execute("DELETE FROM sqlite_sequence WHERE name = ?", table)
+            self._database.execute(
+                f"INSERT INTO sqlite_sequence SELECT ?, max({column}) FROM {table}", table
+            )
 
 
 def schema(database: SqliteDatabase) -> Schema:
@@ -113,16 +149,3 @@ def remake(database: SqliteDatabase, fault: Fault) -> None:
         database.execute(f'DROP {fault.kind} IF EXISTS "{name}"')
         if fault.sql is not None:
             database.execute(fault.sql)
-
-
-def counter_is_behind(database: SqliteDatabase, table: str, column: str) -> bool:
-    """Whether the next number of a table's key could be one that it has already."""
-    last = "coalesce((SELECT seq FROM sqlite_sequence WHERE name = ?), 0)"
-    return bool(database.value(f"SELECT max({column}) > {last} FROM {table}", table))
-
-
-def advance_counter(database: SqliteDatabase, table: str, column: str) -> None:
-    """Let a table's numbers go on behind those that it has."""
-    with database.transaction():
-        database.execute("DELETE FROM sqlite_sequence WHERE name = ?", table)
-        database.execute(f"INSERT INTO sqlite_sequence SELECT ?, max({column}) FROM {table}", table)

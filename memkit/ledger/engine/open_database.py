@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def open_database(place: str | Path, *, create: bool, wait: float) -> Database:
     """Open a memory's database by its directory or its URL; see `Ledger.open` for errors."""
     if isinstance(place, str) and is_address(place):
-        return _on_server(Address.parse(place), create=create, wait=wait)
+        return open_on_server(place, create=create, wait=wait)
     directory = Path(place).resolve()  # wherever the process or a link turns to
     return _in_directory(directory, create=create, wait=wait)
 
@@ -48,7 +48,9 @@ def _in_directory(directory: Path, *, create: bool, wait: float) -> SqliteDataba
     return database
 
 
-def _on_server(address: Address, *, create: bool, wait: float) -> PostgresDatabase:
+def open_on_server(url: str, *, create: bool, wait: float) -> PostgresDatabase:
+    """Open a memory's database by its URL; see `Ledger.open` for errors."""
+    address = Address.parse(url)
     missing = [name for name in ("psycopg", "psycopg_pool") if find_spec(name) is None]
     if missing:
         raise MissingDependencyError(

@@ -78,3 +78,8 @@ class Address:
 def is_address(place: object) -> bool:
     """Whether a place is the URL of a PostgreSQL database, rather than a directory."""
     return isinstance(place, str) and place.startswith(SCHEMES)
+
+
+def shown_address(url: str) -> str:
+    """The URL of a memory as it may be shown: without user and password."""
+    return Address.parse(url).shown

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import platformdirs
-from psycopg import sql
+from psycopg import ProgrammingError, sql
+from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool
 
-from memkit.errors import FormatVersionError, NotAMemoryError
+from memkit.errors import FormatVersionError, InvalidInputError, NotAMemoryError
 from memkit.files import make_folder
 from memkit.ledger.engine import schema
 from memkit.ledger.engine.checksums import CHECKED, stamp
@@ -44,7 +45,9 @@ def connect(address: Address, *, create: bool, wait: float) -> PostgresDatabase:
         FormatVersionError: If a newer memkit made it.
         ReadOnlyError: If it is to be made where nothing can be written.
         StorageError: If there is no such server or database.
+        InvalidInputError: If PostgreSQL's library cannot read the URL.
     """
+    _check_url(address)
     settings: dict[str, Any] = {
         "autocommit": True,
         "client_encoding": "utf8",
@@ -84,6 +87,17 @@ def connect(address: Address, *, create: bool, wait: float) -> PostgresDatabase:
         database.close()
         raise
     return database
+
+
+def _check_url(address: Address) -> None:
+    try:
+        conninfo_to_dict(address.url)
+    except ProgrammingError:  # what it says may quote the password
+        raise InvalidInputError(
+            f"expected the URL of a PostgreSQL database, with settings of libpq: {address.shown}",
+            "In user, password and settings write %25 for %, %26 for & and %3D for =; the names "
+            "of settings are those of libpq, such as sslmode.",
+        ) from None
 
 
 def _is_there(connection: Connection, address: Address) -> bool:
