@@ -2,6 +2,8 @@
 
 import copy
 import os
+import sys
+from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["LANGSMITH_TRACING"] = "false"
@@ -26,12 +28,43 @@ def _no_network():
     enable_socket()
 
 
+def pytest_generate_tests(metafunc):
+    """What is marked ``engines``, and opens a memory, runs in a directory and on a server."""
+    marked = metafunc.definition.get_closest_marker("engines") is not None
+    if marked and "engine" in metafunc.fixturenames:
+        metafunc.parametrize("engine", ["sqlite", "postgresql"], indirect=True)
+
+
 @pytest.fixture
-def memory(tmp_path):
+def engine(request):
+    """What memories are in."""
+    return getattr(request, "param", "sqlite")
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A PostgreSQL server of these tests' own."""
+    sys.path.append(str(Path(__file__).parents[3] / "tests"))
+    from postgres_server import PostgresServer
+
+    server = PostgresServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def place(engine, tmp_path, monkeypatch, request):
+    """Where an empty memory is to be: a directory, or a URL."""
+    if engine == "sqlite":
+        return tmp_path / "agent.mem"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return request.getfixturevalue("postgres").empty()
+
+
+@pytest.fixture
+def memory(place):
     """An empty memory that searches with a small embedder."""
-    with Memory.open(
-        tmp_path / "agent.mem", backends=("buffer", "rag"), embedder=HashingEmbedder()
-    ) as memory:
+    with Memory.open(place, backends=("buffer", "rag"), embedder=HashingEmbedder()) as memory:
         yield memory
 
 

@@ -71,7 +71,7 @@ class MemkitVectorStore(VectorStore):
         """Open the store in a directory, or make one; `close` it, or use ``with``.
 
         Args:
-            path: The directory.
+            path: The directory, or ``postgresql://user@host/db?schema=notes``.
             embedding: The same as when the store was made; None for all-MiniLM-L6-v2.
             scope: As for the class.
 

@@ -109,13 +109,13 @@ def alike(found, expected):
     )
 
 
-@pytest.fixture(scope="module")
-def memory(tmp_path_factory):
-    path = tmp_path_factory.mktemp("parity") / "m"
-    with Memory.open(path, backends=["buffer"], count_tokens=len) as memory:
+@pytest.fixture
+def memory(place):
+    with Memory.open(place, backends=["buffer"], count_tokens=len) as memory:
         yield memory
 
 
+@pytest.mark.engines
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(steps=steps, with_index=st.booleans(), page=st.integers(1, 3))
 def test_both_stores_say_the_same(memory, steps, with_index, page):

@@ -20,13 +20,18 @@ CASES = 117
 
 
 @pytest.mark.skipif(not SDIST.exists(), reason=f"`make test` fetches {SDIST.name}")
-def test_langgraphs_own_suite_passes(tmp_path):
+@pytest.mark.engines
+def test_langgraphs_own_suite_passes(tmp_path, engine, request):
     assert hashlib.sha256(SDIST.read_bytes()).hexdigest() == SHA256
     with tarfile.open(SDIST) as archive:
         archive.extractall(tmp_path, filter="data")
     options = ["-q", "-p", "store_swap", "-p", "no:cacheprovider", "-o", "addopts="]
     options += ["--disable-socket", "--allow-unix-socket", "--junit-xml=report.xml"]
     options += ["-W", "ignore::pytest.PytestDeprecationWarning"]
+    server = {}
+    if engine == "postgresql":
+        server["MEMKIT_STORE_SERVER"] = request.getfixturevalue("postgres").url
+        server["XDG_CACHE_HOME"] = str(tmp_path / "cache")
     run = subprocess.run(
         [sys.executable, "-m", "pytest", *options, "tests/test_store.py"],
         cwd=tmp_path / NAME,
@@ -34,6 +39,7 @@ def test_langgraphs_own_suite_passes(tmp_path):
             "PYTHONPATH": ":".join([str(Path(__file__).parent), *filter(None, sys.path)]),
             "OMP_NUM_THREADS": "1",
             "HF_HUB_OFFLINE": "1",
+            **server,
         },
         capture_output=True,
         text=True,

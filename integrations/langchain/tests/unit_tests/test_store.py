@@ -18,6 +18,8 @@ from memkit.testing import HashingEmbedder
 NOTES = ("ann", "notes")
 SECRET = "the omelette of Tuesday"
 
+pytestmark = pytest.mark.engines
+
 
 def index_of(dim=64, **options):
     return {"embed": MemkitEmbeddings(HashingEmbedder(dim)), "dims": dim, **options}

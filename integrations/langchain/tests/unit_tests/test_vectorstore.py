@@ -18,10 +18,12 @@ METADATAS = [{"hall": number % 5, "of": {"floor": number}} for number in range(3
 IDS = [f"l{number}" for number in range(30)]
 FAKE = DeterministicFakeEmbedding(size=16)
 
+pytestmark = pytest.mark.engines
+
 
 @pytest.fixture
-def path(tmp_path):
-    return tmp_path / "store.mem"
+def path(place):
+    return place
 
 
 @pytest.fixture

@@ -19,10 +19,12 @@ METADATAS = [{"hall": number % 5, "of": {"floor": number}} for number in range(3
 IDS = [f"l{number}" for number in range(30)]
 FAKE = DeterministicFakeEmbedding(size=16)
 
+pytestmark = pytest.mark.engines
+
 
 @pytest.fixture
-def store(tmp_path):
-    with MemkitVectorStore.open(tmp_path / "store.mem", FAKE) as store:
+def store(place):
+    with MemkitVectorStore.open(place, FAKE) as store:
         yield store
 
 
