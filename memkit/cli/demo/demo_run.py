@@ -61,7 +61,7 @@ class Demo:
         recipe = Recipe(
             train=TrainSpec(seed=seed), records_per_module=per_module, progress=self._training
         )
-        self._memory = open_memory(path, create=True, recipe=recipe, **models)
+        self._memory = open_memory(str(path), create=True, recipe=recipe, **models)
         self._records: list[Record] = []
         self.scores: list[Score] = []
 
@@ -128,7 +128,7 @@ class Demo:
 
     def _answer_closed_book(self) -> None:
         self._head("closed book: rag and buffer are off")
-        with open_memory(self._path, backends=("lora",), **self._models) as closed:
+        with open_memory(str(self._path), backends=("lora",), **self._models) as closed:
             for module in closed.modules.list()[:MODULES]:
                 record = closed.get(module.records[0])
                 answer = closed.ask(record.question or "", budget=0, sampling=BRIEF)

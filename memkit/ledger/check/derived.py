@@ -218,7 +218,7 @@ def _right_settings(
     names = database.column("SELECT name FROM modules")
     numbers = [int(name[1:]) for name in names if re.fullmatch(r"m[0-9]{4,15}", name)]
     highest = max(numbers, default=0)
-    counted = whole(settings.get("last_module"))
+    counted = whole(settings.get("last_module", "0"))
     if counted is None or counted < highest:
         right["last_module"] = str(highest)
     return right

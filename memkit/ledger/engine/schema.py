@@ -17,7 +17,6 @@ APPLICATION_ID = 0x6D6B6974  # "mkit": tells our files from other SQLite databas
 
 _GENERAL = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
-    "INSERT INTO meta VALUES ('last_module', '0')",
     """
     CREATE TABLE events (
         seq INTEGER PRIMARY KEY AUTOINCREMENT,
