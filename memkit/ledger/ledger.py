@@ -21,6 +21,8 @@ from memkit.ledger.engine.settings import read_setting, write_setting
 from memkit.ledger.erasures import ErasureTable
 from memkit.ledger.examples.example_table import ExampleTable
 from memkit.ledger.items import ItemTable
+from memkit.ledger.jobs.job_table import JobTable
+from memkit.ledger.jobs.lease_table import LeaseTable
 from memkit.ledger.modules.failed_attempts import FailedAttemptTable
 from memkit.ledger.modules.module_table import ModuleTable
 from memkit.ledger.modules.weight_table import WeightTable
@@ -73,6 +75,8 @@ class Ledger:
         weights: Weights of modules, of a memory on a server.
         failed_attempts: Records that no module could be made to hold.
         items: JSON objects under a namespace and a key.
+        jobs: What is to be trained in the background.
+        leases: Who is at which part of it.
         erasures: Files that are to be destroyed.
         transaction, snapshot, state, check_place, one_look, lock, check_locks: See `Database`.
         changed_since: Lists changed records as they were; see `memkit.ledger.records.as_of`.
@@ -99,6 +103,8 @@ class Ledger:
         self.weights = WeightTable(database)
         self.failed_attempts = FailedAttemptTable(database)
         self.items = ItemTable(database)
+        self.jobs = JobTable(database)
+        self.leases = LeaseTable(database)
         self.erasures = ErasureTable(database)
         self.transaction = database.transaction
         self.snapshot = database.snapshot

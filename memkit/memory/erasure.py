@@ -122,6 +122,7 @@ def remove(
         # A memory that was opened without adapters may have some all the same.
         ledger.modules.drop_trained_on(ids, ledger.modules.drop)
         _, _, turns = ledger.records.delete(ids)
+        ledger.jobs.end_forgotten()
         for path in _index_files(ledger):
             ledger.erasures.queue(path)
         ledger.log_event("forget", {"records": len(ids), "modules": sorted(others)})

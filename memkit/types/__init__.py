@@ -21,6 +21,8 @@ from memkit.types.check_report import CheckReport as CheckReport
 from memkit.types.check_report import Finding as Finding
 from memkit.types.check_report import State as State
 from memkit.types.drafts import DraftLike as DraftLike
+from memkit.types.job_status import JobState as JobState
+from memkit.types.job_status import JobStatus as JobStatus
 from memkit.types.progress import Progress as Progress
 from memkit.types.queries import BUDGET as BUDGET
 from memkit.types.queries import COMBINATIONS as COMBINATIONS

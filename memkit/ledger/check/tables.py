@@ -62,6 +62,9 @@ _MEND = {
     "failed_attempts": f"DELETE FROM failed_attempts WHERE record {_NO_RECORD}",
     "members": "DELETE FROM members WHERE (module, version) NOT IN "
     "(SELECT module, version FROM module_versions)",
+    "job_parts": "DELETE FROM job_parts WHERE job NOT IN (SELECT number FROM jobs)",
+    "job_records": f"DELETE FROM job_records WHERE record {_NO_RECORD} "
+    "OR part NOT IN (SELECT number FROM job_parts)",
     "item_vectors": "DELETE FROM item_vectors WHERE item NOT IN (SELECT number FROM items)",
 }
 

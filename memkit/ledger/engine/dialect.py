@@ -37,6 +37,10 @@ def either(sqlite: str, postgres: str) -> str:
 
 # The ledger's clock; in SQLite a subquery, so that it is asked once a statement.
 NOW = either("(SELECT now())", "?now")
+# A clock that all clients share, whatever theirs say: in PostgreSQL the server's.
+SHARED_NOW = either("(SELECT now())", "extract(epoch FROM clock_timestamp())::double precision")
+# Behind a SELECT whose row is going to be changed: rows that others have locked are passed over.
+UNLESS_LOCKED = either("", "FOR UPDATE OF part SKIP LOCKED")
 # Joins a table to those before it, and is not taken first: what comes before it is the smaller.
 THEN_JOIN = either("CROSS JOIN", "JOIN")
 # Passages that have a word, given as `WordIndex.asked` has it, as a table with their keys.

@@ -290,6 +290,53 @@ _ITEMS = (
     """,
 )
 
+# What is to be trained in the background.
+_JOBS = (
+    # `trainer` names the base model and the recipe that a worker must have.
+    """
+    CREATE TABLE jobs (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        trainer TEXT NOT NULL,
+        retry_missed INTEGER NOT NULL,
+        priority INTEGER NOT NULL,
+        created_at REAL NOT NULL
+    )
+    """,
+    # The records of one scope, which is NULL once it has ended. `due_at` is when it may be taken;
+    # while a worker, `holder`, is at it, when its lease runs out.
+    """
+    CREATE TABLE job_parts (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        job INTEGER NOT NULL REFERENCES jobs (number) ON DELETE CASCADE,
+        scope TEXT,
+        state TEXT NOT NULL,
+        records INTEGER NOT NULL,
+        attempts INTEGER NOT NULL DEFAULT 0,
+        due_at REAL NOT NULL,
+        holder TEXT,
+        progress TEXT,
+        started_at REAL,
+        ended_at REAL,
+        held INTEGER NOT NULL DEFAULT 0,
+        missed INTEGER NOT NULL DEFAULT 0,
+        modules INTEGER NOT NULL DEFAULT 0,
+        error TEXT
+    )
+    """,
+    "CREATE INDEX job_parts_by_job ON job_parts (job)",
+    "CREATE INDEX job_parts_open ON job_parts (scope) WHERE state IN ('queued', 'running')",
+    # Until the part has ended.
+    """
+    CREATE TABLE job_records (
+        part INTEGER NOT NULL REFERENCES job_parts (number) ON DELETE CASCADE,
+        position INTEGER NOT NULL,
+        record INTEGER NOT NULL REFERENCES records (number) ON DELETE CASCADE,
+        PRIMARY KEY (part, position)
+    ) WITHOUT ROWID
+    """,
+    "CREATE INDEX job_records_by_record ON job_records (record)",
+)
 
 _CHECKSUM = "checksum TEXT NOT NULL DEFAULT ''"
 
@@ -318,6 +365,7 @@ MIGRATIONS: tuple[Sequence[str], ...] = (
         "DELETE FROM meta WHERE name = 'next_embedder'",
         *_with_checksums("item_vectors", "vectors", "examples", "meta", "ttls", "events"),
     ),
+    _JOBS,
 )
 
 

@@ -1,0 +1,1 @@
+"""What is to be trained in the background, and who is at it."""
