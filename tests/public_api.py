@@ -26,6 +26,7 @@ MODULES = (
 # What is not imported but met: the keyword arguments of verbs, and what Memory's groups are.
 MET = {
     "memkit.memory.options": None,  # all options; of the others these
+    "memkit.memory.memory_jobs": ["Job", "Jobs"],
     "memkit.memory.modules": ["Modules"],
     "memkit.memory.retention": ["Retention"],
     "memkit.memory.vectors": ["Vectors"],

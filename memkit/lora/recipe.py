@@ -103,16 +103,25 @@ class Recipe:
 
     def key(self, base: TransformersModel) -> str:
         """Identify what decides whether a record is learned, down to memkit's version."""
-        parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "progress"}
-        parts |= {
-            "synthesizer": self.synthesizer.key,
-            "prompt_format": self.prompt_format.key,
-            "router": self.router if isinstance(self.router, str) else _name_of(self.router),
+        about = {
             "memkit": __version__,
             "base": base.fingerprint,
             "computes": base.computes,
         }
-        return hashlib.sha256(json.dumps(parts, default=_described).encode()).hexdigest()[:16]
+        return _digest(self._parts() | about)
+
+    @property
+    def digest(self) -> str:
+        """Identify the recipe, whatever is trained by it and however progress is shown."""
+        return _digest(self._parts())
+
+    def _parts(self) -> dict[str, Any]:
+        parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "progress"}
+        return parts | {
+            "synthesizer": self.synthesizer.key,
+            "prompt_format": self.prompt_format.key,
+            "router": self.router if isinstance(self.router, str) else _name_of(self.router),
+        }
 
     def like(self, manifest: Mapping[str, Any]) -> Recipe:
         """The recipe that repeats the training of a module, and nothing beyond it."""
@@ -120,6 +129,10 @@ class Recipe:
         # An adapter that was trained elsewhere says nothing of its training.
         train = TrainSpec(**manifest["train"]) if "train" in manifest else self.train
         return replace(self, lora=lora, train=train, max_rank=lora.rank, retries=0)
+
+
+def _digest(parts: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(parts, default=_described).encode()).hexdigest()[:16]
 
 
 def _described(value: object) -> object:

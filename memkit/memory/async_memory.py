@@ -13,6 +13,7 @@ from weakref import WeakSet
 
 from memkit.errors import StorageError
 from memkit.memory.memory import Memory
+from memkit.memory.memory_jobs import Jobs
 from memkit.memory.modules import Modules
 from memkit.memory.retention import Retention
 from memkit.memory.vectors import Vectors
@@ -93,6 +94,20 @@ class _Calls:
         self._memory.close()
 
 
+class AsyncJobs(_Awaited):
+    """`memkit.Memory.jobs`, awaited."""
+
+    cancel = _twin(Jobs.cancel)
+    get = _twin(Jobs.get)
+    list = _twin(Jobs.list)
+    put = _twin(Jobs.put)
+    start = _twin(Jobs.start)
+    status = _twin(Jobs.status)
+    stop = _twin(Jobs.stop)
+    wait = _twin(Jobs.wait)
+    work = _twin(Jobs.work)
+
+
 class AsyncModules(_Awaited):
     """`memkit.Memory.modules`, awaited."""
 
@@ -152,6 +167,7 @@ class AsyncMemory(_Awaited):
         super().__init__(memory, _Calls(memory))
         self.memory = memory
         self._streams: WeakSet[AsyncAnswerStream] = WeakSet()
+        self.jobs = AsyncJobs(memory.jobs, self._calls)
         self.modules = AsyncModules(memory.modules, self._calls)
         self.retention = AsyncRetention(memory.retention, self._calls)
         self.vectors = AsyncVectors(memory.vectors, self._calls)

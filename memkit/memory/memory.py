@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
 
 from memkit.memory import ask, forget, learning, lookup, recall, statistics, transfer, write
 from memkit.memory.chat_log import import_messages
 from memkit.memory.config import OpenOptions
 from memkit.memory.engine import Engine
+from memkit.memory.memory_jobs import Job, Jobs
 from memkit.memory.modules import Modules
 from memkit.memory.options import (
     AskOptions,
     BatchOptions,
+    ConsolidateOptions,
     DraftOptions,
     ExplainOptions,
+    ImportOptions,
     MessageOptions,
     Question,
     RecallOptions,
@@ -48,11 +51,11 @@ from memkit.types import (
     Version,
 )
 from memkit.types.drafts import DraftLike
+from memkit.types.validate import check_flag
 
 if TYPE_CHECKING:
     from memkit.answering.generate import AnswerStream
     from memkit.ledger.items import ItemTable
-    from memkit.ledger.transfer.import_ import OnConflict
     from memkit.types.explanation import Explanation
 
 
@@ -73,6 +76,7 @@ class Memory:
 
     Attributes:
         items: JSON objects under a namespace and a key, for stores of agents.
+        jobs: Consolidation in the background: list, wait, cancel, work.
         modules: The adapter modules: list, roll back, retrain, export, import.
         retention: How long records live: pin, expire, sweep.
         vectors: Search and read by vector, and change the embedder.
@@ -83,6 +87,7 @@ class Memory:
     ) -> None:
         self._engine = engine = Engine.open(path, config_of(options), create=create)
         self.items: ItemTable = engine.ledger.items
+        self.jobs = Jobs(engine)
         self.modules = Modules(engine)
         self.retention = Retention(engine)
         self.vectors = Vectors(engine)
@@ -106,6 +111,7 @@ class Memory:
 
     def close(self) -> None:
         """Write the index file and close the ledger. A second call does nothing."""
+        self.jobs.stop()
         self._engine.close()
 
     def __enter__(self) -> Self:
@@ -185,14 +191,19 @@ class Memory:
         """
         return write.merge(self._engine, ids, scope=seen_by(scope))
 
+    @overload
     def consolidate(
-        self,
-        *,
-        scope: Scope | None = None,
-        where: Metadata | None = None,
-        include_turns: bool = False,
-        retry_missed: bool = False,
-    ) -> ConsolidationReport:
+        self, *, wait: Literal[True] = True, **options: Unpack[ConsolidateOptions]
+    ) -> ConsolidationReport: ...
+
+    @overload
+    def consolidate(
+        self, *, wait: Literal[False], **options: Unpack[ConsolidateOptions]
+    ) -> Job: ...
+
+    def consolidate(
+        self, *, wait: bool = True, **options: Unpack[ConsolidateOptions]
+    ) -> ConsolidationReport | Job:
         """Move knowledge into the weights: train, verify and commit adapter modules.
 
         Takes every record that no module holds in its current version. A record counts as held
@@ -200,17 +211,19 @@ class Memory:
         hold an older text, or lost their file, are trained again. Expired records are destroyed.
 
         Args:
-            scope: Only records of this scope.
-            where: Only records that pass this metadata filter.
-            include_turns: Also learn what was said in conversations.
-            retry_missed: Also try records that the same training has missed before.
+            wait: False makes a job of it, and returns at once; see `Jobs`.
+            **options: Which records; see `ConsolidateOptions`.
 
         Raises:
             BusyError: If another process is consolidating this memory.
             TrainingError: If training diverges; modules that were finished stay.
         """
-        selection = learning.Learnable(scope, where, include_turns, retry_missed)
-        return learning.consolidate(self._engine, selection)
+        check_flag("wait", wait)
+        if wait:
+            return learning.consolidate(self._engine, options)
+        job = self.jobs.put(**options)
+        self.jobs.start()
+        return job
 
     def forget(
         self,
@@ -369,29 +382,16 @@ class Memory:
         """
         return transfer.export(self._engine, path, scope=scope, adapters=adapters)
 
-    def import_(
-        self,
-        path: str | Path,
-        *,
-        scope: Scope | None = None,
-        on_conflict: OnConflict = "error",
-        adapters: bool = False,
-    ) -> TransferReport:
+    def import_(self, path: str | Path, **options: Unpack[ImportOptions]) -> TransferReport:
         """Take in what `export` wrote, with its ids, versions and times, all or nothing.
 
         Args:
             path: The file; nothing in it is executed.
-            scope: Only what is of this scope; nothing else is changed (`TransferReport.renamed`).
-            on_conflict: Where the memory has something else under the same id, key or content:
-                "error" refuses the whole file, "skip" keeps what is here, "replace" takes what
-                comes and leaves its modules to be trained again by `consolidate`.
-            adapters: Also take in the modules beside the file, as by `Modules.import_`.
+            **options: What of it, and how; see `ImportOptions`.
 
         Raises:
             CorruptFileError: If the file is damaged, cut off, or no export.
             FormatVersionError: If a newer memkit wrote it.
             IncompatibleModelError: If the adapters are for another base model.
         """
-        return transfer.import_(
-            self._engine, path, scope=scope, on_conflict=on_conflict, adapters=adapters
-        )
+        return transfer.import_(self._engine, path, options)

@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 
 from memkit.errors import InvalidInputError
 from memkit.ledger.records.filters import plain
+from memkit.ledger.transfer.import_ import OnConflict
 from memkit.memory.config import Config, OpenOptions
 from memkit.memory.schemas import Schema, constraint_of
 from memkit.memory.tool_options import ToolChoice, Tools, with_tools
@@ -67,6 +68,40 @@ class DraftOptions(TypedDict, total=False):
     ttl: Ttl | None
     pinned: bool
     at: datetime | None
+
+
+class ConsolidateOptions(TypedDict, total=False):
+    """Which records `Memory.consolidate` trains.
+
+    Attributes:
+        scope: Only records of this scope.
+        where: Only records that pass this metadata filter.
+        include_turns: Also learn what was said in conversations.
+        retry_missed: Also try records that the same training has missed before.
+        priority: With ``wait=False``: jobs of a higher one come first; by default 0.
+    """
+
+    scope: Scope | None
+    where: Metadata | None
+    include_turns: bool
+    retry_missed: bool
+    priority: int
+
+
+class ImportOptions(TypedDict, total=False):
+    """What `Memory.import_` takes of a file.
+
+    Attributes:
+        scope: Only what is of this scope; nothing else is changed (`TransferReport.renamed`).
+        on_conflict: Where the memory has something else under the same id, key or content:
+            "error", the default, refuses the whole file, "skip" keeps what is here, "replace"
+            takes what comes and leaves its modules to be trained again by `consolidate`.
+        adapters: Also take in the modules beside the file, as by `Modules.import_`.
+    """
+
+    scope: Scope | None
+    on_conflict: OnConflict
+    adapters: bool
 
 
 class SpokenOptions(TypedDict, total=False):
@@ -309,7 +344,9 @@ _OF_QUERIES = frozenset(RecallOptions.__annotations__) | _TOOLS | {"schema"}
 _SPELLED_OUT: Mapping[type, tuple[str, ...]] = {
     AskOptions: ("budget",),
     BatchOptions: ("budget",),
+    ConsolidateOptions: ("wait",),
     ExplainOptions: ("budget",),
+    ImportOptions: ("path",),
     OpenOptions: ("create",),
     RecallOptions: ("budget",),
     Selection: ("k",),

@@ -22,6 +22,7 @@ from memkit.lora.store.adapter_files import destroy_folder
 from memkit.memory.archive import Archive, write_archive
 from memkit.memory.engine import Engine
 from memkit.memory.erasure import finish, remove
+from memkit.memory.options import ImportOptions, refuse_unknown
 from memkit.memory.telemetry import traced
 from memkit.protocols import Embedder
 from memkit.types import Module, ModuleReport, Scope, TransferReport
@@ -82,15 +83,11 @@ def export(
 
 
 @traced("upsert_memory", "import_")
-def import_(
-    engine: Engine,
-    path: str | Path,
-    *,
-    scope: Scope | None,
-    on_conflict: OnConflict,
-    adapters: bool,
-) -> TransferReport:
+def import_(engine: Engine, path: str | Path, options: ImportOptions) -> TransferReport:
     """Take a file in; see `Memory.import_`."""
+    refuse_unknown(options, ImportOptions)
+    scope, adapters = options.get("scope"), options.get("adapters", False)
+    on_conflict = options.get("on_conflict", "error")
     path = check_path("path", path)
     if not isinstance(on_conflict, str) or on_conflict not in get_args(OnConflict):
         raise InvalidInputError(

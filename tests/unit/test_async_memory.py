@@ -12,6 +12,7 @@ import memkit
 from memkit import AsyncMemory, InvalidInputError, Memory, StorageError
 from memkit.memory import async_memory
 from memkit.memory.async_memory import AsyncAnswerStream
+from memkit.memory.memory_jobs import Jobs
 from memkit.memory.modules import Modules
 from memkit.memory.retention import Retention
 from memkit.memory.vectors import Vectors
@@ -68,6 +69,7 @@ def gate():
 
 PAIRS = [
     (Memory, AsyncMemory),
+    (Jobs, async_memory.AsyncJobs),
     (Modules, async_memory.AsyncModules),
     (Retention, async_memory.AsyncRetention),
     (Vectors, async_memory.AsyncVectors),

@@ -112,6 +112,7 @@ QUESTIONS = [
     [{"role": "user", "content": "a\0"}, {"role": "user", "content": "x"}],
 ]
 NAMESPACES = ["a", 5, [1], ("a.b",), ("",), (" ",), ("a\0",), ("\ud800",), ("a" * 257,), {"a"}]
+NO_PART = [5, "most", [], NESTED, Silent()]
 CHOICES = [5, None, "most", [], NESTED, Silent()]
 
 KINDS = {
@@ -193,6 +194,13 @@ ASK = {
     "tool_choice": "tool choice",
     "parallel_tool_calls": "optional flag",
 }
+LEARNED = {
+    "scope": "optional scope",
+    "where": "where",
+    "include_turns": "flag",
+    "retry_missed": "flag",
+    "priority": [None, "5", True, 1.5, math.nan, [], 2**31, -(2**70), Silent()],
+}
 BY_ID = {"id": "id", "scope": "optional scope"}
 
 # For each verb a call that is fine, by keywords, and the kinds of its parameters.
@@ -248,15 +256,7 @@ VERBS = {
         },
     ),
     "merge": ({"ids": ["a", "b"]}, {"ids": "ids", "scope": "optional scope"}),
-    "consolidate": (
-        {},
-        {
-            "scope": "optional scope",
-            "where": "where",
-            "include_turns": "flag",
-            "retry_missed": "flag",
-        },
-    ),
+    "consolidate": ({}, {**LEARNED, "wait": "flag"}),
     "forget": (
         {"id": "a"},
         {
@@ -313,6 +313,15 @@ VERBS = {
         },
     ),
     "close": ({}, {}),
+    "jobs.put": ({}, LEARNED),
+    "jobs.get": ({"id": "j"}, {"id": "id"}),
+    "jobs.status": ({"id": "j"}, {"id": "id"}),
+    "jobs.wait": ({"id": "j"}, {"id": "id", "timeout": [*NUMBERS, math.inf, 1e10]}),
+    "jobs.cancel": ({"id": "j"}, {"id": "id"}),
+    "jobs.list": ({}, {"limit": "limit"}),
+    "jobs.start": ({}, {}),
+    "jobs.stop": ({}, {}),
+    "jobs.work": ({}, {"once": "flag", "stop": NO_PART, "told": NO_PART}),
     "modules.list": ({}, {"scope": "optional scope"}),
     "modules.rollback": ({"name": "m0001", "version": 1}, {"name": "id", "version": "limit"}),
     "modules.retrain": ({}, {"names": "one or several"}),
@@ -415,7 +424,7 @@ def parameters_of(function):
 
 
 def public(memory):
-    for group in ("", "modules", "retention", "vectors"):
+    for group in ("", "jobs", "modules", "retention", "vectors"):
         owner = getattr(memory, group) if group else memory
         for name in dir(type(owner)):
             kind = inspect.getattr_static(type(owner), name)

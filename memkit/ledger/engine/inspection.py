@@ -36,7 +36,7 @@ def enforce(database: SqliteDatabase) -> None:
 
 
 # Tables that can be made anew, or that nothing is lost with.
-_DERIVED = {"failed_attempts", "metadata_terms", "unindexed"}
+_DERIVED = {"failed_attempts", "job_records", "metadata_terms", "unindexed"}
 
 
 class SqliteInspector:

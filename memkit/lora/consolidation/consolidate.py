@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 from memkit.ledger.engine.locks import adapters_lock
@@ -19,7 +20,7 @@ from memkit.lora.consolidation.examples import make_missing, stored_examples
 from memkit.lora.consolidation.fit_context import adapted_share, answer_tokens
 from memkit.lora.consolidation.jobs import Job, plan_jobs, plan_retraining, waiting
 from memkit.lora.consolidation.manifest import Candidate
-from memkit.lora.consolidation.module_builder import ModuleBuilder
+from memkit.lora.consolidation.module_builder import Committing, ModuleBuilder
 from memkit.lora.consolidation.partition import Limits, Part, plan
 from memkit.lora.lora_backend import LoraBackend
 from memkit.lora.recipe import Recipe
@@ -81,20 +82,57 @@ class Consolidator:
             ReadOnlyError: If the memory cannot be written to.
             TrainingError: If training diverges; modules committed before it stay.
         """
-        started = time.perf_counter()
         ledger = backend.ledger
         with adapters_lock(ledger, self._lock_timeout):
             tidy(ledger)
-            unheld = waiting(ledger, records)
-            tried = set() if retry_missed else self._tried(backend, unheld)
-            untried = [record for record in unheld if record.id not in tried]
-            jobs = plan_jobs(ledger, untried) if name is None else [Job(untried, name)]
-            self._make_examples(backend, jobs)
-            if untried:
-                backend.router.calibrate(untried)
-            reports = self._modules(backend, self._tasks(backend, jobs))
-            _drop_emptied(backend, [job.name for job in jobs if job.manifest is None])
+            report = self._run(backend, records, name, retry_missed=retry_missed)
             tidy(ledger)
+        return report
+
+    def run_beside(
+        self,
+        backend: LoraBackend,
+        records: Sequence[Record],
+        *,
+        retry_missed: bool,
+        committing: Committing,
+    ) -> ConsolidationReport:
+        """As `run`, while others may train records of other scopes.
+
+        Args:
+            backend: Where the modules go.
+            records: Of which nobody else trains any meanwhile.
+            retry_missed: As for `run`.
+            committing: Holds the lock of the adapters while it is entered, as it is whenever
+                their files are written.
+        """
+        with committing():
+            tidy(backend.ledger)
+        report = self._run(backend, records, retry_missed=retry_missed, committing=committing)
+        with committing():
+            tidy(backend.ledger)
+        return report
+
+    def _run(
+        self,
+        backend: LoraBackend,
+        records: Sequence[Record],
+        name: str | None = None,
+        *,
+        retry_missed: bool,
+        committing: Committing = nullcontext,
+    ) -> ConsolidationReport:
+        started = time.perf_counter()
+        ledger = backend.ledger
+        unheld = waiting(ledger, records)
+        tried = set() if retry_missed else self._tried(backend, unheld)
+        untried = [record for record in unheld if record.id not in tried]
+        jobs = plan_jobs(ledger, untried) if name is None else [Job(untried, name)]
+        self._make_examples(backend, jobs)
+        if untried:
+            backend.router.calibrate(untried)
+        reports = self._modules(backend, self._tasks(backend, jobs, committing))
+        _drop_emptied(backend, [job.name for job in jobs if job.manifest is None])
         left_out = tuple(record.id for record in unheld if record.id in tried)
         return ConsolidationReport(tuple(reports), time.perf_counter() - started, left_out)
 
@@ -191,8 +229,10 @@ class Consolidator:
         key = self.recipe.key(backend.base)
         return {id for id, recipe in missed.items() if recipe == key}
 
-    def _tasks(self, backend: LoraBackend, jobs: Sequence[Job]) -> list[_Task]:
-        own = ModuleBuilder(backend, self.recipe, self._trainers)
+    def _tasks(
+        self, backend: LoraBackend, jobs: Sequence[Job], committing: Committing = nullcontext
+    ) -> list[_Task]:
+        own = ModuleBuilder(backend, self.recipe, self._trainers, committing)
         tasks = []
         for job in jobs:
             # What was right for another base model need not fit this one.
@@ -203,7 +243,8 @@ class Consolidator:
                     name = job.name if part is named else None
                     tasks.append(_Task(own, part, name, repeated=False))
             else:
-                builder = ModuleBuilder(backend, self.recipe.like(job.manifest), self._trainers)
+                recipe = self.recipe.like(job.manifest)
+                builder = ModuleBuilder(backend, recipe, self._trainers, committing)
                 attempt = job.manifest.get("attempt", 1)
                 part = Part(tuple(job.records), builder.recipe.lora.rank, attempt)
                 tasks.append(_Task(builder, part, job.name, repeated=True))

@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 from memkit.errors import RecordNotFoundError
@@ -29,16 +30,32 @@ from memkit.types import Example, Locality, Module, ModuleReport, Query, Record,
 
 logger = logging.getLogger(__name__)
 
+Committing = Callable[[], AbstractContextManager[None]]
 _NEXT = "next"  # stands for the module that a record would be trained into
 
 
 class ModuleBuilder:
-    """Trains modules by one recipe, on the examples that the ledger has."""
+    """Trains modules by one recipe, on the examples that the ledger has.
 
-    def __init__(self, backend: LoraBackend, recipe: Recipe, trainers: Trainers) -> None:
+    Args:
+        backend: Where they go.
+        recipe: How they are trained.
+        trainers: By which they are.
+        committing: What each commit is wrapped in, unless the lock of the adapters is held all
+            the time.
+    """
+
+    def __init__(
+        self,
+        backend: LoraBackend,
+        recipe: Recipe,
+        trainers: Trainers,
+        committing: Committing = nullcontext,
+    ) -> None:
         self.recipe = recipe
         self._backend = backend
         self._trainers = trainers
+        self._committing = committing
 
     def attempts(
         self, part: Part, name: str | None, number: int, progress: TrainingProgress
@@ -174,7 +191,7 @@ class ModuleBuilder:
         backend, recipe, candidate = self._backend, self.recipe, outcome.candidate
         manifest = outcome.manifest(backend.base, recipe.synthesizer.key, recipe.prompt_format)
         row = backend.row(candidate.adapter, candidate.lora)
-        with written_row(backend.ledger, row) as file:
+        with self._committing(), written_row(backend.ledger, row) as file:
             return backend.ledger.modules.commit(
                 name,
                 candidate.records[0].scope,
