@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -23,6 +23,9 @@ from memkit.cli.parameters import (
 from memkit.ledger.modules.module_reads import unknown_module
 from memkit.types import ALL
 from memkit.types.validate import shown
+
+if TYPE_CHECKING:
+    from memkit.memory.options import ConsolidateOptions
 
 NO_MODULES = "there are no modules; memkit consolidate trains some"
 PANEL = "Adapters"
@@ -61,6 +64,16 @@ def consolidate(
             help="Adopt other models than the memory was made with: train all modules anew.",
         ),
     ] = False,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="Make a job of it, for memkit worker; print that.")
+    ] = False,
+    priority: Annotated[
+        int | None,
+        typer.Option(
+            help="With --no-wait: jobs of a higher one come first (0 unless given).",
+            show_default=False,
+        ),
+    ] = None,
     scope: Scopes = None,
     where: Where = None,
     base_model: BaseModel = None,
@@ -71,14 +84,26 @@ def consolidate(
 
     What an adapter does not recall stays with the index, and is answered from there.
     """
-    whose, filter_ = scope_of(scope) or None, where_of(where)
+    options: ConsolidateOptions = {
+        "scope": scope_of(scope) or None,
+        "where": where_of(where),
+        "include_turns": include_turns,
+        "retry_missed": retry_missed,
+    }
+    if priority is not None:
+        if not no_wait:
+            raise typer.BadParameter("a priority is for jobs: give --no-wait, or leave it out")
+        options["priority"] = priority
     adopted = True if rebuild else None
+    if no_wait:
+        with open_memory(path, base_model=base_model, embedder=embedder, rebuild=adopted) as memory:
+            status = memory.jobs.put(**options).status
+        print_result(status, as_json=as_json)
+        return
     with open_to_train(
         path, "reading the memory", base_model=base_model, embedder=embedder, rebuild=adopted
     ) as memory:
-        report = memory.consolidate(
-            scope=whose, where=filter_, include_turns=include_turns, retry_missed=retry_missed
-        )
+        report = memory.consolidate(**options)
     print_result(report, as_json=as_json)
 
 

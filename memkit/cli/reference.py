@@ -48,8 +48,8 @@ Commands that open models say where these compute: `--device cuda:1`, `--dtype b
 `--attn-implementation sdpa`, `--max-memory 8GiB` ([a larger model on a GPU](how-to/gpu.md)).
 
 No command loads a model that it does not need: `init`, `get`, `list`, `history`, `stats`,
-`inspect`, `check`, `export` without `--adapters`, `modules list` and
-`forget --no-retrain` load none.
+`inspect`, `check`, `export` without `--adapters`, `modules list`, `jobs`, `consolidate --no-wait`
+and `forget --no-retrain` load none.
 """
 
 

@@ -53,9 +53,11 @@ ELSEWHERE = {
     "prepare",
     "eval",
     "inspect",
+    "jobs",
     "mcp",
     "serve",
     "study",
+    "worker",
 }
 
 
