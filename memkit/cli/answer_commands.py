@@ -25,6 +25,7 @@ from memkit.cli.parameters import (
     at_most,
     scope_of,
     selection_of,
+    where_of,
 )
 from memkit.types import ALL, BUDGET, PASSAGES, Answer, Sampling
 from memkit.types.value import counted
@@ -152,6 +153,7 @@ def chat(
     quote: Quote = None,
     max_tokens: MaxTokens = CHATTY,
     scope: Scopes = None,
+    where: Where = None,
     base_model: BaseModel = None,
     embedder: EmbedderModel = None,
     as_json: AsJson = False,
@@ -167,6 +169,6 @@ def chat(
 
     sampling = Sampling(max_new_tokens=max_tokens or CHATTY)
     options: dict[str, Any] = {"k": k, "strict": strict, "quote": quote, "sampling": sampling}
-    whose = scope_of(scope)
+    whose, options["where"] = scope_of(scope), where_of(where)
     with open_memory(path, create=True, base_model=base_model, embedder=embedder) as memory:
         Conversation(memory, whose, budget, options, as_json=as_json).run()

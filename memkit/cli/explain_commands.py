@@ -10,12 +10,15 @@ from memkit.cli.opening import open_memory
 from memkit.cli.output import on_terminal, print_result, stdout_console, working
 from memkit.cli.parameters import (
     AsJson,
+    AsOf,
     BaseModel,
     Budget,
     EmbedderModel,
     MemoryPath,
     Question,
     Scopes,
+    Since,
+    Until,
     Where,
     at_most,
     selection_of,
@@ -36,12 +39,15 @@ def explain(
     k: Annotated[int, at_most(PASSAGES)] = PASSAGES,
     scope: Scopes = None,
     where: Where = None,
+    since: Since = None,
+    until: Until = None,
+    as_of: AsOf = None,
     base_model: BaseModel = None,
     embedder: EmbedderModel = None,
     as_json: AsJson = False,
 ) -> None:
     """Show route, evidence and prompt without generating an answer."""
-    bounds = selection_of(scope, where)
+    bounds = selection_of(scope, where, since=since, until=until, as_of=as_of)
     with (
         working("looking"),
         open_memory(path, base_model=base_model, embedder=embedder) as memory,

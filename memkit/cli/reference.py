@@ -47,9 +47,10 @@ the models that it was made with, so put them into the environment: `MEMKIT_BASE
 Commands that open models say where these compute: `--device cuda:1`, `--dtype bfloat16`,
 `--attn-implementation sdpa`, `--max-memory 8GiB` ([a larger model on a GPU](how-to/gpu.md)).
 
-No command loads a model that it does not need: `init`, `get`, `list`, `history`, `stats`,
-`inspect`, `check`, `export` without `--adapters`, `modules list`, `jobs`, `consolidate --no-wait`
-and `forget --no-retrain` load none.
+A command that needs models loads them first, which takes some seconds each time; `chat`, `serve`
+and `mcp` load them once. No command loads a model that it does not need: `init`, `get`, `list`,
+`history`, `stats`, `inspect`, `check`, `export` without `--adapters`, `modules list`, `jobs`,
+`consolidate --no-wait` and `forget --no-retrain` load none.
 """
 
 

@@ -279,8 +279,9 @@ def drafts(*texts, **given):
             f"{ANSWER.to_json(indent=2)}\n",
         ),
         (
-            ["explain", "a.mem", "badge?", "-k", "2", "--where", "a=b"],
-            [OPENED, ("badge?", 512, {"k": 2, "scope": {}, "where": {"a": "b"}, **ANYTIME})],
+            ["explain", "a.mem", "badge?", "-k", "2", "--where", "a=b", "--since", "2025-01-01"],
+            [OPENED, ("badge?", 512, {"k": 2, "scope": {}, "where": {"a": "b"}, **ANYTIME,
+                                      "since": NOW})],
             f"{Explanation(ANSWER.recall, ())}\n",
         ),
         (

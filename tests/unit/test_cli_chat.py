@@ -85,6 +85,15 @@ def test_what_was_said_before_is_evidence(chat):
     assert "Petrel" not in other["recall"]["text"]
 
 
+def test_only_what_passes_a_filter_is_evidence(chat):
+    words = ["add", str(chat.path), "My boat is called Petrel.", "--metadata", "source=handbook"]
+    assert cli.main(words) == 0
+    for source, found in (("handbook", 1), ("hr", 0)):
+        options = ("--json", "--where", f"source={source}")
+        told = chat("What is my boat called?", options=options).out.splitlines()[-1]
+        assert len(json.loads(told)["recall"]["hits"]) == found
+
+
 def test_a_terminal_is_told_what_was_said_and_has_commands(chat):
     chat("My boat is called Petrel.")
 
