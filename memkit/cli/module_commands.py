@@ -20,7 +20,6 @@ from memkit.cli.parameters import (
     scope_of,
     where_of,
 )
-from memkit.ledger.modules.module_reads import unknown_module
 from memkit.types import ALL
 from memkit.types.validate import shown
 
@@ -215,6 +214,8 @@ def export_module(
     """Write a module for PEFT or llama.cpp; forget does not reach it there."""
     with open_memory(path, backends=RECORDS_ALONE) as memory:  # before a model is loaded
         if name not in [module.name for module in memory.modules.list()]:
+            from memkit.ledger.modules.module_reads import unknown_module
+
             raise unknown_module(name)
     with working("exporting"), open_memory(path, base_model=base_model) as memory:
         written = memory.modules.export(name, target, format=format, activated=activated)

@@ -15,12 +15,19 @@ HEAVY = {"torch", "faiss", "transformers", "sentence_transformers", "peft"}
     "statement", ["import memkit", "from memkit import *", "import memkit.cli.main"]
 )
 def test_no_heavy_library_comes_along(statement):
+    assert HEAVY & loaded_by(statement) == set()
+
+
+def test_the_help_and_completion_open_no_memory():
+    assert {"numpy", "sqlite3", "pydantic"} & loaded_by("import memkit.cli.app") == set()
+
+
+def loaded_by(statement):
     script = f"{statement}\nimport sys\nprint(*sys.modules)"
     result = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
-
-    assert HEAVY & set(result.stdout.split()) == set()
+    return set(result.stdout.split())
 
 
 def test_the_names_are_few_sorted_and_real():
