@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from memkit.cli.parameters import Fields
 from memkit.errors import InvalidInputError, RecordNotFoundError
 from memkit.types import AnyScope, Scope
+from memkit.types.validate import read_json
 from memkit.types.value import shortened
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _not_a_text(value: object) -> Any:  # noqa: ANN401 - a number or a boolean, 
     if not isinstance(value, str):
         return None
     try:
-        other = json.loads(value)
+        other = read_json(value)
     except ValueError:
         return None
     return other if isinstance(other, bool | int | float) else None

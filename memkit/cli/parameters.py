@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from memkit.types import ALL, BUDGET, AnyScope
-from memkit.types.validate import shown
+from memkit.types.validate import read_json, shown
 
 if TYPE_CHECKING:
     from memkit.memory.options import Selection
@@ -203,7 +202,7 @@ def metadata_of(given: Sequence[Fields] | None) -> dict[str, Any]:
 
 def _json(text: str, whole: str) -> Any:  # noqa: ANN401 - any JSON value
     try:
-        return json.loads(text)
+        return read_json(text)
     except ValueError as error:
         raise typer.BadParameter(f"expected JSON, got {shown(whole)}: {error}") from None
 

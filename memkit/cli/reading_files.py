@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
@@ -15,7 +14,7 @@ import typer
 from memkit.cli.parameters import moment
 from memkit.errors import InvalidInputError, MemkitError, storage_errors
 from memkit.types import Draft
-from memkit.types.validate import shown, validate_draft
+from memkit.types.validate import read_json, shown, validate_draft
 
 STDIN = "-"
 _FIELDS = frozenset(field.name for field in fields(Draft))
@@ -109,7 +108,7 @@ def messages_of(document: Document) -> list[dict[str, Any]]:
         InvalidInputError: If it is none of these.
     """
     try:
-        content = json.loads(document.text)
+        content = read_json(document.text)
     except ValueError:
         return [entry for _, entry in _lines(document)]
     if isinstance(content, Mapping) and "messages" in content:
@@ -161,7 +160,7 @@ def _lines(document: Document) -> Iterator[tuple[str, dict[str, Any]]]:
         if not line.strip():
             continue
         try:
-            entry = json.loads(line)
+            entry = read_json(line)
         except ValueError as error:
             raise InvalidInputError(f"expected JSON in {where}: {error}") from None
         if not isinstance(entry, dict):

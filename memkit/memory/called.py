@@ -8,7 +8,7 @@ from typing import Any
 
 from memkit.errors import InvalidInputError
 from memkit.types import ChatTurn, Message, Role, ToolCall
-from memkit.types.validate import describe, shown
+from memkit.types.validate import describe, read_json, shown
 
 
 def turn_of(place: int, message: Message, said: tuple[Role, str]) -> ChatTurn:
@@ -66,7 +66,7 @@ def _object(function: Mapping[str, Any]) -> dict[str, Any] | None:
     """The arguments of a call, which OpenAI gives as text; None if they are no object."""
     arguments = function.get("arguments")
     try:
-        value = json.loads(arguments) if isinstance(arguments, str) else arguments
+        value = read_json(arguments) if isinstance(arguments, str) else arguments
     except ValueError:
         return None
     return value if isinstance(value, dict) else None

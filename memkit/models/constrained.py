@@ -115,7 +115,13 @@ class Constraints:
             special = {str(token): id for id, token in added if token.special}
             return LLMatcher.grammar_from_lark(grammar(constraint, self._tools.calls, special))
         options: Any = WRITTEN
-        return LLMatcher.grammar_from_json_schema(constraint.schema or "{}", overrides=options)
+        try:
+            return LLMatcher.grammar_from_json_schema(constraint.schema or "{}", overrides=options)
+        except ValueError as error:  # it reads JSON of some hundred levels, no more
+            raise InvalidInputError(
+                f"expected a JSON schema that decoding can be held to, got one with: {error}",
+                hint="nest it less deeply, or write what recurs once, in `$defs`",
+            ) from error
 
     def _known_tokens(self) -> LLTokenizer:
         """The model's tokens as llguidance has them; made once, in half a second or so."""

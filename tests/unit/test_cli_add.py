@@ -178,3 +178,18 @@ def test_what_cannot_be_added_is_told_and_nothing_is(add, tmp_path, words, statu
 
     assert (done, records) == (status, [])
     assert complaint.format(tmp=tmp_path) in told
+
+
+DEEP = "[" * 100_000
+
+
+@pytest.mark.parametrize("form", ["jsonl", "chat"])
+def test_json_that_is_too_deep_is_told(add, tmp_path, form):
+    path = tmp_path / "deep.json"
+    path.write_text(DEEP)
+    status, records, told = add("--from", path, "--format", form)
+    assert (status, records) == (1, [])
+    assert "nested too deeply" in told
+    status, records, told = add("A text.", "--metadata", f"a={DEEP}")
+    assert status in (0, 2)
+    assert "Traceback" not in told

@@ -4,6 +4,7 @@ import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import reduce
 from types import SimpleNamespace
 
 import jsonschema
@@ -206,6 +207,7 @@ def test_a_number_that_may_go_on_is_half_an_answer(model):
         ({"oneOf": [{"type": "integer"}, {"type": "number"}]}, "oneOf"),
         ({"$ref": "#/$defs/gone"}, "gone"),
         ({"enum": []}, "empty"),
+        (reduce(lambda inner, _: {"items": inner}, range(300), {"type": "string"}), "recursion"),
     ],
 )
 def test_a_schema_that_decoding_cannot_see_to_is_refused(model, schema, named):

@@ -281,6 +281,15 @@ def test_a_result_without_its_call_is_not_taken_for_another_calls(memory, id):
         memory.ask([asked, called, result], **ROUNDS)
 
 
+@pytest.mark.parametrize("arguments", ["{", "[" * 100_000, '{"a": ' * 100_000, "3", 3, None])
+def test_arguments_of_a_call_that_are_no_object_are_refused(memory, arguments):
+    asked = {"role": "user", "content": "Who?"}
+    call = {"id": "c1", "function": {"name": "add", "arguments": arguments}}
+    result = {"role": "tool", "content": "4471", "tool_call_id": "c1"}
+    with pytest.raises(InvalidInputError, match="as `arguments`, a JSON object"):
+        memory.ask([asked, {"role": "assistant", "tool_calls": [call]}, result], **ROUNDS)
+
+
 def test_a_question_is_not_quoted_where_tools_may_be_called(memory):
     answer = memory.ask("What is the badge number of Nora?", **ROUNDS)
     assert not any(claim.quoted for claim in answer.claims)

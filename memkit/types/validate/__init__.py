@@ -20,6 +20,7 @@ from memkit.types.validate.json_values import check_metadata as check_metadata
 from memkit.types.validate.json_values import check_object as check_object
 from memkit.types.validate.json_values import check_scalar as check_scalar
 from memkit.types.validate.json_values import in_normal_form as in_normal_form
+from memkit.types.validate.json_values import read_json as read_json
 from memkit.types.validate.moments import MAX_TTL as MAX_TTL
 from memkit.types.validate.moments import MIN_TTL as MIN_TTL
 from memkit.types.validate.moments import check_period as check_period

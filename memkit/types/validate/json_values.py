@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import operator
 from collections.abc import Iterator, Mapping
@@ -27,6 +28,18 @@ _HINTS = (
     ("__fspath__", "Give `str(value)`."),
     ("model_dump", "Give its `.model_dump(mode='json')`."),
 )
+
+
+def read_json(text: str | bytes) -> Any:  # noqa: ANN401 - JSON
+    """Read JSON that comes from elsewhere.
+
+    Raises:
+        ValueError: If it is none, or nests more deeply than Python reads.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def check_scalar(name: str, value: object) -> Scalar:
