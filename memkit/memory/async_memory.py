@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, NoReturn, ParamSpec, Self, T
 from weakref import WeakSet
 
 from memkit.errors import StorageError
+from memkit.ledger import is_address
 from memkit.memory.memory import Memory
 from memkit.memory.memory_jobs import Jobs
 from memkit.memory.modules import Modules
@@ -68,7 +69,8 @@ def _opening_twin(
     @wraps(verb)
     def twin(path: str | Path, *args: P.args, **kwargs: P.kwargs) -> Opening:
         # Absolute from here on: the thread that opens it may start late.
-        return Opening(partial(verb, absolute_path("path", path), *args, **kwargs))
+        place = path if is_address(path) else absolute_path("path", path)
+        return Opening(partial(verb, place, *args, **kwargs))
 
     return cast("Callable[Concatenate[str | Path, P], Opening]", twin)
 

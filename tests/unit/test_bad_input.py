@@ -12,6 +12,7 @@ from memkit.errors import NotAMemoryError
 from memkit.ledger.items import NewItem
 from memkit.lora.recipe import Recipe
 from memkit.lora.spec import LoraSpec, TrainSpec
+from memkit.memory.check import check
 from memkit.protocols import Backend
 from memkit.testing import HashingEmbedder, HashingModel
 from memkit.testing.fakes import new_record
@@ -338,3 +339,44 @@ def test_of_a_billion_wrong_values_the_first_is_refused(shared, use, message):
     with pytest.raises(InvalidInputError) as caught:
         use(shared, range(10**9))
     assert message in caught.value.message
+
+
+URLS = ["mysql://ann:secret@h/db", "POSTGRESQL://ann:secret@h/db", "file:///tmp/x", "s3://secret/x",
+        "postgresql+psycopg://ann:secret@h/db"]  # fmt: skip
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_a_url_is_no_path(shared, tmp_path, monkeypatch, url):
+    """It would be a folder of that name, and the server that was meant would know nothing."""
+    monkeypatch.chdir(tmp_path)
+    for use in (
+        lambda: Memory.open(url),
+        lambda: asyncio.run(open_async(url)),
+        lambda: shared.export(url),
+        lambda: shared.import_(url),
+        lambda: check(url),
+    ):
+        with pytest.raises(InvalidInputError, match="a path on this machine, got a URL") as caught:
+            use()
+        assert "secret" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+async def open_async(place):
+    async with AsyncMemory.open(place, backends=["buffer", "rag"]):
+        pass
+
+
+def test_a_server_is_meant_by_its_url_in_another_thread_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StorageError, match=r"no connection to postgresql://127\.0\.0\.1:1/db"):
+        asyncio.run(open_async("postgresql://127.0.0.1:1/db"))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("url", ["postgresql://ann:se%ZZcret@h/db", "postgresql://[::1/db",
+                                 "postgresql://h/db?secret=1"])  # fmt: skip
+def test_a_url_that_cannot_be_read_is_the_callers_mistake(url):
+    with pytest.raises(InvalidInputError, match="cannot read the URL") as caught:
+        Memory.open(url, backends=["buffer", "rag"])
+    assert "cret" not in str(caught.value)

@@ -8,6 +8,7 @@ second becomes the first, before anything is stored, compared or looked up.
 from __future__ import annotations
 
 import errno
+import re
 import unicodedata
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from memkit.errors import InvalidInputError
 from memkit.types.validate.descriptions import describe, handle_of, shown
 
 _IMPOSSIBLE = {errno.ENAMETOOLONG, errno.ELOOP}  # whatever is to be done with the path
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")  # its beginning
 
 MAX_CHARACTERS = 2_000_000
 MAX_ID_CHARACTERS = 256  # of ids, keys, names, and of the parts of scopes and namespaces
@@ -116,6 +118,12 @@ def absolute_path(name: str, value: object) -> Path:
     text = str(value)
     if isinstance(value, str) and not value.strip():
         raise InvalidInputError(f"`{name}` must not be empty or blank, got {shown(value)}")
+    if isinstance(value, str) and (url := _URL.match(value)):
+        raise InvalidInputError(  # without the rest, which may hold a password
+            f"`{name}` must be a path on this machine, got a URL that begins with {url[0]!r}",
+            "A memory on a PostgreSQL server has a URL that begins with postgresql://, in small "
+            "letters; a folder of such a name is './' and the name.",
+        )
     if "\0" in text:
         raise InvalidInputError(
             f"`{name}` must not contain NUL characters, found one at position {text.find(chr(0))}",
