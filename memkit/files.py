@@ -110,7 +110,11 @@ def file_draft(path: Path) -> Iterator[Path]:
 
     If it is not moved, it is removed: at the end of the block, or, after a kill, by the next draft
     in this folder.
+
+    Raises:
+        UnsafePathError: If there is a folder, a link or a device, which must not be replaced.
     """
+    plain_file(path)
     with _draft(path, lambda place: new_file(place).close()) as place:
         yield place
 

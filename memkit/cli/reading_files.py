@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import typer
 
@@ -17,6 +19,7 @@ from memkit.types import Draft
 from memkit.types.validate import read_json, shown, validate_draft
 
 STDIN = "-"
+MOST = 2**30  # bytes that are read at once
 _FIELDS = frozenset(field.name for field in fields(Draft))
 
 
@@ -44,9 +47,21 @@ class Document:
     form: Form
 
 
+def _read(file: BinaryIO, where: str) -> bytes:
+    """All that is in a file or comes through a pipe, which need not end."""
+    content = file.read(MOST + 1)
+    if len(content) > MOST:
+        raise InvalidInputError(
+            f"expected at most {MOST:,} bytes, there are more in {where}",
+            hint="split it into several files",
+        )
+    return content
+
+
 def read_stdin(form: Form) -> Document:
     """All that comes in through the pipe; it is a text unless another form is asked for."""
-    text = _decoded(sys.stdin.buffer.read(), "the standard input")
+    where = "the standard input"
+    text = _decoded(_read(sys.stdin.buffer, where), where)
     return Document(STDIN, text, Form.TEXT if form is Form.AUTO else form)
 
 
@@ -133,8 +148,11 @@ class _NoTextError(InvalidInputError):
 
 
 def _document(path: Path, name: str, form: Form) -> Document:
-    with storage_errors(path):
-        content = path.read_bytes()
+    with storage_errors(path), path.open("rb") as file:
+        kind = os.fstat(file.fileno()).st_mode
+        if stat.S_ISBLK(kind) or (stat.S_ISCHR(kind) and not file.isatty()):
+            raise InvalidInputError(f"expected a file, a folder or a pipe, {path} is a device")
+        content = _read(file, str(path))
     if form is Form.AUTO:
         form = {".jsonl": Form.JSONL, ".json": Form.CHAT}.get(path.suffix.lower(), Form.TEXT)
     return Document(name, _decoded(content, str(path)), form)

@@ -9,6 +9,7 @@ import pytest
 
 from memkit import Memory
 from memkit.cli import main as cli
+from memkit.cli import reading_files
 from memkit.testing import HashingEmbedder
 
 
@@ -193,3 +194,17 @@ def test_json_that_is_too_deep_is_told(add, tmp_path, form):
     status, records, told = add("A text.", "--metadata", f"a={DEEP}")
     assert status in (0, 2)
     assert "Traceback" not in told
+
+
+def test_what_never_ends_is_not_read_to_its_end(add, tmp_path, piped, monkeypatch):
+    status, records, told = add("--from", "/dev/zero")
+    assert (status, records) == (1, [])
+    assert "/dev/zero is a device" in told
+    monkeypatch.setattr(reading_files, "MOST", 10)
+    (tmp_path / "long.txt").write_text("x" * 11)
+    piped(b"x" * 11)
+    for words, where in ((("--from", tmp_path / "long.txt"), "long.txt"), (("-",), "the standard")):
+        status, records, told = add(*words)
+        assert (status, records) == (1, [])
+        assert "at most 10 bytes, there are more in" in told
+        assert where in told

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from memkit.cli import main as cli
 from memkit.errors import UnsafePathError
 from memkit.files import file_draft, folder_draft, make_folder, new_file, own_file, replace_file
 from memkit.memory.check import check
@@ -236,3 +237,19 @@ def test_a_planted_list_that_leads_elsewhere_goes_alone(tmp_path, open_memory):
         assert all(memory.forget("nora").checks.values())
     assert (tmp_path / "victim").read_text() == "mine"
     assert not any(path.is_symlink() or path.exists() for path in planted)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link", "folder"])
+def test_only_a_plain_file_is_replaced_by_what_is_written(tmp_path, open_memory, capsys, kind):
+    """A page for /dev/full would have been a file in the place of the device."""
+    path, other = tmp_path / "page.html", tmp_path / "other"
+    make = {"pipe": os.mkfifo, "link": lambda p: p.symlink_to(other), "folder": Path.mkdir}[kind]
+    make(path)
+    before = path.lstat()
+    with pytest.raises(UnsafePathError, match="expected a plain file at"), file_draft(path):
+        pytest.fail("it began")
+    open_memory(tmp_path / "m", backends=["buffer"]).close()
+    assert cli.main(["inspect", str(tmp_path / "m"), "--html", str(path)]) in (1, 2)
+    assert "Traceback" not in capsys.readouterr().err
+    assert (path.lstat().st_mode, path.lstat().st_ino) == (before.st_mode, before.st_ino)
+    assert not other.exists()
