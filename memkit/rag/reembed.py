@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 
 from tqdm import tqdm
 
-from memkit.errors import UnsupportedOperationError
 from memkit.ledger import Ledger
 from memkit.ledger.engine.locks import embedding_lock
 from memkit.protocols import Embedder
@@ -39,17 +38,11 @@ def reembed(
     Raises:
         InvalidInputError: If the embedder returns something else than unit rows.
         BusyError: If another process or thread is doing the same.
-        UnsupportedOperationError: If the memory is on a server.
     """
 
     def switch() -> bool:
         return ledger.shadow_vectors.take_over(embedder.name, embedder.dim)
 
-    if ledger.shared:
-        raise UnsupportedOperationError(
-            f"the embedder of a memory on a server cannot be changed yet: {ledger.name}",
-            "Export it, and import the file into a new memory with the other embedder.",
-        )
     done = 0
     with embedding_lock(ledger):
         ledger.shadow_vectors.begin(embedder.name, embedder.dim)

@@ -19,11 +19,11 @@ from memkit.errors import (
     BusyError,
     DirectoryChangedError,
     FormatVersionError,
+    IncompatibleModelError,
     InvalidInputError,
     NotAMemoryError,
     ReadOnlyError,
     StorageError,
-    UnsupportedOperationError,
 )
 from memkit.ledger import Ledger
 from memkit.ledger.engine.checksums import CHECKED
@@ -496,8 +496,30 @@ def test_a_server_that_is_not_there_is_told_without_the_password(tmp_path):
     assert "postgresql:///db?schema=notes" in str(caught.value)
 
 
-def test_the_embedder_of_a_memory_on_a_server_stays(server, opened):
-    memory = opened(server.empty())
-    memory.add("embedded")
-    with pytest.raises(UnsupportedOperationError, match="cannot be changed yet"):
-        memory.vectors.reembed(HashingEmbedder(dim=32))
+def test_another_machine_goes_on_with_the_new_embedder(server, opened, tmp_path, monkeypatch):
+    """It has an index of the vectors of the old one, with as many dimensions."""
+
+    class Turned(HashingEmbedder):
+        def __init__(self):
+            super().__init__()
+            self.name = "turned"
+
+        def encode_document(self, texts):
+            return -super().encode_document(texts)
+
+    place = server.empty()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "there"))
+    there = opened(place)
+    there.add(["cats purr", "dogs bark"])
+    there.search("cats")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "here"))
+    here = opened(place)
+    here.vectors.reembed(Turned())
+    assert here.search("cats purr")[0].similarity == pytest.approx(1)
+    with pytest.raises(IncompatibleModelError, match="made with the embedder 'turned'"):
+        there.search("cats")
+    there.close()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "there"))
+    again = opened(place, embedder=Turned())
+    assert again.search("dogs bark")[0].similarity == pytest.approx(1)
+    assert again.search("dogs bark")[0].text == "dogs bark"

@@ -14,6 +14,8 @@ from memkit.rag.reembed import reembed
 from memkit.testing import HashingEmbedder
 from memkit.types import Draft
 
+pytestmark = pytest.mark.engines
+
 TEXTS = [f"Parcel {n} is at gate {n * 7}." for n in range(300)]
 
 
@@ -34,8 +36,8 @@ class Other(HashingEmbedder):
 
 
 @pytest.fixture
-def rag(open_memory, tmp_path):
-    memory = open_memory(tmp_path / "a.mem", backends=("rag",), base_model=None)
+def rag(open_memory, place):
+    memory = open_memory(place, backends=("rag",), base_model=None)
     memory.add(TEXTS)
     return memory
 
@@ -62,11 +64,11 @@ def test_the_memory_goes_on_with_the_new_embedder(rag, open_memory, dim):
     assert rag.stats().embedder == new.name
     record = rag.add("A late parcel.")
     assert rag.search("late parcel", k=1)[0].id == record.id
-    directory = rag._engine.ledger.directory
+    place = rag._engine.ledger.place
     rag.close()
     with pytest.raises(IncompatibleModelError, match=f"made with the embedder '{new.name}'"):
-        open_memory(directory, backends=("rag",))
-    again = open_memory(directory, backends=("rag",), embedder=new)
+        open_memory(place, backends=("rag",))
+    again = open_memory(place, backends=("rag",), embedder=new)
     assert again.search(TEXTS[9], k=1)[0].similarity > 0.99
     assert again.vectors.reembed(new) == 0
 
@@ -144,7 +146,7 @@ def test_half_done_for_another_embedder_is_dropped(rag):
 
 
 def test_another_user_of_the_memory_is_told(rag):
-    ledger = Ledger.open(rag._engine.ledger.directory)
+    ledger = Ledger.open(rag._engine.ledger.place)
     other = FactIndex(ledger, HashingEmbedder())
     other.sync()
     rag.vectors.reembed(Other(64))
@@ -159,7 +161,7 @@ def test_another_user_of_the_memory_is_told(rag):
 
 @pytest.mark.parametrize("dim", [64, 32])
 def test_another_user_in_the_middle_of_a_search_is_told(rag, dim):
-    ledger = Ledger.open(rag._engine.ledger.directory)
+    ledger = Ledger.open(rag._engine.ledger.place)
 
     class Slow(HashingEmbedder):
         def encode_query(self, texts):
@@ -192,9 +194,9 @@ def test_an_embedder_that_fails_changes_nothing(rag):
 
 
 def test_a_reembedding_alone_needs_no_index(rag):
-    directory = rag._engine.ledger.directory
+    place = rag._engine.ledger.place
     rag.close()
-    ledger = Ledger.open(directory)
+    ledger = Ledger.open(place)
     assert reembed(ledger, Other(16)) == len(TEXTS)
     assert ledger.get_meta("embedder") == "other-16"
     ledger.close()
@@ -208,8 +210,8 @@ def test_modules_go_on_answering(trained):
     assert (answer.text, bool(answer.route)) == ("4471", True)
 
 
-def test_a_memory_without_records(open_memory, tmp_path):
-    memory = open_memory(tmp_path / "a.mem", backends=("rag",))
+def test_a_memory_without_records(open_memory, place):
+    memory = open_memory(place, backends=("rag",))
     assert memory.vectors.reembed(Other(32)) == 0
     memory.add("Something.")
     assert memory.stats().embedder == "other-32"
