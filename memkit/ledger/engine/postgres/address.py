@@ -19,6 +19,7 @@ _URL = re.compile(
     r"postgres(?:ql)?://(?P<user>[^@/]*@)?(?P<server>[^@/?]*)(?P<path>/[^@?]*)?(?:\?(?P<query>.*))?",
     re.DOTALL,
 )
+_OWN = ("", "schema", "row_security")  # parameters that are memkit's, or none
 _EXAMPLE = "For example postgresql://user@host/db?schema=notes"
 
 
@@ -30,6 +31,7 @@ class Address:
         source: The URL as it was given, which may hold a password.
         url: What PostgreSQL's own library understands of it.
         schema: The schema that the memory has for itself.
+        row_security: Whether rows are to be limited to scopes for readers by SQL; None for as is.
         shown: The address without anything secret, for messages.
     """
 
@@ -37,13 +39,14 @@ class Address:
     url: str = field(repr=False)
     schema: str
     shown: str
+    row_security: bool | None = None
 
     @classmethod
     def parse(cls, url: str) -> Self:
-        """Read a URL as PostgreSQL's library has them, with one more parameter: ``schema``.
+        """Read a URL as PostgreSQL's library has them, with ``schema`` and ``row_security``.
 
         Raises:
-            InvalidInputError: If it is no such URL, or the schema has another kind of name.
+            InvalidInputError: If it is no such URL, or one of these has another kind of value.
         """
         if not is_address(url):
             raise InvalidInputError("expected the URL of a PostgreSQL database", _EXAMPLE)
@@ -63,16 +66,26 @@ class Address:
                 f"{shown(schema)}",
                 _EXAMPLE,
             )
-        others = "&".join(
-            f"{name}={value}" for name, value in settings if name not in ("", "schema")
-        )
+        others = "&".join(f"{name}={value}" for name, value in settings if name not in _OWN)
         place = f"{parts['server']}{parts['path'] or ''}"
         return cls(
             source=url,
             url=f"postgresql://{parts['user'] or ''}{place}{'?' if others else ''}{others}",
             schema=schema,
             shown=f"postgresql://{place}?schema={schema}",
+            row_security=_switch([value for name, value in settings if name == "row_security"]),
         )
+
+
+def _switch(values: list[str]) -> bool | None:
+    if not values:
+        return None
+    if values[-1] not in {"on", "off"}:
+        raise InvalidInputError(
+            f"`row_security` must be on or off, got {shown(values[-1])}",
+            "Leave it out to leave it as it is.",
+        )
+    return values[-1] == "on"
 
 
 def is_address(place: object) -> bool:

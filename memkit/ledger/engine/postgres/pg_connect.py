@@ -13,13 +13,19 @@ from psycopg import ProgrammingError, sql
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool
 
-from memkit.errors import FormatVersionError, InvalidInputError, NotAMemoryError
+from memkit.errors import (
+    FormatVersionError,
+    InvalidInputError,
+    NotAMemoryError,
+    UnsupportedOperationError,
+)
 from memkit.files import make_folder
 from memkit.ledger.engine import schema
 from memkit.ledger.engine.checksums import CHECKED, stamp
 from memkit.ledger.engine.postgres.address import Address
 from memkit.ledger.engine.postgres.pg_database import Connection, PostgresDatabase
 from memkit.ledger.engine.postgres.pg_errors import mapped
+from memkit.ledger.engine.postgres.pg_row_security import switch
 from memkit.ledger.engine.postgres.pg_schema import statements
 
 CONNECTIONS = 8  # of one open memory at most
@@ -46,6 +52,7 @@ def connect(address: Address, *, create: bool, wait: float) -> PostgresDatabase:
         ReadOnlyError: If it is to be made where nothing can be written.
         StorageError: If there is no such server or database.
         InvalidInputError: If PostgreSQL's library cannot read the URL.
+        UnsupportedOperationError: If the role sees only a part of the rows.
     """
     _check_url(address)
     settings: dict[str, Any] = {
@@ -68,6 +75,7 @@ def connect(address: Address, *, create: bool, wait: float) -> PostgresDatabase:
         if not _is_there(connection, address):
             _make(connection, address, create=create)
         memory, version, database_name, read_only = connection.execute(_FACTS).fetchone() or ()
+        _check_sees_all(connection, address)
     _check_version(address, version)
     pool = ConnectionPool(
         address.url,
@@ -83,6 +91,8 @@ def connect(address: Address, *, create: bool, wait: float) -> PostgresDatabase:
     database = PostgresDatabase(address, pool, folder, wait=wait, read_only=read_only)
     try:
         _bring_up_to_date(database, version)
+        if address.row_security is not None:
+            switch(database, address.schema, on=address.row_security)
     except BaseException:
         database.close()
         raise
@@ -146,6 +156,15 @@ def _make(connection: Connection, address: Address, *, create: bool) -> None:
         connection.execute(
             "INSERT INTO memory_state (memory, format, version) VALUES (%s, %s, 0)",
             (str(uuid.uuid4()), schema.current_version()),
+        )
+
+
+def _check_sees_all(connection: Connection, address: Address) -> None:
+    if connection.execute("SELECT row_security_active('records')").fetchone() == (True,):
+        raise UnsupportedOperationError(
+            f"this role sees only its scope of the memory at {address.shown}",
+            "It can read the tables by SQL. Open the memory as the role that owns them, and give "
+            "each verb a `scope`.",
         )
 
 

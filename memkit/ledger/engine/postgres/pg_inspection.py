@@ -10,6 +10,7 @@ from itertools import islice
 from memkit.ledger.engine.database import Row
 from memkit.ledger.engine.inspector import Fault
 from memkit.ledger.engine.postgres.pg_database import PostgresDatabase
+from memkit.ledger.engine.postgres.pg_row_security import SCOPES
 from memkit.ledger.engine.postgres.pg_schema import statements
 from memkit.ledger.engine.postgres.pg_words import stems
 from memkit.ledger.engine.schema import SHADOW_TABLES
@@ -51,7 +52,7 @@ class PostgresInspector:
         faults += [
             Fault(kind, name, None, "is not memkit's")
             for kind, name in sorted(present - expected.keys())
-            if kind in _FOREIGN and name not in SHADOW_TABLES
+            if kind in _FOREIGN and name not in {*SHADOW_TABLES, SCOPES}
         ]
         return faults
 
