@@ -20,9 +20,10 @@ from memkit.ledger.engine.database import Database, Row
 _K1, _B = 1.2, 0.75
 _LEAST = 1e-6  # weight of a word that more than half of the passages have
 
-# The scores of one word each; parameters: words, passages in all, their mean length.
+# The scores of one word each; parameters: words, passages in all, their mean length. Materialized,
+# or else how many passages have a word would be counted again for each of them.
 _SCORED = f"""
-    WITH asked AS (
+    WITH asked AS MATERIALIZED (
         SELECT word, weight, place, (
             SELECT count(*) FROM word_counts WHERE word_counts.word = each.word
         )::float8 AS found
