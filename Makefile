@@ -47,8 +47,8 @@ test: lint
 check: lint
 	$(PYTEST) -m 'not real and not slow' tests/unit tests/contract
 
-# Only the store is compared with packages that memkit does not need itself.
-bench: $(SETUP) $(if $(filter store,$(NAME)),$(PEERS))
+# Only stores are compared with packages that memkit does not need itself.
+bench: $(SETUP) $(if $(filter store engines,$(NAME)),$(PEERS)) $(if $(filter engines,$(NAME)),$(TESTABLE))
 	@test -n "$(NAME)" || { echo "name a benchmark, for example: make bench NAME=train" >&2; \
 	  $(BIN)/python tests/benchmarks --help >&2; exit 2; }
 	$(BIN)/python tests/benchmarks $(NAME) $(if $(DATA),--data "$(DATA)") $(if $(JSON),--json "$(JSON)") $(ARGS)

@@ -56,6 +56,12 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
         "metavar": "N,N",
         "help": "among how many to search (default: 100000,1000000)",
     },
+    "sizes": {
+        "type": positive_numbers,
+        "default": (10_000,),
+        "metavar": "N,N",
+        "help": "among how many to search (default: 10000)",
+    },
     "shape": {
         "choices": ("tiny", "1b", "8b"),
         "default": "1b",
@@ -90,6 +96,9 @@ BENCHMARKS = {
     "ask": Benchmark("engine.ask", "what one warm question costs outside the language model"),
     "store": Benchmark(
         "store.compare", "adding, searching and durability, beside peers", ("records", "peers")
+    ),
+    "engines": Benchmark(
+        "store.engines", "a memory in a directory and on a PostgreSQL server", ("sizes",)
     ),
     "arrow": Benchmark("evals.arrow", "PEFT's Arrow as a router", ("data", "facts", "seeds")),
     "dial": Benchmark("evals.dial", "accuracy against prompt tokens", ("data", "facts", "seeds")),
