@@ -259,7 +259,9 @@ class LanguageModel(Protocol):
     the model, and needs `memkit.models.language_model.TransformersModel`. A model may also have
     ``special_tokens``, texts that no evidence will spell; and ``constraints``, which says that it
     holds answers to `Prompt.constraint`, and ``tools``, which shows tools to it and reads its
-    calls (`memkit.answering.held.ToolReader`). Without them, a schema or tools are refused.
+    calls (`memkit.answering.held.ToolReader`). Without them, a schema or tools are refused. A
+    true ``shares_passes`` says that threads call `generate` and `stream` without holding it, and
+    that it answers together what they ask at the same time.
     """
 
     @property

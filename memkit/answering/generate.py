@@ -8,7 +8,7 @@ another (docs/decisions/0008-mixing.md), and what the rows say is put together a
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Protocol
@@ -55,7 +55,7 @@ class Adapters(Protocol):
 
 
 class AnswerStream:
-    """Pieces of an answer; `answer` is there once the last has come. Holds the model until then."""
+    """Pieces of an answer; `answer` is there once the last has come."""
 
     def __init__(self, pieces: Generator[str, None, Answer]) -> None:
         self._pieces = pieces
@@ -143,10 +143,7 @@ class Answerer:
         ]
         batch = [row for of_recall in rows for row in of_recall]
         adapters = self._adapters([row.route for row in batch])
-        with self._base.hold(), step("decode"):
-            completed = self._base.generate(
-                [row.prompt for row in batch], sampling, adapters=adapters
-            )
+        completed = self._generated([row.prompt for row in batch], sampling, adapters)
         part = f"`generate` of the language model {self._base.name!r}"
         check_results(part, completed, Completion, "a list of `Completion`")
         completions = iter(completed)
@@ -162,8 +159,7 @@ class Answerer:
         """
         prompts = [self._prompt(_asked(part, ""), "", Context(), adapted=True) for part in parts]
         adapters = self._adapters([Route({part.module: 1.0}) for part in parts])
-        with self._base.hold(), step("decode"):
-            completions = self._base.generate(prompts, GREEDY, adapters=adapters)
+        completions = self._generated(prompts, GREEDY, adapters)
         return list(zip(prompts, completions, strict=True))
 
     def stream(
@@ -191,7 +187,7 @@ class Answerer:
                 yield answer.text
             return answer
         completions: list[Completion] = []
-        with self._base.hold():
+        with nullcontext() if self._shares_passes else self._base.hold():
             for row, joint in zip(rows, joints([row.question for row in rows]), strict=True):
                 if joint:
                     yield joint
@@ -250,7 +246,23 @@ class Answerer:
         return self._base.prompt(question, system=system, history=before.history)
 
     def _adapters(self, routes: Sequence[Route]) -> AbstractContextManager[None] | None:
-        return self._modules.adapters(routes) if self._modules is not None else None
+        return self._modules.adapters(routes) if self._modules is not None and any(routes) else None
+
+    def _generated(
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        adapters: AbstractContextManager[None] | None,
+    ) -> list[Completion]:
+        if self._shares_passes:  # and measures what each caller has of them
+            return self._base.generate(prompts, sampling, adapters=adapters)
+        with self._base.hold(), step("decode"):
+            return self._base.generate(prompts, sampling, adapters=adapters)
+
+    @property
+    def _shares_passes(self) -> bool:
+        """Whether threads need not hold the model, as it answers together what they ask."""
+        return bool(getattr(self._base, "shares_passes", False))
 
     def _composed(
         self, recall: Recall, rows: list[Row], completions: list[Completion], sampling: Sampling

@@ -75,8 +75,8 @@ def serve(
         int, typer.Option(min=1, metavar="N", help="Longest answer that may be asked for.")
     ] = 1024,
     batch: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Most questions that share a batch.")
-    ] = 8,
+        int, typer.Option(min=1, metavar="N", help="Most questions that are answered at once.")
+    ] = 32,
     base_model: BaseModel = None,
     embedder: EmbedderModel = None,
 ) -> None:

@@ -18,6 +18,7 @@ from memkit.memory.memory_jobs import Jobs
 from memkit.memory.modules import Modules
 from memkit.memory.retention import Retention
 from memkit.memory.vectors import Vectors
+from memkit.types.giving_up import may_give_up
 from memkit.types.validate import absolute_path, check_part
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _OPEN = "AsyncMemory.open(path) opens one: `async with AsyncMemory.open(path) as memory`."
-THREADS = 32  # calls at once; most of them wait for a lock, so there are more than cores
+THREADS = 64  # calls at once; most wait for a lock or for others that decode for them
 
 
 class _Awaited:
@@ -153,9 +154,10 @@ class AsyncMemory(_Awaited):
     Each call runs in a thread of its own, with the caller's context variables. Tasks and threads
     may share an `AsyncMemory`, and it is not bound to one event loop.
 
-    A cancelled call that waits for a thread never starts. One that has started goes on to its
-    end in the background, as threads cannot be interrupted: what it writes is there as a whole
-    or, if it fails, not at all. `close` waits for it.
+    A cancelled call that waits for a thread never starts. An answer that is being decoded ends at
+    its next token. Any other call that has started goes on to its end in the background, as
+    threads cannot be interrupted: what it writes is there as a whole or, if it fails, not at all.
+    `close` waits for it.
 
     Args:
         memory: Open already; `close` closes it.
@@ -271,9 +273,9 @@ class Opening:
 class AsyncAnswerStream:
     """Pieces of an answer as they come; `answer` is there once the last one has come.
 
-    The model is held from the first piece until the stream is read to its end, closed, dropped
-    or cancelled. Other calls wait for it meanwhile, those of the task that reads included: it
-    has to leave the stream before it asks again, best by ``async with``.
+    Its row stays among those that the model decodes until the stream is read to its end, closed,
+    dropped or cancelled. Models whose rows cannot join each other (`memkit.models.decode`) are held
+    as long: other calls wait for it, those of the task that reads included.
     """
 
     def __init__(self, begin: Callable[[], AnswerStream]) -> None:
@@ -333,9 +335,17 @@ class AsyncAnswerStream:
 
 
 async def _run_in(threads: ThreadPoolExecutor, call: Callable[[], R]) -> R:
-    """Run a call in a thread, with the context variables of the task."""
+    """Run a call in a thread, with the context variables of the task.
+
+    If the task is cancelled, an answer that is being decoded is given up.
+    """
     loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(threads, copy_context().run, call)
+    with may_give_up() as giving_up:
+        try:
+            return await loop.run_in_executor(threads, copy_context().run, call)
+        except asyncio.CancelledError:
+            giving_up.give_up()
+            raise
 
 
 def _close_unused(opening: Future[Memory]) -> None:

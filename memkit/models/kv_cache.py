@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
+import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from transformers import DynamicCache
 
 
@@ -17,6 +20,8 @@ class KVCache:
     the parts of a row; the mask tells which columns count, and positions skip the holes::
 
         prefix | hole | question | hole | answer, one column a step
+
+    Rows that have joined others later have a hole in front of them.
 
     Attributes:
         cache: Keys and values, one column per column of ``mask``; empty for a model that keeps
@@ -47,3 +52,51 @@ class KVCache:
             [row for row in self.tokens for _ in range(n)],
             [start for start in self.starts for _ in range(n)],
         )
+
+    def only(self, rows: Sequence[int]) -> Self:
+        """Some of the rows, without the columns that are holes in all of them."""
+        chosen = torch.tensor(rows, device=self.mask.device)
+        mask = self.mask[chosen]
+        columns = mask.any(dim=0).nonzero()[:, 0]
+        cache = DynamicCache()
+        for number, layer in enumerate(_layers(self)):
+            parts = (layer.keys[chosen], layer.values[chosen])
+            if len(columns) < mask.shape[1]:
+                parts = (parts[0][:, :, columns], parts[1][:, :, columns])
+            cache.update(*parts, number)
+        return type(self)(
+            cache,
+            mask[:, columns],
+            self.lengths[chosen],
+            [self.tokens[row] for row in rows],
+            [self.starts[row] for row in rows],
+        )
+
+    def joined(self, other: Self) -> Self:
+        """The rows of both, which end in the same column."""
+        widest = max(self.mask.shape[1], other.mask.shape[1])
+        both = (self, other)
+        missing = [widest - part.mask.shape[1] for part in both]
+        cache = DynamicCache()
+        for number, layers in enumerate(zip(*map(_layers, both), strict=True)):
+            keys, values = (
+                torch.cat([
+                    pad(getattr(layer, name), (0, 0, columns, 0))
+                    for layer, columns in zip(layers, missing, strict=True)
+                ])
+                for name in ("keys", "values")
+            )  # fmt: skip
+            cache.update(keys, values, number)
+        masks = [pad(part.mask, (n, 0)) for part, n in zip(both, missing, strict=True)]
+        return type(self)(
+            cache,
+            torch.cat(masks),
+            torch.cat([self.lengths, other.lengths]),
+            [*self.tokens, *other.tokens],
+            [*self.starts, *other.starts],
+        )
+
+
+def _layers(past: KVCache) -> Sequence[Any]:
+    """Of the union of all kinds of layers, transformers knows only some by keys and values."""
+    return past.cache.layers

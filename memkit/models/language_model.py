@@ -13,11 +13,11 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
-from memkit.models import decode
 from memkit.models.acting_tokens import ActingTokens
 from memkit.models.cache_bounds import CacheBounds, room_beside, stated_context, token_bytes
 from memkit.models.chat_template import ChatFormat, Message
 from memkit.models.constrained import Constraints
+from memkit.models.decode import Decoder
 from memkit.models.fingerprint import fingerprint
 from memkit.models.kv_cache import KVCache
 from memkit.models.load_model import load_model
@@ -40,7 +40,8 @@ class TransformersModel:
     """A language model that continues prompts; implements `memkit.protocols.LanguageModel`.
 
     Adapters are not its business: whoever installs them hands `generate` a context manager
-    that turns them on and off. Whoever computes holds the model (`hold`): one thread at a time.
+    that turns them on and off. Whoever computes holds the model (`hold`): one thread at a time,
+    which decodes for all that ask at once (`memkit.models.decode_shared`).
 
     Args:
         model: A causal language model of transformers; its weights are frozen.
@@ -61,6 +62,7 @@ class TransformersModel:
         constraints: What keeps answers to a schema, or to calls of tools.
         tools: How tools are shown to the model, and how it calls them.
         max_memory: As above.
+        token_bytes: Of keys and values of one token.
         room: Bytes that weights and caches leave for computing.
         bounds: Of the caches that belong to the model.
 
@@ -98,11 +100,13 @@ class TransformersModel:
         keep_differentiable(model)
         self._weights = dict(model.state_dict())
         self.max_memory = max_memory
+        self.token_bytes = token_bytes(model.config, model.dtype.itemsize)
         self.bounds, self.room = self._budget()
         self._prefixes: BoundedCache[tuple[int, ...], Layers] = BoundedCache(
             self.bounds.prefixes, lambda layers: sum(k.nbytes + v.nbytes for k, v in layers)
         )
         self._lock = ModelLock()
+        self._answers = Decoder(self, self._lock)
         self.window = smallest_window(model)
         self.turning_length = turning_length(model)
         self.head = OutputHead(model)
@@ -254,22 +258,13 @@ class TransformersModel:
 
     @property
     def splits(self) -> bool:
-        """Whether rows are always computed part by part, from keys and values."""
+        """Whether rows are always computed part by part, from keys and values: so they can join."""
         return self.traits.caches and self.window is None and self.turning_length is None
 
-    def read_whole(self, rows: Sequence[Sequence[int]]) -> Tensor:
-        """Hidden states of whole rows, read from their first token on: ``(rows, t, hidden)``."""
-        ids = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
-        mask = torch.zeros_like(ids)
-        for number, row in enumerate(rows):
-            ids[number, : len(row)] = torch.tensor(row)
-            mask[number, : len(row)] = 1
-        given = {"input_ids": ids, "attention_mask": mask}
-        output = self.decoder(
-            **{name: part.to(self.device) for name, part in given.items()}, use_cache=False
-        )
-        hidden: Tensor = output.last_hidden_state
-        return hidden
+    @property
+    def shares_passes(self) -> bool:
+        """Whether threads that ask at the same time share forward passes, without holding it."""
+        return self.splits
 
     def hidden(
         self, ids: Tensor, mask: Tensor, positions: Tensor, cache: DynamicCache | None = None
@@ -309,7 +304,7 @@ class TransformersModel:
         adapters: AbstractContextManager[object] | None = None,
     ) -> list[Completion]:
         """One completion per prompt; see `memkit.protocols.LanguageModel.generate`."""
-        return decode.generate(self, prompts, sampling, adapters)
+        return self._answers.generate(prompts, sampling, adapters)
 
     def stream(
         self,
@@ -319,8 +314,8 @@ class TransformersModel:
         adapters: AbstractContextManager[object] | None = None,
     ) -> Generator[str, None, Completion]:
         """Pieces of text as they come; see `memkit.protocols.LanguageModel.stream`."""
-        decode.check(self, [prompt], sampling)
-        return decode.stream(self, prompt, sampling, adapters)
+        self._answers.check([prompt], sampling)
+        return self._answers.stream(prompt, sampling, adapters)
 
     # -- identity ----------------------------------------------------------------------------
 
@@ -354,9 +349,7 @@ class TransformersModel:
             free=memory_of(self.device).free,
             name=self.name,
         )
-        itemsize = self.model.dtype.itemsize
-        token = token_bytes(self.model.config, itemsize)
-        bounds = CacheBounds.within(room, token=token, context=self.context)
+        bounds = CacheBounds.within(room, token=self.token_bytes, context=self.context)
         return bounds, room - sum(bounds)
 
     def _encoded(self, prefix: tuple[int, ...]) -> Layers:

@@ -19,6 +19,7 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from memkit.errors import IncompatibleModelError
+from memkit.models.whole_rows import read_whole
 
 if TYPE_CHECKING:
     from memkit.models.language_model import TransformersModel
@@ -89,7 +90,7 @@ def probe(base: TransformersModel) -> Traits:
     first, second = list(ids), list(reversed(ids))
     cut = min(_PREFIX, len(ids) - 1)
     with _input_shapes(base.model) as shapes:
-        whole = base.read_whole([first, second])
+        whole = read_whole(base, [first, second])
     layers = _layers_of_tokens(shapes, rows=2, tokens=len(ids))
     _check_head(base, torch.tensor([first, second], device=base.device), whole)
     short = cut // 3  # so that there is a hole behind the second prefix
@@ -100,7 +101,7 @@ def probe(base: TransformersModel) -> Traits:
         parts = _cached_states(base, read)
     if parts is not None and all(map(partial(_alike, base), parts, expected)):
         return Traits(caches=True, layers=layers & _layers_of_tokens(shapes, 2, new))
-    padded = base.read_whole([first, second[:cut]])
+    padded = read_whole(base, [first, second[:cut]])
     if not _alike(base, padded[1, :cut], whole[1, :cut]):
         raise _refusal(base.model, "makes of a token what depends on the tokens behind it")
     return Traits(caches=False, layers=layers)

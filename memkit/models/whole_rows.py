@@ -57,8 +57,20 @@ def read_again(base: TransformersModel, past: KVCache) -> Tensor:
     return torch.where(torch.tensor(short, device=hidden.device)[:, None, None], cut, hidden)
 
 
+def read_whole(base: TransformersModel, rows: Sequence[Sequence[int]]) -> Tensor:
+    """Hidden states of whole rows, read from their first token on: ``(rows, t, hidden)``."""
+    ids = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for number, row in enumerate(rows):
+        ids[number, : len(row)] = torch.tensor(row)
+        mask[number, : len(row)] = 1
+    given = {"input_ids": ids.to(base.device), "attention_mask": mask.to(base.device)}
+    hidden: Tensor = base.decoder(**given, use_cache=False).last_hidden_state
+    return hidden
+
+
 def _read(base: TransformersModel, past: KVCache, rows: Sequence[tuple[int, ...]]) -> Tensor:
     starts = torch.tensor(past.starts, device=base.device)[:, None]
     columns = torch.arange(max(map(len, rows)), device=base.device)
     with base.acting.only(columns >= starts):
-        return base.read_whole(rows)
+        return read_whole(base, rows)

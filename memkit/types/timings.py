@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, fields
@@ -51,11 +51,12 @@ class Stopwatch:
 
     Attributes:
         seconds: While it was running, altogether.
+        steps: Seconds of each step so far.
     """
 
     def __init__(self) -> None:
         self.seconds = 0.0
-        self._steps: dict[Step, float] = {}
+        self.steps: dict[Step, float] = {}
         self._inner = 0.0  # seconds of the steps within the one that is under way
 
     @contextmanager
@@ -91,12 +92,21 @@ class Stopwatch:
             yield
         finally:
             took = time.perf_counter() - started
-            self._steps[name] = self._steps.get(name, 0.0) + took - self._inner
+            self._add(name, took - self._inner)
             self._inner = beside + took
+
+    def credit(self, steps: Mapping[Step, float]) -> None:
+        """Add seconds that were measured elsewhere, within the step that is under way."""
+        for name, seconds in steps.items():
+            self._add(name, seconds)
+            self._inner += seconds
+
+    def _add(self, name: Step, seconds: float) -> None:
+        self.steps[name] = self.steps.get(name, 0.0) + seconds
 
     def timings(self, among: int = 1) -> Timings:
         """What was measured, shared out among so many answers."""
-        return Timings(**{name: seconds / among for name, seconds in self._steps.items()})
+        return Timings(**{name: seconds / among for name, seconds in self.steps.items()})
 
 
 _running: ContextVar[Stopwatch | None] = ContextVar("memkit_stopwatch", default=None)
@@ -106,3 +116,10 @@ def step(name: Step) -> AbstractContextManager[None]:
     """Measure the enclosed block, if a stopwatch is running."""
     stopwatch = _running.get()
     return nullcontext() if stopwatch is None else stopwatch.step(name)
+
+
+def credit(steps: Mapping[Step, float]) -> None:
+    """Add seconds that another thread has spent for this one, if a stopwatch is running."""
+    stopwatch = _running.get()
+    if stopwatch is not None:
+        stopwatch.credit(steps)

@@ -94,6 +94,7 @@ BENCHMARKS = {
         ("shape", "dtypes", "device"),
     ),
     "ask": Benchmark("engine.ask", "what one warm question costs outside the language model"),
+    "users": Benchmark("engine.users", "many users at once, through `ask_batch` and the server"),
     "store": Benchmark(
         "store.compare", "adding, searching and durability, beside peers", ("records", "peers")
     ),

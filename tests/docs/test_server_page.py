@@ -113,7 +113,7 @@ def test_the_defaults_that_are_named_are_those_of_the_command():
     assert of_command == [limits.body, limits.seconds, limits.requests]
     assert parameters["max_per_key"].default == limits.requests_per_key
     assert parameters["batch"].default == limits.batch
-    assert (limits.batch_wait, limits.max_tokens) == (0.01, 1024)
+    assert limits.max_tokens == 1024
 
     options = re.findall(r"^\| `(\w+)` \|[^|]*\| ([\w.]+) \|$", text, re.MULTILINE)
     fields = MemoryOptions.model_fields

@@ -27,7 +27,7 @@ from memkit.testing import HashingEmbedder, tiny_llama, tiny_recipe
 
 memory = Memory.open(sys.argv[1], base_model=tiny_llama(), embedder=HashingEmbedder(),
                      recipe=tiny_recipe(4))
-run(memory, KeyFile(Path(sys.argv[2])), Limits(batch_wait=0.05), port=0)
+run(memory, KeyFile(Path(sys.argv[2])), Limits(), port=0)
 """
 NORA = {"role": "user", "content": "What is the badge number of Nora?"}
 SONG = {"role": "user", "content": "Sing to me."}

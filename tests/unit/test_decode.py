@@ -48,7 +48,10 @@ def test_splitting_a_prompt_elsewhere_changes_nothing(tiny):
 
 
 class Script:
-    """Makes a model say given tokens, whatever it is asked; one list of tokens per row."""
+    """Makes a model say given tokens, whatever it is asked; one list of tokens per row.
+
+    Those of rows that are finished early come last: these leave.
+    """
 
     def __init__(self, model, monkeypatch, *rows):
         self.steps = 0
@@ -58,7 +61,7 @@ class Script:
 
     def logits(self, hidden):
         scores = torch.zeros(len(hidden), self.vocab)
-        for row, tokens in enumerate(self.rows):
+        for row, tokens in enumerate(self.rows[: len(hidden)]):
             scores[row, tokens[min(self.steps, len(tokens) - 1)]] = 9.0
         self.steps += 1
         return scores

@@ -9,7 +9,7 @@ an adapter does not change it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 
 import torch
@@ -83,8 +83,8 @@ class AdapterBank:
         self._idle = None
         self._dropped += 1
 
-    def mix(self, rows: Sequence[Mixture]) -> AbstractContextManager[None]:
-        """Put one mixture per row in place: ``y = W x + sum_i w_i s_i B_i A_i x``.
+    def mix(self, rows: Sequence[Mixture]) -> Mixtures:
+        """One mixture per row, to be put in place: ``y = W x + sum_i w_i s_i B_i A_i x``.
 
         Adapters that several rows use are stacked once; a row's weight for an adapter it does
         not use is zero, which makes the sum exact. Nothing is copied if the same adapters are
@@ -96,19 +96,25 @@ class AdapterBank:
         Returns:
             A context manager that takes the mixtures out again, also when an error passes.
         """
-        # In one order whatever the order of the weights: the same mixture gives the same sum.
         keys = sorted({key for row in rows for key in row})
         # Called before the prefixes are encoded: copies to a device run meanwhile.
         held = {key: self._put.get(key) or self._hold(key) for key in keys}
-        return self._in_place(rows, held) if held else self.layers.install({})
+        return Mixtures(self, rows, held, dropped=self._dropped)
 
     @contextmanager
-    def _in_place(self, rows: Sequence[Mixture], held: Mapping[str, Row]) -> Iterator[None]:
+    def in_place(self, mixtures: Mixtures) -> Iterator[None]:
+        """Put mixtures in place for the enclosed block."""
+        rows = mixtures.rows
+        # In one order whatever the order of the weights: the same mixture gives the same sum.
+        held = {key: mixtures.held[key] for key in sorted({key for row in rows for key in row})}
+        if not held:
+            with self.layers.install({}):
+                yield
+            return
         # A mixture within a mixture gets buffers of its own.
         buffers, self._idle = self._idle, None
         if buffers is None:
             buffers = AdapterBuffers(self.layers.shapes, device=self._device, dtype=self._dtype)
-        dropped = self._dropped
         plan = plan_for(rows, held)
         gain = gains_of(plan, rows, held).to(self._device, self._dtype)
         try:
@@ -116,7 +122,7 @@ class AdapterBank:
                 yield
         finally:
             # Buffers from before something was dropped may hold what was forgotten.
-            if dropped == self._dropped and buffers.nbytes <= self._held.bound:
+            if mixtures.dropped == self._dropped and buffers.nbytes <= self._held.bound:
                 self._idle = buffers
 
     def _hold(self, key: str) -> Row:
@@ -133,6 +139,65 @@ class AdapterBank:
             host = row.data.pin_memory() if self._device.type == "cuda" else row.data
             row = replace(row, data=host.to(self._device, non_blocking=True))
         return row
+
+
+class Mixtures(AbstractContextManager[None]):
+    """Mixtures for the rows of a batch; entered, they are in place.
+
+    Each can be put in place for a row of another batch as well, which is how rows join others
+    that are being decoded (`memkit.models.answer_row.RowAdapters`). Whatever is dropped meanwhile,
+    what they need stays.
+
+    Args:
+        bank: Puts them in place.
+        rows: A mixture for each row.
+        held: The adapters in them.
+        dropped: How many adapters the bank had dropped when these were taken from it.
+
+    Attributes:
+        rows: As given.
+        held: As given.
+        dropped: As given.
+    """
+
+    def __init__(
+        self,
+        bank: AdapterBank,
+        rows: Sequence[Mixture],
+        held: Mapping[str, Row],
+        *,
+        dropped: int,
+    ) -> None:
+        self.rows = rows
+        self.held = held
+        self.dropped = dropped
+        self._bank = bank
+        self._in_place = ExitStack()
+
+    @property
+    def source(self) -> object:
+        """What puts them in place."""
+        return self._bank
+
+    def kept(self) -> AbstractContextManager[None]:
+        """Keep them usable in the enclosed block, even if the memory is closed meanwhile."""
+        return self._bank.layers.kept()
+
+    def among(self, rows: Sequence[tuple[Mixtures, int] | None]) -> Mixtures:
+        """Mixtures for another batch, each from a row of one such; None for a row without."""
+        acting = [row for row in rows if row is not None]
+        return Mixtures(
+            self._bank,
+            [{} if row is None else row[0].rows[row[1]] for row in rows],
+            {key: mixtures.held[key] for mixtures, place in acting for key in mixtures.rows[place]},
+            dropped=min(mixtures.dropped for mixtures, _ in acting),
+        )
+
+    def __enter__(self) -> None:
+        self._in_place.enter_context(self._bank.in_place(self))
+
+    def __exit__(self, *error: object) -> None:
+        self._in_place.close()
 
 
 def plan_for(rows: Sequence[Mixture], held: Mapping[str, Row]) -> StackPlan:

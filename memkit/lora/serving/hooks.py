@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
@@ -121,7 +122,8 @@ class AdapterLayers:
         self.shapes = {name: shape_of(layer) for name, layer in layers.items()}
         self.conv1d = stores_transposed(model)
         self._deltas: Mapping[str, Delta] = {}  # in place now, by layer
-        self._busy = 0  # how many are in place, the outer ones included
+        self._busy = 0  # how many need the hooks: those in place, and answers under way
+        self._counting = threading.Lock()
         self._leaving = False
         self._handles = [
             layer.register_forward_hook(self._hook(name)) for name, layer in layers.items()
@@ -190,18 +192,29 @@ class AdapterLayers:
         The innermost ones count; the outer ones are back afterwards, also if an error passes.
         """
         before, self._deltas = self._deltas, deltas
-        self._busy += 1
+        try:
+            with self.kept():
+                yield
+        finally:
+            self._deltas = before
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Keep the hooks on in the enclosed block: whoever removes them does so afterwards."""
+        with self._counting:
+            self._busy += 1
         try:
             yield
         finally:
-            self._deltas = before
-            self._busy -= 1
+            with self._counting:
+                self._busy -= 1
             if self._leaving:
                 self.detach()
 
     def detach(self) -> None:
-        """Remove the hooks, once no adapter is in place; the model is then as it was."""
-        self._leaving = self._busy > 0  # an answer is being streamed with them
+        """Remove the hooks, once nobody needs them; the model is then as it was."""
+        with self._counting:
+            self._leaving = self._busy > 0  # an answer is being streamed with them
         if not self._leaving:
             for handle in self._handles:
                 handle.remove()

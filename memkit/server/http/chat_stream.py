@@ -1,7 +1,7 @@
 """Streams an answer as server-sent events, however slowly the client reads them.
 
-The model is held while an answer is made. So the pieces go into a queue as fast as they come, and
-a client that reads slowly, or not at all, keeps nobody waiting.
+The pieces go into a queue as fast as they come, so that a client that reads slowly, or not at all,
+does not keep the place of another.
 """
 
 from __future__ import annotations
@@ -119,13 +119,14 @@ class ChatStream:
         """Put the answer's pieces into the queue, then the answer itself, or what went wrong."""
         how = self._body.how()
         try:
-            stream = self._service.memory.stream(
-                self._body.conversation, how.budget, scope=self._key.scope, **how.options()
-            )
-            async with stream:
-                async for piece in stream:
-                    self._pieces.put_nowait(piece)
-                answer = stream.answer
+            async with self._service.questions.place():
+                stream = self._service.memory.stream(
+                    self._body.conversation, how.budget, scope=self._key.scope, **how.options()
+                )
+                async with stream:
+                    async for piece in stream:
+                        self._pieces.put_nowait(piece)
+                    answer = stream.answer
             assert answer is not None  # noqa: S101 - the stream was read to its end
             self._pieces.put_nowait(answer)
         except Exception as error:  # noqa: BLE001 - whoever reads the queue raises it

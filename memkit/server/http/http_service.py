@@ -10,9 +10,9 @@ from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from memkit import AsyncMemory
+from memkit.server.http.answer_queue import AnswerQueue
 from memkit.server.http.api_keys import ApiKey, Right
 from memkit.server.http.background_jobs import Jobs
-from memkit.server.http.batcher import Batcher
 from memkit.server.http.error_bodies import ApiError, ErrorBody
 from memkit.server.http.openai_schema import MEMKIT
 from memkit.server.http.serving_limits import Limits
@@ -42,7 +42,7 @@ class Service:
         memory: Whose answers are served.
         limits: How much is taken on.
         remember: Whether conversations are stored, unless a request says otherwise.
-        questions: Answers them in batches.
+        questions: Answers them, as many at once as is allowed.
         jobs: Consolidations.
         started: When the server was started, in seconds since 1970.
     """
@@ -54,8 +54,7 @@ class Service:
     started: int = field(default_factory=lambda: int(time.time()))
 
     def __post_init__(self) -> None:
-        limits = self.limits
-        self.questions = Batcher(self.memory, size=limits.batch, wait=limits.batch_wait)
+        self.questions = AnswerQueue(self.memory, most=self.limits.batch)
 
     @property
     def base_name(self) -> str:
@@ -118,7 +117,6 @@ class Service:
     async def close(self) -> None:
         """Finish what runs in the background, and close the memory."""
         await self.jobs.finish()
-        await self.questions.close()
         await self.memory.close()
 
 

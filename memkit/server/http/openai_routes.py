@@ -11,6 +11,7 @@ from fastapi.responses import StreamingResponse
 
 from memkit.errors import InvalidInputError
 from memkit.server.http.chat_stream import ChatStream
+from memkit.server.http.disconnection import unless_gone
 from memkit.server.http.error_bodies import ApiError
 from memkit.server.http.http_service import ERRORS, Reader, Service, Serving, visit_of
 from memkit.server.http.openai_schema import (
@@ -61,7 +62,8 @@ async def create_chat_completion(
             media_type="text/event-stream",
             headers={"cache-control": "no-cache"},
         )
-    answer = await service.questions.ask(body.conversation, key.scope, how)
+    asking = service.questions.ask(body.conversation, key.scope, how)
+    answer = await unless_gone(request, asking)
     cut = Cut(how.sampling, service.count)
     cut.take_whole(answer)
     remember = remember and not await request.is_disconnected()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, Query, status
+from fastapi import APIRouter, Query, Request, status
 from pydantic import BaseModel
 
 from memkit.server.http.api_keys import ApiKey
+from memkit.server.http.disconnection import unless_gone
 from memkit.server.http.error_bodies import ApiError
 from memkit.server.http.http_service import ERRORS, Reader, Service, Serving, Trainer, Writer
 from memkit.server.http.reply import Cut, about, usage
@@ -132,12 +133,12 @@ async def recall(body: RecallIn, key: Reader, service: Serving) -> RecallOut:
 
 
 @router.post("/ask", tags=["questions"])
-async def ask(body: AskIn, key: Reader, service: Serving) -> AnswerOut:
+async def ask(body: AskIn, request: Request, key: Reader, service: Serving) -> AnswerOut:
     """Answer with the memory's own model; nothing is stored."""
     how = body.how()
     how.sampling.check()
     service.check_length(how.sampling.max_new_tokens, "max_tokens")
-    answer = await service.questions.ask(body.asked, key.scope, how)
+    answer = await unless_gone(request, service.questions.ask(body.asked, key.scope, how))
     cut = Cut(how.sampling, service.count)
     cut.take_whole(answer)
     return AnswerOut(

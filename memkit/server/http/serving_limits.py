@@ -16,8 +16,7 @@ class Limits:
         seconds: Longest time for a request, in seconds, its body and its answer included.
         requests: How many may be under way at once.
         requests_per_key: How many of them with the same key.
-        batch: How many questions are answered in one batch, at most.
-        batch_wait: How long a question waits for others while the model is idle, in seconds.
+        batch: How many questions are answered at once, at most; they share forward passes.
         max_tokens: Longest answer that may be asked for, in tokens.
         texts: How many texts one request may embed or store.
     """
@@ -26,15 +25,14 @@ class Limits:
     seconds: float = 120.0
     requests: int = 64
     requests_per_key: int = 16
-    batch: int = 8
-    batch_wait: float = 0.01
+    batch: int = 32
     max_tokens: int = 1024
     texts: int = 256
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name in {"seconds", "batch_wait"}:
+            if field.name == "seconds":
                 check_duration(field.name, value)
             else:
                 check_limit(field.name, value)

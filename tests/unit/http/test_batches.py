@@ -1,4 +1,4 @@
-"""Questions that come at the same time share batches, and everybody gets their own answer."""
+"""Questions that come at the same time share passes, and everybody gets their own answer."""
 
 import asyncio
 import json
@@ -9,7 +9,7 @@ import pytest
 from memkit import AsyncMemory
 from memkit.errors import InvalidInputError
 from memkit.server.http.answer_options import How
-from memkit.server.http.batcher import Batcher
+from memkit.server.http.answer_queue import AnswerQueue
 from memkit.server.http.serving_limits import Limits
 from memkit.types import Sampling
 
@@ -18,18 +18,23 @@ EXACT = {"min_score": 0, "quote": True}
 
 
 @pytest.fixture
-def batches(monkeypatch):
-    """The batches that are asked of the memory, as they come: scopes and sampling of each."""
-    from memkit.memory import ask
+def passes(memory, monkeypatch):
+    """How many rows each forward pass has had."""
+    seen, base = [], memory._engine.base
+    original = base.extend
 
-    asked, original = [], ask.ask_batch
+    def counted(past, sequences, **more):
+        seen.append(len(sequences))
+        return original(past, sequences, **more)
 
-    def counted(engine, questions, budget, options):
-        asked.append((list(options.get("scopes", ())), options["sampling"], list(questions)))
-        return original(engine, questions, budget, options)
+    monkeypatch.setattr(base, "extend", counted)
+    return seen
 
-    monkeypatch.setattr(ask, "ask_batch", counted)
-    return asked
+
+@pytest.fixture
+def endless(memory, monkeypatch):
+    """Answers have as many tokens as may be."""
+    monkeypatch.setattr(memory._engine.base, "stop_ids", frozenset())
 
 
 @pytest.fixture
@@ -56,7 +61,7 @@ def busy(memory):
 
 
 async def test_questions_under_load_get_the_answers_of_their_own_users(
-    tmp_path, memory, serve_async, batches
+    tmp_path, memory, serve_async
 ):
     from memkit.server.http.api_keys import KeyFile, add_key
 
@@ -65,7 +70,7 @@ async def test_questions_under_load_get_the_answers_of_their_own_users(
     for name, number in people.items():
         tokens[name] = add_key(tmp_path / "many.toml", name, {"user": name})
         memory.add(f"The number of my locker is {number}.", scope={"user": name})
-    limits = Limits(requests=500, requests_per_key=50, batch=6, batch_wait=60)
+    limits = Limits(requests=500, requests_per_key=50, batch=6)
     question = "What is the number of my locker?"
 
     async with serve_async(memory, limits=limits) as client:
@@ -93,65 +98,84 @@ async def test_questions_under_load_get_the_answers_of_their_own_users(
 
     for (name, kind), answer in zip(jobs, answers, strict=True):
         assert answer == f"The number of my locker is {people[name]}.", (name, kind)
-    asked = [scopes for scopes, _, _ in batches]
-    assert [len(scopes) for scopes in asked] == [6] * 6  # streams come by themselves
-    assert min(len({scope["user"] for scope in scopes}) for scopes in asked) > 1
 
 
 @pytest.mark.slow
 async def test_different_modules_share_a_forward_pass(trained, serve_async, keys, monkeypatch):
-    modules_of = []
-    lora = trained._engine.lora
-    original = lora.adapters
+    placed, bank = [], trained._engine.lora.bank
+    original = bank.in_place
 
-    def noted(routes):
-        modules_of.append([route.modules for route in routes])
-        return original(routes)
+    def noted(mixtures):
+        placed.append([set(mixture.values()) and next(iter(mixture)) for mixture in mixtures.rows])
+        return original(mixtures)
 
-    monkeypatch.setattr(lora, "adapters", noted)
-    names = {"Nora": "4471", "Lena": "3141", "Emil": "1234", "Hugo": "2718"}
-    async with serve_async(trained, limits=Limits(batch=4, batch_wait=60)) as client:
+    monkeypatch.setattr(bank, "in_place", noted)
+    base, names = trained._engine.base, ("Nora", "Lena", "Emil", "Hugo")
+    alone = ["4471", "3141", "1234", "2718"]
+    kinds = [{}, {"temperature": 0.001}, {"stop": ["#"]}, {"max_tokens": 12}]
+    async with serve_async(trained) as client:
 
-        async def ask(name, user):
+        async def ask(name, user, kind):
             question = f"What is the badge number of {name}?"
-            body = {"question": question, "budget": 0, "quote": False, "max_tokens": 8}
+            body = {"question": question, "budget": 0, "quote": False, "max_tokens": 8} | kind
             reply = await client.post("/memory/ask", json=body, headers=keys.of(user))
             return reply.json()["text"]
 
-        users = ["ann", "ben", "eye", "all"]
-        answers = await asyncio.gather(*map(ask, names, users))
-    assert answers == list(names.values())
-    (together,) = modules_of
-    assert sorted(together) == [("m0001",), ("m0001",), ("m0002",), ("m0002",)]
+        with base.hold():  # until all have come
+            users = ["ann", "ben", "eye", "all"]
+            asking = asyncio.gather(*map(ask, names, users, kinds))
+            while len(base._answers._shared._waiting) < 4:
+                await asyncio.sleep(0.01)
+        assert await asking == alone
+    most = max(placed, key=len)
+    assert len(most) == 4
+    assert len(set(most)) == 2
 
 
-async def test_what_is_asked_otherwise_takes_turns(memory, batches, busy):
-    batcher = Batcher(AsyncMemory(memory), size=3, wait=0)
-    warm, cold = (How(budget=0, sampling=Sampling(2, heat, seed=1)) for heat in (0.5, 0.0))
-    asked = [
-        asyncio.create_task(batcher.ask(f"Question {n}.", {"user": f"{n}"}, how))
-        for n, how in enumerate([cold, warm, cold, warm, cold, cold, cold])
-    ]
-    await asyncio.sleep(0)
+@pytest.mark.usefixtures("endless")
+async def test_a_word_is_answered_while_a_story_is_told(memory, serve_async, keys, passes):
+    ends = []
+    async with serve_async(memory) as client:
+
+        async def tell(tokens):
+            body = {"question": "Sing to me.", "budget": 0, "max_tokens": tokens}
+            await client.post("/memory/ask", json=body, headers=keys.of("ann"), timeout=None)
+            ends.append(tokens)
+
+        story = asyncio.create_task(tell(400))
+        while len(passes) < 3:
+            await asyncio.sleep(0.001)
+        await tell(2)
+        await story
+    assert ends == [2, 400]
+    assert max(passes) == 2
+    assert len(passes) == 401  # the word had a prompt to be read, and no step of its own
+
+
+async def test_as_many_as_allowed_are_answered_at_once(memory, passes, busy):
+    queue, order = AnswerQueue(AsyncMemory(memory), most=2), []
+
+    async def ask(number):
+        how = How(budget=0, sampling=Sampling(3, seed=number, temperature=0.1 * number))
+        answer = await queue.ask(f"Question {number}.", {}, how)
+        order.append(number)
+        return answer.recall.query
+
+    asking = asyncio.gather(*map(ask, range(6)))
+    while len(memory._engine.base._answers._shared._waiting) < 2:
+        await asyncio.sleep(0.01)
     busy()
-    answers = await asyncio.gather(*asked)
-    await batcher.close()
-
-    assert [answer.recall.query for answer in answers] == [f"Question {n}." for n in range(7)]
-    shape = [(len(questions), sampling.temperature) for _, sampling, questions in batches]
-    assert sorted(shape) == [(2, 0.0), (2, 0.5), (3, 0.0)]
-    for scopes, _, questions in batches:
-        assert [f"Question {scope['user']}." for scope in scopes] == questions
+    assert await asking == [f"Question {number}." for number in range(6)]
+    assert max(passes) == 2
+    assert all(abs(place - number) <= 1 for place, number in enumerate(order))  # in turn
 
 
-async def test_a_question_that_cannot_be_answered_spoils_no_others(memory, batches):
-    batcher = Batcher(AsyncMemory(memory), size=3, wait=60)
-    how = How(budget=0, sampling=Sampling(2))
-    questions = ["One.", "x " * 600, "Two."]
+async def test_a_question_that_cannot_be_answered_spoils_no_others(memory):
+    queue, how = AnswerQueue(AsyncMemory(memory), most=3), How(budget=0, sampling=Sampling(2))
     one, long, two = await asyncio.gather(
-        *(batcher.ask(question, {}, how) for question in questions), return_exceptions=True
+        *(queue.ask(question, {}, how) for question in ("One.", "x " * 600, "Two.")),
+        return_exceptions=True,
     )
-    await batcher.close()
 
     assert isinstance(long, InvalidInputError)
     assert "at most 512 tokens" in str(long)
@@ -160,21 +184,50 @@ async def test_a_question_that_cannot_be_answered_spoils_no_others(memory, batch
     )
 
 
-async def test_who_goes_away_is_not_answered(memory, batches, busy):
-    batcher = Batcher(AsyncMemory(memory), size=1, wait=0)
-    how = How(budget=0, sampling=Sampling(2))
-    first, second, third = (
-        asyncio.create_task(batcher.ask(f"Question {n}.", {}, how)) for n in range(3)
-    )
-    while not batches:
-        await asyncio.sleep(0.01)
-    first.cancel()
+@pytest.mark.usefixtures("endless")
+async def test_who_goes_away_frees_a_place_and_a_row(memory, passes):
+    base = memory._engine.base
+    queue, how = AnswerQueue(AsyncMemory(memory), most=1), How(budget=0, sampling=Sampling(450))
+    first, second = (asyncio.create_task(queue.ask(f"{n}?", {}, how)) for n in range(2))
+    while len(passes) < 2:
+        await asyncio.sleep(0.001)
     second.cancel()
-    busy()
-    await third
-    await batcher.close()
+    first.cancel()
+    short = How(budget=0, sampling=Sampling(2))
+    assert (await queue.ask("Third.", {}, short)).text
+    await asyncio.wait([first, second])
+    assert first.cancelled()
+    assert second.cancelled()
+    assert len(passes) < 450
+    assert base._answers._shared._batch.rows == []
 
-    assert [questions for _, _, questions in batches] == [["Question 0."], ["Question 2."]]
+
+@pytest.mark.usefixtures("endless")
+@pytest.mark.parametrize("path", ["/memory/ask", CHAT])
+async def test_a_client_that_does_not_wait_is_not_answered(memory, keys, asgi_scope, passes, path):
+    from memkit.server.http.http_app import create_app
+
+    app = create_app(AsyncMemory(memory), keys.file)
+    said = {"messages": [{"role": "user", "content": "Sing to me."}], "max_tokens": 400}
+    body = said | ({"model": "memkit"} if path == CHAT else {"budget": 0})
+    requests, sent = [{"type": "http.request", "body": json.dumps(body).encode()}], []
+
+    async def receive():
+        if requests:
+            return requests.pop()
+        while len(passes) < 3:
+            await asyncio.sleep(0.001)
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        sent.append(message)
+
+    async with app.app.router.lifespan_context(app.app):
+        await app(asgi_scope(path, keys.of("ann")), receive, send)
+        assert sent[0]["status"] == 499
+        turns = [turn.content for turn in memory.turns(scope={"user": "ann"})]
+        assert turns == (["Sing to me."] if path == CHAT else [])
+    assert len(passes) < 400
 
 
 async def test_a_client_that_reads_slowly_holds_nobody_up(memory, keys, asgi_scope):

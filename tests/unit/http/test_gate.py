@@ -237,7 +237,7 @@ async def test_a_chat_that_takes_too_long_says_what_was_stored(
 ):
     """What the user has said is; that it is sent again changes nothing."""
     release = threading.Event()
-    monkeypatch.setattr(AsyncMemory, "ask_batch", slow_verb(release))
+    monkeypatch.setattr(AsyncMemory, "ask", slow_verb(release))
     request = CHAT | {"json": CHAT["json"] | {"store": store}}
     async with serve_async(memory, limits=Limits(seconds=1)) as client:
         for _ in range(2):
@@ -263,7 +263,7 @@ async def test_what_may_have_been_stored_is_not_said_to_be_lost(
     async def answered(*_):
         return answer
 
-    monkeypatch.setattr("memkit.server.http.batcher.Batcher.ask", answered)
+    monkeypatch.setattr("memkit.server.http.answer_queue.AnswerQueue.ask", answered)
     monkeypatch.setattr(AsyncMemory, verb, slow_verb(release))
     async with serve_async(memory, limits=Limits(seconds=1)) as client:
         response = await client.post(**request, headers=keys.of("ann"))

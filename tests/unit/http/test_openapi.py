@@ -24,7 +24,7 @@ def app_schema(tmp_path_factory, opener, token):
 
     memory = opener(tmp_path_factory.mktemp("fuzzed") / "agent.mem")
     memory.add("The archive is on the second floor.", scope={"user": "ann"})
-    limits = Limits(max_tokens=8, batch_wait=0, seconds=60)
+    limits = Limits(max_tokens=8, seconds=60)
     app = create_app(AsyncMemory(memory), KeyFile(token[0]), limits)
     with TestClient(app):
         yield schemathesis.openapi.from_asgi("/openapi.json", app)
