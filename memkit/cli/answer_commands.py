@@ -16,6 +16,7 @@ from memkit.cli.parameters import (
     BaseModel,
     Budget,
     EmbedderModel,
+    Fields,
     MemoryPath,
     Question,
     Scopes,
@@ -23,6 +24,7 @@ from memkit.cli.parameters import (
     Until,
     Where,
     at_most,
+    json_file,
     scope_of,
     selection_of,
     where_of,
@@ -48,6 +50,16 @@ Quote = Annotated[
 ]
 
 
+SchemaFile = Annotated[
+    Fields | None,
+    typer.Option(
+        "--schema",
+        parser=json_file,
+        metavar="FILE",
+        help="Answer in JSON that fits the JSON schema in this file; needs the extra structured.",
+        show_default=False,
+    ),
+]
 MaxTokens = Annotated[
     int | None,
     typer.Option(
@@ -75,6 +87,7 @@ def ask(
     k: Annotated[int, at_most(PASSAGES)] = PASSAGES,
     strict: Strict = False,
     quote: Quote = None,
+    schema: SchemaFile = None,
     max_tokens: MaxTokens = None,
     scope: Scopes = None,
     where: Where = None,
@@ -89,10 +102,16 @@ def ask(
 
     Exits with 3 if a --strict answer was withheld.
     """
+    if schema is not None and quote:
+        raise typer.BadParameter(
+            "stored words fit no --schema: leave one of them out", param_hint="--quote"
+        )
     options: dict[str, Any] = {
         **selection_of(scope, where, since=since, until=until, as_of=as_of),
         "k": k, "strict": strict, "quote": quote,
     }  # fmt: skip
+    if schema is not None:
+        options["schema"] = schema.values
     if max_tokens is not None:
         options["sampling"] = Sampling(max_new_tokens=max_tokens)
     with open_memory(path, base_model=base_model, embedder=embedder) as memory:

@@ -65,6 +65,25 @@ def fields(text: str) -> Fields:
     return Fields({name: value if name == key else _json(value, text)})
 
 
+def json_file(text: str) -> Fields:
+    """Read a file with a JSON object.
+
+    Raises:
+        BadParameter: If there is no such file, or it holds anything else.
+    """
+    try:
+        content = Path(text).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise typer.BadParameter(
+            f"expected a file with JSON, got {shown(text)}: {reason}"
+        ) from None
+    values = _json(content, text)
+    if not isinstance(values, dict):
+        raise typer.BadParameter(f"expected a JSON object in {shown(text)}, got {shown(values)}")
+    return Fields(values)
+
+
 def moment(text: str) -> datetime:
     """Parse a time in ISO 8601; without an offset it is in UTC.
 

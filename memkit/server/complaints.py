@@ -8,7 +8,9 @@ from typing import Any
 from pydantic_core import ErrorDetails
 
 # What pydantic puts into a place for the member of a union that it has tried.
-_MEMBERS = frozenset({"str", "dict", "constrained-str"})
+_MEMBERS = frozenset(
+    {"str", "dict", "constrained-str", "saying", "tool_calling", "tool_result", "NamedTool"}
+)
 
 
 def complaint(errors: Sequence[ErrorDetails]) -> tuple[str, str]:

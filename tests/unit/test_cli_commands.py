@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import jsonschema
 import pytest
 from typer.testing import CliRunner
 
@@ -154,6 +155,48 @@ def test_json_says_what_the_verb_returned(words, field, value, directory, capsys
     assert cli.main([words[0], str(directory), *words[1:], "--json"]) == 0
 
     assert json.loads(capsys.readouterr().out)[field] == value
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"badge": {"type": "string", "pattern": "^[0-9]{4}$"}},
+    "required": ["badge"],
+}
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_an_answer_fits_the_schema_in_a_file(directory, tmp_path, capsys, more):
+    file = tmp_path / "schema.json"
+    file.write_text(json.dumps(SCHEMA))
+    asked = ["ask", str(directory), "What is the badge number of Nora?", "--schema", str(file)]
+
+    assert cli.main([*asked, "--max-tokens", "40", *more]) == 0
+
+    out = capsys.readouterr().out
+    answer = json.loads(json.loads(out)["text"] if more else out)
+    jsonschema.validate(answer, SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "No such file"),
+        ("{", "expected JSON"),
+        ("[]", "expected a JSON object"),
+        (b"\xff", "not UTF-8"),
+        ('{"type": "string"}', "stored words fit no --schema"),
+    ],
+)
+def test_a_schema_that_cannot_be_read_is_told_before_anything_is_loaded(
+    tmp_path, capsys, content, message
+):
+    file = tmp_path / "schema.json"
+    if content is not None:
+        file.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+    assert cli.main(["ask", "no.mem", "Who?", "--schema", str(file), "--quote"]) == 2
+
+    assert message in " ".join(capsys.readouterr().err.replace("│", " ").split())
 
 
 def test_what_is_not_there_is_not_found(directory, capsys):

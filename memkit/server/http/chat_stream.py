@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from memkit import Answer
 from memkit.server.http.api_keys import ApiKey
+from memkit.server.http.chat_messages import calls_of
 from memkit.server.http.error_bodies import ApiError, told
 from memkit.server.http.http_service import Service
 from memkit.server.http.openai_schema import ChatRequest
@@ -77,6 +78,10 @@ class ChatStream:
             yield chunks.delta({"content": text})
         answer = self._answer
         assert answer is not None  # noqa: S101 - it comes behind the texts
+        if answer.calls:
+            calls = [call.model_dump() for call in calls_of(answer)]
+            numbered = [{"index": place} | call for place, call in enumerate(calls)]
+            yield chunks.delta({"tool_calls": numbered})
         if answer.withheld is not None:
             yield chunks.delta({"refusal": answer.withheld})
         if remember:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 
-from memkit.errors import InvalidInputError
+from memkit.errors import IncompatibleModelError, InvalidInputError
 from memkit.server.http.chat_stream import ChatStream
 from memkit.server.http.disconnection import unless_gone
 from memkit.server.http.error_bodies import ApiError
@@ -41,6 +43,9 @@ async def create_chat_completion(
 ) -> ChatCompletion | StreamingResponse:
     """Answer the last message of a conversation from the memory, and remember both.
 
+    Where tools are given, the answer may be calls of them; the conversation then goes on with what
+    they gave.
+
     Only the last message and its answer are stored, in the scope of the key, so that a client may
     send the whole conversation each time. The message is stored before it is answered, unless it
     is the last one that was, without an answer; the answer once it is ready, if the client is
@@ -53,17 +58,20 @@ async def create_chat_completion(
     remember = service.remember and body.store is not False and "write" in key.rights
     if remember:
         visit_of(request).writes = True
-        await service.heard(key, body.said)
+        if body.said is not None:
+            await service.heard(key, body.said)
     if body.stream:
         stream = ChatStream(service, key, body, visit_of(request))
-        await stream.begin()
+        with _tools_of(body):
+            await stream.begin()
         return StreamingResponse(
             stream.events(remember=remember),
             media_type="text/event-stream",
             headers={"cache-control": "no-cache"},
         )
     asking = service.questions.ask(body.conversation, key.scope, how)
-    answer = await unless_gone(request, asking)
+    with _tools_of(body):
+        answer = await unless_gone(request, asking)
     cut = Cut(how.sampling, service.count)
     cut.take_whole(answer)
     remember = remember and not await request.is_disconnected()
@@ -121,6 +129,17 @@ async def create_embeddings(body: EmbeddingRequest, _: Reader, service: Serving)
     data = [Embedding(index=place, embedding=row) for place, row in enumerate(rows)]
     usage = EmbeddingUsage(prompt_tokens=sum(tokens), total_tokens=sum(tokens))
     return EmbeddingList(data=data, model=embedder.name, usage=usage)
+
+
+@contextmanager
+def _tools_of(body: ChatRequest) -> Iterator[None]:
+    """Tell clients that give tools to a base model that cannot call them."""
+    try:
+        yield
+    except IncompatibleModelError as error:
+        if not body.tools:
+            raise
+        raise ApiError(400, error.message, param="tools", code="unsupported") from error
 
 
 def _models(service: Service) -> list[Model]:

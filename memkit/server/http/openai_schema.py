@@ -9,49 +9,25 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic import Strict as OfType
+from pydantic import BaseModel, Field, model_validator
 
 from memkit.server.http.answer_options import How
+from memkit.server.http.chat_messages import (
+    AnyMessage,
+    Call,
+    ChatMessage,
+    Flag,
+    Int,
+    NamedTool,
+    Number,
+    Strict,
+    Tool,
+    ToolChoice,
+)
 from memkit.text.question_form import states_something
 from memkit.types import BUDGET, MIN_SCORE, PASSAGES, Sampling, TurnDraft
 
 MEMKIT = "memkit"  # names the memory as a model, whatever its base model is called
-
-
-# As JSON has them: the text "5" is no number, and 1 is not true.
-Int = Annotated[int, OfType()]
-Number = Annotated[float, OfType()]
-Flag = Annotated[bool, OfType()]
-
-
-class Strict(BaseModel):
-    """Whatever is not known is refused."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
-class TextPart(Strict):
-    """A part of a message; pictures, sounds and files are not understood."""
-
-    type: Literal["text"]
-    text: str
-
-
-class ChatMessage(Strict):
-    """A message; calls of tools and their results are not understood."""
-
-    role: Literal["system", "developer", "user", "assistant"]
-    content: str | Annotated[list[TextPart], Field(min_length=1)]
-    name: str | None = None
-    refusal: None = None
-
-    @property
-    def text(self) -> str:
-        """What it says."""
-        if isinstance(self.content, str):
-            return self.content
-        return "\n".join(part.text for part in self.content)
 
 
 class StreamOptions(Strict):
@@ -96,9 +72,9 @@ class MemoryOptions(Strict):
 
 
 class ChatRequest(Strict):
-    """A conversation that ends with what the user asks."""
+    """A conversation that ends with what the user asks, or with what tools gave."""
 
-    messages: list[ChatMessage] = Field(min_length=1)
+    messages: list[AnyMessage] = Field(min_length=1)
     model: str = Field(description="The memory's base model, or 'memkit'.")
     stream: Flag | None = None
     stream_options: StreamOptions | None = None
@@ -113,6 +89,13 @@ class ChatRequest(Strict):
         | None
     ) = None
     response_format: Annotated[TextFormat | JsonFormat, Field(discriminator="type")] | None = None
+    tools: Annotated[list[Tool], Field(max_length=128)] | None = Field(
+        None, description="Functions that the base model may call instead of answering."
+    )
+    tool_choice: ToolChoice | None = None
+    parallel_tool_calls: Flag | None = Field(
+        None, description="Whether an answer may have several calls; one by default."
+    )
     store: Flag | None = Field(None, description="False: do not remember this exchange.")
     memkit: MemoryOptions = Field(default_factory=lambda: MemoryOptions.model_validate({}))
 
@@ -130,9 +113,6 @@ class ChatRequest(Strict):
     top_logprobs: Literal[0] | None = None
     logit_bias: Annotated[dict[str, Number], Field(max_length=0)] | None = None
     modalities: list[Literal["text"]] | None = None
-    tools: Annotated[list[Any], Field(max_length=0)] | None = None
-    tool_choice: Literal["none", "auto"] | None = None
-    parallel_tool_calls: Flag | None = Field(None, description="Nothing calls tools.")
     service_tier: Literal["auto", "default"] | None = None
 
     @model_validator(mode="after")
@@ -140,24 +120,29 @@ class ChatRequest(Strict):
         both = {self.max_tokens, self.max_completion_tokens} - {None}
         if len(both) > 1:
             raise ValueError("`max_tokens` and `max_completion_tokens` differ")
-        if self.messages[-1].role != "user" or not self.messages[-1].text.strip():
+        last = self.messages[-1]
+        if last.role == "tool" and not self.tools:
+            raise ValueError("where the last message is what a tool gave, `tools` has to be given")
+        if last.role != "tool" and (last.role != "user" or not last.text.strip()):
             raise ValueError("the last message must be the user's, and say something")
         if self.stream_options is not None and not self.stream:
             raise ValueError("`stream_options` is for streams alone")
         return self
 
     @property
-    def conversation(self) -> list[dict[str, str]]:
+    def conversation(self) -> list[dict[str, Any]]:
         """The messages for `Memory.ask`."""
-        return [{"role": message.role, "content": message.text} for message in self.messages]
+        return [message.plain() for message in self.messages]
 
     @property
-    def said(self) -> TurnDraft:
-        """The last message; what the user states in it becomes a record, too.
+    def said(self) -> TurnDraft | None:
+        """The last message, if it is the user's; what they state in it becomes a record, too.
 
         Questions do not: they would be found in place of what answers them.
         """
         last = self.messages[-1]
+        if not isinstance(last, ChatMessage):  # what the user has said was stored before the calls
+            return None
         return TurnDraft("user", last.text, last.name, remember=states_something(last.text))
 
     def how(self) -> How:
@@ -173,7 +158,16 @@ class ChatRequest(Strict):
         )
         form = self.response_format
         schema = json.dumps(form.json_schema.schema_) if isinstance(form, JsonFormat) else None
-        return How(**self.memkit.model_dump(), sampling=sampling, schema=schema)
+        tools = [tool.model_dump(exclude_none=True) for tool in self.tools or ()]
+        choice = self.tool_choice
+        return How(
+            **self.memkit.model_dump(),
+            sampling=sampling,
+            schema=schema,
+            tools=json.dumps(tools) if tools else None,
+            tool_choice=choice.function.name if isinstance(choice, NamedTool) else choice,
+            parallel_tool_calls=self.parallel_tool_calls,
+        )
 
 
 class Usage(BaseModel):
@@ -209,7 +203,7 @@ class AboutAnswer(BaseModel):
     remembered: bool = Field(description="Whether question and answer were stored.")
 
 
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["stop", "length", "tool_calls"]
 
 
 class ReplyMessage(BaseModel):
@@ -220,11 +214,17 @@ class ReplyMessage(BaseModel):
     refusal: str | None = None
 
 
+class CallingReply(ReplyMessage):
+    """What the memory says, and the tools that are to be called."""
+
+    tool_calls: list[Call]
+
+
 class Choice(BaseModel):
     """The one answer."""
 
     index: Literal[0] = 0
-    message: ReplyMessage
+    message: CallingReply | ReplyMessage
     finish_reason: FinishReason
     logprobs: None = None
 

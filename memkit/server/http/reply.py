@@ -8,8 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from memkit.server.http.chat_messages import calls_of
 from memkit.server.http.openai_schema import (
     AboutAnswer,
+    CallingReply,
     ChatCompletion,
     Choice,
     Contradiction,
@@ -70,7 +72,9 @@ class Cut:
         return self.count(text) > self.sampling.max_new_tokens
 
     def reason(self, answer: Answer) -> FinishReason:
-        """Why the text of an answer ends where it does."""
+        """Why an answer ends where it does."""
+        if answer.calls:
+            return "tool_calls"
         if self.ended:
             return "length" if self.shortened else "stop"
         return answer.finish_reason
@@ -136,6 +140,8 @@ def completion(
     """A whole reply; ``cut`` has taken the answer's text."""
     refused = answer.withheld is not None
     message = ReplyMessage(content=None if refused else cut.text, refusal=answer.withheld)
+    if answer.calls:
+        message = CallingReply(content=cut.text or None, tool_calls=calls_of(answer))
     return ChatCompletion(
         id=new_id(),
         created=int(time.time()) if created is None else created,
@@ -163,7 +169,7 @@ class Chunks:
         } | ({"usage": None} if with_usage else {})
 
     def delta(
-        self, delta: Mapping[str, str], reason: FinishReason | None = None, **more: Any
+        self, delta: Mapping[str, Any], reason: FinishReason | None = None, **more: Any
     ) -> dict[str, Any]:
         """A chunk with a piece of the message."""
         choice = {"index": 0, "delta": dict(delta), "logprobs": None, "finish_reason": reason}

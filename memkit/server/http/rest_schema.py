@@ -10,16 +10,8 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, model_val
 
 from memkit.server.http.answer_options import How
 from memkit.server.http.background_jobs import Job
-from memkit.server.http.openai_schema import (
-    AboutAnswer,
-    ChatMessage,
-    Flag,
-    Int,
-    MemoryOptions,
-    Number,
-    Strict,
-    Usage,
-)
+from memkit.server.http.chat_messages import ChatMessage, Flag, Int, Number, Strict
+from memkit.server.http.openai_schema import AboutAnswer, MemoryOptions, Usage
 from memkit.types import BUDGET, HITS, Draft, ModuleReport, Sampling
 
 Json = dict[str, Any]
