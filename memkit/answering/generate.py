@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Protocol
 
-from memkit.answering.held import calls_in, held_prompt
+from memkit.answering.held import Asked, calls_in, prompt_of
 from memkit.answering.join import joints, put_together, without_end
 from memkit.answering.prompt import PromptFormat
 from memkit.answering.reading import reading_prompt
@@ -157,7 +157,7 @@ class Answerer:
 
         One batch: a row for each part, with its module alone in place and no evidence.
         """
-        prompts = [self._prompt(_asked(part, ""), "", Context(), adapted=True) for part in parts]
+        prompts = [self._prompt(Asked(_asked(part, "")), adapted=True) for part in parts]
         adapters = self._adapters([Route({part.module: 1.0}) for part in parts])
         completions = self._generated(prompts, GREEDY, adapters)
         return list(zip(prompts, completions, strict=True))
@@ -225,25 +225,17 @@ class Answerer:
         for part in asked:
             text = recall.query if part is None else _asked(part, recall.query)
             mix = route if part is None else replace(route, weights={part.module: 1.0})
-            if constraint is None:
-                prompt = self._prompt(text, recall.text, before, adapted=bool(mix.weights))
-            else:
-                prompt = held_prompt(
-                    self._base,
-                    self._format,
-                    question=text,
-                    evidence=recall.text,
-                    before=before,
-                    constraint=constraint,
-                )
-            rows.append(Row(text, mix, prompt, part))
+            asked_so = Asked(text, recall.text, before, constraint)
+            rows.append(Row(text, mix, self._prompt(asked_so, adapted=bool(mix)), part))
         return rows
 
-    def _prompt(self, question: str, evidence: str, before: Context, *, adapted: bool) -> Prompt:
-        if self._examples and evidence and not adapted:
-            return reading_prompt(self._base, self._format, evidence, question, before)
-        system = self._format.system_message(evidence, before.system)
-        return self._base.prompt(question, system=system, history=before.history)
+    def _prompt(self, asked: Asked, *, adapted: bool) -> Prompt:
+        # Where an answer has a form of its own, examples of answers in words would mislead.
+        if self._examples and asked.evidence and not adapted and asked.constraint is None:
+            return reading_prompt(
+                self._base, self._format, asked.evidence, asked.question, asked.before
+            )
+        return prompt_of(self._base, self._format, asked)
 
     def _adapters(self, routes: Sequence[Route]) -> AbstractContextManager[None] | None:
         return self._modules.adapters(routes) if self._modules is not None and any(routes) else None

@@ -1,9 +1,9 @@
-"""Prompts whose answers are held to a schema or to calls of tools, and what such answers are."""
+"""Prompts, which may hold their answers to a schema or to calls of tools; and what these are."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from memkit.answering.prompt import PromptFormat
@@ -29,43 +29,46 @@ class ToolReader(Protocol):
         ...
 
 
-def held_prompt(
-    base: LanguageModel,
-    prompt_format: PromptFormat,
-    *,
-    question: str,
-    evidence: str,
-    before: Context,
-    constraint: Constraint,
-) -> Prompt:
-    """A prompt that says what the answer is held to, and holds it to that.
+@dataclass(frozen=True)
+class Asked:
+    """What a prompt is made of.
+
+    Attributes:
+        question: The user's words, or the part of them that is asked.
+        evidence: `Assembled.text`; may be empty.
+        before: What was said before; and after, if tools were called.
+        constraint: What the answer is held to; None if it is free.
+    """
+
+    question: str
+    evidence: str = ""
+    before: Context = field(default_factory=Context)
+    constraint: Constraint | None = None
+
+
+def prompt_of(base: LanguageModel, prompt_format: PromptFormat, asked: Asked) -> Prompt:
+    """A prompt that says what its answer is held to, if it is, and holds it to that.
 
     Args:
         base: The language model.
         prompt_format: How evidence is put before a question.
-        question: The user's words.
-        evidence: `Assembled.text`; may be empty.
-        before: What was said before; and after, if tools were called.
-        constraint: What the answer is held to.
+        asked: What it is made of.
 
     Raises:
         UnsupportedOperationError: If the language model cannot be held to anything.
     """
-    if not hasattr(base, "constraints"):
-        what = "`tools`" if constraint.tools else "`schema`"
-        raise UnsupportedOperationError(
-            f"{what} needs a language model that can be held to it, {base.name!r} cannot",
-            hint=_HINT,
-        )
-    system = prompt_format.system_message(evidence, before.system)
+    before, constraint = asked.before, asked.constraint or Constraint()
+    if asked.constraint is not None:
+        _check(base, asked.constraint)
+    system = prompt_format.system_message(asked.evidence, before.system)
     if constraint.schema is not None:
         system = f"{system or prompt_format.opening}\n\n{TOLD}\n{constraint.schema}"
     if constraint.tools:
-        turns = before.turns or (ChatTurn("user", question),)
+        turns = before.turns or (ChatTurn("user", asked.question),)
         prompt = _reader(base).prompt(turns, system=system, tools=constraint.tools)
     else:
-        prompt = base.prompt(question, system=system, history=before.history)
-    return replace(prompt, constraint=constraint)
+        prompt = base.prompt(asked.question, system=system, history=before.history)
+    return replace(prompt, constraint=asked.constraint) if asked.constraint is not None else prompt
 
 
 def calls_in(
@@ -75,6 +78,15 @@ def calls_in(
     if prompt.constraint is None or not prompt.constraint.tools:
         return completion.text, ()
     return _reader(base).read(prompt, completion.ids)
+
+
+def _check(base: LanguageModel, constraint: Constraint) -> None:
+    if not hasattr(base, "constraints"):
+        what = "`tools`" if constraint.tools else "`schema`"
+        raise UnsupportedOperationError(
+            f"{what} needs a language model that can be held to it, {base.name!r} cannot",
+            hint=_HINT,
+        )
 
 
 def _reader(base: LanguageModel) -> ToolReader:
