@@ -151,6 +151,8 @@ class SharedDecoding:
     def _next_rows(self) -> list[Row]:
         """Rows that may join now: one of each caller in turn, as long as there is room."""
         running = self._batch.rows
+        while self._suspects and self._suspects[0].finished:  # its caller has gone
+            self._suspects.popleft()
         if running and (self._suspects or self._by_itself):
             return []
         self._by_itself = bool(self._suspects)

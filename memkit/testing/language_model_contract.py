@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -91,6 +92,20 @@ class LanguageModelContract:
         for sampling in (self.short, replace(self.short, temperature=0.7, top_p=0.9, seed=3)):
             singles = [model.generate([prompt], sampling)[0] for prompt in prompts]
             assert model.generate(prompts, sampling) == singles
+
+    def test_threads_ask_at_once_where_it_shares_passes(self, model: LanguageModel) -> None:
+        """They do not hold it, and each gets its own answer; streams may be read in turn."""
+        if not getattr(model, "shares_passes", False):
+            return
+        prompts = [model.prompt(text) for text in ("Where?", "Where is the office?", "Who?")]
+        alone = [model.generate([prompt], self.short)[0] for prompt in prompts]
+        with ThreadPoolExecutor(len(prompts)) as threads:
+            asked = threads.map(lambda prompt: model.generate([prompt], self.short)[0], prompts)
+            assert list(asked) == alone
+        streams = [model.stream(prompt, self.short) for prompt in prompts]
+        texts = [next(stream, "") for stream in streams]
+        texts = [text + "".join(stream) for text, stream in zip(texts, streams, strict=True)]
+        assert texts == [answer.text for answer in alone]
 
     def test_answers_are_bounded(self, model: LanguageModel) -> None:
         for bound in (1, 5):
