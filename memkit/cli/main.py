@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         if argv is None:  # the process is the command's own
             settle_threads()
-            logging.basicConfig(format="memkit: %(message)s", handlers=[NoteHandler()])
+            logging.basicConfig(format="%(message)s", handlers=[NoteHandler()])
             logging.getLogger("memkit").setLevel(logging.DEBUG if debug else logging.WARNING)
         return run_command(words)
 

@@ -51,8 +51,8 @@ class NoteHandler(logging.Handler):
     """Logs as notes: to what stderr is now, so that a display of progress makes room for them."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print what was logged."""
-        print_note(self.format(record))
+        """Print what was logged, behind the name of the package that says it."""
+        print_note(f"{record.name.partition('.')[0]}: {self.format(record)}")
 
 
 def fitted(line: str) -> str:

@@ -225,8 +225,8 @@ def test_a_log_makes_way_for_what_shows_progress(monkeypatch):
     handler = NoteHandler()
     display = io.StringIO()  # what rich puts in the place of stderr while it shows progress
     monkeypatch.setattr(sys, "stderr", display)
-    handler.handle(logging.makeLogRecord({"msg": "careful"}))
-    assert display.getvalue() == "careful\n"
+    handler.handle(logging.makeLogRecord({"msg": "careful", "name": "other.part"}))
+    assert display.getvalue() == "other: careful\n"  # the package that says it
 
 
 def test_what_is_done_is_logged_on_stderr_if_asked_for(path):
