@@ -481,6 +481,13 @@ def test_where_only_reading_is_allowed_nothing_is_written(server, opened):
         reader.add("more")
 
 
+@pytest.mark.parametrize(("given", "used"), [("4", "1.1"), ("1", "1")])
+def test_the_planner_is_told_that_an_index_is_cheap_unless_it_knows(server, given, used):
+    place = f"{server.empty()}&options=-c%20random_page_cost%3D{given}"
+    with closing(Ledger.open(place)) as ledger:
+        assert ledger._database.value("SELECT current_setting('random_page_cost')") == used
+
+
 def test_a_schema_that_is_dropped_meanwhile_is_told(server, opened):
     memory = opened(server.place("dropped"))
     server.execute("DROP SCHEMA dropped CASCADE")

@@ -31,6 +31,15 @@ from memkit.ledger.engine.postgres.pg_schema import statements
 CONNECTIONS = 8  # of one open memory at most
 _TURN = 0x6D6B6974  # "mkit": who makes a memory in a database waits for others who do
 
+# With the server's usual 4, it would read the whole table to find a few records by an index.
+_SETTINGS = """
+    SELECT set_config('search_path', %s, false), set_config('lock_timeout', %s, false),
+        set_config(
+            'random_page_cost',
+            least(current_setting('random_page_cost')::float8, 1.1)::text,
+            false
+        )
+"""
 # `CREATE SCHEMA IF NOT EXISTS` wants the right to make one even where there is one.
 _SCHEMA = "SELECT 1 FROM pg_namespace WHERE nspname = %s"
 # A memory that was copied to another server goes its own way there, and needs files of its own.
@@ -62,9 +71,7 @@ def connect(address: Address, *, create: bool, wait: float) -> PostgresDatabase:
     }
 
     def prepare(connection: Connection) -> None:
-        limit = f"{round(wait * 1000)}ms"
-        for name, value in (("search_path", address.schema), ("lock_timeout", limit)):
-            connection.execute("SELECT set_config(%s, %s, false)", (name, value))
+        connection.execute(_SETTINGS, (address.schema, f"{round(wait * 1000)}ms"))
 
     # Not of the pool, which would try again and again where there is no server.
     with (
