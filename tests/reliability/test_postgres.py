@@ -29,6 +29,7 @@ from memkit.ledger import Ledger
 from memkit.ledger.engine.checksums import CHECKED
 from memkit.ledger.engine.schema import current_version
 from memkit.ledger.items import NewItem
+from memkit.memory.check import check
 from memkit.testing import HashingEmbedder
 from memkit.types import ALWAYS, Query
 
@@ -467,10 +468,12 @@ def test_an_older_format_is_brought_up_to_date(server, opened):
         record = memory.add("written before rows had a checksum")
     for table in CHECKED:
         server.execute(f"ALTER TABLE {table} DROP COLUMN checksum", "older")
-    server.execute("DROP TABLE job_records, job_parts, jobs", "older")
+    server.execute("DROP TABLE job_records, job_parts, jobs, weights", "older")
+    server.execute("DROP FUNCTION weights_released CASCADE", "older")
     server.execute("UPDATE memory_state SET format = 1", "older")
     assert opened(place).get(record.id) == record
     assert server.execute("SELECT format FROM memory_state", "older") == [(current_version(),)]
+    assert check(place).sound
 
 
 def test_where_only_reading_is_allowed_nothing_is_written(server, opened):

@@ -15,7 +15,9 @@ from memkit.ledger.engine.postgres.pg_schema import statements
 from memkit.ledger.engine.postgres.pg_words import stems
 from memkit.ledger.engine.schema import SHADOW_TABLES
 
-_MADE = re.compile(r"CREATE (?:UNIQUE )?(TABLE|INDEX|FUNCTION|TRIGGER) (\w+)")
+_MADE = re.compile(
+    r"CREATE (?:OR REPLACE |UNIQUE )?(TABLE|INDEX|FUNCTION|TRIGGER) (?:IF NOT EXISTS )?(\w+)"
+)
 # Indexes and functions of others change nothing that is written.
 _FOREIGN = ("table", "trigger")
 _PRESENT = """

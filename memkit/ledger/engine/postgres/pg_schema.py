@@ -93,7 +93,7 @@ _TRIGGERS = (
 # and go in the transaction that lets go of them; what is left of them in pages is due for a scrub.
 _WEIGHTS = (
     """
-    CREATE TABLE weights (
+    CREATE TABLE IF NOT EXISTS weights (
         path TEXT COLLATE "C" NOT NULL,
         piece BIGINT NOT NULL,
         data BYTEA NOT NULL,
@@ -102,7 +102,7 @@ _WEIGHTS = (
     """,
     "ALTER TABLE weights ALTER COLUMN data SET STORAGE EXTERNAL",
     """
-    CREATE FUNCTION weights_released() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    CREATE OR REPLACE FUNCTION weights_released() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
         DELETE FROM weights WHERE path = old.file;
         IF FOUND THEN
             INSERT INTO meta VALUES ('scrub_pending', gen_random_uuid()::text)
@@ -111,11 +111,13 @@ _WEIGHTS = (
         RETURN NULL;
     END $$
     """,
-    "CREATE TRIGGER weights_deleted AFTER DELETE ON module_versions "
+    "CREATE OR REPLACE TRIGGER weights_deleted AFTER DELETE ON module_versions "
     "FOR EACH ROW EXECUTE FUNCTION weights_released()",
-    "CREATE TRIGGER weights_moved AFTER UPDATE OF file ON module_versions "
+    "CREATE OR REPLACE TRIGGER weights_moved AFTER UPDATE OF file ON module_versions "
     "FOR EACH ROW WHEN (old.file IS DISTINCT FROM new.file) EXECUTE FUNCTION weights_released()",
-)
+)  # What only PostgreSQL has, by the version that it came with.
+_OWN = {1: (*_WORD_TABLES, *_TRIGGERS), 4: _WEIGHTS}
+
 # What the statements of the tables call; `memkit.ledger.records.filters` says what holds when.
 _FUNCTIONS = (
     """
@@ -218,10 +220,7 @@ def statements(version: int) -> Iterator[str]:
     for number, migration in enumerate(schema.statements(), start=1):
         if number > version:
             yield from (translated(each) for each in migration if _is_shared(each))
-            if number == 1:
-                yield from _WORD_TABLES
-                yield from _TRIGGERS
-                yield from _WEIGHTS
+            yield from _OWN.get(number, ())
 
 
 def vectors_sql(table: str) -> str:
