@@ -93,7 +93,7 @@ class Decoder:
         """
         whole = None if adapters is None or isinstance(adapters, RowAdapters) else adapters
         with adapters.kept() if isinstance(adapters, RowAdapters) else nullcontext():
-            if self._lock.mine or whole is not None or not self._base.splits:
+            if self._lock.mine or whole is not None or not self._base.shares_passes:
                 answering = alone(self._base, self._lock, rows, whole)
             else:
                 answering = self._shared.answering(rows)

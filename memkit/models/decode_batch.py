@@ -27,6 +27,10 @@ class Reader(Speaker, Protocol):
     def splits(self) -> bool:
         """Whether rows are always computed part by part, from keys and values."""
 
+    @property
+    def shares_passes(self) -> bool:
+        """Whether rows can join each other."""
+
     def past(self, prefixes: Sequence[tuple[int, ...]]) -> KVCache:
         """Encode one prefix per row."""
 

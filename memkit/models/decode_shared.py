@@ -53,7 +53,7 @@ class SharedDecoding:
     """Decodes the rows of all callers of a model in one batch.
 
     Args:
-        base: The model; its rows can join each other (`Reader.splits`).
+        base: The model; its rows can join each other (`Reader.shares_passes`).
         lock: Its own.
     """
 
@@ -159,8 +159,14 @@ class SharedDecoding:
         if self._by_itself:
             return [self._suspects.popleft()]
         joining: list[Row] = []
+        # Where a layer counts columns, rows that are read together would have holes in them.
+        most = MOST_ROWS if self._base.splits else 1
         with self._mutex:
-            while self._tickets and self._has_room([*running, *joining, self._tickets[0].queue[0]]):
+            while (
+                len(joining) < most
+                and self._tickets
+                and self._has_room([*running, *joining, self._tickets[0].queue[0]])
+            ):
                 ticket = self._tickets.popleft()
                 joining.append(ticket.queue.popleft())
                 if ticket.queue:

@@ -23,7 +23,14 @@ from memkit.models.kv_cache import KVCache
 from memkit.models.load_model import load_model
 from memkit.models.machine_memory import memory_of
 from memkit.models.model_lock import ModelLock
-from memkit.models.model_probe import Traits, check_kind, decoder_of, probe, smallest_window
+from memkit.models.model_probe import (
+    Traits,
+    check_kind,
+    decoder_of,
+    probe,
+    sees_chunks,
+    smallest_window,
+)
 from memkit.models.output_head import OutputHead
 from memkit.models.placement import Placement
 from memkit.models.quantization import keep_differentiable, quantization_of
@@ -258,13 +265,16 @@ class TransformersModel:
 
     @property
     def splits(self) -> bool:
-        """Whether rows are always computed part by part, from keys and values: so they can join."""
+        """Whether rows are always computed part by part, from keys and values."""
         return self.traits.caches and self.window is None and self.turning_length is None
 
     @property
     def shares_passes(self) -> bool:
-        """Whether threads that ask at the same time share forward passes, without holding it."""
-        return self.splits
+        """Whether threads that ask at the same time share forward passes, without holding it.
+
+        They do where a row can join others by its keys and values, whatever lies in front of it.
+        """
+        return self.traits.caches and self.turning_length is None and not sees_chunks(self.model)
 
     def hidden(
         self, ids: Tensor, mask: Tensor, positions: Tensor, cache: DynamicCache | None = None
@@ -373,7 +383,8 @@ class TransformersModel:
         A layer with a window counts columns: with holes between them it would see too few.
         """
         rows, columns = mask.shape
-        holes = rows > 1 and self.window is not None and columns > self.window
+        beyond = rows > 1 and self.window is not None and columns > self.window
+        holes = beyond and bool((mask.diff(dim=1) < 0).any())  # behind some token
         return self.traits.caches and not holes and not turns(past, self.turning_length)
 
     def _read_again(self, past: KVCache, positions: Tensor) -> Tensor:

@@ -77,6 +77,11 @@ def smallest_window(model: PreTrainedModel) -> int | None:
     return min((value for value in values if isinstance(value, int) and value > 0), default=None)
 
 
+def sees_chunks(model: PreTrainedModel) -> bool:
+    """Whether some layer sees the tokens of a chunk of columns, wherever a row begins."""
+    return bool(getattr(model.config.get_text_config(), "attention_chunk_size", None))
+
+
 @torch.no_grad()
 def probe(base: TransformersModel) -> Traits:
     """Try a model whose logits and states nobody has looked at yet.

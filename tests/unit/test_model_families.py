@@ -139,6 +139,19 @@ def test_rows_with_modules_of_their_own_answer_as_they_do_alone(base, bank, prom
     assert "".join(streamed) == together[0].text
 
 
+def test_rows_that_join_others_answer_as_they_do_alone(base, bank, prompts):
+    if not base.shares_passes:
+        pytest.skip("its rows cannot join each other")
+    asked = list(zip(prompts, MIXTURES, strict=True))
+    alone = [base.generate([p], SHORT, adapters=bank.mix([m]))[0].text for p, m in asked]
+
+    streams = [base.stream(p, SHORT, adapters=bank.mix([m])) for p, m in asked]
+    begun = [next(stream, "") for stream in streams]
+    rest = ["".join(stream) for stream in reversed(streams)][::-1]
+
+    assert [first + last for first, last in zip(begun, rest, strict=True)] == alone
+
+
 def test_hidden_states_are_those_of_transformers(base, bare, prompts):
     """Part by part and beside others, against whole sequences without any padding."""
     rows = [(prompt.prefix, prompt.question) for prompt in prompts]
