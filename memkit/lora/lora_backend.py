@@ -238,7 +238,7 @@ class LoraBackend(Backend):
             queries = [Query(e.question, scope=scopes[e.record_id or ""]) for e in examples]
             routes = self.router.route(queries, pending=pending)
             longest = max(len(self.base.answer_ids(example.answer)) for example in examples)
-            with self.base.hold():
+            with self.base.hold(patient=True):
                 completions = self.base.generate(
                     [self.base.prompt(example.question) for example in examples],
                     Sampling(max_new_tokens=longest + _ANSWER_MARGIN),

@@ -169,9 +169,9 @@ class TransformersModel:
         """What the remembered prefixes take, and may take."""
         return self._prefixes.use
 
-    def hold(self) -> AbstractContextManager[None]:
+    def hold(self, *, patient: bool = False) -> AbstractContextManager[None]:
         """Hold the model for the enclosed block; see `memkit.models.model_lock.ModelLock.hold`."""
-        return self._lock.hold()
+        return self._lock.hold(patient=patient)
 
     # -- prompts and texts ---------------------------------------------------------------
 

@@ -3,17 +3,42 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from memkit.errors import BusyError, UnsupportedOperationError
+
+PATIENCE = 2.0  # seconds for which who is patient lets all others go first
+
+
+@dataclass(eq=False)
+class _Waiting:
+    """A thread that waits.
+
+    Attributes:
+        patient: Whether others may go first, for a while.
+        since: By the monotonic clock, in seconds.
+        turn: Set once it has the lock.
+    """
+
+    patient: bool
+    since: float = field(default_factory=time.monotonic)
+    turn: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def pressing(self) -> bool:
+        """Whether nobody who comes later may go first."""
+        return not self.patient or time.monotonic() - self.since >= PATIENCE
 
 
 class ModelLock:
     """A lock that threads get in the order in which they come, with bounded waiting.
 
-    A stream may release it in another thread than it took it in.
+    Those who are patient, such as training, let others go first for a while, so that an answer
+    does not wait for a step of training at each of its tokens. A stream may release the lock in
+    another thread than it took it in.
 
     Args:
         wait: The longest that a thread waits, in seconds.
@@ -23,7 +48,7 @@ class ModelLock:
         self._mutex = threading.Lock()  # for what follows
         self._owner: int | None = None
         self._taken = False
-        self._waiting: deque[threading.Event] = deque()
+        self._waiting: list[_Waiting] = []
         self._wait = wait
 
     @property
@@ -33,12 +58,15 @@ class ModelLock:
 
     @property
     def wanted(self) -> bool:
-        """Whether others wait for it."""
-        return bool(self._waiting)
+        """Whether others wait for it who should not wait any longer."""
+        return any(waiting.pressing for waiting in list(self._waiting))
 
     @contextmanager
-    def hold(self) -> Iterator[None]:
+    def hold(self, *, patient: bool = False) -> Iterator[None]:
         """Hold the lock for the enclosed block.
+
+        Args:
+            patient: Let others go first, for a while.
 
         Raises:
             UnsupportedOperationError: If this thread holds it already: waiting would last
@@ -50,7 +78,7 @@ class ModelLock:
                 "this thread is still streaming an answer from the same model",
                 "Read the stream to its end or close() it before asking again.",
             )
-        self._take()
+        self._take(_Waiting(patient))
         self._owner = threading.get_ident()
         try:
             yield
@@ -58,28 +86,28 @@ class ModelLock:
             self._owner = None
             self._pass_on()
 
-    def _take(self) -> None:
-        turn = threading.Event()
+    def _take(self, waiting: _Waiting) -> None:
         with self._mutex:
             if not self._taken:
                 self._taken = True
                 return
-            self._waiting.append(turn)
+            self._waiting.append(waiting)
         try:
-            turn.wait(self._wait)
+            waiting.turn.wait(self._wait)
         finally:
             with self._mutex:
                 # It was passed on to this thread, unless it still waits: for too long, or as
                 # Ctrl-C has come.
-                late = turn in self._waiting
+                late = waiting in self._waiting
                 if late:
-                    self._waiting.remove(turn)
+                    self._waiting.remove(waiting)
         if late:
             raise BusyError(f"another thread has been using the model for {self._wait:g} s")
 
     def _pass_on(self) -> None:
         with self._mutex:
-            if self._waiting:
-                self._waiting.popleft().set()
-            else:
-                self._taken = False
+            self._taken = bool(self._waiting)
+            if self._taken:
+                first = next((each for each in self._waiting if each.pressing), self._waiting[0])
+                self._waiting.remove(first)
+                first.turn.set()

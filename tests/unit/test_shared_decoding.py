@@ -10,7 +10,7 @@ from benchmarks.engine.untrained_modules import random_row
 from memkit.lora.serving.bank import AdapterBank
 from memkit.lora.serving.hooks import AdapterLayers
 from memkit.lora.spec import LoraSpec
-from memkit.models import decode_shared
+from memkit.models import decode_shared, model_lock
 from memkit.models.answer_row import Row
 from memkit.models.decode_shared import GivenUpError
 from memkit.models.model_lock import ModelLock
@@ -352,3 +352,28 @@ def test_a_lock_is_had_in_the_order_in_which_it_was_wanted():
 
     assert order == list(range(6))
     assert not lock.wanted
+
+
+@pytest.mark.parametrize("patience", [1e9, 0.0])
+def test_who_is_patient_lets_others_go_first_for_a_while(monkeypatch, patience):
+    monkeypatch.setattr(model_lock, "PATIENCE", patience)
+    lock, order = ModelLock(), []
+
+    def want(name, patient):
+        with lock.hold(patient=patient):
+            order.append(name)
+
+    kinds = [("training", True), ("judging", False), ("training again", True), ("asking", False)]
+    with lock.hold():
+        threads = []
+        for number, kind in enumerate(kinds):
+            threads.append(threading.Thread(target=want, args=kind))
+            threads[-1].start()
+            while len(lock._waiting) <= number:
+                threading.Event().wait(0.001)
+            assert lock.wanted == (number > 0 or patience == 0.0)
+    for thread in threads:
+        thread.join()
+
+    came = [name for name, _ in kinds]
+    assert order == (came if patience == 0.0 else [came[1], came[3], came[0], came[2]])

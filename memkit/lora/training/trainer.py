@@ -123,10 +123,10 @@ class Trainer:
 
     def _fill_cache(self, examples: Iterable[Encoded]) -> None:
         """Compute what enters the adapted layers, in larger batches than the steps."""
-        with self.base.hold():
+        with self.base.hold(patient=True):
             missing = self._cache.missing(examples)
         for start in range(0, len(missing), CACHE_BATCH):
-            with self.base.hold():
+            with self.base.hold(patient=True):
                 self._cache.compute(missing[start : start + CACHE_BATCH])
 
     def _passes(self, run: TrainingRun) -> bool:
@@ -181,7 +181,8 @@ class Trainer:
         """Loss of every predicted token behind an adapter, shape ``(n,)``."""
         gain = torch.full((1, self.lora.rank), self.lora.scale)
         gain = gain.to(self.base.device, self.base.model.dtype)
-        with self.base.hold():  # a step at a time, so that questions are answered meanwhile
+        # A step at a time, and after what users ask: so questions are answered meanwhile.
+        with self.base.hold(patient=True):
             inputs = self._cache.inputs(batch.examples)
             past = self.base.past([example.prefix for example in batch.examples])
             with self.layers.place(adapter, gain), self._cache.upper_layers():
