@@ -45,7 +45,9 @@ class ModelLock:
     """
 
     def __init__(self, wait: float = 600.0) -> None:
-        self._mutex = threading.Lock()  # for what follows
+        # For what follows; the garbage collector may close a stream, and so pass the lock on, in
+        # the midst of it.
+        self._mutex = threading.RLock()
         self._owner: int | None = None
         self._taken = False
         self._waiting: list[_Waiting] = []
@@ -88,10 +90,11 @@ class ModelLock:
 
     def _take(self, waiting: _Waiting) -> None:
         with self._mutex:
+            self._waiting.append(waiting)
             if not self._taken:
                 self._taken = True
+                self._waiting.remove(waiting)
                 return
-            self._waiting.append(waiting)
         try:
             waiting.turn.wait(self._wait)
         finally:
