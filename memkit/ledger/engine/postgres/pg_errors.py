@@ -80,13 +80,6 @@ def _translate(exc: Exception, shown: str, wait: float, *, committing: bool) -> 
             "was removed or replaced while it was open",
             "Close the memory before its schema is dropped or restored, and open it again.",
         )
-    elif isinstance(exc, psycopg.ProgrammingError) and exc.sqlstate is None:  # of the library
-        # What it says of the URL may quote a password.
-        error = InvalidInputError(
-            f"PostgreSQL's library cannot read the URL of {shown}",
-            "In user names and passwords write %25 for % and %3A for :; the parameters are those "
-            "of libpq, and `schema`.",
-        )
     elif isinstance(exc, errors.QueryCanceled):  # which psycopg counts among what was lost
         error = BackendError(
             f"a statement was cancelled on {shown}, and nothing of this call was stored: "
