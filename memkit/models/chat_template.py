@@ -38,6 +38,8 @@ _REFUSALS = (
     *(TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError),
     *(RecursionError, NotImplementedError),
 )
+# What a template may write itself: tools with it, and far more than any model reads.
+MOST_CHARACTERS = 4_000_000
 
 # Conversations that show what a template writes around each role.
 _PROBES = ("system", "user"), ("user", "assistant", "user"), ("user", "assistant", "tool", "user")
@@ -264,7 +266,7 @@ class ChatFormat:
         """
         options = {"enable_thinking": False} if at_once else {}
         try:
-            return str(
+            text = str(
                 self._tokenizer.apply_chat_template(
                     messages,
                     tools=tools,
@@ -273,6 +275,8 @@ class ChatFormat:
                     **options,
                 )
             )
+            if len(text) <= MOST_CHARACTERS:
+                text.encode()
         except _REFUSALS as error:
             roles = tuple(message["role"] for message in messages)
             raise IncompatibleModelError(
@@ -280,6 +284,13 @@ class ChatFormat:
                 f"{shown(str(error))}",
                 hint=_ANOTHER,
             ) from error
+        if len(text) > MOST_CHARACTERS:
+            raise IncompatibleModelError(
+                f"expected a prompt of at most {MOST_CHARACTERS:,} characters beside the "
+                f"contents of messages, the model's chat template made one of {len(text):,}",
+                hint=_ANOTHER,
+            )
+        return text
 
     def split(self, text: str, expected: set[int]) -> list[str]:
         """Split what was rendered at the placeholders of messages; see `_pieces`."""

@@ -216,6 +216,8 @@ def test_added_tokens_that_the_template_writes_are_its_own(tokenizer):
         "{{ messages[-1].content }}\ue0005\ue001",
         "{{ messages[-1].content }}{{ '\\ue000' + '7' + '\\ue001' }}",
         "{{ messages[-1].content }}\ue0000\ue001",
+        "{{ messages[-1].content }}\ud800",
+        "{{ messages[-1].content }}{{ 'a' * 10**7 }}",
     ],
 )
 def test_templates_that_fail_in_python_are_refused_by_name(tokenizer, template):
