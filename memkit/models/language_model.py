@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
+from inspect import signature
 from pathlib import Path
 from typing import Any, Self
 
@@ -294,11 +295,17 @@ class TransformersModel:
             **{"input_ids" if ids.dim() == 2 else "inputs_embeds": ids},
             attention_mask=mask,
             position_ids=positions,
-            past_key_values=cache,
+            **{self._cache_name: cache},
             use_cache=cache is not None,
         )
         hidden: Tensor = output.last_hidden_state
         return hidden
+
+    @cached_property
+    def _cache_name(self) -> str:
+        """What the forward pass calls keys and values; `cache` from transformers 5.24 on."""
+        forward = getattr(self.decoder, "_orig_mod", self.decoder).forward  # of a compiled one
+        return "cache" if "cache" in signature(forward).parameters else "past_key_values"
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Scores of the next token, shape ``(n, vocab)``, for hidden states ``(n, hidden)``."""

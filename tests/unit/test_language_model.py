@@ -42,6 +42,21 @@ def test_parts_with_holes_equal_a_plain_forward_pass(model):
         torch.testing.assert_close(model.logits(got), expected, atol=1e-4, rtol=1e-4)
 
 
+def test_keys_and_values_are_given_under_the_name_that_a_model_has_for_them(monkeypatch):
+    given, seen = tiny_llama(), []
+    before, former = given.decoder.forward, given._cache_name
+
+    def forward(*, cache=None, **others):  # as from transformers 5.24 on
+        seen.append(cache)
+        return before(**{former: cache} | others)
+
+    monkeypatch.setattr(given.decoder, "forward", forward)
+    newer = TransformersModel(given.model, given.tokenizer, name="newer")
+    newer.past([(5, 6, 7)])
+    assert newer.traits.caches
+    assert seen[-1].get_seq_length() == 3
+
+
 def test_the_past_is_kept_in_step(model):
     past = model.past(PREFIXES)
     assert past.lengths.tolist() == [7, 0, 2, 7]
