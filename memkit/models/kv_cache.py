@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any, Self
 
 import torch
@@ -100,3 +101,9 @@ class KVCache:
 def _layers(past: KVCache) -> Sequence[Any]:
     """Of the union of all kinds of layers, transformers knows only some by keys and values."""
     return past.cache.layers
+
+
+def cache_argument(decoder: Any) -> str:  # noqa: ANN401 - a module, or torch's wrapper of one
+    """What a forward pass calls keys and values; "cache" from transformers 5.24 on."""
+    forward = getattr(decoder, "_orig_mod", decoder).forward  # of a compiled one
+    return "cache" if "cache" in signature(forward).parameters else "past_key_values"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
-from inspect import signature
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,7 +19,7 @@ from memkit.models.chat_template import ChatFormat, Message
 from memkit.models.constrained import Constraints
 from memkit.models.decode import Decoder
 from memkit.models.fingerprint import fingerprint
-from memkit.models.kv_cache import KVCache
+from memkit.models.kv_cache import KVCache, cache_argument
 from memkit.models.load_model import load_model
 from memkit.models.machine_memory import memory_of
 from memkit.models.model_lock import ModelLock
@@ -295,17 +294,11 @@ class TransformersModel:
             **{"input_ids" if ids.dim() == 2 else "inputs_embeds": ids},
             attention_mask=mask,
             position_ids=positions,
-            **{self._cache_name: cache},
+            **{cache_argument(self.decoder): cache},
             use_cache=cache is not None,
         )
         hidden: Tensor = output.last_hidden_state
         return hidden
-
-    @cached_property
-    def _cache_name(self) -> str:
-        """What the forward pass calls keys and values; `cache` from transformers 5.24 on."""
-        forward = getattr(self.decoder, "_orig_mod", self.decoder).forward  # of a compiled one
-        return "cache" if "cache" in signature(forward).parameters else "past_key_values"
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Scores of the next token, shape ``(n, vocab)``, for hidden states ``(n, hidden)``."""

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from memkit.errors import CorruptFileError, IncompatibleModelError, ModelUnavailableError
+from memkit.models.kv_cache import cache_argument
 from memkit.models.language_model import TransformersModel
 from memkit.testing import tiny_gpt2, tiny_llama, tiny_qwen2
 from memkit.types import CacheUse
@@ -44,7 +45,7 @@ def test_parts_with_holes_equal_a_plain_forward_pass(model):
 
 def test_keys_and_values_are_given_under_the_name_that_a_model_has_for_them(monkeypatch):
     given, seen = tiny_llama(), []
-    before, former = given.decoder.forward, given._cache_name
+    before, former = given.decoder.forward, cache_argument(given.decoder)
 
     def forward(*, cache=None, **others):  # as from transformers 5.24 on
         seen.append(cache)

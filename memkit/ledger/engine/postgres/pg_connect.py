@@ -21,7 +21,7 @@ from memkit.errors import (
 )
 from memkit.files import make_folder
 from memkit.ledger.engine import schema
-from memkit.ledger.engine.checksums import CHECKED, stamp, with_checksum
+from memkit.ledger.engine.checksums import CHECKED, stamp
 from memkit.ledger.engine.postgres.address import Address
 from memkit.ledger.engine.postgres.pg_database import Connection, PostgresDatabase
 from memkit.ledger.engine.postgres.pg_errors import mapped
@@ -160,9 +160,6 @@ def _make(connection: Connection, address: Address, *, create: bool) -> None:
             connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(address.schema)))
         for statement in statements(0):
             connection.execute(statement.encode())
-        for name, value in connection.execute("SELECT name, value FROM meta").fetchall():
-            *_, checksum = with_checksum("meta", name, value)
-            connection.execute("UPDATE meta SET checksum = %s WHERE name = %s", (checksum, name))
         connection.execute(
             "INSERT INTO memory_state (memory, format, version) VALUES (%s, %s, 0)",
             (str(uuid.uuid4()), schema.current_version()),
