@@ -69,6 +69,7 @@ dist: $(TESTABLE)
 	rm -rf dist
 	$(BIN)/python -m build --outdir dist .
 	$(BIN)/python -m build --outdir dist integrations/langchain
+	$(BIN)/python -m build --outdir dist integrations/ray
 	$(BIN)/python -m build --outdir dist integrations/vllm
 	$(BIN)/python .ci/contents.py dist
 	PYTHON=$(PYTHON) .ci/install $(MODELS)

@@ -65,6 +65,7 @@ class Distribution:
 DISTRIBUTIONS = (
     Distribution("memkit_sdk", "", "memkit", frozenset({"entry_points.txt"})),
     Distribution("langchain_memkit", "integrations/langchain", "src/langchain_memkit"),
+    Distribution("ray_memkit", "integrations/ray", "src/ray_memkit"),
     Distribution(
         "vllm_memkit", "integrations/vllm", "src/vllm_memkit", frozenset({"entry_points.txt"})
     ),

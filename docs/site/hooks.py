@@ -27,6 +27,7 @@ EXAMPLES = sorted(
 )
 READMES = {
     "integrations/langchain/README.md": "langchain.md",
+    "integrations/ray/README.md": "ray.md",
     "integrations/vllm/README.md": "vllm.md",
 }
 LINK = re.compile(r"(!?\[[^\]]*\])\(([^)\s]+)\)")
