@@ -74,6 +74,11 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
         "help": "what to compute in (default: float32,bfloat16)",
     },
     "device": {"default": "cpu", "metavar": "DEVICE", "help": "where (default: cpu)"},
+    "model": {
+        "choices": ("default", "tiny"),
+        "default": "default",
+        "help": "the default base model (default), or a tiny one",
+    },
     "peers": {
         "type": lambda text: tuple(filter(None, text.split(","))),
         "default": ("sqlitestore", "mem0", "txtai"),
@@ -113,6 +118,7 @@ BENCHMARKS = {
     ),
     "mixtures": Benchmark("evals.mixtures", "ways to combine two modules", ("data", "seeds")),
     "routing": Benchmark("evals.routing", "which module is asked, if any", ("data", "seeds")),
+    "workers": Benchmark("engine.workers", "what 1, 2 and 4 workers train", ("model", "seeds")),
     "training": Benchmark("evals.training", "settings of training, one by one", ("seeds",)),
 }
 
