@@ -55,6 +55,7 @@ def put(run, path, *options):
     return json.loads(run("consolidate", path, "--no-wait", "--json", *options).out)
 
 
+@pytest.mark.slow
 def test_a_job_is_put_listed_trained_and_shown(run, path):
     job = put(run, path, "--priority", "3")
     assert (job["state"], job["records"], job["parts"], job["priority"]) == ("queued", 2, 2, 3)
@@ -106,6 +107,7 @@ def test_a_failure_is_told_by_the_status(run, path, monkeypatch, caplog):
     assert "error after 1 attempt: RuntimeError" in run("jobs", "show", path, job["id"]).out
 
 
+@pytest.mark.slow
 def test_sigterm_gives_back_what_is_trained(run, path, monkeypatch):
     from memkit.lora.training.trainer import Trainer
 

@@ -87,6 +87,7 @@ def test_a_thread_trains_what_was_put(memory, badges):
     assert repr(job) == f"Job({job.id!r})"
 
 
+@pytest.mark.slow
 def test_what_is_put_later_has_another_thread_started(memory, badges):
     for some in (badges[:2], badges[2:4]):
         memory.add(some)
@@ -119,6 +120,7 @@ def test_progress_is_seen_while_it_trains(gated, gate, badges):
     assert job.progress is None
 
 
+@pytest.mark.slow
 def test_closing_gives_it_back_and_waiting_goes_on(gated, gate, badges, open_memory, recipe):
     gated.add(badges[:4])
     with training(gated, gate) as job:
@@ -145,6 +147,7 @@ def test_a_memory_that_nobody_closes_stops_its_thread(tmp_path, opener, recipe, 
     engine.close()
 
 
+@pytest.mark.slow
 def test_a_failure_is_noted_and_tried_again(memory, badges, monkeypatch, caplog):
     memory.add(badges[:4])
     errors = [RuntimeError("what nobody should read"), TrainingError("it diverged")]
@@ -179,6 +182,7 @@ def test_forgetting_ends_what_was_about_it(gated, gate, badges):
     assert job.state == "cancelled"
 
 
+@pytest.mark.slow
 def test_what_shares_a_module_with_what_was_forgotten_is_trained_again(gated, gate, badges):
     gated.add(badges[:4])
     with training(gated, gate) as job:
@@ -189,6 +193,7 @@ def test_what_shares_a_module_with_what_was_forgotten_is_trained_again(gated, ga
     assert set(module.records) == {"Emil", "Tara", "Owen"}
 
 
+@pytest.mark.slow
 def test_what_was_changed_meanwhile_is_trained_as_it_is_then(gated, gate, badges):
     gated.add(badges[:4])
     with training(gated, gate) as job:
@@ -197,6 +202,7 @@ def test_what_was_changed_meanwhile_is_trained_as_it_is_then(gated, gate, badges
     assert gated.ask(NORA, budget=0).text == "9312"
 
 
+@pytest.mark.slow
 def test_a_cancelled_job_stops(gated, gate, badges):
     gated.add(badges[:4])
     with training(gated, gate) as job:
@@ -206,6 +212,7 @@ def test_a_cancelled_job_stops(gated, gate, badges):
     assert gated.consolidate(wait=False).wait(PATIENCE).held == 4
 
 
+@pytest.mark.slow
 def test_whoever_has_lost_its_lease_commits_nothing(gated, gate, badges, opener, recipe):
     gated.add(badges[:4])
     with training(gated, gate) as job, beside(gated, opener, recipe) as other:
@@ -218,6 +225,7 @@ def test_whoever_has_lost_its_lease_commits_nothing(gated, gate, badges, opener,
     assert gate.trained_ids == []
 
 
+@pytest.mark.slow
 def test_two_workers_train_different_scopes_at_the_same_time(gated, gate, badges, opener, recipe):
     gated.add([*of("ann", badges[:2]), *of("bob", badges[2:4])])
     second = Gate()
@@ -231,6 +239,7 @@ def test_two_workers_train_different_scopes_at_the_same_time(gated, gate, badges
     assert len(gate.trained_ids) == len(second.trained_ids) == 2
 
 
+@pytest.mark.slow
 def test_training_at_once_leaves_alone_what_a_worker_is_at(gated, gate, badges, opener, recipe):
     gated.add(badges[:2])
     with training(gated, gate) as job, beside(gated, opener, recipe) as other:
@@ -251,6 +260,7 @@ def test_a_worker_takes_only_what_it_can_train(memory, badges, opener, recipe, c
     assert memory.jobs.work(once=True).done == 1
 
 
+@pytest.mark.slow
 def test_a_worker_hears_of_each_part_and_stops_when_told(memory, badges):
     memory.add([*of("ann", badges[:2]), *of("bob", badges[2:4])])
     job = memory.jobs.put()
@@ -281,6 +291,7 @@ def test_what_is_no_job_is_refused(memory, tmp_path, open_memory):
     assert without.jobs.list() == []
 
 
+@pytest.mark.slow
 async def test_it_can_be_awaited(tmp_path, tiny, recipe, badges):
     from memkit import AsyncMemory
     from memkit.testing import HashingEmbedder
