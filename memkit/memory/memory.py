@@ -207,8 +207,9 @@ class Memory:
         """Move knowledge into the weights: train, verify and commit adapter modules.
 
         Takes every record that no module holds in its current version. A record counts as held
-        once it was recalled from the weights in a test; the others stay with rag. Modules that
-        hold an older text, or lost their file, are trained again. Expired records are destroyed.
+        once it was recalled from the weights in a test; the others stay with the index. Modules
+        that hold an older text, or lost their file, are trained again. Expired records are
+        destroyed.
 
         Args:
             wait: False makes a job of it, and returns at once; see `Jobs`.

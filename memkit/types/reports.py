@@ -85,7 +85,7 @@ class ConsolidationReport(Value):
                 f"{'left alone':>10} {'forced':>7} {'steps':>6} {'s':>7}",
                 *map(str, self.modules),
                 f"{counted(len(self.held), 'record')} held in weights, "
-                f"{counted(len(self.missed), 'stays', 'stay')} with rag",
+                f"{counted(len(self.missed), 'stays', 'stay')} with the index",
                 WORDINGS,
             ]
         if self.left_out:
@@ -106,7 +106,7 @@ class ImportReport(Value):
         return (
             f"{counted(len(self.turns), 'turn')} added, and {counted(len(self.records), 'record')}"
             f"; {counted(self.known, 'was', 'were')} there already, "
-            f"{counted(self.left_out, 'is no memory', 'are no memories')}"
+            f"{counted(self.left_out, 'was left out', 'were left out')}"
         )
 
 

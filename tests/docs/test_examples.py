@@ -135,7 +135,7 @@ def test_a_chat_log_is_taken_in_once(tmp_path):
     own = run(ROOT / "examples" / "import_chat_log.py", cwd=tmp_path)
     given = run(ROOT / "examples" / "import_chat_log.py", file, cwd=tmp_path)
 
-    assert own.startswith("3 turns added, and 3 records; 0 were there already, 1 is no memory\n")
+    assert own.startswith("3 turns added, and 3 records; 0 were there already, 1 was left out\n")
     assert "1 turn added, and 1 record; 3 were there already" in own
     assert "Ben 2026-05-08 The kite is in my shed now." in own
     assert own.endswith("4 turns in the conversation\n")
@@ -147,7 +147,7 @@ def test_the_second_night_has_nothing_to_do(tmp_path):
 
     first, second = printed.split("expired and destroyed: ")[1:]
     assert first.startswith("1\n")
-    assert "2 records held in weights, 0 stay with rag" in first
+    assert "2 records held in weights, 0 stay with the index" in first
     assert second.startswith("0\nnothing to consolidate\n")
     assert printed.count("held in weights: 2 of 2 records") == 2
     assert printed.count("the memory is sound") == 2

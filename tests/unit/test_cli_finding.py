@@ -140,7 +140,7 @@ def test_added_chat_logs_print_the_ids_of_their_records(run, tmp_path):
 
     status, printed, told = run("add", "--from", str(log))
     assert status == 0
-    assert told == "1 turn added, and 1 record; 0 were there already, 0 are no memories\n"
+    assert told == "1 turn added, and 1 record; 0 were there already, 0 were left out\n"
     assert run("get", printed.strip())[1].splitlines()[1] == "text\tMy sister lives in Malmö."
     assert run("add", "--from", str(log))[1] == ""  # it is there already
 

@@ -35,7 +35,7 @@ def said(memory, scope=SCOPE):
 def test_what_was_said_becomes_turns_and_records(memory):
     report = memory.add_messages(LOG, scope=SCOPE)
     assert (len(report.turns), report.known, report.left_out) == (7, 0, 3)
-    assert str(report) == "7 turns added, and 3 records; 0 were there already, 3 are no memories"
+    assert str(report) == "7 turns added, and 3 records; 0 were there already, 3 were left out"
     assert said(memory) == SAID
     assert [turn.id for turn in memory.turns(scope=SCOPE)] == list(report.turns)
     records = memory.records(scope="all").records

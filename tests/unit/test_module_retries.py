@@ -55,7 +55,7 @@ def test_missed_records_get_a_module_of_their_own_at_the_next_rank(bench, badges
     ]
     assert (report.modules[0].missed, report.missed) == (("Tara",), ())
     assert "m0002 v1 (try 2)" in str(report)
-    assert "4 records held in weights, 0 stay with rag" in str(report)
+    assert "4 records held in weights, 0 stay with the index" in str(report)
     manifest = memory.modules.list()[1].manifest
     assert (manifest["attempt"], manifest["lora"]["rank"]) == (2, 32)
     assert memory.ask("What is the badge number of Tara?", budget=0).text == "9876"
