@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -277,6 +278,9 @@ def forget(
             "which loads no model."
         ),
     ] = True,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Do not ask before all of a scope or filter goes.")
+    ] = False,
     scope: Scopes = None,
     where: Where = None,
     base_model: BaseModel = None,
@@ -286,7 +290,8 @@ def forget(
     """Erase records everywhere, the weights included; print the receipt.
 
     Name the records, or take all of a --scope, or all that pass --where; together they narrow
-    each other down. Exits with 1 if a check of the receipt did not hold.
+    each other down. On a terminal it asks before it takes all of them. Exits with 1 if a check of
+    the receipt did not hold.
     """
     if not id and not scope and not where:
         raise typer.BadParameter("expected an ID, a --scope or a --where")
@@ -295,6 +300,9 @@ def forget(
     whose, filter_ = seen_by(scope), where_of(where)
     with open_memory(path, backends=RECORDS_ALONE) as memory:
         ids = [whole_id(memory, each, whose) for each in id or ()] or None
+        if ids is None and not yes and sys.stdin.isatty():
+            count = counted(memory.count(scope=whose, where=filter_), "record")
+            typer.confirm(f"Erase {count} for good?", abort=True, err=True)
         trains = retrain and bool(memory.modules.list())
     opened = (
         open_to_train(path, "forgetting", base_model=base_model, embedder=embedder)

@@ -321,3 +321,25 @@ def test_commands_that_need_no_model_load_none(directory, tmp_path):
     assert done.stderr.splitlines()[-1] == "[]", done.stderr
     assert "forgotten records   Nora" in done.stdout
     assert f"{directory} is sound" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("reply", "words", "left"), [("n\n", (), 1), ("", (), 1), ("y\n", (), 0), ("n\n", ("-y",), 0)]
+)
+def test_a_person_is_asked_before_all_of_a_scope_goes(tmp_path, capsys, reply, words, left):
+    directory = tmp_path / "a.mem"
+    with Memory.open(directory, embedder=HashingEmbedder(), backends=["rag"]) as memory:
+        memory.add("Owen has the key.", scope={"user": "bob"})
+        memory.add("Nora has a dog.")
+    terminal = io.StringIO(reply)
+    terminal.isatty = lambda: True
+    command = ["forget", str(directory), "--scope", "user=bob", "--no-retrain", *words]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdin", terminal)
+        status = cli.main(command)
+
+    asked = "Erase 1 record for good? [y/N]" in capsys.readouterr().err
+    assert (status == 0, asked) == (not left, not words)
+    with Memory.open(directory, embedder=HashingEmbedder(), backends=["rag"]) as memory:
+        assert (memory.count(scope={"user": "bob"}), memory.count()) == (left, 1)

@@ -34,6 +34,7 @@ from memkit.lora.lora_backend import LoraBackend
 from memkit.lora.serving.bank import AdapterBank, Mixture
 from memkit.lora.serving.hooks import AdapterLayers
 from memkit.lora.spec import LoraSpec
+from memkit.models.kv_cache import cache_argument
 from memkit.models.language_model import TransformersModel
 from memkit.rag.index import FactIndex
 from memkit.routing.nearest import NearestRouter
@@ -274,9 +275,12 @@ class Decoder:
 
     def _feed(self, ids: Tensor) -> None:
         self._model(
-            input_ids=ids, past_key_values=self._cache, use_cache=True, logits_to_keep=1,
+            input_ids=ids,
+            use_cache=True,
+            logits_to_keep=1,
+            **{cache_argument(self._model): self._cache},
             **self._options,
-        )  # fmt: skip
+        )
 
 
 def _mixtures(count: int) -> list[Mixture]:
