@@ -324,7 +324,7 @@ def test_without_modules_there_is_nothing_to_retrain(memory):
     assert memory.modules.retrain().modules == ()
     with pytest.raises(ModuleNotFoundInMemoryError, match="no module has the name 'm0001'") as e:
         memory.modules.retrain("m0001")
-    assert e.value.hint == "These can be trained again: none."
+    assert e.value.hint == "There are no modules; `consolidate` trains some."
 
 
 def test_the_verbs_need_adapters(tmp_path, open_memory):
