@@ -45,8 +45,8 @@ def capacity(
 
 
 def demo(
-    quick: Annotated[
-        bool, typer.Option("--quick", help="A smaller company, in less time.")
+    full: Annotated[
+        bool, typer.Option("--full", help="The larger company of the benchmarks, in more time.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Which company.")] = 0,
     base_model: BaseModel = None,
@@ -57,4 +57,4 @@ def demo(
     from memkit.cli.demo import demo_run
 
     models: Models = {"base_model": base_model, "embedder": embedder}
-    raise typer.Exit(demo_run.main(quick=quick, seed=seed, models=models, json_path=json_path))
+    raise typer.Exit(demo_run.main(full=full, seed=seed, models=models, json_path=json_path))

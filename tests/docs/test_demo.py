@@ -12,7 +12,7 @@ import pytest
 def test_the_quick_demo_shows_everything(tmp_path):
     figures = tmp_path / "demo.json"
     done = subprocess.run(
-        [sys.executable, "-m", "memkit", "demo", "--quick", "--json", str(figures)],
+        [sys.executable, "-m", "memkit", "demo", "--json", str(figures)],
         capture_output=True,
         text=True,
         check=False,

@@ -437,13 +437,13 @@ def test_the_demo_gets_its_options_and_gives_the_exit_status(monkeypatch):
     calls = []
     monkeypatch.setattr(demo_run, "main", lambda **options: calls.append(options) or 3)
 
-    given = ["--quick", "--seed", "7", "--base-model", "m", "--embedder", "e", "--json", "f.json"]
+    given = ["--full", "--seed", "7", "--base-model", "m", "--embedder", "e", "--json", "f.json"]
     assert cli.main(["demo", *given]) == 3
     assert cli.main(["demo"]) == 3
     named, none = {"base_model": "m", "embedder": "e"}, {"base_model": None, "embedder": None}
     assert calls == [
-        {"quick": True, "seed": 7, "models": named, "json_path": Path("f.json")},
-        {"quick": False, "seed": 0, "models": none, "json_path": None},
+        {"full": True, "seed": 7, "models": named, "json_path": Path("f.json")},
+        {"full": False, "seed": 0, "models": none, "json_path": None},
     ]
 
 

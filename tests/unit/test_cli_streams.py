@@ -205,7 +205,7 @@ def test_without_a_command_the_help_is_all_that_is_said(capsys, words):
 
 @pytest.mark.parametrize("file", ["/nowhere/figures.json", "/"])
 def test_figures_are_measured_only_if_they_can_be_written(file, capsys):
-    assert cli.main(["demo", "--quick", "--json", file]) == 2
+    assert cli.main(["demo", "--json", file]) == 2
     assert "'--json': expected a file" in capsys.readouterr().err
 
 

@@ -25,18 +25,18 @@ from memkit.lora.consolidation.consolidate import Recipe
 from memkit.lora.spec import TrainSpec
 from memkit.types import BUDGET, Answer, Draft, Record, Sampling
 
-SIZES = {True: (12, 3), False: (36, 5)}  # quick or not: facts, handbook paragraphs
+SIZES = {False: (12, 3), True: (36, 5)}  # in full or not: facts, handbook paragraphs
 MODULES = 3
 PASSAGES = 2  # the default base model loses the thread in more than a few
 BRIEF = Sampling(max_new_tokens=40)
 
 
-def main(*, quick: bool, seed: int, models: Models, json_path: Path | None) -> int:
+def main(*, full: bool, seed: int, models: Models, json_path: Path | None) -> int:
     """Run the demo in a temporary directory; returns the exit status."""
     logging.getLogger("memkit").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory(prefix="memkit-demo-") as folder:
         path = Path(folder) / "company.mem"
-        demo = Demo(path, quick=quick, seed=seed, models=models, out=stdout_console())
+        demo = Demo(path, full=full, seed=seed, models=models, out=stdout_console())
         demo.run()
     if json_path is not None:
         write_report(json_path, "demo", measurements(demo.scores))
@@ -46,8 +46,8 @@ def main(*, quick: bool, seed: int, models: Models, json_path: Path | None) -> i
 class Demo:
     """The steps of the demo, over one memory; ``seed`` is that of the company and of training."""
 
-    def __init__(self, path: Path, *, quick: bool, seed: int, models: Models, out: Console) -> None:
-        facts, paragraphs = SIZES[quick]
+    def __init__(self, path: Path, *, full: bool, seed: int, models: Models, out: Console) -> None:
+        facts, paragraphs = SIZES[full]
         company = Company.generate(seed, facts)
         self._company = company
         self._paragraphs = company.paragraphs[:paragraphs]
