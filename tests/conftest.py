@@ -6,6 +6,7 @@ import os
 import shutil
 import struct
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 
 # Read when the libraries are imported, so set before any test module is.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -54,6 +55,23 @@ def small_models(monkeypatch):
         "memkit.models.embedder.SentenceEmbedder.load",
         classmethod(lambda cls, *_, **__: HashingEmbedder()),
     )
+
+
+@pytest.fixture
+def opened_small(tiny, recipe, monkeypatch):
+    """`Memory.open` takes small models, whatever the command line says."""
+    from memkit import Memory
+    from memkit.testing import HashingEmbedder
+
+    opened = Memory.open
+
+    def open_memory(path, **options):
+        shown = options.pop("recipe", None)
+        chosen = recipe if shown is None else replace(recipe, progress=shown.progress)
+        models = {"base_model": tiny, "embedder": HashingEmbedder(), "recipe": chosen}
+        return opened(path, **{**options, **models})
+
+    monkeypatch.setattr(Memory, "open", open_memory)
 
 
 @pytest.fixture(scope="session")

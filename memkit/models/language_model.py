@@ -91,6 +91,7 @@ class TransformersModel:
         self.model = model.requires_grad_(requires_grad=False)
         self.model.eval()  # type: ignore[no-untyped-call]
         self.decoder: Any = decoder_of(model)  # gives hidden states
+        self._cache_name = cache_argument(self.decoder)
         self.tokenizer: Any = tokenizer  # its methods carry no usable annotations
         self.name = name
         self.device: torch.device = model.device
@@ -102,9 +103,9 @@ class TransformersModel:
         self.constraints = Constraints(
             tokenizer, name=name, stop_ids=self.stop_ids, tools=self.tools
         )
-        # Adapters add to the model later; these are the weights as they came.
         self.quantization = quantization_of(model)
         keep_differentiable(model)
+        # Adapters add to the model later; these are the weights as they came.
         self._weights = dict(model.state_dict())
         self.max_memory = max_memory
         self.token_bytes = token_bytes(model.config, model.dtype.itemsize)
@@ -294,7 +295,7 @@ class TransformersModel:
             **{"input_ids" if ids.dim() == 2 else "inputs_embeds": ids},
             attention_mask=mask,
             position_ids=positions,
-            **{cache_argument(self.decoder): cache},
+            **{self._cache_name: cache},
             use_cache=cache is not None,
         )
         hidden: Tensor = output.last_hidden_state

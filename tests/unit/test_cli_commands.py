@@ -5,7 +5,6 @@ import json
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 
 import jsonschema
 import pytest
@@ -72,18 +71,7 @@ def leaves(command, words=()):
 COMMANDS = leaves(command_line())
 
 
-@pytest.fixture(autouse=True)
-def small(tiny, recipe, monkeypatch):
-    """`Memory.open` takes small models, whatever the command line says."""
-    opened = Memory.open
-
-    def open_memory(path, **options):
-        shown = options.pop("recipe", None)
-        chosen = recipe if shown is None else replace(recipe, progress=shown.progress)
-        models = {"base_model": tiny, "embedder": HashingEmbedder(), "recipe": chosen}
-        return opened(path, **{**options, **models})
-
-    monkeypatch.setattr(Memory, "open", open_memory)
+pytestmark = pytest.mark.usefixtures("opened_small")
 
 
 @pytest.fixture

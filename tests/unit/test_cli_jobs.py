@@ -9,23 +9,9 @@ from dataclasses import replace
 
 import pytest
 
-from memkit import Memory
 from memkit.cli import main as cli
-from memkit.testing import HashingEmbedder
 
-
-@pytest.fixture(autouse=True)
-def small(tiny, recipe, monkeypatch):
-    """`Memory.open` takes small models, whatever the command line says."""
-    opened = Memory.open
-
-    def open_memory(path, **options):
-        shown = options.pop("recipe", None)
-        chosen = recipe if shown is None else replace(recipe, progress=shown.progress)
-        models = {"base_model": tiny, "embedder": HashingEmbedder(), "recipe": chosen}
-        return opened(path, **{**options, **models})
-
-    monkeypatch.setattr(Memory, "open", open_memory)
+pytestmark = pytest.mark.usefixtures("opened_small")
 
 
 @pytest.fixture(scope="module")
