@@ -83,7 +83,7 @@ def study(
         typer.Option(
             "--report",
             metavar="FILE",
-            help="The page to write, figures beside it; by default with the records.",
+            help="The page to write, figures and records beside it; by default in --results.",
             show_default=False,
         ),
     ] = None,

@@ -91,6 +91,21 @@ class RecordFile:
             file.flush()
             os.fsync(file.fileno())
 
+    def take(self, other: RecordFile) -> int:
+        """Add the records of another file that this one lacks, or has of an earlier time.
+
+        Returns:
+            How many were added.
+
+        Raises:
+            CorruptFileError: If a line in the middle of either is no record.
+        """
+        own = self.read()
+        new = [r for k, r in other.read().items() if k not in own or r.finished > own[k].finished]
+        for record in new:
+            self.append(record)
+        return len(new)
+
     def _cut_torn_line(self, handle: int) -> None:
         size = os.fstat(handle).st_size
         whole = size

@@ -219,6 +219,26 @@ def test_a_torn_line_is_measured_again_and_others_are_kept(tmp_path, caplog):
     assert set(file.read()) == {point.key for point in points}
 
 
+def test_records_of_another_file_are_taken_where_they_are_missing_or_later(tmp_path):
+    def record(seed, score, day):
+        made = recorded(
+            Configuration("badges", 8, seed=seed), {"exact": [score]}, {}, data="d", base="b"
+        )
+        return replace(made, finished=f"2026-11-{day:02}T00:00:00+00:00")
+
+    ours, theirs = RecordFile(tmp_path / "ours.jsonl"), RecordFile(tmp_path / "theirs.jsonl")
+    for each in (record(0, 0.1, 2), record(1, 0.2, 2), record(2, 0.3, 2)):
+        ours.append(each)
+    for each in (record(1, 0.4, 1), record(2, 0.5, 3), record(3, 0.6, 1)):
+        theirs.append(each)
+
+    assert ours.take(theirs) == 2
+    scores = {r.seed: r.mean("exact") for r in ours.read().values()}
+    assert scores == {0: 0.1, 1: 0.2, 2: 0.5, 3: 0.6}
+    assert ours.take(theirs) == 0
+    assert ours.take(RecordFile(tmp_path / "none.jsonl")) == 0
+
+
 def test_a_record_that_cannot_be_read_is_named(tmp_path):
     file = RecordFile(tmp_path / "records.jsonl")
     file.path.write_text('{"format": 1}\n', encoding="utf-8")

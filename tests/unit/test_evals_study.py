@@ -389,6 +389,30 @@ def test_the_whole_study_in_miniature(in_miniature, tmp_path, monkeypatch):
     assert not points_file(base.fingerprint).exists()  # too small for `consolidate` to go by
 
 
+def test_a_report_has_its_records_beside_it_and_another_machine_goes_on_with_them(
+    in_miniature, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("MEMKIT_CACHE", str(tmp_path / "cache"))
+    base, page, told = tiny_llama(), tmp_path / "docs" / "study.md", []
+    measured = [CapacityRun(1, 2, 0)]
+    monkeypatch.setattr(StudyRun, "points", property(lambda _: measured))
+
+    def study_on(machine):
+        run = StudyRun(quick=False, folder=tmp_path / machine, page=page)
+        run_study(run, base, HashingEmbedder(), command="memkit study --full", tell=told.append)
+        return RecordFile(run.place(base) / "records.jsonl").read()
+
+    first = study_on("first")
+    measured = [CapacityRun(1, 2, seed) for seed in (0, 1)]
+    second = study_on("second")
+
+    assert (len(first), len(second)) == (1, 2)
+    assert first.items() <= second.items()  # not measured again: the same time stands in it
+    assert any(line.startswith("1 points were measured before") for line in told)
+    (beside,) = (page.parent / "study").glob("full-*.jsonl")
+    assert RecordFile(beside).read() == second
+
+
 def test_consolidation_goes_by_what_was_measured_in_full(in_miniature, tmp_path, monkeypatch):
     monkeypatch.setenv("MEMKIT_CACHE", str(tmp_path / "cache"))
     base, told = tiny_llama(), []

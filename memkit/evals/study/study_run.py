@@ -17,7 +17,7 @@ from memkit.evals.study.all_questions import QUESTIONS, question
 from memkit.evals.study.design import SEEDS, Question, Scale
 from memkit.evals.study.plan import planned
 from memkit.evals.study.planned_capacity import capacity_points
-from memkit.evals.study.study_report import conclusions, ratios_of, write_study
+from memkit.evals.study.study_report import FOLDER, conclusions, ratios_of, write_study
 from memkit.lora.consolidation.capacity import add_points, points_file
 from memkit.models.gguf import cache_dir
 
@@ -42,7 +42,8 @@ class StudyRun:
         data: The folder with published data, or None: the environment may name one, and what
             is not there is replaced by invented data, which the report says.
         folder: Where records and adapters are kept; None for memkit's cache folder.
-        page: The report; None for ``study.md`` beside the records.
+        page: The report; None for ``study.md`` beside the records. A report elsewhere has a copy
+            of its records beside it, so that whoever has the report can go on with it.
         seeds: Training seeds; None for those of the scale.
         seconds: Start no point after so many; None for no limit.
     """
@@ -82,6 +83,12 @@ class StudyRun:
         root = self.folder or cache_dir() / "study"
         scale = "quick" if self.quick else "full"
         return root / f"{scale}-{base.fingerprint[:8]}-{base.computes['dtype']}"
+
+    def copied(self, base: TransformersModel) -> RecordFile | None:
+        """The records that lie beside a report elsewhere; each base model has a file of its own."""
+        if self.page is None:
+            return None
+        return RecordFile(self.page.parent / FOLDER / f"{self.place(base).name}.jsonl")
 
     @property
     def points(self) -> list[Point]:
@@ -130,11 +137,16 @@ def run_study(
     """
     place = run.place(base)
     file = RecordFile(place / RECORDS)
+    copied = run.copied(base)
+    if copied is not None and (taken := file.take(copied)):
+        tell(f"{taken} points were measured before: their records are in {copied.path}")
     scale = run.scale
     if not scale.published:
         tell("no published data is given (--data): invented phone books stand in, no CounterFact")
     with Lab(base, embedder, place, data_folder(run.data)) as lab:
         measure(run.points, lab, file, tell=tell, seconds=run.seconds)
+    if copied is not None:
+        copied.take(file)
     records = file.read()
     if not run.quick and (points := capacity_points(records.values())):
         add_points(points_file(base.fingerprint), points)
