@@ -122,7 +122,13 @@ def pytest_generate_tests(metafunc):
     """What is marked ``engines``, and takes a ledger or the place of a memory, runs on each."""
     marker = metafunc.definition.get_closest_marker("engines")
     if marker is not None and "engine" in metafunc.fixturenames:
-        metafunc.parametrize("engine", marker.args or ["sqlite", "postgresql"], indirect=True)
+        engines = marker.args or ["sqlite", "postgresql"]
+        # `make check` keeps to the engine that most memories are in.
+        values = [
+            pytest.param(name, marks=pytest.mark.slow) if name == "postgresql" else name
+            for name in engines
+        ]
+        metafunc.parametrize("engine", values, indirect=True)
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ from memkit.testing import BackendContract
 
 
 @pytest.mark.engines
+@pytest.mark.slow
 class TestLoraBackend(BackendContract):
     """One record to a module: what shares a module with a deleted record leaves with it."""
 

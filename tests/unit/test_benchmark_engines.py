@@ -2,9 +2,11 @@
 
 import json
 
+import pytest
 from benchmarks.store import engines, searching
 
 
+@pytest.mark.slow
 def test_both_engines_and_a_plain_table_are_measured(tmp_path, monkeypatch, capsys):
     for module, name, value in (
         (searching, "QUERIES", 3),

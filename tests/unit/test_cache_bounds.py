@@ -270,6 +270,7 @@ def test_a_large_limit_changes_nothing_at_all():
 # -- all of them, as a memory shows them
 
 
+@pytest.mark.slow
 def test_a_memory_shows_what_its_caches_take(tmp_path, opener, badges):
     base = bounded(tiny_llama(), 200 * 2**20)
     with opener(tmp_path / "m", base_model=base) as memory:
@@ -291,6 +292,7 @@ def test_a_memory_shows_what_its_caches_take(tmp_path, opener, badges):
         assert "Nora" not in str(list(memory._engine.index._current.space._cache))
 
 
+@pytest.mark.slow
 def test_forgetting_empties_what_training_has_cached(tmp_path, opener, badges, recipe):
     upper = trainer_module.replace(
         recipe, lora=trainer_module.replace(recipe.lora, layers=(0.5, 1))

@@ -16,6 +16,8 @@ from memkit.cli import main as cli
 from memkit.cli.output import NoteHandler
 from memkit.testing import HashingEmbedder
 
+pytestmark = pytest.mark.slow
+
 FULL = Path("/dev/full")
 TEXT = "Der Schlüssel liegt in Malmö ☃."
 LATIN_1 = b"caf\xe9"

@@ -28,6 +28,8 @@ from memkit.lora.training.template_synthesizer import TemplateSynthesizer
 from memkit.testing import HashingEmbedder, tiny_llama
 from memkit.types import Record
 
+pytestmark = pytest.mark.slow
+
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 HALF = Interval(0.5, 0.4, 0.6, 1, 20)
 ASKED = [Asked(f"question {n}", ("a",), f"d{n // 2}") for n in range(20)]

@@ -29,6 +29,8 @@ from memkit.evals.schedule import measure
 from memkit.lora.serving.hooks import Factors, Scaled
 from memkit.testing import HashingEmbedder
 
+pytestmark = pytest.mark.slow
+
 SMALL = Learning(rank=16, layers=(0, 1), epochs=150)
 
 

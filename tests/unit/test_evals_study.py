@@ -24,6 +24,8 @@ from memkit.evals.study.summary import knee, slope
 from memkit.lora.consolidation.capacity import fit, law_for, load_points, points_file
 from memkit.testing import HashingEmbedder, tiny_llama
 
+pytestmark = pytest.mark.slow
+
 SCALE = Scale(quick=False, seeds=(0, 1))
 FIGURES = {
     "perplexity": 12.0,

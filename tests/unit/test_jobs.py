@@ -73,6 +73,7 @@ def training(memory, gate):
     gate.open.set()
 
 
+@pytest.mark.slow
 def test_a_thread_trains_what_was_put(memory, badges):
     memory.add(badges[:4])
     job = memory.consolidate(wait=False)
@@ -109,6 +110,7 @@ def test_putting_a_job_loads_no_model(tmp_path, badges, open_memory, llama_folde
     assert (job.state, job.status.records) == ("queued", 2)
 
 
+@pytest.mark.slow
 def test_progress_is_seen_while_it_trains(gated, gate, badges):
     gated.add(badges[:4])
     with training(gated, gate) as job:
@@ -249,6 +251,7 @@ def test_training_at_once_leaves_alone_what_a_worker_is_at(gated, gate, badges, 
     assert len(gated.modules) == 2
 
 
+@pytest.mark.slow
 def test_a_worker_takes_only_what_it_can_train(memory, badges, opener, recipe, caplog):
     memory.add(badges[:2])
     job = memory.jobs.put()

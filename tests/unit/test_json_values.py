@@ -162,6 +162,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.text(), VALUES, max_size=3))
 def test_what_passes_is_in_normal_form_and_passes_again(metadata):
     try:

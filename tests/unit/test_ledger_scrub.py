@@ -12,6 +12,8 @@ import pytest
 from memkit.ledger import Ledger, NewPassage
 from memkit.types import Draft
 
+pytestmark = pytest.mark.slow
+
 FILE = "ledger.sqlite3"
 SYLLABLES = "bra dul fen gor hiv jex kly mup nox pra qui rud sev tok vaz wix yth zom".split()
 
@@ -87,7 +89,6 @@ def test_a_turn_without_record_leaves_no_byte_either(ledger):
     assert traces(ledger.directory, ["Xqturnzvrk"]) == []
 
 
-@pytest.mark.slow
 def test_no_byte_remains_after_a_long_life(ledger):
     rng = random.Random(0)
     alive: dict[str, list[str]] = {}

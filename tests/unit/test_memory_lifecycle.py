@@ -241,6 +241,7 @@ def test_a_key_that_comes_back_to_its_text_is_found_by_it(memory):
     assert memory.stats().passages == 1
 
 
+@pytest.mark.slow
 @pytest.mark.engines
 def test_a_superseded_answer_is_not_taken_from_the_weights(trained):
     new = trained.add("Nora has a new badge, 7777.", question=NORA.upper(), answer="7777")

@@ -54,6 +54,7 @@ def test_who_sees_what(scoped, badges, scope, expected):
         assert {fact.record_id for fact in answer.route.support} <= expected
 
 
+@pytest.mark.slow
 def test_every_module_is_of_one_scope(scoped):
     held = {module.records: dict(module.scope) for module in scoped.modules.list()}
     assert held == {(id,): scope for id, scope in SCOPES.items()}

@@ -46,7 +46,14 @@ SHORT = Sampling(max_new_tokens=4)
 RANK, SCALE = 3, 2.0
 
 
-@pytest.fixture(scope="module", params=WORKING)
+# What `make check` tries: one of each kind of layer, cache and position.
+QUICK = {"llama", "qwen2_moe", "gemma3_text", "phi3", "gpt2", "opt", "deepseek_v3", "mamba", "lfm2"}
+
+
+@pytest.fixture(
+    scope="module",
+    params=[n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in WORKING],
+)
 def family(request):
     return request.param
 

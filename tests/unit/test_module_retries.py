@@ -104,6 +104,7 @@ def test_attempts_are_bounded_and_only_what_helps_is_kept(bench, recipe, badges,
     assert [one.version for one in report.modules] == [1, 0, 0]
 
 
+@pytest.mark.slow
 def test_no_attempt_is_made_if_none_is_allowed(bench, badges, monkeypatch):
     ranks = trainings(monkeypatch, "Tara")
     memory = bench(retries=0)
@@ -122,6 +123,7 @@ def test_a_single_record_is_not_trained_twice_the_same_way(bench, badges, monkey
     assert ranks == [16]
 
 
+@pytest.mark.slow
 def test_a_question_that_is_routed_elsewhere_is_no_reason_to_train_again(
     bench, badges, monkeypatch
 ):

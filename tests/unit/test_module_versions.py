@@ -14,6 +14,8 @@ from memkit.errors import (
 from memkit.lora.spec import TrainSpec
 from memkit.types import Draft
 
+pytestmark = pytest.mark.slow
+
 NORA = "What is the badge number of Nora?"
 EMIL = "What is the badge number of Emil?"
 LENA = "What is the badge number of Lena?"
@@ -64,7 +66,6 @@ def updated(tmp_path, updated_directory, open_memory):
 
 
 @pytest.mark.engines
-@pytest.mark.slow
 def test_an_update_is_trained_into_the_module_that_held_the_old_text(trained):
     before = trained.modules.list()
     rename(trained)
@@ -81,7 +82,6 @@ def test_an_update_is_trained_into_the_module_that_held_the_old_text(trained):
     assert trained.consolidate().modules == ()
 
 
-@pytest.mark.slow
 def test_new_records_do_not_come_into_the_module_that_is_updated(trained):
     rename(trained)
     trained.add([SAFE])
@@ -92,7 +92,6 @@ def test_new_records_do_not_come_into_the_module_that_is_updated(trained):
     ]
 
 
-@pytest.mark.slow
 def test_an_update_of_what_is_not_asked_for_waits(trained):
     rename(trained)
     trained.update("Emil", "The badge number of Emil is 4321.", answer="4321",
@@ -108,7 +107,6 @@ def no_more_than(memory, **changes):
     consolidator.recipe = replace(consolidator.recipe, **changes)
 
 
-@pytest.mark.slow
 def test_a_module_that_has_become_too_large_is_shared_out(trained):
     no_more_than(trained, records_per_module=2)
     rename(trained)
@@ -125,7 +123,6 @@ def test_a_module_that_has_become_too_large_is_shared_out(trained):
 
 
 @pytest.mark.engines
-@pytest.mark.slow
 def test_a_module_whose_records_have_all_gone_to_others_is_dropped(trained):
     no_more_than(trained, records_per_module=1)
     make_endless(trained)
@@ -140,7 +137,6 @@ def test_a_module_whose_records_have_all_gone_to_others_is_dropped(trained):
 # -- rollback
 
 
-@pytest.mark.slow
 def test_an_older_version_answers_again_with_the_records_that_it_holds(updated):
     updated.update("Emil", "The badge number of Emil is 4321.", answer="4321")
     assert updated.consolidate().modules[0].version == 3
@@ -153,7 +149,6 @@ def test_an_older_version_answers_again_with_the_records_that_it_holds(updated):
     assert updated.ask(EMIL, budget=0).text == "1234"
 
 
-@pytest.mark.slow
 def test_what_was_updated_since_is_not_answered_from_an_older_version(updated):
     module = updated.modules.rollback("m0001", 1)
     assert (module.version, module.records) == (1, ("Emil", "Tara", "Owen"))
@@ -215,7 +210,6 @@ def test_a_version_that_is_not_there_changes_nothing(updated, name, version, mes
     assert updated.modules.list() == before
 
 
-@pytest.mark.slow
 def test_at_most_three_versions_are_kept(trained, tmp_path, open_memory):
     for answer in ("7001", "7002", "7003"):
         rename(trained, answer)
@@ -252,7 +246,6 @@ def test_modules_say_whom_they_are_for(memory, badges):
 
 
 @pytest.mark.engines
-@pytest.mark.slow
 def test_the_same_records_give_the_same_bytes_and_no_new_version(trained):
     before = files(trained)
     report = trained.modules.retrain()
@@ -265,7 +258,6 @@ def test_the_same_records_give_the_same_bytes_and_no_new_version(trained):
     assert trained.ask(LENA, budget=0).text == "3141"
 
 
-@pytest.mark.slow
 def test_modules_are_trained_with_their_own_spec_not_with_the_recipe(
     trained, tmp_path, open_memory, recipe
 ):
@@ -280,7 +272,6 @@ def test_modules_are_trained_with_their_own_spec_not_with_the_recipe(
     assert files(again) == before
 
 
-@pytest.mark.slow
 def test_metadata_change_no_weights(trained):
     before = files(trained)
     trained.update("Nora", metadata={"source": "hr"})
@@ -288,7 +279,6 @@ def test_metadata_change_no_weights(trained):
     assert files(trained) == before
 
 
-@pytest.mark.slow
 def test_a_changed_text_makes_the_next_version(trained):
     rename(trained)
     report = trained.modules.retrain("m0001")
@@ -305,7 +295,6 @@ def test_nothing_is_retrained_if_a_name_is_unknown(trained):
     assert trained.modules.retrain([]).modules == ()
 
 
-@pytest.mark.slow
 def test_an_imported_module_is_trained_anew_only_if_it_is_named(trained, tmp_path):
     trained.modules.export("m0001", tmp_path / "folder")
     trained.modules.import_(tmp_path / "folder", records=FIRST[:2])
@@ -342,7 +331,6 @@ def test_the_verbs_need_adapters(tmp_path, open_memory):
 # -- lost weights
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["modules.retrain", "consolidate"])
 def test_lost_adapters_are_made_again_to_the_last_byte(tmp_path, trained, open_memory, verb):
     """Also those that one consolidation of all records would share out differently."""
@@ -367,7 +355,6 @@ def test_lost_adapters_are_made_again_to_the_last_byte(tmp_path, trained, open_m
     assert memory.ask(LENA, budget=0).text == "3141"
 
 
-@pytest.mark.slow
 def test_lost_adapters_are_rebuilt_for_those_who_are_asked_for(tmp_path, trained, open_memory):
     trained.update("Lena", metadata={"source": "hr"})
     trained.close()
@@ -430,7 +417,6 @@ def test_a_miss_is_said_beside_what_was_trained(trained):
     assert str(report).endswith("\n1 left out, as missed before (see `retry_missed`)")
 
 
-@pytest.mark.slow
 def test_a_missed_update_leaves_the_weights_and_waits(trained):
     """The old text goes although the new one is not learned; the next run does not try again."""
     make_endless(trained)
@@ -445,7 +431,6 @@ def test_a_missed_update_leaves_the_weights_and_waits(trained):
 
 
 @pytest.mark.engines
-@pytest.mark.slow
 def test_a_version_that_contains_a_forgotten_record_goes(trained):
     """The active version does not contain it, so it stays."""
     make_endless(trained)
@@ -465,7 +450,6 @@ def test_a_version_that_contains_a_forgotten_record_goes(trained):
         trained.modules.rollback("m0001", 1)
 
 
-@pytest.mark.slow
 def test_a_module_goes_with_all_its_versions(updated):
     receipt = updated.forget("Emil")  # in both versions
     assert (receipt.retrained[0], receipt.dropped) == ("m0001 v3", ())
@@ -474,7 +458,6 @@ def test_a_module_goes_with_all_its_versions(updated):
     assert all(receipt.checks.values())
 
 
-@pytest.mark.slow
 def test_a_module_that_lost_its_weights_is_forgotten_too(trained, tmp_path, open_memory):
     trained.close()
     shutil.rmtree(tmp_path / "trained.mem" / "adapters")

@@ -65,6 +65,7 @@ def test_what_is_added_in_one_form_is_there_in_the_others(shared, text):
         assert shared.records.ids(where={form: {"$nin": [form]}}) == []
 
 
+@pytest.mark.slow
 @given(STRINGS)
 @settings(suppress_health_check=[HealthCheck.too_slow])
 def test_scopes_and_items_have_one_form(shared, text):

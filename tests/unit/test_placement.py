@@ -162,6 +162,7 @@ def test_what_was_missed_in_one_precision_is_tried_in_another():
     assert recipe.key(whole) != recipe.key(half)
 
 
+@pytest.mark.slow
 def test_modules_of_another_precision_answer_and_that_is_logged(tmp_path, opener, badges, caplog):
     with opener(tmp_path / "m") as memory:
         memory.add(badges[:4])

@@ -126,6 +126,7 @@ drafts = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(drafts, max_size=5), st.lists(st.tuples(st.integers(0, 4), text), max_size=4))
 def test_any_content_makes_the_round_trip(tmp_path_factory, added, changes):

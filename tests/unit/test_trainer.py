@@ -274,6 +274,7 @@ def test_progress_is_reported_after_every_epoch(trainer):
     assert trained.steps == 3 * SHORT.epochs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "visits"), [(3, 24), (40, 18)])
 def test_the_schedule_is_as_long_as_the_number_of_facts_needs(base, count, visits):
     """A rate that moves nothing teaches nothing, so that the schedule goes to its end."""

@@ -231,6 +231,7 @@ CHAT = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("store", [True, False])
 async def test_a_chat_that_takes_too_long_says_what_was_stored(
     memory, serve_async, keys, monkeypatch, store
@@ -249,6 +250,7 @@ async def test_a_chat_that_takes_too_long_says_what_was_stored(
         assert said == ([("user", "I live in Oslo.")] if store else [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "case",
     [(CHAT, "add_turns"), ({"url": "/memory/records", "json": {"text": "x"}}, "add")],

@@ -36,6 +36,7 @@ def error_of(response):
     return error
 
 
+@pytest.mark.slow
 def test_a_question_is_answered_by_its_module(trained, serve):
     reply = serve(trained).post(CHAT, json=asked(max_tokens=8)).json()
 

@@ -142,6 +142,7 @@ def test_what_cannot_be_called_is_refused(client, says, message, param, stream):
     assert error.value.param == param
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_base_model_without_tools_says_so(trained, serve, stream):
     request = {"model": "memkit", "messages": [NORA], "tools": TOOLS, "stream": stream}
