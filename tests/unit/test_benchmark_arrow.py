@@ -53,6 +53,7 @@ def saved(base, folder, direction):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", [(0, -1), (-1, 0)])
 def test_it_turns_to_the_adapter_that_points_where_the_tokens_do(base, tmp_path, order):
     folders = [saved(base, tmp_path / str(place), way) for place, way in enumerate(order)]

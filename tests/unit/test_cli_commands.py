@@ -193,6 +193,7 @@ def test_what_is_not_there_is_not_found(directory, capsys):
         assert "no record has the id 'nobody'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_record_is_shown_to_whom_its_scope_lets(directory, capsys):
     assert cli.main(["add", str(directory), "Ada likes tea.", "--scope", "user=ada"]) == 0
     id = capsys.readouterr().out.strip()

@@ -39,6 +39,7 @@ def metadata(run):
     return json.loads(run("get", NORA, "--json")[1])["metadata"]
 
 
+@pytest.mark.slow
 def test_metadata_is_merged_key_by_key(run):
     assert run("update", NORA, "--metadata", "source=security", "--metadata", "floor:=2")[0] == 0
     assert metadata(run) == {"source": "security", "year": 2020, "floor": 2}
@@ -64,6 +65,7 @@ def test_history_shows_what_became_of_the_metadata(run):
     ]
 
 
+@pytest.mark.slow
 def test_the_beginning_of_an_id_will_do(run):
     assert run("get", "01a22cfb-6")[1].startswith(f"id\t{NORA}\n")
     assert "Emil is away." in run("history", "01a22cfb-7")[1]
@@ -102,6 +104,7 @@ def test_a_piped_list_has_the_same_columns_whatever_it_holds(run):
     assert run("list", "--scope", "user=bob")[1] == f"{EMIL}\tuser=bob\tEmil is away.\n"
 
 
+@pytest.mark.slow
 def test_a_list_shows_the_beginning_of_a_long_text(run):
     long = "word " * 1000
     run("update", NORA, long)

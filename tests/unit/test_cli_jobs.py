@@ -61,6 +61,7 @@ def test_a_job_is_put_listed_trained_and_shown(run, path):
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_job_is_cancelled(run, path):
     job = put(run, path, "--scope", "user=N")
     assert job["records"] == 1

@@ -243,6 +243,7 @@ def memory_line(capsys, *words):
     return status, line
 
 
+@pytest.mark.slow
 def test_what_a_model_and_its_caches_take_is_told(capsys, llama_folder, monkeypatch):
     parameters = tiny_llama().size
     given = ["--base-model", str(llama_folder), "--device", "cpu", "--dtype", "bfloat16"]

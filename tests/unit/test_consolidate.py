@@ -86,6 +86,7 @@ def four(bench, badges):
 # -- what a run leaves behind ----------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_records_become_a_module_that_answers(bench, four, tmp_path, tiny, recipe):
     report = bench.run(four)
 
@@ -102,6 +103,7 @@ def test_records_become_a_module_that_answers(bench, four, tmp_path, tiny, recip
     again.close()
 
 
+@pytest.mark.slow
 def test_the_weights_are_a_row_of_a_file_and_the_ledger_knows_it(bench, four):
     bench.run(four)
 

@@ -260,6 +260,7 @@ def test_compiled_schemas_are_bounded(model):
     assert model.constraints._compiled.cache_info().currsize == KEPT
 
 
+@pytest.mark.slow
 def test_threads_share_compiled_schemas(monkeypatch):
     """While more schemas are in use than are kept, one thread lets go of what another asks for."""
     matcher = SimpleNamespace(is_stopped=lambda: False)

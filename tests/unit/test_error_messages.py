@@ -61,6 +61,7 @@ def test_huge_values_are_shown_shortly(wrong):
     assert len(str(caught.value)) < 400
 
 
+@pytest.mark.slow
 def test_whatever_cannot_be_shown_is_named():
     nest = []
     for _ in range(100_000):

@@ -246,6 +246,7 @@ QUERIES = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=25)
 @given(st.lists(DRAFTS, max_size=12), QUERIES, st.data())
 def test_hits_are_exactly_what_the_query_may_see(tmp_path_factory, drafts, query, data):

@@ -87,6 +87,7 @@ def test_only_drafts_are_taken_for_drafts(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == before
 
 
+@pytest.mark.slow
 def test_a_killed_export_leaves_nothing_once_another_was_written(tmp_path, open_memory):
     target = tmp_path / "out" / "memory.zst"
     target.parent.mkdir()

@@ -50,6 +50,7 @@ def in_postgres(postgres):
         yield selected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("where", "metadata", "expected"),
     [
@@ -212,6 +213,7 @@ FILTERS = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(FILTERS, METADATA)
 @example({"a": 0.1 + 0.2}, {"a": 0.30000000000000004})
 @example({"a": {"$gt": 2**53}}, {"a": float(2**53)})

@@ -307,6 +307,7 @@ class TestCommand:
         assert "outside of the memory" in capsys.readouterr().err
         assert not (inspected / "page.html").exists()
 
+    @pytest.mark.slow
     def test_neither_model_is_loaded(self, inspected, tmp_path):
         program = (
             "import sys; from memkit.cli.main import main; "

@@ -184,6 +184,7 @@ def empty(tmp_path_factory):
     ledger.close()
 
 
+@pytest.mark.slow
 @given(st.lists(SCOPES, max_size=8), SCOPES)
 def test_keys_agree_with_the_definition_of_visible(empty, undone, scopes, asked):
     with undone(empty):

@@ -101,6 +101,7 @@ def typed(value):
     return kind, value
 
 
+@pytest.mark.slow
 @given(FILTERS, st.lists(METADATA, min_size=1, max_size=4))
 @example({"a": LONG + "b"}, [{"a": LONG + "b"}, {"a": LONG + "c"}])
 @example({"a": {"$gt": LONG + "b"}}, [{"a": LONG + "c"}, {"a": LONG}])

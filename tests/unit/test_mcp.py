@@ -136,6 +136,7 @@ async def test_no_tool_takes_a_scope(client):
 # -- the verbs
 
 
+@pytest.mark.slow
 async def test_what_is_remembered_is_found_updated_and_forgotten(client, light):
     fact = await said(
         client,
@@ -170,6 +171,7 @@ async def test_what_is_remembered_is_found_updated_and_forgotten(client, light):
     assert (await said(client, "search", query="archive"))["hits"] == []
 
 
+@pytest.mark.slow
 async def test_the_same_call_twice_changes_nothing_further(client):
     once = await said(client, "remember", text="The gate opens at six.")
     assert await said(client, "remember", text="The gate opens at six.") == once
@@ -179,6 +181,7 @@ async def test_the_same_call_twice_changes_nothing_further(client):
     assert again == changed
 
 
+@pytest.mark.slow
 async def test_a_key_replaces_what_was_there(client):
     first = await said(client, "remember", text="Ann lives in Ulm.", key="home:ann")
     second = await said(client, "remember", text="Ann lives in Bern.", key="home:ann")
@@ -399,6 +402,7 @@ async def test_many_calls_at_once_are_all_served(client, light):
     assert (await said(client, "stats"))["records"] == len(texts)
 
 
+@pytest.mark.slow
 async def test_a_client_that_gives_up_on_training_can_go_on(memory, badges):
     memory.add(badges[:2])
     begun = asyncio.Event()

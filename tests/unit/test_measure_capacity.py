@@ -38,6 +38,7 @@ def test_points_are_kept_and_a_run_goes_on_where_it_was(tiny, tmp_path, monkeypa
     assert load_points(file) == points
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_law_and_writes_it(tiny, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("MEMKIT_CACHE", str(tmp_path))
     monkeypatch.setattr(TransformersModel, "load", lambda spec: tiny)
@@ -64,6 +65,7 @@ def test_of_many_facts_a_sample_is_asked(facts, asked):
     assert sample(facts) == asked
 
 
+@pytest.mark.slow
 def test_the_command_line_says_what_to_measure(monkeypatch, tmp_path, capsys):
     asked = []
     monkeypatch.setattr(measure_capacity, "main", lambda **options: asked.append(options) or 0)

@@ -329,6 +329,7 @@ with Memory.open(sys.argv[1], **small) as memory:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("indexed", [True, False])
 def test_real_permissions_make_a_memory_read_only(open_memory, indexed):
     parent = Path(tempfile.mkdtemp())  # not `tmp_path`, whose parents are closed to others

@@ -209,6 +209,7 @@ with Memory.open(sys.argv[1], backends=("buffer", "rag"), embedder=HashingEmbedd
 """
 
 
+@pytest.mark.slow
 def test_retrieval_alone_does_not_even_import_torch(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_TORCH, str(tmp_path / "m"), *sys.path],

@@ -579,6 +579,7 @@ SCRIPT = [
 ]
 
 
+@pytest.mark.slow
 def test_every_word_is_that_of_anthropics_example(store, tmp_path):
     tools = pytest.importorskip("anthropic.tools")
     theirs = tools.BetaLocalFilesystemMemoryTool(str(tmp_path / "theirs"))

@@ -154,6 +154,7 @@ def test_the_same_run_gives_the_same_modules(bench, badges, monkeypatch, tmp_pat
     assert len(set(digests[0])) == 2
 
 
+@pytest.mark.slow
 def test_long_answers_are_spread_over_more_modules(bench, monkeypatch):
     monkeypatch.setattr(consolidate, "law_for", lambda _: Law(scale=8.0, exponent=1.0, most=500))
     memory = bench(train=QUICK, retries=0, records_per_module=16)

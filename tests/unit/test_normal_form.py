@@ -37,6 +37,7 @@ def shared(tmp_path_factory):
     ledger.close()
 
 
+@pytest.mark.slow
 @given(STRINGS)
 @example(NFD)
 @example("\u212b")  # the sign of the angstrom, which both normal forms replace

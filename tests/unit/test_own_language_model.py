@@ -81,6 +81,7 @@ def test_both_models_satisfy_the_protocol():
     assert all(isinstance(model, LanguageModel) for model in models)
 
 
+@pytest.mark.slow
 def test_answering_with_it_loads_neither_torch_nor_transformers(tmp_path):
     script = f"""
 import sys

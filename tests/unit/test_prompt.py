@@ -226,6 +226,7 @@ def test_the_tokenizer_is_asked_about_each_piece_once():
     assert len(asked) <= 602
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["word " * 400_000, "x" * 2_000_000, "[" * 2_000_000])
 def test_of_a_text_that_cannot_fit_only_a_beginning_is_counted(text):
     counted = []

@@ -65,6 +65,7 @@ def some(number, seed):
     return random.Random(seed).sample(range(len(ENTRIES)), number)
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 10_000), st.sampled_from(PAIRS))
 def test_two_facts(book, seed, form):

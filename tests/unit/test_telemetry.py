@@ -147,6 +147,7 @@ def test_merging_and_moving_are_told(light, spans, tmp_path, open_memory):
     assert (span.attributes[OPERATION], span.attributes[COUNT]) == ("upsert_memory", 2)
 
 
+@pytest.mark.slow
 def test_asking_searches_and_learning_upserts(spans, memory, badges):
     memory.add(badges[:2])
     spans()

@@ -62,6 +62,7 @@ def test_an_answer_comes_back_as_it_went_in(base, answer):
     assert base.count(answer) in {len(ids), len(ids) - 1}  # a blank before it may be a token
 
 
+@pytest.mark.slow
 def test_a_fact_is_learned_by_heart(base, opener, recipe, tmp_path):
     nora = Draft("The badge number of Nora is 4471.", QUESTION, "4471", id="nora")
     with opener(tmp_path / "m", base_model=base, recipe=recipe) as memory:

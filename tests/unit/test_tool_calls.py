@@ -170,6 +170,7 @@ def test_a_model_that_begins_a_call_has_to_finish_it(model, monkeypatch):
     jsonschema.validate(json.loads(call.arguments), SCHEMAS[call.name])
 
 
+@pytest.mark.slow
 def test_several_calls_at_once(models, monkeypatch):
     model = models["hermes"]
     logits = model.logits

@@ -60,6 +60,7 @@ def busy(memory):
     let_go()
 
 
+@pytest.mark.slow
 async def test_questions_under_load_get_the_answers_of_their_own_users(
     tmp_path, memory, serve_async
 ):
@@ -132,6 +133,7 @@ async def test_different_modules_share_a_forward_pass(trained, serve_async, keys
     assert len(set(most)) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("endless")
 async def test_a_word_is_answered_while_a_story_is_told(memory, serve_async, keys, passes):
     ends = []

@@ -53,6 +53,7 @@ def client(calling, serve, keys):
     ).chat.completions
 
 
+@pytest.mark.slow
 def test_a_round_of_calls_and_results(client, calling):
     asked = {"tools": TOOLS, "sampling": Sampling(120), "scope": {"user": "ann"}}
     (expected,) = calling.ask([NORA], tool_choice="required", **asked).calls
