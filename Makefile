@@ -43,9 +43,10 @@ demo: $(SETUP)
 test: lint
 	$(PYTEST) $(if $(COVERAGE),--cov --cov-report=term)
 
-# Without the default models, and without what is marked slow: see the markers in pyproject.toml.
+# Without the default models, the HTTP server, and what is marked slow: see the markers in
+# pyproject.toml.
 check: lint
-	$(PYTEST) -m 'not real and not slow' tests/unit tests/contract
+	$(PYTEST) -m 'not real and not slow' --ignore tests/unit/http tests/unit tests/contract
 
 # Only stores are compared with packages that memkit does not need itself.
 bench: $(SETUP) $(if $(filter store engines,$(NAME)),$(PEERS)) $(if $(filter engines,$(NAME)),$(TESTABLE))
