@@ -410,7 +410,7 @@ def test_a_report_has_its_records_beside_it_and_another_machine_goes_on_with_the
 
     assert (len(first), len(second)) == (1, 2)
     assert first.items() <= second.items()  # not measured again: the same time stands in it
-    assert any(line.startswith("1 points were measured before") for line in told)
+    assert any(line.startswith("1 point was measured before") for line in told)
     (beside,) = (page.parent / "study").glob("full-*.jsonl")
     assert RecordFile(beside).read() == second
 

@@ -20,6 +20,7 @@ from memkit.evals.study.planned_capacity import capacity_points
 from memkit.evals.study.study_report import FOLDER, conclusions, ratios_of, write_study
 from memkit.lora.consolidation.capacity import add_points, points_file
 from memkit.models.gguf import cache_dir
+from memkit.types.value import counted
 
 if TYPE_CHECKING:
     from memkit.evals.configuration import Point
@@ -139,7 +140,8 @@ def run_study(
     file = RecordFile(place / RECORDS)
     copied = run.copied(base)
     if copied is not None and (taken := file.take(copied)):
-        tell(f"{taken} points were measured before: their records are in {copied.path}")
+        were = counted(taken, "point was", "points were")
+        tell(f"{were} measured before, by the records in {copied.path}")
     scale = run.scale
     if not scale.published:
         tell("no published data is given (--data): invented phone books stand in, no CounterFact")
