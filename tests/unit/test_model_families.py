@@ -297,7 +297,7 @@ def quick_training(monkeypatch):
     monkeypatch.setattr(module_builder, "PROMPTS", locality.PROMPTS[:1])
     monkeypatch.setattr(locality, "PROMPTS", locality.PROMPTS[:1])
     train = TrainSpec(
-        epochs=20, batch_size=4, learning_rate=1.5e-2, guards=0, mastery=0.6, precision="float32"
+        epochs=40, batch_size=4, learning_rate=1e-2, guards=0, mastery=0.6, precision="float32"
     )
     return Recipe(lora=LoraSpec(rank=4), train=train, reworded_bar=0.0, progress=False)
 
