@@ -85,8 +85,11 @@ class Jobs:
         return Job(self, learning.put(self._engine, options))
 
     def start(self) -> None:
-        """Train what waits in a thread of this process, if the memory is in a directory."""
-        if not self._engine.ledger.shared:
+        """Train what waits in a thread of this process.
+
+        On a server, and without the "lora" backend, nothing is trained.
+        """
+        if not self._engine.ledger.shared and "lora" in self._engine.names:
             self._thread.start()
 
     def get(self, id: str) -> Job:

@@ -50,11 +50,13 @@ class ApiKey:
         name: For logs and limits; no secret.
         scope: The one scope that requests with this key read and write.
         rights: What they may do.
+        sha256: Of the key; signs what only this key is to use. Empty where no keys are asked for.
     """
 
     name: str
     scope: Scope
     rights: frozenset[Right] = frozenset(USUAL)
+    sha256: str = field(default="", repr=False, compare=False)
 
 
 def local_key(scope: Scope) -> ApiKey:
@@ -234,7 +236,8 @@ def _entry(entry: object) -> tuple[str, ApiKey]:
         )
     if not isinstance(sha256, str) or not _DIGEST.fullmatch(sha256):
         raise InvalidInputError("`sha256` must be the SHA-256 of the key, 64 hexadecimal digits")
-    return sha256, ApiKey(name, check_scope(entry["scope"]), _rights(entry.get("rights", USUAL)))
+    rights = _rights(entry.get("rights", USUAL))
+    return sha256, ApiKey(name, check_scope(entry["scope"]), rights, sha256)
 
 
 def _rights(given: Any) -> frozenset[Right]:  # noqa: ANN401 - whatever the file says

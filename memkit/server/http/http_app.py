@@ -46,6 +46,7 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         service = Service(memory, limits, remember=remember)
         app.state.service = service
+        await memory.jobs.start()  # what was left when the server was stopped
         yield
         await service.close()
 

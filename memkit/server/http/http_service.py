@@ -12,7 +12,6 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from memkit import AsyncMemory
 from memkit.server.http.answer_queue import AnswerQueue
 from memkit.server.http.api_keys import ApiKey, Right
-from memkit.server.http.background_jobs import Jobs
 from memkit.server.http.error_bodies import ApiError, ErrorBody
 from memkit.server.http.openai_schema import MEMKIT
 from memkit.server.http.serving_limits import Limits
@@ -43,14 +42,12 @@ class Service:
         limits: How much is taken on.
         remember: Whether conversations are stored, unless a request says otherwise.
         questions: Answers them, as many at once as is allowed.
-        jobs: Consolidations.
         started: When the server was started, in seconds since 1970.
     """
 
     memory: AsyncMemory
     limits: Limits
     remember: bool = True
-    jobs: Jobs = field(default_factory=Jobs)
     started: int = field(default_factory=lambda: int(time.time()))
 
     def __post_init__(self) -> None:
@@ -115,8 +112,7 @@ class Service:
             await self.memory.add_turns([turn], scope=key.scope)
 
     async def close(self) -> None:
-        """Finish what runs in the background, and close the memory."""
-        await self.jobs.finish()
+        """Close the memory; what it was training is given back, and goes on when it is served."""
         await self.memory.close()
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Query, Request, status
 from pydantic import BaseModel
 
+from memkit.errors import NotFoundError
 from memkit.server.http.api_keys import ApiKey
 from memkit.server.http.disconnection import unless_gone
 from memkit.server.http.error_bodies import ApiError
 from memkit.server.http.http_service import ERRORS, Reader, Service, Serving, Trainer, Writer
+from memkit.server.http.job_ids import job_id, unknown_job
 from memkit.server.http.reply import Cut, about, usage
 from memkit.server.http.rest_schema import (
     AnswerOut,
@@ -36,7 +39,7 @@ from memkit.server.http.rest_schema import (
     TurnOut,
     VersionOut,
 )
-from memkit.types import Record, Value
+from memkit.types import JobStatus, Record, Value
 from memkit.types.scope import contains
 
 router = APIRouter(prefix="/memory", responses=ERRORS)
@@ -179,21 +182,27 @@ async def clear_turns(key: Writer, service: Serving) -> ReceiptOut:
 
 @router.post("/consolidate", status_code=status.HTTP_202_ACCEPTED, tags=["upkeep"])
 async def consolidate(key: Trainer, service: Serving, body: ConsolidateIn | None = None) -> JobOut:
-    """Start to train the records of the key's scope into the weights, in the background.
+    """Train the records of the key's scope into the weights, in the background.
 
-    A key whose scope is empty trains the records of all scopes.
+    A key whose scope is empty trains the records of all scopes. Of a memory on a database server,
+    workers train.
     """
     options = {} if body is None else body.model_dump()
-    job = service.jobs.start(
-        key, lambda: service.memory.consolidate(scope=key.scope or None, **options)
-    )
-    return JobOut.of(job)
+    job = await service.memory.jobs.put(scope=key.scope or None, **options)
+    await service.memory.jobs.start()
+    return JobOut.of(key, await service.memory.jobs.status(job.id))
 
 
 @router.get("/consolidate/{id}", tags=["upkeep"])
 async def get_consolidation(id: str, key: Trainer, service: Serving) -> JobOut:
-    """Tell how far a consolidation is; the last hundred are remembered."""
-    return JobOut.of(service.jobs.find(key, id))
+    """Tell how far a consolidation is; the last thousand that are over are kept."""
+    return JobOut.of(key, await _job(service.memory.jobs.status, key, id))
+
+
+@router.delete("/consolidate/{id}", tags=["upkeep"])
+async def cancel_consolidation(id: str, key: Trainer, service: Serving) -> JobOut:
+    """Cancel what of a consolidation is not over; modules that were trained stay."""
+    return JobOut.of(key, await _job(service.memory.jobs.cancel, key, id))
 
 
 @router.get("/stats", tags=["upkeep"])
@@ -218,6 +227,18 @@ async def _own(service: Service, key: ApiKey, id: str) -> Record:
             403, "the record is shared with others, this key may only read it", code="shared"
         )
     return record
+
+
+async def _job(verb: Callable[[str], Awaitable[JobStatus]], key: ApiKey, signed: str) -> JobStatus:
+    """What a verb says of a job of the key.
+
+    Raises:
+        ApiError: If it has none of this id, or it was over so long ago that it was let go.
+    """
+    try:
+        return await verb(job_id(key, signed))
+    except NotFoundError as error:
+        raise unknown_job() from error
 
 
 def _selection(body: Any) -> dict[str, Any]:  # noqa: ANN401 - one of several bodies

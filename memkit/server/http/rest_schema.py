@@ -9,10 +9,11 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, model_validator
 
 from memkit.server.http.answer_options import How
-from memkit.server.http.background_jobs import Job
+from memkit.server.http.api_keys import ApiKey
 from memkit.server.http.chat_messages import ChatMessage, Flag, Int, Number, Strict
+from memkit.server.http.job_ids import signed_id
 from memkit.server.http.openai_schema import AboutAnswer, MemoryOptions, Usage
-from memkit.types import BUDGET, HITS, Draft, ModuleReport, Sampling
+from memkit.types import BUDGET, HITS, Draft, JobState, JobStatus, Sampling
 
 Json = dict[str, Any]
 Text = Annotated[str, Field(min_length=1)]
@@ -285,49 +286,33 @@ class ConsolidateIn(Strict):
     retry_missed: Flag = Field(False, description="Also what the same training has missed before.")
 
 
-class ModuleOut(BaseModel):
-    """A module that was trained."""
+class ProgressOut(BaseModel):
+    """How far the training of a module is."""
 
-    name: str
-    version: int
-    held: int = Field(description="Records whose recall was verified.")
-    missed: int
-    recall: float
-    paraphrase_recall: float
-    seconds: float
-
-    @classmethod
-    def of(cls, module: ModuleReport) -> ModuleOut:
-        """Counts of a report."""
-        counts = {"held": len(module.held), "missed": len(module.missed)}
-        return cls.model_validate(module.to_dict() | counts)
+    module: int = Field(description="Its number, from 1.")
+    modules: int = Field(description="How many the run trains.")
+    epochs: int
+    total: int
+    mastered: float
 
 
 class JobOut(BaseModel):
     """A consolidation."""
 
     id: str
-    status: Literal["running", "done", "failed"]
-    started_at: datetime
-    ended_at: datetime | None
-    modules: list[ModuleOut]
-    held: int
+    state: JobState
+    records: int = Field(description="How many it was made for.")
+    held: int = Field(description="Those of them that modules hold, of what has ended.")
     missed: int
-    left_out: int
-    error: str | None
+    modules: int
+    progress: ProgressOut | None
+    attempts: int
+    error: str | None = Field(description="What went wrong last; it may be tried again.")
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
 
     @classmethod
-    def of(cls, job: Job) -> JobOut:
-        """How far a job is."""
-        report = job.report
-        return cls(
-            id=job.id,
-            status=job.status,
-            started_at=job.started_at,
-            ended_at=job.ended_at,
-            modules=[ModuleOut.of(module) for module in report.modules] if report else [],
-            held=len(report.held) if report else 0,
-            missed=len(report.missed) if report else 0,
-            left_out=len(report.left_out) if report else 0,
-            error=job.error,
-        )
+    def of(cls, key: ApiKey, status: JobStatus) -> JobOut:
+        """How far a job is, for the key that asks."""
+        return cls.model_validate(status.to_dict() | {"id": signed_id(key, status.id)})

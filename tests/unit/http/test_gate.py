@@ -36,6 +36,7 @@ EVERY = [
     ("DELETE", "/memory/turns"),
     ("POST", "/memory/consolidate"),
     ("GET", "/memory/consolidate/x"),
+    ("DELETE", "/memory/consolidate/x"),
     ("GET", "/memory/stats"),
     ("GET", "/nowhere"),
     ("GET", "/health/"),

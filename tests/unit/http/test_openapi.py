@@ -60,4 +60,4 @@ def test_every_endpoint_does_as_documented(app_schema, token):
             else:
                 tried.add((mode, operation.label))
     assert without_parameters == {"GET /health"}
-    assert len(tried) == 2 * 22 - 1
+    assert len(tried) == 2 * 23 - 1

@@ -1,6 +1,5 @@
 """`/memory`: the verbs as JSON, each in the scope of the key and in no other."""
 
-import asyncio
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -8,12 +7,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from memkit import AsyncMemory
-from memkit.errors import StorageError
-from memkit.server.http.api_keys import ApiKey
-from memkit.server.http.background_jobs import Jobs
-from memkit.server.http.error_bodies import ApiError
+from memkit.server.http.api_keys import add_key
 from memkit.server.http.http_app import create_app
-from memkit.types import ConsolidationReport
 
 NORA = "What is the badge number of Nora?"
 
@@ -226,73 +221,73 @@ def test_queries_select_by_metadata_and_time(memory, serve):
 
 
 def wait_for(client, job):
-    while job["status"] == "running":
+    while job["state"] in {"queued", "running"} and job["error"] is None:
         time.sleep(0.05)
         job = client.get(f"/memory/consolidate/{job['id']}").json()
     return job
 
 
 @pytest.mark.slow
-def test_records_are_consolidated_in_the_background(memory, serve, badges, keys):
+def test_records_are_consolidated_in_the_background(memory, serve, badges):
     memory.add(badges[:4])
     client = serve(memory, "all")
     started = client.post("/memory/consolidate")
     assert started.status_code == 202
-    again = client.post("/memory/consolidate", json={"include_turns": True})
-    assert again.status_code == 409
     job = wait_for(client, started.json())
 
-    assert (job["status"], job["held"], job["missed"], job["error"]) == ("done", 4, 0, None)
-    assert [module["held"] for module in job["modules"]] == [4]
+    assert (job["state"], job["held"], job["missed"], job["error"]) == ("done", 4, 0, None)
+    assert (job["records"], job["modules"]) == (4, 1)
     assert client.get("/memory/stats").json()["held"] == 4
     answer = client.post("/memory/ask", json={"question": NORA, "budget": 0}).json()
     assert (answer["text"], answer["modules"]) == ("4471", {"m0001": 1.0})
-    assert client.get("/memory/consolidate/unknown").status_code == 404
 
 
-def test_a_failed_consolidation_says_so_and_the_next_may_start(memory, serve, monkeypatch):
-    def fail(*_):
+def test_a_failed_consolidation_says_so_and_is_tried_again(memory, serve, badges, monkeypatch):
+    def fail(*_, **__):
         raise RuntimeError("the zebra")
 
-    monkeypatch.setattr("memkit.memory.learning.consolidate", fail)
+    memory.add(badges[:4])
+    monkeypatch.setattr("memkit.memory.learning.learn", fail)
     client = serve(memory, "all")
     job = wait_for(client, client.post("/memory/consolidate").json())
 
-    assert (job["status"], job["modules"]) == ("failed", [])
-    assert "RuntimeError" in job["error"]
-    assert "zebra" not in job["error"]
-    assert client.post("/memory/consolidate").status_code == 202
+    assert (job["state"], job["attempts"], job["error"]) == ("queued", 1, "RuntimeError")
+    assert client.delete(f"/memory/consolidate/{job['id']}").json()["state"] == "cancelled"
 
 
-def test_a_consolidation_is_told_about_to_its_owner_alone():
-    jobs = Jobs()
-    ann, ben = (ApiKey(name, {"user": name}) for name in ("ann", "ben"))
+def test_a_consolidation_is_told_about_to_its_owner_alone(memory, serve, keys, badges, monkeypatch):
+    memory.add("The locker of Cleo is 17.", scope={"user": "cleo"})
+    client = serve(memory)
+    for name in ("cleo", "dora"):
+        keys.tokens[name] = add_key(keys.path, name, {"user": name}, ["consolidate"])
+    monkeypatch.setattr(memory.jobs._thread, "start", lambda: None)  # nobody trains
+    job = client.post("/memory/consolidate", headers=keys.of("cleo")).json()
 
-    async def work():
-        return ConsolidationReport((), 0.0)
-
-    async def start():
-        job = jobs.start(ann, work)
-        await jobs.finish()
-        return job
-
-    job = asyncio.run(start())
-    assert jobs.find(ann, job.id).status == "done"
-    with pytest.raises(ApiError, match="no consolidation of this key"):
-        jobs.find(ben, job.id)
+    path = f"/memory/consolidate/{job['id']}"
+    assert client.get(path, headers=keys.of("cleo")).json() == job
+    unsigned = f"/memory/consolidate/{memory.jobs.list()[0].id}"
+    for name, tried in (("dora", path), ("dora", unsigned), ("cleo", unsigned), ("cleo", "/x-é")):
+        for verb in (client.get, client.delete):
+            response = verb(tried, headers=keys.of(name))
+            assert response.status_code == 404
+    assert memory.jobs.list()[0].state == "queued"
 
 
 @pytest.mark.slow
-def test_a_consolidation_is_finished_before_the_server_stops(tmp_path, opener, badges, keys):
-    memory = opener(tmp_path / "agent.mem")
-    memory.add(badges[:4])
-    app = create_app(AsyncMemory(memory), keys.file)
-    with TestClient(app, headers=keys.of("all")) as client:
-        assert client.post("/memory/consolidate").json()["status"] == "running"
-    with pytest.raises(StorageError, match="closed"):
-        memory.count()
+def test_a_consolidation_goes_on_when_the_server_is_started_again(tmp_path, opener, badges, keys):
+    def serving():
+        app = create_app(AsyncMemory(opener(tmp_path / "agent.mem")), keys.file)
+        return TestClient(app, headers=keys.of("all"))
+
     with opener(tmp_path / "agent.mem") as memory:
-        assert memory.stats().held == 4
+        memory.add(badges[:4])
+    with serving() as client:
+        started = client.post("/memory/consolidate").json()
+        while client.get(f"/memory/consolidate/{started['id']}").json()["state"] == "queued":
+            time.sleep(0.01)
+    with serving() as client:
+        job = wait_for(client, started)
+    assert (job["state"], job["held"]) == ("done", 4)
 
 
 @pytest.mark.parametrize(
