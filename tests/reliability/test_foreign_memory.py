@@ -8,12 +8,14 @@ from contextlib import closing, suppress
 import pytest
 
 from memkit.errors import (
+    CorruptFileError,
     DestructionPendingError,
     InvalidInputError,
     MemkitError,
     UnsafePathError,
 )
-from memkit.ledger.engine.checksums import checksum
+from memkit.ledger import Ledger
+from memkit.ledger.engine.checksums import checksum, stamp
 from memkit.memory.check import check
 
 TEXT = "what the opener would miss\n" * 400
@@ -237,12 +239,32 @@ def test_a_journal_that_names_another_file_is_refused(directory, victim, opener)
 NAMES = ["../../evil", "/evil", "a/b", "a\\b", ".", "..", "a\0b"]
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_name_of_a_module_leads_nowhere(directory, tmp_path, opener, name):
-    name = f"{tmp_path}/evil" if name == "/evil" else name
+def rename_module(directory, name):
     for table, column in (("modules", "name"), ("module_versions", "module"), ("members", "module"),
                           ("placements", "module")):  # fmt: skip
         sql(directory, f"UPDATE {table} SET {column} = ? WHERE {column} = 'm0001'", name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_module_whose_name_was_changed_is_not_looked_for(directory, tmp_path, opener, name):
+    rename_module(directory, f"{tmp_path}/evil" if name == "/evil" else name)
+    assert any("not as written" in problem for problem in check(directory).left)
+    with pytest.raises(CorruptFileError, match="its row in 'modules' has another checksum"):
+        opener(directory)
+    check(directory, repair=True)
+    with opener(directory) as memory:
+        assert [module.name for module in memory.modules.list()] == ["m0002"]
+        memory.export(tmp_path / "dump", adapters=True)
+    assert not list(tmp_path.rglob("*evil*"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_name_of_a_module_leads_nowhere(directory, tmp_path, opener, name):
+    """Whoever changes names may compute checksums, too."""
+    rename_module(directory, f"{tmp_path}/evil" if name == "/evil" else name)
+    with closing(Ledger.open(directory)) as ledger, ledger.transaction():
+        for table in ("modules", "module_versions", "members"):
+            stamp(ledger._database, table, "TRUE")
     assert any("the name of a module" in problem for problem in check(directory).left)
     (tmp_path / "out").mkdir()
     with opener(directory) as memory, pytest.raises(UnsafePathError, match="name of a module"):

@@ -108,7 +108,8 @@ def longer(directory):
 
 
 def manifest(directory):
-    sql(directory, "UPDATE module_versions SET manifest = '{}' WHERE module = 'm0001'")
+    bare = "UPDATE module_versions SET manifest = '{}' WHERE module = 'm0001'"
+    sql(directory, bare, signed="module_versions")
 
 
 def cut_bank(directory):
@@ -154,6 +155,18 @@ DAMAGE = {
     "bank cut": (cut_bank, "the file ends before"),
     "bank gone": (lambda d: bank(d).unlink(), "found none"),
     "manifest": (manifest, "its manifest lacks"),
+    "manifest flipped": (
+        lambda d: sql(d, "UPDATE module_versions SET manifest = '{}' WHERE module = 'm0001'"),
+        "1 row of 'module_versions' is not as written",
+    ),
+    "active version flipped": (
+        lambda d: sql(d, "UPDATE modules SET versions = 3 WHERE name = 'm0001'"),
+        "1 row of 'modules' is not as written",
+    ),
+    "member flipped": (
+        lambda d: sql(d, "UPDATE members SET record = 'Other' WHERE record = 'Nora'"),
+        "1 row of 'members' is not as written",
+    ),
     "member gone": (lambda d: sql(d, "PRAGMA foreign_keys = ON",
                                   "DELETE FROM records WHERE id = 'Nora'"),
                     "its weights were trained on a record that is gone"),

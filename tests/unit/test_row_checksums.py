@@ -262,7 +262,9 @@ def test_a_memory_of_before_gets_all_checksums(filled, monkeypatch):
     before = next(n for n, each in enumerate(schema.MIGRATIONS) if any(adds in s for s in each))
     path = filled / "ledger.sqlite3"
     with closing(sqlite3.connect(path)) as database, database:
-        for table in MORE:
+        added = re.findall(r"ALTER TABLE (\w+) ADD COLUMN", str(schema.MIGRATIONS[before:]))
+        assert {*MORE, "syntheses", "modules", "module_versions", "members"} == {*added}
+        for table in added:
             database.execute(f"ALTER TABLE {table} DROP COLUMN checksum")
         for table in reversed(re.findall(r"CREATE TABLE (\w+)", str(schema.MIGRATIONS[before:]))):
             database.execute(f"DROP TABLE {table}")

@@ -161,7 +161,8 @@ def _check_pointers(database: Database, report: CheckReport) -> None:
     repaired = report.repair
     if names := database.column(f"SELECT name FROM modules WHERE {_NOWHERE}"):
         if repaired:
-            database.execute(f"UPDATE modules SET active = NULL WHERE {_NOWHERE}")
+            with database.transaction(), mended(database, "modules", _NOWHERE):
+                database.execute(f"UPDATE modules SET active = NULL WHERE {_NOWHERE}")
         report.problem(f"the active versions of modules {names} are not there", repaired=repaired)
     if count := database.count("placements", _UNFOUNDED):
         if repaired:
@@ -183,7 +184,8 @@ def _check_pointers(database: Database, report: CheckReport) -> None:
         )
     if database.count("modules", f"versions < {_LAST}"):
         if repaired:
-            database.execute(f"UPDATE modules SET versions = {_LAST} WHERE versions < {_LAST}")
+            with database.transaction(), mended(database, "modules", f"versions < {_LAST}"):
+                database.execute(f"UPDATE modules SET versions = {_LAST} WHERE versions < {_LAST}")
         report.problem("modules have had more versions than they say", repaired=repaired)
 
 

@@ -13,6 +13,7 @@ from memkit.ledger.engine.dialect import in_numbers, is_object, list_parameter
 from memkit.ledger.engine.inspector import Inspector
 from memkit.ledger.engine.sqlite import SqliteDatabase
 from memkit.ledger.ledger import Ledger
+from memkit.ledger.modules.module_table import ModuleTable
 from memkit.ledger.records.record_rows import content_hash
 from memkit.types import CheckReport
 from memkit.types.value import counted
@@ -35,17 +36,26 @@ _ONES_OWN_REMEDY = {
     "item_vectors": "write their items again",
 }
 # Tables whose key is a text, and those whose rows belong to rows of others.
-_NAMED = {"meta", "ttls"}
-_OWNERS = {"versions": "records", "examples": "syntheses", "item_vectors": "items"}
+_NAMED = {"meta", "ttls", "modules"}
+_OWNERS = {
+    "versions": "records",
+    "examples": "syntheses",
+    "item_vectors": "items",
+    "module_versions": "modules",
+    "members": "modules",
+}
 _UNLESS_MARK = {"meta": f"name <> '{SCRUB_PENDING}'"}  # see `memkit.ledger.engine.settings`
 # How rows go that are not as they were written, by what names them, where they are made anew or
 # nothing is lost with them.
 _REMOVE = {
     "vectors": "DELETE FROM passages WHERE record = (SELECT record FROM passages WHERE key = ?)",
     "examples": "DELETE FROM syntheses WHERE number = ?",
+    "syntheses": "DELETE FROM syntheses WHERE number = ?",
     "meta": "DELETE FROM meta WHERE name = ?",
     "events": "DELETE FROM events WHERE seq = ?",
 }
+# Those of modules, which are trained anew: the column that names it.
+_OF_MODULES = {"modules": "name", "module_versions": "module", "members": "module"}
 
 # What refers to something that is not there; what makes no sense without it goes, turns stay.
 _NO_RECORD = "NOT IN (SELECT number FROM records)"
@@ -199,8 +209,12 @@ def _check_rows(database: Database, table: str, report: CheckReport) -> None:
     place = checked.columns.index(checked.name)
     wrong = [row for row in _rows(database, table) if not is_intact(row)]
     damaged = [row[place] for row in wrong]
-    if wrong and table in _REMOVE:
-        if report.repair:
+    if wrong and (table in _REMOVE or table in _OF_MODULES):
+        if report.repair and table in _OF_MODULES:
+            of = checked.columns.index(_OF_MODULES[table])
+            for name in dict.fromkeys(row[of] for row in wrong):
+                ModuleTable(database).remove(name)
+        elif report.repair:
             database.execute_many(_REMOVE[table], [(name,) for name in damaged])
         what = counted(len(wrong), f"row of {table!r} is", f"rows of {table!r} are")
         report.problem(
@@ -225,6 +239,9 @@ def _rows(database: Database, table: str) -> Iterator[Row]:
         )
         yield from (tuple(row) for _, *row in rows)
         return
-    there = f"EXISTS (SELECT 1 FROM {table} WHERE {key[0]} = number)"
-    for number, _ in database.pages("number", ["number"], _OWNERS[table], there):
-        yield from database.rows(f"SELECT {columns} FROM {table} WHERE {key[0]} = ?", number)
+    owner = _OWNERS[table]
+    [own] = CHECKED[owner].key
+    there = f"EXISTS (SELECT 1 FROM {table} WHERE {key[0]} = {own})"
+    first = "" if owner in _NAMED else 0
+    for owning, _ in database.pages(own, [own], owner, there, after=first):
+        yield from database.rows(f"SELECT {columns} FROM {table} WHERE {key[0]} = ?", owning)

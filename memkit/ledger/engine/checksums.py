@@ -2,7 +2,9 @@
 
 A row's checksum covers all that the row says and that cannot be made again. Of a record that is
 everything but text, question and answer: those have a checksum of their own, `content_hash`, which
-modules go by as well. It guards against damage, and not against somebody who writes to the file
+modules go by as well. Tables without one hold what is worked out from others (passages, placements,
+failed attempts), what is only on its way (jobs, erasures), or weights, whose digest is in
+`module_versions`. It guards against damage, and not against somebody who writes to the file
 and computes checksums, too.
 """
 
@@ -13,10 +15,11 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from memkit.errors import CorruptFileError
-from memkit.ledger.engine.database import Database
-from memkit.ledger.engine.dialect import in_numbers, list_parameter
+from memkit.ledger.engine.database import Database, Row
+from memkit.ledger.engine.dialect import in_list, in_numbers, list_parameter
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,23 @@ CHECKED = {
         ("synthesis", "position"),
         ("synthesis", "position", "question", "answer", "held_out", "origin"),
     ),
+    "syntheses": Checked(
+        "synthesis", "number", ("number",), ("number", "record", "content_hash", "synthesizer")
+    ),
+    "modules": Checked("module", "name", ("name",), ("name", "versions", "active")),
+    # Not the file, which moves; weights that are not those of the digest are noticed.
+    "module_versions": Checked(
+        "version of a module",
+        "module",
+        ("module", "version"),
+        ("module", "version", "scope", "manifest", "digest", "size", "created_at"),
+    ),
+    "members": Checked(
+        "member",
+        "record",
+        ("module", "version", "record"),
+        ("module", "version", "record", "position", "content_hash", "recall"),
+    ),
     "meta": Checked("setting", "name", ("name",), ("name", "value")),
     "ttls": Checked("time to live", "scope", ("scope",), ("scope", "seconds")),
     "events": Checked("event", "seq", ("seq",), ("seq", "kind", "detail", "created_at")),
@@ -91,9 +111,12 @@ def with_checksum(table: str, *values: object) -> tuple[object, ...]:
     return *values, checksum(values)
 
 
-def checked_columns(table: str) -> str:
-    """The columns that `verify` wants, and the checksum behind them, to be selected."""
-    return ", ".join(f"{table}.{name}" for name in (*CHECKED[table].columns, "checksum"))
+def checked_columns(table: str, named: str | None = None) -> str:
+    """The columns that `verify` wants, and the checksum behind them, to be selected.
+
+    In a statement, the table may be ``named`` otherwise.
+    """
+    return ", ".join(f"{named or table}.{name}" for name in (*CHECKED[table].columns, "checksum"))
 
 
 def verify(table: str, values: Sequence[object]) -> None:
@@ -116,6 +139,11 @@ _REMEDY = "Restore a backup, or `forget` it; `memkit check` lists all such rows.
 _REMEDIES = {
     "meta": "`memkit check --repair` removes it, and makes anew what was made with it.",
     "examples": "`memkit check --repair` removes it; consolidate() makes such examples again.",
+    "syntheses": "`memkit check --repair` removes it; consolidate() makes such examples again.",
+    **dict.fromkeys(
+        ("modules", "module_versions", "members"),
+        "`memkit check --repair` drops the module; consolidate() trains its records again.",
+    ),
     "ttls": "Set it again with `retention.set_ttl`.",
     "events": "`memkit check --repair` removes it from the log.",
     "item_vectors": "Write the item again.",
@@ -145,35 +173,40 @@ def stamp(database: Database, table: str, condition: str, *parameters: object) -
 @contextmanager
 def amended(
     database: Database, table: str, condition: str, *parameters: object
-) -> Iterator[list[int]]:
-    """Let a block change some columns of rows, numbers of which it gets; runs in a transaction.
+) -> Iterator[list[Any]]:
+    """Let a block change some columns of rows, keys of which it gets; runs in a transaction.
 
     What is damaged is not made to look right.
 
     Raises:
         CorruptFileError: If one of them is not as it was written.
     """
-    rows = _numbered(database, table, condition, *parameters)
+    rows = _keyed(database, table, condition, *parameters)
     for _, *values in rows:
         verify(table, values)
-    numbers = [number for number, *_ in rows]
-    yield numbers
-    stamp(database, table, in_numbers("number"), list_parameter("rows", numbers))
+    keys = [key for key, *_ in rows]
+    yield keys
+    _stamp_all(database, table, keys)
 
 
 @contextmanager
 def mended(database: Database, table: str, condition: str, *parameters: object) -> Iterator[None]:
     """As `amended`, for repairs: those that are damaged stay so, unless the block restores them."""
-    rows = _numbered(database, table, condition, *parameters)
-    intact = [number for number, *values in rows if is_intact(values)]
+    rows = _keyed(database, table, condition, *parameters)
+    intact = [key for key, *values in rows if is_intact(values)]
     yield
-    stamp(database, table, in_numbers("number"), list_parameter("rows", intact))
+    _stamp_all(database, table, intact)
 
 
-def _numbered(
-    database: Database, table: str, condition: str, *parameters: object
-) -> list[tuple[int, *tuple[object, ...]]]:
-    """Number and checked columns of rows."""
+def _keyed(database: Database, table: str, condition: str, *parameters: object) -> list[Row]:
+    """Key and checked columns of rows, of a table whose key is one column."""
+    [key] = CHECKED[table].key
     return database.rows(
-        f"SELECT number, {checked_columns(table)} FROM {table} WHERE {condition}", *parameters
+        f"SELECT {key}, {checked_columns(table)} FROM {table} WHERE {condition}", *parameters
     )
+
+
+def _stamp_all(database: Database, table: str, keys: Sequence[Any]) -> None:
+    [key] = CHECKED[table].key
+    among = in_numbers(key) if key == "number" else in_list(key)
+    stamp(database, table, among, list_parameter("rows", keys))

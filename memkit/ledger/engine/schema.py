@@ -366,6 +366,7 @@ MIGRATIONS: tuple[Sequence[str], ...] = (
         *_with_checksums("item_vectors", "vectors", "examples", "meta", "ttls", "events"),
     ),
     _JOBS,
+    _with_checksums("syntheses", "modules", "module_versions", "members"),
 )
 
 

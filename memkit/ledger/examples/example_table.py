@@ -6,14 +6,15 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from memkit.ledger.engine.checksums import checked_columns, verify, with_checksum
+from memkit.ledger.engine.checksums import CHECKED, checked_columns, stamp, verify, with_checksum
 from memkit.ledger.engine.database import Database
 from memkit.ledger.engine.dialect import in_list, list_parameter
 from memkit.ledger.records.where import LIVE
 from memkit.types import Example
 from memkit.types.validate import check_text
 
-_CHECKED = checked_columns("examples")
+_CHECKED = f"{checked_columns('syntheses')}, {checked_columns('examples')}"
+_WIDTH = len(CHECKED["syntheses"].columns) + 1
 _ANY: Mapping[str, str] = MappingProxyType({})
 _CURRENT = (
     "syntheses.record = records.number AND syntheses.content_hash = records.content_hash "
@@ -75,13 +76,16 @@ class ExampleTable:
             f"FROM records JOIN syntheses ON {_CURRENT} "
             f"WHERE {LIVE} AND {in_list('records.id')} "
             "GROUP BY records.number) AS current "
+            "JOIN syntheses ON syntheses.number = latest "
             "JOIN examples ON examples.synthesis = latest ORDER BY latest, position",
             synthesizer,
             list_parameter("ids", ids),
         )
         examples: dict[str, list[Example]] = {}
         for id, text, *row in rows:
-            examples.setdefault(id, []).append(_example(id, row, text))
+            if id not in examples:
+                verify("syntheses", row[:_WIDTH])
+            examples.setdefault(id, []).append(_example(id, row[_WIDTH:], text))
         return {id: examples[id] for id in dict.fromkeys(ids) if id in examples}
 
     def missing(self, ids: Sequence[str], synthesizer: str) -> list[str]:
@@ -108,9 +112,11 @@ class ExampleTable:
             f"WHERE {in_list('records.id')} ORDER BY syntheses.number, position",
             list_parameter("ids", ids),
         )
+        for synthesis in dict.fromkeys(tuple(row[1 : 1 + _WIDTH]) for row in rows):
+            verify("syntheses", synthesis)
         examples: dict[str, list[Example]] = {}
         for id, *row in rows:
-            examples.setdefault(id, []).append(_example(id, row))
+            examples.setdefault(id, []).append(_example(id, row[_WIDTH:]))
         return examples
 
     def texts(self, ids: Sequence[str]) -> list[str]:
@@ -140,6 +146,7 @@ def replace_synthesis(
         "RETURNING number",
         *(record, content_hash, synthesizer),
     )
+    stamp(database, "syntheses", "number = ?", number)
     database.execute_many(
         "INSERT INTO examples (synthesis, position, question, answer, held_out, origin, checksum) "
         "VALUES (?, ?, ?, ?, ?, ?, ?)",

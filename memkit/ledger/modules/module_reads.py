@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from memkit.errors import ModuleNotFoundInMemoryError
+from memkit.ledger.engine.checksums import checked_columns, verify
 from memkit.ledger.engine.database import Database, Row
 from memkit.ledger.engine.dialect import THEN_JOIN, gathered, in_list, list_parameter
 from memkit.ledger.engine.readable import readable
@@ -16,6 +17,7 @@ from memkit.ledger.records.where import EXPIRED, LIVE, select_sql
 from memkit.types import Metadata, Module, Record, Scope
 from memkit.types.scope import contains, parse_scope_key, scope_key, visible_keys
 
+_CHECKED = checked_columns("module_versions", named="v")
 _ACTIVE = "modules.active = v.version"
 # Weights know all that they were trained on: once any of it has expired, nothing is answered
 # from them, until `sweep` has had them trained anew.
@@ -52,9 +54,7 @@ class ModuleReads:
         Only what a query of one scope may be answered from, and what is of another scope or of
         narrower ones; None for all.
         """
-        active = self._database.cache.get(
-            "active", lambda: self._modules(_IN_SERVICE), expires=True
-        )
+        active = self._database.cache.get("active", self._read_active, expires=True)
         visible = None if visible_to is None else set(visible_keys(visible_to))
         return [
             module
@@ -62,6 +62,10 @@ class ModuleReads:
             if (visible is None or scope_key(module.scope) in visible)
             and (within is None or contains(module.scope, within))
         ]
+
+    def _read_active(self) -> list[Module]:
+        self._versions.pointers()  # where one is damaged, a module is missing without a word
+        return self._modules(_IN_SERVICE)
 
     def without_weights(self) -> list[Module]:
         """List the modules that are out of service because their weights were lost."""
@@ -73,6 +77,7 @@ class ModuleReads:
         Raises:
             ModuleNotFoundInMemoryError: If there is none of this name in service.
         """
+        self._versions.pointers()
         modules = self._modules(f"{_IN_SERVICE} AND v.module = ?", name)
         if not modules:
             raise unknown_module(name)
@@ -162,19 +167,17 @@ class ModuleReads:
 
         Missed records are listed, and deleted ones: the weights contain them.
         """
-        return self._database.column(
-            "SELECT record FROM members JOIN modules ON name = module AND active = version "
-            "WHERE name = ? ORDER BY position",
-            name,
-        )
+        _, active = self._versions.pointers().get(name, (0, None))
+        return [] if active is None else [id for id, *_ in self._versions.members(name, active)]
 
     def last_version(self, name: str) -> int:
         """Number of the newest version that a module has ever had; 0 if it had none."""
-        return self._database.value("SELECT versions FROM modules WHERE name = ?", name) or 0
+        versions, _ = self._versions.pointers().get(name, (0, None))
+        return versions
 
     def _modules(self, condition: str, *parameters: object) -> list[Module]:
         rows = self._database.rows(
-            f"SELECT v.module, v.version, v.scope, v.manifest, v.created_at, {_ACTIVE}, "
+            f"SELECT {_CHECKED}, {_ACTIVE}, "
             f"(SELECT {gathered('records.number', 'records.id')} "
             f"FROM placements {THEN_JOIN} records ON {_PLACED} "
             f"WHERE placements.module = v.module AND {_ACTIVE}), "
@@ -196,7 +199,9 @@ class ModuleReads:
 
 
 def _module(row: Row) -> Module:
-    name, version, scope, manifest, created_at, active, records, versions = row
+    *checked, active, records, versions = row
+    verify("module_versions", checked)
+    name, version, scope, manifest, _, _, created_at, _ = checked
     return Module(
         name=name,
         version=version,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import cast
 
 from memkit.errors import InvalidInputError, ModuleNotFoundInMemoryError, RecordNotFoundError
+from memkit.ledger.engine.checksums import amended, stamp
 from memkit.ledger.engine.dialect import in_list, list_parameter
 from memkit.ledger.engine.settings import read_setting, write_setting
 from memkit.ledger.modules.module_reads import ModuleReads, unknown_module
@@ -113,11 +113,18 @@ class ModuleTable(ModuleReads):
             if version is not None and version != self._active_version(name):
                 dropped = self._versions.delete("module = ? AND version = ?", name, version)
             else:
-                dropped = self._versions.delete("module = ?", name)
-                self._database.execute("DELETE FROM placements WHERE module = ?", name)
-                self._database.execute("UPDATE modules SET active = NULL WHERE name = ?", name)
+                dropped = self.remove(name)
             if not dropped:
                 raise unknown_module(name)
+
+    def remove(self, name: str) -> bool:
+        """Delete all versions of a module, damaged or not; returns whether there were any."""
+        with self._database.transaction():
+            there = self._versions.delete("module = ?", name)
+            self._database.execute("DELETE FROM placements WHERE module = ?", name)
+            self._database.execute("UPDATE modules SET active = NULL WHERE name = ?", name)
+            stamp(self._database, "modules", "name = ?", name)
+            return there
 
     def discard_weights(self, path: str) -> None:
         """Note that the weights in a file cannot be used; the file is queued for destruction.
@@ -160,8 +167,7 @@ class ModuleTable(ModuleReads):
         return modules
 
     def _active_version(self, name: str) -> int | None:
-        sql = "SELECT active FROM modules WHERE name = ?"
-        return cast("int | None", self._database.value(sql, name))
+        return self._versions.pointers().get(name, (0, None))[1]
 
     def _check_members(self, members: Sequence[Record], held: Iterable[str], scope: Scope) -> None:
         ids = [record.id for record in members]
@@ -185,7 +191,9 @@ class ModuleTable(ModuleReads):
 
     def _activate(self, name: str, version: int, *, take_over: bool = False) -> None:
         """Move the pointer and, with it, the records. A version without weights goes."""
-        self._database.execute("UPDATE modules SET active = ? WHERE name = ?", version, name)
+        self._versions.members(name, version)  # so that what is placed is what was trained
+        with amended(self._database, "modules", "name = ?", name):
+            self._database.execute("UPDATE modules SET active = ? WHERE name = ?", version, name)
         self._database.execute("DELETE FROM placements WHERE module = ?", name)
         # What is trained by now in another wording is placed, too, unless another module holds
         # it: it leads `former_placements` to the module that is to be trained again.

@@ -7,11 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from memkit.errors import InvalidInputError
+from memkit.ledger.engine.checksums import CHECKED, checked_columns, stamp, verify, with_checksum
 from memkit.ledger.engine.database import Database
 from memkit.ledger.stored_paths import StoredPath
 from memkit.types import Metadata, Scope
 from memkit.types.scope import scope_key
 from memkit.types.validate import shown
+
+_Pointers = dict[str, tuple[int, int | None]]
+_Files = dict[tuple[str, int | None], "ModuleFile"]
 
 KEPT_VERSIONS = 3  # of a module, the active one included: enough to compare and to go back
 
@@ -46,21 +50,32 @@ class VersionTable:
         """Add the next version of a module; returns its number."""
         version = int(
             self._database.value(
-                "INSERT INTO modules VALUES (?, 1, NULL) ON CONFLICT (name) "
+                "INSERT INTO modules (name, versions) VALUES (?, 1) ON CONFLICT (name) "
                 "DO UPDATE SET versions = modules.versions + 1 RETURNING versions",
                 name,
             )
         )
-        self._database.execute(
-            "INSERT INTO module_versions VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        stamp(self._database, "modules", "name = ?", name)
+        stored = with_checksum(
+            "module_versions",
             *(name, version, scope_key(scope)),
             json.dumps(manifest, ensure_ascii=False, default=dict),
-            *(file.path, file.digest, file.size, self._database.now()),
+            *(file.digest, file.size, self._database.now()),
+        )
+        columns = ", ".join((*CHECKED["module_versions"].columns, "checksum", "file"))
+        self._database.execute(
+            f"INSERT INTO module_versions ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            *(*stored, file.path),
         )
         self._database.execute_many(
-            "INSERT INTO members VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO members (module, version, record, position, content_hash, recall, "
+            "checksum) VALUES (?, ?, ?, ?, ?, ?, ?)",
             [
-                (name, version, member.record, position, member.content_hash, member.recall)
+                with_checksum(
+                    "members",
+                    *(name, version, member.record, position, member.content_hash),
+                    None if member.recall is None else float(member.recall),  # as it is read
+                )
                 for position, member in enumerate(members)
             ],
         )
@@ -80,14 +95,32 @@ class VersionTable:
         ):
             if json.loads(stored).get("prompt_format") != manifest.get("prompt_format"):
                 continue
-            rows = self._database.rows(
-                "SELECT record, content_hash, recall IS NOT NULL FROM members "
-                "WHERE module = ? AND version = ? ORDER BY position",
-                *(name, version),
-            )
-            if rows == wanted:
+            if self.members(name, version) == wanted:
                 return int(version)
         return None
+
+    def members(self, name: str, version: int) -> list[tuple[str, str, bool]]:
+        """List what a version was trained on, in order: ids, what was said, whether it holds it.
+
+        Raises:
+            CorruptFileError: If it is not as it was written.
+        """
+        rows = self._database.rows(
+            f"SELECT {checked_columns('members')} FROM members WHERE module = ? ORDER BY position",
+            name,  # all versions, so that a row with the number of another one is noticed
+        )
+        for row in rows:
+            verify("members", row)
+        return [(row[2], row[4], row[5] is not None) for row in rows if row[1] == version]
+
+    def pointers(self) -> dict[str, tuple[int, int | None]]:
+        """Tell of all modules how many versions each has had, and which is active.
+
+        Raises:
+            CorruptFileError: If one is not as it was written.
+        """
+        pointers, _ = self._stored()
+        return pointers
 
     def with_weights(self, name: str) -> list[int]:
         """List the versions of a module that have weights, oldest first."""
@@ -95,19 +128,29 @@ class VersionTable:
 
     def files(self) -> dict[tuple[str, int | None], ModuleFile]:
         """Tell where all weights are, by module and version; None stands for the active one."""
-        return self._database.cache.get("module files", self._read_files)
-
-    def _read_files(self) -> dict[tuple[str, int | None], ModuleFile]:
-        rows = self._database.rows(
-            "SELECT module, version, version = active, file, digest, size FROM module_versions "
-            "JOIN modules ON modules.name = module WHERE file IS NOT NULL ORDER BY module, version"
-        )
-        files: dict[tuple[str, int | None], ModuleFile] = {}
-        for module, version, active, *file in rows:
-            files[module, version] = ModuleFile(*file)
-            if active:
-                files[module, None] = files[module, version]
+        _, files = self._stored()
         return files
+
+    def _stored(self) -> tuple[_Pointers, _Files]:
+        return self._database.cache.get("modules", self._read)
+
+    def _read(self) -> tuple[_Pointers, _Files]:
+        rows = self._database.rows(
+            f"SELECT {checked_columns('modules')}, version, file, digest, size FROM modules "
+            "LEFT JOIN module_versions ON module = name ORDER BY name, version"
+        )
+        pointers: _Pointers = {}
+        files: _Files = {}
+        for *module, version, path, digest, size in rows:
+            name, versions, active, _ = module
+            if name not in pointers:
+                verify("modules", module)
+                pointers[name] = versions, active
+            if path is not None:
+                files[name, version] = ModuleFile(path, digest, size)
+                if version == active:
+                    files[name, None] = files[name, version]
+        return pointers, files
 
     def move(self, name: str, version: int, path: str | None) -> None:
         """Give a version another file, or none; the one that it had is queued for destruction."""

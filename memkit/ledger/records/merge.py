@@ -60,12 +60,18 @@ def merge(database: Database, surviving: Record, others: Sequence[Record]) -> No
         "AND other.version = members.version"
     )
     # Weights that were trained on the others go when the one that is left is forgotten.
+    everyones = list_parameter("ids", [record.id for record in everyone])
+    for row in database.rows(
+        f"SELECT {checked_columns('members')} FROM members WHERE {in_list('record')}", everyones
+    ):
+        verify("members", row)
     database.execute(
         f"UPDATE members SET record = ? WHERE {in_list('record')} "
         f"AND NOT EXISTS (SELECT 1 {same_version} AND other.record = ?) "
         f"AND position = (SELECT min(position) {same_version} AND {in_list('other.record')})",
         *(surviving.id, merged, surviving.id, merged),
     )
+    stamp(database, "members", "record = ?", surviving.id)
     database.execute(f"DELETE FROM members WHERE {in_list('record')}", merged)
     database.execute(f"DELETE FROM records WHERE number IN ({_CHOSEN})", merged)
     ends = [record.expires_at for record in everyone if record.expires_at is not None]

@@ -151,19 +151,21 @@ def versions_of(database: Database, record: int) -> list[Entry]:
 def syntheses_of(database: Database, record: int) -> list[Entry]:
     """What synthesizers made of any content of a record, in the order in which they did."""
     rows = database.rows(
-        f"SELECT syntheses.number, content_hash, synthesizer, {', '.join(EXAMPLE_FIELDS)} "
+        f"SELECT {checked_columns('syntheses')}, {checked_columns('examples')} "
         "FROM syntheses LEFT JOIN examples ON synthesis = syntheses.number "
         "WHERE record = ? ORDER BY syntheses.number, position",
         record,
     )
     syntheses: dict[int, Entry] = {}
-    for number, content_hash, synthesizer, *fields in rows:
-        entry = syntheses.setdefault(
-            number, {**_entry(SYNTHESIS, (content_hash, synthesizer)), "examples": []}
-        )
-        if fields[0] is not None:  # a synthesis without examples has one row of NULLs
-            example = dict(zip(EXAMPLE_FIELDS, fields, strict=True))
-            entry["examples"].append({**example, "held_out": bool(example["held_out"])})
+    for row in rows:
+        (number, _, *said, _), made = row[:5], row[5:]
+        if number not in syntheses:
+            verify("syntheses", row[:5])
+            syntheses[number] = {**_entry(SYNTHESIS, tuple(said)), "examples": []}
+        if made[0] is not None:  # a synthesis without examples has one row of NULLs
+            verify("examples", made)
+            example = dict(zip(EXAMPLE_FIELDS, made[2:-1], strict=True))
+            syntheses[number]["examples"].append({**example, "held_out": bool(example["held_out"])})
     return [*syntheses.values()]
 
 
