@@ -29,7 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         if argv is None:  # the process is the command's own
             settle_threads()
-            logging.basicConfig(format="%(message)s", handlers=[NoteHandler()])
+            # Libraries warn of what the user of a command has no hand in, such as missing kernels.
+            others = logging.WARNING if debug else logging.ERROR
+            logging.basicConfig(level=others, format="%(message)s", handlers=[NoteHandler()])
             logging.getLogger("memkit").setLevel(logging.DEBUG if debug else logging.WARNING)
         return run_command(words)
 

@@ -69,7 +69,6 @@ def mcp(
     from memkit.server.extras import need_extra
 
     need_extra("mcp", "mcp")
-    import logging
     import sys
     from contextlib import redirect_stdout
 
@@ -79,7 +78,6 @@ def mcp(
     address = HOST if host is None else host
     access = None if token_file is None else Access.of_file(token_file)
     check_reach(address, access)  # before anything is loaded
-    logging.basicConfig(level=logging.WARNING, format="memkit: %(message)s")  # on stderr
     with redirect_stdout(sys.stderr):  # what is printed while it is opened is no message
         memory = open_memory(path, create=True, base_model=base_model, embedder=embedder)
     with memory:

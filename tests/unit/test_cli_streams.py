@@ -37,14 +37,16 @@ def path(tmp_path_factory):
 # As `memkit`, with an embedder that needs no files.
 PROGRAM = """
 import sys
+import logging
 import memkit.memory.engine
 from memkit import Memory
 from memkit.cli.main import main
 from memkit.testing import HashingEmbedder
 opened = Memory.open.__func__
-Memory.open = classmethod(
-    lambda cls, path, **options: opened(cls, path, embedder=HashingEmbedder(), **options)
-)
+def with_embedder(cls, path, **options):
+    logging.getLogger("another.library").warning("no kernels")
+    return opened(cls, path, embedder=HashingEmbedder(), **options)
+Memory.open = classmethod(with_embedder)
 sys.exit(main())
 """
 
@@ -229,6 +231,11 @@ def test_a_log_makes_way_for_what_shows_progress(monkeypatch):
     monkeypatch.setattr(sys, "stderr", display)
     handler.handle(logging.makeLogRecord({"msg": "careful", "name": "other.part"}))
     assert display.getvalue() == "other: careful\n"  # the package that says it
+
+
+def test_what_other_libraries_warn_of_is_shown_on_demand(path):
+    assert run("search", path, "locker")[2] == ""
+    assert "another: no kernels" in run("search", path, "locker", "--debug")[2]
 
 
 def test_what_is_done_is_logged_on_stderr_if_asked_for(path):
