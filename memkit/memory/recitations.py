@@ -8,19 +8,24 @@ those questions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from memkit.answering.grounding import same
+from memkit.answering.grounding import same, states
 from memkit.answering.quote import Passage, Quoter
 from memkit.memory.engine import Engine
 from memkit.memory.recall import Findings
 from memkit.routing.questions import CanonicalQuestions
-from memkit.text.words import repeats_answer
-from memkit.types import Answer, Claim, Completion, Part, Prompt, Route
+from memkit.text.question_form import named
+from memkit.text.word_weights import word_weights
+from memkit.text.words import content_stems, repeats_answer
+from memkit.types import Answer, Claim, Completion, Example, Part, Prompt, Route, Support
+
+Known = tuple[Support, Example]  # a fact, and what its module was trained to answer of it
 
 RECITED = 5  # facts that modules are asked for, the nearest ones
 NEAR = 0.2  # cosine similarity that the nearest of them has at least
+COMMON = 0.5  # weight of a word in English; "ordinary" has 0.3, most names more
 BEYOND = 0.05  # what a sentence that stands alone has to be more relevant than a passage
 
 
@@ -63,7 +68,7 @@ def recitations(
 def _cues(engine: Engine, quoter: Quoter, findings: Findings) -> list[Cue]:
     """How modules are asked for the nearest facts that they hold; nearest first."""
     query, route = findings.query, findings.recall.route
-    if engine.lora is None or not _may_be_held(route):
+    if engine.lora is None or not may_be_held(query.text, route):
         return []
     usable = {
         module.name
@@ -81,13 +86,8 @@ def _cues(engine: Engine, quoter: Quoter, findings: Findings) -> list[Cue]:
     exact = [(fact, e) for fact, e in known if same(query.text, e.question)]
     if exact and findings.by_heart:
         return []  # the module is asked so anyway
-    # Which pair a question is about, the router tells better than what the pairs say.
     routed = {part.record_id for part in route.parts}
-    known = exact or [
-        (fact, e)
-        for fact, e in known
-        if fact.record_id in routed or repeats_answer(e.question, e.answer)
-    ]
+    known = exact or worth_reciting(known, routed, by_heart=findings.by_heart)
     own = quoter.similarities(query.text, [example.question for _, example in known])
     cues = [
         Cue(
@@ -100,12 +100,39 @@ def _cues(engine: Engine, quoter: Quoter, findings: Findings) -> list[Cue]:
     return sorted(cues, key=lambda cue: -cue.part.score)[:RECITED]
 
 
-def _may_be_held(route: Route) -> bool:
+def worth_reciting(
+    known: Sequence[Known], routed: Collection[str], *, by_heart: bool
+) -> list[Known]:
+    """The sentences among what modules know, and of pairs the routed ones.
+
+    Which pair a question is about, the router tells better than what pairs say. Unless it is
+    known to be asked for ``by_heart``, a pair answers less than a sentence of the same record
+    that has its answer.
+    """
+    sentences = [(fact, e) for fact, e in known if repeats_answer(e.question, e.answer)]
+
+    def is_told(fact: Support, pair: Example) -> bool:
+        own = (e.answer for other, e in sentences if other.record_id == fact.record_id)
+        return not by_heart and any(states(said, pair.answer) for said in own)
+
+    return [
+        (fact, e)
+        for fact, e in known
+        if (fact, e) in sentences or (fact.record_id in routed and not is_told(fact, e))
+    ]
+
+
+def may_be_held(question: str, route: Route) -> bool:
     """Whether weights may know, as far as the router can tell.
 
-    They do not where it is sure what the question is about, and that nothing holds it.
+    They do not where it is sure what the question is about, and that nothing holds it; nor where
+    the question has another name. Another common word may be another way to say it.
     """
     refused = not route and route.evidence >= route.threshold
+    if route.mismatch:
+        names = {stem for name in named(question) for stem in content_stems(name)}
+        [weight] = word_weights([route.mismatch])
+        refused = route.mismatch in names or weight > COMMON
     return not refused and any(fact.module is not None for fact in route.support[:1])
 
 

@@ -147,7 +147,8 @@ class NearestRouter(Router):
             return replace(none, reason=why)
         if calibration.means_another(features):
             why = f"it says {mismatch.query_word!r} where the nearest fact has "
-            return replace(none, reason=f"{why}{mismatch.stored_word!r}")
+            reason = f"{why}{mismatch.stored_word!r}"
+            return replace(none, reason=reason, mismatch=mismatch.query_word)
         return self._activate(matches, placed, calibration.probability(evidence), none)
 
     def _activate(

@@ -96,6 +96,8 @@ class Route(Value):
             needs. Empty for "none", and where the caller chose the modules. Parts with the same
             question are alternatives: the vote was split.
         evidence: How well the best fact matches, in the units of ``threshold``.
+        mismatch: The word that the query says where the nearest fact has another one, if that is
+            why there is no module.
     """
 
     derived = ("modules",)
@@ -106,6 +108,7 @@ class Route(Value):
     reason: str = ""
     parts: tuple[Part, ...] = ()
     evidence: float = 0.0
+    mismatch: str = ""
 
     @property
     def modules(self) -> tuple[str, ...]:

@@ -7,9 +7,10 @@ import pytest
 from memkit.answering.relevance import Relevance
 from memkit.errors import InvalidInputError, UnsupportedOperationError
 from memkit.memory.ask import UNNAMED
+from memkit.memory.recitations import may_be_held, worth_reciting
 from memkit.protocols import Backend
 from memkit.testing import HashingModel
-from memkit.types import Draft, Evidence, Hit, Record, Sampling
+from memkit.types import Draft, Evidence, Example, Hit, Record, Route, Sampling, Support
 
 BRIEF = Sampling(max_new_tokens=12)
 NOTES = "Ann keeps the harbour keys. Tea is at four.", "The pool is closed on Sundays."
@@ -220,3 +221,52 @@ def test_other_scopes_and_outdated_modules_recite_nothing(memory, expects, monke
     assert not memory.ask(FOR_US, budget=0, scope={"user": "bob"}, sampling=BRIEF).route
     monkeypatch.setattr(memory._engine.lora, "is_outdated", lambda _: True)
     assert not memory.ask(FOR_US, budget=0, scope=mine, sampling=BRIEF).route
+
+
+# -- what is worth asking modules for
+
+
+def refused(mismatch):
+    fact = Support("gates", 0.6, "m0001", 0.7)
+    return Route({}, (fact,), threshold=1.0, evidence=2.0, mismatch=mismatch)
+
+
+@pytest.mark.parametrize(
+    ("question", "mismatch", "may"),
+    [
+        ("Where does a heavy truck enter?", "heavy", True),  # where the fact has "deliveries"
+        ("What is the number of Ada Holm?", "holm", False),  # somebody else
+        ("What is the number of Ada Kim?", "kim", False),  # a name that English has
+        ("what is the number of ada oyelaran?", "oyelaran", False),
+        ("Where does a heavy truck enter?", "", False),  # nothing holds the nearest fact
+    ],
+)
+def test_another_common_word_may_be_another_way_to_say_it(question, mismatch, may):
+    assert may_be_held(question, refused(mismatch)) is may
+
+
+PAIR = Example("Which gate is for deliveries?", "gate C", "gates")
+SENTENCE = Example(
+    "What can you tell me about deliveries lorries?", "Deliveries use gate C, lorries gate F.",
+    "gates",
+)  # fmt: skip
+OF_ANOTHER = Example("What can you tell me about tea?", "Tea is at four.", "tea")
+
+
+@pytest.mark.parametrize(
+    ("routed", "by_heart", "beside", "asked"),
+    [
+        (["gates"], False, [], [PAIR]),
+        (["gates"], False, [SENTENCE, OF_ANOTHER], [SENTENCE, OF_ANOTHER]),  # it has the answer
+        (["gates"], False, [OF_ANOTHER], [PAIR, OF_ANOTHER]),
+        (["gates"], True, [SENTENCE], [PAIR, SENTENCE]),  # it is asked for in the pair's words
+        ([], False, [SENTENCE], [SENTENCE]),
+        (["tea"], False, [OF_ANOTHER], [OF_ANOTHER]),
+    ],
+)
+def test_a_sentence_takes_the_place_of_the_pair_whose_answer_it_has(
+    routed, by_heart, beside, asked
+):
+    known = [(Support(e.record_id, 0.6, "m0001"), e) for e in (PAIR, *beside)]
+    chosen = worth_reciting(known, routed, by_heart=by_heart)
+    assert [example for _, example in chosen] == asked
