@@ -149,7 +149,8 @@ class FactIndex:
                         if open_.get(record.id) == record.version
                     ]
                     self.write([pair[0] for pair in pairs], [pair[1] for pair in pairs])
-                self.keep_up()
+                if self.is_behind():
+                    self.sync()
                 done += len(pairs)
                 bar.update(len(pairs))
         return done
@@ -243,9 +244,9 @@ class FactIndex:
         """Take in what other threads and processes have committed."""
         self._current.run(lambda space: space.vectors.sync())
 
-    def keep_up(self) -> None:
-        """Take in what was committed if it is much; otherwise the next search does."""
-        self._current.run(lambda space: space.vectors.keep_up())
+    def is_behind(self) -> bool:
+        """Whether so much was committed that it should be taken in before the next search."""
+        return self._current.space.vectors.is_behind()
 
     def wait(self) -> None:
         """Wait until the index is built, with all that was added; searches need not."""

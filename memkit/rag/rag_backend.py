@@ -37,9 +37,12 @@ class RagBackend(Backend):
 
     def prepare(self, drafts: Sequence[Draft]) -> None:
         """Cut and embed drafts for the next `write` of this thread, in place of earlier ones."""
-        self.facts.keep_up()
         hashes = [content_hash(draft.text, draft.question, draft.answer) for draft in drafts]
-        self._prepared.passages = dict(zip(hashes, self.facts.prepare(drafts), strict=True))
+        with self._ledger.one_look():
+            behind = self.facts.is_behind()
+            self._prepared.passages = dict(zip(hashes, self.facts.prepare(drafts), strict=True))
+        if behind:
+            self.facts.sync()
 
     def write(self, records: Sequence[Record]) -> None:
         """Index records in the ledger's transaction; their earlier passages are replaced.

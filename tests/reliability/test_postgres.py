@@ -1,9 +1,11 @@
 """A memory on a PostgreSQL server: the same finds, moves, kills, restarts and other clients."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from contextlib import closing
@@ -534,3 +536,32 @@ def test_another_machine_goes_on_with_the_new_embedder(server, opened, tmp_path,
     again = opened(place, embedder=Turned())
     assert again.search("dogs bark")[0].similarity == pytest.approx(1)
     assert again.search("dogs bark")[0].text == "dogs bark"
+
+
+# -- round trips
+
+
+def round_trips(memory, act):
+    """How often the client waited for the server, as the protocol has it."""
+    connections = list(memory._engine.ledger._database._pool._pool)
+    with tempfile.TemporaryFile() as log:
+        for connection in connections:
+            connection.pgconn.trace(log.fileno())
+        act()
+        for connection in connections:
+            connection.pgconn.untrace()
+        log.seek(0)
+        return len(re.findall(rb"\tF\t\d+\t(?:Query|Sync|Flush)\b", log.read()))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="libpq traces on Linux only")
+def test_an_add_and_a_search_wait_for_the_server_no_more_often_than_needed(server, opened):
+    """Each statement is a wait: an add with a fresh text has 18 of them, a search 5."""
+    memory = opened(server.empty())
+    for n in range(8):  # psycopg prepares a statement when it comes for the sixth time
+        memory.add(f"Badge {n} opens the door.")
+        memory.search(f"badge {n}")
+
+    assert 0 < round_trips(memory, lambda: memory.add("The badge of Ann is blue.")) <= 18
+    memory.search("badge of Ann")  # takes in what was added
+    assert 0 < round_trips(memory, lambda: memory.search("badge of Bob")) <= 5

@@ -175,14 +175,14 @@ def test_settling_puts_what_was_added_later_into_clusters(built, ledger):
     assert len(built) == N + 30
 
 
-def test_much_is_taken_in_while_nobody_searches(ledger, monkeypatch):
+def test_much_is_to_be_taken_in_while_nobody_searches(ledger, monkeypatch):
     monkeypatch.setattr(following, "BEHIND", 300)
     index = SyncedIndex(ledger, DIM)
     fill(ledger, clustered_vectors(299))
-    index.keep_up()
-    assert len(index) == 0
+    assert not index.is_behind()
     fill(ledger, clustered_vectors(1, seed=1), start=299)
-    index.keep_up()
+    assert index.is_behind()
+    index.sync()
     assert len(index) == 300
     index.close()
 

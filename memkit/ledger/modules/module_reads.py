@@ -155,11 +155,18 @@ class ModuleReads:
         return [record_of(row) for row in rows]
 
     def holding(self, record_ids: Sequence[str]) -> list[Module]:
-        """List the versions, active or not, whose weights contain any text of these records."""
-        return self._modules(
-            "(v.module, v.version) IN (SELECT module, version FROM members "
-            f"WHERE {in_list('record')})",
-            list_parameter("record_ids", record_ids),
+        """List the versions, active or not, whose weights contain any text of these records.
+
+        Read once per change.
+        """
+        ids = list_parameter("record_ids", record_ids)
+        return self._database.cache.get(
+            ("holding", ids),
+            lambda: self._modules(
+                "(v.module, v.version) IN (SELECT module, version FROM members "
+                f"WHERE {in_list('record')})",
+                ids,
+            ),
         )
 
     def members(self, name: str) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -23,6 +23,12 @@ from memkit.text.scripts import terms
 
 Kind = Literal["text", "question"]
 
+_NUMBERS_OF = f"SELECT number FROM records WHERE {in_list('id')}"
+# Of records, with the dimension of what is stored, if anything is.
+_ROWS_OF = (
+    f"SELECT id, number, (SELECT {octets('vector')} / 4 FROM vectors LIMIT 1) "
+    f"FROM records WHERE {in_list('id')}"
+)
 _UNANNOUNCED = "key NOT IN (SELECT passage FROM changes)"
 
 
@@ -56,12 +62,14 @@ class PassageWrites:
         new = [passage for own in passages.values() for passage in own]
         vectors = [_checked(passage.vector) for passage in new]
         with self._database.transaction():
-            numbers = self._rows_of(passages)
-            self._database.execute(
-                f"DELETE FROM passages WHERE {in_numbers('record')}",
-                key_list(list(numbers.values())),
-            )
-            self._check_dimension(vectors)
+            ids = list_parameter("ids", passages)
+            self._database.execute(f"DELETE FROM passages WHERE record IN ({_NUMBERS_OF})", ids)
+            rows_of = self._database.rows(_ROWS_OF, ids)
+            numbers = {id: number for id, number, _ in rows_of}
+            for id in passages:
+                if id not in numbers:
+                    raise RecordNotFoundError(f"no record has the id {id!r}")
+            _check_dimension(vectors, rows_of[0][-1] if rows_of else None)
             # Numbered as the database would: one statement for all is much faster.
             first = self._database.take_numbers("passages", len(new))
             owners = [numbers[id] for id, own in passages.items() for _ in own]
@@ -104,23 +112,15 @@ class PassageWrites:
                 f"SELECT key, 1 FROM passages WHERE {_UNANNOUNCED}"
             )
 
-    def _rows_of(self, records: Iterable[str]) -> dict[str, int]:
-        sql = f"SELECT id, number FROM records WHERE {in_list('id')}"
-        rows: dict[str, int] = dict(self._database.rows(sql, list_parameter("ids", records)))
-        for id in records:
-            if id not in rows:
-                raise RecordNotFoundError(f"no record has the id {id!r}")
-        return rows
 
-    def _check_dimension(self, vectors: Sequence[NDArray[np.float32]]) -> None:
-        stored = self._database.value(f"SELECT {octets('vector')} / 4 FROM vectors LIMIT 1")
-        for vector in vectors:
-            stored = stored or len(vector)
-            if len(vector) != stored:
-                raise DimensionMismatchError(
-                    f"expected vectors of dimension {stored}, got {len(vector)}",
-                    "One memory holds the vectors of one embedder.",
-                )
+def _check_dimension(vectors: Sequence[NDArray[np.float32]], stored: int | None) -> None:
+    for vector in vectors:
+        stored = stored or len(vector)
+        if len(vector) != stored:
+            raise DimensionMismatchError(
+                f"expected vectors of dimension {stored}, got {len(vector)}",
+                "One memory holds the vectors of one embedder.",
+            )
 
 
 def _checked(vector: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -177,19 +177,20 @@ class RecordTable(RecordReads):
 
     def _taken(self, ids: Sequence[str]) -> set[str]:
         """Those of the ids that records or turns have: by either verbs find a record."""
+        if not ids:
+            return set()
         theirs = f"SELECT id FROM turns WHERE {in_list('id')}"
         turns = self._database.column(theirs, list_parameter("ids", ids))
         return {*self.existing(ids, expired=True), *turns}
 
     def _lives(self, entries: Sequence[Entry]) -> list[float | None]:
         """When each entry will expire, in seconds since 1970."""
-        defaults: dict[str, float | None] = {}
+        silent = [entry for entry in entries if entry.ttl is None and not entry.draft.pinned]
+        defaults = self._ttls.of_each({e.scope: e.draft.scope for e in silent}.values())
         ends: list[float | None] = []
         for entry in entries:
             seconds = entry.ttl
             if seconds is None and not entry.draft.pinned:
-                if entry.scope not in defaults:
-                    defaults[entry.scope] = self._ttls.of(entry.draft.scope)
                 seconds = defaults[entry.scope]
             ends.append(None if seconds is None else self._database.now() + seconds)
         return ends

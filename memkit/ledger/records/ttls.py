@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from memkit.ledger.engine.checksums import checked_columns, verify, with_checksum
 from memkit.ledger.engine.database import Database
 from memkit.ledger.engine.dialect import in_list, list_parameter, within_scope
@@ -26,14 +28,27 @@ class TtlTable:
 
     def of(self, scope: Scope) -> float | None:
         """Give the default of a scope, or None: of most keys first, and then the shortest."""
+        return self.of_each([scope])[scope_key(scope)]
+
+    def of_each(self, scopes: Iterable[Scope]) -> dict[str, float | None]:
+        """As `of`, for several scopes, by their stored forms; one read, or none for no scope."""
+        visible = {scope_key(scope): visible_keys(scope) for scope in scopes}
+        if not visible:
+            return {}
         rows = self._database.rows(
             f"SELECT {checked_columns('ttls')} FROM ttls WHERE {in_list('scope')}",
-            list_parameter("scope", visible_keys(scope)),
+            list_parameter("scope", {key: None for keys in visible.values() for key in keys}),
         )
         for row in rows:
             verify("ttls", row)
-        ranked = sorted((-len(parse_scope_key(key)), seconds) for key, seconds, _ in rows)
-        return ranked[0][1] if ranked else None
+        seconds = {key: seconds for key, seconds, _ in rows}
+        return {
+            own: min(
+                ((-len(parse_scope_key(key)), seconds[key]) for key in keys if key in seconds),
+                default=(0, None),
+            )[1]
+            for own, keys in visible.items()
+        }
 
     def delete(self, *, within: Scope) -> int:
         """Delete the defaults of this scope and of narrower ones; returns how many."""

@@ -92,11 +92,9 @@ class LedgerVectors(ABC):
                 self._follow()
                 self._state = state
 
-    def keep_up(self) -> None:
-        """`sync`, if it would take long by now: the index grows while records are added."""
-        with self._lock:
-            if self._ledger.passages.last_change() - self._stamp >= BEHIND:
-                self.sync()
+    def is_behind(self) -> bool:
+        """Whether `sync` would take long by now: the index grows while records are added."""
+        return self._ledger.passages.last_change() - self._stamp >= BEHIND
 
     def _follow(self) -> None:
         while changes := self._ledger.passages.changes(self._stamp):

@@ -29,17 +29,26 @@ Pool = ConnectionPool[Connection]
 
 # Who writes waits here for the others: changes get their numbers in the order in which they are
 # committed, so that indexes outside of the database can follow them.
-_BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED; LOCK TABLE memory_state IN EXCLUSIVE MODE"
+_VERSION = "SELECT version FROM memory_state"
+_BEGIN = (
+    "BEGIN ISOLATION LEVEL READ COMMITTED; LOCK TABLE memory_state IN EXCLUSIVE MODE; " + _VERSION
+)
 _COMMIT = "COMMIT"
 _COMMIT_CHANGES = "UPDATE memory_state SET version = version + 1; COMMIT"
-_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT 1 FROM memory_state"
-_VERSION = "SELECT version FROM memory_state"
+_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; " + _VERSION
 _READS = ("SELECT", "WITH")
 _OWNED = (
     "SELECT bool_and(pg_has_role(tableowner, 'USAGE')) FROM pg_tables "
     "WHERE schemaname = current_schema()"
 )
 _TABLES = "SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = current_schema()"
+# Parameters: how many twice, and the table.
+_NUMBERS = """
+    SELECT setval(numbers, nextval(numbers) + ? - 1) - ? + 1 FROM (
+        SELECT pg_get_serial_sequence(attrelid::regclass::text, attname)::regclass AS numbers
+        FROM pg_attribute WHERE attrelid = ?::text::regclass AND attidentity <> ''
+    ) AS sequence
+"""
 
 
 class _Here(threading.local):
@@ -47,7 +56,7 @@ class _Here(threading.local):
 
     connection: Connection | None = None  # of the transaction or snapshot that is open
     began = 0.0  # when that was, in seconds since 1970
-    version: State = None  # what the memory's state was then
+    version = 0  # of the memory, then; it stays so, as nobody else writes
     changes = 0  # differs after every statement that has written; 0 if none has
 
 
@@ -98,7 +107,10 @@ class PostgresDatabase(Database):
         statement = portable(sql)
         with self._writing() as connection, self._mapped():
             values = [statement.values(row, self._here.began) for row in rows]
-            connection.cursor().executemany(statement.sql, values)
+            if len(values) == 1:  # for which `executemany` would wait twice
+                connection.execute(statement.sql, values[0])
+            else:
+                connection.cursor().executemany(statement.sql, values)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -138,7 +150,6 @@ class PostgresDatabase(Database):
         here = self._here
         with self._begun(begin) as connection:
             here.connection, here.began, here.changes = connection, self._tick(), 0
-            here.version = None
             try:
                 yield connection
             finally:
@@ -152,8 +163,7 @@ class PostgresDatabase(Database):
         """A connection on which something has begun; nothing is lost yet if the first one was."""
         with self._connection() as connection:
             try:
-                with self._mapped():
-                    connection.execute(begin, prepare=False)
+                self._begin(connection, begin)
             except StorageError:
                 if not connection.closed:
                     raise
@@ -162,9 +172,15 @@ class PostgresDatabase(Database):
                 return
         self._renew()
         with self._connection() as connection:
-            with self._mapped():
-                connection.execute(begin, prepare=False)
+            self._begin(connection, begin)
             yield connection
+
+    def _begin(self, connection: Connection, begin: str) -> None:
+        with self._mapped():
+            cursor = connection.execute(begin, prepare=False)
+            while cursor.nextset():
+                pass
+            self._here.version = cursor.fetchall()[0][0]
 
     @property
     def in_transaction(self) -> bool:
@@ -192,8 +208,6 @@ class PostgresDatabase(Database):
         here = self._here
         if here.connection is None:
             return self._read(_VERSION, ())[0][0], -self._rollbacks
-        if here.version is None:  # it stays so, as nobody else writes
-            here.version = self._run(here.connection, _VERSION, ()).fetchall()[0][0]
         return here.version, here.changes
 
     def has_table(self, name: str) -> bool:
@@ -210,19 +224,7 @@ class PostgresDatabase(Database):
 
     def take_numbers(self, table: str, count: int) -> int:
         """As for every `Database`; a transaction that is rolled back leaves a gap."""
-        if not count:
-            return 0
-        (key,) = self.column(
-            "SELECT attname FROM pg_attribute "
-            "WHERE attrelid = ?::text::regclass AND attidentity <> ''",
-            table,
-        )
-        last = self.value(
-            "SELECT setval(numbers, nextval(numbers) + ? - 1) "
-            "FROM (SELECT pg_get_serial_sequence(?, ?)::regclass AS numbers) AS sequence",
-            *(count, table, key),
-        )
-        return int(last) - count + 1
+        return int(self.value(_NUMBERS, count, count, table)) if count else 0
 
     def mark_for_scrub(self) -> None:
         """As for every `Database`."""

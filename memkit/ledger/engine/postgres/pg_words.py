@@ -36,6 +36,13 @@ _SCORED = f"""
         WHERE ?::bigint[] IS NULL OR passage = ANY (?::bigint[])
     )
 """
+_ADD = """
+    WITH lengths AS (
+        INSERT INTO word_lengths SELECT * FROM unnest(?::bigint[], ?::integer[])
+    )
+    INSERT INTO word_counts
+    SELECT * FROM unnest(?::text[], ?::bigint[], ?::integer[], ?::integer[])
+"""
 
 
 class CountedWords:
@@ -54,14 +61,7 @@ class CountedWords:
             for word, times in own.items()
         ]
         self._database.execute(
-            "INSERT INTO word_lengths SELECT * FROM unnest(?::bigint[], ?::integer[])",
-            keys,
-            lengths,
-        )
-        self._database.execute(
-            "INSERT INTO word_counts "
-            "SELECT * FROM unnest(?::text[], ?::bigint[], ?::integer[], ?::integer[])",
-            *([row[column] for row in rows] for column in range(4)),
+            _ADD, keys, lengths, *([row[column] for row in rows] for column in range(4))
         )
 
     def asked(self, word: str) -> str:
