@@ -17,7 +17,8 @@
     │ ├ UnsafePathError                 a file of the memory is, or leads to, another one
     │ ├ DirectoryChangedError           the directory was removed or replaced while it was open
     │ ├ DestructionPendingError         what was forgotten is gone, its bytes not yet
-    │ └ BusyError (TimeoutError)        another process holds the lock for too long
+    │ ├ BusyError (TimeoutError)        another process holds the lock for too long
+    │ └ ConnectionLostError (ConnectionError)    there is no connection to the server, or no more
     ├ UnsupportedOperationError (NotImplementedError)
     ├ MissingDependencyError (ImportError)
     ├ ModelUnavailableError             no source has the model
@@ -38,6 +39,7 @@ from pathlib import Path
 __all__ = [
     "BackendError",
     "BusyError",
+    "ConnectionLostError",
     "CorruptFileError",
     "DestructionPendingError",
     "DimensionMismatchError",
@@ -147,6 +149,10 @@ class DestructionPendingError(StorageError):
 
 class BusyError(StorageError, TimeoutError):
     """Another process or thread held a lock for longer than the bounded wait."""
+
+
+class ConnectionLostError(StorageError, ConnectionError):
+    """A database server cannot be reached, or the connection was cut."""
 
 
 class UnsupportedOperationError(MemkitError, NotImplementedError):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from memkit.errors import MemkitError
+from memkit.errors import ConnectionLostError, MemkitError
 from memkit.types.value import Value, counted
 
 # A "problem" remains; one that was "repaired" does not; a "note" is about no problem.
@@ -70,6 +70,8 @@ class CheckReport(Value):
         """Add a problem if the block raises: a check goes on, whatever a damaged file holds."""
         try:
             yield
+        except ConnectionLostError:  # which says nothing about what is stored
+            raise
         except MemkitError as exc:
             self.problem(f"{what}: {exc.message}")
         except Exception as exc:  # noqa: BLE001 - its message may quote what users have written

@@ -19,6 +19,7 @@ from memkit import Draft, Memory
 from memkit.errors import (
     BackendError,
     BusyError,
+    ConnectionLostError,
     DirectoryChangedError,
     FormatVersionError,
     IncompatibleModelError,
@@ -288,7 +289,7 @@ def test_a_client_goes_on_after_the_server_was_killed_and_started_again(server, 
 def test_a_connection_that_is_lost_in_a_transaction_stores_nothing_of_it(server):
     with closing(Ledger.open(server.empty())) as ledger:
         ledger.records.add([Draft("kept")])
-        with pytest.raises(StorageError, match="nothing of this call was stored"):  # noqa: PT012, SIM117
+        with pytest.raises(ConnectionLostError, match="nothing of this transaction was stored"):  # noqa: PT012, SIM117
             with ledger.transaction():
                 ledger.records.add([Draft("lost")])
                 server.execute(

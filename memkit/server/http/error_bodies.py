@@ -22,6 +22,7 @@ from starlette.responses import Response
 
 from memkit.errors import (
     BusyError,
+    ConnectionLostError,
     DestructionPendingError,
     DiskFullError,
     IncompleteAnswerError,
@@ -193,6 +194,7 @@ _TOLD: Mapping[type[MemkitError], Callable[[Exception], ApiError]] = {
     ),
     UnsupportedOperationError: lambda error: ApiError(400, _text(error), code="unsupported"),
     BusyError: lambda _: busy("the memory is in use by others, or has been for too long"),
+    ConnectionLostError: lambda _: busy("the database of the memory cannot be reached"),
     DiskFullError: lambda _: ApiError(
         507, "the disk of the server is full, nothing was stored", code="disk_full"
     ),

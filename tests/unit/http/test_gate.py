@@ -353,6 +353,7 @@ def test_a_fault_is_told_without_its_message(memory, serve, caplog, monkeypatch)
         (errors.UnsupportedOperationError("zebra"), 400, "unsupported"),
         (errors.RecordNotFoundError("zebra"), 404, "not_found"),
         (errors.BusyError("/zebra"), 503, "overloaded"),
+        (errors.ConnectionLostError("/zebra"), 503, "overloaded"),
         (errors.DiskFullError("/zebra"), 507, "disk_full"),
         (errors.DestructionPendingError("/zebra"), 503, "destruction_pending"),
         (errors.CorruptFileError("/zebra"), 500, "internal_error"),

@@ -12,12 +12,12 @@ from psycopg import errors
 from memkit.errors import (
     BackendError,
     BusyError,
+    ConnectionLostError,
     DirectoryChangedError,
     DiskFullError,
     InvalidInputError,
     MemkitError,
     ReadOnlyError,
-    StorageError,
 )
 
 _BUSY = (
@@ -95,14 +95,14 @@ def _translate(exc: Exception, shown: str, wait: float, *, committing: bool) -> 
     return error
 
 
-def _lost(exc: Exception, shown: str, *, committing: bool) -> StorageError:
+def _lost(exc: Exception, shown: str, *, committing: bool) -> ConnectionLostError:
     if committing:
-        return StorageError(
+        return ConnectionLostError(
             f"the connection to {shown} was lost while a transaction was being committed: it is "
             "stored as a whole, or not at all",
             "Look whether it is there. `add` may be repeated: the same text is stored once.",
         )
-    return StorageError(
-        f"there is no connection to {shown}, and nothing of this call was stored: {exc}",
+    return ConnectionLostError(
+        f"there is no connection to {shown}, and nothing of this transaction was stored: {exc}",
         "Check that the server runs and accepts connections, and try again.",
     )

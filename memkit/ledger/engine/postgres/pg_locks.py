@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager
 import psycopg
 from psycopg import errors
 
-from memkit.errors import BusyError, StorageError
+from memkit.errors import BusyError, ConnectionLostError
 from memkit.ledger.engine.database import Row
 from memkit.ledger.engine.locks import LockName
 
@@ -73,7 +73,7 @@ class HeldLocks:
         """Check that the locks that are held still are.
 
         Raises:
-            StorageError: If the connection of one was lost.
+            ConnectionLostError: If the connection of one was lost.
         """
         for name, connection in list(self._held.items()):
             try:
@@ -90,8 +90,8 @@ class HeldLocks:
             # The server has released it; what was done without it was checked when it was stored.
             logger.warning("a lock on %s had been lost: %s", self._shown, type(exc).__name__)
 
-    def _lost(self, name: LockName) -> StorageError:
-        return StorageError(
+    def _lost(self, name: LockName) -> ConnectionLostError:
+        return ConnectionLostError(
             f"the connection that held the lock {name!r} of {self._shown} was lost; nothing was "
             "stored since",
             "Try again: what was stored before is kept.",
