@@ -27,6 +27,7 @@ from memkit.ledger.engine.postgres.pg_database import Connection, PostgresDataba
 from memkit.ledger.engine.postgres.pg_errors import mapped
 from memkit.ledger.engine.postgres.pg_row_security import switch
 from memkit.ledger.engine.postgres.pg_schema import statements
+from memkit.ledger.engine.postgres.server_clock import NOW_THERE
 
 CONNECTIONS = 8  # of one open memory at most
 _TURN = 0x6D6B6974  # "mkit": who makes a memory in a database waits for others who do
@@ -43,8 +44,8 @@ _SETTINGS = """
 # `CREATE SCHEMA IF NOT EXISTS` wants the right to make one even where there is one.
 _SCHEMA = "SELECT 1 FROM pg_namespace WHERE nspname = %s"
 # A memory that was copied to another server goes its own way there, and needs files of its own.
-_FACTS = """
-    SELECT memory, format,
+_FACTS = f"""
+    SELECT memory, format, {NOW_THERE},
         (SELECT system_identifier FROM pg_control_system()) || '/' || current_database(),
         pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean
         OR NOT has_table_privilege('records', 'INSERT')
@@ -81,7 +82,8 @@ def connect(address: Address, *, create: bool, wait: float) -> PostgresDatabase:
         prepare(connection)
         if not _is_there(connection, address):
             _make(connection, address, create=create)
-        memory, version, database_name, read_only = connection.execute(_FACTS).fetchone() or ()
+        facts = connection.execute(_FACTS.encode()).fetchone() or ()
+        memory, version, now, database_name, read_only = facts
         _check_sees_all(connection, address)
     _check_version(address, version)
     pool = ConnectionPool(
@@ -95,7 +97,7 @@ def connect(address: Address, *, create: bool, wait: float) -> PostgresDatabase:
         open=True,
     )
     folder = _folder(f"{memory}/{database_name}/{address.schema}")
-    database = PostgresDatabase(address, pool, folder, wait=wait, read_only=read_only)
+    database = PostgresDatabase(address, pool, folder, wait=wait, read_only=read_only, now=now)
     try:
         _bring_up_to_date(database, version)
         if address.row_security is not None:

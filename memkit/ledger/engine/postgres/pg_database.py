@@ -22,6 +22,7 @@ from memkit.ledger.engine.postgres.pg_locks import HeldLocks
 from memkit.ledger.engine.postgres.pg_schema import vectors_sql
 from memkit.ledger.engine.postgres.pg_words import CountedWords
 from memkit.ledger.engine.postgres.portable import portable
+from memkit.ledger.engine.postgres.server_clock import NOW_THERE, ServerClock
 from memkit.ledger.engine.settings import write_setting
 
 Connection = psycopg.Connection[Row]
@@ -29,7 +30,7 @@ Pool = ConnectionPool[Connection]
 
 # Who writes waits here for the others: changes get their numbers in the order in which they are
 # committed, so that indexes outside of the database can follow them.
-_VERSION = "SELECT version FROM memory_state"
+_VERSION = f"SELECT version, {NOW_THERE} FROM memory_state"
 _BEGIN = (
     "BEGIN ISOLATION LEVEL READ COMMITTED; LOCK TABLE memory_state IN EXCLUSIVE MODE; " + _VERSION
 )
@@ -77,9 +78,17 @@ class PostgresDatabase(Database):
     )
 
     def __init__(
-        self, address: Address, pool: Pool, directory: Path, *, wait: float, read_only: bool
+        self,
+        address: Address,
+        pool: Pool,
+        directory: Path,
+        *,
+        wait: float,
+        read_only: bool,
+        now: float,
     ) -> None:
         super().__init__(address.shown, address.source, directory, wait=wait, read_only=read_only)
+        self.clock = self._server_clock = ServerClock(now)
         self.words = CountedWords(self)
         self._pool = pool
         self._here = _Here()
@@ -180,7 +189,7 @@ class PostgresDatabase(Database):
             cursor = connection.execute(begin, prepare=False)
             while cursor.nextset():
                 pass
-            self._here.version = cursor.fetchall()[0][0]
+            self._here.version = self._looked(cursor.fetchall())
 
     @property
     def in_transaction(self) -> bool:
@@ -207,8 +216,14 @@ class PostgresDatabase(Database):
     def _read_state(self) -> State:
         here = self._here
         if here.connection is None:
-            return self._read(_VERSION, ())[0][0], -self._rollbacks
+            return self._looked(self._read(_VERSION, ())), -self._rollbacks
         return here.version, here.changes
+
+    def _looked(self, rows: Sequence[Row]) -> int:
+        """Take what `_VERSION` has given: the memory's version, and the time by the way."""
+        [(version, now)] = rows
+        self._server_clock.told(now)
+        return int(version)
 
     def has_table(self, name: str) -> bool:
         """As for every `Database`."""
