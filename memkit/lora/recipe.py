@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from memkit.answering.prompt import PromptFormat
@@ -127,7 +127,7 @@ class Recipe:
         """The recipe that repeats the training of a module, and nothing beyond it."""
         lora = LoraSpec.from_dict(manifest["lora"])
         # An adapter that was trained elsewhere says nothing of its training.
-        train = TrainSpec(**manifest["train"]) if "train" in manifest else self.train
+        train = replace(self.train, **manifest.get("train", {}))
         return replace(self, lora=lora, train=train, max_rank=lora.rank, retries=0)
 
 
@@ -136,10 +136,10 @@ def _digest(parts: Mapping[str, Any]) -> str:
 
 
 def _described(value: object) -> object:
-    """JSON form of a specification: its class and its fields."""
-    if not is_dataclass(value) or isinstance(value, type):
-        raise TypeError(f"expected a dataclass, got {shown(value)}")
-    return {type(value).__qualname__: asdict(value)}
+    """JSON form of a specification: its class, and what decides about what is learned."""
+    if not isinstance(value, LoraSpec | TrainSpec):
+        raise TypeError(f"expected a `LoraSpec` or a `TrainSpec`, got {shown(value)}")
+    return {type(value).__qualname__: value.as_dict()}
 
 
 def _name_of(router: object) -> str:

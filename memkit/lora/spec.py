@@ -14,6 +14,7 @@ ALL_LINEAR = "all-linear"
 # What the names of the submodules say in every decoder that transformers has.
 GROUPS = {"attention": ("attn", "attention"), "mlp": ("mlp", "feed_forward", "ffn")}
 PRECISIONS = ("auto", "float32", "bfloat16")
+CHECKPOINTING = ("auto", "on", "off")
 # Visits to each record: with these, and in so many steps, a module learns its records to the last
 # one (docs/decisions/0001-training-defaults.md).
 EPOCHS, MOST_EPOCHS, STEPS = 18, 24, 72
@@ -102,6 +103,9 @@ class TrainSpec:
         precision: Of the base model while it trains: "float32", "bfloat16", or "auto", which is
             "bfloat16" for models of ten million parameters and more where the processor
             multiplies it (Intel AMX, AVX-512 BF16), else the precision that the model serves in.
+        gradient_checkpointing: Whether decoder layers are computed again in the backward pass, so
+            that what they make is not kept: "on", "off", or "auto", which is "on" for steps that
+            would not fit into the memory that the base model may take. It learns the same.
     """
 
     learning_rate: float = 1.5e-3
@@ -111,6 +115,7 @@ class TrainSpec:
     mastery: float = 0.5
     seed: int = 0
     precision: str = "auto"
+    gradient_checkpointing: str = "auto"
 
     def __post_init__(self) -> None:
         for name, value in (("epochs", self.visits()), ("batch_size", self.batch_size)):
@@ -131,6 +136,7 @@ class TrainSpec:
         if not 0.0 < self.mastery < 1.0:
             raise InvalidInputError(f"`mastery` must be between 0 and 1, got {shown(self.mastery)}")
         _check("precision", self.precision, PRECISIONS)
+        _check("gradient_checkpointing", self.gradient_checkpointing, CHECKPOINTING)
 
     def visits(self, steps: int = 1) -> int:
         """The most visits to each record, by the steps of an epoch that visits all of them."""
@@ -139,8 +145,10 @@ class TrainSpec:
         return min(MOST_EPOCHS, max(EPOCHS, math.ceil(STEPS / steps)))
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON form for manifests."""
-        return asdict(self)
+        """JSON form for manifests: what decides about what is learned."""
+        values = asdict(self)
+        del values["gradient_checkpointing"]  # this machine's memory does
+        return values
 
 
 def _fractions(first: object, last: object) -> bool:

@@ -23,8 +23,8 @@ class ActingTokens:
         self.mask: Tensor | None = None
 
     @contextmanager
-    def only(self, mask: Tensor) -> Iterator[None]:
-        """Let adapters act on these tokens alone in the enclosed forward pass."""
+    def only(self, mask: Tensor | None) -> Iterator[None]:
+        """Let adapters act on these tokens alone in the enclosed forward pass; None for all."""
         self.mask = mask
         try:
             yield

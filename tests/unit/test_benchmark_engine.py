@@ -89,6 +89,7 @@ def test_shapes_in_miniature(tmp_path, capsys, monkeypatch):
     case = "tiny in float32 on cpu"
     assert values[case, "fingerprint"] > 0
     assert values[case, "training step"] > 0
+    assert values[case, "training step, layers computed again"] > 0
     assert values[case, "decode 8, mixture of 3"] > 0
     assert values[case, "memory, peak of training"] >= values[case, "memory, loaded and decoded"]
 

@@ -6,6 +6,7 @@ docs/models.md.
 
 import copy
 import json
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -30,6 +31,7 @@ from memkit.lora.serving.hooks import AdapterLayers, Factors, Scaled
 from memkit.lora.serving.layout import Row
 from memkit.lora.spec import LoraSpec, TrainSpec
 from memkit.lora.training import training_run
+from memkit.lora.training.checkpointing import Checkpointing
 from memkit.models.language_model import TransformersModel
 from memkit.models.scoring import mean_log_probabilities, no_adapters
 from memkit.types import Draft, Sampling
@@ -287,6 +289,23 @@ def test_gradients_reach_every_layer_of_an_adapter(base, layers, adapters, promp
 
     bare = [n for n, f in leaves.items() if f.a.grad is None or not f.a.grad.abs().sum() > 0]
     assert not bare
+
+
+def test_gradients_are_the_same_where_layers_are_computed_again(base, layers, adapters, prompts):
+    def gradients(forward):
+        leaves = {
+            name: Factors(f.a.clone().requires_grad_(), f.b.clone().requires_grad_())
+            for name, f in adapters["badges"].items()
+        }
+        with base.hold(), layers.place(leaves, torch.full((1, RANK), SCALE)), forward:
+            past = base.past([prompt.prefix for prompt in prompts[:2]])
+            hidden = base.extend(past, [prompt.question for prompt in prompts[:2]])
+        hidden[:, -1].square().mean().backward()
+        return [(f.a.grad, f.b.grad) for f in leaves.values()]
+
+    again = gradients(Checkpointing(base, layers).on())
+
+    torch.testing.assert_close(again, gradients(nullcontext()))
 
 
 @pytest.fixture

@@ -594,6 +594,7 @@ SETTINGS = {
         "mastery": [*KINDS["number"], 0, 1],
         "seed": KINDS["budget"],
         "precision": CHOICES,
+        "gradient_checkpointing": CHOICES,
     },
     PromptFormat: {
         name: [None, 5, b"x", [], "\ud800", "a\0"] for name in ("opening", "facts", "turns")

@@ -72,7 +72,7 @@ def linear_layers(model: nn.Module) -> dict[str, nn.Module]:
         name: layer
         for name, layer in model.named_modules()
         if isinstance(layer, nn.Linear | Conv1D)
-        and _index(name) >= 0
+        and decoder_layer(name) >= 0
         and _CHOICE.isdisjoint(name.split("."))
         and not (name.endswith(".out_proj") and name.removesuffix(".out_proj") in spaces)
     }
@@ -153,12 +153,12 @@ class AdapterLayers:
                 f"{self._kind}, found none: adapters act on nothing else",
                 hint="use another base model, or open the memory without 'lora' among `backends`",
             )
-        depth = 1 + max((_index(name) for name in self.shapes), default=-1)
+        depth = 1 + max((decoder_layer(name) for name in self.shapes), default=-1)
         first, last = round(spec.layers[0] * depth), round(spec.layers[1] * depth)
         adapted = {
             name: shape
             for name, shape in self.shapes.items()
-            if first <= _index(name) < last and spec.adapts(name)
+            if first <= decoder_layer(name) < last and spec.adapts(name)
         }
         if not adapted:
             have = sorted({name.split(".")[-1] for name in self.shapes})
@@ -184,6 +184,11 @@ class AdapterLayers:
             for place, name in enumerate(names):
                 deltas[name] = Delta(product, place, stack[name].b.T[None])
         return self.install(deltas)
+
+    @property
+    def installed(self) -> Mapping[str, Delta]:
+        """The deltas in place, by layer."""
+        return self._deltas
 
     @contextmanager
     def install(self, deltas: Mapping[str, Delta]) -> Iterator[None]:
@@ -245,10 +250,10 @@ def siblings(targets: Mapping[str, tuple[int, int]]) -> list[tuple[str, ...]]:
 
 def first_layer(names: Iterable[str]) -> int:
     """The lowest decoder layer that any of these modules lies in."""
-    return min(_index(name) for name in names)
+    return min(decoder_layer(name) for name in names)
 
 
-def _index(name: str) -> int:
+def decoder_layer(name: str) -> int:
     """The decoder layer that a module name lies in, its first numeric part; -1 for none."""
     return next((int(part) for part in name.split(".") if part.isdigit()), -1)
 

@@ -35,6 +35,7 @@ from memkit.lora.training.guard_prompts import GUARD_PROMPTS
 from memkit.lora.training.loss import token_losses
 from memkit.lora.training.optimizer import DivergedError, Optimizer
 from memkit.lora.training.precision import chosen_precision, in_precision
+from memkit.lora.training.step_memory import StepMemory
 from memkit.lora.training.trainable_adapter import TrainableAdapter, new_adapter
 from memkit.lora.training.training_run import Step, Trained, TrainingRun
 from memkit.models.language_model import TransformersModel
@@ -42,9 +43,6 @@ from memkit.types import CacheUse, Example, Sampling
 
 GUARD_TOKENS = 8  # enough to pin how the base model's answer begins
 CACHE_BATCH = 32  # costs an example half of what it costs in a batch of five
-# A pass keeps for the way back about twice what the adapted layers read and make: what is between
-# them is as much again (measured on a model of 1.24 billion, docs/benchmarks.md).
-KEPT = 2
 HALVINGS = 2  # of the learning rate, after a divergence
 
 logger = logging.getLogger(__name__)
@@ -61,6 +59,10 @@ class Trainer:
         lora: Shape of the adapters.
         train: How they are trained.
         prompt_format: How evidence is put before questions where they are served.
+
+    Raises:
+        IncompatibleModelError: If the model has no such layers, or none that can be computed again
+            where ``train`` wants that.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Trainer:
         self.train = train
         self.prompt_format = prompt_format
         self.targets = layers.targets(lora)
+        self._memory = StepMemory(base, layers, self.targets, train.gradient_checkpointing)
 
     def fit(self, examples: Sequence[Example], progress: Progress | None = None) -> Trained:
         """Train a new adapter on the examples that are not held out.
@@ -143,8 +146,10 @@ class Trainer:
         return run.curriculum.settled
 
     def _step(self, run: TrainingRun, step: Step) -> None:
-        parts = self._parts(step)
-        batches = [collate([example for _, example in part], self.base.device) for part in parts]
+        examples = [example for _, example in step]
+        rows = self._memory.rows(examples)  # gradients of parts add up to those of the step
+        parts = [examples[start : start + rows] for start in range(0, len(examples), rows)]
+        batches = [collate(part, self.base.device) for part in parts]
         tokens = sum(len(batch.targets) for batch in batches)
         mean, passed = 0.0, []
         for batch in batches:
@@ -159,24 +164,6 @@ class Trainer:
             if fact is not None:
                 run.curriculum.note(fact, mastered=mastered)
 
-    def _parts(self, step: Step) -> list[Step]:
-        """A step as it fits into the memory that the model may take, in parts of some rows.
-
-        Gradients add up, so parts change nothing but the order of additions. Without a limit a
-        step is one part, however much memory is free: the same data give the same adapter.
-        """
-        if self.base.max_memory is None:
-            return [step]
-        longest = max(len(example.prefix) + len(example.ids) for _, example in step)
-        rows = max(1, self.base.room // (longest * self._token_bytes))
-        return [step[start : start + rows] for start in range(0, len(step), rows)]
-
-    @cached_property
-    def _token_bytes(self) -> int:
-        """Bytes of what a pass keeps of a token for the way back, about."""
-        widths = sum(n_in + n_out for n_in, n_out in self.targets.values())
-        return KEPT * widths * self.base.model.dtype.itemsize
-
     def _losses(self, batch: Batch, adapter: Adapter) -> Tensor:
         """Loss of every predicted token behind an adapter, shape ``(n,)``."""
         gain = torch.full((1, self.lora.rank), self.lora.scale)
@@ -185,7 +172,11 @@ class Trainer:
         with self.base.hold(patient=True):
             inputs = self._cache.inputs(batch.examples)
             past = self.base.past([example.prefix for example in batch.examples])
-            with self.layers.place(adapter, gain), self._cache.upper_layers():
+            with (
+                self.layers.place(adapter, gain),
+                self._cache.upper_layers(),
+                self._memory.pass_over(batch.examples),
+            ):
                 ids = [example.ids for example in batch.examples]
                 hidden = self.base.extend(past, ids, embedded=inputs)  # (b, t, h)
             return token_losses(self.base, hidden[batch.rows, batch.columns], batch.targets)

@@ -10,7 +10,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from memkit.lora.serving.hooks import AdapterLayers
 from memkit.lora.spec import LoraSpec
-from memkit.lora.training.trainer import KEPT
+from memkit.lora.training.step_memory import kept_bytes
 from memkit.models.cache_bounds import token_bytes
 from memkit.models.gguf import converted
 from memkit.models.sources import find_base, quiet
@@ -51,6 +51,7 @@ class Arithmetic(NamedTuple):
         token: Bytes of keys and values of one token.
         row: Bytes of a stored adapter of `SPEC`, in float16.
         trained_token: Bytes that a training step keeps of a token, about.
+        trained_again: The same where layers are computed again in the backward pass.
     """
 
     parameters: int
@@ -58,6 +59,7 @@ class Arithmetic(NamedTuple):
     token: int
     row: int
     trained_token: int
+    trained_again: int
 
 
 def reckon(shape: str, dtype: torch.dtype) -> Arithmetic:
@@ -66,14 +68,15 @@ def reckon(shape: str, dtype: torch.dtype) -> Arithmetic:
     with torch.device("meta"):
         model = LlamaForCausalLM(config)
     parameters = sum(weights.numel() for weights in model.parameters())
-    layers = AdapterLayers(model)
-    widths = sum(n_in + n_out for n_in, n_out in layers.targets(SPEC).values())
+    targets = AdapterLayers(model).targets(SPEC)
+    kept = kept_bytes(config, targets, dtype)
     return Arithmetic(
         parameters=parameters,
         weights=parameters * dtype.itemsize,
         token=token_bytes(config, dtype.itemsize),
-        row=2 * SPEC.rank * widths,
-        trained_token=KEPT * widths * dtype.itemsize,
+        row=2 * SPEC.rank * sum(n_in + n_out for n_in, n_out in targets.values()),
+        trained_token=kept.whole,
+        trained_again=kept.little,
     )
 
 

@@ -1,8 +1,9 @@
 """What a base model of a published shape costs: to load, to train, to mix, and to decode with.
 
 Weights are random, which changes nothing about time and memory. Each precision is measured in a
-process of its own, so that its peak of memory is its own. The last lines are arithmetic alone:
-what the shape of eight billion takes, which does not fit on most machines that this runs on.
+process of its own, and so is each way to train, so that its peak of memory is its own. The last
+lines are arithmetic alone: what the shape of eight billion takes, which does not fit on most
+machines that this runs on.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ EPOCHS = 1  # a few steps tell what one takes
 MIXTURE: Mixture = {"0": 0.5, "1": 0.3, "2": 0.2}
 ROWS = (1, 8)  # requests in a batch
 STEPS = 12  # tokens of each
+TRAINING = {"off": "", "on": ", layers computed again"}  # gradient checkpointing
 MIB = 2**20
 
 Result = TypeVar("Result")
@@ -68,6 +70,8 @@ def main(
         for dtype in dtypes:
             case = f"{shape} in {dtype} on {device}"
             measured = json.loads(output_of(probe, folder, device, dtype))
+            for way in TRAINING:
+                measured += json.loads(output_of(probe_training, folder, device, dtype, way))
             results += [Measurement.of(case, *figure) for figure in measured]
             results += _reckoned(case, reckon(shape, getattr(torch, dtype)))
     results += _reckoned("8b in bfloat16, reckoned", reckon("8b", torch.bfloat16))
@@ -81,16 +85,25 @@ def _reckoned(case: str, sizes: Arithmetic) -> list[Measurement]:
         ("reckoned: keys, values of a token", sizes.token / 1024, "KiB"),
         (f"reckoned: an adapter of rank {SPEC.rank}", sizes.row / MIB, "MiB"),
         ("reckoned: training, of a token", sizes.trained_token / MIB, "MiB"),
+        (f"reckoned: training, of a token{TRAINING['on']}", sizes.trained_again / MIB, "MiB"),
     ]
     return [Measurement.of(case, name, [value], unit) for name, value, unit in figures]
 
 
 def probe(folder: str, device: str, dtype: str) -> None:
     """Measure one precision, and print the figures as JSON: name, values, unit."""
+    _print(device, measure(folder, device, dtype))
+
+
+def probe_training(folder: str, device: str, dtype: str, checkpointing: str) -> None:
+    """Measure training in one precision and one way, and print the figures alike."""
+    _print(device, training(folder, device, dtype, checkpointing))
+
+
+def _print(device: str, figures: Iterator[tuple[str, list[float], str]]) -> None:
     if device == "cpu":
         torch.set_num_threads(1)
-    figures = list(measure(folder, device, dtype))
-    sys.stdout.write(json.dumps(figures))
+    sys.stdout.write(json.dumps(list(figures)))
 
 
 def measure(folder: str, device: str, dtype: str) -> Iterator[tuple[str, list[float], str]]:
@@ -124,9 +137,20 @@ def costs(base: TransformersModel) -> Iterator[tuple[str, list[float], str]]:
             times = _decoding(base, prompt, count, place)
             yield f"decode {count}, {name}", [count / each for each in times], "tok/s"
     yield "memory, loaded and decoded", [_memory(base) / MIB], "MiB"
+
+
+def training(
+    folder: str, device: str, dtype: str, checkpointing: str
+) -> Iterator[tuple[str, list[float], str]]:
+    """Figures of training, whose layers keep what they make or compute it again."""
+    base = TransformersModel.load(folder, device=device, dtype=dtype)
+    before = _memory(base)
     with _peak(base) as peak:
-        yield from _training(base, layers)
-    yield "memory, peak of training", [peak[0] / MIB], "MiB"
+        figures = list(_training(base, checkpointing))
+    figures.append(("memory, peak of training", [peak[0] / MIB], "MiB"))
+    figures.append(("memory, training beside the model", [(peak[0] - before) / MIB], "MiB"))
+    for name, values, unit in figures:
+        yield f"{name}{TRAINING[checkpointing]}", values, unit
 
 
 class TimedTrainer(Trainer):
@@ -153,12 +177,16 @@ def _place(bank: AdapterBank) -> None:
 
 
 def _training(
-    base: TransformersModel, layers: AdapterLayers
+    base: TransformersModel, checkpointing: str
 ) -> Iterator[tuple[str, list[float], str]]:
     company = Company.generate(seed=0, facts=FACTS)
     examples = TemplateSynthesizer().examples(unstored_records(drafts_of(company.facts)))
-    train = TrainSpec(epochs=EPOCHS, precision=str(base.model.dtype).removeprefix("torch."))
-    trainer = TimedTrainer(base, layers, SPEC, train, PromptFormat())
+    train = TrainSpec(
+        epochs=EPOCHS,
+        precision=str(base.model.dtype).removeprefix("torch."),
+        gradient_checkpointing=checkpointing,
+    )
+    trainer = TimedTrainer(base, AdapterLayers.of(base), SPEC, train, PromptFormat())
     trainer.fit(examples)
     full = TrainSpec().visits(-(-FACTS // (train.batch_size - train.guards)))
     steps = full * -(-FACTS // (train.batch_size - train.guards))
