@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
 import torch
 from benchmarks.engine.model_shapes import SHAPES
-from benchmarks.engine.shapes import costs
+from benchmarks.engine.shapes import BESIDE, TRAINING, costs, training_costs
 from benchmarks.engine.untrained_modules import NoEmbedder, add_modules, random_row
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -27,6 +28,8 @@ from memkit.lora.recipe import Recipe
 from memkit.lora.serving.bank import AdapterBank, Mixture
 from memkit.lora.serving.hooks import AdapterLayers
 from memkit.lora.spec import LoraSpec
+from memkit.lora.training.checkpointing import Checkpointing
+from memkit.lora.training.trainable_adapter import TrainableAdapter, new_adapter
 from memkit.models.language_model import TransformersModel
 from memkit.testing import HashingEmbedder, tiny_gpt2, tiny_llama, tiny_qwen2, tiny_recipe
 from memkit.types import Prompt, Route
@@ -97,6 +100,18 @@ def parity(device: str, size: Size) -> Figures:
             yield Figure(f"{reference.name} in {_named(dtype)}", error, "share", bound)
             yield Figure("... same fingerprint", float(other.fingerprint == reference.fingerprint),
                          "", 1.0, upper=False)  # fmt: skip
+
+
+def checkpointing(device: str, size: Size) -> Figures:
+    """Gradients of adapters where layers are computed again, beside those where they are not."""
+    del size
+    for make in (tiny_llama, tiny_gpt2):
+        base = _moved(make(), device, torch.float32)
+        with _hooked(base) as layers:
+            kept = _gradients(base, layers, nullcontext())
+            again = _gradients(base, layers, Checkpointing(base, layers).on())
+        error = float((again - kept).norm() / kept.norm())
+        yield Figure(f"{base.name}: difference of gradients", error, "share", 1e-4)
 
 
 def learning(device: str, size: Size) -> Figures:
@@ -189,12 +204,14 @@ def large(device: str, size: Size) -> Figures:
         torch.set_default_dtype(before)
     base = TransformersModel(model, tokenizer, name=f"random {size.shape}")
     speeds: dict[str, float] = {}
-    for name, values, unit in costs(base):
+    for name, values, unit in chain(costs(base), *(training_costs(base, way) for way in TRAINING)):
         speeds[name] = median(values)
         bound = 1.0 if name == "fingerprint" and device != "cpu" else None
         yield Figure(name, median(values), unit, bound)
     share = speeds["decode 1, mixture of 3"] / speeds["decode 1, bare"]
     yield Figure("decode 1, of the bare model", share, "share", None if size.tiny else 0.9, False)
+    share = speeds[BESIDE + TRAINING["on"]] / max(1.0, speeds[BESIDE])
+    yield Figure("memory of layers computed again", share, "share", None if size.tiny else 0.5)
 
 
 def compiled(device: str, size: Size) -> Figures:
@@ -218,6 +235,7 @@ def compiled(device: str, size: Size) -> Figures:
 
 CHECKS: Mapping[str, Callable[[str, Size], Figures]] = {
     "parity": parity,
+    "checkpointing": checkpointing,
     "learning": learning,
     "placing": placing,
     "decoding": decoding,
@@ -269,6 +287,24 @@ def _mixed_logits(base: TransformersModel) -> Tensor:
         mask = torch.ones_like(ids)
         logits: Tensor = base.model(input_ids=ids, attention_mask=mask, use_cache=False).logits
     return logits.float().cpu()
+
+
+def _gradients(
+    base: TransformersModel, layers: AdapterLayers, passing: AbstractContextManager[None]
+) -> Tensor:
+    """Of all weights of a random adapter, through some tokens behind a prefix."""
+    random_numbers = torch.Generator().manual_seed(0)
+    fresh = new_adapter(layers.targets(SPEC), SPEC.rank, generator=random_numbers)
+    adapter = TrainableAdapter(fresh, base.device)
+    prompt = base.prompt("Where is the archive, and who keeps its keys?")
+    gain = torch.full((1, SPEC.rank), SPEC.scale, device=base.device)
+    with base.hold():
+        past = base.past([prompt.prefix] * 2)
+        with layers.place(adapter.factors(), gain), passing:
+            hidden = base.extend(past, [prompt.question, prompt.question[:3]])
+    base.logits(hidden[0]).logsumexp(dim=-1).sum().backward()  # type: ignore[no-untyped-call]
+    gradients = [tensor.grad for tensor in adapter.tensors.values()]
+    return torch.cat([each.flatten().cpu() for each in gradients if each is not None])
 
 
 @contextmanager

@@ -91,7 +91,7 @@ def test_shapes_in_miniature(tmp_path, capsys, monkeypatch):
     assert values[case, "training step"] > 0
     assert values[case, "training step, layers computed again"] > 0
     assert values[case, "decode 8, mixture of 3"] > 0
-    assert values[case, "memory, peak of training"] >= values[case, "memory, loaded and decoded"]
+    assert values[case, "memory, peak of training"] > 0
 
 
 @pytest.mark.parametrize(

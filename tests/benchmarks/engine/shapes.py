@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from statistics import median
 from typing import Any, TypeVar
@@ -44,6 +44,7 @@ MIXTURE: Mixture = {"0": 0.5, "1": 0.3, "2": 0.2}
 ROWS = (1, 8)  # requests in a batch
 STEPS = 12  # tokens of each
 TRAINING = {"off": "", "on": ", layers computed again"}  # gradient checkpointing
+BESIDE = "memory, training beside the model"
 MIB = 2**20
 
 Result = TypeVar("Result")
@@ -97,7 +98,8 @@ def probe(folder: str, device: str, dtype: str) -> None:
 
 def probe_training(folder: str, device: str, dtype: str, checkpointing: str) -> None:
     """Measure training in one precision and one way, and print the figures alike."""
-    _print(device, training(folder, device, dtype, checkpointing))
+    base = TransformersModel.load(folder, device=device, dtype=dtype)
+    _print(device, training_costs(base, checkpointing))
 
 
 def _print(device: str, figures: Iterator[tuple[str, list[float], str]]) -> None:
@@ -139,16 +141,20 @@ def costs(base: TransformersModel) -> Iterator[tuple[str, list[float], str]]:
     yield "memory, loaded and decoded", [_memory(base) / MIB], "MiB"
 
 
-def training(
-    folder: str, device: str, dtype: str, checkpointing: str
+def training_costs(
+    base: TransformersModel, checkpointing: str
 ) -> Iterator[tuple[str, list[float], str]]:
-    """Figures of training, whose layers keep what they make or compute it again."""
-    base = TransformersModel.load(folder, device=device, dtype=dtype)
+    """Figures of training, whose layers keep what they make or compute it again.
+
+    Args:
+        base: The base model.
+        checkpointing: One of `TRAINING`.
+    """
     before = _memory(base)
     with _peak(base) as peak:
         figures = list(_training(base, checkpointing))
     figures.append(("memory, peak of training", [peak[0] / MIB], "MiB"))
-    figures.append(("memory, training beside the model", [(peak[0] - before) / MIB], "MiB"))
+    figures.append((BESIDE, [(peak[0] - before) / MIB], "MiB"))
     for name, values, unit in figures:
         yield f"{name}{TRAINING[checkpointing]}", values, unit
 
@@ -237,6 +243,8 @@ def _peak(base: TransformersModel) -> Iterator[list[int]]:
         return
     import resource
 
+    with suppress(OSError):  # else, and where it does not exist, loading the model counts as well
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     yield peak
     unit = 1 if sys.platform == "darwin" else 1024
     peak[0] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
