@@ -24,7 +24,7 @@ from memkit.testing import tiny_gpt2, tiny_llama, tiny_qwen2
 from memkit.types import Example, Sampling
 
 LORA = LoraSpec(rank=4)
-TRAIN = TrainSpec(epochs=3, batch_size=3, learning_rate=1e-2, guards=1, precision="float32")
+TRAIN = TrainSpec(epochs=2, batch_size=2, learning_rate=1e-2, guards=0, precision="float32")
 EXAMPLES = [
     Example(f"What is the badge number of {name}?", badge, name)
     for name, badge in {"Nora": "4471", "Emil": "1234", "Tara": "9876"}.items()
@@ -75,12 +75,12 @@ def assert_same(one, other):
 @pytest.mark.parametrize("make", [tiny_llama, tiny_qwen2, tiny_gpt2])
 def test_the_same_adapter_comes_out_bit_by_bit(make, layers):
     base = make()
-    lora = replace(LORA, layers=layers)
-    kept, once = fitted(base, "off", lora)
-    again, twice = fitted(base, "on", lora)
+    lora, train = replace(LORA, layers=layers), replace(TRAIN, guards=1)
+    kept, once = fitted(base, "off", lora, train)
+    again, twice = fitted(base, "on", lora, train)
 
     assert_same(kept, again)
-    assert_same(again, fitted(base, "on", lora)[0])
+    assert_same(again, fitted(base, "on", lora, train)[0])
     assert twice == 2 * once == 2 * kept.steps
 
 

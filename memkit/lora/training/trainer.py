@@ -6,6 +6,8 @@ What makes it fast and what makes it hold (figures in docs/decisions):
   shared by all examples, exactly as in serving;
 - what lies below the first adapted layer is computed once per wording
   (`memkit.lora.training.activation_cache`);
+- a step that would not fit into memory keeps little of its layers, or is computed in parts
+  (`memkit.lora.training.step_memory`);
 - the head is computed only where a token is predicted, and its logits are not kept;
 - mastery is read off the training forward pass itself; what is mastered is visited more and
   more rarely (`memkit.lora.training.curriculum`);
