@@ -40,6 +40,8 @@ class CuttingProxy:
 
     def close(self) -> None:
         """Cut all connections, and take no new ones."""
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # or who waits in `accept` gets one more
         self._listener.close()
         with self._turn:
             self._cut()

@@ -50,6 +50,8 @@ def worker(
         _stopped_by_sigterm() as stop,
         open_to_train(path, "waiting", base_model=base_model, embedder=embedder) as memory,
     ):
+        if not once:
+            print_note("waiting for jobs, until SIGTERM or Ctrl-C")
         work = memory.jobs.work(once=once, stop=stop, told=print_note)
     if as_json:
         print_json(asdict(work))

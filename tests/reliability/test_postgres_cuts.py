@@ -7,10 +7,11 @@ from itertools import count
 import pytest
 from cutting_proxy import CuttingProxy
 
-from memkit.errors import DestructionPendingError, StorageError
+from memkit.errors import ConnectionLostError, DestructionPendingError, StorageError
 from memkit.ledger import Ledger
 from memkit.ledger.items import NewItem
 from memkit.memory.check import check
+from memkit.types import Draft
 
 MOMENTS = 24  # of each verb at which it is cut; of the longer ones a sample
 
@@ -205,3 +206,12 @@ def test_a_run_of_training_stores_modules_as_wholes(proxy, place, open_memory):
     assert cutting.failures
     cutting.ledger.close()
     assert check(place).sound
+
+
+def test_a_server_that_is_gone_is_not_taken_for_a_busy_one(proxy, postgres):
+    with closing(Ledger.open(f"{proxy.url}&schema=memkit", busy_timeout=0.5)) as ledger:
+        ledger.records.add([Draft("There.", id="a")])
+        proxy.close()
+        for verb in (lambda: ledger.records.get(["a"]), lambda: ledger.records.add([Draft("b")])):
+            with pytest.raises(ConnectionLostError, match="there is no connection to"):
+                verb()

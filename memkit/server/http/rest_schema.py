@@ -276,7 +276,11 @@ class ReceiptOut(BaseModel):
     turns: int
     retrained: list[str]
     dropped: list[str] = Field(description="Modules that were removed.")
+    demoted: list[str] = Field(description="Other records, which no module holds any more.")
     checks: dict[str, bool]
+    remains: list[str] = Field(
+        description="Where bytes of it may stay, and until when: a database server's own files."
+    )
 
 
 class ConsolidateIn(Strict):

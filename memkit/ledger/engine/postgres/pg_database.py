@@ -11,7 +11,7 @@ from itertools import count
 from pathlib import Path
 
 import psycopg
-from psycopg_pool import ConnectionPool
+from psycopg_pool import ConnectionPool, PoolTimeout
 
 from memkit.errors import BusyError, StorageError
 from memkit.ledger.engine.database import SCRUB_PENDING, Database, Row, State
@@ -38,6 +38,7 @@ _COMMIT = "COMMIT"
 _COMMIT_CHANGES = "UPDATE memory_state SET version = version + 1; COMMIT"
 _SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; " + _VERSION
 _READS = ("SELECT", "WITH")
+_LOOK = 5  # seconds to find out whether the server is there
 _OWNED = (
     "SELECT bool_and(pg_has_role(tableowner, 'USAGE')) FROM pg_tables "
     "WHERE schemaname = current_schema()"
@@ -321,11 +322,19 @@ class PostgresDatabase(Database):
                 "Open it again, or use it inside its `with` block.",
             )
         with self._mapped():
-            connection = self._pool.getconn(timeout=self.wait)
+            connection = self._from_pool()
         try:
             yield connection
         finally:
             self._pool.putconn(connection)
+
+    def _from_pool(self) -> Connection:
+        try:
+            return self._pool.getconn(timeout=self.wait)
+        except PoolTimeout:
+            # If the server is gone, that is why nobody gets one: another error comes from here.
+            psycopg.connect(str(self._pool.conninfo), connect_timeout=_LOOK).close()
+            raise
 
     def _mapped(self, *, committing: bool = False) -> AbstractContextManager[None]:
         return mapped(self.name, self.wait, committing=committing)
