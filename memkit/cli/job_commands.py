@@ -64,7 +64,11 @@ def worker(
 def list_jobs(
     path: MemoryPath, *, limit: Annotated[int, at_most(LISTED)] = LISTED, as_json: AsJson = False
 ) -> None:
-    """List jobs, the newest first; of those that are over the last thousand are kept."""
+    """List jobs, the newest first; of those that are over the last thousand are kept.
+
+    A line has the job's id, its state, its records and how many of them modules hold, how many of
+    its scopes have ended, its priority, when it was made, and its error or progress.
+    """
     with open_memory(path, backends=RECORDS_ALONE) as memory:
         jobs = memory.jobs.list(limit=limit)
     if as_json:
