@@ -18,6 +18,7 @@ from memkit.errors import (
 )
 from memkit.files import file_lock
 from memkit.ledger.engine import connect as opening
+from memkit.ledger.engine.checksums import stamp
 from memkit.rag.vectors.flat import FlatIndex
 
 NORA = "What is the badge number of Nora?"  # held by m0001
@@ -157,6 +158,8 @@ def test_an_adapter_of_another_base_model_is_refused(directory, open_memory):
         "UPDATE module_versions SET manifest = json_set(manifest, '$.fingerprint', 'ab12', "
         "'$.base_model', 'another') WHERE module = 'm0001'"
     )
+    with ledger.transaction():
+        stamp(ledger._database, "module_versions", "TRUE")  # as if it had been trained so
     for _ in range(2):
         with pytest.raises(IncompatibleModelError, match=r"m0001 was trained for 'another'") as e:
             memory.ask(NORA, budget=0)

@@ -147,15 +147,16 @@ def test_clients_agree_on_what_has_expired_whatever_their_clocks_say(clients):
     assert max(dates) - min(dates) < timedelta(minutes=1)
 
 
-def test_a_machine_that_was_asleep_goes_by_what_the_server_says(monkeypatch):
-    here = [50.0]
-    monkeypatch.setattr(server_clock.time, "monotonic", lambda: here[0])
-    clock = ServerClock(1000.0)
+def test_the_server_decides_where_clocks_disagree(monkeypatch):
+    here = [1000.0]
+    monkeypatch.setattr(server_clock.time, "time", lambda: here[0])
+    clock = ServerClock(1000.4)
+    assert clock() == 1000.0  # they agree, and what was stored here is not older than here's time
+    clock.told(5000.0)  # they do not
     here[0] += 10
-    assert clock() == 1010
-    clock.told(1009.5)  # an answer that was on its way for a while
-    assert clock() == 1010
-    clock.told(5000.0)
-    assert clock() == 5000
-    clock.told(1000.0)
-    assert clock() == 1000
+    assert clock() == 5010.0
+    clock.told(5009.5)  # an answer that was on its way for a while
+    assert clock() == 5010.0
+    here[0] += 4000.0  # this machine's clock was put right
+    clock.told(5010.1)
+    assert clock() == here[0]

@@ -63,6 +63,7 @@ READS = {
     "members": [
         lambda ledger: [ledger.modules.members(name) for name in ("m0001", "m0002")],
         lambda ledger: [ledger.modules.activate(*each) for each in MEMBERS_OF],
+        lambda ledger: ledger.modules.holding(["a"]),
     ],
 }
 MEMBERS_OF = (("m0001", 2), ("m0001", 1), ("m0002", 2))

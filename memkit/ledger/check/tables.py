@@ -59,6 +59,10 @@ _OF_MODULES = {"modules": "name", "module_versions": "module", "members": "modul
 
 # What refers to something that is not there; what makes no sense without it goes, turns stay.
 _NO_RECORD = "NOT IN (SELECT number FROM records)"
+_DANGLING_MEMBERS = (
+    "SELECT DISTINCT module FROM members WHERE (module, version) NOT IN "
+    "(SELECT module, version FROM module_versions)"
+)
 _MEND = {
     "versions": f"DELETE FROM versions WHERE record {_NO_RECORD}",
     "turns": f"UPDATE turns SET record = NULL WHERE record {_NO_RECORD}",
@@ -147,6 +151,9 @@ def _check_references(database: Database, inspector: Inspector, report: CheckRep
         mendable = report.repair and table in _MEND
         if mendable:
             with database.transaction():
+                if table == "members":  # which name modules that may hold what they do not say
+                    for name in database.column(_DANGLING_MEMBERS):
+                        ModuleTable(database).remove(name)
                 if table == "turns":
                     with mended(database, table, f"record {_NO_RECORD}"):
                         database.execute(_MEND[table])

@@ -158,15 +158,20 @@ class ModuleReads:
         """List the versions, active or not, whose weights contain any text of these records.
 
         Read once per change.
+
+        Raises:
+            CorruptFileError: If what any version was trained on is not as it was written: it might
+                be of these records.
         """
         ids = list_parameter("record_ids", record_ids)
-        return self._database.cache.get(
-            ("holding", ids),
-            lambda: self._modules(
-                "(v.module, v.version) IN (SELECT module, version FROM members "
-                f"WHERE {in_list('record')})",
-                ids,
-            ),
+        return self._database.cache.get(("holding", ids), lambda: self._read_holding(ids))
+
+    def _read_holding(self, ids: str) -> list[Module]:
+        self._database.cache.get("members are intact", self._versions.check_members)
+        return self._modules(
+            "(v.module, v.version) IN (SELECT module, version FROM members "
+            f"WHERE {in_list('record')})",
+            ids,
         )
 
     def members(self, name: str) -> list[str]:

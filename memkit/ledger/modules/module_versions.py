@@ -113,6 +113,16 @@ class VersionTable:
             verify("members", row)
         return [(row[2], row[4], row[5] is not None) for row in rows if row[1] == version]
 
+    def check_members(self) -> bool:
+        """Check what all versions were trained on; a row that was changed would hide a record.
+
+        Raises:
+            CorruptFileError: If it is not as it was written.
+        """
+        for row in self._database.rows(f"SELECT {checked_columns('members')} FROM members"):
+            verify("members", row)
+        return True
+
     def pointers(self) -> dict[str, tuple[int, int | None]]:
         """Tell of all modules how many versions each has had, and which is active.
 

@@ -6,21 +6,22 @@ import time
 
 # The server's time in seconds since 1970; what asks for something else takes it along.
 NOW_THERE = "extract(epoch FROM clock_timestamp())::float8"
-_CLOSE = 1.0  # seconds; answers are on their way for a while, and time should not jump by that
+_CLOSE = 1.0  # seconds; clocks that differ by less are taken to agree, as answers take their time
 
 
 class ServerClock:
-    """Counts on from when the server was asked last, as a clock of `Database`."""
+    """This machine's clock, put right by what the server says if they disagree."""
 
     def __init__(self, now: float) -> None:
-        self._ahead = now - time.monotonic()
+        self._ahead = 0.0
+        self.told(now)
 
     def __call__(self) -> float:
         """Tell the time, in seconds since 1970."""
-        return time.monotonic() + self._ahead
+        return time.time() + self._ahead
 
     def told(self, now: float) -> None:
-        """Go by what the server has just said, if it differs: a machine may have been asleep."""
-        ahead = now - time.monotonic()
+        """Go by what the server has just said, if it differs."""
+        ahead = now - time.time()
         if abs(ahead - self._ahead) > _CLOSE:
-            self._ahead = ahead
+            self._ahead = ahead if abs(ahead) > _CLOSE else 0.0
