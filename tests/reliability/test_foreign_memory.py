@@ -271,3 +271,17 @@ def test_the_name_of_a_module_leads_nowhere(directory, tmp_path, opener, name):
         memory.export(tmp_path / "out" / "dump", adapters=True)
     assert list((tmp_path / "out").iterdir()) == []
     assert not list(tmp_path.rglob("*evil*"))
+
+
+@pytest.mark.parametrize("harm", ["record = 'Other'", "version = 7", "module = 'm0002'"])
+def test_forgetting_does_not_go_by_damaged_members(directory, opener, harm):
+    sql(directory, f"UPDATE members SET {harm} WHERE record = 'Nora'")
+    with opener(directory) as memory:
+        with pytest.raises(CorruptFileError, match="its row in 'members' has another checksum"):
+            memory.forget("Nora")
+        assert "Nora" in memory
+    check(directory, repair=True)
+    with opener(directory) as memory:
+        assert "m0001" not in {module.name for module in memory.modules.list()}
+        assert all(memory.forget("Nora").checks.values())
+    assert check(directory).sound

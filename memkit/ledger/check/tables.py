@@ -9,7 +9,7 @@ from memkit.errors import CorruptFileError
 from memkit.ledger.engine import full_text, inspection
 from memkit.ledger.engine.checksums import CHECKED, checked_columns, is_intact, mended
 from memkit.ledger.engine.database import SCRUB_PENDING, Database, Row
-from memkit.ledger.engine.dialect import in_numbers, is_object, list_parameter
+from memkit.ledger.engine.dialect import in_list, in_numbers, is_object, list_parameter
 from memkit.ledger.engine.inspector import Inspector
 from memkit.ledger.engine.sqlite import SqliteDatabase
 from memkit.ledger.ledger import Ledger
@@ -62,6 +62,10 @@ _NO_RECORD = "NOT IN (SELECT number FROM records)"
 _DANGLING_MEMBERS = (
     "SELECT DISTINCT module FROM members WHERE (module, version) NOT IN "
     "(SELECT module, version FROM module_versions)"
+)
+_PLACED_IN = (
+    "SELECT module FROM placements JOIN records ON records.number = placements.record "
+    f"WHERE {in_list('records.id')}"
 )
 _MEND = {
     "versions": f"DELETE FROM versions WHERE record {_NO_RECORD}",
@@ -219,7 +223,10 @@ def _check_rows(database: Database, table: str, report: CheckReport) -> None:
     if wrong and (table in _REMOVE or table in _OF_MODULES):
         if report.repair and table in _OF_MODULES:
             of = checked.columns.index(_OF_MODULES[table])
-            for name in dict.fromkeys(row[of] for row in wrong):
+            names = [row[of] for row in wrong]
+            if table == "members":  # of which the module may be what was changed
+                names += database.column(_PLACED_IN, list_parameter("ids", damaged))
+            for name in dict.fromkeys(names):
                 ModuleTable(database).remove(name)
         elif report.repair:
             database.execute_many(_REMOVE[table], [(name,) for name in damaged])
