@@ -21,7 +21,7 @@ import torch
 from memkit.answering.prompt import PromptFormat
 from memkit.models.language_model import TransformersModel
 from memkit.models.scoring import Ids, log_probabilities
-from memkit.text.question_form import named
+from memkit.text.question_form import named_stems
 from memkit.text.quoting import quoted
 from memkit.text.words import content_stems
 from memkit.types import Evidence, Hit, Prompt
@@ -49,7 +49,7 @@ class Relevance:
     @staticmethod
     def least(question: str, texts: Sequence[str], least: float) -> float:
         """What relevance texts must have: more, if none has any of the names in a question."""
-        names = {stem for name in named(question) for stem in content_stems(name)}
+        names = named_stems(question)
         known = {stem for text in texts for stem in content_stems(text)}
         return least + STRANGE if names and names.isdisjoint(known) else least
 

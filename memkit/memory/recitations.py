@@ -16,9 +16,9 @@ from memkit.answering.quote import Passage, Quoter
 from memkit.memory.engine import Engine
 from memkit.memory.recall import Findings
 from memkit.routing.questions import CanonicalQuestions
-from memkit.text.question_form import named
+from memkit.text.question_form import named_stems
 from memkit.text.word_weights import word_weights
-from memkit.text.words import content_stems, repeats_answer
+from memkit.text.words import repeats_answer
 from memkit.types import Answer, Claim, Completion, Example, Part, Prompt, Route, Support
 
 Known = tuple[Support, Example]  # a fact, and what its module was trained to answer of it
@@ -130,9 +130,8 @@ def may_be_held(question: str, route: Route) -> bool:
     """
     refused = not route and route.evidence >= route.threshold
     if route.mismatch:
-        names = {stem for name in named(question) for stem in content_stems(name)}
         [weight] = word_weights([route.mismatch])
-        refused = route.mismatch in names or weight > COMMON
+        refused = route.mismatch in named_stems(question) or weight > COMMON
     return not refused and any(fact.module is not None for fact in route.support[:1])
 
 

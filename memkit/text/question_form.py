@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from memkit.text.sentences import sentences
-from memkit.text.words import MONTHS
+from memkit.text.words import MONTHS, content_stems
 
 _MARKS = ("?", "？", "؟", "⸮", "՞", "፧")  # of several scripts
 # How English questions begin, also without a question mark.
@@ -73,3 +73,8 @@ def named(question: str) -> list[str]:
         return []
     dates = (*MONTHS, *_DAYS)
     return [name for name in _NAME.findall(question) if not name.startswith(dates)]
+
+
+def named_stems(question: str) -> set[str]:
+    """The stems of the proper names in an English question; see `named`."""
+    return {stem for name in named(question) for stem in content_stems(name)}

@@ -59,10 +59,7 @@ _OF_MODULES = {"modules": "name", "module_versions": "module", "members": "modul
 
 # What refers to something that is not there; what makes no sense without it goes, turns stay.
 _NO_RECORD = "NOT IN (SELECT number FROM records)"
-_DANGLING_MEMBERS = (
-    "SELECT DISTINCT module FROM members WHERE (module, version) NOT IN "
-    "(SELECT module, version FROM module_versions)"
-)
+_NO_VERSION = "(module, version) NOT IN (SELECT module, version FROM module_versions)"
 _PLACED_IN = (
     "SELECT module FROM placements JOIN records ON records.number = placements.record "
     f"WHERE {in_list('records.id')}"
@@ -78,8 +75,7 @@ _MEND = {
     "OR module NOT IN (SELECT name FROM modules)",
     "unindexed": f"DELETE FROM unindexed WHERE record {_NO_RECORD}",
     "failed_attempts": f"DELETE FROM failed_attempts WHERE record {_NO_RECORD}",
-    "members": "DELETE FROM members WHERE (module, version) NOT IN "
-    "(SELECT module, version FROM module_versions)",
+    "members": f"DELETE FROM members WHERE {_NO_VERSION}",
     "job_parts": "DELETE FROM job_parts WHERE job NOT IN (SELECT number FROM jobs)",
     "job_records": f"DELETE FROM job_records WHERE record {_NO_RECORD} "
     "OR part NOT IN (SELECT number FROM job_parts)",
@@ -156,7 +152,9 @@ def _check_references(database: Database, inspector: Inspector, report: CheckRep
         if mendable:
             with database.transaction():
                 if table == "members":  # which name modules that may hold what they do not say
-                    for name in database.column(_DANGLING_MEMBERS):
+                    for name in database.column(
+                        f"SELECT DISTINCT module FROM members WHERE {_NO_VERSION}"
+                    ):
                         ModuleTable(database).remove(name)
                 if table == "turns":
                     with mended(database, table, f"record {_NO_RECORD}"):

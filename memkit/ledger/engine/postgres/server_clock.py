@@ -13,15 +13,16 @@ class ServerClock:
     """This machine's clock, put right by what the server says if they disagree."""
 
     def __init__(self, now: float) -> None:
+        self._here = time.time
         self._ahead = 0.0
         self.told(now)
 
     def __call__(self) -> float:
         """Tell the time, in seconds since 1970."""
-        return time.time() + self._ahead
+        return self._here() + self._ahead
 
     def told(self, now: float) -> None:
         """Go by what the server has just said, if it differs."""
-        ahead = now - time.time()
+        ahead = now - self._here()
         if abs(ahead - self._ahead) > _CLOSE:
             self._ahead = ahead if abs(ahead) > _CLOSE else 0.0
